@@ -1,0 +1,48 @@
+# Pixelmill: each target sets up what it needs, once, in VENV.
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.pixelmill-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test test-slow test-all lint format setup benchmark clean help
+
+help: ## what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(STAMP):
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@rm -f $(VENV)/.pixelmill-*
+	@touch $@
+
+setup: $(STAMP) ## the environment and nothing else
+
+demo: $(STAMP) ## embed an archive made from bundled photographs and look at the result
+	$(BIN)/pixelmill demo demo-output
+
+test: $(STAMP) lint ## the whole suite but for what takes minutes
+	$(PYTEST) -m "not slow"
+
+test-slow: $(STAMP) ## what takes minutes: many random kills, many models, a million names
+	$(PYTEST) -m slow
+
+test-all: $(STAMP) ## everything
+	$(PYTEST)
+
+lint: $(STAMP) ## ruff, types, and the three floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/basedpyright
+
+format: $(STAMP) ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(STAMP) ## the table of benchmarks/README.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[benchmarks]'
+	$(BIN)/python -m benchmarks.throughput
+
+clean: ## remove what the targets made, but not the environment
+	rm -rf demo-output build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

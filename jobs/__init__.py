@@ -1,0 +1,1 @@
+"""The floor that sees one run: argv, environment, clock, cluster addresses and reports."""

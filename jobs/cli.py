@@ -1,0 +1,201 @@
+"""The `pixelmill` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from jobs.run import Surroundings
+    from jobs.spec import Job
+
+STARTED_S = time.time()
+
+app = typer.Typer(
+    help="Mill an archive of images in object storage into Parquet: every input exactly once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as stages.0.model=...")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the summary.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and what it needs; start and write nothing.")]
+
+
+@app.command()
+def run(
+    job: Annotated[str, typer.Argument(help="Job file (YAML).")],
+    overrides: Set = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a job file; run it again to resume it, or to pick up what is new in the source."""
+    from jobs import spec
+
+    text = spec.read_file(job)
+    _run(spec.load(text, name=job, overrides=overrides or [], environment=os.environ), dry_run, quiet)
+
+
+@app.command()
+def embed(
+    source: Annotated[str, typer.Argument(help="Folder, glob, .tar, .parquet or list of URIs; local, s3://, https://")],
+    out: Annotated[str, typer.Argument(help="Output folder; local or s3://")],
+    model: Annotated[str | None, typer.Option(help="torchvision:NAME, timm:NAME or FILE.safetensors.")] = None,
+    overrides: Set = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> None:
+    """Embed every picture of SOURCE into OUT: the commonest job, without a file."""
+    import yaml
+
+    from jobs import spec
+
+    stage: dict[str, Any] = {"model": model} if model else {}
+    document = {"version": 1, "source": source, "out": out, "stages": [{"embed": stage}]}
+    text = yaml.safe_dump(document, sort_keys=False)
+    _run(spec.load(text, name="embed", overrides=overrides or [], environment=os.environ), dry_run, quiet)
+
+
+@app.command()
+def retry(
+    out: Annotated[str, typer.Argument(help="Output folder of an earlier run.")],
+    overrides: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Do what failed once more, and only that."""
+    from jobs import spec
+    from jobs.inspect import open_run
+
+    folder = open_run(out)
+    text = (folder.read("_run/spec.yaml") or b"").decode()
+    _run(
+        spec.load(text, name=f"{out}/_run/spec.yaml", overrides=overrides or [], environment=os.environ),
+        False,
+        quiet,
+        True,
+    )
+
+
+@app.command()
+def inspect(
+    out: Annotated[str, typer.Argument(help="Output folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    rows: Annotated[int, typer.Option(help="How many rows to show.")] = 3,
+) -> None:
+    """Say what a run holds: counts, rates, failures by reason, schema, first rows."""
+    from jobs import inspect as inspection
+
+    report = inspection.report(inspection.open_run(out), rows=rows)
+    if as_json:
+        typer.echo(json.dumps(report, indent=1, default=str))
+    else:
+        inspection.print_report(report)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the job file, for editors."""
+    from jobs import spec
+
+    typer.echo(json.dumps(spec.schema(), indent=1))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(help="Folder for the demo's archive and its output.")] = Path("demo-output"),
+) -> None:
+    """Make an archive of a few hundred JPEGs, broken ones among them, embed it and show what came of it."""
+    from jobs import demo as demonstration
+
+    raise typer.Exit(demonstration.run(out, _surroundings(False)))
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"pixelmill {version('pixelmill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _surroundings(quiet: bool) -> Surroundings:
+    from platformdirs import user_cache_path
+
+    from jobs.run import Surroundings
+
+    return Surroundings(
+        environment=dict(os.environ),
+        stderr=sys.stderr,
+        is_terminal=sys.stderr.isatty(),
+        cache_dir=user_cache_path("pixelmill") / "settings",
+        started_s=STARTED_S,
+        quiet=quiet,
+    )
+
+
+def _run(job: Job, dry_run: bool, quiet: bool, retry: bool = False) -> NoReturn:
+    from jobs import run as running
+
+    around = _surroundings(quiet)
+    if dry_run:
+        from jobs.plan import show_plan
+
+        show_plan(job, around)
+        raise typer.Exit(0)
+    bulk_run = running.Run(job, around)
+    try:
+        outcome = bulk_run.execute(retry=retry)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"interrupted; what was finished stays, and the same command goes on from there: {_command()}", err=True
+        )
+        raise typer.Exit(running.EXIT_INTERRUPTED) from None
+    typer.echo(running.summary_of(outcome, bulk_run.out.uri))
+    raise typer.Exit(outcome.exit_code)
+
+
+def _command() -> str:
+    import shlex
+
+    return shlex.join(["pixelmill", *sys.argv[1:]])
+
+
+Kind = Literal["failed", "bad job"]
+
+
+def main() -> None:
+    """Entry point: errors of ours are a sentence and an exit code, everything else is a defect with a traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    from workers.errors import JobError, ModelError, PixelmillError, RunRefused
+
+    try:
+        app(standalone_mode=True)
+    except PixelmillError as error:
+        from pipelines.stores import scrub
+
+        sys.stderr.write(f"pixelmill: {scrub(str(error))}\n")
+        sys.exit(2 if isinstance(error, JobError | RunRefused | ModelError) else 1)
+
+
+if __name__ == "__main__":
+    main()

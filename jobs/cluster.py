@@ -1,0 +1,123 @@
+"""Connect to Ray: one of its own on this machine, sized for the plan, or a cluster that is there."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from pipelines.orders import Pool
+from workers.errors import JobError
+
+OBJECT_STORE_BYTES = 1 << 30
+LOG_BYTES = 20_000
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine offers a Ray of its own."""
+
+    cores: int
+    gpus: int
+    memory_bytes: int
+
+
+def this_machine() -> Machine:
+    """Cores that this process may use, GPUs that nvidia's driver shows, and memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if Path("/proc/driver/nvidia/gpus").exists() else 0
+    return Machine(cores, gpus, psutil.virtual_memory().total)
+
+
+def address_of(address: str | None, environment: Mapping[str, str]) -> str | None:
+    """Where Ray is: what the job says, or RAY_ADDRESS; None for one of our own."""
+    found = address or environment.get("RAY_ADDRESS")
+    return None if found in {None, "", "local"} else found
+
+
+def start_local(pool: Pool, machine: Machine, environment: dict[str, str]) -> Path:
+    """Start a Ray on this machine with the logical CPUs that the plan needs; gives its folder, to be removed.
+
+    Threads are what has to match the cores, and the plan sees to that; a graph that asks Ray for more CPUs than it
+    counts would wait for ever.
+    """
+    environment.setdefault("RAY_usage_stats_enabled", "0")
+    environment.setdefault("RAY_enable_metrics_collection", "0")
+    environment.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    import ray
+
+    _remove_stale()
+    folder = Path(tempfile.mkdtemp(prefix=f"pixelmill-{os.getpid()}-", dir=_short_tempdir()))
+    with _without_services():
+        ray.init(
+            address="local",
+            num_cpus=math.ceil(pool.total_cpus),
+            num_gpus=machine.gpus,
+            object_store_memory=min(OBJECT_STORE_BYTES, machine.memory_bytes // 8),
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+            _temp_dir=str(folder),
+        )
+    return folder
+
+
+@contextmanager
+def _without_services() -> Iterator[None]:
+    """Start Ray without the dashboard's server, the autoscaler's monitor and the log monitor.
+
+    A Ray that lives for one job on one machine uses none of them, `ray.init` has no switch for them, and each is a
+    Python process that everything waits for: together 2 to 4 s of the start and 1 s of the end (benchmarks/README.md).
+    Where a later Ray calls these methods otherwise, they are simply started.
+    """
+    from ray._private.node import Node
+
+    names = [name for name in ("start_api_server", "start_monitor", "start_log_monitor") if hasattr(Node, name)]
+    originals = {name: getattr(Node, name) for name in names}
+    try:
+        for name in names:
+            setattr(Node, name, lambda *_, **__: None)
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(Node, name, original)
+
+
+def print_worker_logs(folder: Path) -> None:
+    """Copy what the workers printed to standard error, where it goes to the log of the run, before it is removed."""
+    for log in sorted(folder.glob("session_2*/logs/worker-*.[eo][ru][rt]")):
+        text = log.read_text(encoding="utf-8", errors="replace").strip()
+        if text:
+            print(f"--- {log.name}", text[-LOG_BYTES:], sep="\n", file=sys.stderr)
+
+
+def connect(address: str) -> None:
+    """Connect to a cluster; JobError when it is not there."""
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise JobError(f"run.address {address}: no Ray cluster answers there ({str(error).splitlines()[0]})") from error
+
+
+def _short_tempdir() -> str:
+    """Ray's sockets lie below this folder, and a socket's path may have 107 bytes."""
+    folder = tempfile.gettempdir()
+    return folder if len(folder) < 30 else "/tmp"
+
+
+def _remove_stale() -> None:
+    """Remove the folders of runs that were killed."""
+    for folder in Path(_short_tempdir()).glob("pixelmill-*-*"):
+        pid = folder.name.split("-")[1]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)

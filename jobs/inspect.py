@@ -1,0 +1,128 @@
+"""Say what an output folder holds, by reading it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from jobs.run import ATTEMPTS
+from jobs.spec import absolute
+from jobs.terminal import duration
+from pipelines import ledger
+from pipelines.manifest import read_segments
+from pipelines.stores import Access, Folder, explain, scrub
+from workers.errors import JobError
+
+
+def open_run(uri: str) -> Folder:
+    """The output folder of a run; JobError when there is none."""
+    folder = Folder(absolute(uri), Access())
+    try:
+        found = folder.exists("_run/spec.yaml")
+    except Exception as error:
+        raise explain(error, uri, "reading the output folder") from error
+    if not found:
+        raise JobError(f"{uri}: holds no run of pixelmill (no _run/spec.yaml)")
+    return folder
+
+
+def report(folder: Folder, *, rows: int) -> dict[str, Any]:
+    """Counts held against the manifest, failures with an example each, attempts, files, schema and first rows."""
+    segments = read_segments(folder)
+    held = ledger.progress(folder)
+    found = ledger.account(folder, segments)
+    return {
+        "out": folder.uri,
+        "complete": folder.exists(ledger.SUCCESS) and found.is_exact,
+        "counts": {
+            "inputs": found.listed,
+            "done": found.done,
+            "failed": found.failed,
+            "missing": found.missing,
+            "twice": found.twice,
+            "unknown": found.unknown,
+        },
+        "failures": _failures(folder),
+        "attempts": _attempts(folder),
+        "files": {"data": len(held.data), "failed": len(held.failed)},
+        "schema": _schema(folder, held),
+        "rows": _rows(folder, held, rows),
+    }
+
+
+def _failures(folder: Folder) -> list[dict[str, Any]]:
+    reasons: dict[tuple[str, str], dict[str, Any]] = {}
+    for _, table in ledger.failures(folder):
+        for row in table.to_pylist():
+            key = (row["stage"], row["error_type"])
+            known = reasons.setdefault(
+                key,
+                {"stage": key[0], "error_type": key[1], "count": 0, "example": f"{scrub(row['uri'])}: {row['error']}"},
+            )
+            known["count"] += 1
+    return sorted(reasons.values(), key=lambda reason: -reason["count"])
+
+
+def _attempts(folder: Folder) -> list[dict[str, Any]]:
+    names = [name for name in folder.names(ATTEMPTS) if name.endswith(".json")]
+    return [json.loads(folder.read(f"{ATTEMPTS}/{name}") or b"{}") for name in names]
+
+
+def _schema(folder: Folder, held: ledger.Progress) -> dict[str, str]:
+    if not held.data:
+        return {}
+    with folder.open(f"{ledger.DATA}/{min(held.data)}") as file:
+        return {field.name: str(field.type) for field in pq.read_schema(file)}
+
+
+def _rows(folder: Folder, held: ledger.Progress, rows: int) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = []
+    for name in sorted(held.data):
+        if len(shown) >= rows:
+            break
+        with folder.open(f"{ledger.DATA}/{name}") as file:
+            shown += pq.read_table(file).slice(0, rows - len(shown)).to_pylist()
+    return [{key: _short(value) for key, value in row.items()} for row in shown]
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, list) and len(value) > 4:
+        return f"[{', '.join(f'{v:.3g}' for v in value[:4])}, ...] ({len(value)})"
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    return value
+
+
+def print_report(report: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    counts = report["counts"]
+    state = "complete" if report["complete"] else "not complete: the command that made it goes on from here"
+    console.print(f"[bold]{report['out']}[/bold]: {state}", soft_wrap=True)
+    console.print(", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    exact = counts["missing"] == counts["twice"] == counts["unknown"] == 0
+    console.print("every input is in exactly one row" if exact else "[red]not every input is in exactly one row[/red]")
+    for reason in report["failures"]:
+        console.print(
+            f"  failed: {reason['count']:,} {reason['stage']}/{reason['error_type']}, as {reason['example']}",
+            soft_wrap=True,
+            markup=False,
+        )
+    _print_attempts(console, report["attempts"])
+    schema = ", ".join(f"{name} {kind}" for name, kind in report["schema"].items())
+    console.print(f"{report['files']['data']} data files: {schema}", markup=False, soft_wrap=True)
+    for row in report["rows"]:
+        console.print("  " + ", ".join(f"{key}={value}" for key, value in row.items()), markup=False, soft_wrap=True)
+
+
+def _print_attempts(console: Console, attempts: list[dict[str, Any]]) -> None:
+    table = Table("attempt", "started", "took", "done", "failed", "images/s", "ended", box=None, padding=(0, 2))
+    for a in attempts:
+        rate = "" if a["images_per_s"] is None else f"{a['images_per_s']:,.1f}"
+        took = duration(a["seconds_total"])
+        table.add_row(str(a["attempt"]), a["started_at"], took, f"{a['done']:,}", f"{a['failed']:,}", rate, a["ended"])
+    if attempts:
+        console.print(table)

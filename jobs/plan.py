@@ -1,0 +1,71 @@
+"""Show what a job would do, and what it needs, without starting or writing anything."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs import cluster
+from jobs.run import Run, Surroundings, make_plan
+from jobs.spec import Job
+from pipelines import ledger
+from pipelines.manifest import read_segments
+from pipelines.sources import Entry, Ignored, entries
+from pipelines.stores import explain, scrub
+from workers.stages import StageContext
+
+LOOKED_AT = 10_000
+
+
+def show_plan(job: Job, around: Surroundings) -> None:
+    """Print the source as it is found, the workers, the settings and the output. JobError where it can't run."""
+    run = Run(job, around)
+    address = cluster.address_of(job.spec.run.address, around.environment)
+    machine = cluster.this_machine()
+    plan = make_plan(job, machine, address, None if address is None else _resources(address))
+    table = Table.grid(padding=(0, 2))
+    found = _look(run)
+    table.add_row("source", f"{', '.join(map(scrub, run.source.uris))}: {found}")
+    table.add_row("output", f"{run.out.uri}: {_state(run)}")
+    where = address or f"a Ray of its own here ({machine.cores} cores, {machine.gpus} GPUs)"
+    table.add_row("cluster", f"{where}; needs {plan.pool.total_cpus:g} logical CPUs, {plan.pool.total_gpus:g} GPUs")
+    decoding = f"{plan.decode_threads} decoding threads" if plan.decode_threads else "decoding in the worker"
+    table.add_row("workers", f"{plan.pool.actors} on {plan.device}, {plan.threads} torch threads each, {decoding}")
+    for index, config in enumerate(job.spec.configs):
+        context = StageContext(plan.device, plan.threads, LOOKED_AT, around.cache_dir)
+        table.add_row(f"stage {index}", f"{config.stage}: {config.describe(context, local=address is None)}")
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+def _resources(address: str) -> dict[str, float]:
+    import ray
+
+    cluster.connect(address)
+    try:
+        return ray.cluster_resources()
+    finally:
+        ray.shutdown()
+
+
+def _look(run: Run) -> str:
+    ignored = Ignored()
+    try:
+        head: list[Entry] = list(islice(entries(run.source, ignored), LOOKED_AT + 1))
+    except OSError as error:
+        raise explain(error, ", ".join(run.source.uris), "listing the source") from error
+    count = f"more than {LOOKED_AT:,}" if len(head) > LOOKED_AT else f"{len(head):,}"
+    kinds = sorted({entry.container or "objects" for entry in head})
+    left_out = sum(ignored.by_suffix.values())
+    return f"{count} inputs ({', '.join(kinds)})" + (f", {left_out:,} other files ignored" if left_out else "")
+
+
+def _state(run: Run) -> str:
+    segments = read_segments(run.out)
+    if not segments:
+        return "new"
+    held = ledger.progress(run.out)
+    parts = [part for segment in segments for part in segment.parts()]
+    done = sum(part.rows for part in parts if held.is_done(part))
+    return f"{done:,} of {sum(part.rows for part in parts):,} listed inputs are finished and will not be read again"

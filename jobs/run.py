@@ -1,0 +1,536 @@
+"""One run of a bulk job: check, list, start, watch, account, commit; and the same for a retry."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TextIO
+
+from jobs import cluster
+from jobs.lock import Lock
+from jobs.quiet import chatter_to
+from jobs.spec import Job, absolute
+from jobs.terminal import Rate, Terminal, View, duration
+from pipelines import ledger
+from pipelines.fetch import FetchLimits
+from pipelines.manifest import Known, Listing, Segment, plan_parts, read_segments, tables_of
+from pipelines.mill import MillConfig
+from pipelines.orders import Order, Pool, orders_for, retry_orders, shortfall
+from pipelines.sources import Source
+from pipelines.stores import Access, Folder, explain, scheme_of, scrub
+from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
+from workers.stages import StageContext
+
+IDENTITY, SPEC, ATTEMPTS, LOGS = "_run/identity.json", "_run/spec.yaml", "_run/attempts", "_run/logs"
+MIN_ROWS_FOR_FRACTION = 100
+
+EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_JOB, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What only the process knows: environment, clock, where to print, where settings are cached."""
+
+    environment: dict[str, str]
+    stderr: TextIO
+    is_terminal: bool
+    cache_dir: Path | None
+    started_s: float
+    quiet: bool = False
+
+
+@dataclass
+class Plan:
+    """What a job needs, worked out before anything is started."""
+
+    pool: Pool
+    threads: int
+    decode_threads: int
+    device: str
+    address: str | None
+
+
+@dataclass
+class Outcome:
+    """How a run ended, for the caller and for the record of the attempt."""
+
+    account: ledger.Account = field(default_factory=ledger.Account)
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+    duplicates: int = 0
+    ignored: dict[str, int] = field(default_factory=dict)
+    reconciled: int = 0
+    done_now: int = 0
+    failed_now: int = 0
+    written_bytes: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    busy_shares: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_WITH_FAILURES if self.account.failed else EXIT_COMPLETE
+
+
+def make_plan(job: Job, machine: cluster.Machine, address: str | None, resources: dict[str, float] | None) -> Plan:
+    """Workers and what each gets. `resources` are a cluster's; None plans for a Ray of its own on this machine.
+
+    JobError, with figures, when there is not enough for one worker.
+    """
+    run = job.spec.run
+    cores = int(resources.get("CPU", 0)) if resources is not None else machine.cores
+    gpus = resources.get("GPU", 0.0) if resources is not None else float(machine.gpus)
+    gpus_each = (1.0 if gpus >= 1 else 0.0) if run.num_gpus == "auto" else run.num_gpus
+    actors = run.actors if run.actors != "auto" else _pool_size(cores, gpus, gpus_each)
+    # With GPUs the cores decode for them, and one is left to publish.
+    cpus_each = (
+        run.cpus_per_actor if run.cpus_per_actor != "auto" else max(1, (cores - 1) // actors) if gpus_each else 1
+    )
+    pool = Pool(actors, cpus_each, gpus_each)
+    available = {"CPU": float("inf") if resources is None else float(cores), "GPU": gpus}
+    if lack := shortfall(pool, available):
+        raise JobError(f"run: {actors} workers can't be placed: {lack}; lower run.actors or run.num_gpus")
+    decode = run.decode_threads if run.decode_threads != "auto" else int(max(1, cpus_each)) if gpus_each else 0
+    threads = max(1, cores // actors) if not gpus_each and resources is None else max(1, int(cpus_each))
+    return Plan(pool, threads, decode, "cuda" if gpus_each else "cpu", address)
+
+
+def _pool_size(cores: int, gpus: float, gpus_each: float) -> int:
+    return max(1, int(gpus // gpus_each)) if gpus_each else max(1, cores)
+
+
+class Run:
+    """A job on its way. `execute` does it once; whatever happens, what was finished stays."""
+
+    def __init__(self, job: Job, around: Surroundings) -> None:
+        self.job = job
+        self.around = around
+        options, source = job.spec.out_options, job.spec.source_options
+        access = Access(options.profile, timeout_s=source.timeout_s, retry_for_s=source.retry_for_s)
+        self.out = Folder(absolute(options.uri), access)
+        self.source = Source(
+            tuple(absolute(uri) for uri in job.spec.source_uris),
+            source.format,
+            source.pattern,
+            source.column,
+            source.limit,
+            Access(source.profile, source.anon, source.timeout_s, source.retry_for_s),
+            exclude=self.out.uri,
+        )
+        self.outcome = Outcome()
+        self.view = View()
+        self._marks = [("start", around.started_s)]
+        self._finished: set[str] = set()
+        self._again: dict[str, tuple[str, str, str]] = {}
+
+    def mark(self, name: str) -> None:
+        """Note what the time since the last mark went to."""
+        now = time.time()
+        self.outcome.seconds[name] = round(self.outcome.seconds.get(name, 0) + now - self._marks[-1][1], 3)
+        self._marks.append((name, now))
+
+    def execute(self, *, retry: bool = False) -> Outcome:
+        """Do the job, or what failed of it once more. Raises PixelmillError, or KeyboardInterrupt."""
+        self.check_store(retry)
+        with _log_file() as log, chatter_to(log) as stderr, Lock(self.out):
+            attempt = self._next_attempt()
+            terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
+            error: BaseException | None = None
+            try:
+                with terminal:
+                    self._work(retry, terminal, attempt)
+            except BaseException as raised:
+                error = raised
+                traceback.print_exc()
+                raise
+            finally:
+                with suppress(Exception):  # the error that is under way says more
+                    self._record(attempt, error, log)
+        return self.outcome
+
+    def check_store(self, retry: bool) -> None:
+        """Everything that can be known of the output before anything is started."""
+        try:
+            stored = self.out.read(IDENTITY)
+        except Exception as error:
+            raise explain(error, self.out.uri, "reading the output folder") from error
+        if stored is None and retry:
+            raise JobError(f"{self.out.uri}: holds no run of pixelmill, so there is nothing to retry")
+        identity = self.job.identity()
+        if stored is not None and not retry:
+            ledger.require_same(json.loads(stored), identity, self.out.uri)
+        if stored is None and self.out.names(ledger.DATA):
+            raise RunRefused(f"{self.out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
+        self.out.check_writable()
+        if not retry:
+            self.out.publish(SPEC, self.job.to_yaml().encode())
+        if stored is None:
+            self.out.publish(IDENTITY, json.dumps(identity, indent=1).encode())
+        self.mark("check")
+
+    def _work(self, retry: bool, terminal: Terminal, attempt: int) -> None:
+        segments = read_segments(self.out)
+        self.outcome.reconciled = ledger.reconcile(self.out)
+        held = ledger.progress(self.out)
+        self._weights = self._weights_so_far(held)
+        is_finished = bool(segments) and all(held.is_done(p) for s in segments for p in s.parts())
+        self.view.phase = "listing"
+        terminal.show(self.view)
+        with self._ray(early=not is_finished or retry) as connect:
+            if not is_finished:
+                import pipelines.bulk  # noqa: F401  while Ray starts: importing ray.data takes as long as a short job
+            if not retry:
+                segments = self._list(segments, lambda: connect().pool.actors)
+            self.view.total = sum(segment.rows for segment in segments)
+            orders = self._retry_orders(segments, attempt, held) if retry else self._pending(segments, held)
+            if orders:
+                self._mill(orders, segments, connect(), terminal, retry=retry)
+        if retry:
+            ledger.settle(self.out, frozenset(self._finished), self._again)
+        self._commit(segments, terminal)
+
+    def _weights_so_far(self, held: ledger.Progress) -> dict[str, str | None] | None:
+        if not held.data:
+            return None
+        stored = ledger.provenance_of(self.out, min(held.data))
+        return stored.get("weights")  # type: ignore[return-value]
+
+    # Listing
+
+    def _list(self, segments: list[Segment], actors: Callable[[], int]) -> list[Segment]:
+        """Add what is new in the source to the manifest."""
+        known = Known(self.out, segments)
+        listing = Listing(self.out, len(segments))
+        try:
+            listing.write(table for table in tables_of(self.source, listing, known) if table.num_rows)
+        except PixelmillError:
+            raise
+        except Exception as error:
+            raise explain(error, ", ".join(map(scrub, self.source.uris)), "listing the source") from error
+        outcome = self.outcome
+        outcome.added, outcome.duplicates = listing.rows, listing.duplicates
+        outcome.removed, outcome.changed = known.removed, known.changed
+        outcome.ignored = dict(listing.ignored.by_suffix)
+        self.mark("list")
+        if listing.rows == 0 and segments:
+            return segments
+        options = self.job.spec.out_options
+        part_rows = plan_parts(
+            listing.rows,
+            workers=actors(),
+            row_bytes=sum(config.row_bytes() for config in self.job.spec.configs),
+            file_bytes=options.file_mb << 20,
+        )
+        first_part = sum(len(segment.part_rows) for segment in segments)
+        return [*segments, listing.commit(part_rows, first_part)]
+
+    def _pending(self, segments: list[Segment], held: ledger.Progress) -> tuple[Order, ...]:
+        parts = [part for segment in segments for part in segment.parts()]
+        pending = [part for part in parts if not held.is_done(part)]
+        finished = [part for part in parts if held.is_done(part)]
+        self.view.done = sum(part.rows for part in finished)
+        if finished and pending:
+            failed = sum(t.num_rows for name, t in ledger.failures(self.out) if name in held.data)
+            self.view.failed, self.view.done = failed, self.view.done - failed
+        return orders_for(pending)
+
+    def _retry_orders(self, segments: list[Segment], attempt: int, held: ledger.Progress) -> tuple[Order, ...]:
+        parts = {part.name: part for segment in segments for part in segment.parts()}
+        failed = {name.removesuffix(".parquet"): t["id"].to_pylist() for name, t in ledger.failures(self.out)}
+        failed = {name: ids for name, ids in failed.items() if ids and name in parts and held.is_done(parts[name])}
+        self.view.total = sum(map(len, failed.values()))
+        taken = {int(name[6:9]) for name in held.retries}
+        return retry_orders(parts, failed, attempt=max([*taken, attempt - 1]) + 1)
+
+    # Ray
+
+    @contextmanager
+    def _ray(self, *, early: bool) -> Iterator[Callable[[], Plan]]:
+        """Gives a function that returns the plan once Ray is there; Ray starts at once where work is to be expected."""
+        address = cluster.address_of(self.job.spec.run.address, self.around.environment)
+        folder: Path | None = None
+        with ThreadPoolExecutor(1, "ray") as thread:
+            started: Future[tuple[Plan, Path | None]] | None = (
+                thread.submit(self._start_ray, address) if early else None
+            )
+
+            def connect() -> Plan:
+                nonlocal started, folder
+                started = started or thread.submit(self._start_ray, address)
+                plan, folder = started.result()
+                if "ray" not in self.outcome.seconds:
+                    self.mark("ray")
+                return plan
+
+            try:
+                yield connect
+            finally:
+                if started is not None:
+                    with suppress(Exception):
+                        _, folder = started.result()
+                    self._stop_ray(folder)
+
+    def _start_ray(self, address: str | None) -> tuple[Plan, Path | None]:
+        machine = cluster.this_machine()
+        if address is None:
+            plan = make_plan(self.job, machine, None, None)
+            return plan, cluster.start_local(plan.pool, machine, os.environ)  # type: ignore[arg-type]
+        cluster.connect(address)
+        import ray
+
+        return make_plan(self.job, machine, address, ray.cluster_resources()), None
+
+    def _stop_ray(self, folder: Path | None) -> None:
+        import ray
+
+        ray.shutdown()
+        if folder is not None:
+            cluster.print_worker_logs(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # Work
+
+    def _mill(
+        self, orders: tuple[Order, ...], segments: list[Segment], plan: Plan, terminal: Terminal, *, retry: bool
+    ) -> None:
+        from pipelines import bulk
+
+        rows = sum(len(o.ids) if o.ids is not None else sum(p.rows for p in o.parts) for o in orders)
+        self._check_space(rows)
+        source, out = self.job.spec.source_options, self.job.spec.out_options
+        context = StageContext(plan.device, plan.threads, rows // plan.pool.actors, self.around.cache_dir)
+        config = MillConfig(
+            out=self.out.uri,
+            out_access=self.out.access,
+            source_access=self.source.access,
+            column=source.column,
+            segments=tuple(segments),
+            stages=self.job.spec.configs,
+            context=context,
+            fetch=FetchLimits(in_flight=source.in_flight, max_bytes=source.max_bytes),
+            max_pixels=source.max_pixels,
+            decode_threads=plan.decode_threads,
+            weights=self._weights,
+        )
+        compression = ledger.Compression(out.compression, row_group_bytes=out.row_group_mb << 20)
+        board = bulk.Board(uuid.uuid4().hex)
+        self.view.phase, self.view.workers = "loading the network", plan.pool.actors
+        with _Watch(self, board, terminal) as watch:
+            for published in bulk.run(bulk.BulkJob(config, plan.pool, orders, retry, compression), board):
+                if "first_result" not in self.outcome.seconds:
+                    self.mark("first_result")
+                self._add(published)
+                watch.raise_if_stopped()
+        self.mark("work")
+
+    def _check_space(self, rows: int) -> None:
+        """A local disk that can't hold the output is found out before the work and not after it."""
+        if scheme_of(self.out.uri) != "file":
+            return
+        free = shutil.disk_usage(self.out.path).free
+        needed = rows * sum(config.row_bytes() for config in self.job.spec.configs) // 4  # embeddings may be short
+        if free < min(needed, 64 << 20) or free < needed // 8:
+            raise JobError(
+                f"{self.out.uri}: {free >> 20:,} MB are free and about {needed >> 20:,} MB will be written; "
+                "free some or choose another folder"
+            )
+
+    def _add(self, published: Any) -> None:
+        outcome = self.outcome
+        outcome.done_now += published.done
+        outcome.failed_now += published.failed
+        outcome.written_bytes += published.written_bytes
+        outcome.settings = published.settings or outcome.settings
+        self._finished.update(published.finished)
+        self._again.update(published.failures)
+
+    def check_failures(self, done: int, failed: int, reasons: dict[tuple[str, str], int], examples: Any) -> str | None:
+        """Why the job should stop itself, or None: too many of the rows seen in this attempt fail."""
+        most = self.job.spec.run.max_failed_fraction
+        seen = done + failed
+        if seen < MIN_ROWS_FOR_FRACTION or failed <= most * seen:
+            return None
+        commonest = sorted(reasons.items(), key=lambda item: -item[1])[:3]
+        lines = [f"  {count:,} {stage}/{kind}, as {examples[stage, kind]}" for (stage, kind), count in commonest]
+        return (
+            f"{failed:,} of the first {seen:,} inputs failed, more than run.max_failed_fraction = {most:g}:\n"
+            + "\n".join(lines)
+            + "\nwhat was finished stays; mend the cause and run the same command again, or raise the fraction"
+        )
+
+    # The end
+
+    def _commit(self, segments: list[Segment], terminal: Terminal) -> None:
+        """Hold what was made against the manifest, and say so in _SUCCESS when every input is accounted for."""
+        self.view.phase = "accounting"
+        terminal.show(self.view)
+        found = ledger.account(self.out, segments)
+        self.outcome.account = found
+        self.mark("account")
+        if not found.is_exact:
+            raise PixelmillError(
+                f"{self.out.uri}: the output does not add up: {found.listed:,} inputs, {found.done:,} done, "
+                f"{found.failed:,} failed, {found.missing:,} missing, {found.twice:,} twice, {found.unknown:,} unknown; "
+                "run the same command again, and report this if it stays"
+            )
+        success = {
+            "inputs": found.listed,
+            "done": found.done,
+            "failed": found.failed,
+            "reasons": {f"{stage}/{kind}": count for (stage, kind), count in found.reasons.most_common()},
+            "identity": json.loads(self.out.read(IDENTITY) or b"{}"),
+            "weights": self._weights_so_far(ledger.progress(self.out)),
+            "parts": sum(len(segment.part_rows) for segment in segments),
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": self.outcome.seconds,
+        }
+        self.out.publish(ledger.SUCCESS, json.dumps(success, indent=1).encode())
+
+    def _next_attempt(self) -> int:
+        return len([name for name in self.out.names(ATTEMPTS) if name.endswith(".json")]) + 1
+
+    def _record(self, attempt: int, error: BaseException | None, log: Path) -> None:
+        outcome, now = self.outcome, time.time()
+        started = self._marks[0][1]
+        working_s = outcome.seconds.get("work", 0.0)
+        record = {
+            "attempt": attempt,
+            "started_at": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+            "seconds_total": round(now - started, 3),
+            "seconds": outcome.seconds,
+            "host": socket.gethostname(),
+            "versions": versions(),
+            "ended": "complete" if error is None else type(error).__name__,
+            "error": None if error is None else scrub(str(error))[:2000],
+            "done": outcome.done_now,
+            "failed": outcome.failed_now,
+            "written_bytes": outcome.written_bytes,
+            "images_per_s": round((outcome.done_now + outcome.failed_now) / working_s, 2) if working_s else None,
+            "listing": {k: getattr(outcome, k) for k in ("added", "removed", "changed", "duplicates", "ignored")},
+            "settings": outcome.settings,
+            "busy_shares": outcome.busy_shares,
+        }
+        self.out.publish(f"{ATTEMPTS}/{attempt:04d}.json", json.dumps(record, indent=1).encode())
+        sys.stdout.flush()
+        sys.stderr.flush()
+        text = scrub(log.read_text(encoding="utf-8", errors="replace"))
+        self.out.publish(f"{LOGS}/{attempt:04d}.log", text.encode())
+
+
+class _Watch:
+    """Follows the board while the graph runs: shows it, and notes when the job should stop itself."""
+
+    def __init__(self, run: Run, board: Any, terminal: Terminal) -> None:
+        self._run, self._board, self._terminal = run, board, terminal
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
+        self._rate, self._base = Rate(), (run.view.done, run.view.failed)
+        self._why: str | None = None
+
+    def __enter__(self) -> _Watch:
+        self._terminal.show(self._run.view)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=5)
+        with suppress(Exception):
+            self._board.clear()
+        self._run.outcome.busy_shares = {k: round(v, 3) for k, v in self._run.view.busy_shares().items()}
+        self.raise_if_stopped()
+
+    def raise_if_stopped(self) -> None:
+        if self._why is not None:
+            raise JobStopped(self._why)
+
+    def _follow(self) -> None:
+        began_s: float | None = None
+        while not self._over.wait(0.5):
+            with suppress(Exception):  # nothing but the display depends on the board
+                tally = self._board.read()
+                seen = tally.done + tally.failed
+                if seen and began_s is None:
+                    began_s = time.monotonic()
+                self._show(tally, time.monotonic() - began_s if began_s else 0.0)
+                self._why = self._run.check_failures(tally.done, tally.failed, tally.reasons, tally.examples)
+                if self._why is not None:
+                    self._stop()
+                    return
+
+    def _show(self, tally: Any, working_s: float) -> None:
+        view = self._run.view
+        view.done, view.failed = self._base[0] + tally.done, self._base[1] + tally.failed
+        view.reasons, view.busy_s, view.working_s = tally.reasons, tally.busy_s, working_s
+        view.images_per_s = self._rate.update(tally.done + tally.failed)
+        view.phase = "milling" if working_s else view.phase
+        self._terminal.show(view)
+
+    def _stop(self) -> None:
+        """Wake the main thread, which may wait for an order for a long time."""
+        import _thread
+
+        _thread.interrupt_main()
+
+
+@contextmanager
+def _log_file() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="pixelmill-log-"))
+    try:
+        yield folder / "log"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("pixelmill", "ray", "torch", "torchvision", "pyarrow"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def summary_of(outcome: Outcome, uri: str) -> str:
+    """What a person reads when a run is over."""
+    account, seconds = outcome.account, outcome.seconds
+    work_s = seconds.get("work", 0) + seconds.get("first_result", 0)
+    lines = [f"{account.done:,} done, {account.failed:,} failed of {account.listed:,} inputs in {uri}"]
+    if outcome.done_now:
+        lines.append(
+            f"{outcome.done_now + outcome.failed_now:,} in this run in {duration(sum(seconds.values()))}, "
+            f"{(outcome.done_now + outcome.failed_now) / max(work_s, 1e-9):,.1f} images/s once Ray was up"
+        )
+    else:
+        lines.append("nothing was left to do")
+    for (stage, kind), count in account.reasons.most_common():
+        lines.append(f"  failed: {count:,} {stage}/{kind}")
+    if outcome.removed or outcome.changed:
+        lines.append(
+            f"since it was listed, {outcome.removed:,} inputs are gone and {outcome.changed:,} have changed; their rows stay"
+        )
+    if outcome.duplicates:
+        lines.append(f"{outcome.duplicates:,} inputs were named more than once and are done once")
+    if outcome.ignored:
+        kinds = ", ".join(
+            f"{count:,} {suffix}" for suffix, count in sorted(outcome.ignored.items(), key=lambda i: -i[1])[:5]
+        )
+        lines.append(f"ignored, not images by name: {kinds}")
+    lines.append(f"see it with: pixelmill inspect {uri}")
+    return "\n".join(lines)

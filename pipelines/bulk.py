@@ -1,0 +1,190 @@
+"""The bulk graph: orders -> mill (actors: fetch, decode, stages) -> publish (tasks: Parquet) -> summaries.
+
+An order is one part of the manifest, or what is to be retried of several. It stays one block from end to end, so that
+what is published under a part's name is that part and nothing else. The mill is a pool of actors, since networks are
+loaded once. With GPUs, publishing is tasks of its own, which leaves the GPU to the network; on CPUs the worker that
+made a table publishes it, which spares the processes and the copies. Ray Data schedules all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+from ray.experimental import internal_kv
+
+from pipelines import ledger
+from pipelines.mill import ORDER_COLUMN, Mill, MillConfig, Tally
+from pipelines.orders import Order, Pool
+from pipelines.stores import Access, Folder, explain
+from workers.errors import PixelmillError
+
+ORDER, SUMMARY = "order", "summary"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One order that is done: how many rows of each kind, and for a retry which ones failed again and why."""
+
+    name: str
+    done: int
+    failed: int
+    written_bytes: int
+    settings: dict[str, Any]
+    weights: dict[str, str | None]
+    failures: dict[str, tuple[str, str, str]]
+    finished: tuple[str, ...]
+
+
+class Board:
+    """What the workers tell, for the terminal: each keeps its tally under a key of its own in Ray's key-value store.
+
+    Nothing that is kept depends on it. An actor would do the same for a process more, which on a small machine every
+    start would wait for.
+    """
+
+    def __init__(self, run: str) -> None:
+        self._prefix = f"pixelmill:{run}:"
+
+    def reporter(self) -> Callable[[Tally], None]:
+        """For one worker: tells its tally, and never fails."""
+        key = f"{self._prefix}{uuid.uuid4().hex}".encode()
+
+        def report(tally: Tally) -> None:
+            with suppress(Exception):
+                internal_kv._internal_kv_put(key, tally.to_json().encode(), overwrite=True)
+
+        return report
+
+    def read(self) -> Tally:
+        """The sum over all workers."""
+        total = Tally()
+        for key in internal_kv._internal_kv_list(self._prefix.encode()):
+            if (text := internal_kv._internal_kv_get(key)) is not None:
+                total.add(Tally.from_json(text))
+        return total
+
+    def clear(self) -> None:
+        internal_kv._internal_kv_del(self._prefix.encode(), del_by_prefix=True)
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Publishes the table of one order and says so in one row. StoreError when the store refuses for good."""
+
+    out: str
+    access: Access
+    compression: ledger.Compression
+    retry: bool = False
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        order = json.loads(block[ORDER_COLUMN][0].as_py())
+        table = block.drop_columns([ORDER_COLUMN])
+        provenance = {"weights": order["weights"], "settings": order["settings"]}
+        try:
+            write = _publish_retry if self.retry else ledger.publish
+            written = write(Folder(self.out, self.access), order["name"], table, provenance, self.compression)
+        except Exception as error:
+            raise explain(error, self.out, f"writing {order['name']}") from error
+        ok = table.filter(pc.is_null(table["error_type"]))
+        summary = Published(
+            order["name"],
+            ok.num_rows,
+            table.num_rows - ok.num_rows,
+            written,
+            order["settings"],
+            order["weights"],
+            _reasons(table.filter(pc.is_valid(table["error_type"]))) if self.retry else {},
+            tuple(ok["id"].to_pylist()) if self.retry else (),
+        )
+        return pa.table({SUMMARY: [json.dumps(vars(summary))]})
+
+
+class MillActor:
+    """The mill as Ray Data calls it: a block with one order in, its table out, or its summary when it publishes too."""
+
+    def __init__(self, config: MillConfig, board: Board, publisher: Publisher | None) -> None:
+        self._mill = Mill(config, board.reporter())
+        self._publisher = publisher or (lambda table: table)
+
+    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+        for text in block[ORDER].to_pylist():
+            yield self._publisher(self._mill(json.loads(text)))
+
+
+def _reasons(failed: pa.Table) -> dict[str, tuple[str, str, str]]:
+    columns = [failed[name].to_pylist() for name in ("id", *ledger.ERROR_COLUMNS)]
+    return {identity: tuple(reason) for identity, *reason in zip(*columns, strict=True)}
+
+
+def _publish_retry(
+    folder: Folder, name: str, table: pa.Table, provenance: dict[str, object], compression: ledger.Compression
+) -> int:
+    """A retry publishes only what it finished; what failed again stays where it is filed."""
+    data = table.filter(pc.is_null(table["error_type"]))
+    if not data.num_rows:
+        return 0
+    return ledger.publish(folder, name, data, provenance, compression)
+
+
+@dataclass(frozen=True)
+class BulkJob:
+    """Everything that the graph needs, settled before it starts."""
+
+    config: MillConfig
+    pool: Pool
+    orders: tuple[Order, ...]
+    retry: bool = False
+    compression: ledger.Compression = field(default_factory=ledger.Compression)
+
+
+def run(job: BulkJob, board: Board) -> Iterator[Published]:
+    """Run the graph on the Ray that is connected, giving each order as it is published."""
+    context = ray.data.DataContext.get_current()
+    context.target_max_block_size = None  # one block in is one block out: an order is never split or joined
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    publisher = Publisher(job.config.out, job.config.out_access, job.compression, job.retry)
+    items = [{ORDER: order.to_json()} for order in job.orders]
+    summaries = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        MillActor,
+        fn_constructor_args=(job.config, board, publisher if job.pool.publishes else None),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=job.pool.actors),
+        num_cpus=job.pool.cpus,
+        num_gpus=job.pool.gpus or None,
+    )
+    if not job.pool.publishes:
+        # A plain function: Ray Data would make a pool of actors of a callable object.
+        summaries = summaries.map_batches(
+            lambda block: publisher(block), batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1
+        )
+    for batch in summaries.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for text in batch[SUMMARY].to_pylist():
+            raw = json.loads(text)
+            raw["failures"] = {key: tuple(value) for key, value in raw["failures"].items()}
+            yield Published(**raw | {"finished": tuple(raw["finished"])})
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The error of ours inside what Ray wraps around it, or the error as it is."""
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        if isinstance(current, PixelmillError):
+            return current
+        pending += [current.__cause__, current.__context__, getattr(current, "cause", None)]
+    return error

@@ -1,0 +1,447 @@
+"""List a source: folders, globs, WebDataset shards, Parquet with pictures and lists of URIs become entries."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.utils import glob_translate
+
+from pipelines.stores import Access, carries_credentials, explain, join, open_store, retried, scheme_of, scrub
+from workers.errors import JobError
+
+Format = Literal["auto", "images", "webdataset", "parquet", "list"]
+Container = Literal["tar", "parquet"]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif")
+LIST_SUFFIXES = (".txt", ".csv", ".lst")
+IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "picture", "bytes", "image_bytes", "content")
+URI_COLUMNS = ("uri", "url", "path", "image_url", "image_path", "file", "filename", "file_name")
+PEEK = 1000
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be listed. `uris` are folders, globs, or files; `exclude` is a folder that is never an input."""
+
+    uris: tuple[str, ...]
+    format: Format = "auto"
+    pattern: str | None = None
+    column: str | None = None
+    limit: int | None = None
+    access: Access = field(default_factory=Access)
+    exclude: str | None = None
+
+
+class Entry(NamedTuple):
+    """One input: an object, a member of an archive, or a row of a table.
+
+    `offset` is the member's first byte in a tar and the row's number in a Parquet file. `problem` says why an input
+    that was found can't be read at all: "ErrorType: message".
+    """
+
+    uri: str
+    member: str | None = None
+    container: Container | None = None
+    offset: int | None = None
+    size: int | None = None
+    version: str | None = None
+    problem: str | None = None
+
+
+class Found(NamedTuple):
+    """A file in a store."""
+
+    uri: str
+    size: int | None
+    version: str | None
+
+
+@dataclass
+class Ignored:
+    """Files that lie in the source and are no input, by suffix, so that nothing is left out in silence."""
+
+    by_suffix: dict[str, int] = field(default_factory=dict)
+
+    def add(self, uri: str) -> None:
+        suffix = os.path.splitext(uri)[1].lower()[:12] or "(none)"
+        self.by_suffix[suffix] = self.by_suffix.get(suffix, 0) + 1
+
+
+PassesOver = Callable[[str, str | None], bool]
+
+
+def entries(source: Source, ignored: Ignored, passes_over: PassesOver = lambda uri, version: False) -> Iterator[Entry]:
+    """Every input of a source, streamed. An archive for which `passes_over(uri, version)` is true is not indexed."""
+    listed = chain.from_iterable(_entries_of(uri, source, ignored, passes_over) for uri in source.uris)
+    return islice(listed, source.limit) if source.limit is not None else listed
+
+
+def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesOver) -> Iterator[Entry]:
+    files, is_single = _files(uri, source)
+    if is_single:
+        kind = source.format if source.format != "auto" else _kind_of_single(uri)
+    else:
+        head = list(islice(files, PEEK))
+        kind = source.format if source.format != "auto" else _kind_of_folder(uri, head)
+        files = chain(head, files)
+        files = _matching(files, uri, source, kind, ignored)
+    if kind == "images":
+        return (Entry(found.uri, size=found.size, version=found.version) for found in files)
+    if kind == "list":
+        return chain.from_iterable(_listed(found, source) for found in files)
+    index: Callable[[Found], list[Entry]] = _tar_members if kind == "webdataset" else _parquet_rows
+    fresh = (found for found in files if not passes_over(found.uri, found.version))
+    return chain.from_iterable(_in_parallel(lambda found: index(found, source), fresh))
+
+
+def _in_parallel(
+    work: Callable[[Found], list[Entry]], files: Iterable[Found], threads: int = 8
+) -> Iterator[list[Entry]]:
+    """Index archives a few at a time, in order."""
+    files = iter(files)
+    with ThreadPoolExecutor(threads, "index") as pool:
+        while batch := list(islice(files, 4 * threads)):
+            yield from pool.map(work, batch)
+
+
+# What is there
+
+
+def _files(uri: str, source: Source) -> tuple[Iterator[Found], bool]:
+    """The files behind a URI and whether it names a single one."""
+    is_glob = any(character in uri for character in "*?[") and not _exists(uri, source.access)
+    if is_glob:
+        base = uri[: min(uri.index(c) for c in "*?[" if c in uri)].rpartition("/")[0]
+        wanted = glob_translate(_comparable(uri))
+        import re
+
+        matches = re.compile(wanted).match
+        return (f for f in _walk(base, source) if matches(_comparable(f.uri))), False
+    try:
+        store, path = open_store(uri, source.access)
+        if scheme_of(uri) in {"http", "https"}:
+            return (iter([Found(uri, None, None)]), True) if not uri.endswith("/") else (_walk(uri, source), False)
+        if scheme_of(uri) in {"s3", "s3a"}:
+            return _s3_files(uri, source)
+        info = retried(lambda: store.info(path), for_s=min(10.0, source.access.retry_for_s))
+    except Exception as error:
+        raise explain(error, uri, "listing the source") from error
+    if info["type"] == "file":
+        return iter([_found(uri, info)]), True
+    return _walk(uri, source), False
+
+
+def _exists(uri: str, access: Access) -> bool:
+    """A name may itself have glob characters in it, as in photo[1].jpg."""
+    if scheme_of(uri) != "file":
+        return False
+    return os.path.exists(uri.removeprefix("file://"))
+
+
+def _comparable(uri: str) -> str:
+    return os.path.abspath(uri.removeprefix("file://")) if scheme_of(uri) == "file" else uri
+
+
+def _s3_files(uri: str, source: Source) -> tuple[Iterator[Found], bool]:
+    """An object of exactly this name, or else everything below it."""
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    pages = _s3_pages(bucket, key if key.endswith("/") or not key else f"{key}/", source)
+    if key and not key.endswith("/"):
+        store, path = open_store(uri, source.access)
+        first = next(pages, [])
+        if not first:
+            info = retried(lambda: store.info(path), for_s=min(10.0, source.access.retry_for_s))
+            return iter([_found(uri, info)]), True
+        return chain(first, chain.from_iterable(pages)), False
+    return chain.from_iterable(pages), False
+
+
+def _s3_pages(bucket: str, prefix: str, source: Source) -> Iterator[list[Found]]:
+    """A thousand keys a request; a generator of pages, so that ten million keys never stand in memory."""
+    store, _ = open_store(f"s3://{bucket}", source.access)
+    more: dict[str, str] = {}
+    while True:
+        answer = retried(
+            lambda more=more: store.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **more),  # type: ignore[attr-defined]
+            for_s=min(30.0, source.access.retry_for_s),
+        )
+        yield [
+            Found(f"s3://{bucket}/{item['Key']}", item["Size"], item.get("ETag", "").strip('"') or None)
+            for item in answer.get("Contents", [])
+            if not item["Key"].endswith("/")
+        ]
+        if not answer.get("IsTruncated"):
+            return
+        more = {"ContinuationToken": answer["NextContinuationToken"]}
+
+
+def _walk(uri: str, source: Source) -> Iterator[Found]:
+    scheme = scheme_of(uri)
+    if scheme == "file":
+        found = _walk_local(os.path.abspath(uri.removeprefix("file://") or "/"))
+    elif scheme in {"s3", "s3a"}:
+        bucket, _, key = uri.partition("://")[2].partition("/")
+        found = chain.from_iterable(_s3_pages(bucket, f"{key}/" if key else "", source))
+    else:
+        found = _walk_fsspec(uri, source.access)
+    exclude = source.exclude and _comparable(source.exclude).rstrip("/") + "/"
+    return (f for f in found if not _comparable(f.uri).startswith(exclude)) if exclude else iter(found)
+
+
+def _walk_local(folder: str) -> Iterator[Found]:
+    """Depth first in the order of names; a link to a folder is not followed, so that no loop can trap the walk."""
+    pending = [folder]
+    while pending:
+        with os.scandir(pending.pop()) as scan:
+            items = sorted(scan, key=lambda item: item.name)
+        pending += [item.path for item in reversed(items) if item.is_dir(follow_symlinks=False)]
+        for item in items:
+            if item.is_file():
+                stat = item.stat()
+                yield Found(item.path, stat.st_size, f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
+
+
+def _walk_fsspec(uri: str, access: Access) -> Iterator[Found]:
+    """Folder by folder, so that memory holds one folder's names and not the archive's."""
+    store, path = open_store(uri, access)
+    pending = [path]
+    while pending:
+        folder = pending.pop()
+        items = retried(lambda folder=folder: store.ls(folder, detail=True), for_s=min(30.0, access.retry_for_s))
+        store.invalidate_cache(folder)
+        pending += [
+            i["name"] for i in items if i["type"] == "directory" and i["name"].rstrip("/") != folder.rstrip("/")
+        ]
+        for item in items:
+            if item["type"] == "file":
+                yield _found(str(store.unstrip_protocol(item["name"])), item)
+
+
+def _found(uri: str, info: dict[str, Any]) -> Found:
+    version = next(
+        (info[key] for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if info.get(key)), None
+    )
+    return Found(_absolute(uri), info.get("size"), None if version is None else str(version).strip('"'))
+
+
+def _absolute(uri: str) -> str:
+    return os.path.abspath(uri.removeprefix("file://")) if scheme_of(uri) == "file" else uri
+
+
+# What it is
+
+
+def _kind_of_single(uri: str) -> Format:
+    lower = uri.partition("?")[0].lower()
+    if lower.endswith(".tar"):
+        return "webdataset"
+    if lower.endswith((".parquet", ".pq")):
+        return "parquet"
+    if lower.endswith(LIST_SUFFIXES):
+        return "list"
+    return "images"
+
+
+def _kind_of_folder(uri: str, head: list[Found]) -> Format:
+    """What most of the first files are; images win wherever there are any, since tables often lie beside them."""
+    names = [found.uri.lower() for found in head]
+    kinds: tuple[tuple[Format, tuple[str, ...]], ...] = (
+        ("images", IMAGE_SUFFIXES),
+        ("webdataset", (".tar",)),
+        ("parquet", (".parquet", ".pq")),
+    )
+    for kind, suffixes in kinds:
+        if any(name.endswith(suffixes) for name in names):
+            return kind
+    if len(head) == PEEK:
+        return "images"
+    raise JobError(
+        f"source {scrub(uri)}: no input was found: {len(names)} files, none of them an image, a .tar or a .parquet; "
+        "name them with pattern: '**/*' or say what they are with format: images"
+    )
+
+
+def _matching(files: Iterable[Found], uri: str, source: Source, kind: Format, ignored: Ignored) -> Iterator[Found]:
+    """The files that are inputs: by the user's pattern below the folder, or by the suffix that the format has."""
+    suffixes = {
+        "images": IMAGE_SUFFIXES,
+        "webdataset": (".tar",),
+        "parquet": (".parquet", ".pq"),
+        "list": LIST_SUFFIXES,
+    }[kind]
+    wanted = _pattern(uri, source.pattern) if source.pattern else None
+    for found in files:
+        if wanted(found.uri) if wanted else found.uri.lower().endswith(suffixes):
+            yield found
+        else:
+            ignored.add(found.uri)
+
+
+def _pattern(uri: str, pattern: str) -> Callable[[str], object]:
+    import re
+
+    base = _absolute(uri).rstrip("/") + "/"
+    matches = re.compile(glob_translate(pattern)).match
+    return lambda candidate: matches(candidate.removeprefix(base))
+
+
+# What is in it
+
+
+def _tar_members(found: Found, source: Source) -> list[Entry]:
+    """The pictures of a tar shard with where their bytes are; nothing is ever unpacked to a disk.
+
+    A shard that ends too early gives its whole members and one entry for itself that says so.
+    """
+    members: list[Entry] = []
+    store, path = open_store(found.uri, source.access)
+    try:
+        with store.open(path, "rb", **_sequential(found.uri)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                if member.isreg() and member.name.lower().endswith(IMAGE_SUFFIXES):
+                    name = member.name.encode("utf-8", "backslashreplace").decode()
+                    members.append(Entry(found.uri, name, "tar", member.offset_data, member.size, found.version))
+                tar.members = []  # type: ignore[assignment]  # tarfile keeps every header it saw
+            if members and members[-1].offset + members[-1].size > (found.size or 1 << 62):  # type: ignore[operator]
+                raise tarfile.ReadError("unexpected end of data")
+            _check_tar_end(file, tar.offset, found)
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and not isinstance(error, tarfile.TarError):
+            raise explain(error, found.uri, "indexing the archive") from error
+        whole = [m for m in members if found.size is None or m.offset + m.size <= found.size]  # type: ignore[operator]
+        return [*whole, _broken_tar(found, error, len(whole))]
+    return members
+
+
+def _check_tar_end(file: Any, offset: int, found: Found) -> None:
+    """tarfile stops in silence at a header that it can't read; an archive ends with a block of zeros, or exactly."""
+    file.seek(offset)
+    block = file.read(512)
+    if not block.strip(b"\0") and (block or offset == found.size):
+        return
+    if offset == 0 and not block:
+        raise tarfile.ReadError("empty file")
+    # tarfile has stepped over the end marker by the time it stops; before it lie only zeros.
+    file.seek(max(0, offset - 512))
+    if file.read(512).strip(b"\0"):
+        raise tarfile.ReadError("a header can't be read: truncated or corrupt")
+
+
+def _broken_tar(found: Found, error: Exception, whole: int) -> Entry:
+    if found.size == 0:
+        problem = "Empty: the archive has no bytes"
+    elif "unexpected end" in str(error) or "truncated" in str(error):
+        problem = f"Truncated: the archive ends early; {whole} whole pictures before that are used; copy it again"
+    else:
+        problem = (
+            f"Corrupt: not a tar archive that can be indexed ({error}); compressed tars have to be unpacked to .tar"
+        )
+    return Entry(found.uri, None, "tar", None, found.size, found.version, problem)
+
+
+def _sequential(uri: str) -> dict[str, Any]:
+    return {} if scheme_of(uri) == "file" else {"block_size": 8 << 20, "cache_type": "readahead"}
+
+
+def _parquet_rows(found: Found, source: Source) -> list[Entry]:
+    """One entry a row; the footer says how many there are, no picture is read."""
+    store, path = open_store(found.uri, source.access)
+    try:
+        with store.open(path, "rb") as file:
+            parquet = pq.ParquetFile(file)
+            image_column(parquet.schema_arrow, source.column, found.uri)
+            rows = parquet.metadata.num_rows
+    except pa.ArrowInvalid as error:
+        return [
+            Entry(found.uri, None, "parquet", None, found.size, found.version, f"Corrupt: not a Parquet file ({error})")
+        ]
+    return [Entry(found.uri, f"row {row}", "parquet", row, None, found.version) for row in range(rows)]
+
+
+def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
+    """The name of the column that holds pictures: bytes, or struct<bytes, path>; JobError when it can't be told."""
+    candidates = [f.name for f in schema if _holds_bytes(f.type)]
+    if column is not None:
+        if column in candidates:
+            return column
+        raise JobError(
+            f"{scrub(uri)}: column {column} holds no pictures; those that could: {', '.join(candidates) or 'none'}"
+        )
+    structs = [f.name for f in schema if pa.types.is_struct(f.type) and _holds_bytes(f.type)]
+    named = [name for name in candidates if name.lower() in IMAGE_COLUMNS]
+    for choice in (structs, named, candidates):
+        if len(choice) == 1:
+            return choice[0]
+    raise JobError(
+        f"{scrub(uri)}: which column holds the pictures? say source.column; binary columns: {', '.join(candidates) or 'none'}"
+    )
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        index = kind.get_field_index("bytes")
+        return index >= 0 and _holds_bytes(kind.field(index).type)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _listed(found: Found, source: Source) -> Iterator[Entry]:
+    """The URIs of a list file; a relative one is taken from the folder that the list lies in."""
+    base = found.uri.rpartition("/")[0]
+    for line, uri in enumerate(_uris(found, source), 1):
+        if not uri:
+            yield Entry(found.uri, f"line {line}", problem="NullUri: the list has no URI here")
+        elif carries_credentials(uri):
+            yield Entry(
+                scrub(uri), f"line {line}",
+                problem="SignedUrl: carries a signature or password, which would be written to every output; "
+                "list the plain URI and give credentials in the environment",
+            )  # fmt: skip
+        else:
+            yield Entry(uri if "://" in uri else _absolute(uri if uri.startswith("/") else join(base, uri)))
+
+
+def _uris(found: Found, source: Source) -> Iterator[str | None]:
+    store, path = open_store(found.uri, source.access)
+    try:
+        with store.open(path, "rb") as file:
+            if found.uri.lower().endswith((".parquet", ".pq")):
+                yield from _parquet_uris(file, source, found.uri)
+            elif found.uri.lower().endswith(".csv"):
+                yield from _csv_uris(io.TextIOWrapper(file, "utf-8-sig", newline=""), source, found.uri)
+            else:
+                lines = (line.strip() for line in io.TextIOWrapper(file, "utf-8-sig"))
+                yield from (line for line in lines if line and not line.startswith("# "))
+    except UnicodeDecodeError as error:
+        raise JobError(f"{found.uri}: is not UTF-8 text ({error}); a list of URIs is .txt, .csv or .parquet") from error
+
+
+def _csv_uris(file: io.TextIOWrapper, source: Source, uri: str) -> Iterator[str | None]:
+    rows = csv.DictReader(file)
+    column = _uri_column(list(rows.fieldnames or []), source.column, uri)
+    return (row[column] for row in rows)
+
+
+def _parquet_uris(file: Any, source: Source, uri: str) -> Iterator[str | None]:
+    parquet = pq.ParquetFile(file)
+    column = _uri_column(parquet.schema_arrow.names, source.column, uri)
+    for batch in parquet.iter_batches(columns=[column]):
+        yield from batch.column(0).to_pylist()
+
+
+def _uri_column(names: list[str], column: str | None, uri: str) -> str:
+    if column in names:
+        return str(column)
+    known = [name for name in names if name.lower() in URI_COLUMNS]
+    if column is None and known:
+        return known[0]
+    raise JobError(f"{scrub(uri)}: which column holds the URIs? say source.column; it has {', '.join(names) or 'none'}")

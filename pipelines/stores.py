@@ -1,0 +1,438 @@
+"""The one seam to stores: open what fsspec opens, read one object with retries, publish one object in one step.
+
+s3:// objects are read with obstore, which costs a sixth of s3fs's processor time for each request (0.5 ms against
+3.1 ms, benchmarks/README.md); listing and writing, and every other scheme, go through fsspec.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import fsspec
+from fsspec.spec import AbstractFileSystem
+
+from workers.errors import RowError, StoreError
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+Result = TypeVar("Result")
+
+_S3_PLAIN_KEY = re.compile(r"[A-Za-z0-9_\-. ()=+,@]+(/[A-Za-z0-9_\-. ()=+,@]+)*")
+_SECRETS = (
+    (re.compile(r"(?<=://)[^/\s@]+@"), "***@"),
+    (
+        re.compile(
+            r"(?i)\b((?:x-amz-|x-goog-)?(?:signature|credential|security-token)|sig|token|password|secret)=[^&\s'\"]+"
+        ),
+        r"\1=***",
+    ),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "***"),
+    (re.compile(r"(?is)<AWSAccessKeyId>.*?</AWSAccessKeyId>"), "<AWSAccessKeyId>***</AWSAccessKeyId>"),
+)
+_CREDENTIAL_PARAMETERS = re.compile(r"(?i)[?&](x-amz-signature|x-goog-signature|signature|sig|token|password|secret)=")
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach a store, without a secret in it: secrets come from the environment or from the named profile."""
+
+    profile: str | None = None
+    anon: bool = False
+    timeout_s: float = 30.0
+    retry_for_s: float = 120.0
+
+
+def scrub(text: str) -> str:
+    """The text without credentials: user:password@, signatures, tokens, key ids."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def carries_credentials(uri: str) -> bool:
+    """Whether a URI would put a secret into every file it is written to."""
+    return "@" in urlsplit(uri).netloc or bool(_CREDENTIAL_PARAMETERS.search(uri))
+
+
+def scheme_of(uri: str) -> str:
+    """The protocol of a URI; "file" for a plain path."""
+    scheme, separator, _ = uri.partition("://")
+    return scheme if separator else "file"
+
+
+def join(folder: str, *names: str) -> str:
+    """A URI below a folder."""
+    return "/".join([folder.rstrip("/"), *names])
+
+
+@cache
+def filesystem(scheme: str, access: Access) -> AbstractFileSystem:
+    """The fsspec file system of a scheme; StoreError when the package for it is missing."""
+    options: dict[str, Any] = {"use_listings_cache": False}
+    if scheme in {"s3", "s3a"}:
+        options |= {"profile": access.profile, "anon": access.anon, "config_kwargs": _botocore_timeouts(access)}
+    elif scheme in {"http", "https"}:
+        import aiohttp
+
+        options |= {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=access.timeout_s)}}
+    elif scheme in {"file", "local", "memory"}:
+        options = {}
+    try:
+        return fsspec.filesystem(scheme, **options)
+    except (ImportError, ValueError) as error:
+        raise StoreError(f"{scheme}://: {error}") from error
+
+
+def _botocore_timeouts(access: Access) -> dict[str, Any]:
+    # when_required: stores that are not AWS refuse the trailing checksums that botocore would add (HTTP 411).
+    return {
+        "connect_timeout": min(5.0, access.timeout_s),
+        "read_timeout": access.timeout_s,
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+        "retries": {"max_attempts": 2, "mode": "standard"},
+    }
+
+
+def open_store(uri: str, access: Access) -> tuple[AbstractFileSystem, str]:
+    """The file system of a URI and its path in it."""
+    store = filesystem(scheme_of(uri), access)
+    return store, str(store._strip_protocol(uri))
+
+
+def retried(
+    work: Callable[[], Result],
+    *,
+    for_s: float,
+    stop: threading.Event | None = None,
+    first_wait_s: float = 0.2,
+) -> Result:
+    """Do the work until it succeeds, fails for good, or `for_s` seconds of passing faults are over.
+
+    Waits double from `first_wait_s` up to 10 s, each drawn between half and whole so that workers don't come in step.
+    """
+    deadline, wait_s = time.monotonic() + for_s, first_wait_s
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            pause_s = wait_s * random.uniform(0.5, 1.0)
+            if not is_passing(error) or time.monotonic() + pause_s > deadline:
+                raise
+        if stop is not None and stop.wait(pause_s):
+            raise StoreError("stopped while waiting for a store")
+        if stop is None:
+            time.sleep(pause_s)
+        wait_s = min(2 * wait_s, 10.0)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same request may go through later: no answer, a cut connection, a server error, slow down."""
+    status = status_of(error)
+    if status is not None:
+        return status in {408, 425, 429} or status >= 500
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | RowError):
+        return False
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True
+    module, name = type(error).__module__.partition(".")[0], type(error).__name__
+    if module == "obstore":
+        return name in {"GenericError", "BaseError", "JoinError"}
+    if module in {"aiohttp", "botocore", "aiobotocore", "urllib3", "gcsfs", "azure"}:
+        return not any(
+            word in name for word in ("Credential", "Profile", "Param", "InvalidURL", "ClientError", "Token")
+        )
+    if isinstance(error, OSError):
+        return error.errno in {errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT, errno.EIO} or (
+            error.errno is None
+            and any(word in str(error) for word in ("SlowDown", "reduce your request", "503", "500"))
+        )
+    return False
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status behind an error, where it can be told."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    status = getattr(error, "status", None)
+    if isinstance(status, int) and status >= 400:
+        return status
+    if error.__cause__ is not None and error.__cause__ is not error:
+        return status_of(error.__cause__)
+    found = re.search(r"\bstatus(?: code)?:? ?\(?([45]\d\d)\b|\b([45]\d\d) (?:[A-Z][a-z]+)", str(error))
+    return int(found.group(1) or found.group(2)) if found and type(error).__module__.startswith("obstore") else None
+
+
+def row_error(error: Exception, uri: str) -> RowError:
+    """An error of one read as the row that is filed: what happened and what a person can do."""
+    if isinstance(error, RowError):
+        return error
+    name = type(error).__name__
+    if isinstance(error, FileNotFoundError) or status_of(error) in {404, 410} or name == "NotFoundError":
+        return RowError("fetch", "NotFound", "gone since it was listed: deleted, moved or renamed")
+    if (
+        isinstance(error, PermissionError)
+        or status_of(error) in {401, 403}
+        or name in {"PermissionDeniedError", "UnauthenticatedError"}
+    ):
+        return RowError(
+            "fetch", "PermissionDenied", "may not be read with these credentials; check the object's policy"
+        )
+    if isinstance(error, IsADirectoryError):
+        return RowError("fetch", "NotFound", "is a folder, not a file")
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return RowError("fetch", "NotFound", "the name is longer than this file system allows")
+    detail = scrub(f"{name}: {str(error).splitlines()[0][:300] if str(error) else 'no detail'}")
+    if is_passing(error):
+        return RowError(
+            "fetch",
+            "StoreUnavailable",
+            f"the store gave no good answer in time ({detail}); `pixelmill retry` tries again",
+        )
+    return RowError("fetch", "ReadError", f"could not be read ({detail})")
+
+
+def explain(error: Exception, uri: str, doing: str) -> StoreError:
+    """An error of a whole store in the user's words: the thing, the fact and the next step."""
+    if isinstance(error, StoreError):
+        return error
+    name, status = type(error).__name__, status_of(error)
+    text = scrub(str(error).splitlines()[0][:300] if str(error) else name)
+    if "Profile" in name:
+        return StoreError(f"{uri}: {text}; `aws configure list-profiles` shows the profiles that there are")
+    if "Credential" in name or "Token" in name:
+        return StoreError(
+            f"{uri}: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in the "
+            "job file (profile: NAME), or say that none are needed (anon: true)"
+        )
+    if isinstance(error, FileNotFoundError) or status == 404:
+        return StoreError(f"{uri}: does not exist, {doing}; check the name of the bucket or folder")
+    if isinstance(error, PermissionError) or status in {401, 403}:
+        return StoreError(f"{uri}: access denied, {doing} ({text}); check the credentials and the bucket's policy")
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return StoreError(f"{uri}: is read-only, {doing}; choose another folder")
+    if (
+        (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT})
+        or status == 507
+        or "StorageFull" in text
+    ):
+        return StoreError(f"{uri}: no space is left, {doing}; free some and run the same command again")
+    if is_passing(error):
+        return StoreError(f"{uri}: no answer, {doing} ({text}); check the network and AWS_ENDPOINT_URL")
+    return StoreError(f"{uri}: {doing} failed: {name}: {text}")
+
+
+class Reader:
+    """Read whole objects or ranges of them; safe to use from many threads."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self._s3_stores: dict[str, S3Store] = {}
+        self._lock = threading.Lock()
+
+    def read(self, uri: str, *, start: int | None = None, size: int | None = None, max_bytes: int) -> bytes:
+        """The bytes of an object, or `size` of them from `start`; RowError when there are more than `max_bytes`."""
+        if size is not None and size > max_bytes:
+            raise too_many_bytes(size, max_bytes)
+        scheme = scheme_of(uri)
+        if scheme == "file":
+            return _read_local(uri.removeprefix("file://"), start, size, max_bytes)
+        if scheme == "s3" and _S3_PLAIN_KEY.fullmatch(uri[5:]):
+            return self._read_s3(uri, start, size, max_bytes)
+        return _read_fsspec(uri, self.access, start, size, max_bytes)
+
+    def _read_s3(self, uri: str, start: int | None, size: int | None, max_bytes: int) -> bytes:
+        bucket, _, key = uri[5:].partition("/")
+        store = self._s3_store(bucket)
+        import obstore
+
+        if start is not None and size is not None:
+            return bytes(obstore.get_range(store, key, start=start, length=size)) if size else b""
+        answer = obstore.get(store, key)
+        if answer.meta["size"] > max_bytes:
+            raise too_many_bytes(answer.meta["size"], max_bytes)
+        return bytes(answer.bytes())
+
+    def _s3_store(self, bucket: str) -> S3Store:
+        with self._lock:
+            if bucket not in self._s3_stores:
+                self._s3_stores[bucket] = _s3_store(bucket, self.access)
+            return self._s3_stores[bucket]
+
+
+def _s3_store(bucket: str, access: Access) -> S3Store:
+    """obstore's view of a bucket with the endpoint, region and credentials that botocore would use."""
+    from datetime import timedelta
+
+    from botocore.session import Session
+    from obstore.store import S3Store
+
+    session = Session(profile=access.profile)
+    client = session.create_client("s3", region_name=session.get_config_variable("region") or "us-east-1")
+    endpoint = client.meta.endpoint_url
+    at_aws = endpoint.endswith(".amazonaws.com")
+    region = _bucket_region(bucket, access) if at_aws else client.meta.region_name
+    options: dict[str, Any] = {"region": region, "client_options": _obstore_client(access, endpoint)}
+    if not at_aws:
+        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+    credentials = None if access.anon else session.get_credentials()
+    if credentials is None:
+        options["skip_signature"] = True
+    else:
+
+        def provide() -> Any:
+            frozen = credentials.get_frozen_credentials()
+            from datetime import UTC, datetime
+
+            return {
+                "access_key_id": frozen.access_key,
+                "secret_access_key": frozen.secret_key,
+                "token": frozen.token,
+                # botocore refreshes by itself; asking it again now and then is what picks the fresh ones up.
+                "expires_at": datetime.now(UTC) + timedelta(minutes=20),
+            }
+
+        options["credential_provider"] = provide
+    return S3Store(bucket, retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=5)}, **options)
+
+
+def _obstore_client(access: Access, endpoint: str) -> dict[str, Any]:
+    return {
+        "allow_http": endpoint.startswith("http://"),
+        "timeout": f"{access.timeout_s:g}s",
+        "connect_timeout": f"{min(5.0, access.timeout_s):g}s",
+    }
+
+
+def _bucket_region(bucket: str, access: Access) -> str:
+    answer = filesystem("s3", access).call_s3("head_bucket", Bucket=bucket)  # type: ignore[attr-defined]
+    return answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "us-east-1")
+
+
+def _read_local(path: str, start: int | None, size: int | None, max_bytes: int) -> bytes:
+    with open(path, "rb") as file:
+        found = os.fstat(file.fileno()).st_size
+        if size is None and found > max_bytes:
+            raise too_many_bytes(found, max_bytes)
+        if start:
+            file.seek(start)
+        return file.read(size if size is not None else -1)
+
+
+def _read_fsspec(uri: str, access: Access, start: int | None, size: int | None, max_bytes: int) -> bytes:
+    store, path = open_store(uri, access)
+    if start is not None and size is not None:
+        return bytes(store.cat_file(path, start=start, end=start + size))
+    if scheme_of(uri) in {"http", "https"}:  # a server may not know the size beforehand: stop reading in time
+        with store.open(path, "rb", block_size=0) as file:
+            data = bytes(file.read(max_bytes + 1))
+    else:
+        found = int(store.info(path).get("size") or 0)
+        if found > max_bytes:
+            raise too_many_bytes(found, max_bytes)
+        data = bytes(store.cat_file(path))
+    if len(data) > max_bytes:
+        raise too_many_bytes(len(data), max_bytes)
+    return data
+
+
+def too_many_bytes(size: int, max_bytes: int) -> RowError:
+    return RowError("fetch", "TooManyBytes", f"has {size:,} bytes, more than source.max_bytes = {max_bytes:,}")
+
+
+class Folder:
+    """A folder of a store that files are published into, each under its final name and in one step."""
+
+    def __init__(self, uri: str, access: Access) -> None:
+        self.uri = uri.rstrip("/")
+        self.access = access
+        self.store, self.path = open_store(self.uri, access)
+        self.is_local = scheme_of(uri) in {"file", "local"}
+
+    def _path(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+    def publish(self, name: str, data: bytes) -> None:
+        """Write a file so that a reader sees all of it or nothing; the same name again replaces it.
+
+        A store puts an object in one step. A local file is written beside its final place and renamed.
+        """
+        if not self.is_local:
+            retried(lambda: self.store.pipe_file(self._path(name), data), for_s=self.access.retry_for_s)
+            return
+        final = self._path(name)
+        os.makedirs(os.path.dirname(final), exist_ok=True)
+        temporary = os.path.join(os.path.dirname(final), f".{uuid.uuid4().hex}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, final)
+        except OSError:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a file, or None when there is none."""
+
+        def work() -> bytes | None:
+            try:
+                return bytes(self.store.cat_file(self._path(name)))
+            except FileNotFoundError:
+                return None
+
+        return retried(work, for_s=self.access.retry_for_s)
+
+    def exists(self, name: str) -> bool:
+        return retried(lambda: bool(self.store.exists(self._path(name))), for_s=self.access.retry_for_s)
+
+    def remove(self, name: str) -> None:
+        """Remove one file; bulk deletes are refused by stores that are not AWS."""
+        self.store.rm_file(self._path(name))
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder of this one, sorted; none when it does not exist."""
+
+        def work() -> list[dict[str, Any]]:
+            self.store.invalidate_cache()
+            try:
+                return self.store.ls(self._path(folder), detail=True)
+            except FileNotFoundError:
+                return []
+
+        found = retried(work, for_s=self.access.retry_for_s)
+        names = [entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "file"]
+        return sorted(name for name in names if name and not name.startswith("."))
+
+    def open(self, name: str) -> Any:
+        """A seekable binary file for reading."""
+        return self.store.open(self._path(name), "rb")
+
+    def check_writable(self) -> None:
+        """Write and remove a small file; StoreError in the user's words when that can't be done."""
+        name = "_run/.writable"
+        try:
+            if self.is_local:
+                os.makedirs(self._path("_run"), exist_ok=True)
+            quick = Access(self.access.profile, self.access.anon, min(5.0, self.access.timeout_s), 2.0)
+            Folder(self.uri, quick).publish(name, b"pixelmill")
+        except Exception as error:
+            raise explain(error, self.uri, "writing to the output folder") from error
+        with suppress(Exception):  # a store that allows no deletes is good enough: nothing else is ever removed
+            self.remove(name)

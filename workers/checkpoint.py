@@ -1,0 +1,182 @@
+"""Save and load a network as safetensors with a JSON card that says how to build it and what to feed it; never pickle.
+
+A checkpoint is NAME.safetensors with NAME.json beside it, or a folder with model.safetensors and card.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, JsonValue, PositiveInt, ValidationError, field_validator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from workers.errors import ModelError
+from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
+
+NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
+    "autoencoder": (AutoencoderConfig, ConvAutoencoder),
+}
+"""Every network that a card can name: its frozen config, and the module that is built from one."""
+
+PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar"})
+_ABSOLUTE_PATH = re.compile(r"(file:)?[/~\\]|[A-Za-z]:[/\\]")
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preprocess(_Strict):
+    """What the network was trained to see: resize, crop to a square of `size_px`, then (pixels / 255 - mean) / std."""
+
+    size_px: PositiveInt
+    resize: Literal["shorter side, centre crop"] = "shorter side, centre crop"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Card(_Strict):
+    """All that is known of a checkpoint: how to build the network, where it comes from and how good it is.
+
+    `config` rebuilds the network, `settings` are the recipe's; `metrics` are measured on the weights as they are stored.
+    """
+
+    network: str
+    config: dict[str, JsonValue]
+    recipe: str
+    settings: dict[str, JsonValue]
+    data: str
+    data_licence: str
+    split: str
+    metrics: dict[str, float]
+    preprocess: Preprocess
+    versions: dict[str, str]
+    git_revision: str | None
+
+    @field_validator("config", "settings", "data", "split", "git_revision")
+    @classmethod
+    def _no_local_path(cls, value: JsonValue) -> JsonValue:
+        for text in _texts(value):
+            if _ABSOLUTE_PATH.match(text):
+                raise ValueError(f"{text} is a path of one machine; name the data, not where it lay")
+        return value
+
+
+def save(folder_or_file: Path, module: nn.Module, card: Card) -> None:
+    """Write weights, then card, each in one step; NAME.safetensors is taken as a file, every other path as a folder.
+
+    The weights are stored with the dtype that they have. ModelError when the card does not describe `module`.
+    """
+    weights, card_file = _files(folder_or_file)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    _refuse_misfit(folder_or_file, expected=_shapes(_build(folder_or_file, card, "meta").state_dict()), found=_shapes(state))
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, _part(weights))
+    _part(weights).replace(weights)
+    _part(card_file).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    _part(card_file).replace(card_file)
+
+
+def load(path: Path) -> tuple[nn.Module, Card]:
+    """The network in eval mode, float32 on the CPU, with the stored weights, and its card.
+
+    Strict: ModelError when a tensor is missing, left over or of another shape, and for every kind of pickle.
+    """
+    weights, _ = _files(path)
+    card = read_card(path)
+    try:
+        state = load_file(weights)
+    except FileNotFoundError as error:
+        raise ModelError(f"{weights}: no such file; a checkpoint is NAME.safetensors with NAME.json beside it") from error
+    except SafetensorError as error:
+        raise ModelError(f"{weights}: not a whole safetensors file ({error}); fetch or convert it again") from error
+    module = _build(path, card)
+    _refuse_misfit(weights, expected=_shapes(module.state_dict()), found=_shapes(state))
+    module.load_state_dict(state)
+    return module.eval(), card
+
+
+def read_card(path: Path) -> Card:
+    """The card of the checkpoint at `path`, without touching the weights; ModelError when there is none, or a bad one."""
+    _, card_file = _files(path)
+    try:
+        return Card.model_validate_json(card_file.read_bytes())
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: its card {card_file.name} is missing; copy it to where the weights are") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "JSON"
+        raise ModelError(f"{card_file}: {field}: {first['msg']}; take the card that came with the weights") from error
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of the weights file as hex; equal weights in another place have the same one."""
+    weights, _ = _files(path)
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(path: Path) -> tuple[Path, Path]:
+    if path.suffix == ".safetensors":
+        return path, path.with_suffix(".json")
+    if path.suffix.lower() in PICKLE_SUFFIXES:
+        raise ModelError(
+            f"{path}: a pickle can run code when it is loaded, so none is; convert it once with "
+            "safetensors.torch.save_file(state_dict, 'model.safetensors') and write a card beside it"
+        )
+    return path / "model.safetensors", path / "card.json"
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _build(path: Path, card: Card, device: str = "cpu") -> nn.Module:
+    if card.network not in NETWORKS:
+        raise ModelError(f"{path}: its card names the network {card.network}; there are {', '.join(sorted(NETWORKS))}")
+    config_type, network_type = NETWORKS[card.network]
+    known = {field.name for field in fields(config_type)}
+    if unknown := sorted(card.config.keys() - known):
+        raise ModelError(f"{path}: {card.network} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    with torch.device(device), torch.random.fork_rng(devices=[]):
+        return network_type(config_type(**card.config))
+
+
+def _shapes(state: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _refuse_misfit(path: Path, *, expected: Shapes, found: Shapes) -> None:
+    reports = [f"missing {name}" for name in sorted(expected.keys() - found.keys())]
+    reports += [f"unexpected {name}" for name in sorted(found.keys() - expected.keys())]
+    reports += [
+        f"{name} is {found[name]}, not {expected[name]}"
+        for name in sorted(expected.keys() & found.keys())
+        if found[name] != expected[name]
+    ]
+    if reports:
+        raise ModelError(
+            f"{path}: {len(reports)} of {len(expected)} tensors do not fit the network of its card: "
+            f"{'; '.join(reports)}; take weights and card from the same checkpoint"
+        )
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (text for item in value.values() for text in _texts(item))
+    elif isinstance(value, list):
+        yield from (text for item in value for text in _texts(item))

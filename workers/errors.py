@@ -1,0 +1,58 @@
+"""The errors of Pixelmill, in one tree.
+
+    PixelmillError            a message for a person: the thing, the fact, the next step
+    |-- JobError              the job file, the command line or the plan is wrong; nothing was started
+    |-- RunRefused            the output folder holds something that this job may not be mixed with
+    |-- StoreError            a whole store can't be used: credentials, bucket, permission, no space left
+    |-- ModelError            a model can't be built or its weights can't be loaded
+    |-- JobStopped            the job stopped itself: too many rows fail
+    `-- RowError              one input can't be done; it becomes one row in failed/ and the job goes on
+
+Everything else that escapes is a defect of Pixelmill.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+RowStage = Literal["list", "fetch", "decode", "publish"] | str
+
+
+class PixelmillError(Exception):
+    """A message that a person can act on."""
+
+
+class JobError(PixelmillError):
+    """The job can't be run as it is written."""
+
+
+class RunRefused(PixelmillError):
+    """The output folder belongs to another job."""
+
+
+class StoreError(PixelmillError):
+    """A store refuses the whole job."""
+
+
+class ModelError(PixelmillError):
+    """A model can't be built, or its weights can't be loaded."""
+
+
+class JobStopped(PixelmillError):
+    """The job stopped itself; what was finished stays."""
+
+
+class RowError(PixelmillError):
+    """One input can't be done.
+
+    `stage` is where it happened (list, fetch, decode, or a stage's name), `error_type` a short CamelCase name to
+    count by, `str(error)` the sentence for a person.
+    """
+
+    def __init__(self, stage: RowStage, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.error_type = error_type
+
+    def __reduce__(self) -> tuple[type[RowError], tuple[str, str, str]]:
+        return type(self), (self.stage, self.error_type, str(self))

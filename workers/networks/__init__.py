@@ -1,0 +1,1 @@
+"""One architecture per file, as in its paper."""

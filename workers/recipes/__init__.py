@@ -1,0 +1,1 @@
+"""One training recipe per file: what a batch is, the loss, the schedule, the metrics."""

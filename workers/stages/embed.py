@@ -1,0 +1,138 @@
+"""Embed: one vector a picture, from any classification backbone or from an encoder that was trained here.
+
+Legend: B batch, C channels, H height, W width, D dimension of an embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from workers.errors import RowError
+from workers.modelnames import DEFAULT_MODEL, resolve
+from workers.stages import Milled, StageConfig, StageContext
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class EmbedConfig(StageConfig):
+    """Embed every picture with an encoder."""
+
+    stage: ClassVar[str] = "embed"
+    speed_only: ClassVar[frozenset[str]] = frozenset({"batch", "channels_last", "compile"})
+
+    model: str = Field(
+        DEFAULT_MODEL,
+        description="torchvision:NAME, torchvision:NAME/WEIGHTS, timm:NAME, FILE.safetensors, or a network that ships; "
+        "torchvision:NAME/random is untrained",
+    )
+    layer: str | None = Field(None, description="node of the network; the input of its classifier when left out")
+    pooling: Literal["auto", "avg", "max", "cls", "flatten"] = Field(
+        "auto", description="how a feature map or tokens become one vector; auto: average over space, first token"
+    )
+    column: str = Field("embedding", min_length=1, description="name of the output column")
+    output: Literal["float32", "float16"] = Field("float32", description="type of the numbers that are stored")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of the computation; auto: the fastest that keeps a cosine of 0.999 to float32"
+    )
+    batch: PositiveInt | Literal["auto"] = Field("auto", description="pictures in one forward pass")
+    channels_last: bool | Literal["auto"] = Field("auto", description="memory format of the network")
+    compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: where the job repays it")
+
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    def row_bytes(self) -> int:
+        return 2048 * (4 if self.output == "float32" else 2)
+
+    def identity(self) -> dict[str, object]:
+        config = self.model_dump(exclude={"model", *self.speed_only})
+        return {"embed": config | resolve(self.model).identity}
+
+    def build(self, context: StageContext) -> Embed:
+        return Embed(self, context)
+
+
+class Embed:
+    """`run([crop_CHW, ...])` gives fixed_size_list<float32 or float16>[D]; a vector that is not finite is an error."""
+
+    def __init__(self, config: EmbedConfig, context: StageContext) -> None:
+        import pyarrow as pa
+
+        from workers import backbones, execution
+
+        self.name = config.stage
+        self._backbone = backbones.load(resolve(config.model), layer=config.layer, pooling=config.pooling)
+        self._value_type = pa.float32() if config.output == "float32" else pa.float16()
+        self.fields = (pa.field(config.column, pa.list_(self._value_type, self._backbone.dim)),)
+        self.weights_sha256 = self._backbone.weights_sha256
+        self._context = context
+        self._pins = execution.Pins(
+            precision=None if config.precision == "auto" else config.precision,
+            channels_last=None if config.channels_last == "auto" else config.channels_last,
+            microbatch=None if config.batch == "auto" else config.batch,
+            compile=None if config.compile == "auto" else config.compile,
+        )
+        self._base = execution.Settings(device=context.device, threads=context.threads)
+        self._cache = context.cache_dir and execution.cache_file(
+            context.cache_dir, f"{self.weights_sha256} {config.layer}", context.device, context.threads, self._pins
+        )
+        self._choice: execution.Choice | None = None
+        self._executor: execution.Executor | None = None
+
+    @property
+    def batch(self) -> int:
+        settings = self._executor.settings if self._executor else self._base
+        return settings.microbatch
+
+    @property
+    def settings(self) -> dict[str, object]:
+        if self._choice is None or self._executor is None:
+            return {}
+        return asdict(self._executor.settings) | {"chosen": self._choice.source}
+
+    @property
+    def choice(self) -> object:
+        """The settings with every trial behind them; None before the first batch."""
+        return self._choice
+
+    def prepare(self, pixels_CHW: Tensor) -> Tensor:
+        from workers import images
+
+        preprocess = self._backbone.preprocess
+        resized_CHW = images.resize_shorter_side(pixels_CHW, preprocess.resize_px, preprocess.interpolation)
+        return images.center_crop(resized_CHW, preprocess.crop_px)
+
+    def run(self, samples: Sequence[Tensor]) -> Milled:
+        import pyarrow as pa
+        import torch
+
+        images_BCHW = torch.stack(list(samples))
+        vectors_BD = self._execute(images_BCHW).to(torch.float32 if self._value_type == pa.float32() else torch.float16)
+        finite_B = torch.isfinite(vectors_BD).all(dim=1).tolist()
+        errors = {
+            index: RowError(self.name, "NotFinite", f"the embedding has a NaN or infinite value as {vectors_BD.dtype}")
+            for index, finite in enumerate(finite_B)
+            if not finite
+        }
+        values = pa.array(vectors_BD.flatten().numpy(), self._value_type)
+        return Milled({self.fields[0].name: pa.FixedSizeListArray.from_arrays(values, self._backbone.dim)}, errors)
+
+    def _execute(self, images_BCHW: Tensor) -> Tensor:
+        from workers import execution
+
+        if self._executor is None:
+            self._choice = execution.choose(
+                self._backbone.network,
+                images_BCHW,
+                base=self._base,
+                pins=self._pins,
+                cache=self._cache,
+                job_images=self._context.job_images,
+            )
+            self._executor = execution.Executor(self._backbone.network, self._choice.settings)
+        return self._executor(images_BCHW)
