@@ -35,7 +35,10 @@ def show_plan(job: Job, around: Surroundings) -> None:
     table.add_row("workers", f"{plan.pool.actors} on {plan.device}, {plan.threads} torch threads each, {decoding}")
     for index, config in enumerate(job.spec.configs):
         context = StageContext(plan.device, plan.threads, LOOKED_AT, around.cache_dir)
-        table.add_row(f"stage {index}", f"{config.stage}: {config.describe(context, local=address is None)}")
+        first, *more = config.describe(context, here=address is None)
+        table.add_row(f"stage {index}", f"{config.stage}: {first}")
+        for line in more:
+            table.add_row("", line)
     Console(highlight=False, soft_wrap=True).print(table)
 
 

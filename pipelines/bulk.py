@@ -88,7 +88,7 @@ class Publisher:
     def __call__(self, block: pa.Table) -> pa.Table:
         order = json.loads(block[ORDER_COLUMN][0].as_py())
         table = block.drop_columns([ORDER_COLUMN])
-        provenance = {"weights": order["weights"], "settings": order["settings"]}
+        provenance = {key: order[key] for key in ("weights", "settings", "milled")}
         try:
             write = _publish_retry if self.retry else ledger.publish
             written = write(Folder(self.out, self.access), order["name"], table, provenance, self.compression)

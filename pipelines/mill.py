@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -116,6 +117,7 @@ class Mill:
 
     def __call__(self, order: dict[str, Any]) -> pa.Table:
         """Every row of the order, in its order, with the stages' columns, or with the reason why it failed."""
+        started_s = time.time()
         rows = rows_of(self._rows, order)
         made = [_Columns() for _ in self._stages]
         waiting: list[list[_Sample]] = [[] for _ in self._stages]
@@ -135,10 +137,13 @@ class Mill:
             self._flush(index, batch, made[index], rows)
         table = self._table(rows, samples, made)
         self._maybe_report(now=True)
-        return table.append_column(ORDER_COLUMN, self._order_column(order, rows.num_rows))
+        return table.append_column(ORDER_COLUMN, self._order_column(order, rows.num_rows, started_s))
 
-    def _order_column(self, order: dict[str, Any], rows: int) -> pa.Array:
-        text = json.dumps({"name": order["name"], "weights": self.weights, "settings": self._settings()})
+    def _order_column(self, order: dict[str, Any], rows: int, started_s: float) -> pa.Array:
+        """What the publisher has to know, once, whatever the number of rows."""
+        milled = {"started_s": started_s, "ended_s": time.time(), "host": socket.gethostname()}
+        told = {"name": order["name"], "weights": self.weights, "settings": self._settings(), "milled": milled}
+        text = json.dumps(told)
         return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
 
     def _settings(self) -> dict[str, object]:

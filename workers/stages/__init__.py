@@ -84,6 +84,13 @@ class StageConfig(BaseModel):
         """
         raise NotImplementedError
 
+    def describe(self, context: StageContext, *, here: bool) -> list[str]:
+        """What the stage will run and with which settings, for a plan.
+
+        `here` says that the workers run on this machine, so that what they would choose can be found out now.
+        """
+        raise NotImplementedError
+
     def build(self, context: StageContext) -> Stage:
         """The work itself, on the worker."""
         raise NotImplementedError

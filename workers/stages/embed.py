@@ -18,6 +18,8 @@ from workers.stages import Milled, StageConfig, StageContext
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from workers.execution import Choice
+
 
 class EmbedConfig(StageConfig):
     """Embed every picture with an encoder."""
@@ -53,6 +55,22 @@ class EmbedConfig(StageConfig):
         config = self.model_dump(exclude={"model", *self.speed_only})
         return {"embed": config | resolve(self.model).identity}
 
+    def describe(self, context: StageContext, *, here: bool) -> list[str]:
+        name = ", ".join(f"{key} {value}" for key, value in resolve(self.model).identity.items())
+        if not here:
+            return [name, "settings are chosen on the workers when the job starts"]
+        embed = self.build(context)
+        embed.run([embed.prepare(noise) for noise in _noise(embed.batch)])
+        lines = [name, f"column {embed.fields[0].name}: {embed.fields[0].type}"]
+        lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in embed.settings.items()))
+        for trial in embed.choice.trials if embed.choice else ():
+            tried = trial.settings
+            lines.append(
+                f"  tried {tried.precision}, {'channels_last' if tried.channels_last else 'contiguous'}, batch "
+                f"{tried.microbatch}: {trial.images_per_s:,.1f} images/s a worker, cosine {trial.min_cosine:.5f}"
+            )
+        return lines
+
     def build(self, context: StageContext) -> Embed:
         return Embed(self, context)
 
@@ -81,7 +99,7 @@ class Embed:
         self._cache = context.cache_dir and execution.cache_file(
             context.cache_dir, f"{self.weights_sha256} {config.layer}", context.device, context.threads, self._pins
         )
-        self._choice: execution.Choice | None = None
+        self._choice: Choice | None = None
         self._executor: execution.Executor | None = None
 
     @property
@@ -96,7 +114,7 @@ class Embed:
         return asdict(self._executor.settings) | {"chosen": self._choice.source}
 
     @property
-    def choice(self) -> object:
+    def choice(self) -> Choice | None:
         """The settings with every trial behind them; None before the first batch."""
         return self._choice
 
@@ -104,7 +122,9 @@ class Embed:
         from workers import images
 
         preprocess = self._backbone.preprocess
-        resized_CHW = images.resize_shorter_side(pixels_CHW, preprocess.resize_px, preprocess.interpolation)
+        resized_CHW = images.resize_shorter_side(
+            pixels_CHW, preprocess.resize_px, preprocess.interpolation, exact=False
+        )
         return images.center_crop(resized_CHW, preprocess.crop_px)
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
@@ -136,3 +156,12 @@ class Embed:
             )
             self._executor = execution.Executor(self._backbone.network, self._choice.settings)
         return self._executor(images_BCHW)
+
+
+def _noise(count: int) -> list[Tensor]:
+    """Smooth noise, which is nearer to a photograph than white noise is, to try settings on before there is a picture."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    coarse_BCHW = torch.rand(count, 3, 16, 16, generator=generator) * 255
+    return list(torch.nn.functional.interpolate(coarse_BCHW, (256, 256), mode="bicubic").clamp(0, 255).byte())

@@ -1,0 +1,69 @@
+"""The limit: decode and forward in the settings that Pixelmill chose, one process a core, and no engine at all.
+
+The JPEGs lie in memory, nothing is written: what an engine could at best approach on this machine.
+
+    python -m benchmarks.baselines.limit --source FOLDER --out FOLDER --images N --json FILE
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.baselines.measurement import list_images, steady_images_per_s, task_from_command_line
+
+MODEL = "torchvision:resnet18/random"
+
+
+def work(paths: list[str], cache_dir: str, ready: Any, finished: Any) -> None:
+    """Embed these files batch by batch, once every process is warm."""
+    import torch
+
+    torch.set_num_threads(1)
+    from workers import images
+    from workers.stages import StageContext
+    from workers.stages.embed import EmbedConfig
+
+    data = [Path(path).read_bytes() for path in paths]
+    stage = EmbedConfig(model=MODEL).build(StageContext("cpu", 1, len(paths), Path(cache_dir)))
+    stage.run([stage.prepare(images.decode(item)) for item in data[:16]])
+    events: list[tuple[float, int]] = []
+    batch = stage.batch
+    ready.wait()
+    for start in range(0, len(data), batch):
+        samples = [stage.prepare(images.decode(item)) for item in data[start : start + batch]]
+        stage.run(samples)
+        events.append((time.time(), len(samples)))
+    finished.put(events)
+
+
+def main() -> None:
+    started_s = time.time()
+    task = task_from_command_line(__doc__)
+    paths, cores = list_images(task), len(os.sched_getaffinity(0))
+    context = multiprocessing.get_context("spawn")
+    ready, finished = context.Barrier(cores), context.Queue()
+    cache_dir = os.environ["PIXELMILL_BENCHMARK_CACHE"]
+    processes = [
+        context.Process(target=work, args=(paths[rank::cores], cache_dir, ready, finished)) for rank in range(cores)
+    ]
+    for process in processes:
+        process.start()
+    events = sorted(event for _ in processes for event in finished.get())
+    for process in processes:
+        process.join()
+    figures = {
+        "images": sum(images for _, images in events),
+        "total_s": time.time() - started_s,
+        "first_result_s": events[0][0] - started_s,
+        "steady_images_per_s": steady_images_per_s(events),
+    }
+    task.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

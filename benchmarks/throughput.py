@@ -1,0 +1,203 @@
+"""Pixelmill beside the limit and beside what a user would write by hand, in one run on the same JPEGs.
+
+    python -m benchmarks.throughput                       the table of README.md: 4,000 images, 3 rounds
+    python -m benchmarks.throughput --scaling             four times the images: time and memory
+    python -m benchmarks.throughput --start               where the seconds of a short job go
+
+Every figure is a median over the rounds; within a round all run one after the other, so that a machine that drifts
+drifts for all. Ratios are taken within a round, then their median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.gateway import Gateway
+from benchmarks.images import make_jpegs
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to embed the archive: a module of benchmarks.baselines, and where it reads from."""
+
+    label: str
+    module: str
+    from_s3: bool = False
+    full_size: bool = False
+    """Whether it runs over all images; the slow ones run over a part, since theirs is a rate."""
+
+
+CONTENDERS = (
+    Contender("limit: decode + forward, no engine", "limit", full_size=True),
+    Contender("Pixelmill, local disk", "pixelmill_job", full_size=True),
+    Contender("Pixelmill, S3", "pixelmill_job", from_s3=True, full_size=True),
+    Contender("DataLoader loop, local disk", "dataloader"),
+    Contender("DataLoader loop, S3", "dataloader", from_s3=True),
+    Contender("Daft, local disk", "daft_udf"),
+    Contender("Daft, S3", "daft_udf", from_s3=True),
+    Contender("Ray documentation's example, local disk", "ray_example"),
+    Contender("Ray documentation's example, S3", "ray_example", from_s3=True),
+)
+
+
+@dataclass
+class Bench:
+    """A folder with the images, a gateway that serves them, and an environment of its own."""
+
+    folder: Path
+    images: int
+    part: int
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def prepare(self, gateway: Gateway) -> None:
+        for name, count in (("all", self.images), ("part", self.part)):
+            make_jpegs(self.folder / name, count)
+            gateway.make_bucket(name)
+            gateway.put_folder(name, "", self.folder / name)
+        cache = self.folder / "cache"
+        self.environment = os.environ | dict(gateway.env)
+        self.environment |= {
+            "XDG_CACHE_HOME": str(cache),
+            "PIXELMILL_BENCHMARK_CACHE": str(cache / "pixelmill/settings"),
+        }
+
+    def measure(self, contender: Contender) -> dict[str, Any]:
+        name, count = ("all", self.images) if contender.full_size else ("part", self.part)
+        source = f"s3://{name}" if contender.from_s3 else str(self.folder / name)
+        out, result = self.folder / "out", self.folder / "result.json"
+        shutil.rmtree(out, ignore_errors=True)
+        command = [sys.executable, "-m", f"benchmarks.baselines.{contender.module}"]
+        command += ["--source", source, "--out", str(out), "--images", str(count), "--json", str(result)]
+        _run(command, self.environment)
+        return json.loads(result.read_text())
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> None:
+    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+
+
+def table(bench: Bench, rounds: int, only: list[str], console: Console) -> dict[str, Any]:
+    """Run every contender `rounds` times and tabulate medians."""
+    contenders = [c for c in CONTENDERS if not only or c.module in only or c.module == "limit"]
+    bench.measure(CONTENDERS[1])  # fills the cache of settings, which the limit then uses too
+    measured: dict[str, list[dict[str, Any]]] = {c.label: [] for c in contenders}
+    for number in range(rounds):
+        for contender in contenders:
+            figures = bench.measure(contender)
+            measured[contender.label].append(figures)
+            console.print(f"round {number + 1}, {contender.label}: {figures['steady_images_per_s']:.1f} images/s")
+    return {label: _medians(rows, measured[CONTENDERS[0].label]) for label, rows in measured.items()}
+
+
+def _medians(rows: list[dict[str, Any]], limit: list[dict[str, Any]]) -> dict[str, Any]:
+    ratios = [r["steady_images_per_s"] / base["steady_images_per_s"] for r, base in zip(rows, limit, strict=True)]
+    keys = ("images", "steady_images_per_s", "first_result_s", "total_s", "peak_pss_bytes")
+    return {
+        key: statistics.median(row[key] for row in rows)
+        for key in keys
+        if all(row.get(key) is not None for row in rows)
+    } | {"of_limit": statistics.median(ratios), "rounds": rows}
+
+
+def print_table(figures: dict[str, Any], console: Console) -> None:
+    ours = {False: figures.get("Pixelmill, local disk"), True: figures.get("Pixelmill, S3")}
+    shown = Table("", "images/s, steady", "of the limit", "Pixelmill is", "first result", "all of it", "peak memory")
+    for label, row in figures.items():
+        mine = ours["S3" in label]
+        times = "" if mine is None or "Pixelmill" in label or "limit" in label else f"{_times(mine, row):.1f} x"
+        peak = f"{row['peak_pss_bytes'] / 1e9:.1f} GB" if "peak_pss_bytes" in row else ""
+        shown.add_row(
+            label, f"{row['steady_images_per_s']:.1f}", f"{row['of_limit']:.2f}", times,
+            f"{row['first_result_s']:.1f} s", f"{row['total_s']:.0f} s / {row['images']:,}", peak,
+        )  # fmt: skip
+    console.print(shown)
+
+
+def _times(mine: dict[str, Any], other: dict[str, Any]) -> float:
+    pairs = zip(mine["rounds"], other["rounds"], strict=True)
+    return statistics.median(a["steady_images_per_s"] / b["steady_images_per_s"] for a, b in pairs)
+
+
+def scaling(bench: Bench, console: Console) -> dict[str, Any]:
+    """The job on a quarter of the images and on all of them."""
+    job = CONTENDERS[1]
+    bench.measure(Contender("", job.module))
+    small, large = bench.measure(Contender("", job.module)), bench.measure(job)
+    figures = {
+        "images": [small["images"], large["images"]],
+        "time_ratio": large["total_s"] / small["total_s"],
+        "peak_pss_ratio": large["peak_pss_bytes"] / small["peak_pss_bytes"],
+        "runs": [small, large],
+    }
+    console.print(
+        f"{small['images']:,} -> {large['images']:,} images: {small['total_s']:.0f} -> {large['total_s']:.0f} s "
+        f"({figures['time_ratio']:.2f} x), {small['peak_pss_bytes'] / 1e9:.2f} -> {large['peak_pss_bytes'] / 1e9:.2f} GB "
+        f"({figures['peak_pss_ratio']:.2f} x)"
+    )
+    return figures
+
+
+def start(bench: Bench, rounds: int, console: Console) -> dict[str, Any]:
+    """A job of few images, several times: what the time from the command to the end goes to."""
+    runs = [bench.measure(Contender("", "pixelmill_job")) for _ in range(rounds)]
+    for run in runs:
+        seconds = ", ".join(f"{name} {value:.1f}" for name, value in run["seconds"].items())
+        console.print(f"first row {run['first_result_s']:.1f} s, all {run['total_s']:.1f} s: {seconds}")
+    medians = {key: statistics.median(run[key] for run in runs) for key in ("first_result_s", "total_s")}
+    console.print(f"{bench.part} images, median of {rounds}: {medians}")
+    return medians | {"runs": runs}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--part", type=int, default=1000, help="images for those that are slow")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[], help="modules of benchmarks.baselines")
+    parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--start", action="store_true")
+    options = parser.parse_args()
+    if options.scaling:
+        options.images, options.part = 16_000, 4000
+    if options.start:
+        options.images = options.part = 64
+    console, began_s = Console(soft_wrap=True), time.time()
+    with tempfile.TemporaryDirectory(prefix="pmb-") as folder, Gateway() as gateway:
+        bench = Bench(Path(folder), options.images, options.part)
+        bench.prepare(gateway)
+        if options.scaling:
+            name, figures = "scaling", scaling(bench, console)
+        elif options.start:
+            name, figures = "start", start(bench, options.rounds, console)
+        else:
+            name, figures = "throughput", table(bench, options.rounds, options.only, console)
+            print_table(figures, console)
+    RESULTS.mkdir(exist_ok=True)
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    text = json.dumps({"took_s": time.time() - began_s, "machine": machine, "figures": figures}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text)
+    console.print(f"written to {RESULTS / name}.json")
+
+
+if __name__ == "__main__":
+    main()
