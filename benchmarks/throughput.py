@@ -47,6 +47,7 @@ class Contender:
 
 CONTENDERS = (
     Contender("limit: decode + forward, no engine", "limit", full_size=True),
+    Contender("limit with fetching, no engine, S3", "limit", from_s3=True, full_size=True),
     Contender("Pixelmill, local disk", "pixelmill_job", full_size=True),
     Contender("Pixelmill, S3", "pixelmill_job", from_s3=True, full_size=True),
     Contender("DataLoader loop, local disk", "dataloader"),
@@ -56,6 +57,9 @@ CONTENDERS = (
     Contender("Ray documentation's example, local disk", "ray_example"),
     Contender("Ray documentation's example, S3", "ray_example", from_s3=True),
 )
+
+
+OURS = next(contender for contender in CONTENDERS if contender.module == "pixelmill_job")
 
 
 @dataclass
@@ -99,17 +103,19 @@ def _run(command: list[str], environment: Mapping[str, str]) -> None:
 def table(bench: Bench, rounds: int, only: list[str], console: Console) -> dict[str, Any]:
     """Run every contender `rounds` times and tabulate medians."""
     contenders = [c for c in CONTENDERS if not only or c.module in only or c.module == "limit"]
-    bench.measure(CONTENDERS[1])  # fills the cache of settings, which the limit then uses too
+    bench.measure(OURS)  # fills the cache of settings, which the limit then uses too
     measured: dict[str, list[dict[str, Any]]] = {c.label: [] for c in contenders}
     for number in range(rounds):
         for contender in contenders:
             figures = bench.measure(contender)
             measured[contender.label].append(figures)
             console.print(f"round {number + 1}, {contender.label}: {figures['steady_images_per_s']:.1f} images/s")
-    return {label: _medians(rows, measured[CONTENDERS[0].label]) for label, rows in measured.items()}
+    return {c.label: _medians(measured[c.label], measured, c.from_s3) for c in contenders}
 
 
-def _medians(rows: list[dict[str, Any]], limit: list[dict[str, Any]]) -> dict[str, Any]:
+def _medians(rows: list[dict[str, Any]], measured: dict[str, list[dict[str, Any]]], from_s3: bool) -> dict[str, Any]:
+    """Medians over the rounds; the ratio is to the limit of the same kind of source, round by round."""
+    limit = measured[CONTENDERS[1 if from_s3 else 0].label]
     ratios = [r["steady_images_per_s"] / base["steady_images_per_s"] for r, base in zip(rows, limit, strict=True)]
     keys = ("images", "steady_images_per_s", "first_result_s", "total_s", "peak_pss_bytes")
     return {
@@ -124,11 +130,13 @@ def print_table(figures: dict[str, Any], console: Console) -> None:
     shown = Table("", "images/s, steady", "of the limit", "Pixelmill is", "first result", "all of it", "peak memory")
     for label, row in figures.items():
         mine = ours["S3" in label]
-        times = "" if mine is None or "Pixelmill" in label or "limit" in label else f"{_times(mine, row):.1f} x"
+        times = (
+            "" if mine is None or "Pixelmill" in label or label.startswith("limit") else f"{_times(mine, row):.1f} x"
+        )
         peak = f"{row['peak_pss_bytes'] / 1e9:.1f} GB" if "peak_pss_bytes" in row else ""
         shown.add_row(
             label, f"{row['steady_images_per_s']:.1f}", f"{row['of_limit']:.2f}", times,
-            f"{row['first_result_s']:.1f} s", f"{row['total_s']:.0f} s / {row['images']:,}", peak,
+            f"{row['first_result_s']:.1f} s", f"{row['total_s']:.0f} s / {row['images']:,.0f}", peak,
         )  # fmt: skip
     console.print(shown)
 
@@ -140,7 +148,7 @@ def _times(mine: dict[str, Any], other: dict[str, Any]) -> float:
 
 def scaling(bench: Bench, console: Console) -> dict[str, Any]:
     """The job on a quarter of the images and on all of them."""
-    job = CONTENDERS[1]
+    job = OURS
     bench.measure(Contender("", job.module))
     small, large = bench.measure(Contender("", job.module)), bench.measure(job)
     figures = {
@@ -181,7 +189,7 @@ def main() -> None:
         options.images, options.part = 16_000, 4000
     if options.start:
         options.images = options.part = 64
-    console, began_s = Console(soft_wrap=True), time.time()
+    console, began_s = Console(width=150), time.time()
     with tempfile.TemporaryDirectory(prefix="pmb-") as folder, Gateway() as gateway:
         bench = Bench(Path(folder), options.images, options.part)
         bench.prepare(gateway)

@@ -119,7 +119,9 @@ def print_report(report: dict[str, Any]) -> None:
 
 
 def _print_attempts(console: Console, attempts: list[dict[str, Any]]) -> None:
-    table = Table("attempt", "started", "took", "done", "failed", "images/s", "ended", box=None, padding=(0, 2))
+    table = Table(box=None, padding=(0, 1))
+    for heading in ("attempt", "started", "took", "done", "failed", "images/s", "ended"):
+        table.add_column(heading, no_wrap=True)
     for a in attempts:
         rate = "" if a["images_per_s"] is None else f"{a['images_per_s']:,.1f}"
         took = duration(a["seconds_total"])

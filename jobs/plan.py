@@ -47,7 +47,7 @@ def _resources(address: str) -> dict[str, float]:
 
     cluster.connect(address)
     try:
-        return ray.cluster_resources()
+        return dict(ray.cluster_resources())
     finally:
         ray.shutdown()
 

@@ -29,7 +29,7 @@ from jobs.spec import Job, absolute
 from jobs.terminal import Rate, Terminal, View, duration
 from pipelines import ledger
 from pipelines.fetch import FetchLimits
-from pipelines.manifest import Known, Listing, Segment, plan_parts, read_segments, tables_of
+from pipelines.manifest import Known, Listing, Segment, plan_parts, read_segments, tables_of, texts
 from pipelines.mill import MillConfig
 from pipelines.orders import Order, Pool, orders_for, retry_orders, shortfall
 from pipelines.sources import Source
@@ -137,6 +137,7 @@ class Run:
         self.outcome = Outcome()
         self.view = View()
         self._marks = [("start", around.started_s)]
+        self._before = (0, 0)
         self._finished: set[str] = set()
         self._again: dict[str, tuple[str, str, str]] = {}
 
@@ -195,7 +196,7 @@ class Run:
         terminal.show(self.view)
         with self._ray(early=not is_finished or retry) as connect:
             if not is_finished:
-                import pipelines.bulk  # noqa: F401  while Ray starts: importing ray.data takes as long as a short job
+                import pipelines.bulk  # noqa: F401  # pyright: ignore[reportUnusedImport]  while Ray starts: importing ray.data takes as long as a short job
             if not retry:
                 segments = self._list(segments, lambda: connect().pool.actors)
             self.view.total = sum(segment.rows for segment in segments)
@@ -253,7 +254,7 @@ class Run:
 
     def _retry_orders(self, segments: list[Segment], attempt: int, held: ledger.Progress) -> tuple[Order, ...]:
         parts = {part.name: part for segment in segments for part in segment.parts()}
-        failed = {name.removesuffix(".parquet"): t["id"].to_pylist() for name, t in ledger.failures(self.out)}
+        failed = {name.removesuffix(".parquet"): texts(t["id"]) for name, t in ledger.failures(self.out)}
         failed = {name: ids for name, ids in failed.items() if ids and name in parts and held.is_done(parts[name])}
         self.view.total = sum(map(len, failed.values()))
         taken = {int(name[6:9]) for name in held.retries}
@@ -295,7 +296,7 @@ class Run:
         cluster.connect(address)
         import ray
 
-        return make_plan(self.job, machine, address, ray.cluster_resources()), None
+        return make_plan(self.job, machine, address, dict(ray.cluster_resources())), None
 
     def _stop_ray(self, folder: Path | None) -> None:
         import ray
@@ -331,6 +332,7 @@ class Run:
         )
         compression = ledger.Compression(out.compression, row_group_bytes=out.row_group_mb << 20)
         board = bulk.Board(uuid.uuid4().hex)
+        self._before = (self.view.done, self.view.failed)
         self.view.phase, self.view.workers = "loading the network", plan.pool.actors
         with _Watch(self, board, terminal) as watch:
             for published in bulk.run(bulk.BulkJob(config, plan.pool, orders, retry, compression), board):
@@ -379,6 +381,9 @@ class Run:
 
     def _commit(self, segments: list[Segment], terminal: Terminal) -> None:
         """Hold what was made against the manifest, and say so in _SUCCESS when every input is accounted for."""
+        outcome = self.outcome
+        if outcome.done_now or outcome.failed_now:  # the board may have missed the last second
+            self.view.done, self.view.failed = self._before[0] + outcome.done_now, self._before[1] + outcome.failed_now
         self.view.phase = "accounting"
         terminal.show(self.view)
         found = ledger.account(self.out, segments)
@@ -409,7 +414,7 @@ class Run:
     def _record(self, attempt: int, error: BaseException | None, log: Path) -> None:
         outcome, now = self.outcome, time.time()
         started = self._marks[0][1]
-        working_s = outcome.seconds.get("work", 0.0)
+        working_s = outcome.seconds.get("first_result", 0.0) + outcome.seconds.get("work", 0.0)
         record = {
             "attempt": attempt,
             "started_at": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),

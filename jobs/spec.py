@@ -127,7 +127,7 @@ class JobSpec(Strict):
     source: SourceField
     out: OutField
     stages: list[StageEntry] = Field(min_length=1)
-    run: RunSpec = RunSpec()
+    run: RunSpec = Field(default_factory=lambda: RunSpec.model_validate({}))
 
     @model_validator(mode="before")
     @classmethod
@@ -147,11 +147,11 @@ class JobSpec(Strict):
 
     @property
     def source_options(self) -> SourceSpec:
-        return self.source if isinstance(self.source, SourceSpec) else SourceSpec(uri=self.source)
+        return self.source if isinstance(self.source, SourceSpec) else SourceSpec.model_validate({"uri": self.source})
 
     @property
     def out_options(self) -> OutSpec:
-        return self.out if isinstance(self.out, OutSpec) else OutSpec(uri=self.out)
+        return self.out if isinstance(self.out, OutSpec) else OutSpec.model_validate({"uri": self.out})
 
     @property
     def source_uris(self) -> tuple[str, ...]:
@@ -352,8 +352,8 @@ def _line_of(node: yaml.Node | None, path: list[Any]) -> int | None:
                 return line
             line, node = pair[0].start_mark.line + 1, pair[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
+            item: yaml.Node = node.value[part]
+            line, node = (item.start_mark.line + 1 if item.start_mark else line), item
     return line
 
 

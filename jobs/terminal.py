@@ -26,7 +26,7 @@ class View:
     failed: int = 0
     phase: str = "starting"
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    busy_s: Counter[str] = field(default_factory=Counter)
+    busy_s: dict[str, float] = field(default_factory=dict)
     workers: int = 1
     working_s: float = 0.0
     images_per_s: float | None = None

@@ -22,6 +22,7 @@ import ray.data
 from ray.experimental import internal_kv
 
 from pipelines import ledger
+from pipelines.manifest import texts
 from pipelines.mill import ORDER_COLUMN, Mill, MillConfig, Tally
 from pipelines.orders import Order, Pool
 from pipelines.stores import Access, Folder, explain
@@ -103,7 +104,7 @@ class Publisher:
             order["settings"],
             order["weights"],
             _reasons(table.filter(pc.is_valid(table["error_type"]))) if self.retry else {},
-            tuple(ok["id"].to_pylist()) if self.retry else (),
+            tuple(texts(ok["id"])) if self.retry else (),
         )
         return pa.table({SUMMARY: [json.dumps(vars(summary))]})
 
@@ -116,7 +117,7 @@ class MillActor:
         self._publisher = publisher or (lambda table: table)
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
-        for text in block[ORDER].to_pylist():
+        for text in texts(block[ORDER]):
             yield self._publisher(self._mill(json.loads(text)))
 
 
@@ -146,6 +147,11 @@ class BulkJob:
     compression: ledger.Compression = field(default_factory=ledger.Compression)
 
 
+def _publishing(publisher: Publisher) -> Callable[[Any], Any]:
+    """The publisher as a plain function: of a callable object Ray Data would make a pool of actors."""
+    return lambda block: publisher(block)
+
+
 def run(job: BulkJob, board: Board) -> Iterator[Published]:
     """Run the graph on the Ray that is connected, giving each order as it is published."""
     context = ray.data.DataContext.get_current()
@@ -164,12 +170,12 @@ def run(job: BulkJob, board: Board) -> Iterator[Published]:
         num_gpus=job.pool.gpus or None,
     )
     if not job.pool.publishes:
-        # A plain function: Ray Data would make a pool of actors of a callable object.
         summaries = summaries.map_batches(
-            lambda block: publisher(block), batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1
+            _publishing(publisher), batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1
         )
-    for batch in summaries.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        for text in batch[SUMMARY].to_pylist():
+    batches: Iterator[Any] = iter(summaries.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+    for batch in batches:
+        for text in texts(batch[SUMMARY]):
             raw = json.loads(text)
             raw["failures"] = {key: tuple(value) for key, value in raw["failures"].items()}
             yield Published(**raw | {"finished": tuple(raw["finished"])})

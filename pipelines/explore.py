@@ -6,12 +6,14 @@ Legend: N rows, Q queries, D dimension of a vector.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.ledger import DATA
+from pipelines.manifest import texts
 from pipelines.stores import Folder
 
 
@@ -37,7 +39,7 @@ def read_vectors(folder: Folder, column: str = "embedding") -> Vectors:
         with folder.open(f"{DATA}/{name}") as file, pq.ParquetFile(file) as parquet:
             tables.append(parquet.read(["uri", column]))
     table = pa.concat_tables(tables).combine_chunks()
-    values = table[column].combine_chunks()
+    values: Any = table[column].combine_chunks()
     vectors_ND = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(table.num_rows, -1)
     lengths_N = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-    return Vectors(table["uri"].to_pylist(), vectors_ND / np.maximum(lengths_N, 1e-12))
+    return Vectors(texts(table["uri"]), vectors_ND / np.maximum(lengths_N, 1e-12))

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.manifest import Part, Rows, Segment
+from pipelines.manifest import Part, Rows, Segment, texts
 from pipelines.stores import Folder
 from workers.errors import RunRefused
 
@@ -65,17 +66,15 @@ def encode(table: pa.Table, compression: Compression = Compression()) -> bytes:
     floats = [f"{f.name}.list.element" for f in table.schema if pa.types.is_fixed_size_list(f.type)]
     strings = [f.name for f in table.schema if pa.types.is_string(f.type) and f.name not in {"id"}]
     bytes_per_row = max(1, table.nbytes // max(1, table.num_rows))
-    pq.write_table(
-        table,
-        sink,
-        compression=compression.codec,
-        compression_level=compression.level if compression.codec == "zstd" else None,
-        use_dictionary=strings,
-        use_byte_stream_split=floats,
-        write_statistics=[*strings, "id"],
-        row_group_size=max(1024, compression.row_group_bytes // bytes_per_row),
-        store_schema=True,
-    )
+    options: dict[str, Any] = {  # Any: the stubs know neither lists of columns nor "none"
+        "compression": compression.codec,
+        "compression_level": compression.level if compression.codec == "zstd" else None,
+        "use_dictionary": strings,
+        "use_byte_stream_split": floats,
+        "write_statistics": [*strings, "id"],
+        "row_group_size": max(1024, compression.row_group_bytes // bytes_per_row),
+    }
+    pq.write_table(table, sink, **options)
     return sink.getvalue().to_pybytes()
 
 
@@ -155,7 +154,7 @@ def account(folder: Folder, segments: list[Segment]) -> Account:
         while batch := list(islice(parts, 32)):  # a few at a time: ten million ids need not be in memory at once
             made = pool.map(lambda part: _ids_of(folder, held, part), batch)
             for part, (data, failures) in zip(batch, made, strict=True):
-                _count_part(found, rows.of(part)["id"].to_pylist(), data, failures, retried)
+                _count_part(found, texts(rows.of(part)["id"]), data, failures, retried)
     found.unknown += sum(retried.values())
     return found
 
@@ -164,7 +163,7 @@ def _ids_of(folder: Folder, held: Progress, part: Part) -> tuple[list[str], list
     name = f"{part.name}.parquet"
     if name not in held.data:
         return [], []
-    data = _read(folder, f"{DATA}/{name}", ["id"])["id"].to_pylist()
+    data = texts(_read(folder, f"{DATA}/{name}", ["id"])["id"])
     if name not in held.failed:
         return data, []
     failed = _read(folder, f"{FAILED}/{name}", ["id", "stage", "error_type"])
@@ -179,7 +178,7 @@ def _read(folder: Folder, name: str, columns: list[str]) -> pa.Table:
 def _retried_ids(folder: Folder, held: Progress) -> Counter[str]:
     retried: Counter[str] = Counter()
     for name in held.retries:
-        retried.update(_read(folder, f"{DATA}/{name}", ["id"])["id"].to_pylist())
+        retried.update(texts(_read(folder, f"{DATA}/{name}", ["id"])["id"]))
     return retried
 
 

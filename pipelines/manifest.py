@@ -74,6 +74,7 @@ class Segment:
     first_part: int
     ignored: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
+    is_limited: bool = False
 
     def parts(self) -> Iterator[Part]:
         starts = accumulate(self.part_rows, initial=0)
@@ -99,7 +100,7 @@ def plan_parts(rows: int, *, workers: int, row_bytes: int, file_bytes: int) -> l
     sizes: list[int] = []
     left = rows
     while left > 0:
-        ramp = FIRST_PART_ROWS * 2 ** (len(sizes) // workers)
+        ramp = FIRST_PART_ROWS << min(len(sizes) // workers, 40)
         taper = max(FIRST_PART_ROWS, left // (2 * workers))
         sizes.append(min(steady, ramp, taper, most, left))
         left -= sizes[-1]
@@ -119,6 +120,7 @@ class Listing:
     rows: int = 0
     duplicates: int = 0
     file_rows: list[int] = field(default_factory=list)
+    is_limited: bool = False
 
     def write(self, batches: Iterable[pa.Table]) -> None:
         pending: list[pa.Table] = []
@@ -147,6 +149,7 @@ class Listing:
             first_part,
             self.ignored.by_suffix,
             self.duplicates,
+            self.is_limited,
         )
         self.folder.publish(f"{FOLDER}/{self.number:06d}.json", json.dumps(vars(segment)).encode())
         return segment
@@ -161,17 +164,28 @@ class Known:
 
     def __init__(self, folder: Folder, segments: list[Segment]) -> None:
         columns = ["id", "uri", "container", "version"]
-        tables = [table for segment in segments for table in read_files(folder, segment, columns)]
-        rows = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(columns)
+        tables = [
+            table.append_column("is_limited", pa.repeat(segment.is_limited, table.num_rows))
+            for segment in segments
+            for table in read_files(folder, segment, columns)
+        ]
+        rows = (
+            pa.concat_tables(tables)
+            if tables
+            else SCHEMA.empty_table().append_column("is_limited", pa.array([], pa.bool_()))
+        )
         ids = _binary(rows["id"])
         order = np.argsort(ids)
         self.ids, self.versions = ids[order], _hashes(rows["version"])[order]
-        archived = rows.filter(pc.is_valid(rows["container"])).group_by("uri").aggregate([("version", "max")])
+        # A listing with a limit may have ended in the middle of an archive: those archives are indexed again.
+        indexed = pc.and_not(pc.is_valid(rows["container"]), rows["is_limited"])
+        archived = rows.filter(indexed).group_by("uri").aggregate([("version", "max")])
         self._archives = dict(zip(archived["uri"].to_pylist(), archived["version_max"].to_pylist(), strict=True))
         self._archive_of = _hashes(pc.if_else(pc.is_valid(rows["container"]), rows["uri"], None))[order]
         self._seen = np.zeros(len(self.ids), bool)
         self._seen_archives: list[int] = []
         self.changed = 0
+        self.sees_all = True
 
     def passes_over(self, uri: str, version: str | None) -> bool:
         """Whether an archive was indexed before; it is not read again."""
@@ -194,13 +208,15 @@ class Known:
 
     @property
     def removed(self) -> int:
-        """How many inputs of earlier segments this listing did not find."""
+        """How many inputs of earlier segments this listing did not find; with a limit it can't tell."""
+        if not self.sees_all:
+            return 0
         in_seen_archive = np.isin(self._archive_of, np.array(self._seen_archives, np.uint64))
         return int((~(self._seen | in_seen_archive)).sum())
 
 
 def _binary(ids: pa.ChunkedArray) -> np.ndarray:
-    return np.frombuffer("".join(ids.to_pylist()).encode("ascii"), "S32")
+    return np.frombuffer("".join(texts(ids)).encode("ascii"), "S32")
 
 
 def _hashes(versions: pa.ChunkedArray) -> np.ndarray:
@@ -213,6 +229,7 @@ def hash_text(text: str | None) -> int:
 
 def tables_of(source: Source, listing: Listing, known: Known) -> Iterator[pa.Table]:
     """The entries of a source as tables of the manifest's schema, each input once."""
+    listing.is_limited, known.sees_all = source.limit is not None, source.limit is None
     stream = entries(source, listing.ignored, known.passes_over)
     # One folder can't name a file twice; lists can, and so can sources that overlap.
     seen: set[str] | None = set() if len(source.uris) > 1 or source.format in {"auto", "list"} else None
@@ -225,7 +242,7 @@ def tables_of(source: Source, listing: Listing, known: Known) -> Iterator[pa.Tab
 
 def _first_of_each(table: pa.Table, seen: set[str], listing: Listing) -> pa.Table:
     keep = []
-    for identity in table["id"].to_pylist():
+    for identity in texts(table["id"]):
         keep.append(identity not in seen)
         seen.add(identity)
     listing.duplicates += keep.count(False)
@@ -257,6 +274,11 @@ def _is_utf8(text: str) -> bool:
 
 
 # Read
+
+
+def texts(column: pa.ChunkedArray) -> list[str]:
+    """The values of a column of strings that has no nulls."""
+    return column.to_pylist()  # pyright: ignore[reportReturnType]
 
 
 def read_segments(folder: Folder) -> list[Segment]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -52,14 +52,15 @@ class Tally:
     failed: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: dict[tuple[str, str], str] = field(default_factory=dict)
-    busy_s: Counter[str] = field(default_factory=Counter)
+    busy_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, other: Tally) -> None:
         self.done += other.done
         self.failed += other.failed
         self.reasons.update(other.reasons)
         self.examples = other.examples | self.examples
-        self.busy_s.update(other.busy_s)
+        for name, seconds in other.busy_s.items():
+            self.busy_s[name] += seconds
 
     def to_json(self) -> str:
         reasons = [[*reason, count, self.examples[reason]] for reason, count in self.reasons.items()]
@@ -70,7 +71,7 @@ class Tally:
         raw = json.loads(text)
         reasons = Counter({(stage, kind): count for stage, kind, count, _ in raw["reasons"]})
         examples = {(stage, kind): example for stage, kind, _, example in raw["reasons"]}
-        return cls(raw["done"], raw["failed"], reasons, examples, Counter(raw["busy_s"]))
+        return cls(raw["done"], raw["failed"], reasons, examples, defaultdict(float, raw["busy_s"]))
 
 
 Report = Callable[[Tally], None]

@@ -73,7 +73,7 @@ class Ignored:
     by_suffix: dict[str, int] = field(default_factory=dict)
 
     def add(self, uri: str) -> None:
-        suffix = os.path.splitext(uri)[1].lower()[:12] or "(none)"
+        suffix = os.path.splitext(uri)[1].lower()[:12].encode("utf-8", "backslashreplace").decode() or "(none)"
         self.by_suffix[suffix] = self.by_suffix.get(suffix, 0) + 1
 
 
@@ -99,8 +99,9 @@ def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesO
         return (Entry(found.uri, size=found.size, version=found.version) for found in files)
     if kind == "list":
         return chain.from_iterable(_listed(found, source) for found in files)
-    index: Callable[[Found], list[Entry]] = _tar_members if kind == "webdataset" else _parquet_rows
-    fresh = (found for found in files if not passes_over(found.uri, found.version))
+    index = _tar_members if kind == "webdataset" else _parquet_rows
+    # With a limit, what is passed over would not be counted, and more would be listed each time.
+    fresh = (found for found in files if source.limit is not None or not passes_over(found.uri, found.version))
     return chain.from_iterable(_in_parallel(lambda found: index(found, source), fresh))
 
 
@@ -172,7 +173,7 @@ def _s3_pages(bucket: str, prefix: str, source: Source) -> Iterator[list[Found]]
     more: dict[str, str] = {}
     while True:
         answer = retried(
-            lambda more=more: store.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **more),  # type: ignore[attr-defined]
+            lambda more=more: store.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **more),
             for_s=min(30.0, source.access.retry_for_s),
         )
         yield [
@@ -407,7 +408,7 @@ def _listed(found: Found, source: Source) -> Iterator[Entry]:
                 "list the plain URI and give credentials in the environment",
             )  # fmt: skip
         else:
-            yield Entry(uri if "://" in uri else _absolute(uri if uri.startswith("/") else join(base, uri)))
+            yield Entry(_absolute(uri if "://" in uri or uri.startswith("/") else join(base, uri)))
 
 
 def _uris(found: Found, source: Source) -> Iterator[str | None]:
@@ -417,10 +418,12 @@ def _uris(found: Found, source: Source) -> Iterator[str | None]:
             if found.uri.lower().endswith((".parquet", ".pq")):
                 yield from _parquet_uris(file, source, found.uri)
             elif found.uri.lower().endswith(".csv"):
-                yield from _csv_uris(io.TextIOWrapper(file, "utf-8-sig", newline=""), source, found.uri)
+                with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+                    yield from _csv_uris(text, source, found.uri)
             else:
-                lines = (line.strip() for line in io.TextIOWrapper(file, "utf-8-sig"))
-                yield from (line for line in lines if line and not line.startswith("# "))
+                with io.TextIOWrapper(file, "utf-8-sig") as text:
+                    lines = (line.strip() for line in text)
+                    yield from (line for line in lines if line and not line.startswith("# "))
     except UnicodeDecodeError as error:
         raise JobError(f"{found.uri}: is not UTF-8 text ({error}); a list of URIs is .txt, .csv or .parquet") from error
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import fsspec
-from fsspec.spec import AbstractFileSystem
 
 from workers.errors import RowError, StoreError
 
@@ -79,8 +78,11 @@ def join(folder: str, *names: str) -> str:
 
 
 @cache
-def filesystem(scheme: str, access: Access) -> AbstractFileSystem:
-    """The fsspec file system of a scheme; StoreError when the package for it is missing."""
+def filesystem(scheme: str, access: Access) -> Any:
+    """The fsspec file system of a scheme; StoreError when the package for it is missing.
+
+    Any, since fsspec's own annotations leave open what is bytes and what is text.
+    """
     options: dict[str, Any] = {"use_listings_cache": False}
     if scheme in {"s3", "s3a"}:
         options |= {"profile": access.profile, "anon": access.anon, "config_kwargs": _botocore_timeouts(access)}
@@ -107,7 +109,7 @@ def _botocore_timeouts(access: Access) -> dict[str, Any]:
     }
 
 
-def open_store(uri: str, access: Access) -> tuple[AbstractFileSystem, str]:
+def open_store(uri: str, access: Access) -> tuple[Any, str]:
     """The file system of a URI and its path in it."""
     store = filesystem(scheme_of(uri), access)
     return store, str(store._strip_protocol(uri))
@@ -319,7 +321,7 @@ def _obstore_client(access: Access, endpoint: str) -> dict[str, Any]:
 
 
 def _bucket_region(bucket: str, access: Access) -> str:
-    answer = filesystem("s3", access).call_s3("head_bucket", Bucket=bucket)  # type: ignore[attr-defined]
+    answer = filesystem("s3", access).call_s3("head_bucket", Bucket=bucket)
     return answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "us-east-1")
 
 

@@ -166,11 +166,15 @@ def stored(upright: Image.Image, orientation: int) -> Image.Image:
 
 
 def ycck_jpeg(picture: Image.Image) -> bytes:
-    """A JPEG of luma, chroma and black, as Adobe's transform 2 says, of a picture in CMYK."""
-    inverted = [band.point(lambda level: 255 - level) for band in picture.convert("CMYK").split()]
-    luma_chroma = Image.merge("RGB", inverted[:3]).convert("YCbCr").split()
+    """A JPEG of luma, chroma and black, as Adobe's transform 2 says.
+
+    libjpeg turns stored YCC into R, G, B and takes 255 minus that for the stored, inverted inks (jdcolor.c); so R, G, B
+    are the inks themselves, and black alone is stored inverted.
+    """
+    cyan, magenta, yellow, black = picture.convert("CMYK").split()
+    luma_chroma = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
     # Pillow inverts what it stores as CMYK, so it is given the inverse of what shall be stored
-    planes = [band.point(lambda level: 255 - level) for band in (*luma_chroma, inverted[3])]
+    planes = [*(band.point(lambda level: 255 - level) for band in luma_chroma), black]
     jpeg = bytearray(encode(Image.merge("CMYK", planes), quality=95))
     jpeg[jpeg.index(b"Adobe") + 11] = 2
     return bytes(jpeg)

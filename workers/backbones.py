@@ -91,9 +91,10 @@ def _torchvision(name: ModelName, layer: str | None) -> tuple[nn.Module, Preproc
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             module = models.get_model(name.name, weights=None, **_quiet(name.name))
-        preset = models.get_model_weights(name.name).DEFAULT.transforms()
+        published: Any = models.get_model_weights(name.name)
+        preset = published.DEFAULT.transforms()
     else:
-        weights = models.get_model_weights(name.name)[name.weights]
+        weights = models.get_model_weights(name.name)[str(name.weights)]
         try:
             module = models.get_model(name.name, weights=weights)
         except OSError as error:
@@ -121,7 +122,7 @@ def _preset(preset: Any) -> Preprocess:
 
 def _timm(name: ModelName, layer: str | None) -> tuple[nn.Module, Preprocess]:
     import timm
-    from timm.data import resolve_model_data_config
+    from timm.data.config import resolve_model_data_config
 
     try:
         with torch.random.fork_rng(devices=[]):

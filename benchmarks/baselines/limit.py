@@ -1,8 +1,10 @@
 """The limit: decode and forward in the settings that Pixelmill chose, one process a core, and no engine at all.
 
-The JPEGs lie in memory, nothing is written: what an engine could at best approach on this machine.
+From a folder, the JPEGs lie in memory beforehand: what an engine could at best approach on this machine. From s3://,
+each is fetched while others are computed, since on one machine the server's work takes from the same cores. Nothing is
+written.
 
-    python -m benchmarks.baselines.limit --source FOLDER --out FOLDER --images N --json FILE
+    python -m benchmarks.baselines.limit --source FOLDER|s3://... --out FOLDER --images N --json FILE
 """
 
 from __future__ import annotations
@@ -11,6 +13,9 @@ import json
 import multiprocessing
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +29,23 @@ def work(paths: list[str], cache_dir: str, ready: Any, finished: Any) -> None:
     import torch
 
     torch.set_num_threads(1)
+    from pipelines.stores import Access, Reader
     from workers import images
     from workers.stages import StageContext
     from workers.stages.embed import EmbedConfig
 
-    data = [Path(path).read_bytes() for path in paths]
     stage = EmbedConfig(model=MODEL).build(StageContext("cpu", 1, len(paths), Path(cache_dir)))
-    stage.run([stage.prepare(images.decode(item)) for item in data[:16]])
+    read = partial(Reader(Access()).read, max_bytes=1 << 30)
+    stage.run([stage.prepare(images.decode(read(path))) for path in paths[:16]])
     events: list[tuple[float, int]] = []
-    batch = stage.batch
-    ready.wait()
-    for start in range(0, len(data), batch):
-        samples = [stage.prepare(images.decode(item)) for item in data[start : start + batch]]
-        stage.run(samples)
-        events.append((time.time(), len(samples)))
+    with ThreadPoolExecutor(8) as pool:
+        data = pool.map(read, paths)
+        if not paths[0].startswith("s3://"):
+            data = iter(list(data))
+        ready.wait()
+        while batch := list(islice(data, stage.batch)):
+            stage.run([stage.prepare(images.decode(item)) for item in batch])
+            events.append((time.time(), len(batch)))
     finished.put(events)
 
 

@@ -43,7 +43,11 @@ class Stage(Protocol):
 
     name: str
     fields: tuple[pa.Field, ...]
-    weights_sha256: str | None
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Of the network's weights as loaded; None for a stage without any."""
+        ...
 
     @property
     def batch(self) -> int:

@@ -111,7 +111,7 @@ class Embed:
     def settings(self) -> dict[str, object]:
         if self._choice is None or self._executor is None:
             return {}
-        return asdict(self._executor.settings) | {"chosen": self._choice.source}
+        return {**asdict(self._executor.settings), "chosen": self._choice.source}
 
     @property
     def choice(self) -> Choice | None:

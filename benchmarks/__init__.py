@@ -1,0 +1,1 @@
+"""Measure Pixelmill: servers, pictures and baselines that its throughput is compared with."""
