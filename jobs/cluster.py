@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def start_local(pool: Pool, machine: Machine, environment: dict[str, str]) -> Pa
     import ray
 
     _remove_stale()
-    folder = Path(tempfile.mkdtemp(prefix=f"pixelmill-{os.getpid()}-", dir=_short_tempdir()))
+    folder = temporary_folder()
     with _without_services():
         ray.init(
             address="local",
@@ -107,6 +107,20 @@ def connect(address: str) -> None:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise JobError(f"run.address {address}: no Ray cluster answers there ({str(error).splitlines()[0]})") from error
+
+
+def temporary_folder() -> Path:
+    """A folder of this process; when it is killed, the next run removes it."""
+    return Path(tempfile.mkdtemp(prefix=f"pixelmill-{os.getpid()}-", dir=_short_tempdir()))
+
+
+def remove_all() -> None:
+    """End every process that this one started and remove its folders, without a word to Ray."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    for folder in Path(_short_tempdir()).glob(f"pixelmill-{os.getpid()}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _short_tempdir() -> str:

@@ -46,6 +46,9 @@ class Lock:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
         self._stop.set()
         self._thread.join()
         with suppress(Exception):  # the run has said what went wrong; an unreleased lock goes stale by itself

@@ -8,7 +8,6 @@ import platform
 import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from jobs import cluster
+from jobs.guard import Guard
 from jobs.lock import Lock
 from jobs.quiet import chatter_to
 from jobs.spec import Job, absolute
@@ -39,6 +39,7 @@ from workers.stages import StageContext
 
 IDENTITY, SPEC, ATTEMPTS, LOGS = "_run/identity.json", "_run/spec.yaml", "_run/attempts", "_run/logs"
 MIN_ROWS_FOR_FRACTION = 100
+LEAST_ROW_BYTES = 200
 
 EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_JOB, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -150,9 +151,10 @@ class Run:
     def execute(self, *, retry: bool = False) -> Outcome:
         """Do the job, or what failed of it once more. Raises PixelmillError, or KeyboardInterrupt."""
         self.check_store(retry)
-        with _log_file() as log, chatter_to(log) as stderr, Lock(self.out):
+        with _log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
             attempt = self._next_attempt()
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
+            self._guard = Guard(lambda dead: self._end_at_once(dead, attempt, log, terminal, lock))
             error: BaseException | None = None
             try:
                 with terminal:
@@ -292,6 +294,7 @@ class Run:
         machine = cluster.this_machine()
         if address is None:
             plan = make_plan(self.job, machine, None, None)
+            self._guard.start()
             return plan, cluster.start_local(plan.pool, machine, os.environ)  # type: ignore[arg-type]
         cluster.connect(address)
         import ray
@@ -301,10 +304,24 @@ class Run:
     def _stop_ray(self, folder: Path | None) -> None:
         import ray
 
+        self._guard.release()
         ray.shutdown()
         if folder is not None:
             cluster.print_worker_logs(folder)
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _end_at_once(self, dead: str, attempt: int, log: Path, terminal: Terminal, lock: Lock) -> None:
+        """Ray's `dead` died: from here on every call of Ray hangs, or ends this process without a word."""
+        error = JobStopped(
+            f"Ray's {dead} died, killed from outside or out of memory; what was finished stays, "
+            "and the same command goes on from there"
+        )
+        terminal.end(f"pixelmill: {error}")
+        with suppress(Exception):
+            self._record(attempt, error, log)
+        lock.release()
+        cluster.remove_all()
+        os._exit(EXIT_FAILED)
 
     # Work
 
@@ -334,23 +351,27 @@ class Run:
         board = bulk.Board(uuid.uuid4().hex)
         self._before = (self.view.done, self.view.failed)
         self.view.phase, self.view.workers = "loading the network", plan.pool.actors
-        with _Watch(self, board, terminal) as watch:
-            for published in bulk.run(bulk.BulkJob(config, plan.pool, orders, retry, compression), board):
-                if "first_result" not in self.outcome.seconds:
-                    self.mark("first_result")
-                self._add(published)
-                watch.raise_if_stopped()
+        try:
+            with _Watch(self, board, terminal) as watch:
+                for published in bulk.run(bulk.BulkJob(config, plan.pool, orders, retry, compression), board):
+                    if "first_result" not in self.outcome.seconds:
+                        self.mark("first_result")
+                    self._add(published)
+                    watch.raise_if_stopped()
+        except Exception as error:
+            if (cause := bulk.cause_of(error)) is error:
+                raise
+            raise cause from None  # a sentence of ours says it all
         self.mark("work")
 
     def _check_space(self, rows: int) -> None:
         """A local disk that can't hold the output is found out before the work and not after it."""
         if scheme_of(self.out.uri) != "file":
             return
-        free = shutil.disk_usage(self.out.path).free
-        needed = rows * sum(config.row_bytes() for config in self.job.spec.configs) // 4  # embeddings may be short
-        if free < min(needed, 64 << 20) or free < needed // 8:
+        free, least = shutil.disk_usage(self.out.path).free, rows * LEAST_ROW_BYTES + (1 << 20)
+        if free < least:
             raise JobError(
-                f"{self.out.uri}: {free >> 20:,} MB are free and about {needed >> 20:,} MB will be written; "
+                f"{self.out.uri}: {free >> 20:,} MB are free and at least {least >> 20:,} MB will be written; "
                 "free some or choose another folder"
             )
 
@@ -497,7 +518,7 @@ class _Watch:
 
 @contextmanager
 def _log_file() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="pixelmill-log-"))
+    folder = cluster.temporary_folder()
     try:
         yield folder / "log"
     finally:

@@ -80,6 +80,11 @@ class Terminal:
         if self._live:
             self._live.stop()
 
+    def end(self, text: str) -> None:
+        """The last line of a run that ends at once, quiet or not."""
+        self.__exit__()
+        self._console.print(text, markup=False, soft_wrap=True)
+
     def say(self, text: str) -> None:
         """A line that stays."""
         if not self._quiet:

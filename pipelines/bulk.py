@@ -165,7 +165,7 @@ def run(job: BulkJob, board: Board) -> Iterator[Published]:
         fn_constructor_args=(job.config, board, publisher if job.pool.publishes else None),
         batch_size=None,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=job.pool.actors),
+        compute=ray.data.ActorPoolStrategy(size=job.pool.actors, max_tasks_in_flight_per_actor=2),
         num_cpus=job.pool.cpus,
         num_gpus=job.pool.gpus or None,
     )

@@ -175,7 +175,7 @@ class Fetcher(Generic[Item]):
             value = self._row_group(item.uri, group)[(item.offset or 0) - starts[group]].as_py()
         data = value.get("bytes") if isinstance(value, dict) else value
         if data is None:
-            return RowError("fetch", "NullImage", "the column holds null in this row")
+            return RowError("fetch", "Empty", "the column holds null in this row")
         if len(data) > self._limits.max_bytes:
             return too_many_bytes(len(data), self._limits.max_bytes)
         return data

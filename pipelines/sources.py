@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
+import stat
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +18,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.utils import glob_translate
 
-from pipelines.stores import Access, carries_credentials, explain, join, open_store, retried, scheme_of, scrub
-from workers.errors import JobError
+from pipelines.stores import (
+    Access,
+    carries_credentials,
+    explain,
+    is_passing,
+    join,
+    open_store,
+    retried,
+    scheme_of,
+    scrub,
+)
+from workers.errors import JobError, PixelmillError
 
 Format = Literal["auto", "images", "webdataset", "parquet", "list"]
 Container = Literal["tar", "parquet"]
@@ -26,6 +38,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".t
 LIST_SUFFIXES = (".txt", ".csv", ".lst")
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "picture", "bytes", "image_bytes", "content")
 URI_COLUMNS = ("uri", "url", "path", "image_url", "image_path", "file", "filename", "file_name")
+GLOB = "*?["
 PEEK = 1000
 
 
@@ -73,8 +86,11 @@ class Ignored:
     by_suffix: dict[str, int] = field(default_factory=dict)
 
     def add(self, uri: str) -> None:
-        suffix = os.path.splitext(uri)[1].lower()[:12].encode("utf-8", "backslashreplace").decode() or "(none)"
-        self.by_suffix[suffix] = self.by_suffix.get(suffix, 0) + 1
+        suffix = os.path.splitext(uri)[1].lower()[:12].encode("utf-8", "backslashreplace").decode()
+        self.count(suffix or "(none)")
+
+    def count(self, kind: str) -> None:
+        self.by_suffix[kind] = self.by_suffix.get(kind, 0) + 1
 
 
 PassesOver = Callable[[str, str | None], bool]
@@ -87,7 +103,7 @@ def entries(source: Source, ignored: Ignored, passes_over: PassesOver = lambda u
 
 
 def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesOver) -> Iterator[Entry]:
-    files, is_single = _files(uri, source)
+    files, is_single = _files(uri, source, ignored)
     if is_single:
         kind = source.format if source.format != "auto" else _kind_of_single(uri)
     else:
@@ -102,7 +118,16 @@ def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesO
     index = _tar_members if kind == "webdataset" else _parquet_rows
     # With a limit, what is passed over would not be counted, and more would be listed each time.
     fresh = (found for found in files if source.limit is not None or not passes_over(found.uri, found.version))
-    return chain.from_iterable(_in_parallel(lambda found: index(found, source), fresh))
+    return chain.from_iterable(_in_parallel(lambda found: _indexed(index, found, source), fresh))
+
+
+def _indexed(index: Callable[[Found, Source], list[Entry]], found: Found, source: Source) -> list[Entry]:
+    try:
+        return retried(lambda: index(found, source), for_s=min(30.0, source.access.retry_for_s))
+    except PixelmillError:
+        raise
+    except Exception as error:
+        raise explain(error, found.uri, "indexing the archive") from error
 
 
 def _in_parallel(
@@ -118,20 +143,26 @@ def _in_parallel(
 # What is there
 
 
-def _files(uri: str, source: Source) -> tuple[Iterator[Found], bool]:
-    """The files behind a URI and whether it names a single one."""
-    is_glob = any(character in uri for character in "*?[") and not _exists(uri, source.access)
-    if is_glob:
-        base = uri[: min(uri.index(c) for c in "*?[" if c in uri)].rpartition("/")[0]
-        wanted = glob_translate(_comparable(uri))
-        import re
+def _files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
+    """The files behind a URI, without those of the output, and whether it names a single one."""
+    files, is_single = _all_files(uri, source, ignored)
+    if is_single or not source.exclude:
+        return files, is_single
+    exclude = _comparable(source.exclude).rstrip("/") + "/"
+    return (found for found in files if not _comparable(found.uri).startswith(exclude)), False
 
-        matches = re.compile(wanted).match
-        return (f for f in _walk(base, source) if matches(_comparable(f.uri))), False
+
+def _all_files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
     try:
         store, path = open_store(uri, source.access)
+        if _is_glob(uri, source.access):
+            return _globbed(uri, source, ignored), False
         if scheme_of(uri) in {"http", "https"}:
-            return (iter([Found(uri, None, None)]), True) if not uri.endswith("/") else (_walk(uri, source), False)
+            return (
+                (iter([Found(uri, None, None)]), True)
+                if not uri.endswith("/")
+                else (_walk(uri, source, ignored), False)
+            )
         if scheme_of(uri) in {"s3", "s3a"}:
             return _s3_files(uri, source)
         info = retried(lambda: store.info(path), for_s=min(10.0, source.access.retry_for_s))
@@ -139,14 +170,21 @@ def _files(uri: str, source: Source) -> tuple[Iterator[Found], bool]:
         raise explain(error, uri, "listing the source") from error
     if info["type"] == "file":
         return iter([_found(uri, info)]), True
-    return _walk(uri, source), False
+    return _walk(uri, source, ignored), False
 
 
-def _exists(uri: str, access: Access) -> bool:
-    """A name may itself have glob characters in it, as in photo[1].jpg."""
-    if scheme_of(uri) != "file":
-        return False
-    return os.path.exists(uri.removeprefix("file://"))
+def _is_glob(uri: str, access: Access) -> bool:
+    """Whether a URI is a pattern: a name may itself have such characters in it, as photo[1].jpg or ?size=big have."""
+    if scheme_of(uri) in {"http", "https"}:
+        return "*" in uri
+    store, path = open_store(uri, access)
+    return any(c in uri for c in GLOB) and not retried(lambda: store.exists(path), for_s=min(10.0, access.retry_for_s))
+
+
+def _globbed(uri: str, source: Source, ignored: Ignored) -> Iterator[Found]:
+    base = uri[: min(uri.index(c) for c in GLOB if c in uri)].rpartition("/")[0]
+    matches = re.compile(glob_translate(_comparable(uri))).match
+    return (found for found in _walk(base, source, ignored) if matches(_comparable(found.uri)))
 
 
 def _comparable(uri: str) -> str:
@@ -186,30 +224,36 @@ def _s3_pages(bucket: str, prefix: str, source: Source) -> Iterator[list[Found]]
         more = {"ContinuationToken": answer["NextContinuationToken"]}
 
 
-def _walk(uri: str, source: Source) -> Iterator[Found]:
+def _walk(uri: str, source: Source, ignored: Ignored) -> Iterator[Found]:
     scheme = scheme_of(uri)
     if scheme == "file":
-        found = _walk_local(os.path.abspath(uri.removeprefix("file://") or "/"))
-    elif scheme in {"s3", "s3a"}:
+        return _walk_local(os.path.abspath(uri.removeprefix("file://") or "/"), ignored)
+    if scheme in {"s3", "s3a"}:
         bucket, _, key = uri.partition("://")[2].partition("/")
-        found = chain.from_iterable(_s3_pages(bucket, f"{key}/" if key else "", source))
-    else:
-        found = _walk_fsspec(uri, source.access)
-    exclude = source.exclude and _comparable(source.exclude).rstrip("/") + "/"
-    return (f for f in found if not _comparable(f.uri).startswith(exclude)) if exclude else iter(found)
+        return chain.from_iterable(_s3_pages(bucket, f"{key}/" if key else "", source))
+    return _walk_fsspec(uri, source.access)
 
 
-def _walk_local(folder: str) -> Iterator[Found]:
-    """Depth first in the order of names; a link to a folder is not followed, so that no loop can trap the walk."""
+def _walk_local(folder: str, ignored: Ignored) -> Iterator[Found]:
+    """Depth first in the order of names; a link to a folder is counted and not followed, so that no loop can trap the walk.
+
+    A link to nowhere is given as a file, which will fail with its reason; pipes and devices are not inputs.
+    """
     pending = [folder]
     while pending:
         with os.scandir(pending.pop()) as scan:
             items = sorted(scan, key=lambda item: item.name)
         pending += [item.path for item in reversed(items) if item.is_dir(follow_symlinks=False)]
         for item in items:
-            if item.is_file():
-                stat = item.stat()
-                yield Found(item.path, stat.st_size, f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
+            try:
+                status = item.stat()
+            except OSError:
+                yield Found(item.path, None, None)
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield Found(item.path, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}")
+            elif item.is_symlink():
+                ignored.count("link to a folder")
 
 
 def _walk_fsspec(uri: str, access: Access) -> Iterator[Found]:
@@ -268,7 +312,7 @@ def _kind_of_folder(uri: str, head: list[Found]) -> Format:
         return "images"
     raise JobError(
         f"source {scrub(uri)}: no input was found: {len(names)} files, none of them an image, a .tar or a .parquet; "
-        "name them with pattern: '**/*' or say what they are with format: images"
+        "if they are pictures all the same, say so with format: images and pattern: '**/*'"
     )
 
 
@@ -289,8 +333,6 @@ def _matching(files: Iterable[Found], uri: str, source: Source, kind: Format, ig
 
 
 def _pattern(uri: str, pattern: str) -> Callable[[str], object]:
-    import re
-
     base = _absolute(uri).rstrip("/") + "/"
     matches = re.compile(glob_translate(pattern)).match
     return lambda candidate: matches(candidate.removeprefix(base))
@@ -306,22 +348,37 @@ def _tar_members(found: Found, source: Source) -> list[Entry]:
     """
     members: list[Entry] = []
     store, path = open_store(found.uri, source.access)
-    try:
-        with store.open(path, "rb", **_sequential(found.uri)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                if member.isreg() and member.name.lower().endswith(IMAGE_SUFFIXES):
-                    name = member.name.encode("utf-8", "backslashreplace").decode()
-                    members.append(Entry(found.uri, name, "tar", member.offset_data, member.size, found.version))
-                tar.members = []  # type: ignore[assignment]  # tarfile keeps every header it saw
-            if members and members[-1].offset + members[-1].size > (found.size or 1 << 62):  # type: ignore[operator]
-                raise tarfile.ReadError("unexpected end of data")
-            _check_tar_end(file, tar.offset, found)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        if isinstance(error, OSError) and not isinstance(error, tarfile.TarError):
-            raise explain(error, found.uri, "indexing the archive") from error
-        whole = [m for m in members if found.size is None or m.offset + m.size <= found.size]  # type: ignore[operator]
-        return [*whole, _broken_tar(found, error, len(whole))]
+    with store.open(path, "rb", **_sequential(found.uri)) as file:
+        try:
+            _read_headers(file, found, members)
+        except _BAD_TAR as error:
+            whole = [m for m in members if found.size is None or (m.offset or 0) + (m.size or 0) <= found.size]
+            return [*whole, _broken_tar(found, error, len(whole))]
     return members
+
+
+_BAD_TAR = (tarfile.TarError, EOFError, ValueError, OverflowError, MemoryError, RecursionError)
+"""What tarfile raises for bytes that are no archive; a store that does not answer raises others."""
+
+
+def _read_headers(file: Any, found: Found, members: list[Entry]) -> None:
+    taken: set[str] = set()
+    end = 0
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        for member in tar:
+            if member.size < 0:  # before the next header is looked for: it could be this one, for ever
+                raise tarfile.ReadError("a size below zero")
+            if member.isreg() and member.name.lower().endswith(IMAGE_SUFFIXES):
+                name = member.name.encode("utf-8", "backslashreplace").decode()
+                if name in taken:  # both are pictures; unpacking would keep the last one only
+                    name = f"{name}@{member.offset_data}"
+                taken.add(name)
+                members.append(Entry(found.uri, name, "tar", member.offset_data, member.size, found.version))
+                end = member.offset_data + member.size
+            tar.members = []  # type: ignore[assignment]  # tarfile keeps every header it saw
+        if found.size is not None and end > found.size:
+            raise tarfile.ReadError("unexpected end of data")
+        _check_tar_end(file, tar.offset, found)
 
 
 def _check_tar_end(file: Any, offset: int, found: Found) -> None:
@@ -362,7 +419,9 @@ def _parquet_rows(found: Found, source: Source) -> list[Entry]:
             parquet = pq.ParquetFile(file)
             image_column(parquet.schema_arrow, source.column, found.uri)
             rows = parquet.metadata.num_rows
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None or is_passing(error)):
+            raise  # the store's: what pyarrow raises for a broken footer is a bare OSError
         return [
             Entry(found.uri, None, "parquet", None, found.size, found.version, f"Corrupt: not a Parquet file ({error})")
         ]

@@ -145,7 +145,7 @@ def is_passing(error: BaseException) -> bool:
     """Whether the same request may go through later: no answer, a cut connection, a server error, slow down."""
     status = status_of(error)
     if status is not None:
-        return status in {408, 425, 429} or status >= 500
+        return status in {408, 425, 429} or (status >= 500 and status != 507)  # a full store waits for a person
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | RowError):
         return False
     if isinstance(error, ConnectionError | TimeoutError):

@@ -50,7 +50,7 @@ class Preprocess(_Strict):
 class Card(_Strict):
     """All that is known of a checkpoint: how to build the network, where it comes from and how good it is.
 
-    `config` rebuilds the network, `settings` are the recipe's; `metrics` are measured on the weights as they are stored.
+    `config` rebuilds the network, `settings` are the recipe's; `metrics` are those of the weights as they are stored.
     """
 
     network: str
@@ -113,7 +113,7 @@ def load(path: Path) -> tuple[nn.Module, Card]:
 
 
 def read_card(path: Path) -> Card:
-    """The card of the checkpoint at `path`, without touching the weights; ModelError when there is none, or a bad one."""
+    """The card of the checkpoint at `path`, without its weights; ModelError when there is none, or a bad one."""
     _, card_file = _files(path)
     try:
         return Card.model_validate_json(card_file.read_bytes())

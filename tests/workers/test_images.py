@@ -112,6 +112,15 @@ def test_max_pixels_is_the_largest_picture_that_is_decoded(file_format: str) -> 
     assert fate(data, max_pixels=1199) == ("TooManyPixels", None)
 
 
+def test_the_header_alone_tells_too_many_pixels() -> None:
+    jpeg, image, gif = (encode(photo(width=40, height=30), file_format) for file_format in ("JPEG", "PNG", "GIF"))
+    canvas = bytearray(ITEMS["damaged/bomb.webp"].data)  # a header without a frame
+    canvas[24:30] = b"\x27\0\0\x1d\0\0"
+    for header in (jpeg[: jpeg.index(b"\xff\xc0") + 19], image[:45], gif[:13], bytes(canvas)):
+        assert fate(header, max_pixels=1199)[0] == "TooManyPixels"
+        assert fate(header, max_pixels=1200)[0] in ("Truncated", "Corrupt")
+
+
 def test_bombs_are_refused_at_once_and_without_memory(tmp_path: Path) -> None:
     names = [name for name in ITEMS if name.startswith("damaged/bomb")]
     paths = [tmp_path / str(number) for number in range(len(names))]

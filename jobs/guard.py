@@ -1,0 +1,87 @@
+"""Watch the processes that a Ray of our own stands on: when one dies the run says so, when the run is killed they go too.
+
+Ray does neither. When its raylet dies, the driver retries for a while and is then ended from C++ without a word; when
+the driver is killed, Ray's agents live on for a minute, waiting for an answer of a server that is gone.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+POLL_S = 0.2
+VITAL = ("gcs_server", "raylet")
+_AGENT = re.compile(r"ray::\w*Agent|.*/agent(/main)?\.py")
+
+# A shell that learns process ids until its standard input is closed, which the death of this process does, whatever
+# the cause. Ctrl-C reaches the whole process group and must not end it.
+_UNTIL_STDIN_CLOSES = 'trap "" INT TERM HUP; while read -r pid; do pids="$pids $pid"; done; kill -9 $pids'
+
+
+class Guard:
+    """From `start` to `release`: calls `died(name)` from a thread of its own when one of VITAL is gone."""
+
+    def __init__(self, died: Callable[[str], None]) -> None:
+        self._died = died
+        self._over = threading.Event()
+        self._held: dict[int, tuple[str, psutil.Process]] = {}
+        self._thread = threading.Thread(target=self._watch, name="guard", daemon=True)
+
+    def start(self) -> None:
+        """Before Ray is started, so that no moment goes unwatched."""
+        nowhere = subprocess.DEVNULL
+        command = ["/bin/sh", "-c", _UNTIL_STDIN_CLOSES]
+        self._last_will = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, text=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Before Ray is stopped in good order. Where it is not in order any more, this calls `died` too."""
+        if not self._thread.is_alive():
+            return
+        self._over.set()
+        self._thread.join()
+        self._check()
+        self._last_will.kill()
+        self._last_will.communicate()
+
+    def _watch(self) -> None:
+        while not self._over.wait(POLL_S):
+            if len(self._held) < len(VITAL) + 2:  # Ray starts two agents
+                self._find()
+            self._check()
+
+    def _find(self) -> None:
+        for process in psutil.Process().children(recursive=True):
+            name = _name(process)
+            if name and process.pid not in self._held:
+                self._held[process.pid] = name, process
+                assert self._last_will.stdin is not None
+                self._last_will.stdin.write(f"{process.pid}\n")
+                self._last_will.stdin.flush()
+
+    def _check(self) -> None:
+        dead = [name for name, process in self._held.values() if name in VITAL and not _is_alive(process)]
+        if dead:
+            self._died(dead[0])
+
+
+def _name(process: psutil.Process) -> str | None:
+    """The name of one of VITAL, "agent", or None for anything else, as the workers, whose ids may be used again."""
+    try:
+        words = process.cmdline()[:3]
+    except psutil.Error:
+        return None
+    name = Path(words[0]).name if words else ""
+    return name if name in VITAL else "agent" if any(_AGENT.fullmatch(word) for word in words) else None
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,203 @@
+"""Checkpoints: what was saved is what is loaded, and whatever does not fit is refused by name."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from workers import checkpoint
+from workers.checkpoint import Card, Preprocess
+from workers.errors import ModelError
+from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
+
+CONFIG = AutoencoderConfig(size_px=32, width=4, code_channels=2)
+State = dict[str, Tensor]
+
+
+def make_card(**changes: object) -> Card:
+    described: dict[str, object] = {
+        "network": "autoencoder",
+        "config": {"size_px": 32, "channels": 3, "width": 4, "code_channels": 2, "dims": 2},
+        "recipe": "autoencoder",
+        "settings": {"steps": 1},
+        "data": "noise, https://example.org/noise",
+        "data_licence": "CC0",
+        "split": "all",
+        "metrics": {"mse": 0.5},
+        "preprocess": Preprocess(size_px=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        "versions": {"torch": torch.__version__},
+        "git_revision": None,
+    }
+    return Card.model_validate(described | changes)
+
+
+@pytest.fixture(params=["net.safetensors", "folder"])
+def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / request.param
+    checkpoint.save(path, ConvAutoencoder(CONFIG), make_card())
+    return path
+
+
+def weights_of(path: Path) -> Path:
+    return path if path.suffix else path / "model.safetensors"
+
+
+def card_of(path: Path) -> Path:
+    return path.with_suffix(".json") if path.suffix else path / "card.json"
+
+
+def change(path: Path, edit: Callable[[State], State]) -> None:
+    state = load_file(weights_of(path))
+    save_file(edit(dict(state)), weights_of(path))
+
+
+@pytest.mark.parametrize("name", ["net.safetensors", "folder"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_what_is_loaded_is_what_was_saved_as_float32(tmp_path: Path, name: str, dtype: torch.dtype) -> None:
+    module = ConvAutoencoder(CONFIG).to(dtype).to(memory_format=torch.channels_last)
+    checkpoint.save(tmp_path / name, module, make_card())
+    loaded, card = checkpoint.load(tmp_path / name)
+    assert card == make_card() == checkpoint.read_card(tmp_path / name)
+    assert not loaded.training
+    assert loaded.state_dict().keys() == module.state_dict().keys()
+    for tensor_name, tensor in loaded.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, module.state_dict()[tensor_name].float())
+
+
+def test_a_checkpoint_is_two_files_and_can_be_written_over(saved: Path) -> None:
+    module = ConvAutoencoder(CONFIG)
+    checkpoint.save(saved, module, make_card(split="another"))
+    loaded, card = checkpoint.load(saved)
+    assert card.split == "another"
+    assert torch.equal(loaded.state_dict()["encoder.0.weight"], module.state_dict()["encoder.0.weight"])
+    assert sorted(weights_of(saved).parent.iterdir()) == sorted([weights_of(saved), card_of(saved)])
+
+
+def test_a_missing_tensor_is_refused_by_name(saved: Path) -> None:
+    change(saved, lambda state: {name: state[name] for name in state if name != "encoder.0.bias"})
+    with pytest.raises(ModelError, match=r"safetensors: 1 of \d+ tensors .* missing encoder\.0\.bias;"):
+        checkpoint.load(saved)
+
+
+def test_an_unexpected_tensor_is_refused_by_name(saved: Path) -> None:
+    change(saved, lambda state: state | {"head.weight": torch.zeros(3)})
+    with pytest.raises(ModelError, match=r"safetensors: .* unexpected head\.weight;"):
+        checkpoint.load(saved)
+
+
+def test_a_tensor_of_another_shape_is_refused_by_name(saved: Path) -> None:
+    change(saved, lambda state: state | {"encoder.0.bias": torch.zeros(5)})
+    with pytest.raises(ModelError, match=r"safetensors: .* encoder\.0\.bias is \(5,\), not \(4,\);"):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".bin", ".pkl", ".PT"])
+def test_a_pickle_is_refused_unread_with_the_next_step(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"net{suffix}"
+    for touch in (checkpoint.load, checkpoint.read_card, checkpoint.sha256_of):
+        with pytest.raises(ModelError, match=r"pickle .*save_file"):
+            touch(path)
+    with pytest.raises(ModelError, match="pickle"):
+        checkpoint.save(path, ConvAutoencoder(CONFIG), make_card())
+    assert not path.exists()
+
+
+def test_a_pickle_under_the_name_of_safetensors_is_never_run(saved: Path, tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+            return Path.touch, (tmp_path / "ran",)
+
+    weights_of(saved).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ModelError, match=r"safetensors: not a whole safetensors file"):
+        checkpoint.load(saved)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_truncated_file_is_refused(saved: Path) -> None:
+    weights_of(saved).write_bytes(weights_of(saved).read_bytes()[:-10])
+    with pytest.raises(ModelError, match="not a whole safetensors file"):
+        checkpoint.load(saved)
+
+
+def test_missing_weights_and_a_missing_card_are_told_apart(saved: Path) -> None:
+    weights = weights_of(saved).rename(weights_of(saved).with_suffix(".away"))
+    with pytest.raises(ModelError, match="no such file"):
+        checkpoint.load(saved)
+    weights.rename(weights_of(saved))
+    card_of(saved).unlink()
+    with pytest.raises(ModelError, match=f"its card {card_of(saved).name} is missing"):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("network", "perceptron", "names the network perceptron; there are autoencoder"),
+        ("config", {"size_px": 32, "depth": 3}, "no option depth; it has channels"),
+        ("config", {"size_px": 33}, "multiple of 32"),
+        ("config", {"size_px": 64}, r"code_mean_D is \(2,\), not"),
+        ("metrics", {"mse": "good"}, r"metrics\.mse"),
+        ("author", "me", "author"),
+    ],
+)
+def test_a_card_that_does_not_describe_the_weights_is_refused(
+    saved: Path, field: str, value: object, message: str
+) -> None:
+    card = json.loads(card_of(saved).read_text(encoding="utf-8"))
+    card_of(saved).write_text(json.dumps(card | {field: value}), encoding="utf-8")
+    with pytest.raises(ModelError, match=message):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize("field", sorted(Card.model_fields))
+def test_every_field_of_a_card_is_required(saved: Path, field: str) -> None:
+    card = json.loads(card_of(saved).read_text(encoding="utf-8"))
+    del card[field]
+    card_of(saved).write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ModelError, match=rf"{field}: Field required"):
+        checkpoint.read_card(saved)
+
+
+def test_a_card_of_another_network_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="tensors do not fit"):
+        checkpoint.save(tmp_path / "net.safetensors", ConvAutoencoder(AutoencoderConfig(size_px=32)), make_card())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["/home/me/photos", "~/photos", "C:\\photos", "D:/photos", "file:///photos"])
+@pytest.mark.parametrize("field", ["data", "split", "settings"])
+def test_a_card_holds_no_path_of_the_machine(field: str, text: str) -> None:
+    with pytest.raises(ValidationError, match="path of one machine"):
+        make_card(**{field: {"from": [text]} if field == "settings" else text})
+
+
+def test_the_hash_follows_the_weights_and_nothing_else(saved: Path) -> None:
+    first = checkpoint.sha256_of(saved)
+    checkpoint.save(saved, checkpoint.load(saved)[0], make_card(split="another"))
+    assert checkpoint.sha256_of(saved) == first
+    change(saved, lambda state: state | {"encoder.0.bias": state["encoder.0.bias"] + 1})
+    assert checkpoint.sha256_of(saved) != first
+
+
+def test_loading_draws_nothing_from_the_callers_random_numbers(saved: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    checkpoint.load(saved)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_importing_checkpoint_does_not_import_torchvision() -> None:
+    code = "import sys, workers.checkpoint; sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
