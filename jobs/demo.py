@@ -68,8 +68,8 @@ GREY = frozenset({"brick", "camera", "cell", "coins", "grass", "gravel", "moon",
 
 
 def _crop(photograph: Image.Image) -> Image.Image:
-    """Between a third and two thirds of the shorter side, mirrored half of the time."""
-    side = int(min(photograph.size) * random.uniform(0.35, 0.65))
+    """A square of 55 to 85 % of the shorter side, mirrored half of the time."""
+    side = int(min(photograph.size) * random.uniform(0.55, 0.85))
     left = random.randint(0, photograph.width - side)
     top = random.randint(0, photograph.height - side)
     crop = photograph.crop((left, top, left + side, top + side)).resize((256, 256), Image.Resampling.LANCZOS)

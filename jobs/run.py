@@ -38,7 +38,7 @@ from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
 from workers.stages import StageContext
 
 IDENTITY, SPEC, ATTEMPTS, LOGS = "_run/identity.json", "_run/spec.yaml", "_run/attempts", "_run/logs"
-MIN_ROWS_FOR_FRACTION = 100
+MIN_ROWS_FOR_FRACTION, ENOUGH_ROWS = 100, 1000
 LEAST_ROW_BYTES = 200
 
 EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_JOB, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -139,6 +139,7 @@ class Run:
         self.view = View()
         self._marks = [("start", around.started_s)]
         self._before = (0, 0)
+        self._rows = 0
         self._finished: set[str] = set()
         self._again: dict[str, tuple[str, str, str]] = {}
 
@@ -331,6 +332,7 @@ class Run:
         from pipelines import bulk
 
         rows = sum(len(o.ids) if o.ids is not None else sum(p.rows for p in o.parts) for o in orders)
+        self._rows = rows
         self._check_space(rows)
         source, out = self.job.spec.source_options, self.job.spec.out_options
         context = StageContext(plan.device, plan.threads, rows // plan.pool.actors, self.around.cache_dir)
@@ -388,7 +390,8 @@ class Run:
         """Why the job should stop itself, or None: too many of the rows seen in this attempt fail."""
         most = self.job.spec.run.max_failed_fraction
         seen = done + failed
-        if seen < MIN_ROWS_FOR_FRACTION or failed <= most * seen:
+        # Broken files lie together: a handful at the start of a listing says little of the rest of a small archive.
+        if seen < MIN_ROWS_FOR_FRACTION or failed <= most * max(seen, min(self._rows, ENOUGH_ROWS)):
             return None
         commonest = sorted(reasons.items(), key=lambda item: -item[1])[:3]
         lines = [f"  {count:,} {stage}/{kind}, as {examples[stage, kind]}" for (stage, kind), count in commonest]

@@ -88,7 +88,7 @@ class RunSpec(Strict):
         "auto", description="threads that decode beside the network; auto: none on CPUs, the worker's CPUs with a GPU"
     )
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.05, description="the job stops when more of at least 100 inputs fail"
+        0.05, description="the job stops when more fail, of the inputs seen and of the first 1,000"
     )
 
 
