@@ -31,6 +31,7 @@ from workers.errors import JobError, ModelError
 from workers.stages import StageConfig
 from workers.stages.embed import EmbedConfig
 
+UNION_TAGS = frozenset({"text", "list", "mapping", "int", "bool", "float", "str"})
 CREDENTIAL_KEYS = ("key", "secret", "token", "password", "access_key", "secret_key", "aws_access_key_id", "credentials")
 
 
@@ -306,13 +307,20 @@ def _refuse_credentials(spec: JobSpec, name: str) -> None:
 
 
 def _faults(error: ValidationError, root: yaml.Node | None) -> list[str]:
-    lines = []
+    """One line for each wrong key; a value that fits none of several types is one fault and not several."""
+    lines: dict[str, str] = {}
     for fault in error.errors():
-        path = [part for part in fault["loc"] if part not in {"text", "list", "mapping"}]
+        path = [part for part in fault["loc"] if not _is_type(part)]
         line = _line_of(root, path)
-        where = ".".join(map(str, path)) + (f" (line {line})" if line else "")
-        lines.append(f"  {where or 'the job'}: {_in_words(fault, path)}")
-    return lines
+        key = ".".join(map(str, path))
+        where = key + (f" (line {line})" if line else "")
+        lines.setdefault(key, f"  {where or 'the job'}: {_in_words(fault, path)}")
+    return list(lines.values())
+
+
+def _is_type(part: int | str) -> bool:
+    """Whether a part of a fault's path is pydantic's name for a member of a union, and no key of the user's."""
+    return isinstance(part, str) and (part in UNION_TAGS or "[" in part or part.startswith("constrained-"))
 
 
 def _in_words(fault: Any, path: list[Any]) -> str:

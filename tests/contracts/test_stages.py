@@ -1,0 +1,85 @@
+"""What holds for every stage, now and to come: a new one is tested by being added to the job file's stages."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pyarrow as pa
+import pytest
+import torch
+from pydantic import ValidationError
+
+from jobs.spec import StageEntry
+from workers.stages import Stage, StageConfig, StageContext
+
+QUICK: dict[str, dict[str, Any]] = {"embed": {"model": "torchvision:squeezenet1_1/random"}}
+"""For each stage the options with which it is built quickly and offline."""
+
+CONFIGS = {name: get_args(field.annotation)[0] for name, field in StageEntry.model_fields.items()}
+SIZES = ((1, 1), (5000, 1), (37, 501), (256, 256))
+CONTEXT = StageContext(device="cpu", threads=1, job_images=len(SIZES), cache_dir=None)
+
+
+@pytest.fixture(scope="module", params=sorted(CONFIGS))
+def config(request: pytest.FixtureRequest) -> StageConfig:
+    return CONFIGS[request.param](**QUICK[request.param])
+
+
+@pytest.fixture(scope="module")
+def stage(config: StageConfig) -> Stage:
+    return config.build(CONTEXT)
+
+
+def pictures() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in SIZES]
+
+
+def test_a_config_is_frozen_and_refuses_unknown_keys(config: StageConfig) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(config, next(iter(type(config).model_fields)), None)
+    with pytest.raises(ValidationError, match="not permitted"):
+        type(config)(**config.model_dump(), no_such_key=1)
+
+
+def test_every_key_is_described_in_the_schema(config: StageConfig) -> None:
+    assert all("description" in key for key in config.model_json_schema()["properties"].values())
+
+
+def test_identity_is_everything_but_speed(config: StageConfig) -> None:
+    (identity,) = config.identity().values()
+    assert isinstance(identity, dict)
+    assert set(type(config).model_fields) - config.speed_only <= set(identity)
+    assert not config.speed_only & set(identity)
+
+
+def test_columns_are_what_the_fields_say_for_pictures_of_any_size(config: StageConfig, stage: Stage) -> None:
+    milled = stage.run([stage.prepare(picture) for picture in pictures()])
+    assert not milled.errors
+    assert tuple(milled.columns) == tuple(f.name for f in stage.fields) == config.columns()
+    for column in stage.fields:
+        made = milled.columns[column.name]
+        assert isinstance(made, pa.Array)
+        assert made.type == column.type
+        assert len(made) == len(SIZES)
+
+
+def test_a_picture_comes_out_the_same_whatever_lies_beside_it(stage: Stage) -> None:
+    samples = [stage.prepare(picture) for picture in pictures()]
+    together, alone = stage.run(samples), stage.run(samples[2:3])
+    for column in stage.fields:
+        (first,), (second,) = (
+            together.columns[column.name].slice(2, 1).to_pylist(),
+            alone.columns[column.name].to_pylist(),
+        )
+        assert first == pytest.approx(second, rel=1e-3, abs=1e-4)
+
+
+def test_the_same_config_has_the_same_weights(config: StageConfig, stage: Stage) -> None:
+    assert config.build(CONTEXT).weights_sha256 == stage.weights_sha256
+
+
+def test_settings_are_told_once_they_are_chosen(stage: Stage) -> None:
+    stage.run([stage.prepare(pictures()[0])])
+    assert stage.settings["chosen"] == "default"
+    assert stage.batch >= 1

@@ -1,0 +1,72 @@
+"""The three floors: what each may see, and what importing it may cost."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = Path(sys.executable).parent
+
+
+def modules(floor: str) -> list[Path]:
+    return sorted((ROOT / floor).rglob("*.py"))
+
+
+def attributes(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {f"{n.value.id}.{n.attr}" for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_imports_go_down_only() -> None:
+    done = subprocess.run([SCRIPTS / "lint-imports"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", [*modules("workers"), *modules("pipelines")], ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_jobs_reads_the_environment_and_argv(path: Path) -> None:
+    assert not attributes(path) & {"os.environ", "os.getenv", "sys.argv"}
+
+
+@pytest.mark.parametrize("path", modules("workers"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_workers_know_nothing_of_ray(path: Path) -> None:
+    assert "ray" not in imports(path)
+
+
+@pytest.mark.parametrize("path", [*modules("workers"), *modules("pipelines"), *modules("jobs")], ids=str)
+def test_no_pickle_is_loaded(path: Path) -> None:
+    assert not imports(path) & {"pickle", "cloudpickle", "dill", "joblib"}
+    assert not attributes(path) & {"torch.load"}
+
+
+@pytest.mark.parametrize("module", ["jobs.cli", "jobs.run", "jobs.spec", "pipelines.orders", "pipelines.ledger"])
+def test_planning_imports_neither_torch_nor_ray(module: str) -> None:
+    code = f"import sys, {module}; print(*{{'torch', 'ray', 'torchvision'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_help_answers_within_half_a_second() -> None:
+    def seconds() -> float:
+        start_s = time.perf_counter()
+        subprocess.run([SCRIPTS / "pixelmill", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start_s
+
+    seconds()  # compiles what was never imported
+    assert statistics.median(seconds() for _ in range(5)) < 0.5 or min(seconds() for _ in range(10)) < 0.5
