@@ -9,6 +9,7 @@ made a table publishes it, which spares the processes and the copies. Ray Data s
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,6 +30,9 @@ from pipelines.stores import Access, Folder, explain
 from workers.errors import PixelmillError
 
 ORDER, SUMMARY = "order", "summary"
+
+_ADVICE_OF_RAY = re.compile(r"\nFailed to [^\n]* attempts \(total backoff.*", re.DOTALL)
+"""What Ray adds to the text of every error: which of its options to change."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,8 @@ def cause_of(error: BaseException) -> BaseException:
         if current is None or id(current) in seen:
             continue
         seen.add(id(current))
-        if isinstance(current, PixelmillError):
-            return current
+        # Ray makes errors that are ours and its own at once, whose text is the whole traceback of the worker.
+        if isinstance(current, PixelmillError) and not isinstance(current, ray.exceptions.RayError):
+            return type(current)(_ADVICE_OF_RAY.sub("", str(current)))
         pending += [current.__cause__, current.__context__, getattr(current, "cause", None)]
     return error

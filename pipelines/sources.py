@@ -146,10 +146,20 @@ def _in_parallel(
 def _files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
     """The files behind a URI, without those of the output, and whether it names a single one."""
     files, is_single = _all_files(uri, source, ignored)
+    files = _explained(files, uri)
     if is_single or not source.exclude:
         return files, is_single
     exclude = _comparable(source.exclude).rstrip("/") + "/"
     return (found for found in files if not _comparable(found.uri).startswith(exclude)), False
+
+
+def _explained(files: Iterator[Found], uri: str) -> Iterator[Found]:
+    try:
+        yield from files
+    except PixelmillError:
+        raise
+    except Exception as error:
+        raise explain(error, uri, "listing the source") from error
 
 
 def _all_files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
@@ -374,31 +384,27 @@ def _read_headers(file: Any, found: Found, members: list[Entry]) -> None:
                     name = f"{name}@{member.offset_data}"
                 taken.add(name)
                 members.append(Entry(found.uri, name, "tar", member.offset_data, member.size, found.version))
-                end = member.offset_data + member.size
+            end = tar.offset
             tar.members = []  # type: ignore[assignment]  # tarfile keeps every header it saw
-        if found.size is not None and end > found.size:
-            raise tarfile.ReadError("unexpected end of data")
-        _check_tar_end(file, tar.offset, found)
+        _check_tar_end(file, end, found)
 
 
-def _check_tar_end(file: Any, offset: int, found: Found) -> None:
+def _check_tar_end(file: Any, end: int, found: Found) -> None:
     """tarfile stops in silence at a header that it can't read; an archive ends with a block of zeros, or exactly."""
-    file.seek(offset)
+    if found.size is not None and end > found.size:
+        raise tarfile.ReadError("unexpected end of data")
+    file.seek(end)
     block = file.read(512)
-    if not block.strip(b"\0") and (block or offset == found.size):
-        return
-    if offset == 0 and not block:
-        raise tarfile.ReadError("empty file")
-    # tarfile has stepped over the end marker by the time it stops; before it lie only zeros.
-    file.seek(max(0, offset - 512))
-    if file.read(512).strip(b"\0"):
+    if block.strip(b"\0"):
         raise tarfile.ReadError("a header can't be read: truncated or corrupt")
+    if end == 0 and not block:
+        raise tarfile.ReadError("empty file")
 
 
 def _broken_tar(found: Found, error: Exception, whole: int) -> Entry:
     if found.size == 0:
         problem = "Empty: the archive has no bytes"
-    elif "unexpected end" in str(error) or "truncated" in str(error):
+    elif "unexpected end" in str(error) or "truncated or corrupt" in str(error):
         problem = f"Truncated: the archive ends early; {whole} whole pictures before that are used; copy it again"
     else:
         problem = (

@@ -18,7 +18,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import fsspec
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_S3_PLAIN_KEY = re.compile(r"[A-Za-z0-9_\-. ()=+,@]+(/[A-Za-z0-9_\-. ()=+,@]+)*")
+_S3_PLAIN_KEY = re.compile(r"(?!.*/\.{1,2}(/|$))[A-Za-z0-9_\-. ()=+,@]+(/[A-Za-z0-9_\-. ()=+,@]+)*")
 _SECRETS = (
     (re.compile(r"(?<=://)[^/\s@]+@"), "***@"),
     (
@@ -41,6 +40,7 @@ _SECRETS = (
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "***"),
     (re.compile(r"(?is)<AWSAccessKeyId>.*?</AWSAccessKeyId>"), "<AWSAccessKeyId>***</AWSAccessKeyId>"),
 )
+_USER_INFO = re.compile(r"[^/?#\s]*://[^/?#]*@")
 _CREDENTIAL_PARAMETERS = re.compile(r"(?i)[?&](x-amz-signature|x-goog-signature|signature|sig|token|password|secret)=")
 
 
@@ -63,7 +63,7 @@ def scrub(text: str) -> str:
 
 def carries_credentials(uri: str) -> bool:
     """Whether a URI would put a secret into every file it is written to."""
-    return "@" in urlsplit(uri).netloc or bool(_CREDENTIAL_PARAMETERS.search(uri))
+    return bool(_USER_INFO.match(uri) or _CREDENTIAL_PARAMETERS.search(uri))
 
 
 def scheme_of(uri: str) -> str:
@@ -175,8 +175,10 @@ def status_of(error: BaseException) -> int | None:
         return status
     if error.__cause__ is not None and error.__cause__ is not error:
         return status_of(error.__cause__)
-    found = re.search(r"\bstatus(?: code)?:? ?\(?([45]\d\d)\b|\b([45]\d\d) (?:[A-Z][a-z]+)", str(error))
-    return int(found.group(1) or found.group(2)) if found and type(error).__module__.startswith("obstore") else None
+    if not type(error).__module__.startswith("obstore"):
+        return None
+    found = re.search(r"\bstatus code: ([45]\d\d)\b", str(error))
+    return int(found[1]) if found else None
 
 
 def row_error(error: Exception, uri: str) -> RowError:
@@ -191,9 +193,7 @@ def row_error(error: Exception, uri: str) -> RowError:
         or status_of(error) in {401, 403}
         or name in {"PermissionDeniedError", "UnauthenticatedError"}
     ):
-        return RowError(
-            "fetch", "PermissionDenied", "may not be read with these credentials; check the object's policy"
-        )
+        return RowError("fetch", "PermissionDenied", f"may not be read; check {_what_grants(uri)}")
     if isinstance(error, IsADirectoryError):
         return RowError("fetch", "NotFound", "is a folder, not a file")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
@@ -224,7 +224,9 @@ def explain(error: Exception, uri: str, doing: str) -> StoreError:
     if isinstance(error, FileNotFoundError) or status == 404:
         return StoreError(f"{uri}: does not exist, {doing}; check the name of the bucket or folder")
     if isinstance(error, PermissionError) or status in {401, 403}:
-        return StoreError(f"{uri}: access denied, {doing} ({text}); check the credentials and the bucket's policy")
+        return StoreError(f"{uri}: access denied, {doing} ({text}); check {_what_grants(uri)}")
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return StoreError(f"{uri}: is a file, or has one above it, {doing}; choose another folder")
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return StoreError(f"{uri}: is read-only, {doing}; choose another folder")
     if (
@@ -236,6 +238,10 @@ def explain(error: Exception, uri: str, doing: str) -> StoreError:
     if is_passing(error):
         return StoreError(f"{uri}: no answer, {doing} ({text}); check the network and AWS_ENDPOINT_URL")
     return StoreError(f"{uri}: {doing} failed: {name}: {text}")
+
+
+def _what_grants(uri: str) -> str:
+    return "its permissions" if scheme_of(uri) == "file" else "the credentials and the bucket's policy"
 
 
 class Reader:
@@ -250,6 +256,8 @@ class Reader:
         """The bytes of an object, or `size` of them from `start`; RowError when there are more than `max_bytes`."""
         if size is not None and size > max_bytes:
             raise too_many_bytes(size, max_bytes)
+        if size == 0:
+            return b""  # a store may refuse a range of nothing
         scheme = scheme_of(uri)
         if scheme == "file":
             return _read_local(uri.removeprefix("file://"), start, size, max_bytes)
@@ -263,7 +271,7 @@ class Reader:
         import obstore
 
         if start is not None and size is not None:
-            return bytes(obstore.get_range(store, key, start=start, length=size)) if size else b""
+            return bytes(obstore.get_range(store, key, start=start, length=size))
         answer = obstore.get(store, key)
         if answer.meta["size"] > max_bytes:
             raise too_many_bytes(answer.meta["size"], max_bytes)
@@ -339,9 +347,8 @@ def _read_fsspec(uri: str, access: Access, start: int | None, size: int | None, 
     store, path = open_store(uri, access)
     if start is not None and size is not None:
         return bytes(store.cat_file(path, start=start, end=start + size))
-    if scheme_of(uri) in {"http", "https"}:  # a server may not know the size beforehand: stop reading in time
-        with store.open(path, "rb", block_size=0) as file:
-            data = bytes(file.read(max_bytes + 1))
+    if scheme_of(uri) in {"http", "https"}:
+        data = _read_web(store, path, max_bytes)
     else:
         found = int(store.info(path).get("size") or 0)
         if found > max_bytes:
@@ -350,6 +357,17 @@ def _read_fsspec(uri: str, access: Access, start: int | None, size: int | None, 
     if len(data) > max_bytes:
         raise too_many_bytes(len(data), max_bytes)
     return data
+
+
+def _read_web(store: AbstractFileSystem, path: str, max_bytes: int) -> bytes:
+    """At most one byte more than `max_bytes`: a server may not know the size beforehand."""
+    chunks, left = [], max_bytes + 1
+    # With a size, fsspec asks for the file at once, and what the server says to that is not hidden.
+    with store.open(path, "rb", block_size=0, size=1) as file:
+        while left > 0 and (chunk := file.read(left)):
+            chunks.append(bytes(chunk))
+            left -= len(chunk)
+    return b"".join(chunks)
 
 
 def too_many_bytes(size: int, max_bytes: int) -> RowError:

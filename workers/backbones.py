@@ -16,7 +16,7 @@ from workers.errors import ModelError
 from workers.execution import PixelNetwork
 from workers.modelnames import ModelName
 
-Pooling = Literal["auto", "avg", "max", "cls", "flatten"]
+Pooling = Literal["auto", "avg", "max", "stats", "cls", "flatten"]
 Interpolation = Literal["bilinear", "bicubic"]
 
 
@@ -47,7 +47,7 @@ def load(name: ModelName, *, layer: str | None = None, pooling: Pooling = "auto"
     `layer` names a node of the network (the features before the classifier when None). ModelError when the model,
     its weights or the layer can't be had.
     """
-    module, preprocess = _LOADERS[name.library](name, layer)
+    module, preprocess = _LOADERS[name.library](name, layer, pooling)
     module = module.eval().requires_grad_(False)
     weights_sha256 = name.sha256 or hash_weights(module)
     pooled = nn.Sequential(module, Pool(pooling))
@@ -59,7 +59,8 @@ def load(name: ModelName, *, layer: str | None = None, pooling: Pooling = "auto"
 class Pool(nn.Module):
     """Feature maps BCHW, tokens BTD or vectors BD to one vector BD a picture.
 
-    auto: average over space for maps, the first token for tokens, vectors as they are.
+    auto: average over space for maps, the first token for tokens, vectors as they are. stats: the mean and the standard
+    deviation over space, one after the other.
     """
 
     def __init__(self, pooling: Pooling) -> None:
@@ -72,7 +73,13 @@ class Pool(nn.Module):
         if self.pooling == "cls" or (self.pooling == "auto" and features.dim() == 3):
             return features[:, 0].flatten(1)
         positions_BDT = features.flatten(2) if features.dim() == 4 else features.transpose(1, 2)
-        return positions_BDT.amax(2) if self.pooling == "max" else positions_BDT.mean(2)
+        if self.pooling == "max":
+            return positions_BDT.amax(2)
+        mean_BD = positions_BDT.mean(2)
+        if self.pooling != "stats":
+            return mean_BD
+        spread_BDT = positions_BDT.float() - mean_BD.float().unsqueeze(2)  # the square of small numbers needs float32
+        return torch.cat([mean_BD, spread_BDT.square().mean(2).sqrt().to(mean_BD.dtype)], dim=1)
 
 
 def hash_weights(module: nn.Module) -> str:
@@ -84,7 +91,7 @@ def hash_weights(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _torchvision(name: ModelName, layer: str | None) -> tuple[nn.Module, Preprocess]:
+def _torchvision(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Module, Preprocess]:
     from torchvision import models
 
     if name.weights == "random":
@@ -120,7 +127,7 @@ def _preset(preset: Any) -> Preprocess:
     )
 
 
-def _timm(name: ModelName, layer: str | None) -> tuple[nn.Module, Preprocess]:
+def _timm(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Module, Preprocess]:
     import timm
     from timm.data.config import resolve_model_data_config
 
@@ -173,19 +180,28 @@ class _Single(nn.Module):
         return self.extractor(images_BCHW)["features"]
 
 
-def _file(name: ModelName, layer: str | None) -> tuple[nn.Module, Preprocess]:
+def _file(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Module, Preprocess]:
+    """An autoencoder of ours: its code (`layer: code`), or its last feature map before the code.
+
+    The code keeps where things are, which a reconstruction needs and a search does not: of crops of fifteen photographs
+    that it never saw, the nearest neighbour by the code came from the same photograph in 75 %, by the mean and standard
+    deviation of the feature map in 99 %. These are what `pooling: auto` takes.
+    """
     from workers import checkpoint
 
     assert name.path is not None
     module, card = checkpoint.load(name.path)
     size_px = card.preprocess.size_px
     preprocess = Preprocess(size_px, size_px, "bilinear", tuple(card.preprocess.mean), tuple(card.preprocess.std))
+    if layer == "code":
+        return _Code(module), preprocess
     if layer is not None:
         return _up_to(module, layer, name), preprocess
-    return _Encoder(module), preprocess
+    features = _Features(module)
+    return (nn.Sequential(features, Pool("stats")) if pooling == "auto" else features), preprocess
 
 
-class _Encoder(nn.Module):
+class _Code(nn.Module):
     """The encoder of an autoencoder, as a network of its own."""
 
     def __init__(self, autoencoder: nn.Module) -> None:
@@ -194,6 +210,17 @@ class _Encoder(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         return self.autoencoder.encode(images_BCHW)  # type: ignore[operator]
+
+
+class _Features(nn.Module):
+    """The encoder of an autoencoder without its last layer, the narrow one."""
+
+    def __init__(self, autoencoder: Any) -> None:
+        super().__init__()
+        self.encoder = autoencoder.encoder[:-1]
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return self.encoder(images_BCHW - 0.5)
 
 
 def _output_dim(network: nn.Module, preprocess: Preprocess, name: ModelName, layer: str | None) -> int:
