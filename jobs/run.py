@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -178,22 +178,27 @@ class Run:
         if stored is None and retry:
             raise JobError(f"{self.out.uri}: holds no run of pixelmill, so there is nothing to retry")
         identity = self.job.identity()
-        if stored is not None and not retry:
-            ledger.require_same(json.loads(stored), identity, self.out.uri)
+        if stored is not None:
+            # A retry may allow for larger inputs than the run did, but it makes the same of them.
+            compared = ("stages",) if retry else tuple(identity)
+            there = {key: value for key, value in json.loads(stored).items() if not retry or key in compared}
+            ledger.require_same(there, {key: identity[key] for key in compared}, self.out.uri)
         if stored is None and self.out.names(ledger.DATA):
             raise RunRefused(f"{self.out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
-        self.out.check_writable()
-        if not retry:
-            self.out.publish(SPEC, self.job.to_yaml().encode())
-        if stored is None:
-            self.out.publish(IDENTITY, json.dumps(identity, indent=1).encode())
+        with _explained(self.out.uri, "writing to the output folder"):
+            self.out.check_writable()
+            if not retry:
+                self.out.publish(SPEC, self.job.to_yaml().encode())
+            if stored is None:
+                self.out.publish(IDENTITY, json.dumps(identity, indent=1).encode())
         self.mark("check")
 
     def _work(self, retry: bool, terminal: Terminal, attempt: int) -> None:
-        segments = read_segments(self.out)
-        self.outcome.reconciled = ledger.reconcile(self.out)
-        held = ledger.progress(self.out)
-        self._weights = self._weights_so_far(held)
+        with _explained(self.out.uri, "reading what an earlier run made"):
+            segments = read_segments(self.out)
+            self.outcome.reconciled = ledger.reconcile(self.out)
+            held = ledger.progress(self.out)
+            self._weights = self._weights_so_far(held)
         is_finished = bool(segments) and all(held.is_done(p) for s in segments for p in s.parts())
         self.view.phase = "listing"
         terminal.show(self.view)
@@ -206,9 +211,10 @@ class Run:
             orders = self._retry_orders(segments, attempt, held) if retry else self._pending(segments, held)
             if orders:
                 self._mill(orders, segments, connect(), terminal, retry=retry)
-        if retry:
-            ledger.settle(self.out, frozenset(self._finished), self._again)
-        self._commit(segments, terminal)
+        with _explained(self.out.uri, "accounting for what was made"):
+            if retry:
+                ledger.settle(self.out, frozenset(self._finished), self._again)
+            self._commit(segments, terminal)
 
     def _weights_so_far(self, held: ledger.Progress) -> dict[str, str | None] | None:
         if not held.data:
@@ -222,12 +228,9 @@ class Run:
         """Add what is new in the source to the manifest."""
         known = Known(self.out, segments)
         listing = Listing(self.out, len(segments))
-        try:
-            listing.write(table for table in tables_of(self.source, listing, known) if table.num_rows)
-        except PixelmillError:
-            raise
-        except Exception as error:
-            raise explain(error, ", ".join(map(scrub, self.source.uris)), "listing the source") from error
+        tables = (table for table in tables_of(self.source, listing, known) if table.num_rows)
+        with _explained(self.out.uri, "writing the manifest"):
+            listing.write(_each_explained(tables, ", ".join(map(scrub, self.source.uris)), "listing the source"))
         outcome = self.outcome
         outcome.added, outcome.duplicates = listing.rows, listing.duplicates
         outcome.removed, outcome.changed = known.removed, known.changed
@@ -461,6 +464,22 @@ class Run:
         sys.stderr.flush()
         text = scrub(log.read_text(encoding="utf-8", errors="replace"))
         self.out.publish(f"{LOGS}/{attempt:04d}.log", text.encode())
+
+
+@contextmanager
+def _explained(uri: str, doing: str) -> Iterator[None]:
+    """What a store does wrong, as a sentence of ours."""
+    try:
+        yield
+    except PixelmillError:
+        raise
+    except Exception as error:
+        raise explain(error, uri, doing) from error
+
+
+def _each_explained(tables: Iterable[Any], uri: str, doing: str) -> Iterator[Any]:
+    with _explained(uri, doing):
+        yield from tables
 
 
 class _Watch:

@@ -359,7 +359,7 @@ def _read_fsspec(uri: str, access: Access, start: int | None, size: int | None, 
     return data
 
 
-def _read_web(store: AbstractFileSystem, path: str, max_bytes: int) -> bytes:
+def _read_web(store: Any, path: str, max_bytes: int) -> bytes:
     """At most one byte more than `max_bytes`: a server may not know the size beforehand."""
     chunks, left = [], max_bytes + 1
     # With a size, fsspec asks for the file at once, and what the server says to that is not hidden.
