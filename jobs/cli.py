@@ -79,12 +79,9 @@ def retry(
 
     folder = open_run(out)
     text = (folder.read("_run/spec.yaml") or b"").decode()
-    _run(
-        spec.load(text, name=f"{out}/_run/spec.yaml", overrides=overrides or [], environment=os.environ),
-        False,
-        quiet,
-        True,
-    )
+    here = f"out.uri={json.dumps(folder.uri)}"  # it may be written relative to another folder, or have been moved
+    job = spec.load(text, name=f"{out}/_run/spec.yaml", overrides=[here, *(overrides or [])], environment=os.environ)
+    _run(job, False, quiet, True)
 
 
 @app.command()

@@ -179,10 +179,10 @@ class Run:
             raise JobError(f"{self.out.uri}: holds no run of pixelmill, so there is nothing to retry")
         identity = self.job.identity()
         if stored is not None:
-            # A retry may allow for larger inputs than the run did, but it makes the same of them.
-            compared = ("stages",) if retry else tuple(identity)
-            there = {key: value for key, value in json.loads(stored).items() if not retry or key in compared}
-            ledger.require_same(there, {key: identity[key] for key in compared}, self.out.uri)
+            there, here = json.loads(stored), identity
+            if retry:  # it may allow for larger inputs than the run did, but it makes the same of them
+                there, here = {"stages": there["stages"]}, {"stages": here["stages"]}
+            ledger.require_same(there, here, self.out.uri)
         if stored is None and self.out.names(ledger.DATA):
             raise RunRefused(f"{self.out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
         with _explained(self.out.uri, "writing to the output folder"):
@@ -246,7 +246,8 @@ class Run:
             file_bytes=options.file_mb << 20,
         )
         first_part = sum(len(segment.part_rows) for segment in segments)
-        return [*segments, listing.commit(part_rows, first_part)]
+        with _explained(self.out.uri, "writing the manifest"):
+            return [*segments, listing.commit(part_rows, first_part)]
 
     def _pending(self, segments: list[Segment], held: ledger.Progress) -> tuple[Order, ...]:
         parts = [part for segment in segments for part in segment.parts()]

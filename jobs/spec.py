@@ -187,7 +187,7 @@ class Job:
         source = self.spec.source_options
         written = self.document["source"]
         uris = written["uri"] if isinstance(written, dict) else written
-        expanded = json.dumps(self.spec.source_uris)
+        expanded = json.dumps([absolute(uri) for uri in self.spec.source_uris])
         return {
             "version": self.spec.version,
             "source": {

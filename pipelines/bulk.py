@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
+import ray.exceptions
+from ray.exceptions import RayError
 from ray.experimental import internal_kv
 
 from pipelines import ledger
@@ -195,7 +197,7 @@ def cause_of(error: BaseException) -> BaseException:
             continue
         seen.add(id(current))
         # Ray makes errors that are ours and its own at once, whose text is the whole traceback of the worker.
-        if isinstance(current, PixelmillError) and not isinstance(current, ray.exceptions.RayError):
+        if isinstance(current, PixelmillError) and not isinstance(current, RayError):
             return type(current)(_ADVICE_OF_RAY.sub("", str(current)))
         pending += [current.__cause__, current.__context__, getattr(current, "cause", None)]
     return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -156,6 +157,8 @@ class Fetcher(Generic[Item]):
         start = request.inputs[0].offset or 0
         last = request.inputs[-1]
         size = (last.offset or 0) + (last.size or 0) - start
+        if len(request.inputs) == 1 and size > self._limits.max_bytes:
+            raise too_many_bytes(size, self._limits.max_bytes)
         data = self._reader.read(last.uri, start=start, size=size, max_bytes=max(size, self._limits.max_bytes))
         return [(item, self._cut(item, data, start)) for item in request.inputs]
 
@@ -166,13 +169,13 @@ class Fetcher(Generic[Item]):
         return data[offset : offset + size]
 
     def _rows(self, request: Request) -> list[Fetched]:
-        return [(item, self._cell(item)) for item in request.inputs]
+        with self._parquet_lock:  # a row group is read once, not in turns for several requests
+            return [(item, self._cell(item)) for item in request.inputs]
 
     def _cell(self, item: Input) -> bytes | RowError:
-        with self._parquet_lock:  # one row group is read once, not by every thread that needs a row of it
-            starts = _row_group_starts(item.uri, self._access)
-            group = max(index for index, start in enumerate(starts) if start <= (item.offset or 0))
-            value = self._row_group(item.uri, group)[(item.offset or 0) - starts[group]].as_py()
+        starts = _row_group_starts(item.uri, self._access)
+        group = bisect_right(starts, item.offset or 0) - 1
+        value = self._row_group(item.uri, group)[(item.offset or 0) - starts[group]].as_py()
         data = value.get("bytes") if isinstance(value, dict) else value
         if data is None:
             return RowError("fetch", "Empty", "the column holds null in this row")

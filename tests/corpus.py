@@ -221,6 +221,8 @@ def _truncated() -> Iterator[Item]:
         data, suffix = encode(photo(), name.upper(), **options), "_lzw" if options else ""
         kind = f"{name.upper()}{suffix} cut: 50 percent"
         yield Item(f"truncated/{name}{suffix}.{name}", kind, "Truncated", data[: len(data) // 2])
+    strips = _tiff(np.asarray(photo()), photometric="rgb", compression="zlib", rowsperstrip=20)
+    yield Item("truncated/tiff_strips.tiff", "TIFF cut in its strips", "Truncated", strips[: len(strips) // 2])
 
 
 def _foreign() -> Iterator[Item]:
