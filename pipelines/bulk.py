@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
-import ray.exceptions
 from ray.exceptions import RayError
 from ray.experimental import internal_kv
 

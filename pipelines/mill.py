@@ -8,7 +8,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -82,12 +82,12 @@ REPORT_EVERY_S = 1.0
 
 @dataclass
 class _Sample:
-    """One input on its way: either an error, or what each stage prepared from its picture."""
+    """One input on its way: either an error, or what each stage prepared from its picture and has not run yet."""
 
     position: int
     width: int = 0
     height: int = 0
-    prepared: Sequence[Tensor] = ()
+    prepared: list[Tensor | None] = field(default_factory=list)
     error: RowError | None = None
 
 
@@ -170,7 +170,7 @@ class Mill:
         start, stage = time.perf_counter(), "decode"
         try:
             pixels_CHW = images.decode(data, max_pixels=self._config.max_pixels)
-            prepared = []
+            prepared: list[Tensor | None] = []
             for each in self._stages:
                 stage = each.name
                 prepared.append(each.prepare(pixels_CHW))
@@ -189,7 +189,7 @@ class Mill:
             return
         stage = self._stages[index]
         start = time.perf_counter()
-        for chunk, milled in _run(stage, [(sample, sample.prepared[index]) for sample in ready]):
+        for chunk, milled in _run(stage, [(sample, cast("Tensor", sample.prepared[index])) for sample in ready]):
             for place, error in milled.errors.items():
                 chunk[place].error = error
                 self._count_failure(error, rows["uri"][chunk[place].position].as_py())
@@ -197,11 +197,9 @@ class Mill:
                 made.positions += [sample.position for sample in chunk]
                 made.chunks.append(milled.columns)
         self._tally.busy_s[stage.name] += time.perf_counter() - start
-        if index == len(self._stages) - 1:
-            self._tally.done += sum(sample.error is None for sample in ready)
-        for sample in ready:
-            if index == len(self._stages) - 1:
-                sample.prepared = ()
+        for sample in ready:  # stages have batches of their own, so that any of them may be the last
+            sample.prepared[index] = None
+            self._tally.done += sample.error is None and all(each is None for each in sample.prepared)
 
     def _count_failure(self, error: RowError, uri: str) -> None:
         self._tally.failed += 1
