@@ -32,7 +32,7 @@ from pipelines.fetch import FetchLimits
 from pipelines.manifest import Known, Listing, Segment, plan_parts, read_segments, tables_of, texts
 from pipelines.mill import MillConfig
 from pipelines.orders import Order, Pool, orders_for, retry_orders, shortfall
-from pipelines.sources import Source
+from pipelines.sources import Source, check
 from pipelines.stores import Access, Folder, explain, scheme_of, scrub
 from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
 from workers.stages import StageContext
@@ -152,6 +152,8 @@ class Run:
     def execute(self, *, retry: bool = False) -> Outcome:
         """Do the job, or what failed of it once more. Raises PixelmillError, or KeyboardInterrupt."""
         self.check_store(retry)
+        if not retry:
+            check(self.source)
         with _log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
             attempt = self._next_attempt()
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)

@@ -102,6 +102,12 @@ def entries(source: Source, ignored: Ignored, passes_over: PassesOver = lambda u
     return islice(listed, source.limit) if source.limit is not None else listed
 
 
+def check(source: Source) -> None:
+    """Look at the first files of every uri: StoreError where one can't be listed, JobError where there is no input."""
+    for uri in source.uris:
+        _entries_of(uri, source, Ignored(), lambda uri, version: False)
+
+
 def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesOver) -> Iterator[Entry]:
     files, is_single = _files(uri, source, ignored)
     if is_single:

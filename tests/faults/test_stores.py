@@ -28,10 +28,10 @@ def started_ray(run: Run) -> bool:
     return seen
 
 
-def refused(home: Home, *arguments: str, code: int, without_ray: bool = True, **options: object) -> str:
-    """What a run says that ends with `code` at once; by default before Ray is started."""
-    with Run(home, *arguments, **options) as run:
-        assert not (started_ray(run) and without_ray)
+def refused(home: Home, *arguments: str, code: int) -> str:
+    """What a run says that ends with `code` at once, before Ray is started."""
+    with Run(home, *arguments) as run:
+        assert not started_ray(run)
         assert time.monotonic() - run.started_s < QUICKLY_S
         assert run.wait() == code, run.stderr
         said = [line for line in run.stderr.splitlines() if line.startswith("pixelmill:")]
@@ -95,14 +95,14 @@ def test_a_missing_bucket_for_the_output_is_said_before_ray_starts(mine: Mine) -
     assert "check the name of the bucket" in said
 
 
-def test_a_missing_bucket_for_the_source_is_said_and_nothing_is_listed(mine: Mine) -> None:
-    said = refused(mine.home, "embed", "s3://there-is-none/in", mine.out, code=1, without_ray=False)
+def test_a_missing_bucket_for_the_source_is_said_before_ray_starts(mine: Mine) -> None:
+    said = refused(mine.home, "embed", "s3://there-is-none/in", mine.out, code=1)
     assert "s3://there-is-none/in: does not exist" in said
     assert mine.output.files("_run/manifest") == []
 
 
-def test_an_empty_source_is_said(mine: Mine, tmp_path: Path) -> None:
-    said = refused(mine.home, "embed", str(tmp_path), mine.out, code=2, without_ray=False)
+def test_an_empty_source_is_said_before_ray_starts(mine: Mine, tmp_path: Path) -> None:
+    said = refused(mine.home, "embed", str(tmp_path), mine.out, code=2)
     assert "no input was found" in said
 
 
