@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
 from jobs import cluster
@@ -361,11 +362,11 @@ class Run:
         self.view.phase, self.view.workers = "loading the network", plan.pool.actors
         try:
             with _Watch(self, board, terminal) as watch:
-                for published in bulk.run(bulk.BulkJob(config, plan.pool, orders, retry, compression), board):
+                bulk_job = bulk.BulkJob(config, plan.pool, orders, retry, compression)
+                for published in _beside(bulk.run(bulk_job, board), watch.raise_if_stopped):
                     if "first_result" not in self.outcome.seconds:
                         self.mark("first_result")
                     self._add(published)
-                    watch.raise_if_stopped()
         except Exception as error:
             if (cause := bulk.cause_of(error)) is error:
                 raise
@@ -523,7 +524,6 @@ class _Watch:
                 self._show(tally, time.monotonic() - began_s if began_s else 0.0)
                 self._why = self._run.check_failures(tally.done, tally.failed, tally.reasons, tally.examples)
                 if self._why is not None:
-                    self._stop()
                     return
 
     def _show(self, tally: Any, working_s: float) -> None:
@@ -534,11 +534,32 @@ class _Watch:
         view.phase = "milling" if working_s else view.phase
         self._terminal.show(view)
 
-    def _stop(self) -> None:
-        """Wake the main thread, which may wait for an order for a long time."""
-        import _thread
 
-        _thread.interrupt_main()
+def _beside(results: Iterator[Any], check: Callable[[], None]) -> Iterator[Any]:
+    """The results, waited for on a thread of their own, so that `check` may raise and Ctrl-C is heard meanwhile."""
+    queue: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+    over = object()
+
+    def consume() -> None:
+        try:
+            for result in results:
+                queue.put((result, None))
+            queue.put((over, None))
+        except BaseException as error:
+            queue.put((over, error))
+
+    threading.Thread(target=consume, name="results", daemon=True).start()
+    while True:
+        check()
+        try:
+            result, error = queue.get(timeout=0.25)
+        except Empty:
+            continue
+        if error is not None:
+            raise error
+        if result is over:
+            return
+        yield result
 
 
 @contextmanager

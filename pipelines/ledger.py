@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from pipelines.manifest import Part, Rows, Segment, texts
 from pipelines.stores import Folder
-from workers.errors import RunRefused
+from workers.errors import RunRefused, StoreError
 
 DATA, FAILED = "data", "failed"
 METADATA_KEY = b"pixelmill"
@@ -61,9 +61,13 @@ class Compression:
 
 
 def encode(table: pa.Table, compression: Compression = Compression()) -> bytes:
-    """A table as Parquet: byte-stream-split for vectors, whose bytes hardly repeat otherwise; plain for pictures."""
+    """A table as Parquet: byte-stream-split for vectors, whose bytes hardly repeat otherwise; plain for pictures.
+
+    Plain for float16 too, since DuckDB reads no other float16.
+    """
     sink = pa.BufferOutputStream()
-    floats = [f"{f.name}.list.element" for f in table.schema if pa.types.is_fixed_size_list(f.type)]
+    vectors = [f for f in table.schema if pa.types.is_fixed_size_list(f.type)]
+    floats = [f"{f.name}.list.element" for f in vectors if f.type.value_type == pa.float32()]
     strings = [f.name for f in table.schema if pa.types.is_string(f.type) and f.name not in {"id"}]
     bytes_per_row = max(1, table.nbytes // max(1, table.num_rows))
     options: dict[str, Any] = {  # Any: the stubs know neither lists of columns nor "none"
@@ -155,8 +159,16 @@ def account(folder: Folder, segments: list[Segment]) -> Account:
             made = pool.map(lambda part: _ids_of(folder, held, part), batch)
             for part, (data, failures) in zip(batch, made, strict=True):
                 _count_part(found, texts(rows.of(part)["id"]), data, failures, retried)
-    found.unknown += sum(retried.values())
+    found.unknown += sum(retried.values()) + _strange_rows(folder, held, segments)
     return found
+
+
+def _strange_rows(folder: Folder, held: Progress, segments: list[Segment]) -> int:
+    """How many rows lie in data/ and failed/ under names that no part and no retry has: a reader would read them too."""
+    ours = {f"{part.name}.parquet" for segment in segments for part in segment.parts()}
+    strangers = [f"{DATA}/{name}" for name in held.data - ours - set(held.retries)]
+    strangers += [f"{FAILED}/{name}" for name in held.failed - ours]
+    return sum(_read(folder, name, []).num_rows for name in strangers if name.endswith(".parquet"))
 
 
 def _ids_of(folder: Folder, held: Progress, part: Part) -> tuple[list[str], list[tuple[str, str, str]]]:
@@ -171,8 +183,16 @@ def _ids_of(folder: Folder, held: Progress, part: Part) -> tuple[list[str], list
 
 
 def _read(folder: Folder, name: str, columns: list[str]) -> pa.Table:
-    with folder.open(name) as file, pq.ParquetFile(file) as parquet:  # read_table would import pyarrow.dataset first
-        return parquet.read(columns)
+    try:
+        with (
+            folder.open(name) as file,
+            pq.ParquetFile(file) as parquet,
+        ):  # read_table would import pyarrow.dataset first
+            return parquet.read(columns)
+    except pa.ArrowInvalid as error:
+        raise StoreError(
+            f"{folder.uri}/{name}: is not a whole Parquet file ({error}); remove it and run the same command again"
+        ) from error
 
 
 def _retried_ids(folder: Folder, held: Progress) -> Counter[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import s3fs
 
 from benchmarks.faulty_proxy import FaultyProxy
 from benchmarks.gateway import Gateway
@@ -40,8 +41,9 @@ class Mine:
 
     def put(self, name: str, data: bytes) -> str:
         self.gateway.put(self.bucket, f"in/{name}", data)
-        self.uris.append(f"{self.source}/{name}")
-        return self.uris[-1]
+        uri = f"{self.source}/{name}"
+        self.uris = list(dict.fromkeys([*self.uris, uri]))
+        return uri
 
     def fill(self, count: int, first: int = 0) -> list[str]:
         """Upload `count` pictures."""
@@ -51,6 +53,12 @@ class Mine:
         uris = [f"{self.source}/{path.name}" for path in made]
         self.uris += uris
         return uris
+
+    def remove(self, uri: str) -> None:
+        env = self.gateway.env
+        secrets = {"key": env["AWS_ACCESS_KEY_ID"], "secret": env["AWS_SECRET_ACCESS_KEY"]}
+        s3fs.S3FileSystem(**secrets, endpoint_url=env["AWS_ENDPOINT_URL"]).rm_file(uri)
+        self.uris.remove(uri)
 
     def new_output(self) -> None:
         self.out = f"s3://{self.bucket}/out-{uuid.uuid4().hex[:8]}"

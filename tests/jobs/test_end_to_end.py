@@ -130,7 +130,7 @@ def test_other_readers_open_the_output_and_know_nothing_of_us(
         [sys.executable, "-W", "ignore", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().splitlines()[-1] == "(40, 576)"
+    assert done.stdout.strip().splitlines()[-1] == "(40, 1024)"
 
 
 def test_new_inputs_are_added_removed_ones_reported_and_failures_retried(user: Home, tmp_path: Path) -> None:

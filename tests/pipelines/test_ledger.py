@@ -12,7 +12,7 @@ import pytest
 from pipelines import ledger
 from pipelines.manifest import SCHEMA, Listing, Part, Segment, input_id, read_segments
 from pipelines.stores import Access, Folder
-from workers.errors import RunRefused
+from workers.errors import RunRefused, StoreError
 
 VECTOR = pa.list_(pa.float32(), 4)
 NAMES = [f"/p/{n}.jpg" for n in range(6)]
@@ -145,6 +145,80 @@ def test_a_retry_killed_before_it_settled_is_settled_by_the_next_run(folder: Fol
     assert ledger.account(folder, segments).is_exact
 
 
+# Kills at every step
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def live(folder: Folder, segments: list[Segment]) -> None:
+    """What a run and a retry after it do: parts that are missing, then what failed; the middle one fails for good."""
+    ledger.reconcile(folder)
+    held = ledger.progress(folder)
+    for part in segments[0].parts():
+        if not held.is_done(part):
+            publish(
+                folder, part.number, NAMES[part.start : part.start + part.rows], failed=NAMES[0:4:1][:2] + NAMES[4:5]
+            )
+    failed = [uri for _, rows in ledger.failures(folder) for uri in rows["uri"].to_pylist()]
+    number = len(ledger.progress(folder).retries)
+    for name in failed:
+        if name != NAMES[1]:
+            ledger.publish(folder, f"part-r{number:03d}-{name[3]:>06}", table([name]), {}, ledger.Compression())
+    finished = frozenset(input_id(name, None) for name in failed if name != NAMES[1])
+    ledger.settle(folder, finished, {input_id(NAMES[1], None): ("fetch", "NotFound", "gone")})
+
+
+@pytest.mark.parametrize("is_written", [False, True], ids=["before the write", "after the write"])
+@pytest.mark.parametrize("step", range(9))
+def test_after_a_kill_at_any_step_the_next_run_and_retry_leave_every_input_in_one_row(
+    folder: Folder, segments: list[Segment], monkeypatch: pytest.MonkeyPatch, step: int, is_written: bool
+) -> None:
+    original, steps = Folder.publish, iter(range(100))
+
+    def dies(self: Folder, name: str, data: bytes) -> None:
+        number = next(steps)
+        if number != step or is_written:
+            original(self, name, data)
+        if number == step:
+            raise Killed
+
+    monkeypatch.setattr(Folder, "publish", dies)
+    try:
+        live(folder, segments)
+        assert step == 8, "the life of a run and a retry has fewer steps than are tried"
+    except Killed:
+        pass
+    monkeypatch.undo()
+    live(folder, segments)
+    found = ledger.account(folder, segments)
+    assert found.is_exact
+    assert (found.done, found.failed) == (5, 1)
+    assert found.reasons == {("fetch", "NotFound"): 1}
+
+
+def test_rows_under_a_name_that_no_part_has_are_counted_as_unknown(folder: Folder, segments: list[Segment]) -> None:
+    publish(folder, 0, NAMES[:3])
+    publish(folder, 1, NAMES[3:])
+    publish(folder, 7, NAMES[:2])
+    assert ledger.account(folder, segments).unknown == 2
+    folder.remove("data/part-000007.parquet")
+    folder.publish("failed/other.parquet", ledger.encode(pa.table({"x": [1, 2, 3]})))
+    assert ledger.account(folder, segments).unknown == 3
+    folder.remove("failed/other.parquet")
+    folder.publish("data/README.txt", b"no reader of Parquet looks at this")
+    assert ledger.account(folder, segments).is_exact
+
+
+def test_a_data_file_that_was_cut_is_named_with_what_to_do(folder: Folder, segments: list[Segment]) -> None:
+    publish(folder, 0, NAMES[:3])
+    publish(folder, 1, NAMES[3:])
+    folder.publish("data/part-000001.parquet", (folder.read("data/part-000001.parquet") or b"")[:-9])
+    with pytest.raises(StoreError, match=r"data/part-000001.parquet: is not a whole Parquet file .* remove it and run"):
+        ledger.account(folder, segments)
+
+
 def test_another_job_is_refused_with_every_difference() -> None:
     stored = {"source": {"uri": ["a"]}, "stages": [{"embed": {"model": "x", "layer": None}}]}
     wanted = {"source": {"uri": ["b"]}, "stages": [{"embed": {"model": "y", "layer": None}}]}
@@ -166,6 +240,28 @@ def test_vectors_come_back_bit_for_bit(tmp_path: Path, kind: pa.DataType, codec:
     back = pq.read_table(path)
     assert back["embedding"].type == pa.list_(pa.field("element", kind), 8) or back["embedding"].type == vectors.type
     assert np.array_equal(back["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False), values)
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float16()])
+def test_readers_that_know_nothing_of_us_read_the_vectors(
+    tmp_path: Path, kind: pa.DataType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import duckdb
+    import polars
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    from datasets import Dataset
+
+    values_BD = np.random.default_rng(0).normal(size=(3000, 8)).astype(kind.to_pandas_dtype())
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(values_BD.ravel(), kind), 8)
+    path = tmp_path / "x.parquet"
+    path.write_bytes(ledger.encode(pa.table({"id": [f"{n:032x}" for n in range(3000)], "embedding": vectors})))
+    by_duckdb = [row[0] for row in duckdb.sql(f"select embedding from '{path}'").fetchall()]
+    by_polars = polars.read_parquet(path)["embedding"].to_list()
+    by_datasets = Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))["embedding"][:]
+    for read in (by_duckdb, by_polars, by_datasets):
+        assert np.array_equal(np.array(read, values_BD.dtype), values_BD)
 
 
 def test_a_data_file_says_how_it_was_made(folder: Folder) -> None:
