@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -24,7 +25,7 @@ _UNTIL_STDIN_CLOSES = 'trap "" INT TERM HUP; while read -r pid; do pids="$pids $
 
 
 class Guard:
-    """From `start` to `release`: calls `died(name)` from a thread of its own when one of VITAL is gone."""
+    """From `start` until `released`: calls `died(name)` from a thread of its own when one of VITAL is gone."""
 
     def __init__(self, died: Callable[[str], None]) -> None:
         self._died = died
@@ -39,13 +40,16 @@ class Guard:
         self._last_will = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, text=True)
         self._thread.start()
 
-    def release(self) -> None:
-        """Before Ray is stopped in good order. Where it is not in order any more, this calls `died` too."""
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Around the stop of Ray in good order. Where it is not in order any more, this calls `died` too."""
         if not self._thread.is_alive():
+            yield
             return
         self._over.set()
         self._thread.join()
         self._check()
+        yield
         self._last_will.kill()
         self._last_will.communicate()
 

@@ -312,8 +312,8 @@ class Run:
     def _stop_ray(self, folder: Path | None) -> None:
         import ray
 
-        self._guard.release()
-        ray.shutdown()
+        with self._guard.released():
+            ray.shutdown()
         if folder is not None:
             cluster.print_worker_logs(folder)
             shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,7 +32,8 @@ from workers.stages import StageConfig
 from workers.stages.embed import EmbedConfig
 
 UNION_TAGS = frozenset({"text", "list", "mapping", "int", "bool", "float", "str"})
-CREDENTIAL_KEYS = ("key", "secret", "token", "password", "access_key", "secret_key", "aws_access_key_id", "credentials")
+CREDENTIAL_KEYS = re.compile(r"(?i)^key$|secret|token|passw|credential|access_?key|api_?key")
+KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
 
 
 class Strict(BaseModel):
@@ -213,11 +214,24 @@ def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise JobError(f"{name}: is not YAML: {error}") from error
+    _refuse_repeated_keys(root, name)
     if not isinstance(document, dict):
         raise JobError(f"{name}: a job file is a mapping with version, source, out and stages")
     for override in overrides:
         _override(document, override)
     return check(document, name=name, environment=environment, root=root)
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, name: str) -> None:
+    """YAML lets the last of two equal keys win in silence."""
+    for child in node.value if isinstance(node, yaml.SequenceNode) else ():
+        _refuse_repeated_keys(child, name)
+    seen: set[str] = set()
+    for key, child in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key.value in seen:
+            raise JobError(f"{name}: {key.value} (line {key.start_mark.line + 1}): stands here a second time")
+        seen.add(key.value)
+        _refuse_repeated_keys(child, name)
 
 
 def check(document: dict[str, Any], *, name: str, environment: Mapping[str, str], root: yaml.Node | None = None) -> Job:
@@ -247,9 +261,23 @@ def _override(document: dict[str, Any], override: str) -> None:
     for index, key in enumerate(keys[:-1]):
         here = _step(here, key, keys[index + 1], override)
     if isinstance(here, list):
-        here[_index(here, keys[-1], override)] = yaml.safe_load(value)
+        here[_index(here, keys[-1], override)] = _parsed(value)
     else:
-        here[keys[-1]] = yaml.safe_load(value)
+        _mapping(here, override)[keys[-1]] = _parsed(value)
+
+
+def _parsed(value: str) -> Any:
+    """A value as YAML has it; **/*.jpg and the like, which YAML can't read, as they are."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def _mapping(here: Any, override: str) -> dict[str, Any]:
+    if not isinstance(here, dict):
+        raise JobError(f"--set {override}: there are no keys below {here!r}")
+    return here
 
 
 def _step(here: Any, key: str, following: str, override: str) -> Any:
@@ -260,9 +288,12 @@ def _step(here: Any, key: str, following: str, override: str) -> Any:
         if isinstance(inner, dict) and len(inner) == 1 and following not in inner:
             return next(iter(inner.values()))
         return inner
+    here = _mapping(here, override)
     if key in {"source", "out"} and not isinstance(here.get(key), dict):
         here[key] = {"uri": here.get(key)}
-    return here.setdefault(key, {})
+    if here.get(key) is None:
+        here[key] = {}
+    return here[key]
 
 
 def _index(here: list[Any], key: str, override: str) -> int:
@@ -295,12 +326,20 @@ def _expanded(value: Any, environment: Mapping[str, str], name: str) -> Any:
 
 
 def _refuse_credentials(spec: JobSpec, name: str) -> None:
-    for uri in (*spec.source_uris, spec.out_options.uri):
-        if carries_credentials(uri):
+    for text in _texts(spec.model_dump()):
+        if carries_credentials(text) or KEY_ID.search(text):
             raise JobError(
-                f"{name}: {scrub(uri)} carries credentials, which would be written to every output; "
+                f"{name}: {scrub(text)} carries credentials, which would be written to every output; "
                 "give them in the environment (AWS_ACCESS_KEY_ID, ...) or name a profile"
             )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 # Faults in the user's words
@@ -308,14 +347,17 @@ def _refuse_credentials(spec: JobSpec, name: str) -> None:
 
 def _faults(error: ValidationError, root: yaml.Node | None) -> list[str]:
     """One line for each wrong key; a value that fits none of several types is one fault and not several."""
-    lines: dict[str, str] = {}
+    faults: dict[tuple[int | str, ...], list[Any]] = {}
     for fault in error.errors():
-        path = [part for part in fault["loc"] if not _is_type(part)]
-        line = _line_of(root, path)
-        key = ".".join(map(str, path))
-        where = key + (f" (line {line})" if line else "")
-        lines.setdefault(key, f"  {where or 'the job'}: {_in_words(fault, path)}")
-    return list(lines.values())
+        faults.setdefault(tuple(part for part in fault["loc"] if not _is_type(part)), []).append(fault)
+    lines = []
+    for path, several in faults.items():
+        if any(other != path and other[: len(path)] == path for other in faults):
+            continue  # one item of a list is wrong, so the list is no text either
+        line = _line_of(root, list(path))
+        where = ".".join(map(str, path)) + (f" (line {line})" if line else "")
+        lines.append(f"  {where or 'the job'}: {_in_words(several, list(path))}")
+    return lines
 
 
 def _is_type(part: int | str) -> bool:
@@ -323,18 +365,23 @@ def _is_type(part: int | str) -> bool:
     return isinstance(part, str) and (part in UNION_TAGS or "[" in part or part.startswith("constrained-"))
 
 
-def _in_words(fault: Any, path: list[Any]) -> str:
+def _in_words(faults: list[Any], path: list[Any]) -> str:
+    fault = faults[0]
     if fault["type"] == "extra_forbidden":
         key = str(path[-1])
-        if key.lower() in CREDENTIAL_KEYS:
+        if CREDENTIAL_KEYS.search(key):
             return "credentials never go into a job file; set them in the environment or name a profile"
         known = _keys_beside(path)
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; it takes {', '.join(known)}"
     if fault["type"] == "missing":
         return "is missing"
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{message[0].lower()}{message[1:]}" + (f", not {fault['input']!r}" if _is_plain(fault["input"]) else "")
+    if not str(fault["msg"]).startswith("Input should be "):
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        return f"{message[0].lower()}{message[1:]}"
+    wanted = dict.fromkeys(re.sub("^Input should be |, (got|unable) .*", "", f["msg"]) for f in faults)
+    message = " or ".join(re.sub(r"a valid dictionary.*", "a mapping", each) for each in wanted)
+    return f"should be {message}" + (f", not {fault['input']!r}" if _is_plain(fault["input"]) else "")
 
 
 def _is_plain(value: Any) -> bool:
@@ -367,7 +414,10 @@ def _line_of(node: yaml.Node | None, path: list[Any]) -> int | None:
 
 def schema() -> dict[str, Any]:
     """JSON Schema of the job file."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **JobSpec.model_json_schema()}
+    made = JobSpec.model_json_schema()
+    stages = made["properties"]["stages"]
+    stages["items"] = {"anyOf": [stages["items"], {"enum": list(StageEntry.model_fields)}]}  # `- embed` is one too
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
 
 def read_file(path: str) -> str:

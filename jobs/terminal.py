@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ class Terminal:
         self._live = (
             Live(console=self._console, auto_refresh=False, transient=True) if is_terminal and not quiet else None
         )
+        self._lock, self._ended = threading.Lock(), False
         self._last_line_s = 0.0
         self._last_phase = ""
 
@@ -81,9 +83,11 @@ class Terminal:
             self._live.stop()
 
     def end(self, text: str) -> None:
-        """The last line of a run that ends at once, quiet or not."""
-        self.__exit__()
-        self._console.print(text, markup=False, soft_wrap=True)
+        """The last line of a run that ends at once, quiet or not; the threads that show a view are not stopped before."""
+        with self._lock:
+            self._ended = True
+            self.__exit__()
+            self._console.print(text, markup=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -91,6 +95,11 @@ class Terminal:
             self._console.print(text, markup=False)
 
     def show(self, view: View) -> None:
+        with self._lock:
+            if not self._ended:
+                self._show(view)
+
+    def _show(self, view: View) -> None:
         if self._live:
             self._live.update(_table(view), refresh=True)
         elif not self._quiet and (

@@ -158,14 +158,14 @@ def live(folder: Folder, segments: list[Segment]) -> None:
     held = ledger.progress(folder)
     for part in segments[0].parts():
         if not held.is_done(part):
-            publish(
-                folder, part.number, NAMES[part.start : part.start + part.rows], failed=NAMES[0:4:1][:2] + NAMES[4:5]
-            )
+            names = NAMES[part.start : part.start + part.rows]
+            publish(folder, part.number, names, failed=(NAMES[0], NAMES[1], NAMES[4]))
     failed = [uri for _, rows in ledger.failures(folder) for uri in rows["uri"].to_pylist()]
     number = len(ledger.progress(folder).retries)
     for name in failed:
         if name != NAMES[1]:
-            ledger.publish(folder, f"part-r{number:03d}-{name[3]:>06}", table([name]), {}, ledger.Compression())
+            retry = f"part-r{number:03d}-{NAMES.index(name):06d}"
+            ledger.publish(folder, retry, table([name]), {}, ledger.Compression())
     finished = frozenset(input_id(name, None) for name in failed if name != NAMES[1])
     ledger.settle(folder, finished, {input_id(NAMES[1], None): ("fetch", "NotFound", "gone")})
 
