@@ -213,7 +213,7 @@ def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise JobError(f"{name}: is not YAML: {error}") from error
+        raise JobError(f"{name}: is not YAML: {error}".replace('"<unicode string>"', name)) from error
     _refuse_repeated_keys(root, name)
     if not isinstance(document, dict):
         raise JobError(f"{name}: a job file is a mapping with version, source, out and stages")
@@ -381,7 +381,7 @@ def _in_words(faults: list[Any], path: list[Any]) -> str:
         return f"{message[0].lower()}{message[1:]}"
     wanted = dict.fromkeys(re.sub("^Input should be |, (got|unable) .*", "", f["msg"]) for f in faults)
     message = " or ".join(re.sub(r"a valid dictionary.*", "a mapping", each) for each in wanted)
-    return f"should be {message}" + (f", not {fault['input']!r}" if _is_plain(fault["input"]) else "")
+    return f"should be {message}" + (f", not {scrub(repr(fault['input']))}" if _is_plain(fault["input"]) else "")
 
 
 def _is_plain(value: Any) -> bool:

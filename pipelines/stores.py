@@ -40,7 +40,7 @@ _SECRETS = (
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "***"),
     (re.compile(r"(?is)<AWSAccessKeyId>.*?</AWSAccessKeyId>"), "<AWSAccessKeyId>***</AWSAccessKeyId>"),
 )
-_USER_INFO = re.compile(r"[^/?#\s]*://[^/?#]*@")
+_USER_INFO = re.compile(r"://[^/?#]*@")
 _CREDENTIAL_PARAMETERS = re.compile(r"(?i)[?&](x-amz-signature|x-goog-signature|signature|sig|token|password|secret)=")
 
 
@@ -63,7 +63,7 @@ def scrub(text: str) -> str:
 
 def carries_credentials(uri: str) -> bool:
     """Whether a URI would put a secret into every file it is written to."""
-    return bool(_USER_INFO.match(uri) or _CREDENTIAL_PARAMETERS.search(uri))
+    return bool(_USER_INFO.search(uri) or _CREDENTIAL_PARAMETERS.search(uri))
 
 
 def scheme_of(uri: str) -> str:
