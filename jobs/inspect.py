@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jobs.run import ATTEMPTS
@@ -101,7 +102,7 @@ def print_report(report: dict[str, Any]) -> None:
     console = Console(highlight=False)
     counts = report["counts"]
     state = "complete" if report["complete"] else "not complete: the command that made it goes on from here"
-    console.print(f"[bold]{report['out']}[/bold]: {state}", soft_wrap=True)
+    console.print(f"[bold]{escape(report['out'])}[/bold]: {state}", soft_wrap=True)
     console.print(", ".join(f"{count:,} {name}" for name, count in counts.items()))
     exact = counts["missing"] == counts["twice"] == counts["unknown"] == 0
     console.print("every input is in exactly one row" if exact else "[red]not every input is in exactly one row[/red]")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import islice
 
 from rich.console import Console
-from rich.table import Table
 
 from jobs import cluster
 from jobs.run import Run, Surroundings, make_plan
@@ -14,6 +13,7 @@ from pipelines import ledger
 from pipelines.manifest import read_segments
 from pipelines.sources import Entry, Ignored, entries
 from pipelines.stores import explain, scrub
+from workers.errors import PixelmillError
 from workers.stages import StageContext
 
 LOOKED_AT = 10_000
@@ -25,21 +25,24 @@ def show_plan(job: Job, around: Surroundings) -> None:
     address = cluster.address_of(job.spec.run.address, around.environment)
     machine = cluster.this_machine()
     plan = make_plan(job, machine, address, None if address is None else _resources(address))
-    table = Table.grid(padding=(0, 2))
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+
+    def show(label: str, text: str) -> None:
+        console.print(f"{label:<9}{text}")
+
     found = _look(run)
-    table.add_row("source", f"{', '.join(map(scrub, run.source.uris))}: {found}")
-    table.add_row("output", f"{run.out.uri}: {_state(run)}")
+    show("source", f"{', '.join(map(scrub, run.source.uris))}: {found}")
+    show("output", f"{run.out.uri}: {_state(run)}")
     where = address or f"a Ray of its own here ({machine.cores} cores, {machine.gpus} GPUs)"
-    table.add_row("cluster", f"{where}; needs {plan.pool.total_cpus:g} logical CPUs, {plan.pool.total_gpus:g} GPUs")
+    show("cluster", f"{where}; needs {plan.pool.total_cpus:g} logical CPUs, {plan.pool.total_gpus:g} GPUs")
     decoding = f"{plan.decode_threads} decoding threads" if plan.decode_threads else "decoding in the worker"
-    table.add_row("workers", f"{plan.pool.actors} on {plan.device}, {plan.threads} torch threads each, {decoding}")
+    show("workers", f"{plan.pool.actors} on {plan.device}, {plan.threads} torch threads each, {decoding}")
     for index, config in enumerate(job.spec.configs):
         context = StageContext(plan.device, plan.threads, LOOKED_AT, around.cache_dir)
         first, *more = config.describe(context, here=address is None)
-        table.add_row(f"stage {index}", f"{config.stage}: {first}")
+        show(f"stage {index}", f"{config.stage}: {first}")
         for line in more:
-            table.add_row("", line)
-    Console(highlight=False, soft_wrap=True).print(table)
+            show("", line)
 
 
 def _resources(address: str) -> dict[str, float]:
@@ -56,7 +59,9 @@ def _look(run: Run) -> str:
     ignored = Ignored()
     try:
         head: list[Entry] = list(islice(entries(run.source, ignored), LOOKED_AT + 1))
-    except OSError as error:
+    except PixelmillError:
+        raise
+    except Exception as error:
         raise explain(error, ", ".join(run.source.uris), "listing the source") from error
     count = f"more than {LOOKED_AT:,}" if len(head) > LOOKED_AT else f"{len(head):,}"
     kinds = sorted({entry.container or "objects" for entry in head})

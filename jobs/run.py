@@ -241,6 +241,11 @@ class Run:
         self.mark("list")
         if listing.rows == 0 and segments:
             return segments
+        if listing.rows == 0:
+            raise JobError(
+                f"source {', '.join(map(scrub, self.source.uris))}: no input was found; "
+                f"{sum(listing.ignored.by_suffix.values()):,} files are there that source.format and source.pattern leave out"
+            )
         options = self.job.spec.out_options
         part_rows = plan_parts(
             listing.rows,

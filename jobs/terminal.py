@@ -67,7 +67,11 @@ class Terminal:
         self._console = Console(file=stream, force_terminal=is_terminal, highlight=False, soft_wrap=not is_terminal)
         self._quiet = quiet
         self._live = (
-            Live(console=self._console, auto_refresh=False, transient=True) if is_terminal and not quiet else None
+            Live(
+                console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
+            if is_terminal and not quiet
+            else None
         )
         self._lock, self._ended = threading.Lock(), False
         self._last_line_s = 0.0

@@ -1,4 +1,4 @@
-"""The whole road through the real command: bad inputs, resuming, new inputs, retries, refusals, and other readers."""
+"""The whole road through the real command: every kind of source, bad inputs, refusals, other readers."""
 
 from __future__ import annotations
 
@@ -6,206 +6,215 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests import corpus
+from tests.jobs.conftest import Mixed, model_file, train_on
 from tests.support import (
     Home,
     Output,
-    Run,
     assert_every_input_in_one_row,
-    embed,
-    home,
     id_of,
     job_file,
     pictures,
     pixelmill,
 )
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1200)
 
 MODEL = "torchvision:mobilenet_v3_small/random"
 
 
-@pytest.fixture(scope="module")
-def user() -> Iterator[Home]:
-    with home({"AWS_SECRET_ACCESS_KEY": "hunter2-never-written"}) as user:
-        yield user
+def outcomes(output: Output) -> dict[tuple[str, str | None], str]:
+    """What became of each input, by uri and member: "good" or an error type."""
+    data, failed = output.table("data"), output.table("failed")
+    rows = [(row["uri"], row["member"], "good") for row in data.select(["uri", "member"]).to_pylist()]
+    rows += [(row["uri"], row["member"], row["error_type"]) for row in failed.to_pylist()]
+    return {(uri, member): outcome for uri, member, outcome in rows}
 
 
-@pytest.fixture(scope="module")
-def finished(user: Home) -> tuple[Path, Path]:
-    """An archive of 40 pictures and a broken one, and its finished output; not to be changed."""
-    archive, out = user.folder / "archive", user.folder / "out"
-    pictures(archive, 40)
-    (archive / "broken.jpg").write_bytes(b"<html>not found</html>")
-    done = pixelmill(user, "embed", str(archive), str(out), "--model", MODEL)
-    assert done.code == 3, done.stderr
-    return archive, out
+# Every kind of source
+
+
+def test_a_tar_a_parquet_table_a_list_and_odd_names_in_s3_become_one_row_each(mixed: Mixed) -> None:
+    assert mixed.run.code == 3, mixed.run.stderr
+    assert outcomes(mixed.output) == mixed.expected
+    assert_every_input_in_one_row(mixed.output, inputs=len(mixed.expected))
+    table = mixed.output.table("data")
+    assert all(
+        row["id"] == id_of(row["uri"], row["member"]) for row in table.select(["id", "uri", "member"]).to_pylist()
+    )
+    assert set(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True)) == {(96, 72)}
+    vectors = {tuple(vector) for vector in table["embedding"].to_pylist()}
+    assert len(vectors) == table.num_rows  # no two pictures are alike, so no two rows hold the same one
+    assert "1 inputs were named more than once and are done once" in mixed.run.stdout
+    assert "1 .md" in mixed.run.stdout
 
 
 def test_every_bad_input_becomes_a_good_row_or_a_row_with_the_right_reason(user: Home, tmp_path: Path) -> None:
     cases = corpus.build(tmp_path / "in")
+    not_utf8 = os.fsencode(tmp_path / "in" / "images") + b"/caf\xe9.jpg"
+    with open(not_utf8, "wb") as file:
+        file.write(b"\xff\xd8")
     sources = [str(tmp_path / "in" / kind) for kind in ("images", "tars", "parquet")]
     job = job_file(tmp_path / "job.yaml", sources, str(tmp_path / "out"), max_failed_fraction=1.0)
     done = pixelmill(user, "run", job)
     assert done.code == 3, done.stderr
     output = Output(str(tmp_path / "out"))
-    assert_every_input_in_one_row(output, inputs=len(cases))
-    expected = {id_of(str(tmp_path / "in" / case.path), case.member): case.expected for case in cases}
-    found = dict.fromkeys(output.table("data")["id"].to_pylist(), "good")
-    failed = output.table("failed")
-    found |= dict(zip(failed["id"].to_pylist(), failed["error_type"].to_pylist(), strict=True))
-    assert {key: (found.get(key), value) for key, value in expected.items() if found.get(key) != value} == {}
+    assert_every_input_in_one_row(output, inputs=len(cases) + 1)
+    expected = {(str(tmp_path / "in" / case.path), case.member): str(case.expected) for case in cases}
+    expected[f"{tmp_path}/in/images/caf\\udce9.jpg", None] = "BadName"
+    assert outcomes(output) == expected
     assert len([case for case in cases if case.expected != "good"]) >= 60
-    assert all(len(message) > 10 for message in failed["error"].to_pylist())
+    rows = output.table("data").select(["uri", "member", "width", "height"]).to_pylist()
+    sizes = {(row["uri"], row["member"]): (row["width"], row["height"]) for row in rows}
+    assert sizes == {(str(tmp_path / "in" / case.path), case.member): case.size for case in cases if case.size}
+    assert all(len(message) > 10 for message in output.table("failed")["error"].to_pylist())
 
 
-def test_a_finished_job_run_again_does_nothing(user: Home, finished: tuple[Path, Path]) -> None:
-    archive, out = finished
-    before = Output(str(out)).contents("_run/", "_SUCCESS")
-    again = pixelmill(user, "embed", str(archive), str(out), "--model", MODEL)
-    assert again.code == 3
-    assert "nothing was left to do" in again.stdout
-    assert Output(str(out)).contents("_run/", "_SUCCESS") == before
+# Law 4
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["--model", "torchvision:mobilenet_v3_large/random"], "stages.0.embed.model"),
-        (["--model", MODEL, "--set", "stages.0.output=float16"], "stages.0.embed.output"),
-        (["--model", MODEL, "--set", "source.max_pixels=9"], "source.max_pixels"),
+        (["stages.0.model=torchvision:mobilenet_v3_small/random"], "stages.0.embed.model"),
+        (["stages.0.output=float16"], "stages.0.embed.output: 'float32' there, 'float16' here"),
+        (["stages.0.layer=code"], "stages.0.embed.layer"),
+        (["source.max_pixels=9"], "source.max_pixels"),
+        (["source.uri=s3://mixed/folder"], "source.uri"),
     ],
 )
-def test_another_spec_is_refused_and_changes_nothing(
-    user: Home, finished: tuple[Path, Path], change: list[str], words: str
+def test_another_spec_is_refused_names_what_differs_and_changes_nothing(
+    mixed: Mixed, change: list[str], words: str
 ) -> None:
-    archive, out = finished
-    before = Output(str(out)).contents()
-    refused = pixelmill(user, "embed", str(archive), str(out), *change)
-    assert refused.code == 2
+    before = mixed.output.contents()
+    refused = pixelmill(mixed.user, "run", mixed.job, *(word for setting in change for word in ("--set", setting)))
+    assert refused.code == 2, refused.stderr
     assert words in refused.stderr
-    assert Output(str(out)).contents() == before
+    assert mixed.output.contents() == before
 
 
-def test_secrets_are_in_no_file_of_a_run(finished: tuple[Path, Path]) -> None:
-    _, out = finished
-    for path in out.rglob("*"):
-        assert path.is_dir() or b"hunter2" not in path.read_bytes(), path
+def test_other_weights_in_a_file_of_the_same_name_are_refused(mixed: Mixed) -> None:
+    before, model = mixed.output.contents(), model_file(mixed.user.folder / "models")
+    train_on(model)
+    try:
+        refused = [pixelmill(mixed.user, "run", mixed.job), pixelmill(mixed.user, "retry", mixed.out)]
+    finally:
+        model_file(mixed.user.folder / "models")
+    assert [ended.code for ended in refused] == [2, 2]
+    assert all("stages.0.embed.weights_sha256" in ended.stderr for ended in refused)
+    assert mixed.output.contents() == before
 
 
-def test_inspect_says_what_there_is(user: Home, finished: tuple[Path, Path]) -> None:
-    told = pixelmill(user, "inspect", str(finished[1]), "--json")
-    report = json.loads(told.stdout)
-    assert report["complete"]
-    assert report["counts"] == {"inputs": 41, "done": 40, "failed": 1, "missing": 0, "twice": 0, "unknown": 0}
-    assert report["failures"][0]["error_type"] == "NotAnImage"
-    assert "embedding" in report["schema"]
-    text = pixelmill(user, "inspect", str(finished[1])).stdout
-    assert "every input is in exactly one row" in text
+def test_a_retry_that_would_make_something_else_is_refused(mixed: Mixed) -> None:
+    before = mixed.output.contents()
+    refused = pixelmill(mixed.user, "retry", mixed.out, "--set", "stages.0.output=float16")
+    assert refused.code == 2, refused.stderr
+    assert "stages.0.embed.output" in refused.stderr
+    assert mixed.output.contents() == before
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import duckdb; print(duckdb.sql(\"select count(*), min(len(embedding)) from '{out}/data/*.parquet'\").fetchall()[0])",
-        "import polars as pl; t = pl.read_parquet('{out}/data/*.parquet'); print((t.height, t['embedding'].dtype.size))",
-        "import pandas as pd; t = pd.read_parquet('{out}/data'); print((len(t), len(t.embedding[0])))",
-        "import datasets as d; t = d.load_dataset('parquet', data_files='{out}/data/*.parquet', split='train', "
-        "cache_dir='{tmp}'); print((len(t), len(t[0]['embedding'])))",
-    ],
-    ids=["duckdb", "polars", "pandas", "datasets"],
-)
-def test_other_readers_open_the_output_and_know_nothing_of_us(
-    finished: tuple[Path, Path], tmp_path: Path, code: str
-) -> None:
-    script = code.format(out=finished[1], tmp=tmp_path) + "; import sys; assert 'pipelines' not in sys.modules"
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+@pytest.mark.slow
+def test_published_weights_that_were_replaced_under_their_name_are_refused(user: Home, tmp_path: Path) -> None:
+    published = user.folder / "torch" / "hub" / "checkpoints" / "mobilenet_v3_small-047dcff4.pth"
+    pictures(tmp_path / "in", 4)
+    user.environment["TORCH_HOME"] = str(user.folder / "torch")
+    command = ["embed", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "torchvision:mobilenet_v3_small"]
+    publish(published, seed=0)
+    assert pixelmill(user, *command).code == 0
+    made = Output(str(tmp_path / "out")).contents("_run/", "_SUCCESS")
+    publish(published, seed=1)
+    pictures(tmp_path / "in", 2, first=100)
+    refused = pixelmill(user, *command)
+    assert refused.code == 2, refused.stderr
+    assert "was made with other weights, and two are never mixed" in refused.stderr
+    assert Output(str(tmp_path / "out")).contents("_run/", "_SUCCESS") == made
+
+
+def publish(path: Path, seed: int) -> None:
+    import torch
+    from torchvision.models import mobilenet_v3_small
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    torch.save(mobilenet_v3_small().state_dict(), path)
+
+
+def test_a_finished_job_run_again_does_nothing_though_its_speed_is_set_otherwise(mixed: Mixed) -> None:
+    before = mixed.output.contents("_run/", "_SUCCESS")
+    again = pixelmill(mixed.user, "run", mixed.job, "--set", "stages.0.batch=8", "--set", "run.actors=1")
+    assert again.code == 3, again.stderr
+    assert "nothing was left to do" in again.stdout
+    assert mixed.output.contents("_run/", "_SUCCESS") == before
+
+
+# Law 5
+
+READERS = {
+    "duckdb": "import duckdb; rows = duckdb.sql(\"select id, embedding from '{data}/*.parquet'\").fetchall()",
+    "polars": "import polars; rows = polars.read_parquet('{data}/*.parquet').select('id', 'embedding').rows()",
+    "pandas": "import pandas; t = pandas.read_parquet('{data}'); rows = list(zip(t['id'], t['embedding']))",
+    "datasets": "import datasets; t = datasets.load_dataset('parquet', data_files='{data}/*.parquet', split='train'); "
+    "rows = list(zip(t['id'], t['embedding']))",
+}
+PRINT = """
+import json, sys
+assert not {'pipelines', 'workers', 'jobs', 'ray'} & set(sys.modules)
+print(json.dumps({id: [float(value) for value in embedding] for id, embedding in rows}))
+"""
+
+
+@pytest.mark.parametrize("reader", list(READERS))
+def test_a_reader_that_knows_nothing_of_us_reads_the_same_rows(mixed: Mixed, tmp_path: Path, reader: str) -> None:
+    script = READERS[reader].format(data=mixed.copy / "data") + PRINT
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "HOME": str(tmp_path)}
+    command = [sys.executable, "-I", "-W", "ignore", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().splitlines()[-1] == "(40, 1024)"
+    table = pq.read_table(mixed.copy / "data")
+    rows = dict(zip(table["id"].to_pylist(), table["embedding"].to_pylist(), strict=True))
+    assert json.loads(done.stdout.splitlines()[-1]) == rows
+    assert len(rows) == list(mixed.expected.values()).count("good")
 
 
-def test_new_inputs_are_added_removed_ones_reported_and_failures_retried(user: Home, tmp_path: Path) -> None:
+# A job that goes wrong
+
+
+def test_a_job_that_goes_wrong_stops_itself_goes_on_with_a_raised_fraction_and_is_retried_from_elsewhere(
+    user: Home, tmp_path: Path
+) -> None:
     archive, out = tmp_path / "in", tmp_path / "out"
-    made = pictures(archive, 30)
-    (archive / "zz.jpg").write_bytes(made[0].read_bytes()[:200])
-    command = ["embed", str(archive), str(out), "--model", MODEL]
-    assert pixelmill(user, *command).code == 3
-    first = Output(str(out)).contents("_run/", "_SUCCESS")
-    pictures(archive, 5, first=100)
-    made[3].unlink()
-    more = pixelmill(user, *command)
-    assert more.code == 3, more.stderr
-    assert "1 inputs are gone" in more.stdout
-    assert_every_input_in_one_row(Output(str(out)), inputs=36)
-    assert first.items() <= Output(str(out)).contents().items()  # what was finished is as it was
-
-    still = pixelmill(user, "retry", str(out))
-    assert still.code == 3, still.stderr
-    (archive / "zz.jpg").write_bytes(made[0].read_bytes())
-    mended = pixelmill(user, "retry", str(out))
-    assert mended.code == 0, mended.stderr
-    assert assert_every_input_in_one_row(Output(str(out)), inputs=36) == {}
-
-
-def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(user: Home, tmp_path: Path) -> None:
-    archive, out = tmp_path / "in", tmp_path / "out"
-    pictures(archive, 400, size=(320, 240))
-    command = ["embed", str(archive), str(out), "--model", MODEL, "--set", "run.actors=1"]
-    with Run(user, *command) as run:
-        run.wait_until(lambda: Output(str(out)).parts() >= 2, "two parts were published")
-        run.interrupt()
-        at_s = time.monotonic()
-        assert run.wait() == 130, run.stderr
-        assert time.monotonic() - at_s < 30
-        assert "goes on from there" in run.stderr
-        assert run.wait_until_gone() == []
-    assert not (out / "_SUCCESS").exists()
-    kept = Output(str(out)).contents("_run/")
-    done = pixelmill(user, *command)
-    assert done.code == 0, done.stderr
-    assert kept.items() <= Output(str(out)).contents().items()
-    assert_every_input_in_one_row(Output(str(out)), inputs=400)
-
-
-def test_a_job_that_goes_wrong_stops_itself_and_goes_on_with_a_raised_fraction(user: Home, tmp_path: Path) -> None:
-    archive, out = tmp_path / "in", tmp_path / "out"
-    for number, path in enumerate(pictures(archive, 300)):
-        if number % 3 == 0:
-            path.write_bytes(b"<html>gone</html>")
-    command = ["embed", str(archive), str(out), "--model", MODEL]
-    stopped = pixelmill(user, *command)
+    made = pictures(archive, 300)
+    whole = {path: path.read_bytes() for path in made}
+    for path in made[::3]:
+        path.write_bytes(b"<html>gone</html>")
+    command = ["embed", "in", "out", "--model", MODEL]
+    stopped = pixelmill(user, *command, cwd=tmp_path)
     assert stopped.code == 1, stopped.stderr
     assert "run.max_failed_fraction = 0.05" in stopped.stderr
-    assert "decode/NotAnImage" in stopped.stderr
-    done = pixelmill(user, *command, "--set", "run.max_failed_fraction=0.5")
+    assert "decode/NotAnImage, as " in stopped.stderr
+    kept = Output(str(out)).contents("_run/")
+    assert kept
+
+    pictures(tmp_path / "there" / "in", 3)
+    elsewhere = pixelmill(user, "embed", "in", str(out), "--model", MODEL, cwd=tmp_path / "there")
+    assert elsewhere.code == 2  # the same words name another source there
+    assert "source.uri_sha256" in elsewhere.stderr
+
+    done = pixelmill(user, *command, "--set", "run.max_failed_fraction=0.5", cwd=tmp_path)
     assert done.code == 3, done.stderr
+    assert kept.items() <= Output(str(out)).contents().items()
     assert assert_every_input_in_one_row(Output(str(out)), inputs=300) == {"NotAnImage": 100}
 
-
-def test_a_dry_run_shows_the_settings_and_writes_nothing(
-    user: Home, finished: tuple[Path, Path], tmp_path: Path
-) -> None:
-    job = job_file(tmp_path / "job.yaml", str(finished[0]), str(tmp_path / "out"), [embed(MODEL)])
-    shown = pixelmill(user, "run", job, "--dry-run")
-    assert shown.code == 0, shown.stderr
-    assert "41 inputs" in shown.stdout
-    assert "logical CPUs" in shown.stdout
-    assert "precision" in shown.stdout
-    assert not (tmp_path / "out").exists()
-
-
-def test_version_schema_and_a_bad_command_line(user: Home) -> None:
-    assert pixelmill(user, "--version").stdout.startswith("pixelmill ")
-    assert json.loads(pixelmill(user, "schema").stdout)["properties"]["stages"]
-    assert pixelmill(user, "run", "no-such.yaml").code == 2
-    assert pixelmill(user, "no-such-command").code == 2
-    assert pixelmill(user, "inspect", str(user.folder / "nothing")).code == 2
+    for path, data in whole.items():
+        path.write_bytes(data)
+    moved = out.rename(tmp_path / "moved")
+    mended = pixelmill(user, "retry", str(moved), "--quiet", cwd=user.folder)
+    assert (mended.code, mended.stderr) == (0, "")
+    assert mended.stdout.startswith("300 done, 0 failed of 300 inputs")
+    assert assert_every_input_in_one_row(Output(str(moved)), inputs=300) == {}
+    assert not out.exists()

@@ -1,0 +1,192 @@
+"""What a user sees of the command: exit codes, what is printed where, Ctrl-C, one writer at a time, and no secret ever."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.conftest import Mixed
+from tests.support import Home, Output, Run, assert_every_input_in_one_row, pictures, pixelmill
+
+pytestmark = pytest.mark.timeout(1200)
+
+MODEL = "torchvision:resnet18/random"
+PLAIN_LINE = re.compile(r"(listing|loading the network|milling|accounting): [\d,]+ / [\d,]+.*")
+IN_ORDER_S = 60.0
+"""Ctrl-C takes effect within seconds; the rest is for a machine that others use too."""
+
+
+# Exit codes and words
+
+
+def test_version_and_schema_are_printed(user: Home) -> None:
+    assert re.fullmatch(r"pixelmill \d+\.\d+\.\d+\S*\n", pixelmill(user, "--version").stdout)
+    assert json.loads(pixelmill(user, "schema").stdout)["properties"]["stages"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "no-such.yaml"], "no-such.yaml: there is no such job file"),
+        (["no-such-command"], "No such command"),
+        (["embed", "in", "out", "--model", "torchvision:resnet19"], "did you mean resnet1"),
+        (["embed", "in", "out", "--set", "run.actor=1"], "did you mean actors?"),
+        (["embed", "s3://me:ab5c0ffee@bucket/in", "out"], "carries credentials"),
+        (["retry", "out"], "holds no run of pixelmill"),
+        (["inspect", "out"], "holds no run of pixelmill"),
+    ],
+)
+def test_what_can_not_be_run_ends_with_2_and_a_sentence(
+    user: Home, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    ended = pixelmill(user, *arguments, cwd=tmp_path)
+    assert ended.code == 2, ended.stderr
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "ab5c0ffee" not in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(mixed: Mixed) -> None:
+    before = mixed.output.contents()
+    shown = pixelmill(mixed.user, "run", mixed.job, "--dry-run")
+    assert shown.code == 0, shown.stderr
+    listed = f"{len(mixed.expected)} of {len(mixed.expected)} listed inputs are finished and will not be read again"
+    for words in ("inputs (objects, parquet, tar)", "logical CPUs", "precision", listed):
+        assert words in shown.stdout
+    assert mixed.output.contents() == before
+
+
+def test_weights_that_can_not_be_fetched_end_the_run_with_a_sentence(user: Home, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", 2)
+    nowhere = {"https_proxy": "http://127.0.0.1:9", "TORCH_HOME": str(tmp_path)}
+    offline = Home(user.folder, user.environment | nowhere)
+    command = ["embed", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "torchvision:resnet18"]
+    ended = pixelmill(offline, *command)
+    assert ended.code == 2, ended.stderr
+    assert "resnet18/IMAGENET1K_V1: its weights could not be fetched from https://" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+def test_inspect_says_what_there_is(mixed: Mixed) -> None:
+    report = json.loads(pixelmill(mixed.user, "inspect", mixed.out, "--json").stdout)
+    good, listed = list(mixed.expected.values()).count("good"), len(mixed.expected)
+    counts = {"inputs": listed, "done": good, "failed": listed - good, "missing": 0, "twice": 0, "unknown": 0}
+    assert report["complete"]
+    assert report["counts"] == counts
+    assert {failure["error_type"] for failure in report["failures"]} == {"Empty", "NotFound"}
+    assert report["schema"]["embedding"].startswith("fixed_size_list<element: float>")
+    text = pixelmill(mixed.user, "inspect", mixed.out).stdout
+    for words in ("complete", "every input is in exactly one row", "fetch/NotFound, as s3://mixed/elsewhere/gone.jpg"):
+        assert words in text
+
+
+# What is printed where
+
+
+def test_elsewhere_than_on_a_terminal_progress_is_plain_lines_and_the_summary_goes_to_stdout(mixed: Mixed) -> None:
+    lines = mixed.run.stderr.splitlines()
+    assert lines
+    assert [line for line in lines if not PLAIN_LINE.fullmatch(line)] == []
+    good = list(mixed.expected.values()).count("good")
+    assert mixed.run.stdout.startswith(
+        f"{good} done, {len(mixed.expected) - good} failed of {len(mixed.expected)} inputs"
+    )
+    assert "\x1b" not in mixed.run.stdout
+
+
+def test_what_ray_prints_is_in_the_log_of_the_run(mixed: Mixed) -> None:
+    assert b"ray" in mixed.output.read("_run/logs/0001.log").lower()
+
+
+def test_no_secret_is_in_any_file_of_the_output_any_log_or_any_word(mixed: Mixed) -> None:
+    secret = mixed.user.environment["AWS_SECRET_ACCESS_KEY"]
+    assert len(secret) > 20
+    shown = [mixed.run.stdout, mixed.run.stderr, pixelmill(mixed.user, "inspect", mixed.out, "--json").stdout]
+    assert not any(secret in text for text in shown)
+    leaks = [name for name in mixed.output.files() if secret.encode() in mixed.output.read(name)]
+    assert leaks == []
+    assert b"${BUCKET}" in mixed.output.read("_run/spec.yaml")
+
+
+class Typescript:
+    """A terminal of its own, and what was written to it."""
+
+    def __init__(self) -> None:
+        self._master, self.slave = pty.openpty()
+        self._written = b""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with suppress(OSError):  # that is how the last writer's end is told
+            while data := os.read(self._master, 65_536):
+                self._written += data
+
+    def close(self) -> str:
+        os.close(self.slave)
+        self._reader.join(10)
+        os.close(self._master)
+        return self._written.decode(errors="replace")
+
+
+def test_ctrl_c_stops_in_order_a_second_writer_is_refused_and_a_terminal_shows_a_live_table(
+    user: Home, tmp_path: Path
+) -> None:
+    out = Output(str(tmp_path / "out"))
+    pictures(tmp_path / "in", 260)
+    command = ["embed", str(tmp_path / "in"), str(tmp_path / "out"), "--model", MODEL]
+    with Run(user, *command) as run:
+        run.wait_until(lambda: out.parts() >= 2, "two parts were published")
+        second = pixelmill(user, *command)
+        assert second.code == 2, second.stderr
+        assert f"is being written by process {run.pid}" in second.stderr
+        assert run.process.poll() is None
+        run.interrupt()
+        at_s = time.monotonic()
+        assert run.wait() == 130, run.stderr
+        assert time.monotonic() - at_s < IN_ORDER_S
+        assert "what was finished stays, and the same command goes on from there: pixelmill embed" in run.stderr
+        assert "Traceback" not in run.stderr
+        assert run.wait_until_gone() == []
+    assert user.left_behind() == []
+    assert "_SUCCESS" not in out.files()
+    kept = out.contents("_run/")
+
+    terminal = Typescript()
+    done = pixelmill(user, *command, stderr=terminal.slave)
+    seen = terminal.close()
+    assert done.code == 0, seen
+    assert "\x1b[" in seen
+    assert "260" in seen
+    assert "workers:" in seen
+    assert not re.search(r"ray|raylet|Traceback", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen))
+    assert kept.items() <= out.contents().items()
+    assert_every_input_in_one_row(out, inputs=260)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", ["_run/lock.json", "_run/manifest", "data"])
+def test_a_signal_at_any_stage_stops_in_order(user: Home, tmp_path: Path, after: str) -> None:
+    out = Output(str(tmp_path / "out"))
+    pictures(tmp_path / "in", 260)
+    command = ["embed", str(tmp_path / "in"), str(tmp_path / "out"), "--model", MODEL]
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        with Run(user, *command) as run:
+            run.wait_until(lambda: any(name.startswith(after) for name in out.files()), f"{after} was there")
+            run.process.send_signal(stop)
+            assert run.wait() == 130, run.stderr
+            assert "goes on from there" in run.stderr
+            assert run.wait_until_gone() == []
+    done = pixelmill(user, *command)
+    assert done.code == 0, done.stderr
+    assert_every_input_in_one_row(out, inputs=260)
