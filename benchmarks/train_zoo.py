@@ -28,6 +28,7 @@ from torchvision.transforms import functional as transforms
 from torchvision.utils import save_image
 
 from workers import checkpoint
+from workers.backbones import Pool
 from workers.checkpoint import Card, Preprocess
 from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from workers.recipes.autoencoder import TrainingConfig, encode_all, reconstruction_mse, sample_batch, to_input, train
@@ -108,6 +109,7 @@ def measure(
     size_px = model.config.size_px
     spaces: dict[str, Codes] = {
         "code": lambda images_NCHW: encode_all(model, images_NCHW),
+        "feature_statistics": lambda images_NCHW: feature_statistics(model, images_NCHW),
         "pca": lambda images_NCHW: (to_input(images_NCHW, size_px).flatten(1) - mean_P) @ axes_PD,
         "pixels_32px": lambda images_NCHW: to_input(images_NCHW, 32).flatten(1),
     }
@@ -124,6 +126,13 @@ def measure(
         between_MM = cosines(codes(crops_MCHW), codes(crops_MCHW)).fill_diagonal_(-1)
         metrics[f"nearest_same_photo_{name}"] = (photo_M[between_MM.argmax(1)] == photo_M).float().mean().item()
     return {name: round(value, 5) for name, value in metrics.items()}
+
+
+@torch.inference_mode()
+def feature_statistics(model: ConvAutoencoder, images_NCHW: Tensor) -> Tensor:
+    """What `pixelmill embed` takes by default: mean and deviation of the last feature map before the code."""
+    encoder = torch.nn.Sequential(*model.encoder[:-1], Pool("stats"))
+    return torch.cat([encoder(to_input(chunk, model.config.size_px) - 0.5) for chunk in images_NCHW.split(64)])
 
 
 def cosines(left_ND: Tensor, right_MD: Tensor) -> Tensor:

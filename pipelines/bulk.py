@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -118,12 +119,19 @@ class MillActor:
     """The mill as Ray Data calls it: a block with one order in, its table out, or its summary when it publishes too."""
 
     def __init__(self, config: MillConfig, board: Board, publisher: Publisher | None) -> None:
-        self._mill = Mill(config, board.reporter())
+        try:
+            self._mill: Callable[[dict[str, Any]], pa.Table] = Mill(config, board.reporter())
+        except PixelmillError as error:  # Ray passes on what a call raises, and of what building raises only the text
+            self._mill = partial(_refuse, error)
         self._publisher = publisher or (lambda table: table)
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         for text in texts(block[ORDER]):
             yield self._publisher(self._mill(json.loads(text)))
+
+
+def _refuse(error: PixelmillError, order: dict[str, Any]) -> pa.Table:
+    raise error
 
 
 def _reasons(failed: pa.Table) -> dict[str, tuple[str, str, str]]:

@@ -81,7 +81,12 @@ def plan_requests(inputs: Sequence[Input], limits: FetchLimits) -> Iterator[Requ
 
 def _together(group: list[Input], item: Input, limits: FetchLimits) -> bool:
     last = group[-1]
-    if item.problem or last.problem or item.container is None or item.uri != last.uri:
+    if (
+        item.problem
+        or last.problem
+        or item.container is None
+        or (item.uri, item.container) != (last.uri, last.container)
+    ):
         return False
     if item.container == "parquet":
         return True

@@ -156,6 +156,10 @@ def _files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found],
     if is_single or not source.exclude:
         return files, is_single
     exclude = _comparable(source.exclude).rstrip("/") + "/"
+    if f"{_comparable(uri)}/".startswith(exclude):
+        raise JobError(
+            f"source {scrub(uri)}: lies in the output folder, of which nothing is read; choose another for one"
+        )
     return (found for found in files if not _comparable(found.uri).startswith(exclude)), False
 
 
@@ -392,13 +396,11 @@ def _read_headers(file: Any, found: Found, members: list[Entry]) -> None:
                 members.append(Entry(found.uri, name, "tar", member.offset_data, member.size, found.version))
             end = tar.offset
             tar.members = []  # type: ignore[assignment]  # tarfile keeps every header it saw
-        _check_tar_end(file, end, found)
+        _check_tar_end(file, end)
 
 
-def _check_tar_end(file: Any, end: int, found: Found) -> None:
+def _check_tar_end(file: Any, end: int) -> None:
     """tarfile stops in silence at a header that it can't read; an archive ends with a block of zeros, or exactly."""
-    if found.size is not None and end > found.size:
-        raise tarfile.ReadError("unexpected end of data")
     file.seek(end)
     block = file.read(512)
     if block.strip(b"\0"):

@@ -29,6 +29,7 @@ from PIL import Image
 
 COMMAND = str(Path(sys.executable).with_name("pixelmill"))
 SECONDS_TO_DIE = 30.0
+POLL_S = 0.1
 PATIENCE_S = 500.0
 """How long anything may take on a machine that others use too; what has to be quick is measured and asserted."""
 
@@ -129,14 +130,15 @@ class Run:
         while not holds():
             assert self.process.poll() is None, f"ended with {self.process.returncode} before {what}:\n{self.stderr}"
             assert time.monotonic() < deadline, f"not {what} within {timeout_s:g} s:\n{self.stderr}"
-            time.sleep(0.05)
+            time.sleep(POLL_S)
 
     def wait_until_gone(self, timeout_s: float = SECONDS_TO_DIE) -> list[str]:
         """Titles of the processes that outlive the driver by `timeout_s`; none is as it should be."""
-        deadline = time.monotonic() + timeout_s
-        while (left := self.processes()) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return [_title(process) for process in left]
+        for _ in range(round(timeout_s / POLL_S)):  # not by the clock: the whole machine may have been paused
+            if not self.processes():
+                return []
+            time.sleep(POLL_S)
+        return [_title(process) for process in self.processes()]
 
     def kill(self) -> None:
         """kill -9 of the driver alone."""
@@ -239,6 +241,13 @@ class Output:
         """The digest of every file but those whose names begin with one of `but`."""
         names = [name for name in self.files() if not name.startswith(but)]
         return {name: hashlib.sha256(self.read(name)).hexdigest() for name in names}
+
+    def copy_to(self, folder: Path) -> Path:
+        """All files, below a local folder."""
+        for name in self.files():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(self.read(name))
+        return folder
 
     def table(self, folder: str) -> pa.Table:
         """All Parquet files of a folder as one table."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -101,13 +102,21 @@ def _torchvision(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Mod
         published: Any = models.get_model_weights(name.name)
         preset = published.DEFAULT.transforms()
     else:
-        weights = models.get_model_weights(name.name)[str(name.weights)]
+        weights: Any = models.get_model_weights(name.name)[str(name.weights)]
+        # torchvision has no switch for it, and torch.hub would run what a pickle in the cached file says.
+        weights.get_state_dict = partial(type(weights).get_state_dict, weights, weights_only=True)
         try:
-            module = models.get_model(name.name, weights=weights)
+            module = models.get_model(name.name, weights=weights, progress=False)
         except OSError as error:
             raise ModelError(
                 f"torchvision:{name.name}/{name.weights}: its weights could not be fetched from {weights.url} ({error}); "
                 "put the file into $TORCH_HOME/hub/checkpoints, or use a model that ships: autoencoder-photos"
+            ) from error
+        except Exception as error:  # a file that is cut, of another network, or no file of weights: one kind each
+            first_line = str(error).partition("\n")[0]
+            raise ModelError(
+                f"torchvision:{name.name}/{name.weights}: {weights.url.rpartition('/')[2]} in $TORCH_HOME/hub/checkpoints "
+                f"does not hold its weights ({type(error).__name__}: {first_line}); remove it, so that it is fetched again"
             ) from error
         preset = weights.transforms()
     return _cut(module, layer, name), _preset(preset)
@@ -154,8 +163,10 @@ def _cut(module: nn.Module, layer: str | None, name: ModelName) -> nn.Module:
     if layer is not None:
         return _up_to(module, layer, name)
     linears = [path for path, child in module.named_modules() if isinstance(child, nn.Linear)]
-    target = linears[-1] if linears else "classifier"
-    parent, _, attribute = target.rpartition(".")
+    if not linears:  # squeezenet classifies by a convolution, averages over space after it, and flattens
+        module.classifier = nn.AdaptiveAvgPool2d(1)
+        return module
+    parent, _, attribute = linears[-1].rpartition(".")
     setattr(module.get_submodule(parent), attribute, nn.Identity())
     return module
 

@@ -81,9 +81,8 @@ def save(folder_or_file: Path, module: nn.Module, card: Card) -> None:
     """
     weights, card_file = _files(folder_or_file)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    _refuse_misfit(
-        folder_or_file, expected=_shapes(_build(folder_or_file, card, "meta").state_dict()), found=_shapes(state)
-    )
+    described = _build(folder_or_file, card, "meta").state_dict()
+    _refuse_misfit(folder_or_file, expected=_shapes(described), found=_shapes(state))
     weights.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, _part(weights))
     _part(weights).replace(weights)
@@ -101,9 +100,7 @@ def load(path: Path) -> tuple[nn.Module, Card]:
     try:
         state = load_file(weights)
     except FileNotFoundError as error:
-        raise ModelError(
-            f"{weights}: no such file; a checkpoint is NAME.safetensors with NAME.json beside it"
-        ) from error
+        raise ModelError(f"{weights}: no such file; copy the weights to where their card is") from error
     except SafetensorError as error:
         raise ModelError(f"{weights}: not a whole safetensors file ({error}); fetch or convert it again") from error
     module = _build(path, card)
@@ -154,7 +151,8 @@ def _build(path: Path, card: Card, device: str = "cpu") -> nn.Module:
     known = {field.name for field in fields(config_type)}
     if unknown := sorted(card.config.keys() - known):
         raise ModelError(
-            f"{path}: {card.network} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+            f"{path}: {card.network} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}; "
+            "take the pixelmill that wrote the card"
         )
     with torch.device(device), torch.random.fork_rng(devices=[]):
         return network_type(config_type(**card.config))

@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Literal
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
+from torch.fx import symbolic_trace
 from torch.fx.experimental.optimization import fuse
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -156,9 +158,18 @@ def folded(network: nn.Module) -> nn.Module:
     if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
         return network
     try:
-        return fuse(network)
+        return network if _shares_convolutions(network) else fuse(network)
     except Exception:  # fx raises a different error for every construct that it can't trace
         return network
+
+
+def _shares_convolutions(network: nn.Module) -> bool:
+    """Whether a convolution is called twice: `fuse` would fold into it every BatchNorm that follows one of the calls."""
+    calls = Counter(node.target for node in symbolic_trace(network).graph.nodes if node.op == "call_module")
+    convolutions = nn.modules.conv._ConvNd
+    return any(
+        count > 1 and isinstance(network.get_submodule(str(name)), convolutions) for name, count in calls.items()
+    )
 
 
 def device_name(device: str) -> str:
@@ -194,8 +205,8 @@ def choose(
     default, and only a long one is worth compiling for. Workers of one machine probe once: the first holds a lock.
     """
     base = _pinned(base, pins)
-    if cache is not None and cache.exists():
-        return _with_compile(Choice.from_json(cache.read_text(encoding="utf-8"), "cached"), network, pins, job_images)
+    if cache is not None and (kept := _kept(cache)):
+        return _with_compile(kept, network, pins, job_images)
     if job_images < 256:
         return Choice(base, "pinned" if pins != Pins() else "default")
     if cache is None:
@@ -203,14 +214,20 @@ def choose(
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(cache.with_suffix(".lock"), timeout=60):
-            if cache.exists():
-                choice = Choice.from_json(cache.read_text(encoding="utf-8"), "cached")
-            else:
-                choice = probe(network, samples_BCHW, base, pins)
+            choice = _kept(cache) or probe(network, samples_BCHW, base, pins)
+            if choice.source == "probed":
                 _write_atomically(cache, choice.to_json())
     except (OSError, Timeout):
         choice = probe(network, samples_BCHW, base, pins)
     return _with_compile(choice, network, pins, job_images)
+
+
+def _kept(cache: Path) -> Choice | None:
+    """The choice in a cache file; None where there is none, or one that can't be read."""
+    try:
+        return Choice.from_json(cache.read_text(encoding="utf-8"), "cached")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _write_atomically(path: Path, text: str) -> None:
@@ -237,8 +254,8 @@ def probe(network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pin
         if trials and time.perf_counter() > deadline:
             break
         trials += _trial(network, samples_BCHW, settings, truth_BD)
-    if not trials:
-        return Choice(eager, "probed")
+    if not trials:  # what the user fixed is kept even so
+        return Choice(_pinned(eager, pins), "probed")
     best = max(trials, key=lambda trial: trial.images_per_s)
     for microbatch in _microbatches(best.settings, pins):
         if time.perf_counter() > deadline:

@@ -11,7 +11,7 @@ What a decoded picture is:
 - colour profiles are not applied.
 
 One decoder, Pillow, reads every format. torchvision.io sits on the same libjpeg-turbo and is a tenth faster (500x375 JPEG
-to contiguous pixels on one core: 0.65 ms, here 0.73), but it is deprecated, and of a scan that ends early it makes a
+to contiguous pixels on one core: 0.70 ms, here 0.77), but it is deprecated, and of a scan that ends early it makes a
 half-grey picture. Nothing is taken on trust from the file's name, and nothing but what makes pixels reaches the
 decoder: metadata is cut out of JPEG and PNG first, so a broken EXIF block can't lose a picture.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -100,7 +101,26 @@ def _timm(model: str, rest: str) -> ModelName:
     if find_spec("timm") is None:
         raise ModelError(f"model {model}: timm is not installed: pip install 'pixelmill[timm]'")
     name, _, weights = rest.partition("/")
+    architecture = name.partition(".")[0]
+    if architecture not in timm_models():
+        raise ModelError(f"model {model}: timm has no model {architecture}{_did_you_mean(architecture, timm_models())}")
+    if weights not in {"", "random", "pretrained"}:
+        raise ModelError(f"model {model}: timm names weights after a dot, as resnet18.a1_in1k; after the slash: random")
     return ModelName("timm", name, weights or "pretrained")
+
+
+@cache
+def timm_models() -> list[str]:
+    """Each model of the installed timm, old names too."""
+    spec = find_spec("timm")
+    if spec is None or spec.origin is None:
+        return []
+    names: list[str] = []
+    for file in sorted((Path(spec.origin).parent / "models").glob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        names += re.findall(r"^@register_model\s*\n(?:@.*\n)*def (\w+)\(", text, re.MULTILINE)
+        names += re.findall(r"^\s*[\"'](\w+)[\"']:", text.partition("register_model_deprecations(")[2], re.MULTILINE)
+    return names
 
 
 def _did_you_mean(word: str, words: dict[str, dict[str, str]] | list[str]) -> str:

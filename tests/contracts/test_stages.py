@@ -15,6 +15,21 @@ from workers.stages import Stage, StageConfig, StageContext
 QUICK: dict[str, dict[str, Any]] = {"embed": {"model": "torchvision:squeezenet1_1/random"}}
 """For each stage the options with which it is built quickly and offline."""
 
+CHANGED: dict[str, dict[str, Any]] = {
+    "embed": {
+        "model": "torchvision:squeezenet1_0/random",
+        "layer": "features.3",
+        "pooling": "max",
+        "column": "other",
+        "output": "float16",
+        "precision": "float32",
+        "batch": 3,
+        "channels_last": False,
+        "compile": False,
+    }
+}
+"""For each key of each stage a value that is not its own."""
+
 CONFIGS = {name: get_args(field.annotation)[0] for name, field in StageEntry.model_fields.items()}
 SIZES = ((1, 1), (5000, 1), (37, 501), (256, 256))
 CONTEXT = StageContext(device="cpu", threads=1, job_images=len(SIZES), cache_dir=None)
@@ -53,6 +68,26 @@ def test_identity_is_everything_but_speed(config: StageConfig) -> None:
     assert not config.speed_only & set(identity)
 
 
+def test_identity_changes_with_every_key_but_those_of_speed(config: StageConfig) -> None:
+    changes = CHANGED[config.stage]
+    assert set(changes) == set(type(config).model_fields)
+    for key, value in changes.items():
+        changed = config.model_copy(update={key: value})
+        assert (changed.identity() == config.identity()) == (key in config.speed_only), key
+
+
+def test_a_stage_goes_by_the_name_that_the_job_file_has_for_it(config: StageConfig, stage: Stage) -> None:
+    assert CONFIGS[config.stage] is type(config)
+    assert stage.name == config.stage
+    assert list(config.identity()) == [config.stage]
+
+
+def test_the_bytes_of_a_row_are_foreseen_within_a_factor(config: StageConfig, stage: Stage) -> None:
+    milled = stage.run([stage.prepare(picture) for picture in pictures()])
+    made = sum(column.nbytes for column in milled.columns.values()) / len(SIZES)
+    assert config.row_bytes() / 32 <= made <= config.row_bytes() * 4
+
+
 def test_columns_are_what_the_fields_say_for_pictures_of_any_size(config: StageConfig, stage: Stage) -> None:
     milled = stage.run([stage.prepare(picture) for picture in pictures()])
     assert not milled.errors
@@ -83,3 +118,15 @@ def test_settings_are_told_once_they_are_chosen(stage: Stage) -> None:
     stage.run([stage.prepare(pictures()[0])])
     assert stage.settings["chosen"] == "default"
     assert stage.batch >= 1
+
+
+@pytest.mark.parametrize("output", ["float32", "float16"])
+def test_a_vector_that_is_not_finite_is_an_error_at_its_place(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = CONFIGS["embed"](**QUICK["embed"], output=output).build(CONTEXT)
+    vectors_BD = torch.ones(6, stage.fields[0].type.list_size)
+    vectors_BD[1, 5], vectors_BD[2, 0], vectors_BD[4, 3] = float("nan"), float("inf"), 1e6  # too large for float16
+    monkeypatch.setattr(stage, "_execute", lambda _: vectors_BD)
+    milled = stage.run([torch.zeros(3, 8, 8, dtype=torch.uint8)] * 6)
+    assert set(milled.errors) == ({1, 2} if output == "float32" else {1, 2, 4})
+    assert {(error.stage, error.error_type) for error in milled.errors.values()} == {("embed", "NotFinite")}
+    assert len(milled.columns["embedding"]) == 6

@@ -24,7 +24,7 @@ from pipelines import fetch
 from pipelines.fetch import Fetched, Fetcher, FetchLimits, Input, inputs_of, plan_requests
 from pipelines.manifest import _table
 from pipelines.sources import Entry, Ignored, Source, entries
-from pipelines.stores import Access
+from pipelines.stores import Access, Reader
 from tests.conftest import Reach
 from tests.pipelines.test_sources import image_structs, tar_of
 from workers.errors import RowError
@@ -145,11 +145,23 @@ def test_a_row_with_a_problem_is_filed_with_it_and_never_fetched(store: Counting
     assert not store.asked
 
 
-def test_an_object_known_to_be_too_large_is_never_fetched(store: CountingStore) -> None:
-    uri = put(store, "large.jpg", b"x" * 101)
+def test_an_object_known_to_be_too_large_is_never_asked_for(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> bytes:
+        raise AssertionError("it was asked for")
+
+    monkeypatch.setattr(Reader, "read", fail)
+    limits = FetchLimits(max_bytes=100)
+    assert (
+        fetched([Entry("s3://b/a.jpg", size=101), Entry("/a.tar", "m", "tar", 512, 101)], limits)
+        == ["TooManyBytes"] * 2
+    )
+    assert fetched([Entry("s3://b/a.jpg", size=100)], limits) == ["ReadError"]
+
+
+def test_a_member_that_is_too_large_costs_no_request_and_its_neighbours_nothing(store: CountingStore) -> None:
     tar = put(store, "a.tar", tar_of(("small.jpg", b"s"), ("large.jpg", b"x" * 10_000), ("b.jpg", b"b")))
-    assert fetched([Entry(uri, size=101)], FetchLimits(max_bytes=100)) == ["TooManyBytes"]
-    assert not store.asked
     members = listed(tar)
     store.asked.clear()
     limits = FetchLimits(max_bytes=100, coalesce_bytes=2048)
@@ -287,6 +299,28 @@ def test_requests_join_only_near_neighbours_and_lose_and_repeat_no_row(
         assert len(request.inputs) <= max(1, window_rows // 4)
         assert len(request.inputs) == 1 or span <= coalesce_bytes
         assert span <= sum(i.size or 0 for i in request.inputs) + 65_536 * (len(request.inputs) - 1)
+
+
+INPUTS = st.builds(
+    Entry,
+    st.sampled_from(["/a.tar", "/b.tar", "/c.parquet", "/d.jpg"]),
+    container=st.sampled_from([None, "tar", "parquet"]),
+    offset=st.none() | st.integers(0, 3000),
+    size=st.none() | st.integers(0, 3000),
+    problem=st.sampled_from([None, None, "Truncated: cut"]),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(INPUTS, min_size=1, max_size=30))
+def test_a_request_is_of_one_archive_and_an_object_or_a_problem_is_alone(found: list[Entry]) -> None:
+    inputs = inputs_of(_table(found))
+    requests = list(plan_requests(inputs, LIMITS))
+    assert [item for request in requests for item in request.inputs] == inputs
+    for request in (request for request in requests if len(request.inputs) > 1):
+        assert len({(item.uri, item.container) for item in request.inputs}) == 1
+        assert request.inputs[0].container is not None
+        assert not any(item.problem for item in request.inputs)
 
 
 def test_neighbours_in_a_tar_in_a_bucket_come_with_one_request(s3: Gateway, reach: Reach) -> None:

@@ -181,6 +181,13 @@ def test_a_row_that_one_stage_refuses_has_no_column_of_any_and_is_one_failure(ph
         assert (reports[-1].done, reports[-1].failed) == (6, 4)
 
 
+def test_a_row_that_failed_in_one_stage_is_not_run_by_another(photos: Path) -> None:
+    refusing = ColourConfig(column="first", refuses=GREEN, breaks_on=BLUE, batch=1)
+    mill, _ = mill_of(photos, refusing, ColourConfig(column="second", batch=100))
+    mill(order())
+    assert mill._stages[1].batches == [6]  # type: ignore[attr-defined]
+
+
 def test_a_stage_sees_full_batches_and_one_rest(photos: Path) -> None:
     mill, _ = mill_of(photos, ColourConfig(batch=3))
     mill(order())

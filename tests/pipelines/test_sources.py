@@ -101,6 +101,13 @@ def test_an_output_folder_inside_the_source_is_not_listed(tmp_path: Path) -> Non
     ]
 
 
+def test_a_source_that_lies_in_the_output_folder_says_so(tmp_path: Path) -> None:
+    make(tmp_path, "out/a.jpg", "out/photos/a.jpg")
+    for uri in (f"{tmp_path}/out", f"{tmp_path}/out/", f"{tmp_path}/out/photos", f"{tmp_path}/out/*.jpg"):
+        with pytest.raises(JobError, match="lies in the output folder, of which nothing is read"):
+            listed(uri, exclude=str(tmp_path / "out"))
+
+
 def test_names_of_every_kind_are_listed_as_they_are(tmp_path: Path) -> None:
     odd = ["caf\u00e9 #1 ?&%20+.jpg", "\U0001f431.png", "a\nb.jpg", "-rf.jpg", "caf\udce9.jpg", "[1]*?.jpg", "~x.jpg"]
     make(tmp_path, *odd)
@@ -292,6 +299,18 @@ def test_a_broken_tar_is_one_entry_that_says_why_beside_its_whole_members(
         assert re.match(problem, str(last.problem))
 
 
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("size", [b"\xff" * 10 + b"\xfe\x00", b"\x80" + b"\xff" * 11, b"\xff" * 12])
+def test_a_size_that_no_file_can_have_ends_an_index_and_not_a_listing(tmp_path: Path, kind: bytes, size: bytes) -> None:
+    data = bytearray(tar_of(("a.jpg", b"a" * 512), ("b.jpg", b"b" * 512)))
+    data[1024 + 124 : 1024 + 136], data[1024 + 156 : 1024 + 157] = size, kind
+    _repair_checksums(data)
+    (tmp_path / "shard.tar").write_bytes(data)
+    whole, broken = listed(tmp_path / "shard.tar")
+    assert (whole.member, whole.problem, broken.member) == ("a.jpg", None, None)
+    assert str(broken.problem).partition(":")[0] in {"Corrupt", "Truncated"}
+
+
 TAR = tar_of(
     *((("x" * 120 if n == 2 else "") + f"{n}\u00e9.jpg", b"a" * 700) for n in range(4)), format=tarfile.PAX_FORMAT
 )
@@ -415,7 +434,7 @@ def write_list(path: Path, rows: list[str | None]) -> Path:
     if path.suffix == ".parquet":
         pq.write_table(pa.table({"label": [0] * len(rows), "url": pa.array(rows, pa.string())}), path)
     elif path.suffix == ".csv":
-        path.write_text("label,url\n" + "".join(f'0,"{row or ""}"\n' for row in rows), encoding="utf-8-sig")
+        path.write_text("url,label\n" + "".join(f'"{row or ""}",0\n' for row in rows), encoding="utf-8-sig")
     else:
         path.write_text("# pictures\n\n" + "".join(f"{row}\r\n" for row in rows if row), encoding="utf-8")
     return path

@@ -51,6 +51,52 @@ def test_folding_batchnorm_changes_nothing_but_rounding() -> None:
     assert not any(isinstance(m, nn.BatchNorm2d) for m in execution.folded(network().module).modules())
 
 
+class Folding(nn.Module):
+    """Two convolutions and two BatchNorms, put together in the ways that folding can get wrong."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1, bias=False)
+        self.a, self.b = nn.BatchNorm2d(3), nn.BatchNorm2d(3, affine=kind != "no affine")
+        for norm in (self.a, self.b):
+            norm.running_mean.uniform_(-1, 1)  # type: ignore[union-attr]
+            norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        convolved_BCHW = self.first(images_BCHW)
+        normal_BCHW = self.a(convolved_BCHW)
+        if self.kind == "shared convolution":
+            return self.b(self.first(normal_BCHW)).flatten(1)
+        if self.kind == "shared norm":
+            return self.a(self.second(normal_BCHW)).flatten(1)
+        if self.kind == "branch":
+            return (normal_BCHW + convolved_BCHW).flatten(1)
+        if self.kind == "not traceable" and bool(normal_BCHW.sum() > 0):
+            return normal_BCHW.flatten(1)
+        return self.b(self.second(normal_BCHW)).flatten(1)
+
+
+@pytest.mark.parametrize("kind", ["chain", "shared convolution", "shared norm", "branch", "not traceable", "no affine"])
+def test_folding_is_right_or_left_undone_however_a_network_is_put_together(kind: str) -> None:
+    torch.manual_seed(0)
+    module = Folding(kind)
+    plain = Executor(network(module), Settings(fold_batchnorm=False))(pictures())
+    folded = Executor(network(module), Settings(fold_batchnorm=True))(pictures())
+    assert torch.allclose(plain, folded, atol=1e-4)
+    is_left = any(isinstance(m, nn.BatchNorm2d) for m in execution.folded(module.eval()).modules())
+    assert is_left == (kind in {"shared convolution", "branch", "not traceable"})
+
+
+def test_a_network_that_is_run_is_not_changed() -> None:
+    kept = network()
+    before = {name: tensor.clone() for name, tensor in kept.module.state_dict().items()}
+    Executor(kept, Settings(precision="bfloat16"))(pictures())
+    after = kept.module.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
 def test_a_microbatch_of_any_size_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Executor(network(), Settings(microbatch=16))(pictures())
     parts = Executor(network(), Settings(microbatch=5))(pictures())
@@ -118,6 +164,15 @@ def test_a_choice_is_made_once_and_kept(tmp_path: Path) -> None:
     assert Choice.from_json(first.to_json(), "cached") == second
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"settings": {"unknown": 1}, "trials": []}', "\0"])
+def test_a_cache_that_cant_be_read_is_probed_anew_and_replaced(tmp_path: Path, text: str) -> None:
+    cache = tmp_path / "c.json"
+    cache.write_text(text)
+    for source in ("probed", "cached"):
+        choice = choose(network(), pictures(), base=Settings(), pins=Pins(), cache=cache, job_images=LARGE_JOB)
+        assert choice.source == source
+
+
 def test_a_job_of_seconds_is_not_probed(tmp_path: Path) -> None:
     cache = tmp_path / "c.json"
     choice = choose(network(), pictures(), base=Settings(), pins=Pins(), cache=cache, job_images=64)
@@ -134,6 +189,49 @@ def test_what_is_pinned_is_used(pins: Pins, monkeypatch: pytest.MonkeyPatch) -> 
         choice = choose(network(), pictures(), base=Settings(), pins=pins, cache=None, job_images=images)
         wanted = {name: value for name, value in vars(pins).items() if value is not None}
         assert {name: getattr(choice.settings, name) for name in wanted} == wanted
+
+
+def test_what_is_pinned_is_used_even_where_it_strays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "_cpu_has_bfloat16", lambda: True)
+    pins = Pins(precision="bfloat16", microbatch=7)
+    choice = choose(network(Fragile()), pictures(), base=Settings(), pins=pins, cache=None, job_images=LARGE_JOB)
+    assert (choice.settings.precision, choice.settings.microbatch) == ("bfloat16", 7)
+
+
+class Overflows(nn.Module):
+    """Finite in float32 and bfloat16; beyond 65,504 in float16."""
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return (images_BCHW.flatten(1)[:, :64] + 3) * 1e5 / 1e5
+
+
+def test_a_candidate_that_overflows_is_no_trial() -> None:
+    truth_BD = Executor(network(Overflows()), Settings())(pictures())
+    for precision, trials in (("float32", 1), ("bfloat16", 1), ("float16", 0)):
+        settings = Settings(precision=precision)  # type: ignore[arg-type]
+        assert len(execution._trial(network(Overflows()), pictures(), settings, truth_BD)) == trials
+
+
+def test_a_candidate_without_a_kernel_is_no_trial() -> None:
+    class NoKernel(nn.Module):
+        def forward(self, images_BCHW: Tensor) -> Tensor:
+            raise NotImplementedError("no kernel for it")
+
+    assert execution._trial(network(NoKernel()), pictures(), Settings(), torch.zeros(16, 1)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "vit_b_32", "shufflenet_v2_x0_5"])
+def test_shorter_numbers_and_another_layout_keep_the_cosine_of_real_networks(name: str) -> None:
+    from workers.backbones import load
+    from workers.modelnames import resolve
+
+    encoder = load(resolve(f"torchvision:{name}/random")).network
+    coarse_BCHW = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 255
+    images_BCHW = nn.functional.interpolate(coarse_BCHW, (224, 224), mode="bicubic").clamp(0, 255).byte()
+    truth_BD = Executor(encoder, Settings(channels_last=False, fold_batchnorm=False))(images_BCHW)
+    for settings in (Settings(), Settings(precision="bfloat16"), Settings(precision="bfloat16", channels_last=False)):
+        assert execution.least_cosine(Executor(encoder, settings)(images_BCHW), truth_BD) >= MIN_COSINE
 
 
 def test_a_cache_is_for_one_network_one_device_and_the_same_pins(tmp_path: Path) -> None:

@@ -3,12 +3,12 @@
 The idea is Hinton & Salakhutdinov's (2006). A strided stem cuts the picture into overlapping patches, then each level
 halves the grid with a convolution and, on the way back, doubles it with a transposed one (kernel 4, stride 2: no
 checkerboard). Beside each runs a shortcut without parameters (average pooling, nearest upsampling) in the manner of
-Chen et al. 2024 (arXiv:2410.10733): without it the same network learns far more slowly. The code is the last small
-grid, flattened; a dense layer to a code of the same size was tried and reconstructs worse after equal training.
+Chen et al. 2024 (arXiv:2410.10733). The code is the last small grid, flattened, less its mean over the training images
+(a buffer, set after training), so that a cosine between two codes is taken about the average picture.
 
-The code ends with the mean of the training codes taken off (a buffer, set after training): a cosine between two codes
-then tells how alike two pictures are, where before it mostly told that both are pictures. Whitening as well was tried
-and made nearest neighbours worse.
+Tried: without shortcuts the squared error after 400 steps was 0.0204 where it was 0.0158 with them. A dense layer to a
+code of 256 numbers left it there at 96 px; without one it was 0.0102 at 128 px. Centring leaves nearest neighbours
+about as they were, and whitening the code made them worse.
 
 Legend: B batch, C channels, H height, W width, D code size. With dims=3 a depth of the same size precedes HW.
 """

@@ -1,0 +1,131 @@
+"""The laws of model names: each is complete, known before torch is imported, and a misspelt one is answered."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torchvision
+
+from workers import modelnames
+from workers.errors import ModelError
+from workers.modelnames import DEFAULT_MODEL, ModelName, resolve, torchvision_models
+
+ROOT = Path(__file__).parents[2]
+OURS = sorted(path.stem for path in modelnames.ZOO.glob("*.safetensors"))
+
+
+def test_what_torchvision_offers_is_read_from_its_source_as_torchvision_says_it() -> None:
+    offered = set(torchvision.models.list_models(module=torchvision.models))
+    assert offered <= set(torchvision_models())
+    for name in offered:
+        published = torchvision.models.get_model_weights(name)
+        assert {key: published[key].name for key in published.__members__} == torchvision_models()[name]
+
+
+def test_a_name_is_resolved_without_importing_torch() -> None:
+    code = (
+        "import sys; from workers.modelnames import resolve; resolve('torchvision:resnet50'); "
+        "resolve('timm:resnet18/random'); print({'torch', 'torchvision', 'timm'} & set(sys.modules))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("written", "complete"),
+    [
+        ("torchvision:resnet50", "torchvision:resnet50/IMAGENET1K_V2"),
+        ("torchvision:resnet50/DEFAULT", "torchvision:resnet50/IMAGENET1K_V2"),
+        ("torchvision:resnet50/IMAGENET1K_V1", "torchvision:resnet50/IMAGENET1K_V1"),
+        ("torchvision:vit_b_16/IMAGENET1K_SWAG_E2E_V1", "torchvision:vit_b_16/IMAGENET1K_SWAG_E2E_V1"),
+        ("torchvision:resnet18/random", "torchvision:resnet18/random"),
+        ("timm:resnet18", "timm:resnet18/pretrained"),
+        ("timm:resnet18.a1_in1k", "timm:resnet18.a1_in1k/pretrained"),
+        ("timm:resnet18/random", "timm:resnet18/random"),
+    ],
+)
+def test_nothing_is_left_to_a_default(written: str, complete: str) -> None:
+    assert resolve(written).identity == {"model": complete}
+    assert resolve(complete).identity == {"model": complete}
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("torchvision:resnet51", "torchvision has no classification model resnet51 (did you mean resnet50 or"),
+        ("torchvision:", "torchvision has no classification model"),
+        ("torchvision:fcn_resnet50", "has no classification model fcn_resnet50"),
+        (
+            "torchvision:resnet50/IMAGENET",
+            "resnet50 has no weights IMAGENET; it has IMAGENET1K_V1, IMAGENET1K_V2, random",
+        ),
+        ("timm:resnt18", "timm has no model resnt18 (did you mean resnet18"),
+        ("timm:resnet18/IMAGENET1K_V1", "timm names weights after a dot"),
+        ("resnet50", "model resnet50: unknown; write torchvision:NAME"),
+        ("autoencoder-foto", f"did you mean {DEFAULT_MODEL}?"),
+        ("gone.safetensors", "no such file; a checkpoint is NAME.safetensors with NAME.json beside it"),
+        ("hub:resnet50", "model hub:resnet50: unknown"),
+    ],
+)
+def test_a_misspelt_model_is_answered_with_what_there_is(written: str, words: str) -> None:
+    with pytest.raises(ModelError) as raised:
+        resolve(written)
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".bin", ".pkl"])
+def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"model{suffix}").write_bytes(b"anything")
+    with pytest.raises(ModelError, match=r"a pickle can run code when it is loaded.*safetensors\.torch\.save_file"):
+        resolve(str(tmp_path / f"model{suffix}"))
+
+
+def test_ours_are_files_that_ship() -> None:
+    assert DEFAULT_MODEL in OURS
+    for name in OURS:
+        found = resolve(name)
+        assert (found.library, found.name) == ("file", name)
+        assert found.path == modelnames.ZOO / f"{name}.safetensors"
+
+
+def test_a_file_is_what_is_in_it_and_not_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = modelnames.ZOO / f"{DEFAULT_MODEL}.safetensors"
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(original, tmp_path / folder / original.name)
+    first = resolve(str(tmp_path / "a" / original.name))
+    monkeypatch.chdir(tmp_path)
+    second = resolve(f"b/{original.name}")
+    assert first.identity == second.identity == resolve(DEFAULT_MODEL).identity
+    assert second.path == tmp_path / "b" / original.name
+    with (tmp_path / "b" / original.name).open("ab") as file:
+        file.write(b"\0")
+    assert resolve(f"b/{original.name}").identity != first.identity
+
+
+def test_a_folder_is_a_checkpoint_when_it_holds_one(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such file"):
+        resolve(str(tmp_path))
+    shutil.copy(modelnames.ZOO / f"{DEFAULT_MODEL}.safetensors", tmp_path / "model.safetensors")
+    assert resolve(str(tmp_path)).sha256 == resolve(DEFAULT_MODEL).sha256
+
+
+def test_timm_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modelnames, "find_spec", lambda _: None)
+    with pytest.raises(ModelError, match=r"timm is not installed: pip install 'pixelmill\[timm\]'"):
+        resolve("timm:resnet18")
+
+
+def test_what_timm_offers_is_read_from_its_source_as_timm_says_it() -> None:
+    timm = pytest.importorskip("timm")
+    assert set(timm.list_models()) <= set(modelnames.timm_models())
+
+
+def test_names_of_different_networks_are_different() -> None:
+    written = ["torchvision:resnet18", "torchvision:resnet18/random", "timm:resnet18", "timm:resnet18/random"]
+    assert len({str(resolve(name).identity) for name in written}) == 4
+    assert ModelName("timm", "resnet18", "random") == resolve("timm:resnet18/random")
