@@ -111,7 +111,12 @@ def connect(address: str) -> None:
 
 def temporary_folder() -> Path:
     """A folder of this process; when it is killed, the next run removes it."""
-    return Path(tempfile.mkdtemp(prefix=f"pixelmill-{os.getpid()}-", dir=_short_tempdir()))
+    return Path(tempfile.mkdtemp(prefix=folder_prefix(), dir=_short_tempdir()))
+
+
+def folder_prefix() -> str:
+    """How the names of this process's folders begin."""
+    return f"pixelmill-{os.getpid()}-"
 
 
 def remove_all() -> None:
@@ -119,7 +124,7 @@ def remove_all() -> None:
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    for folder in Path(_short_tempdir()).glob(f"pixelmill-{os.getpid()}-*"):
+    for folder in Path(_short_tempdir()).glob(f"{folder_prefix()}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 

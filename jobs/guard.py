@@ -19,16 +19,35 @@ POLL_S = 0.2
 VITAL = ("gcs_server", "raylet")
 _AGENT = re.compile(r"ray::\w*Agent|.*/agent(/main)?\.py")
 
-# A shell that learns process ids until its standard input is closed, which the death of this process does, whatever
-# the cause. Ctrl-C reaches the whole process group and must not end it.
-_UNTIL_STDIN_CLOSES = 'trap "" INT TERM HUP; while read -r pid; do pids="$pids $pid"; done; kill -9 $pids'
+# A shell that waits until its standard input is closed, which the death of this process does, whatever the cause. Then it
+# ends the processes that name $1 (the folders of this run) in their command line, their children, and those whose ids it
+# was told: Ray's servers may have been started a moment ago, and their agents write a title over their command line.
+# A server is stopped before its children are listed, so that no more of them come. Ctrl-C reaches the whole process group
+# and must not end it.
+_LAST_WILL = """
+trap "" INT TERM HUP
+while read -r pid; do told="$told $pid"; done
+for round in 1 2 3 4 5 6 7 8 9 10; do
+  named=
+  for file in /proc/[0-9]*/cmdline; do
+    pid=${file#/proc/}; pid=${pid%/cmdline}
+    [ "$pid" != $$ ] && grep -qsF -- "$1" "$file" && named="$named $pid"
+  done
+  [ -z "$told$named" ] && exit
+  kill -STOP $told $named
+  kill -9 $told $named $(for pid in $told $named; do cat /proc/$pid/task/*/children; done)
+  told=
+  sleep 0.1
+done
+"""
 
 
 class Guard:
     """From `start` until `released`: calls `died(name)` from a thread of its own when one of VITAL is gone."""
 
-    def __init__(self, died: Callable[[str], None]) -> None:
-        self._died = died
+    def __init__(self, died: Callable[[str], None], mark: str) -> None:
+        """`mark` stands in the command line of Ray's servers and in no other process's: part of their folder's path."""
+        self._died, self._mark = died, mark
         self._over = threading.Event()
         self._held: dict[int, tuple[str, psutil.Process]] = {}
         self._thread = threading.Thread(target=self._watch, name="guard", daemon=True)
@@ -36,7 +55,7 @@ class Guard:
     def start(self) -> None:
         """Before Ray is started, so that no moment goes unwatched."""
         nowhere = subprocess.DEVNULL
-        command = ["/bin/sh", "-c", _UNTIL_STDIN_CLOSES]
+        command = ["/bin/sh", "-c", _LAST_WILL, "last-will", self._mark]
         self._last_will = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, text=True)
         self._thread.start()
 

@@ -158,7 +158,9 @@ class Run:
         with _log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
             attempt = self._next_attempt()
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
-            self._guard = Guard(lambda dead: self._end_at_once(dead, attempt, log, terminal, lock))
+            self._guard = Guard(
+                lambda dead: self._end_at_once(dead, attempt, log, terminal, lock), cluster.folder_prefix()
+            )
             error: BaseException | None = None
             try:
                 with terminal:
