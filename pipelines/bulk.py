@@ -30,6 +30,7 @@ from pipelines.mill import ORDER_COLUMN, Mill, MillConfig, Tally
 from pipelines.orders import Order, Pool
 from pipelines.stores import Access, Folder, explain
 from workers.errors import PixelmillError
+from workers.memory import keep_freed_memory
 
 ORDER, SUMMARY = "order", "summary"
 
@@ -119,6 +120,8 @@ class MillActor:
     """The mill as Ray Data calls it: a block with one order in, its table out, or its summary when it publishes too."""
 
     def __init__(self, config: MillConfig, board: Board, publisher: Publisher | None) -> None:
+        if config.context.device == "cpu":
+            keep_freed_memory()
         try:
             self._mill: Callable[[dict[str, Any]], pa.Table] = Mill(config, board.reporter())
         except PixelmillError as error:  # Ray passes on what a call raises, and of what building raises only the text

@@ -26,6 +26,9 @@ MODEL = "torchvision:resnet18/random"
 
 def work(paths: list[str], cache_dir: str, ready: Any, finished: Any) -> None:
     """Embed these files batch by batch, once every process is warm."""
+    from workers.memory import keep_freed_memory
+
+    keep_freed_memory()
     import torch
 
     torch.set_num_threads(1)
