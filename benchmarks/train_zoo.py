@@ -4,8 +4,8 @@
 
 The folder that a photograph lies in is its category. Nothing of the photographs but the weights goes into --out.
 
-Legend: N photographs, K squares cut from each, C channels, H height, W width, S side of the network's input, D code
-size, P numbers of a flattened image, M crops.
+Legend: N photographs, B batch, C channels, H height, W width, S side of the network's input, D code size, P numbers of
+a flattened image, M crops.
 """
 
 from __future__ import annotations
@@ -13,47 +13,56 @@ from __future__ import annotations
 import argparse
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import skimage.data
 import torch
-from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
 from torchvision.transforms import functional as transforms
 from torchvision.utils import save_image
 
 from workers import checkpoint
 from workers.backbones import Pool
 from workers.checkpoint import Card, Preprocess
-from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
-from workers.recipes.autoencoder import TrainingConfig, encode_all, reconstruction_mse, sample_batch, to_input, train
+from workers.networks.autoencoder import ConvAutoencoder
+from workers.recipes import Recipe, Sample
+from workers.recipes.autoencoder import AutoencoderRecipe, AutoencoderSettings
+from workers.recipes.squares import stack
 
-SIDE_PX = 160  # of the squares that are kept in memory; training crops from them
 PCA_BATCHES = 500
 UNSEEN = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "retina", "rocket")
 CROPS_PER_PHOTO = 20
+CROP_PX = 160
 
 Codes = Callable[[Tensor], Tensor]
+OnStep = Callable[[int, dict[str, float]], None]
 
 
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    squares_NKCHW, categories_N = read_photographs(sorted(arguments.photos.rglob("*.jpg")))
-    held_out_N = hold_out(len(squares_NKCHW), arguments.seed)
-    train_NCHW = squares_NKCHW[~held_out_N].flatten(0, 1)
-    config = TrainingConfig(steps=arguments.steps, seed=arguments.seed)
-    model = train(train_NCHW, AutoencoderConfig(), config, on_step=report).half().float()  # as it will be stored
-    metrics = measure(model, train_NCHW, squares_NKCHW[:, 0], categories_N, held_out_N, config)
-    counts = f"{int((~held_out_N).sum())} photographs to train on, {int(held_out_N.sum())} held out"
-    card = make_card(model, config, metrics, arguments, f"{counts}, drawn with seed {arguments.seed}")
+    recipe = AutoencoderRecipe(AutoencoderSettings(steps=arguments.steps, seed=arguments.seed), {})
+    files = sorted(arguments.photos.rglob("*.jpg"))
+    samples = [recipe.decode({"image": file.read_bytes()}) for file in files]
+    held_out_N = hold_out(len(samples), arguments.seed)
+    training = [sample for sample, is_out in zip(samples, held_out_N.tolist(), strict=True) if not is_out]
+    model = learn(recipe, training, report)
+    assert isinstance(model, ConvAutoencoder)
+    model.center(encode_all(model, stack(training, model.config.size_px)))
+    model = model.half().float()  # as it will be stored
+    metrics = measure(model, recipe, training, stack(samples, model.config.size_px), categories(files), held_out_N)
+    counts = f"{len(training)} photographs to train on, {int(held_out_N.sum())} held out"
+    card = make_card(model, recipe, metrics, arguments, f"{counts}, drawn with seed {arguments.seed}")
     checkpoint.save(arguments.out, model.half(), card)
-    save_grid(checkpoint.load(arguments.out)[0], squares_NKCHW[held_out_N, 0][:16], arguments.grid)
+    held_out = [sample for sample, is_out in zip(samples, held_out_N.tolist(), strict=True) if is_out]
+    save_grid(checkpoint.load(arguments.out)[0], stack(held_out[:16], model.config.size_px), arguments.grid)
     print(card.model_dump_json(indent=2))
 
 
@@ -64,25 +73,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--licence", required=True, help="licence of the data, for the card")
     parser.add_argument("--out", type=Path, required=True, help="NAME.safetensors; the card goes beside it")
     parser.add_argument("--grid", type=Path, required=True, help="PNG of held-out photographs over reconstructions")
-    parser.add_argument("--steps", type=int, default=TrainingConfig.steps)
+    parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
 
-def read_photographs(files: list[Path]) -> tuple[Tensor, Tensor]:
-    """Squares NKCHW (the centre, the start and the end of the longer side) and the category of each photograph."""
+def categories(files: list[Path]) -> Tensor:
+    """The number of the folder of each photograph."""
     folders = sorted({file.parent for file in files})
-    squares = [torch.stack(cut_squares(Image.open(file).convert("RGB"))) for file in files]
-    return torch.stack(squares), torch.tensor([folders.index(file.parent) for file in files])
-
-
-def cut_squares(photograph: Image.Image) -> list[Tensor]:
-    pixels_CHW = torch.from_numpy(np.array(photograph)).permute(2, 0, 1)
-    resized_CHW = transforms.resize(pixels_CHW, [SIDE_PX], antialias=True)
-    _, height, width = resized_CHW.shape
-    starts = [((height - SIDE_PX) * part // 2, (width - SIDE_PX) * part // 2) for part in (1, 0, 2)]
-    return [resized_CHW[:, top : top + SIDE_PX, left : left + SIDE_PX] for top, left in starts]
+    return torch.tensor([folders.index(file.parent) for file in files])
 
 
 def hold_out(count: int, seed: int) -> Tensor:
@@ -91,73 +91,120 @@ def hold_out(count: int, seed: int) -> Tensor:
     return torch.zeros(count, dtype=torch.bool).index_fill(0, order[: count // 10], True)
 
 
-def report(step: int, loss: float, model: ConvAutoencoder) -> None:
+def learn(recipe: Recipe, samples: Sequence[Sample], on_step: OnStep | None = None) -> nn.Module:
+    """A network trained by the recipe on samples in memory, on the CPU, in eval mode; the caller's seeds stay."""
+    settings, random = recipe.settings, np.random.default_rng(recipe.settings.seed)
+    steps = settings.steps or round(settings.epochs * len(samples) / settings.batch)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = recipe.network().train()
+    optimizer = recipe.optimizer(network)
+    scheduler = LambdaLR(optimizer, lambda step: recipe.rate(step, steps))
+    for step, chosen in zip(range(steps), draw_orders(len(samples), settings.batch, random), strict=False):
+        losses = train_step(recipe, network, optimizer, recipe.batch([samples[index] for index in chosen], random))
+        scheduler.step()
+        if on_step is not None:
+            on_step(step, losses)
+    return network.eval()
+
+
+def draw_orders(count: int, batch: int, random: np.random.Generator) -> Iterator[np.ndarray]:
+    """Which samples each step sees: every one once before any is seen again."""
+    while True:
+        order = random.permutation(count)
+        yield from (order[start : start + batch] for start in range(0, max(1, count - batch + 1), batch))
+
+
+def train_step(
+    recipe: Recipe, network: nn.Module, optimizer: torch.optim.Optimizer, batch: dict[str, Tensor]
+) -> dict[str, float]:
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.settings.precision == "bfloat16"):
+        losses = recipe.losses(network, batch)
+    optimizer.zero_grad()
+    losses["loss"].backward()
+    if recipe.settings.max_gradient_norm is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), recipe.settings.max_gradient_norm)
+    optimizer.step()
+    return {name: loss.item() for name, loss in losses.items()}
+
+
+def report(step: int, losses: dict[str, float]) -> None:
     if step % 200 == 0:
-        print(f"step {step}: loss {loss:.5f}", flush=True)
+        print(f"step {step}: loss {losses['loss']:.5f}", flush=True)
 
 
 def measure(
     model: ConvAutoencoder,
-    train_NCHW: Tensor,
-    centres_NCHW: Tensor,
+    recipe: AutoencoderRecipe,
+    training: Sequence[Sample],
+    images_NCSS: Tensor,
     categories_N: Tensor,
     held_out_N: Tensor,
-    config: TrainingConfig,
 ) -> dict[str, float]:
     """Error on held-out photographs and how often a nearest neighbour is right, beside PCA and 32 px pixels."""
-    mean_P, axes_PD = fit_pca(train_NCHW, model.config, config)
-    size_px = model.config.size_px
+    mean_P, axes_PD = fit_pca(training, recipe, model.config.code_size)
     spaces: dict[str, Codes] = {
-        "code": lambda images_NCHW: encode_all(model, images_NCHW),
-        "feature_statistics": lambda images_NCHW: feature_statistics(model, images_NCHW),
-        "pca": lambda images_NCHW: (to_input(images_NCHW, size_px).flatten(1) - mean_P) @ axes_PD,
-        "pixels_32px": lambda images_NCHW: to_input(images_NCHW, 32).flatten(1),
+        "code": lambda images_BCSS: encode_all(model, images_BCSS),
+        "feature_statistics": lambda images_BCSS: feature_statistics(model, images_BCSS),
+        "pca": lambda images_BCSS: (images_BCSS.flatten(1) - mean_P) @ axes_PD,
+        "pixels_32px": lambda images_BCSS: transforms.resize(images_BCSS, [32], antialias=True).flatten(1),
     }
+    held_out_NCSS = images_NCSS[held_out_N]
     metrics = {
-        "mse": reconstruction_mse(model, centres_NCHW[held_out_N]),
-        "mse_pca": pca_mse(spaces["pca"](centres_NCHW[held_out_N]), centres_NCHW[held_out_N], mean_P, axes_PD, size_px),
+        "mse": functional.mse_loss(reconstruct_all(model, held_out_NCSS), held_out_NCSS).item(),
+        "mse_pca": pca_mse(spaces["pca"](held_out_NCSS), held_out_NCSS, mean_P, axes_PD),
     }
-    crops_MCHW, photo_M = unseen_crops(config.seed)
+    crops_MCSS, photo_M = unseen_crops(recipe.settings.seed, model.config.size_px)
     for name, codes in spaces.items():
-        found_ND, query_ND = codes(centres_NCHW[~held_out_N]), codes(centres_NCHW[held_out_N])
-        nearest_N = cosines(query_ND, found_ND).argmax(1)
+        nearest_N = cosines(codes(held_out_NCSS), codes(images_NCSS[~held_out_N])).argmax(1)
         same_N = categories_N[~held_out_N][nearest_N] == categories_N[held_out_N]
         metrics[f"nearest_same_category_{name}"] = same_N.float().mean().item()
-        between_MM = cosines(codes(crops_MCHW), codes(crops_MCHW)).fill_diagonal_(-1)
+        between_MM = cosines(codes(crops_MCSS), codes(crops_MCSS)).fill_diagonal_(-1)
         metrics[f"nearest_same_photo_{name}"] = (photo_M[between_MM.argmax(1)] == photo_M).float().mean().item()
     return {name: round(value, 5) for name, value in metrics.items()}
 
 
 @torch.inference_mode()
-def feature_statistics(model: ConvAutoencoder, images_NCHW: Tensor) -> Tensor:
+def encode_all(model: ConvAutoencoder, images_NCSS: Tensor) -> Tensor:
+    return torch.cat([model.encode(chunk_BCSS) for chunk_BCSS in images_NCSS.split(64)])
+
+
+@torch.inference_mode()
+def reconstruct_all(model: ConvAutoencoder, images_NCSS: Tensor) -> Tensor:
+    return torch.cat([model(chunk_BCSS).clamp(0, 1) for chunk_BCSS in images_NCSS.split(64)])
+
+
+@torch.inference_mode()
+def feature_statistics(model: ConvAutoencoder, images_NCSS: Tensor) -> Tensor:
     """What `pixelmill embed` takes by default: mean and deviation of the last feature map before the code."""
-    encoder = torch.nn.Sequential(*model.encoder[:-1], Pool("stats"))
-    return torch.cat([encoder(to_input(chunk, model.config.size_px) - 0.5) for chunk in images_NCHW.split(64)])
+    encoder = nn.Sequential(*model.encoder[:-1], Pool("stats"))
+    return torch.cat([encoder(chunk_BCSS - 0.5) for chunk_BCSS in images_NCSS.split(64)])
 
 
 def cosines(left_ND: Tensor, right_MD: Tensor) -> Tensor:
     return functional.normalize(left_ND, dim=1) @ functional.normalize(right_MD, dim=1).T
 
 
-def fit_pca(images_NCHW: Tensor, network: AutoencoderConfig, config: TrainingConfig) -> tuple[Tensor, Tensor]:
+def fit_pca(samples: Sequence[Sample], recipe: AutoencoderRecipe, components: int) -> tuple[Tensor, Tensor]:
     """Mean P and axes PD of as many components as the code has numbers, from crops like those of the training."""
-    generator = torch.Generator().manual_seed(config.seed)
-    batches = [sample_batch(images_NCHW, network.size_px, config, generator) for _ in range(PCA_BATCHES)]
+    random, batch = np.random.default_rng(recipe.settings.seed), recipe.settings.batch
+    orders = zip(range(PCA_BATCHES), draw_orders(len(samples), batch, random), strict=False)
+    batches = [recipe.batch([samples[index] for index in chosen], random)["images"] for _, chosen in orders]
     samples_NP = torch.cat([batch_BCSS.flatten(1) for batch_BCSS in batches])
     mean_P = samples_NP.mean(0)
     samples_NP -= mean_P
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        _, _, axes_PD = torch.svd_lowrank(samples_NP, q=network.code_size + 32, niter=3)
-    return mean_P, axes_PD[:, : network.code_size].contiguous()
+        torch.manual_seed(recipe.settings.seed)
+        _, _, axes_PD = torch.svd_lowrank(samples_NP, q=components + 32, niter=3)
+    return mean_P, axes_PD[:, :components].contiguous()
 
 
-def pca_mse(codes_ND: Tensor, images_NCHW: Tensor, mean_P: Tensor, axes_PD: Tensor, size_px: int) -> float:
+def pca_mse(codes_ND: Tensor, images_NCSS: Tensor, mean_P: Tensor, axes_PD: Tensor) -> float:
     reconstructions_NP = (codes_ND @ axes_PD.T + mean_P).clamp(0, 1)
-    return functional.mse_loss(reconstructions_NP, to_input(images_NCHW, size_px).flatten(1)).item()
+    return functional.mse_loss(reconstructions_NP, images_NCSS.flatten(1)).item()
 
 
-def unseen_crops(seed: int) -> tuple[Tensor, Tensor]:
+def unseen_crops(seed: int, size_px: int) -> tuple[Tensor, Tensor]:
     """Random squares, a quarter to a half of the shorter side, from photographs of scikit-image, and whose they are."""
     random, crops = np.random.default_rng(seed), []
     for name in UNSEEN:
@@ -167,22 +214,24 @@ def unseen_crops(seed: int) -> tuple[Tensor, Tensor]:
             side = int(random.uniform(0.25, 0.5) * min(height, width))
             top, left = random.integers(height - side + 1), random.integers(width - side + 1)
             crop_CHW = pixels_CHW[:, top : top + side, left : left + side]
-            crops.append(transforms.resize(crop_CHW, [SIDE_PX, SIDE_PX], antialias=True))
-    return torch.stack(crops), torch.arange(len(UNSEEN)).repeat_interleave(CROPS_PER_PHOTO)
+            crops.append(transforms.resize(crop_CHW, [CROP_PX, CROP_PX], antialias=True))
+    samples = [{"pixels": crop_CHW.permute(1, 2, 0).numpy()} for crop_CHW in crops]
+    return stack(samples, size_px), torch.arange(len(UNSEEN)).repeat_interleave(CROPS_PER_PHOTO)
 
 
 def make_card(
     model: ConvAutoencoder,
-    config: TrainingConfig,
+    recipe: AutoencoderRecipe,
     metrics: dict[str, float],
     arguments: argparse.Namespace,
     split: str,
 ) -> Card:
+    settings: dict[str, Any] = recipe.settings.model_dump(mode="json")
     return Card(
-        network="autoencoder",
+        network=recipe.NETWORK,
         config=asdict(model.config),
-        recipe="autoencoder",
-        settings=asdict(config) | {"squares_per_photograph": 3, "square_px": SIDE_PX},
+        recipe=recipe.NAME,
+        settings=settings,
         data=arguments.data,
         data_licence=arguments.licence,
         split=split,
@@ -199,9 +248,8 @@ def git_revision() -> str | None:
 
 
 @torch.inference_mode()
-def save_grid(model: torch.nn.Module, images_NCHW: Tensor, path: Path) -> None:
+def save_grid(model: nn.Module, images_NCSS: Tensor, path: Path) -> None:
     """Pairs of rows: photographs over what the code keeps of them."""
-    images_NCSS = to_input(images_NCHW, 128)
     pairs = zip(images_NCSS.split(8), model(images_NCSS).clamp(0, 1).split(8), strict=True)
     save_image(torch.cat([row for pair in pairs for row in pair]), path, nrow=8)
 

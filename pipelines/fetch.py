@@ -122,19 +122,20 @@ class Fetcher(Generic[Item]):
         weight = count = 0
         upcoming = next(requests, None)
         while window or upcoming:
-            while upcoming and (
-                not window
-                or (
-                    weight + upcoming.weight_bytes <= self._limits.window_bytes
-                    and count + len(upcoming.inputs) <= self._limits.window_rows
-                )
-            ):
-                window.append((upcoming, self._pool.submit(self._work, upcoming)))
-                weight, count = weight + upcoming.weight_bytes, count + len(upcoming.inputs)
-                upcoming = next(requests, None)
+            if count <= self._limits.window_rows // 2:  # in bursts: single requests wake up both sides each time
+                while upcoming and (not window or self._has_room(weight, count, upcoming)):
+                    window.append((upcoming, self._pool.submit(self._work, upcoming)))
+                    weight, count = weight + upcoming.weight_bytes, count + len(upcoming.inputs)
+                    upcoming = next(requests, None)
             request, future = window.popleft()
             yield from future.result()
             weight, count = weight - request.weight_bytes, count - len(request.inputs)
+
+    def _has_room(self, weight_bytes: int, rows: int, upcoming: Request) -> bool:
+        return (
+            weight_bytes + upcoming.weight_bytes <= self._limits.window_bytes
+            and rows + len(upcoming.inputs) <= self._limits.window_rows
+        )
 
     def _work(self, request: Request) -> list[Item]:
         return [self._then(fetched) for fetched in self._fetch(request)]

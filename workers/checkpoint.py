@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +20,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from workers.errors import ModelError
-from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 
-NETWORKS: dict[str, tuple[type[Any], type[nn.Module]]] = {
-    "autoencoder": (AutoencoderConfig, ConvAutoencoder),
+NETWORKS: dict[str, tuple[str, str, str]] = {
+    "autoencoder": ("workers.networks.autoencoder", "AutoencoderConfig", "ConvAutoencoder"),
+    "vae": ("workers.networks.vae", "VaeConfig", "Vae"),
+    "fcn": ("workers.networks.fcn", "FcnConfig", "Fcn"),
+    "segnet": ("workers.networks.segnet", "SegNetConfig", "SegNet"),
+    "unet": ("workers.networks.unet", "UNetConfig", "UNet"),
+    "monodepth": ("workers.networks.monodepth", "MonodepthConfig", "Monodepth"),
+    "vdsr": ("workers.networks.vdsr", "VdsrConfig", "Vdsr"),
+    "faststyle": ("workers.networks.faststyle", "FastStyleConfig", "TransformNetwork"),
+    "crn": ("workers.networks.crn", "CrnConfig", "CascadedRefinement"),
+    "finetuned": ("workers.networks.finetuned", "FinetunedConfig", "Finetuned"),
 }
-"""Every network that a card can name: its frozen config, and the module that is built from one."""
+"""Every network that a card can name: its module, its frozen config in it, and the class built from one."""
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar"})
 _ABSOLUTE_PATH = re.compile(r"(file:)?[/~\\]|[A-Za-z]:[/\\]")
@@ -144,10 +153,17 @@ def _part(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
+def network_types(name: str) -> tuple[type[Any], type[nn.Module]]:
+    """The config and the module of a network; KeyError when there is none of this name."""
+    module, config, network = NETWORKS[name]
+    imported = import_module(module)
+    return getattr(imported, config), getattr(imported, network)
+
+
 def _build(path: Path, card: Card, device: str = "cpu") -> nn.Module:
     if card.network not in NETWORKS:
         raise ModelError(f"{path}: its card names the network {card.network}; there are {', '.join(sorted(NETWORKS))}")
-    config_type, network_type = NETWORKS[card.network]
+    config_type, network_type = network_types(card.network)
     known = {field.name for field in fields(config_type)}
     if unknown := sorted(card.config.keys() - known):
         raise ModelError(

@@ -5,6 +5,7 @@
     |-- RunRefused            the output folder holds something that this job may not be mixed with
     |-- StoreError            a whole store can't be used: credentials, bucket, permission, no space left
     |-- ModelError            a model can't be built or its weights can't be loaded
+    |-- DataError             a data set can't be trained on: labels missing, a mask of another size, an id out of range
     |-- JobStopped            the job stopped itself: too many rows fail
     `-- RowError              one input can't be done; it becomes one row in failed/ and the job goes on
 
@@ -36,6 +37,10 @@ class StoreError(PixelmillError):
 
 class ModelError(PixelmillError):
     """A model can't be built, or its weights can't be loaded."""
+
+
+class DataError(PixelmillError):
+    """A data set, or one sample of it, can't be learned from."""
 
 
 class JobStopped(PixelmillError):

@@ -13,7 +13,9 @@ import json
 import multiprocessing
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 from benchmarks.baselines.measurement import list_images, steady_images_per_s, task_from_command_line
 
 MODEL = "torchvision:resnet18/random"
+AHEAD = 64
 
 
 def work(paths: list[str], cache_dir: str, ready: Any, finished: Any) -> None:
@@ -42,14 +45,23 @@ def work(paths: list[str], cache_dir: str, ready: Any, finished: Any) -> None:
     stage.run([stage.prepare(images.decode(read(path))) for path in paths[:16]])
     events: list[tuple[float, int]] = []
     with ThreadPoolExecutor(8) as pool:
-        data = pool.map(read, paths)
-        if not paths[0].startswith("s3://"):
-            data = iter(list(data))
+        data = ahead(pool, read, paths) if paths[0].startswith("s3://") else iter([read(path) for path in paths])
         ready.wait()
         while batch := list(islice(data, stage.batch)):
             stage.run([stage.prepare(images.decode(item)) for item in batch])
             events.append((time.time(), len(batch)))
     finished.put(events)
+
+
+def ahead(pool: ThreadPoolExecutor, read: Callable[[str], bytes], paths: list[str]) -> Iterator[bytes]:
+    """What `read` gives for each path, in order, with up to AHEAD of them under way."""
+    window: deque[Future[bytes]] = deque()
+    for path in paths:
+        window.append(pool.submit(read, path))
+        if len(window) == AHEAD:
+            while len(window) > AHEAD // 2:
+                yield window.popleft().result()
+    yield from (future.result() for future in window)
 
 
 def main() -> None:

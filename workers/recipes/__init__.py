@@ -1,1 +1,129 @@
-"""One training recipe per file: what a batch is, the loss, the schedule, the metrics."""
+"""What a training recipe is: what a sample and a batch are, the loss, the schedule, the metrics; one per file.
+
+A recipe sees bytes, arrays and tensors. It does not know where the files are, how many machines train, or when a run was
+interrupted: `pipelines/training.py` gives it the same samples in the same order with the same random numbers each time.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+Sample = dict[str, np.ndarray]
+"""What is kept of one input: small arrays by name, pixels as uint8 HWC."""
+
+Batch = dict[str, Tensor]
+"""What `losses` takes: tensors by name, the first axis is the batch."""
+
+Layout = Literal["pictures", "masks", "stereo"]
+"""How the files of a data set lie, see pipelines/datasets.py; what `decode` is given for each:
+
+pictures   image, and label (the text of an integer) where the table has one
+masks      image, label (a picture of class ids), classes (classes.json, where there is one)
+stereo     left, right, depth (where there is one), calibration (calib.json, where there is one)
+"""
+
+RECIPES: dict[str, str] = {
+    "autoencoder": "workers.recipes.autoencoder:AutoencoderRecipe",
+    "vae": "workers.recipes.vae:VaeRecipe",
+    "fcn": "workers.recipes.segmentation:FcnRecipe",
+    "segnet": "workers.recipes.segmentation:SegNetRecipe",
+    "unet": "workers.recipes.segmentation:UNetRecipe",
+    "monodepth": "workers.recipes.monodepth:MonodepthRecipe",
+    "vdsr": "workers.recipes.vdsr:VdsrRecipe",
+    "faststyle": "workers.recipes.faststyle:FastStyleRecipe",
+    "crn": "workers.recipes.crn:CrnRecipe",
+    "finetune": "workers.recipes.finetune:FinetuneRecipe",
+}
+"""Every recipe that `pixelmill train` knows, by the place of its class: each is imported when it is asked for."""
+
+
+class RecipeSettings(BaseModel):
+    """What every recipe can be told; a recipe's own settings add to it, with the paper's values as defaults.
+
+    `batch` counts the pictures of one optimiser step over all workers and all `accumulate` passes. `steps` overrides
+    `epochs`. `patience` ends a training after so many evaluations without a better one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: PositiveFloat = 1
+    steps: PositiveInt | None = None
+    batch: PositiveInt = 16
+    accumulate: PositiveInt = 1
+    learning_rate: PositiveFloat = 1e-3
+    max_gradient_norm: PositiveFloat | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    evaluate_every_steps: PositiveInt | None = None
+    evaluate_samples: PositiveInt | None = None
+    patience: PositiveInt | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Recipe(Protocol):
+    """One way to train. Built on the worker as `RecipeType(settings, assets)`.
+
+    `assets` are the local files that settings named in `ASSETS` refer to (weights of a loss network, a painting), by the
+    name of the setting; one that the user did not give is not there.
+    """
+
+    NAME: ClassVar[str]
+    NETWORK: ClassVar[str]
+    """The name in `workers.checkpoint.NETWORKS` of what is trained."""
+    LAYOUT: ClassVar[Layout]
+    ASSETS: ClassVar[tuple[str, ...]]
+    GOAL: ClassVar[tuple[str, Literal["min", "max"]]]
+    """The metric that says which checkpoint is the best."""
+    Settings: ClassVar[type[RecipeSettings]]
+
+    settings: Any
+
+    def __init__(self, settings: Any, assets: Mapping[str, Path]) -> None: ...
+
+    def network(self) -> nn.Module:
+        """A new network with its initial weights, from torch's global generator, which the caller has seeded.
+
+        It has a frozen dataclass `config` that rebuilds it.
+        """
+        ...
+
+    def decode(self, files: Mapping[str, bytes]) -> Sample:
+        """The sample that one input's files hold; DataError, without the name of the file, where they hold none."""
+        ...
+
+    def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """Augment and stack. Draws the same from `random` for each sample, whatever the batch it is in."""
+        ...
+
+    def optimizer(self, network: nn.Module) -> Optimizer: ...
+
+    def rate(self, step: int, steps: int) -> float:
+        """What the learning rates of the optimizer are multiplied with at this step of so many."""
+        ...
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Scalars, means over the batch; the one named "loss" is descended, the others are logged."""
+        ...
+
+    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+        """Metrics of a network in eval mode, in inference mode, over held-out samples in a fixed order."""
+        ...
+
+    def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
+        """A picture, uint8 CHW, that shows a person what the network makes of a few held-out samples."""
+        ...
+
+
+def recipe_type(name: str) -> type[Recipe]:
+    """The recipe of this name; KeyError when there is none."""
+    module, _, attribute = RECIPES[name].partition(":")
+    return getattr(import_module(module), attribute)

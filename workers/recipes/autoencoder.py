@@ -2,140 +2,193 @@
 
 Result on 1,350 photographs is in the card of workers/zoo/autoencoder-photos.json, beside PCA with a code of equal size.
 
-Legend: N images of the data set, B batch, C channels, H height, W width, S side of the network's input, D code size.
+Legend: B batch, N held-out samples, C channels, H height, W width, S side of the network's input, D code size,
+P numbers of a flattened picture.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
+from workers.clustering import cluster
 from workers.errors import ModelError
 from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
+from workers.recipes import Batch, Layout, RecipeSettings, Sample, squares
 
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
+EVALUATION_BATCH = 64
+PCA_VALUES = 2**25  # pixels that are kept for the baseline: 134 MB as float32
+PCA_SAMPLES = 4  # for each component, or its axes fit noise
+CLUSTER_SAMPLES = 10  # for each label
+CLUSTER_SEEDS = range(3)
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How long and on what; the same config, images and machine give the same weights.
+class AutoencoderSettings(RecipeSettings):
+    """For photographs, as the defaults are; for small digits turn `crop` and `flip` off and `pad` on.
 
-    `smallest_crop` is the least side of a crop as a share of the image's, `whole_share` the share of batches that see
-    whole images, as the encoder will. The learning rate rises over `warmup_steps` and falls to 0 on half a cosine.
+    `smallest_crop` is the least side of a crop as a share of the picture's shorter side, `whole_share` the share of
+    pictures that are cropped to their largest square, as the encoder will see them. `pad` lays a picture that is
+    smaller than `size_px` in the middle of black; else it is enlarged. The learning rate rises over `warmup_steps` and
+    falls to 0 on half a cosine.
     """
 
-    steps: int = 8000
-    batch: int = 16
+    epochs: PositiveFloat = 50
+    learning_rate: PositiveFloat = 2e-3
+    max_gradient_norm: PositiveFloat | None = 1.0
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    warmup_steps: PositiveInt = 50
+    weight_decay: NonNegativeFloat = 0.0
     loss: Literal["l1", "l2"] = "l2"
-    learning_rate: float = 2e-3
-    warmup_steps: int = 50
-    weight_decay: float = 0.0
-    max_gradient_norm: float = 1.0
-    smallest_crop: float = 0.65
-    whole_share: float = 0.3
-    bfloat16: bool = True
-    seed: int = 0
+
+    size_px: PositiveInt = 128
+    channels: Literal[1, 3] = 3
+    width: PositiveInt = 64
+    code_channels: PositiveInt = 16
+
+    crop: bool = True
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = 0.65
+    whole_share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    flip: bool = True
+    pad: bool = False
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.crop and self.pad:
+            raise ValueError("crop and pad exclude each other; turn crop off to lay small pictures on black")
+        try:
+            self.network_config()
+        except ModelError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def network_config(self) -> AutoencoderConfig:
+        return AutoencoderConfig(self.size_px, self.channels, self.width, self.code_channels)
 
 
-def train(
-    images_NCHW: Tensor,
-    network: AutoencoderConfig,
-    config: TrainingConfig,
-    on_step: Callable[[int, float, ConvAutoencoder], None] | None = None,
-) -> ConvAutoencoder:
-    """A ConvAutoencoder trained on square uint8 images of any one size, its codes centred on them, in eval mode.
+class AutoencoderRecipe:
+    """Pictures to a small code and back; judged by the squared error beside PCA, and by k-means where there are labels.
 
-    `on_step(step, loss, model)` is called after each step. ModelError when the images are not square uint8.
+    A sample is {"pixels", "label" where there is one}, a batch {"images": floats BCSS in [0, 1]}.
     """
-    if images_NCHW.dtype != torch.uint8 or images_NCHW.shape[2] != images_NCHW.shape[3]:
-        raise ModelError(f"train: images are {images_NCHW.dtype} {tuple(images_NCHW.shape)}; give square uint8 NCHW")
-    model = _initialized(network, config.seed)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
-    )
-    generator = torch.Generator().manual_seed(config.seed)
-    for step in range(config.steps):
-        optimizer.param_groups[0]["lr"] = learning_rate(step, config)
-        loss = train_step(model, optimizer, sample_batch(images_NCHW, network.size_px, config, generator), config)
-        if on_step is not None:
-            on_step(step, loss, model)
-    model.eval()
-    model.center(encode_all(model, images_NCHW))
-    return model
+
+    NAME: ClassVar[str] = "autoencoder"
+    NETWORK: ClassVar[str] = "autoencoder"
+    LAYOUT: ClassVar[Layout] = "pictures"
+    ASSETS: ClassVar[tuple[str, ...]] = ()
+    GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("mse", "min")
+    Settings: ClassVar[type[RecipeSettings]] = AutoencoderSettings
+
+    def __init__(self, settings: AutoencoderSettings, assets: Mapping[str, Path]) -> None:
+        self.settings = settings
+
+    def network(self) -> ConvAutoencoder:
+        return ConvAutoencoder(self.settings.network_config()).to(memory_format=torch.channels_last)
+
+    # ---------------------------------------------------------------------------------------------------------- data
+
+    def decode(self, files: Mapping[str, bytes]) -> Sample:
+        settings = self.settings
+        fit = squares.roomy if settings.crop else squares.whole if settings.pad else squares.central
+        return squares.decode(files, settings.channels, fit(settings.size_px))
+
+    def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """{"images": floats BCSS in [0, 1]}; five random numbers a sample, whatever the settings make of them."""
+        return {"images": squares.to_floats([self._augment(sample["pixels"], random.random(5)) for sample in samples])}
+
+    def _augment(self, pixels_HWC: np.ndarray, chances_5: np.ndarray) -> np.ndarray:
+        settings, (whole, size, down, right, mirror) = self.settings, chances_5
+        if settings.crop:
+            height, width, _ = pixels_HWC.shape
+            full = min(height, width)
+            smallest = full if whole < settings.whole_share else max(1, round(full * settings.smallest_crop))
+            side = smallest + int(size * (full - smallest + 1))
+            top, left = int(down * (height - side + 1)), int(right * (width - side + 1))
+            square_SSC = squares.cut(pixels_HWC, top, left, side, settings.size_px)
+        else:
+            square_SSC = squares.center(pixels_HWC, settings.size_px)
+        return square_SSC[:, ::-1] if settings.flip and mirror < 0.5 else square_SSC
+
+    # ------------------------------------------------------------------------------------------------------ training
+
+    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        settings = self.settings
+        return torch.optim.AdamW(
+            network.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
+        )
+
+    def rate(self, step: int, steps: int) -> float:
+        """Linear warm-up, then half a cosine down to 0 at the last step."""
+        warmup = min(1.0, (step + 1) / self.settings.warmup_steps)
+        return warmup * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """{"loss": L1 or L2 distance of the reconstruction, a mean over pixels}."""
+        return {"loss": LOSSES[self.settings.loss](network(batch["images"]).float(), batch["images"])}
+
+    # ---------------------------------------------------------------------------------------------------- evaluation
+
+    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+        """`mse` on the pictures' own pixels, in [0, 1]; where there are samples enough also
+
+        mse_pca            the same of as many principal components as the code has numbers
+        nmi, cluster_accuracy   of k-means on the codes, see workers/clustering.py; only where samples have labels
+
+        PCA is fitted on one half of the samples and judged on the other, both ways. k-means is fitted on every second
+        sample and judged on the others.
+        """
+        autoencoder, size_px = cast("ConvAutoencoder", network), self.settings.size_px
+        errors_N, codes_ND, labels_N, kept = [], [], [], []
+        keep = PCA_VALUES // (self.settings.channels * size_px**2)
+        for chunk in squares.chunks(samples, EVALUATION_BATCH):
+            images_BCSS = squares.stack(chunk, size_px).to(autoencoder.code_mean_D.device)
+            areas_B1SS = squares.areas(chunk, size_px).to(images_BCSS.device)
+            codes_BD = autoencoder.encode(images_BCSS)
+            errors_N += squares.squared_errors(autoencoder.decode(codes_BD), images_BCSS, areas_B1SS).tolist()
+            codes_ND.append(codes_BD.float().cpu().numpy())
+            labels_N += [int(sample["label"]) for sample in chunk if "label" in sample]
+            kept += chunk[: max(0, keep - len(kept))]
+        metrics = {"mse": float(np.mean(errors_N))}
+        metrics |= _pca_metrics(kept, size_px, autoencoder.config.code_size)
+        return metrics | _cluster_metrics(np.concatenate(codes_ND), np.array(labels_N))
+
+    def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
+        """Inputs over reconstructions."""
+        images_BCSS = squares.stack(samples, self.settings.size_px)
+        device = next(network.parameters()).device
+        return squares.in_rows(images_BCSS, network(images_BCSS.to(device)))
 
 
-def _initialized(network: AutoencoderConfig, seed: int) -> ConvAutoencoder:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ConvAutoencoder(network).to(memory_format=torch.channels_last)
+def _pca_metrics(samples: Sequence[Sample], size_px: int, components: int) -> dict[str, float]:
+    """{"mse_pca"} over all of the samples, each reconstructed with axes from the half that it is not in."""
+    if len(samples) < 2 * PCA_SAMPLES * components:
+        return {}
+    images_NCSS = squares.stack(samples, size_px)
+    pixels_NP, areas_N1SS = images_NCSS.flatten(1).numpy(), squares.areas(samples, size_px)
+    made_NP = np.empty_like(pixels_NP)
+    for fitted, judged in ((0, 1), (1, 0)):
+        axes = PCA(components, random_state=0).fit(pixels_NP[fitted::2])
+        made_NP[judged::2] = axes.inverse_transform(axes.transform(pixels_NP[judged::2]))
+    made_NCSS = torch.from_numpy(made_NP).view_as(images_NCSS)
+    return {"mse_pca": squares.squared_errors(made_NCSS, images_NCSS, areas_N1SS).mean().item()}
 
 
-def train_step(
-    model: ConvAutoencoder, optimizer: torch.optim.Optimizer, images_BCSS: Tensor, config: TrainingConfig
-) -> float:
-    """One step down the loss of reconstructing `images_BCSS` in [0, 1]; returns the loss."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-        reconstructions_BCSS = model(images_BCSS)
-    loss = LOSSES[config.loss](reconstructions_BCSS.float(), images_BCSS)
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
-    optimizer.step()
-    return loss.item()
-
-
-def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then half a cosine down to 0 at the last step."""
-    warmup = min(1.0, (step + 1) / config.warmup_steps)
-    return config.learning_rate * warmup * (0.5 + 0.5 * math.cos(math.pi * step / config.steps))
-
-
-def sample_batch(images_NCHW: Tensor, size_px: int, config: TrainingConfig, generator: torch.Generator) -> Tensor:
-    """A batch of random square crops at random places, half of them mirrored: float in [0, 1], BCSS."""
-
-    def integers(low: int, high: int, *shape: int) -> Tensor:
-        return torch.randint(low, high, shape, generator=generator)
-
-    full_px = images_NCHW.shape[2]
-    whole = torch.rand((), generator=generator) < config.whole_share
-    side_px = full_px if whole else int(integers(round(full_px * config.smallest_crop), full_px + 1))
-    corners_B2 = integers(0, full_px - side_px + 1, config.batch, 2).tolist()
-    crops_BCHW = torch.stack(
-        [
-            images_NCHW[index, :, top : top + side_px, left : left + side_px]
-            for index, (top, left) in zip(integers(0, len(images_NCHW), config.batch).tolist(), corners_B2, strict=True)
-        ]
-    )
-    mirrored_B111 = integers(0, 2, config.batch, 1, 1, 1).bool()
-    images_BCSS = to_input(crops_BCHW, size_px)
-    return torch.where(mirrored_B111, images_BCSS.flip(3), images_BCSS)
-
-
-def to_input(images_BCHW: Tensor, size_px: int) -> Tensor:
-    """Square uint8 images as the network takes them: antialiased bilinear to `size_px`, float in [0, 1]."""
-    floats_BCHW = images_BCHW.float() / 255
-    resized_BCSS = F.interpolate(floats_BCHW, (size_px, size_px), mode="bilinear", antialias=True)
-    return resized_BCSS.contiguous(memory_format=torch.channels_last)
-
-
-@torch.inference_mode()
-def encode_all(model: ConvAutoencoder, images_NCHW: Tensor, batch: int = 64) -> Tensor:
-    """Codes ND of square uint8 images."""
-    chunks = images_NCHW.split(batch)
-    return torch.cat([model.encode(to_input(chunk_BCHW, model.config.size_px)) for chunk_BCHW in chunks])
-
-
-@torch.inference_mode()
-def reconstruction_mse(model: ConvAutoencoder, images_NCHW: Tensor, batch: int = 64) -> float:
-    """Mean squared error of the clamped reconstruction over square uint8 images, on the scale [0, 1]."""
-    total = 0.0
-    for chunk_BCHW in images_NCHW.split(batch):
-        images_BCSS = to_input(chunk_BCHW, model.config.size_px)
-        total += F.mse_loss(model(images_BCSS).clamp(0, 1), images_BCSS).item() * len(chunk_BCHW)
-    return total / len(images_NCHW)
+def _cluster_metrics(codes_ND: np.ndarray, labels_N: np.ndarray) -> dict[str, float]:
+    """{"nmi", "cluster_accuracy"}: means over seeds; empty where labels are missing or few, or the codes not finite."""
+    fitted_MD, judged_MD, labels_M = codes_ND[::2], codes_ND[1::2], labels_N[1::2]
+    classes = len(np.unique(labels_M))
+    if len(labels_N) != len(codes_ND) or classes < 2 or len(fitted_MD) < CLUSTER_SAMPLES * classes:
+        return {}
+    if not np.isfinite(codes_ND).all():
+        return {}
+    clustering = cluster(fitted_MD, judged_MD, labels_M, CLUSTER_SEEDS)
+    return {"nmi": clustering.mean_nmi, "cluster_accuracy": clustering.mean_accuracy}
