@@ -31,10 +31,11 @@ _UNTIL_STDIN_CLOSES = '"$@" & server=$!; read _; kill -9 $server; wait $server'
 class Gateway:
     """An S3 server with its own folder, port and credentials; started by `with`, gone after it.
 
-    `folder` keeps the data (a temporary one by default). Path-style addressing; one region, us-east-1.
+    `folder` keeps the data (a temporary one by default), `options` are the server's. Path-style addressing; one region,
+    us-east-1.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, options: Sequence[str] = ()) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="gateway-") if folder is None else None
         self.folder = Path(self._temporary.name if self._temporary else folder or "").absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -45,6 +46,7 @@ class Gateway:
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
+        self._options = options
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Gateway:
@@ -139,7 +141,8 @@ class Gateway:
     def _serve_command(self) -> Sequence[str]:
         quiet = ["--no-banner", "--no-usage-report", "--no-bgjob", "--metrics", "127.0.0.1:0"]
         like_s3 = ["--multi-buckets", "--keep-etag", "--cache-dir", f"{self.folder}/cache"]
-        return [_juicefs(), "--no-agent", "gateway", *quiet, *like_s3, self._meta_url, f"127.0.0.1:{self.port}"]
+        address = [self._meta_url, f"127.0.0.1:{self.port}"]
+        return [_juicefs(), "--no-agent", "gateway", *quiet, *like_s3, *self._options, *address]
 
     def _wait_until_it_answers(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

@@ -31,6 +31,9 @@ from rich.table import Table
 from benchmarks.gateway import Gateway
 from benchmarks.images import make_jpegs
 
+# The server is to take little from the cores that it shares with what is measured: 0.7 -> 0.5 ms an object.
+GATEWAY_CACHES = [word for name in ("attr", "entry", "dir-entry", "open") for word in (f"--{name}-cache", "60s")]
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -190,7 +193,7 @@ def main() -> None:
     if options.start:
         options.images = options.part = 64
     console, began_s = Console(width=150), time.time()
-    with tempfile.TemporaryDirectory(prefix="pmb-") as folder, Gateway() as gateway:
+    with tempfile.TemporaryDirectory(prefix="pmb-") as folder, Gateway(options=GATEWAY_CACHES) as gateway:
         bench = Bench(Path(folder), options.images, options.part)
         bench.prepare(gateway)
         if options.scaling:

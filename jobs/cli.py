@@ -101,6 +101,69 @@ def inspect(
 
 
 @app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Recipe file (YAML), or the name of a recipe.")],
+    data: Annotated[list[str] | None, typer.Option(help="Data set; may be given several times.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder for the training and its checkpoints.")] = None,
+    overrides: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a network; run it again to go on from the last checkpoint."""
+    import yaml
+
+    from jobs import spec
+    from jobs import train as training
+    from workers.recipes import RECIPES
+
+    text = yaml.safe_dump({"recipe": recipe}) if recipe in RECIPES else spec.read_file(recipe)
+    given: dict[str, Any] = ({"data": data} if data else {}) | ({"out": out} if out else {})
+    options = [f"{key}={json.dumps(value)}" for key, value in given.items()]
+    job = training.load(text, name=recipe, overrides=[*options, *(overrides or [])], environment=os.environ)
+    running = training.TrainingRun(job, _surroundings(quiet))
+    try:
+        typer.echo(running.execute())
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; the same command goes on from the last checkpoint: {_command()}", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command(name="eval")
+def evaluate(
+    network: Annotated[str, typer.Argument(help="Network or recipe that the checkpoint holds.")],
+    checkpoint: Annotated[str, typer.Option(help="Folder, NAME.safetensors, or a name of `pixelmill zoo`.")],
+    data: Annotated[list[str], typer.Option(help="Data set; may be given several times.")],
+    part: Annotated[
+        str, typer.Option("--split", help="auto: val or test, nothing trained on; all; or a folder.")
+    ] = "auto",
+    overrides: Set = None,
+    picture: Annotated[str | None, typer.Option(help="PNG for what the network makes of the first samples.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+) -> None:
+    """Judge a checkpoint on data that it was not trained on."""
+    from jobs import train as training
+
+    report = training.evaluate(network, checkpoint, data, part, overrides or [], picture)
+    if as_json:
+        typer.echo(json.dumps(report))
+        return
+    typer.echo(f"{report['network']} of {checkpoint} on {report['split']}:")
+    for name, value in report["metrics"].items():
+        typer.echo(f"  {name:<28}{value:.5g}")
+
+
+@app.command()
+def zoo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the checkpoints that ship: network, data, licence, metrics, size."""
+    from jobs import train as training
+
+    listed = training.zoo()
+    if as_json:
+        typer.echo(json.dumps(listed, indent=1))
+    else:
+        training.print_zoo(listed)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the job file, for editors."""
     from jobs import spec
@@ -183,7 +246,7 @@ Kind = Literal["failed", "bad job"]
 def main() -> None:
     """Entry point: errors of ours are a sentence and an exit code, everything else is a defect with a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    from workers.errors import JobError, ModelError, PixelmillError, RunRefused
+    from workers.errors import DataError, JobError, ModelError, PixelmillError, RunRefused
 
     try:
         app(standalone_mode=True)
@@ -191,7 +254,7 @@ def main() -> None:
         from pipelines.stores import scrub
 
         sys.stderr.write(f"pixelmill: {scrub(str(error))}\n")
-        sys.exit(2 if isinstance(error, JobError | RunRefused | ModelError) else 1)
+        sys.exit(2 if isinstance(error, JobError | RunRefused | ModelError | DataError) else 1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -209,6 +209,14 @@ class Job:
 
 def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str, str]) -> Job:
     """Parse, override, check; JobError with every fault, each with the key's path, its line and a suggestion."""
+    document, root = parse(text, name=name, what="a job file is a mapping with version, source, out and stages")
+    for override in overrides:
+        override_key(document, override)
+    return check(document, name=name, environment=environment, root=root)
+
+
+def parse(text: str, *, name: str, what: str) -> tuple[dict[str, Any], yaml.Node | None]:
+    """YAML as a document and as the nodes that know its lines; JobError where it is none, with `what` it should be."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         document = yaml.safe_load(text)
@@ -216,10 +224,8 @@ def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str
         raise JobError(f"{name}: is not YAML: {error}".replace('"<unicode string>"', name)) from error
     _refuse_repeated_keys(root, name)
     if not isinstance(document, dict):
-        raise JobError(f"{name}: a job file is a mapping with version, source, out and stages")
-    for override in overrides:
-        _override(document, override)
-    return check(document, name=name, environment=environment, root=root)
+        raise JobError(f"{name}: {what}")
+    return document, root
 
 
 def _refuse_repeated_keys(node: yaml.Node | None, name: str) -> None:
@@ -237,10 +243,10 @@ def _refuse_repeated_keys(node: yaml.Node | None, name: str) -> None:
 def check(document: dict[str, Any], *, name: str, environment: Mapping[str, str], root: yaml.Node | None = None) -> Job:
     """A document as a job; see `load`."""
     try:
-        spec = JobSpec.model_validate(_expanded(document, environment, name))
+        spec = JobSpec.model_validate(expanded(document, environment, name))
     except ValidationError as error:
-        raise JobError(f"{name}: this job can't be run\n" + "\n".join(_faults(error, root))) from error
-    _refuse_credentials(spec, name)
+        raise JobError(f"{name}: this job can't be run\n" + "\n".join(faults(error, root))) from error
+    refuse_credentials(spec, name)
     job = Job(document, spec)
     try:
         job.identity()
@@ -252,7 +258,7 @@ def check(document: dict[str, Any], *, name: str, environment: Mapping[str, str]
 # Overrides and the environment
 
 
-def _override(document: dict[str, Any], override: str) -> None:
+def override_key(document: dict[str, Any], override: str) -> None:
     """Apply `stages.0.model=torchvision:resnet18`: the name of the stage's kind may be left out of the path."""
     path, equals, value = override.partition("=")
     if not equals:
@@ -305,12 +311,12 @@ def _index(here: list[Any], key: str, override: str) -> int:
 _REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
-def _expanded(value: Any, environment: Mapping[str, str], name: str) -> Any:
+def expanded(value: Any, environment: Mapping[str, str], name: str) -> Any:
     """The value with ${NAME} and ${NAME:-default} replaced."""
     if isinstance(value, dict):
-        return {key: _expanded(item, environment, name) for key, item in value.items()}
+        return {key: expanded(item, environment, name) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expanded(item, environment, name) for item in value]
+        return [expanded(item, environment, name) for item in value]
     if not isinstance(value, str):
         return value
 
@@ -325,7 +331,7 @@ def _expanded(value: Any, environment: Mapping[str, str], name: str) -> Any:
     return _REFERENCE.sub(replace, value)
 
 
-def _refuse_credentials(spec: JobSpec, name: str) -> None:
+def refuse_credentials(spec: BaseModel, name: str) -> None:
     for text in _texts(spec.model_dump()):
         if carries_credentials(text) or KEY_ID.search(text):
             raise JobError(
@@ -345,18 +351,23 @@ def _texts(value: Any) -> Iterator[str]:
 # Faults in the user's words
 
 
-def _faults(error: ValidationError, root: yaml.Node | None) -> list[str]:
-    """One line for each wrong key; a value that fits none of several types is one fault and not several."""
-    faults: dict[tuple[int | str, ...], list[Any]] = {}
+def faults(
+    error: ValidationError, root: yaml.Node | None, keys_beside: Callable[[list[Any]], list[str]] | None = None
+) -> list[str]:
+    """One line for each wrong key; a value that fits none of several types is one fault and not several.
+
+    `keys_beside` gives the keys that there are where one is unknown; those of a job file by default.
+    """
+    found: dict[tuple[int | str, ...], list[Any]] = {}
     for fault in error.errors():
-        faults.setdefault(tuple(part for part in fault["loc"] if not _is_type(part)), []).append(fault)
+        found.setdefault(tuple(part for part in fault["loc"] if not _is_type(part)), []).append(fault)
     lines = []
-    for path, several in faults.items():
-        if any(other != path and other[: len(path)] == path for other in faults):
+    for path, several in found.items():
+        if any(other != path and other[: len(path)] == path for other in found):
             continue  # one item of a list is wrong, so the list is no text either
         line = _line_of(root, list(path))
         where = ".".join(map(str, path)) + (f" (line {line})" if line else "")
-        lines.append(f"  {where or 'the job'}: {_in_words(several, list(path))}")
+        lines.append(f"  {where or 'the job'}: {_in_words(several, list(path), keys_beside or _keys_beside)}")
     return lines
 
 
@@ -365,13 +376,13 @@ def _is_type(part: int | str) -> bool:
     return isinstance(part, str) and (part in UNION_TAGS or "[" in part or part.startswith("constrained-"))
 
 
-def _in_words(faults: list[Any], path: list[Any]) -> str:
-    fault = faults[0]
+def _in_words(several: list[Any], path: list[Any], keys_beside: Callable[[list[Any]], list[str]]) -> str:
+    fault = several[0]
     if fault["type"] == "extra_forbidden":
         key = str(path[-1])
         if CREDENTIAL_KEYS.search(key):
             return "credentials never go into a job file; set them in the environment or name a profile"
-        known = _keys_beside(path)
+        known = keys_beside(path)
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; it takes {', '.join(known)}"
     if fault["type"] == "missing":
@@ -379,7 +390,7 @@ def _in_words(faults: list[Any], path: list[Any]) -> str:
     if not str(fault["msg"]).startswith("Input should be "):
         message = str(fault["msg"]).removeprefix("Value error, ")
         return f"{message[0].lower()}{message[1:]}"
-    wanted = dict.fromkeys(re.sub("^Input should be |, (got|unable) .*", "", f["msg"]) for f in faults)
+    wanted = dict.fromkeys(re.sub("^Input should be |, (got|unable) .*", "", f["msg"]) for f in several)
     message = " or ".join(re.sub(r"a valid dictionary.*", "a mapping", each) for each in wanted)
     return f"should be {message}" + (f", not {scrub(repr(fault['input']))}" if _is_plain(fault["input"]) else "")
 

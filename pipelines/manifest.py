@@ -234,7 +234,7 @@ def tables_of(source: Source, listing: Listing, known: Known) -> Iterator[pa.Tab
     # One folder can't name a file twice; lists can, and so can sources that overlap.
     seen: set[str] | None = set() if len(source.uris) > 1 or source.format in {"auto", "list"} else None
     while batch := list(islice(stream, ROWS_PER_GROUP)):
-        table = _table(batch)
+        table = table_of(batch)
         if seen is not None and (len(source.uris) > 1 or batch[0].version is None):
             table = _first_of_each(table, seen, listing)
         yield known.fresh(table)
@@ -249,7 +249,7 @@ def _first_of_each(table: pa.Table, seen: set[str], listing: Listing) -> pa.Tabl
     return table if all(keep) else table.filter(pa.array(keep))
 
 
-def _table(batch: list[Entry]) -> pa.Table:
+def table_of(batch: list[Entry]) -> pa.Table:
     columns = list(zip(*(_encodable(entry) for entry in batch), strict=True))
     ids = [input_id(entry.uri, entry.member) for entry in batch]
     return pa.Table.from_arrays(

@@ -35,6 +35,7 @@ NETWORKS: dict[str, tuple[str, str, str]] = {
 }
 """Every network that a card can name: its module, its frozen config in it, and the class built from one."""
 
+ZOO = Path(__file__).parent / "zoo"
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar"})
 _ABSOLUTE_PATH = re.compile(r"(file:)?[/~\\]|[A-Za-z]:[/\\]")
 
@@ -70,7 +71,9 @@ class Card(_Strict):
     data_licence: str
     split: str
     metrics: dict[str, float]
-    preprocess: Preprocess
+    preprocess: Preprocess | None = None
+    trained_on: tuple[str, ...] = ()
+    """Marks of the samples that were trained on, where the data has no split of its own (pipelines/datasets.py)."""
     versions: dict[str, str]
     git_revision: str | None
 
@@ -138,14 +141,30 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def zoo_path(name: str) -> Path | None:
+    """The weights of a checkpoint that ships, by its name; None where none is called so."""
+    path = ZOO / f"{name}.safetensors"
+    return path if re.fullmatch(r"[\w.-]+", name) and path.exists() else None
+
+
+def zoo_names() -> list[str]:
+    """Every checkpoint that ships."""
+    return sorted(path.stem for path in ZOO.glob("*.safetensors"))
+
+
+def refuse_pickle(name: str) -> None:
+    """ModelError when the name is one of a pickle."""
+    if Path(name).suffix.lower() in PICKLE_SUFFIXES:
+        raise ModelError(
+            f"{name}: a pickle can run code when it is loaded, so none is; convert it once with "
+            "safetensors.torch.save_file(state_dict, 'model.safetensors') and write a card beside it"
+        )
+
+
 def _files(path: Path) -> tuple[Path, Path]:
     if path.suffix == ".safetensors":
         return path, path.with_suffix(".json")
-    if path.suffix.lower() in PICKLE_SUFFIXES:
-        raise ModelError(
-            f"{path}: a pickle can run code when it is loaded, so none is; convert it once with "
-            "safetensors.torch.save_file(state_dict, 'model.safetensors') and write a card beside it"
-        )
+    refuse_pickle(str(path))
     return path / "model.safetensors", path / "card.json"
 
 

@@ -1,0 +1,482 @@
+"""Train, judge and list networks: the recipe file, what is checked before Ray starts, and what a person sees meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from jobs import cluster, spec
+from jobs.guard import Guard
+from jobs.lock import Lock
+from jobs.quiet import chatter_to
+from jobs.run import EXIT_FAILED, Surroundings, versions
+from jobs.spec import Strict, absolute
+from jobs.terminal import duration
+from pipelines.orders import Pool, shortfall
+from pipelines.stores import Access, Folder, explain, scrub
+from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
+from workers.recipes import RECIPES, Recipe, recipe_type
+
+DATA_CPUS = 2
+IDENTITY = "_run/training.json"
+SPEC = "_run/recipe.yaml"
+LOG = "_run/log.txt"
+PLAIN_EVERY_S = 10.0
+
+
+class TrainRun(Strict):
+    """Where a training runs and how often it is kept."""
+
+    workers: PositiveInt = Field(1, description="workers that train together, each on its part of a batch")
+    threads: PositiveInt | Literal["auto"] = Field("auto", description="threads of each worker; auto shares the cores")
+    num_gpus: NonNegativeFloat | Literal["auto"] = Field("auto", description="GPUs of each worker; auto takes one")
+    address: str | None = Field(None, description="a Ray cluster; none starts one here")
+    cache_gb: NonNegativeFloat = Field(
+        4.0, description="decoded data that each worker keeps in memory; more is streamed"
+    )
+    checkpoint_every_s: NonNegativeFloat = Field(60.0, description="seconds between checkpoints to resume from")
+    log_every_steps: PositiveInt = Field(10, description="steps between rows of log.csv")
+    timeout_s: float = Field(30.0, gt=0, description="of one request to a store")
+    retry_for_s: float = Field(120.0, ge=0, description="how long faults of a store are waited out")
+
+
+class TrainSpec(Strict):
+    """A recipe file: what to train, on what, and where to."""
+
+    version: Literal[1] = 1
+    recipe: str = Field(description=f"one of {', '.join(RECIPES)}")
+    data: str | list[str] = Field(description="the data set: folder, tables or tars, on any store; or several")
+    validation: str | list[str] | None = Field(None, description="held-out data, where the data set names none")
+    hold_out: NonNegativeFloat = Field(
+        0.1, description="share that is held out else; from 1 on, the last so many by name"
+    )
+    data_name: str | None = Field(None, description="what the card calls the data; by default the folder's name")
+    licence: str = Field("not stated", description="licence of the data, for the card")
+    out: str = Field(description="folder of the training and its checkpoints, on any store")
+    profile: str | None = Field(None, description="named profile with the credentials of the stores")
+    settings: dict[str, Any] = Field(default_factory=dict, description="of the recipe; see its Settings")
+    run: TrainRun = Field(default_factory=lambda: TrainRun())
+
+    @property
+    def data_uris(self) -> list[str]:
+        return [absolute(uri) for uri in ([self.data] if isinstance(self.data, str) else self.data)]
+
+    @property
+    def validation_uris(self) -> list[str]:
+        named = [] if self.validation is None else self.validation
+        return [absolute(uri) for uri in ([named] if isinstance(named, str) else named)]
+
+    @property
+    def access(self) -> Access:
+        return Access(self.profile, timeout_s=self.run.timeout_s, retry_for_s=self.run.retry_for_s)
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """A recipe file that was read and found to be right; `document` is as it was written, for the run's record."""
+
+    document: dict[str, Any]
+    spec: TrainSpec
+    recipe: type[Recipe]
+    settings: Any
+
+    def identity(self) -> dict[str, Any]:
+        """What may not change between a training and its resumption."""
+        return {
+            "recipe": self.spec.recipe,
+            "settings": json.loads(self.settings.model_dump_json()),
+            "data": self.spec.data_uris,
+            "validation": self.spec.validation_uris,
+            "hold_out": self.spec.hold_out,
+        }
+
+
+def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str, str]) -> TrainJob:
+    """Parse a recipe file; JobError with every fault. `--set epochs=20` means settings.epochs."""
+    document, root = spec.parse(text, name=name, what="a recipe file is a mapping with recipe, data and out")
+    for override in overrides:
+        first = override.partition("=")[0].partition(".")[0]
+        spec.override_key(document, override if first in TrainSpec.model_fields else f"settings.{override}")
+    try:
+        train = TrainSpec.model_validate(spec.expanded(document, environment, name))
+    except ValidationError as error:
+        lines = spec.faults(error, root, lambda path: _keys(path, TrainSpec, {"run": TrainRun}))
+        raise JobError(f"{name}: this training can't be run\n" + "\n".join(lines)) from error
+    spec.refuse_credentials(train, name)
+    if train.recipe not in RECIPES:
+        raise JobError(f"{name}: recipe: there is no {train.recipe}; there are {', '.join(RECIPES)}")
+    recipe = recipe_type(train.recipe)
+    return TrainJob(document, train, recipe, _settings(recipe, train, name))
+
+
+def _settings(recipe: type[Recipe], train: TrainSpec, name: str) -> Any:
+    values = dict(train.settings)
+    for asset in recipe.ASSETS:  # a path is written relative to where the command runs, and used elsewhere
+        if isinstance(values.get(asset), str) and "torchvision:" not in values[asset]:
+            values[asset] = absolute(values[asset])
+    try:
+        return recipe.Settings(**values)
+    except ValidationError as error:
+        lines = spec.faults(error, None, lambda path: _keys(path, recipe.Settings, {}))
+        raise JobError(f"{name}: settings of {recipe.NAME}\n" + "\n".join(lines)) from error
+
+
+def _keys(path: list[Any], top: type[BaseModel], inner: dict[str, type[BaseModel]]) -> list[str]:
+    parents = [part for part in path[:-1] if isinstance(part, str)]
+    return list((inner.get(parents[-1], top) if parents else top).model_fields)
+
+
+# ----------------------------------------------------------------------------------------------------------- training
+
+
+class TrainingRun:
+    """A training on its way; `execute` begins or resumes it and returns what the terminal says at the end."""
+
+    def __init__(self, job: TrainJob, around: Surroundings) -> None:
+        self.job, self.around = job, around
+        self.out = Folder(absolute(job.spec.out), job.spec.access)
+
+    def execute(self) -> str:
+        from pipelines import checkpoints
+
+        self._check_store()
+        before = checkpoints.read_progress(self.out)
+        if before is not None and before.is_complete:
+            return self._summary(f"was trained already, {before.step:,} steps")
+        plan = self._plan()
+        with self._log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
+            screen = Screen(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
+            if before is not None:
+                screen.say(f"goes on at step {before.step:,}")
+            guard = Guard(lambda dead: self._end_at_once(dead, screen, lock), cluster.folder_prefix())
+            try:
+                self._fit(plan, guard, screen)
+            except BaseException:
+                traceback.print_exc()
+                raise
+            finally:
+                with suppress(Exception):
+                    self.out.publish(LOG, scrub(log.read_text(errors="replace")).encode())
+        return self._summary("trained")
+
+    def _check_store(self) -> None:
+        """The folder is empty, or holds this very training."""
+        try:
+            stored = self.out.read(IDENTITY)
+            identity = self.job.identity()
+            if stored is not None:
+                _require_same(json.loads(stored), identity, self.out.uri)
+                return
+            self.out.check_writable()
+            self.out.publish(SPEC, yaml.safe_dump(self.job.document, sort_keys=False, allow_unicode=True).encode())
+            self.out.publish(IDENTITY, json.dumps(identity, indent=1).encode())
+        except PixelmillError:
+            raise
+        except Exception as error:
+            raise explain(error, self.out.uri, "writing to the output folder") from error
+
+    def _plan(self) -> Any:
+        """What the workers are told, after the first samples were read here: bad data is told before Ray starts."""
+        from pipelines import datasets
+        from pipelines.sampling import Share
+        from pipelines.training import TrainingPlan
+
+        train, settings = self.job.spec, self.job.settings
+        Share(settings.batch, settings.accumulate, train.run.workers)
+        found = datasets.split(
+            self.job.recipe.LAYOUT, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access
+        )
+        self._check_assets()
+        for data in (found.train, found.held_out):
+            if data is not None:
+                datasets.load(data.take([0, len(data) - 1]), self.job.recipe(settings, {}))
+        names = [PurePosixPath(uri).name for uri in train.data_uris]
+        return TrainingPlan(
+            recipe=train.recipe,
+            settings=json.loads(settings.model_dump_json()),
+            train=found.train,
+            held_out=found.held_out,
+            split=found.says,
+            trained_on=() if found.has_own else tuple(sorted(set(found.train.fingerprints()))),
+            data=train.data_name or ", ".join(names),
+            data_licence=train.licence,
+            out=self.out.uri,
+            access=train.access,
+            versions=versions(),
+            git_revision=_git_revision(),
+            cache_bytes=int(train.run.cache_gb * 1e9),
+            checkpoint_every_s=train.run.checkpoint_every_s,
+            log_every_steps=train.run.log_every_steps,
+        )
+
+    def _check_assets(self) -> None:
+        from pipelines.stores import open_store
+
+        for name in self.job.recipe.ASSETS:
+            uri = getattr(self.job.settings, name)
+            if uri is None or "torchvision:" in uri:
+                continue
+            store, path = open_store(uri, self.job.spec.access)
+            try:
+                store.info(path)
+            except Exception as error:
+                raise explain(error, uri, f"looking for settings.{name}") from error
+
+    def _fit(self, plan: Any, guard: Guard, screen: Screen) -> None:
+        from pipelines import training
+
+        run = self.job.spec.run
+        address = cluster.address_of(run.address, self.around.environment)
+        machine = cluster.this_machine()
+        gpus_each = (1.0 if machine.gpus and address is None else 0.0) if run.num_gpus == "auto" else run.num_gpus
+        pool = Pool(run.workers + DATA_CPUS, 1, 0)
+        threads = max(1, machine.cores // run.workers) if run.threads == "auto" else run.threads
+        with self._ray(address, pool, machine, guard) as (folder, available):
+            if run.num_gpus == "auto" and address is not None:
+                gpus_each = 1.0 if available.get("GPU", 0) >= run.workers else 0.0
+            needs = Pool(run.workers, 1, gpus_each)
+            if lack := shortfall(needs, available):
+                raise JobError(f"run: {run.workers} workers can't be placed: {lack}; lower run.workers or run.num_gpus")
+            scale = training.Scale(run.workers, threads, gpus_each)
+            telegraph = training.Telegraph()
+            with screen.following(telegraph):
+                training.fit(plan, scale, telegraph, str(folder / "train"))
+
+    @contextmanager
+    def _ray(
+        self, address: str | None, pool: Pool, machine: cluster.Machine, guard: Guard
+    ) -> Iterator[tuple[Path, dict[str, float]]]:
+        import ray
+
+        if address is not None:
+            cluster.connect(address)
+            folder = cluster.temporary_folder()
+        else:
+            guard.start()
+            folder = cluster.start_local(pool, machine, os.environ)  # type: ignore[arg-type]
+        try:
+            yield folder, dict(ray.cluster_resources())
+        finally:
+            with guard.released():
+                ray.shutdown()
+            cluster.print_worker_logs(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _end_at_once(self, dead: str, screen: Screen, lock: Lock) -> None:
+        error = JobStopped(f"Ray's {dead} died; the same command goes on from the last checkpoint")
+        screen.end(f"pixelmill: {error}")
+        lock.release()
+        cluster.remove_all()
+        os._exit(EXIT_FAILED)
+
+    @contextmanager
+    def _log_file(self) -> Iterator[Path]:
+        folder = cluster.temporary_folder()
+        try:
+            yield folder / "log"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _summary(self, happened: str) -> str:
+        from workers.checkpoint import Card
+
+        text = self.out.read("card.json")
+        if text is None:
+            return f"{self.out.uri}: {happened}"
+        card = Card.model_validate_json(text)
+        goal = self.job.recipe.GOAL[0]
+        shown = {goal: card.metrics[goal]} if goal in card.metrics else {}
+        best = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        at = f"best at step {card.metrics.get('step', 0):,.0f}" + (f": {best}" if best else "")
+        return (
+            f"{self.out.uri}: {happened}; {at}\n"
+            f"the curve is {self.out.uri}/curve.png, pictures are in {self.out.uri}/samples\n"
+            f"judge it with: pixelmill eval {self.job.spec.recipe} --checkpoint {self.out.uri} --data ..."
+        )
+
+
+def _require_same(there: dict[str, Any], here: dict[str, Any], uri: str) -> None:
+    flat_there, flat_here = _flat(there), _flat(here)
+    differ = [key for key in sorted(flat_there | flat_here) if flat_there.get(key) != flat_here.get(key)]
+    if differ:
+        several = "; ".join(f"{key}: {flat_there.get(key)} there, {flat_here.get(key)} here" for key in differ[:6])
+        raise RunRefused(
+            f"{uri}: holds another training, which this one can't go on with: {several}; choose another out"
+        )
+
+
+def _flat(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != "settings"} | {
+        f"settings.{key}": value for key, value in document.get("settings", {}).items()
+    }
+
+
+def _git_revision() -> str | None:
+    """The revision of the code, where it runs from a checkout of its own."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists() or shutil.which("git") is None:
+        return None
+    asked = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or None
+
+
+# ------------------------------------------------------------------------------------------------------------ screen
+
+
+class Screen:
+    """One line that changes on a terminal, plain lines now and then elsewhere."""
+
+    def __init__(self, stream: Any, *, is_terminal: bool, quiet: bool) -> None:
+        self._console = Console(file=stream, force_terminal=is_terminal, highlight=False, soft_wrap=True)
+        self._is_terminal, self._quiet = is_terminal, quiet
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._said_s, self._said = 0.0, ""
+
+    def say(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(text, markup=False)
+
+    def end(self, text: str) -> None:
+        with self._lock:
+            self._over.set()
+            self._console.print(text, markup=False)
+
+    @contextmanager
+    def following(self, telegraph: Any) -> Iterator[None]:
+        """Show what the workers tell while the block runs."""
+        thread = threading.Thread(target=self._follow, args=(telegraph,), name="screen", daemon=True)
+        if not self._quiet:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            if not self._quiet:
+                thread.join()
+            if self._is_terminal and not self._quiet:
+                self._console.print()
+
+    def _follow(self, telegraph: Any) -> None:
+        while not self._over.wait(0.5):
+            news = telegraph.read()
+            with self._lock:
+                if not self._over.is_set():
+                    self._show(line_of(news), news.get("phase", ""))
+
+    def _show(self, line: str, phase: str) -> None:
+        if self._is_terminal:
+            self._console.file.write(f"\r\x1b[2K{line}")
+            self._console.file.flush()
+        elif phase != self._said or time.monotonic() - self._said_s > PLAIN_EVERY_S:
+            self._said, self._said_s = phase, time.monotonic()
+            self._console.print(line, markup=False)
+
+
+def line_of(news: Mapping[str, Any]) -> str:
+    """What a worker told as one line: step, loss, images per second, ETA, the last metrics."""
+    if "step" not in news:
+        return news.get("phase", "starting")
+    parts = [f"{news['phase']}: step {news['step']:,} / {news['steps']:,}"]
+    if "loss" in news:
+        parts.append(f"loss {news['loss']:.4g}")
+        parts.append(f"{news['images_per_s']:,.1f} images/s")
+        parts.append(f"ETA {duration(news['left_s'])}")
+    shown = list(news.get("metrics", {}).items())[:3]
+    return ", ".join([*parts, *(f"{name} {value:.4g}" for name, value in shown)])
+
+
+# ------------------------------------------------------------------------------------------------------- evaluation
+
+
+def evaluate(
+    network: str, uri: str, data: list[str], part: str, overrides: list[str], picture: str | None
+) -> dict[str, Any]:
+    """Metrics of a checkpoint on data that it was not trained on, by the recipe that its card names."""
+    import torch
+
+    from pipelines import checkpoints, datasets, training
+    from workers import checkpoint
+
+    access = Access()
+    is_local = checkpoint.zoo_path(uri) is not None
+    module, card = checkpoints.load(uri if is_local else absolute(uri), access)
+    if network not in {card.network, card.recipe}:
+        raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
+    kind = recipe_type(card.recipe)
+    recipe = kind(_evaluation_settings(kind, card.settings, overrides), {})
+    found, says = datasets.to_evaluate(
+        kind.LAYOUT, [absolute(each) for each in data], part, frozenset(card.trained_on), access
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    metrics, shown = training.evaluate(recipe, module, found, device)
+    if picture is not None and shown is not None:
+        from torchvision.io import write_png
+
+        write_png(shown.cpu(), picture)
+    return {
+        "network": card.network,
+        "checkpoint": uri,
+        "data": [scrub(each) for each in data],
+        "split": says,
+        "samples": len(found),
+        "metrics": metrics,
+    }
+
+
+def _evaluation_settings(kind: type[Recipe], settings: dict[str, Any], overrides: list[str]) -> Any:
+    document = {"settings": dict(settings)}
+    for override in overrides:
+        spec.override_key(document, f"settings.{override}")
+    for asset in kind.ASSETS:
+        value = document["settings"].get(asset)
+        if isinstance(value, str) and any(each.startswith(f"{asset}=") for each in overrides):
+            document["settings"][asset] = absolute(value)
+    try:
+        return kind.Settings(**document["settings"])
+    except ValidationError as error:
+        lines = spec.faults(error, None, lambda path: _keys(path, kind.Settings, {}))
+        raise JobError(f"settings of {kind.NAME}\n" + "\n".join(lines)) from error
+
+
+def zoo() -> list[dict[str, Any]]:
+    """What ships, as its cards say."""
+    from workers import checkpoint
+
+    listed = []
+    for name in checkpoint.zoo_names():
+        path = checkpoint.zoo_path(name)
+        assert path is not None
+        card = checkpoint.read_card(path)
+        listed.append(
+            {"name": name, "bytes": path.stat().st_size, **card.model_dump(mode="json", exclude={"trained_on"})}
+        )
+    return listed
+
+
+def print_zoo(listed: list[dict[str, Any]]) -> None:
+    """The zoo as a table for a person."""
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for heading in ("name", "network", "data", "size", "metric", "licence of the data"):
+        table.add_column(heading, overflow="fold")
+    for each in listed:
+        goal = recipe_type(each["recipe"]).GOAL[0]
+        metric = f"{goal} {each['metrics'][goal]:.4g}" if goal in each["metrics"] else ""
+        size = f"{each['bytes'] / 1e6:.1f} MB"
+        table.add_row(each["name"], each["network"], each["data"], size, metric, each["data_licence"])
+    Console(highlight=False).print(table)

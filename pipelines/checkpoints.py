@@ -1,0 +1,179 @@
+"""Keep checkpoints on any store: weights and card for users, and all that a training needs to go on.
+
+    OUT/model.safetensors, OUT/card.json       the best weights so far: OUT itself is a checkpoint
+    OUT/_run/last.json                         names the newest folder below; written after it is whole
+    OUT/_run/step-00001200/                    model.safetensors, training.safetensors, training.json
+
+Nothing is pickled: an optimiser's state is tensors by parameter and name, and numbers as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pipelines.stores import Access, Folder, explain, join, scheme_of
+from workers import checkpoint
+from workers.checkpoint import Card
+from workers.errors import ModelError, RunRefused
+
+LAST = "_run/last.json"
+WEIGHTS = "model.safetensors"
+CARD = "card.json"
+
+
+@dataclass
+class Progress:
+    """What a training knows besides weights: `step` is the next one to do."""
+
+    step: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    since_best: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    prepared: dict[str, Any] | None = None
+    trained_s: float = 0.0
+    is_complete: bool = False
+
+
+# --------------------------------------------------------------------------------------------------------- training
+
+
+def save_training(folder: Folder, network: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
+    """Publish all that is needed to go on; the marker comes last, then the checkpoint before is removed."""
+    name = f"_run/step-{progress.step:08d}"
+    tensors, groups = optimizer_state(optimizer)
+    folder.publish(f"{name}/{WEIGHTS}", save_tensors(_tensors(network)))
+    folder.publish(f"{name}/training.safetensors", save_tensors(tensors))
+    folder.publish(f"{name}/training.json", json.dumps({"progress": vars(progress), "groups": groups}).encode())
+    before = folder.read(LAST)
+    folder.publish(LAST, json.dumps({"folder": name, "step": progress.step}).encode())
+    if before is not None and (old := json.loads(before)["folder"]) != name:
+        for file in (WEIGHTS, "training.safetensors", "training.json"):
+            with suppress(OSError):
+                folder.remove(f"{old}/{file}")
+        if folder.is_local:
+            shutil.rmtree(Path(folder.path) / old, ignore_errors=True)
+
+
+def read_progress(folder: Folder) -> Progress | None:
+    """How far the training in this folder is; None where none has begun."""
+    marker = folder.read(LAST)
+    if marker is None:
+        return None
+    text = folder.read(f"{json.loads(marker)['folder']}/training.json")
+    if text is None:
+        raise RunRefused(f"{folder.uri}/{LAST}: names a checkpoint that is gone; choose another output folder")
+    return Progress(**json.loads(text)["progress"])
+
+
+def load_training(folder: Folder, network: nn.Module, optimizer: Optimizer) -> None:
+    """Put the newest checkpoint's weights and optimiser state back, bit by bit."""
+    name = json.loads(folder.read(LAST) or b"{}")["folder"]
+    parts = [folder.read(f"{name}/{file}") for file in (WEIGHTS, "training.safetensors", "training.json")]
+    if None in parts:
+        raise RunRefused(f"{folder.uri}/{name}: the checkpoint is not whole; choose another output folder")
+    weights, state, text = (part or b"" for part in parts)
+    network.load_state_dict(load_tensors(weights))
+    restore_optimizer(optimizer, load_tensors(state), json.loads(text)["groups"])
+
+
+def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """The state as tensors named PARAMETER.KEY, and the numbers of each group of parameters."""
+    raw = optimizer.state_dict()
+    tensors = {
+        f"{number}.{key}": (value if isinstance(value, Tensor) else torch.tensor(value)).detach().cpu().contiguous()
+        for number, state in raw["state"].items()
+        for key, value in state.items()
+        if value is not None
+    }
+    return tensors, raw["param_groups"]
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
+    """The inverse of `optimizer_state`."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+
+
+# -------------------------------------------------------------------------------------------------- weights and card
+
+
+def publish(folder: Folder, network: nn.Module, card: Card) -> None:
+    """Make the folder a checkpoint of these weights: the weights, then their card."""
+    with tempfile.TemporaryDirectory(prefix="pixelmill-checkpoint-") as local:
+        checkpoint.save(Path(local), network, card)
+        for name in (WEIGHTS, CARD):
+            folder.publish(name, (Path(local) / name).read_bytes())
+
+
+def load(uri: str, access: Access) -> tuple[nn.Module, Card]:
+    """The network and the card of a checkpoint: a folder, a NAME.safetensors, on any store, or the name of one in the zoo."""
+    with fetched(uri, access) as path:
+        return checkpoint.load(path)
+
+
+@contextmanager
+def fetched(uri: str, access: Access) -> Iterator[Path]:
+    """A checkpoint as a local path for as long as the block runs."""
+    zoo = checkpoint.zoo_path(uri)
+    if zoo is not None:
+        yield zoo
+        return
+    if scheme_of(uri) == "file":
+        yield Path(uri.removeprefix("file://"))
+        return
+    checkpoint.refuse_pickle(uri)
+    parent, _, file = uri.rstrip("/").rpartition("/")
+    is_file = file.endswith(".safetensors")
+    folder = Folder(parent if is_file else uri, access)
+    names = (file, file.removesuffix(".safetensors") + ".json") if is_file else (WEIGHTS, CARD)
+    with tempfile.TemporaryDirectory(prefix="pixelmill-checkpoint-") as local:
+        for name in names:
+            try:
+                data = folder.read(name)
+            except Exception as error:
+                raise explain(error, join(folder.uri, name), "reading the checkpoint") from error
+            if data is None:
+                raise ModelError(
+                    f"{join(folder.uri, name)}: no such file; a checkpoint is {' with '.join(names)} beside it"
+                )
+            (Path(local) / name).write_bytes(data)
+        yield Path(local) / file if is_file else Path(local)
+
+
+@contextmanager
+def asset(uri: str, access: Access) -> Iterator[Path]:
+    """One file as a local path for as long as the block runs."""
+    if scheme_of(uri) == "file":
+        yield Path(uri.removeprefix("file://"))
+        return
+    parent, _, name = uri.rpartition("/")
+    with tempfile.TemporaryDirectory(prefix="pixelmill-asset-") as local:
+        try:
+            data = Folder(parent, access).read(name)
+        except Exception as error:
+            raise explain(error, uri, "reading it") from error
+        if data is None:
+            raise ModelError(f"{uri}: no such file")
+        (Path(local) / name).write_bytes(data)
+        yield Path(local) / name

@@ -1,0 +1,319 @@
+"""Find the samples of a data set on any store: which files belong together, and which of them are held out.
+
+    pictures   any source of pictures (folder, glob, tar, Parquet with a column `label` or without)
+    masks      images/NAME.*, labels/NAME.png, classes.json here or one folder up
+    stereo     left/NAME.*, right/NAME.*, depth/NAME.png where there is one, calib.json here or one folder up
+
+Each may lie below folders `train` and `val` or `test` (or files train*.parquet, ...), which then are the split. A data set
+that has none is divided by `hold_out`, and what was trained on is remembered by name and size, so that nothing is ever
+evaluated on it by accident.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.fetch import Fetcher, FetchLimits
+from pipelines.manifest import SCHEMA, table_of, texts
+from pipelines.sources import Entry, Ignored, Source, entries
+from pipelines.stores import Access, explain, join, open_store, retried, scrub
+from workers.errors import DataError, PixelmillError, RowError
+from workers.recipes import Layout, Recipe, Sample
+
+TRAIN = ("train", "training")
+HELD_OUT = ("val", "valid", "validation", "test", "testing")
+TABLE_SUFFIXES = (".parquet", ".pq")
+LABEL = "label"
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Samples that are found and not read yet: for each role a table of where its bytes are, one row a sample."""
+
+    roles: dict[str, pa.Table]
+    access: Access
+    labels: np.ndarray | None = None
+    constants: dict[str, bytes] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        return self.first.num_rows
+
+    @property
+    def first(self) -> pa.Table:
+        """The role that every sample has and is named by."""
+        return next(iter(self.roles.values()))
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> DataSet:
+        rows = pa.array(np.asarray(indices, np.int64))
+        labels = None if self.labels is None else self.labels[np.asarray(indices, np.int64)]
+        return replace(self, roles={role: table.take(rows) for role, table in self.roles.items()}, labels=labels)
+
+    def names(self) -> list[str]:
+        """What a person calls each sample: its uri, and its place in it."""
+        members = self.first["member"].to_pylist()
+        return [
+            uri if member is None else f"{uri} {member}"
+            for uri, member in zip(texts(self.first["uri"]), members, strict=True)
+        ]
+
+    def fingerprints(self) -> list[str]:
+        """32 bits of each sample's file name and size as hex: the same for a copy in another place."""
+        columns = (texts(self.first["uri"]), self.first["member"].to_pylist(), self.first["size"].to_pylist())
+        return [_fingerprint(uri, member, size) for uri, member, size in zip(*columns, strict=True)]
+
+
+def _fingerprint(uri: str, member: str | None, size: int | None) -> str:
+    key = f"{PurePosixPath(uri).name}\0{member or ''}\0{size}"
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------------------- splits
+
+
+@dataclass(frozen=True)
+class Split:
+    """What to train on and what to hold out; `says` it in words, `has_own` tells whether the folders said so."""
+
+    train: DataSet
+    held_out: DataSet | None
+    says: str
+    has_own: bool
+
+
+def split(
+    layout: Layout, uris: Sequence[str], validation: Sequence[str], hold_out: float, seed: int, access: Access
+) -> Split:
+    """The samples to train on and to hold out.
+
+    `validation` names the held-out data; else folders `val` or `test` beside `train` do; else `hold_out` is a share,
+    drawn with `seed`, or from 1 on so many samples, the last by name. DataError where a part would be empty.
+    """
+    parts = [_parts(uri, access) for uri in uris]
+    train = find(layout, [part.get("train", uri) for part, uri in zip(parts, uris, strict=True)], access)
+    if validation:
+        return Split(
+            train,
+            find(layout, [held_out_part(uri, access) for uri in validation], access),
+            "data of its own is held out",
+            True,
+        )
+    held = [part["held_out"] for part in parts if "held_out" in part]
+    if held:
+        names = ", ".join(sorted({PurePosixPath(uri).name for uri in held}))
+        return Split(train, find(layout, held, access), f"trained on train, judged on {names}", True)
+    if hold_out == 0:
+        return Split(train, None, "nothing is held out", False)
+    return _divided(train, hold_out, seed)
+
+
+def _divided(whole: DataSet, hold_out: float, seed: int) -> Split:
+    count = round(len(whole) * hold_out) if hold_out < 1 else int(hold_out)
+    if not 0 < count < len(whole):
+        raise DataError(f"hold_out {hold_out:g} of {len(whole):,} samples leaves nothing on one side; choose another")
+    if hold_out < 1:
+        order = np.random.default_rng(seed).permutation(len(whole))
+        says = f"{count:,} of {len(whole):,} samples, drawn with seed {seed}, are held out"
+    else:
+        order = np.argsort(np.array(whole.names()), kind="stable")
+        says = f"the last {count:,} of {len(whole):,} samples by name are held out"
+    kept, held = np.sort(order[: len(whole) - count]), np.sort(order[len(whole) - count :])
+    return Split(whole.take(kept), whole.take(held), says, False)
+
+
+def to_evaluate(
+    layout: Layout, uris: Sequence[str], part: str, trained_on: frozenset[str], access: Access
+) -> tuple[DataSet, str]:
+    """What a checkpoint is judged on, and that in words.
+
+    `part` is auto (val or test where there is one, and nothing that was trained on), all, or the name of a folder.
+    """
+    if part not in {"auto", "all"}:
+        return find(layout, [join(uri, part) for uri in uris], access), part
+    if part == "all":
+        return find(layout, uris, access), "everything there is"
+    chosen = [held_out_part(uri, access) for uri in uris]
+    found = find(layout, chosen, access)
+    unseen = [index for index, mark in enumerate(found.fingerprints()) if mark not in trained_on]
+    if not unseen:
+        raise DataError(
+            f"{', '.join(map(scrub, uris))}: the checkpoint was trained on every sample there; give other data, or "
+            "--split all to judge it on those all the same"
+        )
+    names = sorted({PurePosixPath(uri).name for uri in chosen} - {PurePosixPath(uri).name for uri in uris})
+    where = f"in {', '.join(names)}" if names else "there"
+    left_out = len(found) - len(unseen)
+    says = f"{len(unseen):,} samples {where}" + (f", without {left_out:,} that were trained on" if left_out else "")
+    return found.take(unseen), says
+
+
+def held_out_part(uri: str, access: Access) -> str:
+    """The part of a data set that is not for training; all of it where it has no parts."""
+    return _parts(uri, access).get("held_out", uri)
+
+
+def _parts(uri: str, access: Access) -> dict[str, str]:
+    """Where the folders or tables `train` and `val` or `test` of a data set are, by role."""
+    children = _children(uri, access)
+    found: dict[str, str] = {}
+    for role, names in (("train", TRAIN), ("held_out", HELD_OUT)):
+        for name in names:
+            tables = [child for child in children if child.startswith(name) and child.endswith(TABLE_SUFFIXES)]
+            if children.get(name) == "directory":
+                found.setdefault(role, join(uri, name))
+            elif tables:
+                found.setdefault(role, join(uri, tables[0] if len(tables) == 1 else f"{name}*.parquet"))
+    return found
+
+
+def _children(uri: str, access: Access) -> dict[str, str]:
+    """Names in a folder with what they are; none where it is a file or a glob."""
+    store, path = open_store(uri, access)
+    try:
+        listed = retried(lambda: store.ls(path, detail=True), for_s=min(30.0, access.retry_for_s))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except Exception as error:
+        raise explain(error, uri, "listing the data") from error
+    return {PurePosixPath(entry["name"].rstrip("/")).name: entry["type"] for entry in listed}
+
+
+# --------------------------------------------------------------------------------------------------------- layouts
+
+
+def find(layout: Layout, uris: Sequence[str], access: Access) -> DataSet:
+    """The samples below `uris`, in a fixed order. DataError where there are none or where files do not pair."""
+    if layout == "pictures":
+        return _pictures(uris, access)
+    found = [(_masks if layout == "masks" else _stereo)(uri, access) for uri in uris]
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+def _joined(sets: list[DataSet]) -> DataSet:
+    if len({(tuple(each.roles), tuple(each.constants.items())) for each in sets}) > 1:
+        raise DataError("the data sets differ in their roles or in classes.json or calib.json; train on one of them")
+    tables = {role: pa.concat_tables([each.roles[role] for each in sets]) for role in sets[0].roles}
+    return replace(sets[0], roles=tables)
+
+
+def _pictures(uris: Sequence[str], access: Access) -> DataSet:
+    table = _listed(Source(tuple(uris), access=access))
+    if table.num_rows == 0:
+        raise DataError(f"{', '.join(map(scrub, uris))}: no pictures are there; give a folder, a glob, tars or Parquet")
+    return DataSet({"image": table}, access, labels=_labels(table, access))
+
+
+def _listed(source: Source) -> pa.Table:
+    try:
+        found = sorted(entries(source, Ignored()), key=lambda entry: (entry.uri, entry.offset or 0))
+    except PixelmillError:
+        raise
+    except Exception as error:
+        raise explain(error, ", ".join(source.uris), "listing the data") from error
+    broken = next((entry for entry in found if entry.problem), None)
+    if broken is not None:
+        raise DataError(f"{scrub(broken.uri)}: {broken.problem}")
+    return table_of(found) if found else SCHEMA.empty_table()
+
+
+def _labels(table: pa.Table, access: Access) -> np.ndarray | None:
+    """The column `label` of the tables, where all of them have one with integers."""
+    if set(table["container"].to_pylist()) != {"parquet"}:
+        return None
+    columns = []
+    for uri in dict.fromkeys(texts(table["uri"])):
+        store, path = open_store(uri, access)
+        with store.open(path, "rb") as file, pq.ParquetFile(file) as parquet:
+            schema = parquet.schema_arrow
+            if LABEL not in schema.names or not pa.types.is_integer(schema.field(LABEL).type):
+                return None
+            columns.append(parquet.read([LABEL])[LABEL].to_numpy())
+    return np.concatenate(columns).astype(np.int64)
+
+
+def _masks(uri: str, access: Access) -> DataSet:
+    tables = _paired(uri, {"image": "images", "label": "labels"}, access)
+    constants = _constant(uri, "classes", "classes.json", access)
+    return DataSet(tables, access, constants=constants)
+
+
+def _stereo(uri: str, access: Access) -> DataSet:
+    has_depth = "depth" in _children(uri, access)
+    roles = {"left": "left", "right": "right"} | ({"depth": "depth"} if has_depth else {})
+    constants = _constant(uri, "calibration", "calib.json", access)
+    return DataSet(_paired(uri, roles, access), access, constants=constants)
+
+
+def _paired(uri: str, roles: dict[str, str], access: Access) -> dict[str, pa.Table]:
+    """One row a name that every role's folder has a file for; DataError where one has a file that another lacks."""
+    children = _children(uri, access)
+    if missing := [folder for folder in roles.values() if folder not in children]:
+        there = ", ".join(sorted(children)[:8]) or "nothing"
+        raise DataError(f"{scrub(uri)}: has no folder {' or '.join(missing)}; it holds {there}")
+    by_role = {role: _by_stem(join(uri, folder), access) for role, folder in roles.items()}
+    stems = sorted(set().union(*by_role.values()))
+    if not stems:
+        raise DataError(f"{scrub(uri)}: no pictures are in {', '.join(roles.values())}")
+    lacking = [(stem, role) for stem in stems for role in roles if stem not in by_role[role]]
+    if lacking:
+        stem, role = lacking[0]
+        raise DataError(
+            f"{scrub(uri)}: {stem} has no file in {roles[role]}, and {len(lacking) - 1:,} more do not pair; "
+            "each name needs one in every folder"
+        )
+    return {role: table_of([files[stem] for stem in stems]) for role, files in by_role.items()}
+
+
+def _by_stem(uri: str, access: Access) -> dict[str, Entry]:
+    found = entries(Source((uri,), format="images", access=access), Ignored())
+    return {PurePosixPath(entry.uri).stem: entry for entry in found}
+
+
+def _constant(uri: str, role: str, name: str, access: Access) -> dict[str, bytes]:
+    """A file that belongs to every sample, here or one folder up."""
+    for folder in (uri.rstrip("/"), uri.rstrip("/").rpartition("/")[0]):
+        store, path = open_store(join(folder, name), access)
+        try:
+            return {role: bytes(retried(lambda s=store, p=path: s.cat_file(p), for_s=access.retry_for_s))}
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except Exception as error:
+            raise explain(error, join(folder, name), "reading it") from error
+    return {}
+
+
+# --------------------------------------------------------------------------------------------------------- reading
+
+_LIMITS = FetchLimits()
+
+
+def load(samples: DataSet, recipe: Recipe) -> list[Sample]:
+    """Read and decode every sample, in order; DataError with the name of the first that can't be used."""
+    streams = {role: _bytes_of(table, samples.access) for role, table in samples.roles.items()}
+    loaded = []
+    for index, name in enumerate(samples.names()):
+        files: dict[str, Any] = dict(samples.constants)
+        for role, stream in streams.items():
+            data = next(stream)
+            if isinstance(data, RowError):
+                raise DataError(f"{scrub(texts(samples.roles[role]['uri'])[index])}: {data}")
+            files[role] = data
+        if samples.labels is not None:
+            files[LABEL] = str(samples.labels[index]).encode()
+        try:
+            loaded.append(recipe.decode(files))
+        except PixelmillError as error:
+            raise DataError(f"{scrub(name)}: {error}") from error
+    return loaded
+
+
+def _bytes_of(table: pa.Table, access: Access) -> Any:
+    return Fetcher(access, _LIMITS, None, then=lambda fetched: fetched[1]).stream(table)

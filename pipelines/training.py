@@ -1,0 +1,426 @@
+"""Train a recipe with Ray Train: on one worker or several, resumed after any interruption as if nothing had happened.
+
+The state of a training is its weights, its optimiser's state and the number of the next step. Everything else follows from
+the seed and the step: which samples (pipelines/sampling.py), how they are augmented, and torch's own random numbers. A worker
+that starts, for the first time or after a crash, loads the newest checkpoint and goes on.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+import torch
+from ray.experimental import internal_kv
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from pipelines import checkpoints
+from pipelines.checkpoints import Progress
+from pipelines.datasets import DataSet
+from pipelines.journal import Journal
+from pipelines.sampling import Batches, Memory, Order, Share, Stream, ahead, open_samples
+from pipelines.stores import Access, Folder
+from workers.checkpoint import Card
+from workers.errors import PixelmillError
+from workers.memory import keep_freed_memory
+from workers.recipes import Batch, Recipe, recipe_type
+
+AHEAD = 2
+EVALUATIONS = 20
+SHOWN = 8
+FINISHING_SAMPLES = 512
+
+
+class TrainingFailed(PixelmillError):
+    """The training can't go on: the loss is not a number, or a worker failed again and again."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many workers train, and what each of them has."""
+
+    workers: int = 1
+    threads: int = 1
+    gpus: float = 0
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """All that a worker has to know; plain data."""
+
+    recipe: str
+    settings: dict[str, Any]
+    train: DataSet
+    held_out: DataSet | None
+    split: str
+    trained_on: tuple[str, ...]
+    data: str
+    data_licence: str
+    out: str
+    access: Access
+    versions: dict[str, str]
+    git_revision: str | None
+    cache_bytes: int = 4 << 30
+    checkpoint_every_s: float = 60.0
+    log_every_steps: int = 10
+
+    def built(self, assets: Mapping[str, Path]) -> Recipe:
+        kind = recipe_type(self.recipe)
+        return kind(kind.Settings(**self.settings), assets)
+
+
+# ----------------------------------------------------------------------------------------------------------- driver
+
+
+class Telegraph:
+    """What the first worker tells the driver, through Ray's key-value store. Nothing that is kept depends on it."""
+
+    def __init__(self, run: str | None = None) -> None:
+        self.run = run or uuid.uuid4().hex
+        self._key = f"pixelmill:train:{self.run}".encode()
+
+    def tell(self, **news: Any) -> None:
+        with suppress(Exception):
+            internal_kv._internal_kv_put(self._key, json.dumps(news).encode(), overwrite=True)
+
+    def read(self) -> dict[str, Any]:
+        with suppress(Exception):
+            return json.loads(internal_kv._internal_kv_get(self._key) or b"{}")
+        return {}
+
+
+def fit(plan: TrainingPlan, scale: Scale, telegraph: Telegraph, storage: str) -> None:
+    """Train to the end on the cluster that is connected. Raises what a worker found to be wrong.
+
+    A worker that dies is started again, twice at most, and goes on from the newest checkpoint. `storage` is a folder for
+    Ray Train's own notes; checkpoints are ours.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"plan": plan, "scale": scale, "run": telegraph.run},
+        scaling_config=ScalingConfig(
+            num_workers=scale.workers,
+            use_gpu=scale.gpus > 0,
+            resources_per_worker={"CPU": 1} | ({"GPU": scale.gpus} if scale.gpus else {}),
+        ),
+        run_config=RunConfig(name=telegraph.run, storage_path=storage, failure_config=FailureConfig(max_failures=2)),
+    )
+    trainer.fit()
+    if message := telegraph.read().get("error"):
+        raise TrainingFailed(message)
+
+
+# ----------------------------------------------------------------------------------------------------------- worker
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What Ray Train runs on each worker. An error for the user is told, not raised: raising would start all again."""
+    from ray import train
+
+    plan, scale = cast("TrainingPlan", config["plan"]), cast("Scale", config["scale"])
+    rank = train.get_context().get_world_rank()
+    telegraph = Telegraph(config["run"])
+    device = _device()
+    if device.type == "cpu":
+        keep_freed_memory()
+        torch.set_num_threads(scale.threads)
+    try:
+        with ExitStack() as stack:
+            recipe_settings = recipe_type(plan.recipe).Settings(**plan.settings)
+            assets = {
+                name: stack.enter_context(checkpoints.asset(uri, plan.access))
+                for name in recipe_type(plan.recipe).ASSETS
+                if (uri := getattr(recipe_settings, name)) and "torchvision:" not in uri
+            }
+            Training(plan, scale, rank, device, assets, telegraph).run()
+    except PixelmillError as error:
+        telegraph.tell(error=str(error))
+        if scale.workers > 1:
+            raise  # the others wait for this one
+
+
+def _device() -> torch.device:
+    from ray.train.torch import get_device
+
+    found = get_device()
+    return found if isinstance(found, torch.device) else torch.device(found)
+
+
+class Training:
+    """One worker's part of a training."""
+
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        scale: Scale,
+        rank: int,
+        device: torch.device,
+        assets: Mapping[str, Path],
+        telegraph: Telegraph,
+    ) -> None:
+        self.plan, self.rank, self.device, self.telegraph = plan, rank, device, telegraph
+        self.is_first = rank == 0
+        self.scale = scale
+        self.recipe = plan.built(assets)
+        self.settings = self.recipe.settings
+        self.folder = Folder(plan.out, plan.access)
+        self.share = Share(self.settings.batch, self.settings.accumulate, scale.workers, rank)
+        self.tell(phase="reading the data")
+        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes)
+        self.held_out = self._open_held_out() if self.is_first else None
+        self.progress = checkpoints.read_progress(self.folder) or Progress()
+        self._prepare()
+        self.network = self._new_network()
+        self.optimizer = optimizer_of(self.recipe, self.network)
+        if self.progress.step:
+            checkpoints.load_training(self.folder, self.network, self.optimizer)
+        self.trained: nn.Module = DistributedDataParallel(self.network) if scale.workers > 1 else self.network
+        self.steps = total_steps(self.settings, len(plan.train))
+        self.evaluate_every = self.settings.evaluate_every_steps or max(
+            math.ceil(len(plan.train) / self.settings.batch), math.ceil(self.steps / EVALUATIONS)
+        )
+        self._pending: list[dict[str, Tensor]] = []
+
+    def tell(self, **news: Any) -> None:
+        if self.is_first:
+            self.telegraph.tell(**news)
+
+    def _open_held_out(self) -> Memory | Stream | None:
+        data = self.plan.held_out
+        if data is None:
+            return None
+        most = self.settings.evaluate_samples
+        if most is not None and most < len(data):
+            data = data.take([round(i * (len(data) - 1) / max(1, most - 1)) for i in range(most)])
+        return open_samples(data, self.recipe, self.plan.cache_bytes)
+
+    def _prepare(self) -> None:
+        """Facts that a recipe takes from the training data are found once, and kept with the checkpoints."""
+        if not hasattr(self.recipe, "prepare"):
+            return
+        hooks = cast("Any", self.recipe)
+        if self.progress.prepared is None:
+            self.progress.prepared = hooks.prepare(iter(self.samples))
+        hooks.restore(self.progress.prepared)
+
+    def _new_network(self) -> nn.Module:
+        torch.manual_seed(self.settings.seed)
+        network = self.recipe.network()
+        return network.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    # ------------------------------------------------------------------------------------------------------- steps
+
+    def run(self) -> None:
+        journal = Journal(self.folder, self.recipe.GOAL[0], resumed_at=self.progress.step) if self.is_first else None
+        try:
+            self._steps(journal)
+        finally:
+            if journal is not None:
+                journal.close()
+
+    def _steps(self, journal: Journal | None) -> None:
+        batches = Batches(self.samples, self.recipe, Order(len(self.plan.train), self.settings.seed), self.share)
+        steps = range(self.progress.step, self.steps)
+        saved_s = logged_s = time.monotonic()
+        logged_step = steps.start
+        for step, (indices, passes) in zip(steps, ahead(batches(steps), AHEAD), strict=True):
+            self._pending.append(self.step(step, indices, passes))
+            done = self.progress.step = step + 1
+            is_over = done == self.steps
+            if done % self.plan.log_every_steps == 0 or is_over:
+                values = self._logged()
+                now_s = time.monotonic()
+                rate = (done - logged_step) * self.settings.batch / max(1e-9, now_s - logged_s)
+                self.progress.trained_s += now_s - logged_s
+                self._log(journal, done, values, rate)
+                logged_s, logged_step = now_s, done
+            if done % self.evaluate_every == 0 or is_over:
+                is_over = self._evaluate(journal) or is_over
+                logged_s = time.monotonic()
+            is_over = self._agreed(is_over)
+            if is_over or self._agreed(time.monotonic() - saved_s > self.plan.checkpoint_every_s):
+                self.progress.is_complete = is_over
+                self._save(journal)
+                logged_s = saved_s = time.monotonic()
+            if is_over:
+                break
+
+    def step(self, step: int, indices: Any, passes: list[Batch]) -> dict[str, Tensor]:
+        """One step down the loss over this worker's passes; the losses are their means."""
+        torch.manual_seed((self.settings.seed * 1_000_003 + step) * 64 + self.rank)
+        self.trained.train()
+        rate = self.recipe.rate(step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * rate
+        self.optimizer.zero_grad(set_to_none=True)
+        totals: dict[str, Tensor] = {}
+        for number, batch in enumerate(passes):
+            with self._synchronized(number == len(passes) - 1):
+                losses = self._losses(batch)
+                if not torch.isfinite(losses["loss"]):
+                    raise TrainingFailed(self._not_finite(step, indices, losses))
+                (losses["loss"] / len(passes)).backward()
+            for name, value in losses.items():
+                totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value.detach() / len(passes)
+        self._clip()
+        self.optimizer.step()
+        return totals
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            return self.recipe.losses(self.trained, moved)
+
+    def _synchronized(self, is_last: bool) -> Any:
+        """Gradients travel between workers with the last pass alone."""
+        return (
+            nullcontext()
+            if is_last or not isinstance(self.trained, DistributedDataParallel)
+            else self.trained.no_sync()
+        )
+
+    def _clip(self) -> None:
+        if hasattr(self.recipe, "clip"):
+            cast("Any", self.recipe).clip(self.network, self.optimizer.param_groups[0]["lr"])
+        elif self.settings.max_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_gradient_norm)
+
+    def _not_finite(self, step: int, indices: Any, losses: dict[str, Tensor]) -> str:
+        names = self.plan.train.take(indices).names()
+        several = ", ".join(f"{name} {float(value):g}" for name, value in losses.items())
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        return (
+            f"step {step}: the loss is not a number ({several}); its batch is {', '.join(names[:8])}{more}; look for NaN "
+            "or empty samples there, or lower settings.learning_rate. The checkpoint before it stays"
+        )
+
+    def _agreed(self, mine: bool) -> bool:
+        """What the first worker found, on all of them."""
+        if self.scale.workers == 1:
+            return mine
+        flag = torch.tensor([int(mine)], device=self.device)
+        torch.distributed.broadcast(flag, 0)
+        return bool(flag.item())
+
+    # ----------------------------------------------------------------------------------------------- logs, evaluation
+
+    def _logged(self) -> dict[str, float]:
+        """The means of the losses since the last call, over all workers."""
+        names = list(self._pending[0])
+        means = torch.stack([torch.stack([each[name].float() for each in self._pending]).mean() for name in names])
+        self._pending.clear()
+        if self.scale.workers > 1:
+            torch.distributed.all_reduce(means)
+            means /= self.scale.workers
+        return dict(zip(names, means.tolist(), strict=True))
+
+    def _log(self, journal: Journal | None, done: int, values: dict[str, float], images_per_s: float) -> None:
+        if journal is not None:
+            journal.add(done, "train", values | {"learning_rate": self.optimizer.param_groups[0]["lr"]})
+        left_s = (self.steps - done) * self.settings.batch / max(1e-9, images_per_s)
+        self.tell(
+            phase="training",
+            step=done,
+            steps=self.steps,
+            loss=values["loss"],
+            images_per_s=images_per_s,
+            left_s=left_s,
+            metrics=self.progress.metrics,
+        )
+
+    def _evaluate(self, journal: Journal | None) -> bool:
+        """Judge the network on the first worker, keep it where it is the best so far; whether patience is over."""
+        if journal is None:
+            return False
+        self.tell(phase="evaluating", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
+        if hasattr(self.recipe, "finish"):
+            cast("Any", self.recipe).finish(self.network, iter(self._first(self.samples, FINISHING_SAMPLES)))
+        self.network.eval()
+        metrics: dict[str, float] = {}
+        if self.held_out is not None:
+            with torch.inference_mode():
+                metrics = self.recipe.evaluate(self.network, iter(self.held_out))
+                journal.show(self.progress.step, self.recipe.pictures(self.network, self._first(self.held_out, SHOWN)))
+            journal.add(self.progress.step, "evaluation", metrics)
+        self.network.train()
+        return self._judge(metrics)
+
+    @staticmethod
+    def _first(samples: Memory | Stream, count: int) -> list[Any]:
+        return [sample for _, sample in zip(range(count), samples, strict=False)]
+
+    def _judge(self, metrics: dict[str, float]) -> bool:
+        name, direction = self.recipe.GOAL
+        progress = self.progress
+        value = metrics.get(name)
+        is_best = value is None or progress.best is None or (value < progress.best) == (direction == "min")
+        progress.since_best = 0 if is_best else progress.since_best + 1
+        if is_best:
+            progress.best, progress.best_step, progress.metrics = value, progress.step, metrics
+            checkpoints.publish(self.folder, self.network, self.card())
+        return self.settings.patience is not None and progress.since_best >= self.settings.patience
+
+    def _save(self, journal: Journal | None) -> None:
+        if journal is not None:
+            journal.publish()
+            checkpoints.save_training(self.folder, self.network, self.optimizer, self.progress)
+
+    def card(self) -> Card:
+        """The card of the weights as they are now."""
+        assets = {name: PurePosixPath(str(getattr(self.settings, name))).name for name in self.recipe.ASSETS}
+        given = {name: text for name, text in assets.items() if getattr(self.settings, name)}
+        preprocess: Callable[[], Any] = getattr(self.recipe, "preprocess", lambda: None)
+        return Card(
+            network=self.recipe.NETWORK,
+            config=json.loads(json.dumps(asdict(cast("Any", self.network).config))),
+            recipe=self.recipe.NAME,
+            settings=json.loads(self.settings.model_dump_json()) | given,
+            data=self.plan.data,
+            data_licence=self.plan.data_licence,
+            split=f"{len(self.plan.train):,} samples to train on; {self.plan.split}",
+            metrics={name: float(value) for name, value in self.progress.metrics.items()}
+            | {"step": float(self.progress.step), "trained_s": round(self.progress.trained_s, 1)},
+            preprocess=preprocess(),
+            trained_on=self.plan.trained_on,
+            versions=self.plan.versions,
+            git_revision=self.plan.git_revision,
+        )
+
+
+def total_steps(settings: Any, samples: int) -> int:
+    """How many steps a training has."""
+    return settings.steps or max(1, round(settings.epochs * samples / settings.batch))
+
+
+def optimizer_of(recipe: Recipe, network: nn.Module) -> Optimizer:
+    """The recipe's optimiser with each group's first learning rate noted, which the schedule multiplies."""
+    optimizer = recipe.optimizer(network)
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    return optimizer
+
+
+def evaluate(
+    recipe: Recipe, network: nn.Module, data: DataSet, device: torch.device
+) -> tuple[dict[str, float], Tensor | None]:
+    """Metrics of a network over samples, and a picture of what it makes of the first ones."""
+    samples = open_samples(data, recipe, 0 if len(data) > 20_000 else 4 << 30)
+    network = network.to(device).eval()
+    with torch.inference_mode():
+        metrics = recipe.evaluate(network, iter(samples))
+        shown = recipe.pictures(network, [sample for _, sample in zip(range(SHOWN), samples, strict=False)])
+    return {name: float(value) for name, value in metrics.items()}, shown
