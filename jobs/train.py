@@ -426,9 +426,9 @@ def evaluate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     metrics, shown = training.evaluate(recipe, module, found, device)
     if picture is not None and shown is not None:
-        from torchvision.io import write_png
+        from pipelines.journal import png
 
-        write_png(shown.cpu(), picture)
+        Path(picture).write_bytes(png(shown.cpu()))
     return {
         "network": card.network,
         "checkpoint": uri,

@@ -94,7 +94,10 @@ def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[
     """The state as tensors named PARAMETER.KEY, and the numbers of each group of parameters."""
     raw = optimizer.state_dict()
     tensors = {
-        f"{number}.{key}": (value if isinstance(value, Tensor) else torch.tensor(value)).detach().cpu().contiguous()
+        f"{number}.{key}": (value if isinstance(value, Tensor) else torch.tensor(value))
+        .detach()
+        .cpu()
+        .clone(memory_format=torch.contiguous_format)
         for number, state in raw["state"].items()
         for key, value in state.items()
         if value is not None

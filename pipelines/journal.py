@@ -45,16 +45,15 @@ class Journal:
 
     def show(self, step: int, picture_CHW: Tensor) -> None:
         """Publish a picture, uint8 CHW, of what the network makes at this step."""
-        from torchvision.io import encode_png
-
         picture_CHW = picture_CHW.cpu()
-        self._folder.publish(f"samples/{step:08d}.png", encode_png(picture_CHW).numpy().tobytes())
+        self._folder.publish(f"samples/{step:08d}.png", png(picture_CHW))
         self._writer.add_image("samples", picture_CHW.numpy(), step)
 
-    def publish(self) -> None:
-        """Make everything so far visible."""
+    def publish(self, with_curve: bool) -> None:
+        """Make everything so far visible; drawing the curve takes a third of a second."""
         self._folder.publish(LOG, _to_csv(self.rows))
-        self._folder.publish(CURVE, curve(self.rows, self._goal))
+        if with_curve:
+            self._folder.publish(CURVE, curve(self.rows, self._goal))
         self._writer.flush()
         for file in Path(self._events.name).iterdir():
             if self._published.get(file.name) != file.stat().st_size:
@@ -64,6 +63,16 @@ class Journal:
     def close(self) -> None:
         self._writer.close()
         self._events.cleanup()
+
+
+def png(picture_CHW: Tensor) -> bytes:
+    """A picture, uint8 CHW of one channel or three, as PNG."""
+    from PIL import Image
+
+    pixels = picture_CHW[0] if picture_CHW.shape[0] == 1 else picture_CHW.permute(1, 2, 0)
+    made = io.BytesIO()
+    Image.fromarray(pixels.contiguous().numpy()).save(made, "png")
+    return made.getvalue()
 
 
 def _read(folder: Folder) -> list[dict[str, Any]]:

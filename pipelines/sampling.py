@@ -141,11 +141,16 @@ def scan(data: DataSet, recipe: Recipe) -> Iterator[Sample]:
 
 
 def read_in_order(data: DataSet, recipe: Recipe, indices: Sequence[int] | np.ndarray, window: int) -> Iterator[Sample]:
-    """The samples with these indices, decoded by tasks of Ray Data, in this order; DataError as soon as one is bad."""
-    if len(indices) <= MEASURED:
-        yield from load(data.take(indices), recipe)
-        return
+    """The samples with these indices, in this order; DataError as soon as one is bad.
+
+    They are decoded by tasks of Ray Data where this process is connected to Ray, else here.
+    """
     import ray
+
+    if len(indices) <= MEASURED or not ray.is_initialized():
+        for start in range(0, len(indices), window):
+            yield from load(data.take(indices[start : start + window]), recipe)
+        return
     from ray.data import DataContext
 
     context = DataContext.get_current()
@@ -190,7 +195,7 @@ class _Decode:
 def pack(samples: Sequence[Sample]) -> bytes:
     """Samples as the bytes of one safetensors file."""
     arrays = {
-        json.dumps([place, name]): np.ascontiguousarray(array)
+        json.dumps([place, name]): np.asarray(array, order="C")
         for place, sample in enumerate(samples)
         for name, array in sample.items()
     }

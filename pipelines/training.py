@@ -194,6 +194,7 @@ class Training:
             math.ceil(len(plan.train) / self.settings.batch), math.ceil(self.steps / EVALUATIONS)
         )
         self._pending: list[dict[str, Tensor]] = []
+        self._is_judged = False
 
     def tell(self, **news: Any) -> None:
         if self.is_first:
@@ -301,7 +302,7 @@ class Training:
 
     def _not_finite(self, step: int, indices: Any, losses: dict[str, Tensor]) -> str:
         names = self.plan.train.take(indices).names()
-        several = ", ".join(f"{name} {float(value):g}" for name, value in losses.items())
+        several = ", ".join(f"{name} {value.item():g}" for name, value in losses.items())
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         return (
             f"step {step}: the loss is not a number ({several}); its batch is {', '.join(names[:8])}{more}; look for NaN "
@@ -356,6 +357,7 @@ class Training:
                 metrics = self.recipe.evaluate(self.network, iter(self.held_out))
                 journal.show(self.progress.step, self.recipe.pictures(self.network, self._first(self.held_out, SHOWN)))
             journal.add(self.progress.step, "evaluation", metrics)
+            self._is_judged = True
         self.network.train()
         return self._judge(metrics)
 
@@ -376,7 +378,8 @@ class Training:
 
     def _save(self, journal: Journal | None) -> None:
         if journal is not None:
-            journal.publish()
+            journal.publish(self._is_judged or self.progress.is_complete)
+            self._is_judged = False
             checkpoints.save_training(self.folder, self.network, self.optimizer, self.progress)
 
     def card(self) -> Card:

@@ -1,0 +1,325 @@
+"""Laws of training: resumed as if nothing had happened, the same over more workers, and every fault told by name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pipelines import checkpoints, datasets, sampling, training
+from pipelines.sampling import Batches, Memory, Order, Share, Stream
+from pipelines.stores import Access
+from pipelines.training import Scale, Telegraph, Training, TrainingFailed, TrainingPlan
+from workers import recipes
+from workers.errors import DataError, JobError, PixelmillError
+from workers.recipes import Batch
+from workers.recipes.vae import VaeRecipe
+
+PICTURES = 24
+SETTINGS = {"steps": 12, "batch": 8, "latent_size": 3, "hidden": 16, "size_px": 8, "evaluate_every_steps": 6}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> str:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(PICTURES):
+        Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / f"{number:03d}.png")
+    return str(folder)
+
+
+def plan_of(pictures: str, out: Path, settings: dict[str, Any] | None = None, **changes: Any) -> TrainingPlan:
+    found = datasets.split("pictures", [pictures], [], 4, 0, Access())
+    options: dict[str, Any] = {
+        "recipe": "vae",
+        "settings": SETTINGS | (settings or {}),
+        "train": found.train,
+        "held_out": found.held_out,
+        "split": found.says,
+        "trained_on": tuple(found.train.fingerprints()),
+        "data": "noise",
+        "data_licence": "none",
+        "out": str(out),
+        "access": Access(),
+        "versions": {},
+        "git_revision": None,
+        "checkpoint_every_s": 0.0,
+        "log_every_steps": 1,
+    }
+    return TrainingPlan(**options | changes)
+
+
+class Silent(Telegraph):
+    """Tells nobody, but fails at a step, as a process that is killed there."""
+
+    def __init__(self, killed_at: int | None = None) -> None:
+        self.killed_at = killed_at
+
+    def tell(self, **news: Any) -> None:
+        if news.get("step") == self.killed_at and self.killed_at is not None:
+            raise KeyboardInterrupt
+
+
+def train(plan: TrainingPlan, killed_at: int | None = None) -> Training:
+    made = Training(plan, Scale(), 0, torch.device("cpu"), {}, Silent(killed_at))
+    made.run()
+    return made
+
+
+def weights(out: Path) -> dict[str, Tensor]:
+    last = json.loads((out / "_run/last.json").read_text())["folder"]
+    return load_file(out / last / "model.safetensors")
+
+
+def log(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO((out / "log.csv").read_text())))
+
+
+# ------------------------------------------------------------------------------------------------------ resumption
+
+
+@pytest.mark.parametrize("killed_at", [1, 5, 6, 11])
+@pytest.mark.parametrize("every_s", [0.0, 1e9])
+def test_weights_and_curve_after_a_kill_equal_those_of_an_undisturbed_training(
+    pictures: str, tmp_path: Path, killed_at: int, every_s: float
+) -> None:
+    train(plan_of(pictures, tmp_path / "whole"))
+    interrupted = plan_of(pictures, tmp_path / "killed", checkpoint_every_s=every_s)
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupted, killed_at)
+    resumed = train(interrupted)
+    assert resumed.progress.is_complete
+    whole, again = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert log(tmp_path / "whole") == log(tmp_path / "killed")
+
+
+def test_a_resumed_training_does_not_repeat_the_steps_before_its_checkpoint(pictures: str, tmp_path: Path) -> None:
+    plan = plan_of(pictures, tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        train(plan, killed_at=8)
+    steps: list[int] = []
+
+    class Counting(Training):
+        def step(self, step: int, indices: Any, passes: list[Batch]) -> dict[str, Tensor]:
+            steps.append(step)
+            return super().step(step, indices, passes)
+
+    Counting(plan, Scale(), 0, torch.device("cpu"), {}, Silent()).run()
+    assert steps == [7, 8, 9, 10, 11]  # the checkpoint after the seventh step was the last
+
+
+def test_an_optimizers_state_survives_without_pickle() -> None:
+    for kind in (torch.optim.Adam, torch.optim.AdamW, lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)):
+        first, second = nn.Linear(3, 2), nn.Linear(3, 2)
+        second.load_state_dict(first.state_dict())
+        optimizers = [kind(first.parameters()), kind(second.parameters())]
+        inputs = torch.ones(4, 3)
+
+        def step(network: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor = inputs) -> None:
+            optimizer.zero_grad()
+            network(inputs).square().sum().backward()
+            optimizer.step()
+
+        step(first, optimizers[0])
+        second.load_state_dict(first.state_dict())
+        tensors, groups = checkpoints.optimizer_state(optimizers[0])
+        checkpoints.restore_optimizer(optimizers[1], tensors, json.loads(json.dumps(groups)))
+        for network, optimizer in zip((first, second), optimizers, strict=True):
+            step(network, optimizer)
+        assert torch.equal(first.weight, second.weight)
+
+
+def test_only_the_newest_training_checkpoint_is_kept_and_the_best_is_the_folder_itself(
+    pictures: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    train(plan_of(pictures, out))
+    assert [each.name for each in (out / "_run").iterdir() if each.is_dir()] == ["step-00000012"]
+    network, card = checkpoints.load(str(out), Access())
+    evaluations = [row for row in log(out) if row["kind"] == "evaluation"]
+    best = min(evaluations, key=lambda row: float(row["negative_elbo"]))
+    assert card.metrics["negative_elbo"] == pytest.approx(float(best["negative_elbo"]))
+    assert card.metrics["step"] == int(best["step"])
+    assert not network.training
+    pictured = sorted(file.name for file in (out / "samples").iterdir())
+    assert pictured == ["00000006.png", "00000012.png"]
+    with Image.open(out / "curve.png") as curve:
+        assert curve.size[0] > 400
+    assert list((out / "tensorboard").rglob("events*"))
+
+
+def test_patience_ends_a_training(pictures: str, tmp_path: Path) -> None:
+    plan = plan_of(
+        pictures, tmp_path / "out", {"steps": 60, "patience": 2, "learning_rate": 0.3, "evaluate_every_steps": 2}
+    )
+    assert train(plan).progress.step < 60
+
+
+# ---------------------------------------------------------------------------------------------------- order of data
+
+
+@pytest.mark.parametrize(("workers", "accumulate"), [(1, 1), (2, 1), (4, 1), (1, 4), (2, 2), (4, 2)])
+def test_each_batch_is_the_same_whatever_the_workers_and_passes(pictures: str, workers: int, accumulate: int) -> None:
+    data = datasets.find("pictures", [pictures], Access())
+    recipe = VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})
+    samples, order = Memory(data, recipe), Order(len(data), 3)
+
+    def batches(workers: int, accumulate: int) -> list[Tensor]:
+        shares = [Share(8, accumulate, workers, rank) for rank in range(workers)]
+        streams = [list(Batches(samples, recipe, order, share)(range(7))) for share in shares]
+        steps = zip(*streams, strict=True)
+        return [torch.cat([one["noise"] for _, passes in step for one in passes]) for step in steps]
+
+    for whole, divided in zip(batches(1, 1), batches(workers, accumulate), strict=True):
+        assert torch.equal(whole, divided)
+
+
+def test_streamed_samples_are_those_of_memory(pictures: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "WINDOW_SAMPLES", 5)
+    data = datasets.find("pictures", [pictures], Access())
+    recipe = VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})
+    order = Order(len(data), 1)
+    for steps in (range(9), range(4, 9)):
+        kept = list(Memory(data, recipe).stream(order, Share(7), steps))
+        streamed = list(Stream(data, recipe).stream(order, Share(7), steps))
+        for (indices, samples), (others, read) in zip(kept, streamed, strict=True):
+            assert indices.tolist() == others.tolist()
+            assert all(np.array_equal(a["pixels"], b["pixels"]) for a, b in zip(samples, read, strict=True))
+
+
+def test_every_sample_comes_once_an_epoch_and_epochs_differ() -> None:
+    order = Order(10, 0)
+    epochs = [order.indices(start, start + 10).tolist() for start in (0, 10, 20)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert order.indices(7, 13).tolist() == [*epochs[0][7:], *epochs[1][:3]]
+
+
+def test_a_batch_that_workers_cannot_share_is_refused() -> None:
+    with pytest.raises(JobError, match="multiple of workers x accumulate"):
+        Share(9, 1, 2)
+
+
+def test_samples_of_any_shape_survive_the_way_through_ray_data() -> None:
+    samples = [
+        {"a": np.arange(6, dtype=np.uint16).reshape(2, 3), "b": np.float32(2.5).reshape(())},
+        {"a": np.zeros((0, 4))},
+    ]
+    again = sampling.unpack(sampling.pack(samples))
+    assert [set(each) for each in again] == [{"a", "b"}, {"a"}]
+    assert again[0]["a"].dtype == np.uint16
+    assert again[0]["b"].shape == ()
+    assert again[1]["a"].shape == (0, 4)
+
+
+# ----------------------------------------------------------------------------------------------------------- faults
+
+
+class BrokenRecipe(VaeRecipe):
+    """Its loss is not a number at the third step."""
+
+    steps = 0
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        losses = super().losses(network, batch)
+        type(self).steps += 1
+        return {name: value * float("nan") for name, value in losses.items()} if type(self).steps == 3 else losses
+
+
+def test_a_loss_that_is_not_a_number_stops_with_the_step_and_the_samples(
+    pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(recipes.RECIPES, "broken", f"{__name__}:BrokenRecipe")
+    monkeypatch.setattr(training, "recipe_type", lambda name: BrokenRecipe)
+    plan = plan_of(pictures, tmp_path / "out", recipe="broken")
+    with pytest.raises(TrainingFailed, match=r"step 2: the loss is not a number .*\d\d\d\.png"):
+        train(plan)
+    assert json.loads((tmp_path / "out/_run/last.json").read_text())["step"] == 2
+
+
+def test_a_file_that_is_no_picture_is_named(pictures: str) -> None:
+    (Path(pictures) / "010.png").write_bytes(b"<html>")
+    data = datasets.find("pictures", [pictures], Access())
+    with pytest.raises(DataError, match=r"010\.png: "):
+        list(sampling.scan(data, VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})))
+
+
+# --------------------------------------------------------------------------------------------------------- data sets
+
+
+def masks(folder: Path, names: Iterable[str], labels: Iterable[str]) -> str:
+    for kind, several in (("images", names), ("labels", labels)):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for name in several:
+            Image.fromarray(np.zeros((4, 6), np.uint8)).save(folder / kind / f"{name}.png")
+    return str(folder)
+
+
+def test_pictures_and_masks_pair_by_name(tmp_path: Path) -> None:
+    (tmp_path / "classes.json").write_text('{"classes": ["a", "b"]}')
+    masks(tmp_path / "train", "abc", "abc")
+    masks(tmp_path / "val", "de", "de")
+    found = datasets.split("masks", [str(tmp_path)], [], 0.1, 0, Access())
+    assert (len(found.train), len(found.held_out or [])) == (3, 2)
+    assert found.train.constants == {"classes": b'{"classes": ["a", "b"]}'}
+    pairs = zip(*(found.train.roles[role]["uri"].to_pylist() for role in ("image", "label")), strict=True)
+    assert all(Path(image).name == Path(label).name for image, label in pairs)
+
+
+def test_a_picture_without_its_label_is_named_with_what_is_missing(tmp_path: Path) -> None:
+    folder = masks(tmp_path, "abc", "ac")
+    with pytest.raises(DataError, match="b has no file in labels"):
+        datasets.find("masks", [folder], Access())
+    with pytest.raises(DataError, match="no folder left or right"):
+        datasets.find("stereo", [folder], Access())
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PixelmillError):
+        datasets.find("pictures", [str(tmp_path)], Access())
+
+
+def test_nothing_that_was_trained_on_is_evaluated_on(pictures: str, tmp_path: Path) -> None:
+    found = datasets.split("pictures", [pictures], [], 4, 0, Access())
+    trained_on = frozenset(found.train.fingerprints())
+    copied = tmp_path / "elsewhere"
+    copied.mkdir()
+    for file in Path(pictures).iterdir():
+        (copied / file.name).write_bytes(file.read_bytes())
+    judged, says = datasets.to_evaluate("pictures", [str(copied)], "auto", trained_on, Access())
+    assert len(judged) == 4
+    assert "20 that were trained on" in says
+    assert len(datasets.to_evaluate("pictures", [str(copied)], "all", trained_on, Access())[0]) == PICTURES
+    with pytest.raises(DataError, match="trained on every sample"):
+        datasets.to_evaluate(
+            "pictures",
+            [str(copied)],
+            "auto",
+            frozenset(datasets.find("pictures", [str(copied)], Access()).fingerprints()),
+            Access(),
+        )
+
+
+@pytest.mark.parametrize(("hold_out", "held"), [(0.25, 6), (5, 5)])
+def test_hold_out_divides_without_overlap(pictures: str, hold_out: float, held: int) -> None:
+    found = datasets.split("pictures", [pictures], [], hold_out, 0, Access())
+    assert found.held_out is not None
+    train, out = set(found.train.names()), set(found.held_out.names())
+    assert len(out) == held
+    assert not train & out
+    assert len(train | out) == PICTURES
+    if hold_out >= 1:
+        assert min(out) > max(train)
