@@ -127,13 +127,19 @@ def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str
 def _settings(recipe: type[Recipe], train: TrainSpec, name: str) -> Any:
     values = dict(train.settings)
     for asset in recipe.ASSETS:  # a path is written relative to where the command runs, and used elsewhere
-        if isinstance(values.get(asset), str) and "torchvision:" not in values[asset]:
+        if isinstance(values.get(asset), str) and "torchvision:" not in values[asset] and not _ships(values[asset]):
             values[asset] = absolute(values[asset])
     try:
         return recipe.Settings(**values)
     except ValidationError as error:
         lines = spec.faults(error, None, lambda path: _keys(path, recipe.Settings, {}))
         raise JobError(f"{name}: settings of {recipe.NAME}\n" + "\n".join(lines)) from error
+
+
+def _ships(name: str) -> bool:
+    from workers import checkpoint
+
+    return checkpoint.zoo_path(name) is not None
 
 
 def _keys(path: list[Any], top: type[BaseModel], inner: dict[str, type[BaseModel]]) -> list[str]:
@@ -225,11 +231,17 @@ class TrainingRun:
         )
 
     def _check_assets(self) -> None:
+        from pipelines import checkpoints
         from pipelines.stores import open_store
+        from workers import checkpoint
 
         for name in self.job.recipe.ASSETS:
             uri = getattr(self.job.settings, name)
             if uri is None or "torchvision:" in uri:
+                continue
+            if name == "checkpoint":
+                with checkpoints.fetched(uri, self.job.spec.access) as path:
+                    checkpoint.read_card(path)
                 continue
             store, path = open_store(uri, self.job.spec.access)
             try:
@@ -411,11 +423,9 @@ def evaluate(
     import torch
 
     from pipelines import checkpoints, datasets, training
-    from workers import checkpoint
 
     access = Access()
-    is_local = checkpoint.zoo_path(uri) is not None
-    module, card = checkpoints.load(uri if is_local else absolute(uri), access)
+    module, card = checkpoints.load(uri if _ships(uri) else absolute(uri), access)
     if network not in {card.network, card.recipe}:
         raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
     kind = recipe_type(card.recipe)

@@ -1,6 +1,7 @@
 """Find the samples of a data set on any store: which files belong together, and which of them are held out.
 
     pictures   any source of pictures (folder, glob, tar, Parquet with a column `label` or without)
+    classes    the same with labels: the column, or else the folder that each picture lies in
     masks      images/NAME.*, labels/NAME.png, classes.json here or one folder up
     stereo     left/NAME.*, right/NAME.*, depth/NAME.png where there is one, calib.json here or one folder up
 
@@ -191,8 +192,8 @@ def _children(uri: str, access: Access) -> dict[str, str]:
 
 def find(layout: Layout, uris: Sequence[str], access: Access) -> DataSet:
     """The samples below `uris`, in a fixed order. DataError where there are none or where files do not pair."""
-    if layout == "pictures":
-        return _pictures(uris, access)
+    if layout in {"pictures", "classes"}:
+        return _pictures(uris, access, by_folder=layout == "classes")
     found = [(_masks if layout == "masks" else _stereo)(uri, access) for uri in uris]
     return found[0] if len(found) == 1 else _joined(found)
 
@@ -204,11 +205,21 @@ def _joined(sets: list[DataSet]) -> DataSet:
     return replace(sets[0], roles=tables)
 
 
-def _pictures(uris: Sequence[str], access: Access) -> DataSet:
+def _pictures(uris: Sequence[str], access: Access, *, by_folder: bool) -> DataSet:
     table = _listed(Source(tuple(uris), access=access))
     if table.num_rows == 0:
         raise DataError(f"{', '.join(map(scrub, uris))}: no pictures are there; give a folder, a glob, tars or Parquet")
-    return DataSet({"image": table}, access, labels=_labels(table, access))
+    labels = _labels(table, access)
+    return DataSet({"image": table}, access, labels=_folders(table, uris) if labels is None and by_folder else labels)
+
+
+def _folders(table: pa.Table, uris: Sequence[str]) -> np.ndarray:
+    """The number of the folder that each picture lies in, in the order of their names."""
+    folders = [PurePosixPath(uri).parent.name for uri in texts(table["uri"])]
+    names = sorted(set(folders))
+    if len(names) < 2:
+        raise DataError(f"{', '.join(map(scrub, uris))}: has no labels; put pictures into a folder for each class")
+    return np.array([names.index(folder) for folder in folders], np.int64)
 
 
 def _listed(source: Source) -> pa.Table:

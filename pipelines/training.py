@@ -142,7 +142,11 @@ def _work(config: dict[str, Any]) -> None:
         with ExitStack() as stack:
             recipe_settings = recipe_type(plan.recipe).Settings(**plan.settings)
             assets = {
-                name: stack.enter_context(checkpoints.asset(uri, plan.access))
+                name: stack.enter_context(
+                    checkpoints.fetched(uri, plan.access)
+                    if name == "checkpoint"
+                    else checkpoints.asset(uri, plan.access)
+                )
                 for name in recipe_type(plan.recipe).ASSETS
                 if (uri := getattr(recipe_settings, name)) and "torchvision:" not in uri
             }

@@ -24,10 +24,11 @@ Sample = dict[str, np.ndarray]
 Batch = dict[str, Tensor]
 """What `losses` takes: tensors by name, the first axis is the batch."""
 
-Layout = Literal["pictures", "masks", "stereo"]
+Layout = Literal["pictures", "classes", "masks", "stereo"]
 """How the files of a data set lie, see pipelines/datasets.py; what `decode` is given for each:
 
 pictures   image, and label (the text of an integer) where the table has one
+classes    image, label (the text of an integer: the column, or the number of the folder that the picture lies in)
 masks      image, label (a picture of class ids), classes (classes.json, where there is one)
 stereo     left, right, depth (where there is one), calibration (calib.json, where there is one)
 """
@@ -43,6 +44,7 @@ RECIPES: dict[str, str] = {
     "faststyle": "workers.recipes.faststyle:FastStyleRecipe",
     "crn": "workers.recipes.crn:CrnRecipe",
     "finetune": "workers.recipes.finetune:FinetuneRecipe",
+    "finetune-dense": "workers.recipes.finetune:DenseRecipe",
 }
 """Every recipe that `pixelmill train` knows, by the place of its class: each is imported when it is asked for."""
 

@@ -1,0 +1,124 @@
+"""Laws of fine-tuning: the encoder is loaded strictly, stays where it is frozen, and a head is learned on it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from workers import checkpoint
+from workers.checkpoint import Card
+from workers.errors import ModelError
+from workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder
+from workers.recipes.finetune import FinetuneRecipe, FinetuneSettings
+
+SLIM: dict[str, dict[str, Any]] = {
+    "autoencoder": {"size_px": 64, "width": 8, "code_channels": 2},
+    "vae": {"architecture": "convolutional", "size_px": 32, "channels": 3, "width": 8, "hidden": 16, "latent_size": 4},
+    "fcn": {"classes": 3, "width": 4, "fc_width": 8},
+    "segnet": {"classes": 3, "width": 4},
+    "unet": {"classes": 3, "channels": 3, "base": 4, "padding": "same"},
+    "monodepth": {"width": 4},
+}
+
+
+def base_of(name: str, seed: int = 1) -> nn.Module:
+    config_type, network_type = checkpoint.network_types(name)
+    torch.manual_seed(seed)
+    return network_type(config_type(**SLIM[name]))
+
+
+def saved(name: str, path: Path) -> Path:
+    network = base_of(name)
+    card = Card(
+        network=name, config=asdict(network.config), recipe=name, settings={}, data="noise", data_licence="none",  # pyright: ignore
+        split="none", metrics={}, versions={}, git_revision=None,
+    )  # fmt: skip
+    checkpoint.save(path, network, card)
+    return path
+
+
+@pytest.mark.parametrize("head", ["classifier", "dense"])
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_every_encoder_takes_its_weights_and_a_gradient_reaches_all_of_it(name: str, head: Any) -> None:
+    base = base_of(name)
+    network = Finetuned(FinetunedConfig(name, SLIM[name], head, classes=5, width=8))
+    report = load_encoder(network, base.state_dict(), name)
+    assert not report["missing"]
+    assert not report["misshapen"]
+    own = network.encoder.state_dict()
+    assert all(torch.equal(own[key], base.state_dict()[key]) for key in own)
+    side = 128 if name == "monodepth" else 64
+    logits = network(torch.rand(2, 3, side, side))
+    assert logits.shape == ((2, 5) if head == "classifier" else (2, 5, side, side))
+    logits.square().sum().backward()
+    unreached = [key for key, each in network.named_parameters() if each.grad is None or not each.grad.any()]
+    allowed = ("trunk.convolutions.conv", "encoder.encoder.6") if head == "classifier" else ()
+    assert [key for key in unreached if not key.startswith(allowed or "-")] == []
+
+
+def test_weights_of_another_network_are_refused_with_what_did_not_match() -> None:
+    network = Finetuned(FinetunedConfig("autoencoder", SLIM["autoencoder"]))
+    with pytest.raises(ModelError, match=r"only 0% of the encoder's numbers .* encoder\.0\.bias"):
+        load_encoder(network, base_of("monodepth").state_dict(), "depth")
+    wider = checkpoint.network_types("autoencoder")
+    with pytest.raises(ModelError, match="95% have to be"):
+        load_encoder(network, wider[1](wider[0](**{**SLIM["autoencoder"], "width": 16})).state_dict(), "wider")
+
+
+def test_a_network_without_an_encoder_is_refused() -> None:
+    with pytest.raises(ModelError, match="vdsr has no encoder"):
+        FinetunedConfig("vdsr")
+
+
+def recipe_for(tmp_path: Path, **settings: Any) -> FinetuneRecipe:
+    path = saved("autoencoder", tmp_path / "base")
+    return FinetuneRecipe(FinetuneSettings(checkpoint=str(path), classes=3, size_px=64, **settings), {})
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_encoder_stays_as_it_was_and_a_free_one_moves(tmp_path: Path, frozen: bool) -> None:
+    recipe = recipe_for(tmp_path, frozen=frozen, learning_rate=1e-2)
+    network = recipe.network()
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    samples = [
+        {"pixels": np.random.default_rng(n).integers(0, 256, (64, 64, 3), np.uint8), "label": np.array(n % 3)}
+        for n in range(6)
+    ]
+    optimizer, batch = recipe.optimizer(network), recipe.batch(samples, np.random.default_rng(0))
+    first = None
+    for _ in range(40):
+        loss = recipe.losses(network.train(), batch)["loss"]
+        first = first or loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    moved = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
+    assert any(key.startswith("head") for key in moved)
+    assert any(key.startswith("encoder") for key in moved) != frozen
+    assert loss.item() < first / 2
+    with torch.inference_mode():
+        assert recipe.evaluate(network.eval(), samples)["accuracy"] >= 0.5
+
+
+def test_scratch_is_the_same_network_without_the_weights(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    pretrained, scratch = recipe_for(tmp_path).network(), recipe_for(tmp_path, scratch=True).network()
+    assert pretrained.state_dict().keys() == scratch.state_dict().keys()
+    assert not torch.equal(pretrained.encoder.encoder[0].weight, scratch.encoder.encoder[0].weight)  # type: ignore[union-attr,index]
+
+
+def test_a_finetuned_network_is_a_checkpoint_too(tmp_path: Path) -> None:
+    network = recipe_for(tmp_path).network()
+    card = checkpoint.read_card(tmp_path / "base").model_copy(
+        update={"network": "finetuned", "config": asdict(network.config), "recipe": "finetune"}  # type: ignore[call-overload]
+    )
+    checkpoint.save(tmp_path / "tuned", network, card)
+    again, _ = checkpoint.load(tmp_path / "tuned")
+    pictures = torch.rand(1, 3, 64, 64)
+    assert torch.equal(network.eval()(pictures), again(pictures))

@@ -1,0 +1,193 @@
+"""Fine-tune an encoder that another training made: classes of a picture (`finetune`), or of pixels (`finetune-dense`).
+
+Two arms are compared with the same settings: `checkpoint` given, and `scratch: true`, where the same encoder starts from
+random weights. `frozen` leaves the encoder as it is and trains the head alone.
+
+Legend: B batch, C channels, K classes, H height, W width, S side of a square input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from workers import checkpoint
+from workers.errors import DataError, ModelError
+from workers.networks.finetuned import Finetuned, FinetunedConfig, load_encoder, trained_part
+from workers.recipes import Batch, Layout, RecipeSettings, Sample, squares
+from workers.recipes.segmentation import SegmentationSettings, _Segmentation
+
+EVALUATION_BATCH = 64
+
+
+class _Arm(RecipeSettings):
+    checkpoint: str
+    scratch: bool = False
+    frozen: bool = False
+    head_width: PositiveInt = 32
+    encoder_rate: PositiveFloat = 1.0
+
+
+class FinetuneSettings(_Arm):
+    """`checkpoint` holds the encoder, `encoder_rate` is its share of the learning rate; pictures are S x S squares, with as
+    many `channels` as the encoder takes.
+
+    `classes` is their number where the data does not tell it.
+    """
+
+    epochs: PositiveFloat = 20
+    batch: PositiveInt = 32
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 1e-2
+    classes: PositiveInt | None = None
+    size_px: PositiveInt = 64
+    channels: Literal[1, 3] = 3
+    flip: bool = True
+
+
+def taken_from(
+    assets: Mapping[str, Path], settings: Any, head: Literal["classifier", "dense"], classes: int
+) -> Finetuned:
+    """The encoder of `settings.checkpoint` under a new head; its weights are loaded unless `scratch` says not to."""
+    path = assets.get("checkpoint", Path(settings.checkpoint))
+    card = checkpoint.read_card(path)
+    network = Finetuned(
+        FinetunedConfig(card.network, dict(card.config), head, classes, settings.head_width, settings.frozen)
+    )
+    if not settings.scratch:
+        load_encoder(network, checkpoint.load(path)[0].state_dict(), str(settings.checkpoint))
+    return network
+
+
+def optimizer_of(network: Finetuned, settings: Any, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW; the encoder at its share of the rate."""
+    encoder = {id(parameter) for parameter in network.encoder.parameters()}
+    trained = list(trained_part(network))
+    groups = [
+        {"params": [p for p in trained if id(p) not in encoder], "lr": settings.learning_rate},
+        {"params": [p for p in trained if id(p) in encoder], "lr": settings.learning_rate * settings.encoder_rate},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=weight_decay)
+
+
+def falling(step: int, steps: int) -> float:
+    """Half a cosine after a twentieth of warm-up."""
+    warm = max(1, steps // 20)
+    return min(1.0, (step + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+
+class FinetuneRecipe:
+    """Pictures to one of K classes; a sample is {"pixels": uint8 SSC, "label"}, a batch {"images": BCSS, "labels": B}."""
+
+    NAME: ClassVar[str] = "finetune"
+    NETWORK: ClassVar[str] = "finetuned"
+    LAYOUT: ClassVar[Layout] = "classes"
+    ASSETS: ClassVar[tuple[str, ...]] = ("checkpoint",)
+    GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("accuracy", "max")
+    Settings: ClassVar[type[RecipeSettings]] = FinetuneSettings
+
+    def __init__(self, settings: FinetuneSettings, assets: Mapping[str, Path]) -> None:
+        self.settings, self.assets = settings, assets
+        self._classes: int | None = settings.classes
+
+    def prepare(self, samples: Iterable[Sample]) -> dict[str, int]:
+        """How many classes there are: as many as are listed, or the greatest label and one."""
+        most = max(int(sample["label"]) for sample in samples)
+        return {"classes": max(most + 1, self.settings.classes or 0)}
+
+    def restore(self, prepared: Mapping[str, int]) -> None:
+        self._classes = prepared["classes"]
+
+    def network(self) -> nn.Module:
+        if self._classes is None:
+            raise ModelError("finetune: how many classes there are is not known; set classes")
+        return taken_from(self.assets, self.settings, "classifier", self._classes)
+
+    def decode(self, files: Mapping[str, bytes]) -> Sample:
+        if "label" not in files:
+            raise DataError(
+                "the picture has no label; put pictures into a folder for each class, or use a column label"
+            )
+        return squares.decode(files, self.settings.channels, squares.central(self.settings.size_px))
+
+    def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        mirrored = [random.random() < 0.5 for _ in samples]
+        images = [
+            sample["pixels"][:, ::-1] if self.settings.flip and mirror else sample["pixels"]
+            for sample, mirror in zip(samples, mirrored, strict=True)
+        ]
+        labels = torch.tensor([int(sample["label"]) for sample in samples])
+        return {"images": squares.to_floats(images), "labels": labels}
+
+    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        assert isinstance(network, Finetuned)
+        return optimizer_of(network, self.settings, self.settings.weight_decay)
+
+    def rate(self, step: int, steps: int) -> float:
+        return falling(step, steps)
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits_BK = network(batch["images"]).float()
+        correct = (logits_BK.argmax(1) == batch["labels"]).float().mean()
+        return {"loss": F.cross_entropy(logits_BK, batch["labels"]), "accuracy": correct}
+
+    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+        device = next(network.parameters()).device
+        chunks, logits, labels = iter(samples), list[Tensor](), list[int]()
+        while chunk := list(islice(chunks, EVALUATION_BATCH)):
+            images_BCSS = squares.to_floats([sample["pixels"] for sample in chunk])
+            logits.append(network(images_BCSS.to(device)).float().cpu())
+            labels += [int(sample["label"]) for sample in chunk]
+        logits_NK, labels_N = torch.cat(logits), torch.tensor(labels)
+        correct_N = (logits_NK.argmax(1) == labels_N).double()
+        recalls = [float(correct_N[labels_N == label].mean()) for label in labels_N.unique()]
+        return {
+            "accuracy": float(correct_N.mean()),
+            "balanced_accuracy": float(np.mean(recalls)),
+            "cross_entropy": float(F.cross_entropy(logits_NK, labels_N)),
+        }
+
+    def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
+        """The pictures in rows by the class that the network gives them."""
+        device = next(network.parameters()).device
+        images_BCSS = squares.to_floats([sample["pixels"] for sample in samples])
+        order = network(images_BCSS.to(device)).argmax(1).cpu().argsort(stable=True)
+        return squares.in_rows(images_BCSS[order])
+
+
+class DenseSettings(_Arm, SegmentationSettings):
+    """`checkpoint` holds the encoder; the rest is as for the segmentation networks."""
+
+    epochs: PositiveFloat = 20
+    batch: PositiveInt = 8
+    learning_rate: PositiveFloat = 1e-3
+
+
+class DenseRecipe(_Segmentation):
+    """The class of every pixel, by a new decoder over the encoder's levels."""
+
+    NAME: ClassVar[str] = "finetune-dense"
+    NETWORK: ClassVar[str] = "finetuned"
+    ASSETS: ClassVar[tuple[str, ...]] = ("checkpoint",)
+    Settings: ClassVar[type[RecipeSettings]] = DenseSettings
+
+    settings: DenseSettings
+
+    def network(self) -> nn.Module:
+        return taken_from(self.assets, self.settings, "dense", self.class_count)
+
+    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        assert isinstance(network, Finetuned)
+        return optimizer_of(network, self.settings, self.settings.weight_decay)
+
+    def rate(self, step: int, steps: int) -> float:
+        return falling(step, steps)
