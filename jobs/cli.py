@@ -152,6 +152,68 @@ def evaluate(
 
 
 @app.command()
+def generate(
+    kind: Annotated[str, typer.Argument(help="samples, reconstructions, interpolation, traversal or predictions.")],
+    checkpoint: Annotated[str, typer.Option(help="Folder, NAME.safetensors, or a name of `pixelmill zoo`.")],
+    out: Annotated[str, typer.Option(help="PNG for the grid.")] = "generated.png",
+    data: Annotated[list[str] | None, typer.Option(help="Pictures to start from.")] = None,
+    part: Annotated[str, typer.Option("--split", help="As for eval.")] = "auto",
+    count: Annotated[int, typer.Option(min=2, help="Columns of the grid.")] = 8,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the grid.")] = 8,
+    dimension: Annotated[list[int] | None, typer.Option(help="Number of the code to traverse; several times.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+) -> None:
+    """Make pictures with a network: samples, reconstructions, walks through the latent space, predictions."""
+    from typing import get_args
+
+    from jobs import generate as generating
+    from workers.errors import JobError
+
+    if kind not in get_args(generating.Kind):
+        raise JobError(f"generate {kind}: there are {', '.join(get_args(generating.Kind))}")
+    asked = generating.Asked(kind, checkpoint, tuple(data or ()), part, count, rows, tuple(dimension or ()), seed)  # type: ignore[arg-type]
+    generating.write(generating.picture(asked), out)
+    typer.echo(f"{kind} of {checkpoint}: {out}")
+
+
+@app.command()
+def stylize(
+    content: Annotated[list[str], typer.Argument(help="Photographs; several are done at once.")],
+    out: Annotated[str, typer.Option(help="Folder for the pictures.")] = "stylized",
+    checkpoint: Annotated[str | None, typer.Option(help="A network that knows one style (fast).")] = None,
+    style: Annotated[str | None, typer.Option(help="A painting, for Gatys' optimisation (slow, any style).")] = None,
+    vgg: Annotated[str | None, typer.Option(help="Weights of the loss network, for Gatys' optimisation.")] = None,
+    size_px: Annotated[int | None, typer.Option(help="Shorter side; 256 by default with --style.")] = None,
+    overrides: Set = None,
+) -> None:
+    """Paint photographs in a style: with a trained network, or by optimising the picture itself."""
+    from pathlib import PurePosixPath
+
+    from jobs import generate as generating
+    from jobs import spec
+    from workers.errors import JobError
+
+    if (checkpoint is None) == (style is None):
+        raise JobError("stylize: give --checkpoint for a trained style, or --style and --vgg to optimise")
+    if checkpoint is not None:
+        made = [generating.stylized(checkpoint, each, size_px) for each in content]
+    elif vgg is None:
+        raise JobError(
+            "stylize: --style needs --vgg, VGG weights as safetensors or torchvision:VGG19_Weights.IMAGENET1K_V1"
+        )
+    else:
+        settings: dict[str, Any] = {}
+        for override in overrides or []:
+            spec.override_key(settings, override)
+        say = lambda text: typer.echo(text, err=True)  # noqa: E731
+        made = list(generating.optimized(content, style or "", vgg, settings, size_px or 256, say))
+    for each, shown_CHW in zip(content, made, strict=True):
+        path = f"{out}/{PurePosixPath(each).stem}.png"
+        generating.write(shown_CHW, path)
+        typer.echo(path)
+
+
+@app.command()
 def zoo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the checkpoints that ship: network, data, licence, metrics, size."""
     from jobs import train as training

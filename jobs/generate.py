@@ -1,0 +1,190 @@
+"""Pictures that networks make, as grids: samples, reconstructions, walks through a latent space, and style transfer.
+
+Legend: B batch, C channels, H height, W width, D numbers in a code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from jobs.spec import absolute
+from pipelines import checkpoints, datasets
+from pipelines.journal import png
+from pipelines.stores import Access, Reader
+from workers import images, latent
+from workers.checkpoint import Card
+from workers.errors import JobError, ModelError
+from workers.recipes import Recipe, Sample, recipe_type, squares
+
+Kind = Literal["samples", "reconstructions", "interpolation", "traversal", "predictions"]
+NEEDS_DATA = ("reconstructions", "interpolation", "traversal", "predictions")
+FITTED_ON = 2000
+REACH = 3.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person wants to see: `count` columns, and rows where they are free."""
+
+    kind: Kind
+    checkpoint: str
+    data: tuple[str, ...] = ()
+    part: str = "auto"
+    count: int = 8
+    rows: int = 8
+    dimensions: tuple[int, ...] = ()
+    seed: int = 0
+
+
+def picture(asked: Asked) -> Tensor:
+    """The grid, uint8 CHW. JobError where the network has no such pictures, or needs data that was not given."""
+    if asked.kind in NEEDS_DATA and not asked.data:
+        raise JobError(f"generate {asked.kind}: needs pictures to start from; give --data")
+    network, card = checkpoints.load(asked.checkpoint, Access())
+    recipe = recipe_type(card.recipe)(recipe_type(card.recipe).Settings(**card.settings), {})
+    makers: dict[Kind, Callable[[Any, Recipe, Card, Asked], Tensor]] = {
+        "samples": _samples,
+        "reconstructions": _reconstructions,
+        "interpolation": _interpolation,
+        "traversal": _traversal,
+        "predictions": _predictions,
+    }
+    if asked.kind != "predictions" and not (hasattr(network, "decode") and hasattr(network, "encode")):
+        raise JobError(
+            f"generate {asked.kind}: {asked.checkpoint} holds a {card.network}, which has no latent codes; "
+            "an autoencoder or a vae has; for this one ask for predictions"
+        )
+    with torch.inference_mode():
+        return makers[asked.kind](network, recipe, card, asked)
+
+
+def write(shown_CHW: Tensor, path: str) -> None:
+    """A picture as PNG."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(png(shown_CHW))
+
+
+def _read(recipe: Recipe, card: Card, asked: Asked, count: int) -> list[Sample]:
+    """The first samples that were not trained on."""
+    uris = [absolute(uri) for uri in asked.data]
+    found, _ = datasets.to_evaluate(recipe.LAYOUT, uris, asked.part, frozenset(card.trained_on), Access())
+    return datasets.load(found.take(range(min(count, len(found)))), recipe)
+
+
+def _codes(network: Any, recipe: Recipe, card: Card, asked: Asked, count: int) -> tuple[Tensor, Tensor]:
+    """Images BCSS and their codes BD."""
+    images_BCSS = squares.stack(_read(recipe, card, asked, count), network.config.size_px)
+    return images_BCSS, torch.cat([network.encode(chunk) for chunk in images_BCSS.split(256)])
+
+
+def _samples(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
+    """Draws from the prior; an autoencoder has none, so a Gaussian is fitted to the codes of --data."""
+    generator = torch.Generator().manual_seed(asked.seed)
+    if card.network == "vae":
+        codes = latent.standard_normal(network.config.latent_size)
+    elif asked.data:
+        codes = latent.fit_gaussian(_codes(network, recipe, card, asked, FITTED_ON)[1])
+    else:
+        raise JobError(
+            "generate samples: an autoencoder has no prior; give --data, whose codes a Gaussian is fitted to"
+        )
+    drawn_BCHW = latent.sample(network, codes, asked.count * asked.rows, generator)
+    return squares.in_rows(*drawn_BCHW.split(asked.count))
+
+
+def _reconstructions(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
+    images_BCSS, codes_BD = _codes(network, recipe, card, asked, asked.count * max(1, asked.rows // 2))
+    made_BCSS = network.decode(codes_BD).clamp(0, 1)
+    pairs = zip(images_BCSS.split(asked.count), made_BCSS.split(asked.count), strict=True)
+    return squares.in_rows(*(row for pair in pairs if len(pair[0]) == asked.count for row in pair))
+
+
+def _interpolation(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
+    """Each row walks from one picture's code to another's."""
+    _, codes_BD = _codes(network, recipe, card, asked, 2 * asked.rows)
+    rows = [latent.interpolate(network, start, end, asked.count) for start, end in codes_BD.unflatten(0, (-1, 2))]
+    return squares.in_rows(*rows)
+
+
+def _traversal(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
+    """Each row moves one number of the first picture's code; those that vary most where none are named."""
+    _, codes_BD = _codes(network, recipe, card, asked, FITTED_ON)
+    spread_D = codes_BD.std(0)
+    chosen = asked.dimensions or tuple(spread_D.argsort(descending=True)[: asked.rows].tolist())
+    rows = []
+    for dimension in chosen:
+        reach = float(REACH * (1.0 if card.network == "vae" else spread_D[dimension]))
+        middle = 0.0 if card.network == "vae" else float(codes_BD[:, dimension].mean())
+        values = [middle + reach * (2 * step / (asked.count - 1) - 1) for step in range(asked.count)]
+        rows.append(latent.traverse(network, codes_BD[0], dimension, values))
+    return squares.in_rows(*rows)
+
+
+def _predictions(network: nn.Module, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
+    return recipe.pictures(network, _read(recipe, card, asked, asked.count))
+
+
+# ------------------------------------------------------------------------------------------------------------- style
+
+
+def read_picture(uri: str, shorter_px: int | None = None) -> Tensor:
+    """One picture as floats in [0, 1], 3HW; its shorter side resized where `shorter_px` says so."""
+    pixels_CHW = images.decode(Reader(Access()).read(absolute(uri), max_bytes=1 << 30))
+    if shorter_px is not None:
+        pixels_CHW = images.resize_shorter_side(pixels_CHW, shorter_px, "bilinear", exact=True)
+    return pixels_CHW[:3].expand(3, -1, -1).float() / 255
+
+
+def to_bytes(image_CHW: Tensor) -> Tensor:
+    """Floats around [0, 1] as uint8."""
+    return (image_CHW.detach().clamp(0, 1) * 255).round().byte().cpu()
+
+
+def stylized(checkpoint: str, content: str, shorter_px: int | None) -> Tensor:
+    """A picture through a network that knows one style, uint8 CHW."""
+    network, card = checkpoints.load(checkpoint, Access())
+    if card.network != "faststyle":
+        raise ModelError(
+            f"{checkpoint}: holds a {card.network}, and no style; train one with `pixelmill train faststyle`"
+        )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.inference_mode():
+        return to_bytes(network.to(device)(read_picture(content, shorter_px)[None].to(device))[0])
+
+
+def optimized(
+    content: list[str], style: str, vgg: str, settings: dict[str, Any], size_px: int, say: Callable[[str], None]
+) -> Tensor:
+    """Photographs in a painting's manner by Gatys' optimisation, uint8 BCHW; all are cut to the size of the first."""
+    from pydantic import ValidationError
+
+    from workers.networks.vgg import load_vgg
+    from workers.recipes.gatys import GatysSettings, stylize
+
+    try:
+        chosen = GatysSettings(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise JobError(f"stylize: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    photos = [read_picture(each, size_px) for each in content]
+    height, width = (min(photo.shape[side] for photo in photos) for side in (1, 2))
+    photos_BCHW = torch.stack([photo[:, :height, :width] for photo in photos]).to(device)
+    painting_1CHW = read_picture(style, size_px)[None].to(device)
+    first_loss: list[float] = []
+
+    def on_step(step: int, terms: Any) -> None:
+        total = float(terms["total"].mean())
+        first_loss.append(total) if not first_loss else None
+        if step % 10 == 0 or step == chosen.steps - 1:
+            say(f"step {step:,} / {chosen.steps:,}, loss {total:.4g}, {total / first_loss[0]:.1%} of the first")
+
+    with checkpoints.asset(vgg if "torchvision:" in vgg else absolute(vgg), Access()) as path:
+        loss_network = load_vgg(vgg if "torchvision:" in vgg else path)
+    return torch.stack([to_bytes(each) for each in stylize(photos_BCHW, painting_1CHW, loss_network, chosen, on_step)])

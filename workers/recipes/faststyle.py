@@ -1,0 +1,184 @@
+"""Train a transform network for one painting: perceptual losses of what it makes of photographs, nothing to compare with.
+
+Johnson, Alahi & Fei-Fei 2016: style at relu1_2, relu2_2, relu3_3, relu4_3 and content at relu3_3 of VGG-16, a little
+total variation; Adam at 1e-3, 40,000 steps of 4 crops of 256 pixels.
+
+Legend: B batch, C channels, H height, W width, S side of a crop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from workers import images
+from workers.errors import DataError, RowError
+from workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, TransformNetwork, Upsampling
+from workers.networks.vgg import load_vgg
+from workers.perceptual import Scale, StyleTransferLoss, StyleWeights, moved
+from workers.recipes import Batch, Layout, RecipeSettings, Sample
+from workers.recipes.squares import chunks, cut, decode, in_rows, roomy
+
+METRICS = {"total": "total_loss", "content": "content_loss", "style": "style_loss", "total_variation": "tv_loss"}
+
+
+class FastStyleSettings(RecipeSettings):
+    """`vgg` are the weights of the loss network, `style` is the painting; its shorter side is set to `style_size_px`.
+
+    `schedule` cosine ends at a rate of 0, which makes most of a short training; the paper's is constant.
+    """
+
+    vgg: str
+    style: str
+    epochs: PositiveFloat = 2
+    batch: PositiveInt = 4
+    learning_rate: PositiveFloat = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    size_px: int = Field(default=256, ge=SMALLEST_PX)
+    style_size_px: PositiveInt = 256
+    width: PositiveInt = 32
+    blocks: int = Field(default=5, ge=0)
+    upsampling: Upsampling = "nearest"
+    content_layers: tuple[str, ...] = ("relu3_3",)
+    style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    content_weight: NonNegativeFloat = 1.0
+    style_weight: NonNegativeFloat = 5.0
+    tv_weight: NonNegativeFloat = 1.0
+    scale: Scale = "relative"
+
+    @property
+    def weights(self) -> StyleWeights:
+        return StyleWeights(
+            content_layers=self.content_layers,
+            style_layers=self.style_layers,
+            content=self.content_weight,
+            style=self.style_weight,
+            total_variation=self.tv_weight,
+            scale=self.scale,
+        )
+
+
+class FastStyleRecipe:
+    """Photographs in, the same photographs in the painting's manner out; one network a painting."""
+
+    NAME: ClassVar[str] = "faststyle"
+    NETWORK: ClassVar[str] = "faststyle"
+    LAYOUT: ClassVar[Layout] = "pictures"
+    ASSETS: ClassVar[tuple[str, ...]] = ("vgg", "style")
+    GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("total_loss", "min")
+    Settings: ClassVar[type[RecipeSettings]] = FastStyleSettings
+
+    def __init__(self, settings: FastStyleSettings, assets: Mapping[str, Path]) -> None:
+        self.settings = settings
+        self.assets = assets
+
+    def network(self) -> TransformNetwork:
+        config = FastStyleConfig(self.settings.width, self.settings.blocks, self.settings.upsampling)
+        return TransformNetwork(config).to(memory_format=torch.channels_last)
+
+    def decode(self, files: Mapping[str, bytes]) -> Sample:
+        """{"pixels": uint8 HWC}, a quarter larger than the crops."""
+        return decode({"image": files["image"]}, 3, roomy(self.settings.size_px))
+
+    def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """Random crops, half of them mirrored: {"images": uint8 BCSS}."""
+        crops_SSC = [random_crop(sample["pixels"], self.settings.size_px, random) for sample in samples]
+        return {"images": torch.from_numpy(np.stack(crops_SSC)).permute(0, 3, 1, 2)}
+
+    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
+
+    def rate(self, step: int, steps: int) -> float:
+        return 1.0 if self.settings.schedule == "constant" else 0.5 + 0.5 * math.cos(math.pi * step / steps)
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Weighted terms: loss, content, style, total_variation."""
+        photos_BCSS = to_floats(batch["images"])
+        terms = self._terms(photos_BCSS, network(photos_BCSS))
+        means = {name: term_B.mean() for name, term_B in terms.items()}
+        return {"loss": means.pop("total"), **means}
+
+    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+        """The losses of central squares, weighted as in training, beside those of the photographs left as they are.
+
+        `loss_ratio` is the one mean through the other: 1 is a network that does nothing.
+        """
+        device = next(network.parameters()).device
+        sums, count = dict.fromkeys([*METRICS.values(), "total_loss_untouched"], 0.0), 0
+        for chunk in chunks(samples, self.settings.batch):
+            photos_BCSS = self._central(chunk).to(device)
+            terms = self._terms(photos_BCSS, network(photos_BCSS).clamp(0, 1))
+            for term, metric in METRICS.items():
+                sums[metric] += float(terms[term].sum())
+            sums["total_loss_untouched"] += float(self._terms(photos_BCSS, photos_BCSS)["total"].sum())
+            count += len(chunk)
+        means = {metric: total / count for metric, total in sums.items()}
+        return means | {"loss_ratio": means["total_loss"] / means["total_loss_untouched"]}
+
+    def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
+        """Photographs over what became of them, the painting at the left."""
+        photos_BCSS = self._central(samples).to(next(network.parameters()).device)
+        painting_1CSS = self._painting_square()
+        painted_BCSS = network(photos_BCSS).float().cpu()
+        return in_rows(
+            torch.cat([painting_1CSS, photos_BCSS.cpu()]), torch.cat([torch.ones_like(painting_1CSS), painted_BCSS])
+        )
+
+    def _terms(self, photos_BCSS: Tensor, images_BCSS: Tensor) -> dict[str, Tensor]:
+        loss = moved(self._loss, photos_BCSS.device)
+        return loss(images_BCSS, loss.content_targets(photos_BCSS))
+
+    @cached_property
+    def _loss(self) -> StyleTransferLoss:
+        """Built where it is first used: who only decodes needs no loss network."""
+        with torch.inference_mode(False):
+            network = load_vgg(self.assets.get("vgg", self.settings.vgg)).to(memory_format=torch.channels_last)
+            return StyleTransferLoss(network, self._painting, self.settings.weights)
+
+    @cached_property
+    def _painting(self) -> Tensor:
+        """The painting in [0, 1], its shorter side `style_size_px` long; DataError when it is no picture."""
+        path = Path(self.assets.get("style", self.settings.style))
+        try:
+            pixels_CHW = images.decode(path.read_bytes())
+        except (OSError, RowError) as error:
+            raise DataError(f"{path}: the painting can't be read ({error}); give a picture as style") from error
+        return images.resize_shorter_side(pixels_CHW, self.settings.style_size_px)[None].float() / 255
+
+    def _painting_square(self) -> Tensor:
+        side_px = min(self._painting.shape[2:])
+        square_CHW = images.center_crop(self._painting[0], side_px)
+        size_px = self.settings.size_px
+        return F.interpolate(square_CHW[None], (size_px, size_px), mode="bilinear", antialias=True)
+
+    def _central(self, samples: Sequence[Sample]) -> Tensor:
+        """Central squares BCSS in [0, 1], at the scale of the crops."""
+        size_px = self.settings.size_px
+        squares_SSC = []
+        for sample in samples:
+            height, width, _ = sample["pixels"].shape
+            squares_SSC.append(cut(sample["pixels"], (height - size_px) // 2, (width - size_px) // 2, size_px, size_px))
+        return to_floats(torch.from_numpy(np.stack(squares_SSC)).permute(0, 3, 1, 2))
+
+
+def random_crop(pixels_HWC: np.ndarray, size_px: int, random: np.random.Generator) -> np.ndarray:
+    """A square SSC at a random place, mirrored or not; draws three numbers, whatever the picture."""
+    down, right, mirror = random.random(3)
+    top = int(down * (pixels_HWC.shape[0] - size_px + 1))
+    left = int(right * (pixels_HWC.shape[1] - size_px + 1))
+    crop_SSC = cut(pixels_HWC, top, left, size_px, size_px)
+    return np.ascontiguousarray(crop_SSC[:, ::-1]) if mirror < 0.5 else crop_SSC
+
+
+def to_floats(pixels_BCHW: Tensor) -> Tensor:
+    """uint8 to [0, 1], channels last."""
+    return (pixels_BCHW.float() / 255).contiguous(memory_format=torch.channels_last)

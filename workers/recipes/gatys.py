@@ -1,0 +1,182 @@
+"""Style transfer by optimising the picture itself: a photograph's content, a painting's manner, no network is trained.
+
+Gatys, Ecker & Bethge 2016: content relu4_2, style relu1_1 ... relu5_1 with equal weights, L-BFGS from noise. Several
+photographs are stylised at once; each comes out as it would alone.
+
+Legend: B batch, C channels, H height, W width, N numbers in one picture, M pairs that L-BFGS remembers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from workers.perceptual import Features, Scale, StyleTransferLoss, StyleWeights
+
+OnStep = Callable[[int, Mapping[str, Tensor]], None]
+"""Told the number of the step, from 0, and the terms before it, float32 B each: content, style, ..., total."""
+
+HISTORY = 100
+"""Pairs of steps and gradients that L-BFGS remembers, as in the authors' and torch's default."""
+
+_CURVATURE_FLOOR = 1e-10
+_NOISE = 0.25
+
+
+class GatysSettings(BaseModel):
+    """What is kept, what is taken and how it is optimised; `learning_rate` is 1 for L-BFGS and 0.02 for Adam if None."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: Literal["noise", "content"] = "noise"
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    steps: PositiveInt = 500
+    learning_rate: PositiveFloat | None = None
+    content_layers: tuple[str, ...] = ("relu4_2",)
+    style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    content_weight: NonNegativeFloat = 1.0
+    style_weight: NonNegativeFloat = 1e3
+    tv_weight: NonNegativeFloat = 1e-3
+    scale: Scale = "gatys"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def weights(self) -> StyleWeights:
+        return StyleWeights(
+            content_layers=self.content_layers,
+            style_layers=self.style_layers,
+            content=self.content_weight,
+            style=self.style_weight,
+            total_variation=self.tv_weight,
+            scale=self.scale,
+        )
+
+
+def stylize(
+    content_BCHW: Tensor,
+    style_1CHW: Tensor,
+    loss_network: nn.Module,
+    settings: GatysSettings,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Photographs in a painting's manner: images in [0, 1], the size and the device of `content_BCHW`.
+
+    The painting may have any size; that of its brush strokes in the result follows it. The same settings, pictures and
+    machine give the same result. `loss_network` is frozen and moved to where the photographs are.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        photos_BCHW = content_BCHW.detach().clone()
+        loss = StyleTransferLoss(loss_network, style_1CHW.detach(), settings.weights).to(photos_BCHW.device)
+        targets = loss.content_targets(photos_BCHW)
+        images_BCHW = first_images(photos_BCHW, settings)
+        descent = _DESCENTS[settings.optimizer](settings.learning_rate)
+        for step in range(settings.steps):
+            terms, gradients_BCHW = _terms_and_gradients(loss, images_BCHW, targets)
+            if on_step is not None:
+                on_step(step, terms)
+            images_BCHW = images_BCHW + descent.step(gradients_BCHW.flatten(1)).view_as(images_BCHW)
+    return images_BCHW.clamp(0, 1)
+
+
+def first_images(photos_BCHW: Tensor, settings: GatysSettings) -> Tensor:
+    """The photographs, or for each the same noise about grey, drawn on the CPU so that every device starts alike."""
+    if settings.start == "content":
+        return photos_BCHW.clone()
+    generator = torch.Generator().manual_seed(settings.seed)
+    noise_CHW = torch.randn(photos_BCHW.shape[1:], generator=generator)
+    return (0.5 + _NOISE * noise_CHW).to(photos_BCHW).expand_as(photos_BCHW)
+
+
+def _terms_and_gradients(
+    loss: StyleTransferLoss, images_BCHW: Tensor, targets: Features
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Every picture's terms and the gradient of its own total: no picture has a part in another's."""
+    images_BCHW = images_BCHW.detach().requires_grad_()
+    terms = loss(images_BCHW, targets)
+    (gradients_BCHW,) = torch.autograd.grad(terms["total"].sum(), images_BCHW)
+    return {name: term_B.detach() for name, term_B in terms.items()}, gradients_BCHW
+
+
+class Descent(Protocol):
+    """Turns gradients BN into the change BN that is made to the pictures."""
+
+    def step(self, gradients_BN: Tensor) -> Tensor: ...
+
+
+class Lbfgs:
+    """L-BFGS (Nocedal 1980) of each row by itself, a full step a time without line search.
+
+    For one row the steps of torch.optim.LBFGS; that one takes all rows for a single point, so that a picture would come
+    out otherwise in company.
+    """
+
+    def __init__(self, learning_rate: float | None) -> None:
+        self.learning_rate = 1.0 if learning_rate is None else learning_rate
+        self.steps_BN: list[Tensor] = []
+        self.changes_BN: list[Tensor] = []  # of the gradient over each step
+        self.inverse_curvatures_B1: list[Tensor] = []
+        self.scale_B1: Tensor | None = None
+        self.gradients_BN: Tensor | None = None
+
+    def step(self, gradients_BN: Tensor) -> Tensor:
+        if self.gradients_BN is None:
+            length_B1 = (1 / gradients_BN.abs().sum(1, keepdim=True)).nan_to_num(posinf=0).clamp(max=1)
+            step_BN = -gradients_BN * length_B1 * self.learning_rate
+        else:
+            self._remember(gradients_BN - self.gradients_BN)
+            step_BN = self._direction(gradients_BN) * self.learning_rate
+        self.gradients_BN = gradients_BN
+        self.steps_BN.append(step_BN)
+        return step_BN
+
+    def _remember(self, change_BN: Tensor) -> None:
+        """A pair that says nothing of curvature is kept with weight 0: the other rows may need theirs."""
+        curvature_B1 = _dot(change_BN, self.steps_BN[-1])
+        is_convex_B1 = curvature_B1 > _CURVATURE_FLOOR
+        scale_B1 = curvature_B1 / _dot(change_BN, change_BN)
+        self.scale_B1 = torch.where(is_convex_B1, scale_B1, 1.0 if self.scale_B1 is None else self.scale_B1)
+        self.inverse_curvatures_B1.append(torch.where(is_convex_B1, 1 / curvature_B1, 0.0))
+        self.changes_BN.append(change_BN)
+        for memory in (self.steps_BN, self.changes_BN, self.inverse_curvatures_B1):
+            del memory[:-HISTORY]
+
+    def _direction(self, gradients_BN: Tensor) -> Tensor:
+        """Minus the inverse Hessian times the gradient, by the two loops over what is remembered."""
+        direction_BN, shares_B1 = -gradients_BN, list[Tensor]()
+        pairs = list(zip(self.steps_BN, self.changes_BN, self.inverse_curvatures_B1, strict=True))
+        for step_BN, change_BN, inverse_B1 in reversed(pairs):
+            shares_B1.append(_dot(step_BN, direction_BN) * inverse_B1)
+            direction_BN = direction_BN - shares_B1[-1] * change_BN
+        direction_BN = direction_BN * self.scale_B1
+        for (step_BN, change_BN, inverse_B1), share_B1 in zip(pairs, reversed(shares_B1), strict=True):
+            direction_BN = direction_BN + step_BN * (share_B1 - _dot(change_BN, direction_BN) * inverse_B1)
+        return direction_BN
+
+
+class Adam:
+    """Kingma & Ba 2015, which is element by element and so by row as it is."""
+
+    def __init__(self, learning_rate: float | None) -> None:
+        self.learning_rate = 0.02 if learning_rate is None else learning_rate
+        self.optimizer: torch.optim.Adam | None = None
+        self.position_BN: Tensor | None = None
+
+    def step(self, gradients_BN: Tensor) -> Tensor:
+        if self.optimizer is None or self.position_BN is None:
+            self.position_BN = torch.zeros_like(gradients_BN, requires_grad=True)
+            self.optimizer = torch.optim.Adam([self.position_BN], self.learning_rate)
+        before_BN = self.position_BN.detach().clone()
+        self.position_BN.grad = gradients_BN
+        self.optimizer.step()
+        return self.position_BN.detach() - before_BN
+
+
+_DESCENTS: dict[str, Callable[[float | None], Descent]] = {"lbfgs": Lbfgs, "adam": Adam}
+
+
+def _dot(first_BN: Tensor, second_BN: Tensor) -> Tensor:
+    return (first_BN * second_BN).sum(1, keepdim=True)

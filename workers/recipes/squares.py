@@ -1,0 +1,157 @@
+"""Pictures as square samples and batches: what the recipes of the autoencoders share.
+
+Legend: B batch, N samples, C channels (1 grey, 3 red, green, blue), H height, W width, S side of the network's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from workers import images
+from workers.errors import DataError, RowError
+from workers.recipes import Sample
+
+LONGEST = 2  # a picture kept for crops is at most so many times as long as wide
+LUMA = (0.299, 0.587, 0.114)  # BT.601; in floats and rounded, so that grey stays what it was
+
+Fit = Callable[[Tensor], Tensor]
+"""uint8 pixels_CHW of any size to those that a sample keeps."""
+
+
+# ------------------------------------------------------------------------------------------------- bytes -> samples
+
+
+def decode(files: Mapping[str, bytes], channels: int, fit: Fit) -> Sample:
+    """{"pixels": uint8 HWC, "label": int64, where there is one}; DataError when the bytes are no picture."""
+    try:
+        pixels_CHW = images.decode(files["image"])
+    except RowError as error:
+        raise DataError(str(error)) from error
+    fitted_CHW = fit(to_grey(pixels_CHW) if channels == 1 else pixels_CHW)
+    sample: Sample = {"pixels": np.ascontiguousarray(fitted_CHW.permute(1, 2, 0).numpy())}
+    if "label" in files:
+        sample["label"] = np.asarray(_integer(files["label"]), np.int64)
+    return sample
+
+
+def _integer(text: bytes) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise DataError(f"its label is {text[:40]!r}; give an integer, or leave the labels out") from None
+
+
+def to_grey(pixels_CHW: Tensor) -> Tensor:
+    """Luma 1HW of red, green, blue; equal channels keep their value to the last bit."""
+    weights_C = torch.tensor(LUMA)
+    return torch.einsum("chw,c->hw", pixels_CHW.float(), weights_C).round().clamp(0, 255).byte()[None]
+
+
+def central(size_px: int) -> Fit:
+    """The central square, resized to S."""
+    return lambda pixels_CHW: images.center_crop(
+        images.resize_shorter_side(pixels_CHW, size_px, exact=False), size_px
+    ).contiguous()
+
+
+def whole(size_px: int) -> Fit:
+    """The whole picture, at its own size if it fits into S x S, else with its longer side resized to S."""
+
+    def fit(pixels_CHW: Tensor) -> Tensor:
+        longer = max(pixels_CHW.shape[1:])
+        if longer <= size_px:
+            return pixels_CHW
+        height, width = (max(1, round(side * size_px / longer)) for side in pixels_CHW.shape[1:])
+        return F.interpolate(pixels_CHW[None], (height, width), mode="bilinear", antialias=True)[0]
+
+    return fit
+
+
+def roomy(size_px: int) -> Fit:
+    """A quarter larger than S, not square yet: what crops are cut from, so that most of them need no enlarging."""
+    kept_px = size_px + size_px // 4
+
+    def fit(pixels_CHW: Tensor) -> Tensor:
+        resized_CHW = images.resize_shorter_side(pixels_CHW, kept_px, exact=False)
+        height, width = (min(side, LONGEST * kept_px) for side in resized_CHW.shape[1:])
+        top, left = (resized_CHW.shape[1] - height) // 2, (resized_CHW.shape[2] - width) // 2
+        return resized_CHW[:, top : top + height, left : left + width]
+
+    return fit
+
+
+# ------------------------------------------------------------------------------------------------ samples -> tensors
+
+
+def stack(samples: Sequence[Sample], size_px: int) -> Tensor:
+    """What the network sees of each sample without augmentation: floats BCSS in [0, 1], channels last."""
+    return to_floats([center(sample["pixels"], size_px) for sample in samples])
+
+
+def to_floats(squares_SSC: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(squares_SSC)).permute(0, 3, 1, 2).float() / 255
+
+
+def center(pixels_HWC: np.ndarray, size_px: int) -> np.ndarray:
+    """The central square resized to S; a picture that fits into S x S is laid in the middle of black instead."""
+    height, width, channels = pixels_HWC.shape
+    if max(height, width) > size_px:
+        side = min(height, width)
+        return cut(pixels_HWC, (height - side) // 2, (width - side) // 2, side, size_px)
+    square_SSC = np.zeros((size_px, size_px, channels), np.uint8)
+    square_SSC[_area(pixels_HWC, size_px)] = pixels_HWC
+    return square_SSC
+
+
+def _area(pixels_HWC: np.ndarray, size_px: int) -> tuple[slice, slice]:
+    """The rows and columns of the S x S square that `center` fills with the picture."""
+    height, width = pixels_HWC.shape[:2]
+    if max(height, width) > size_px:
+        return slice(size_px), slice(size_px)
+    top, left = (size_px - height) // 2, (size_px - width) // 2
+    return slice(top, top + height), slice(left, left + width)
+
+
+def cut(pixels_HWC: np.ndarray, top: int, left: int, side: int, size_px: int) -> np.ndarray:
+    """A square of the picture, resized to S with antialiasing, in 8 bits."""
+    crop_HWC = np.array(pixels_HWC[top : top + side, left : left + side])  # a copy: torch warns of read-only arrays
+    if side == size_px:
+        return crop_HWC
+    crop_1CHW = torch.from_numpy(crop_HWC).permute(2, 0, 1)[None]
+    resized_1CSS = F.interpolate(crop_1CHW, (size_px, size_px), mode="bilinear", antialias=True)
+    return resized_1CSS[0].permute(1, 2, 0).numpy()
+
+
+def areas(samples: Sequence[Sample], size_px: int) -> Tensor:
+    """True on the pixels of the square that are the picture's and not padding: B1SS."""
+    areas_B1SS = torch.zeros(len(samples), 1, size_px, size_px, dtype=torch.bool)
+    for area_1SS, sample in zip(areas_B1SS, samples, strict=True):
+        rows, columns = _area(sample["pixels"], size_px)
+        area_1SS[:, rows, columns] = True
+    return areas_B1SS
+
+
+def squared_errors(made_BCSS: Tensor, images_BCSS: Tensor, areas_B1SS: Tensor) -> Tensor:
+    """Mean squared error B of each picture over its own pixels; what was made is clamped to [0, 1]."""
+    squares_BCSS = (made_BCSS.float().clamp(0, 1) - images_BCSS).square() * areas_B1SS
+    return squares_BCSS.sum((1, 2, 3)) / (areas_B1SS.sum((1, 2, 3)) * images_BCSS.shape[1])
+
+
+def chunks(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
+    """The samples in order, so many at a time."""
+    remaining = iter(samples)
+    while chunk := list(islice(remaining, size)):
+        yield chunk
+
+
+def in_rows(*rows_BCHW: Tensor) -> Tensor:
+    """Rows of equally many images in [0, 1], one under the other, as one uint8 picture CHW."""
+    images_BCHW = torch.cat([row_BCHW.float().cpu() for row_BCHW in rows_BCHW]).clamp(0, 1)
+    return (make_grid(images_BCHW, nrow=len(rows_BCHW[0])) * 255).round().byte()

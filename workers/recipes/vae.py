@@ -1,0 +1,181 @@
+"""Train the variational autoencoder of Kingma & Welling 2014: the evidence lower bound (ELBO), by Adam at a fixed rate.
+
+All terms are in nats and summed over pixels and latent numbers, then averaged over pictures. With means over pixels the
+divergence would weigh hundreds of times too much, and the code would be left empty.
+
+Legend: B batch, C channels, S side of the network's input, D latent size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import ClassVar, Literal, Self, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from workers import latent
+from workers.errors import ModelError
+from workers.networks.vae import Architecture, Output, Vae, VaeConfig, draw
+from workers.recipes import Batch, Layout, RecipeSettings, Sample, squares
+
+EVALUATION_BATCH = 128
+EVALUATION_SEED = 0
+
+
+class VaeSettings(RecipeSettings):
+    """As in the paper's experiments on digits; the network's own options are explained in VaeConfig.
+
+    `beta` weighs the divergence in the loss (Higgins et al. 2017); the reported ELBO is always that of beta = 1.
+    """
+
+    epochs: PositiveFloat = 10
+    batch: PositiveInt = 128
+    learning_rate: PositiveFloat = 1e-3
+    beta: NonNegativeFloat = 1.0
+
+    size_px: PositiveInt = 28
+    channels: Literal[1, 3] = 1
+    latent_size: PositiveInt = 20
+    hidden: PositiveInt = 400
+    architecture: Architecture = "dense"
+    width: PositiveInt = 32
+    levels: PositiveInt = 2
+    output: Output = "bernoulli"
+    deviation: PositiveFloat = 0.1
+
+    flip: bool = False
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        try:
+            self.network_config()
+        except ModelError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def network_config(self) -> VaeConfig:
+        return VaeConfig(
+            size_px=self.size_px,
+            channels=self.channels,
+            latent_size=self.latent_size,
+            hidden=self.hidden,
+            architecture=self.architecture,
+            width=self.width,
+            levels=self.levels,
+            output=self.output,
+            deviation=self.deviation,
+        )
+
+
+class VaeRecipe:
+    """Pictures to a Gaussian over codes and back; judged by the ELBO with one draw from the posterior.
+
+    A sample is {"pixels", "label" where there is one}, a batch {"images": floats BCSS in [0, 1], "noise": BD}.
+    """
+
+    NAME: ClassVar[str] = "vae"
+    NETWORK: ClassVar[str] = "vae"
+    LAYOUT: ClassVar[Layout] = "pictures"
+    ASSETS: ClassVar[tuple[str, ...]] = ()
+    GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("negative_elbo", "min")
+    Settings: ClassVar[type[RecipeSettings]] = VaeSettings
+
+    def __init__(self, settings: VaeSettings, assets: Mapping[str, Path]) -> None:
+        self.settings = settings
+
+    def network(self) -> Vae:
+        return Vae(self.settings.network_config())
+
+    def decode(self, files: Mapping[str, bytes]) -> Sample:
+        return squares.decode(files, self.settings.channels, squares.central(self.settings.size_px))
+
+    def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """The noise of the code is part of the batch, so that a resumed or divided training draws the same."""
+        images_SSC, noise_D = zip(*(self._augment(sample["pixels"], random) for sample in samples), strict=True)
+        return {"images": squares.to_floats(images_SSC), "noise": torch.from_numpy(np.stack(noise_D))}
+
+    def _augment(self, pixels_SSC: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        mirror = random.random() < 0.5
+        noise_D = random.standard_normal(self.settings.latent_size, dtype=np.float32)
+        return pixels_SSC[:, ::-1] if self.settings.flip and mirror else pixels_SSC, noise_D
+
+    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
+
+    def rate(self, step: int, steps: int) -> float:
+        return 1.0
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The negative ELBO in nats a picture, and its two terms; `loss` has the divergence times beta."""
+        outputs_BCSS, mean_BD, logvar_BD = network(batch["images"], batch["noise"])
+        reconstruction = self._reconstruction(outputs_BCSS, batch["images"]).mean()
+        divergence = kl_to_standard_normal(mean_BD.float(), logvar_BD.float()).mean()
+        return {
+            "loss": reconstruction + self.settings.beta * divergence,
+            "reconstruction": reconstruction,
+            "kl": divergence,
+        }
+
+    def _reconstruction(self, outputs_BCSS: Tensor, images_BCSS: Tensor) -> Tensor:
+        return reconstruction_nats(outputs_BCSS.float(), images_BCSS, self.settings.output, self.settings.deviation)
+
+    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+        """In nats a picture: `elbo` = -`negative_elbo`, which is `reconstruction` + `kl`; and `mse` of what is shown.
+
+        The ELBO is an expectation over the posterior, taken with one draw a picture from a generator of its own; the
+        mean code would flatter it. `mse` is that of the mean code, which `encode` gives.
+        """
+        vae = cast("Vae", network)
+        device, generator = vae.to_mean.weight.device, torch.Generator().manual_seed(EVALUATION_SEED)
+        reconstructions, divergences, errors = [], [], []
+        for chunk in squares.chunks(samples, EVALUATION_BATCH):
+            images_BCSS = squares.stack(chunk, self.settings.size_px).to(device)
+            mean_BD, logvar_BD = vae.posterior(images_BCSS)
+            noise_BD = torch.randn(mean_BD.shape, generator=generator).to(device)
+            outputs_BCSS = vae.decoder(draw(mean_BD, logvar_BD, noise_BD))
+            reconstructions += self._reconstruction(outputs_BCSS, images_BCSS).tolist()
+            divergences += kl_to_standard_normal(mean_BD.float(), logvar_BD.float()).tolist()
+            areas_B1SS = squares.areas(chunk, self.settings.size_px).to(device)
+            errors += squares.squared_errors(vae.decode(mean_BD), images_BCSS, areas_B1SS).tolist()
+        reconstruction, divergence = fmean(reconstructions), fmean(divergences)
+        return {
+            "elbo": -(reconstruction + divergence),
+            "negative_elbo": reconstruction + divergence,
+            "reconstruction": reconstruction,
+            "kl": divergence,
+            "mse": fmean(errors),
+        }
+
+    def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
+        """Inputs over reconstructions over as many samples from the prior."""
+        vae = cast("Vae", network)
+        images_BCSS = squares.stack(samples, self.settings.size_px).to(vae.to_mean.weight.device)
+        prior = latent.standard_normal(self.settings.latent_size, images_BCSS.device)
+        generator = torch.Generator().manual_seed(EVALUATION_SEED)
+        drawn_BCSS = latent.sample(vae, prior, len(samples), generator)
+        return squares.in_rows(images_BCSS, vae.decode(vae.encode(images_BCSS)), drawn_BCSS)
+
+
+def kl_to_standard_normal(mean_BD: Tensor, logvar_BD: Tensor) -> Tensor:
+    """Divergence B of the posterior from the prior in nats, a sum over the code; Kingma & Welling, appendix B."""
+    return -0.5 * (1 + logvar_BD - mean_BD.square() - logvar_BD.exp()).sum(1)
+
+
+def reconstruction_nats(outputs_BCSS: Tensor, images_BCSS: Tensor, output: Output, deviation: float) -> Tensor:
+    """-log p(x|z) of each picture in nats, B: a sum over pixels, not a mean.
+
+    "bernoulli": outputs are logits, and grey pixels count as chances, as everyone does with grey digits though a
+    chance is no observation. "gaussian": outputs are means, pixels are reals with a density of standard `deviation`.
+    """
+    if output == "bernoulli":
+        return F.binary_cross_entropy_with_logits(outputs_BCSS, images_BCSS, reduction="none").sum((1, 2, 3))
+    errors_BCSS = (outputs_BCSS - images_BCSS) / deviation
+    constant = math.log(deviation) + 0.5 * math.log(2 * math.pi)
+    return (0.5 * errors_BCSS.square() + constant).sum((1, 2, 3))

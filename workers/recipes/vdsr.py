@@ -1,0 +1,205 @@
+"""Train VDSR: patches of luma, interpolated from a half, a third and a quarter of their size, to what they were.
+
+Kim et al. 2016 (arXiv:1511.04587). The paper's optimizer is SGD with a high rate and gradients clipped by value; Adam
+needs fewer steps. Its rate of 0.1 belongs to a loss that is a sum over pixels, as here.
+
+Legend: B batch, 1 the luma channel, C = 3 colours, H height, W width, P side of a patch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from workers import images, resampling
+from workers.errors import DataError, RowError
+from workers.networks.vdsr import Vdsr, VdsrConfig
+from workers.recipes import Batch, RecipeSettings, Sample
+
+DRAWS = 5  # random numbers for each sample: scale, row, column, turn, mirror
+TILE_PX = 512
+PICTURE_PX = 160
+
+
+class VdsrSettings(RecipeSettings):
+    """The paper's: 9,960 steps of 64 patches, the rate a tenth after each quarter.
+
+    `clip_theta` is the most that one gradient moves a weight by in one step, before momentum; the paper does not say its
+    own. With Adam the rate falls on half a cosine to 1 %, and `max_gradient_norm` is what limits gradients.
+    """
+
+    steps: PositiveInt | None = 9960
+    batch: PositiveInt = 64
+    learning_rate: PositiveFloat = 0.1
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    clip_theta: PositiveFloat = 1e-3
+    scales: Annotated[tuple[Annotated[int, Field(ge=2, le=8)], ...], Field(min_length=1)] = (2, 3, 4)
+    patch_px: Annotated[int, Field(ge=8)] = 41
+    depth: Annotated[int, Field(ge=2)] = 20
+    width: PositiveInt = 64
+
+
+class VdsrRecipe:
+    """One sample is the luma of one picture; each time it comes, one patch of it at one scale is learned from."""
+
+    NAME: ClassVar[str] = "vdsr"
+    NETWORK: ClassVar[str] = "vdsr"
+    LAYOUT: ClassVar[Literal["pictures"]] = "pictures"
+    ASSETS: ClassVar[tuple[str, ...]] = ()
+    GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("gain", "max")
+    Settings: ClassVar[type[RecipeSettings]] = VdsrSettings
+
+    def __init__(self, settings: VdsrSettings, assets: Mapping[str, Path]) -> None:
+        self.settings = settings
+
+    def network(self) -> nn.Module:
+        network = Vdsr(VdsrConfig(self.settings.depth, self.settings.width))
+        return network.to(memory_format=torch.channels_last)
+
+    def decode(self, files: Mapping[str, bytes]) -> Sample:
+        try:
+            rgb_HWC = images.decode(files["image"]).permute(1, 2, 0).numpy()
+        except RowError as error:
+            raise DataError(str(error)) from error
+        luma_HW = resampling.luma(rgb_HWC)
+        if min(luma_HW.shape) < self.settings.patch_px + max(self.settings.scales):
+            size, needed = "x".join(map(str, luma_HW.shape[::-1])), self.settings.patch_px + max(self.settings.scales)
+            raise DataError(f"a picture of {size} px has no room for a patch; leave out those under {needed} px a side")
+        return {"luma": luma_HW}
+
+    def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        patches = [self._patches(sample["luma"], random.random(DRAWS)) for sample in samples]
+        names = ("interpolated", "target")
+        return {name: _to_input(np.stack(kind)) for name, kind in zip(names, zip(*patches, strict=True), strict=True)}
+
+    def _patches(self, luma_HW: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One square interpolated and as it was, turned and mirrored alike: PP each."""
+        scale = self.settings.scales[int(draws[0] * len(self.settings.scales))]
+        truth_HW, side = resampling.crop_to_multiple(luma_HW, scale), self.settings.patch_px
+        top, left = (int(draw * (length - side + 1)) for draw, length in zip(draws[1:3], truth_HW.shape, strict=True))
+        interpolated_PP = resampling.interpolated_window(truth_HW, scale, top, left, side)
+        target_PP = truth_HW[top : top + side, left : left + side]
+        return _turned(interpolated_PP, *draws[3:]), _turned(target_PP, *draws[3:])
+
+    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        if self.settings.optimizer == "adam":
+            return torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
+        return torch.optim.SGD(network.parameters(), rate, momentum=self.settings.momentum, weight_decay=decay)
+
+    def rate(self, step: int, steps: int) -> float:
+        if self.settings.optimizer == "sgd":
+            return 0.1 ** (4 * step // steps)
+        return 0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+    def clip(self, network: nn.Module, learning_rate: float) -> None:
+        """Limit the gradients after the backward pass: by value to theta / rate (section 3.2), with Adam by their norm."""
+        if self.settings.optimizer == "sgd":
+            nn.utils.clip_grad_value_(network.parameters(), self.settings.clip_theta / learning_rate)
+        elif self.settings.max_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), self.settings.max_gradient_norm)
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Half the squared error, summed over the pixels of a patch (section 3.2: 1/2 ||r - f(x)||^2)."""
+        errors_B1PP = network(batch["interpolated"]).float() - batch["target"]
+        mse = errors_B1PP.square().mean()
+        return {"loss": mse * errors_B1PP[0].numel() / 2, "mse": mse}
+
+    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+        """Means over pictures; `gain` is the PSNR over bicubic interpolation, the mean of all scales."""
+        scores: dict[str, list[float]] = defaultdict(list)
+        for sample in samples:
+            for scale in self.settings.scales:
+                for name, score in _scores(network, sample["luma"], scale).items():
+                    scores[f"{name}_x{scale}"].append(score)
+        if not scores:
+            raise DataError("no picture is held out, so there is nothing to score; hold out one at least")
+        means = {name: float(np.mean(values)) for name, values in scores.items()}
+        gains = {
+            f"gain_x{scale}": means[f"psnr_x{scale}"] - means[f"bicubic_psnr_x{scale}"]
+            for scale in self.settings.scales
+        }
+        return means | gains | {"gain": float(np.mean(list(gains.values())))}
+
+    def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
+        """A row for each sample: interpolated from the smallest scale, made by the network, as it was."""
+        rows = [self._row(network, sample["luma"]) for sample in samples]
+        grey_HW = torch.from_numpy(np.concatenate(rows, axis=0))
+        return grey_HW.expand(3, -1, -1).contiguous()
+
+    def _row(self, network: nn.Module, luma_HW: np.ndarray) -> np.ndarray:
+        scale = max(self.settings.scales)
+        truth_HW = resampling.crop_to_multiple(luma_HW, scale)
+        blurred_HW = resampling.interpolated(truth_HW, scale)
+        shown = (blurred_HW, sharpen(network, blurred_HW), truth_HW)
+        return np.concatenate([_centre(resampling.to_uint8(picture_HW), PICTURE_PX) for picture_HW in shown], axis=1)
+
+
+def super_resolve(network: nn.Module, rgb_HWC: np.ndarray, scale: int) -> np.ndarray:
+    """uint8 RGB `scale` times larger: luma by the network, colour by bicubic interpolation, as the paper's figures."""
+    ycbcr_HWC = resampling.enlarge_to_ycbcr(rgb_HWC, scale)
+    ycbcr_HWC[..., 0] = sharpen(network, ycbcr_HWC[..., 0])
+    return resampling.to_rgb(ycbcr_HWC)
+
+
+@torch.inference_mode()
+def sharpen(network: nn.Module, interpolated_HW: np.ndarray, tile_px: int = TILE_PX) -> np.ndarray:
+    """What the network makes of interpolated luma, both on the scale 0 to 255; not clamped.
+
+    Works in tiles with as much around each as the network sees, so that memory is bounded and no seam is left.
+    """
+    device, reach_px = next(network.parameters()).device, network.config.depth
+    sharp_HW = np.empty(interpolated_HW.shape)
+    for rows, columns in _tiles(interpolated_HW.shape, tile_px):
+        around = tuple(slice(max(0, tile.start - reach_px), tile.stop + reach_px) for tile in (rows, columns))
+        output_HW = network(_to_input(interpolated_HW[around][None]).to(device))[0, 0].double().cpu().numpy() * 255
+        top, left = rows.start - around[0].start, columns.start - around[1].start
+        target_HW = sharp_HW[rows, columns]
+        target_HW[:] = output_HW[top : top + target_HW.shape[0], left : left + target_HW.shape[1]]
+    return sharp_HW
+
+
+def _tiles(shape: tuple[int, ...], tile_px: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, shape[0], tile_px):
+        for left in range(0, shape[1], tile_px):
+            yield slice(top, top + tile_px), slice(left, left + tile_px)
+
+
+def _scores(network: nn.Module, luma_HW: np.ndarray, scale: int) -> dict[str, float]:
+    """PSNR in dB and SSIM at one scale, of the network and of bicubic interpolation, without a border of `scale`."""
+    truth_HW = resampling.crop_to_multiple(luma_HW, scale)
+    blurred_HW = resampling.interpolated(truth_HW, scale)
+    found: dict[str, float] = {}
+    for prefix, luma_HW in (("", sharpen(network, blurred_HW)), ("bicubic_", blurred_HW)):
+        found[f"{prefix}psnr"] = resampling.psnr(luma_HW.clip(0, 255), truth_HW, scale)
+        found[f"{prefix}ssim"] = resampling.ssim(luma_HW.clip(0, 255), truth_HW, scale)
+    return found
+
+
+def _to_input(luma_BHW: np.ndarray) -> Tensor:
+    """Luma on the scale 0 to 255 as the network takes it: float32 B1HW in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(luma_BHW, dtype=np.float32))[:, None] / 255
+
+
+def _turned(patch_PP: np.ndarray, turn: float, mirror: float) -> np.ndarray:
+    """One of the eight ways to lay a square, told by two numbers in [0, 1)."""
+    turned_PP = np.rot90(patch_PP, int(turn * 4))
+    return turned_PP[:, ::-1] if mirror < 0.5 else turned_PP
+
+
+def _centre(pixels_HW: np.ndarray, side_px: int) -> np.ndarray:
+    """The central square, with grey where the picture is smaller."""
+    starts = [max(0, (side - side_px) // 2) for side in pixels_HW.shape]
+    cut_HW = pixels_HW[starts[0] : starts[0] + side_px, starts[1] : starts[1] + side_px]
+    missing = [(0, side_px - side) for side in cut_HW.shape]
+    return np.pad(cut_HW, missing, constant_values=128)
