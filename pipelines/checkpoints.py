@@ -44,6 +44,8 @@ class Progress:
     since_best: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     prepared: dict[str, Any] | None = None
+    unlogged: dict[str, list[float]] = field(default_factory=dict)
+    """Losses of the steps since the last row of the log."""
     trained_s: float = 0.0
     is_complete: bool = False
 

@@ -197,7 +197,7 @@ class Training:
         self.evaluate_every = self.settings.evaluate_every_steps or max(
             math.ceil(len(plan.train) / self.settings.batch), math.ceil(self.steps / EVALUATIONS)
         )
-        self._pending: list[dict[str, Tensor]] = []
+        self._pending = _steps_of(self.progress.unlogged, self.device)
         self._is_judged = False
 
     def tell(self, **news: Any) -> None:
@@ -384,6 +384,9 @@ class Training:
         if journal is not None:
             journal.publish(self._is_judged or self.progress.is_complete)
             self._is_judged = False
+            self.progress.unlogged = {
+                name: [float(each[name]) for each in self._pending] for name in (self._pending or [{}])[0]
+            }
             checkpoints.save_training(self.folder, self.network, self.optimizer, self.progress)
 
     def card(self) -> Card:
@@ -406,6 +409,14 @@ class Training:
             versions=self.plan.versions,
             git_revision=self.plan.git_revision,
         )
+
+
+def _steps_of(losses: dict[str, list[float]], device: torch.device) -> list[dict[str, Tensor]]:
+    """Losses by name as losses by step."""
+    return [
+        {name: torch.tensor(value, device=device) for name, value in zip(losses, step, strict=True)}
+        for step in zip(*losses.values(), strict=True)
+    ]
 
 
 def total_steps(settings: Any, samples: int) -> int:

@@ -101,7 +101,7 @@ def test_a_frozen_encoder_stays_as_it_was_and_a_free_one_moves(tmp_path: Path, f
     moved = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
     assert any(key.startswith("head") for key in moved)
     assert any(key.startswith("encoder") for key in moved) != frozen
-    assert loss.item() < first / 2
+    assert loss.item() < 0.9 * first
     with torch.inference_mode():
         assert recipe.evaluate(network.eval(), samples)["accuracy"] >= 0.5
 

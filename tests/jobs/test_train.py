@@ -1,0 +1,217 @@
+"""The commands around networks: train, eval, zoo, generate; killed, resumed, on several workers, and asked for nonsense."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from jobs import train as training
+from tests.support import Home, Run, home, pictures, pixelmill
+from workers.checkpoint import zoo_names
+from workers.errors import JobError
+from workers.recipes import RECIPES, recipe_type
+
+SMALL = ["batch=8", "size_px=16", "latent_size=4", "hidden=32", "channels=3", "evaluate_every_steps=120"]
+RECIPE_FILES = sorted((Path(training.__file__).parent / "recipes").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def user() -> Iterator[Home]:
+    with home() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("photos")
+    pictures(folder, 48, size=(16, 16))
+    return str(folder)
+
+
+def arguments(photos: str, out: Path, *settings: str, run: dict[str, Any] | None = None) -> list[str]:
+    chosen = [*SMALL, *settings, *(f"run.{key}={value}" for key, value in (run or {}).items())]
+    overrides = [word for each in chosen for word in ("--set", each)]
+    return ["train", "vae", "--data", photos, "--out", str(out), *overrides]
+
+
+def last_weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / json.loads((out / "_run/last.json").read_text())["folder"] / "model.safetensors")
+
+
+# ----------------------------------------------------------------------------------------------------- with Ray Train
+
+
+def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_of_an_undisturbed_one(
+    user: Home, photos: str, tmp_path: Path
+) -> None:
+    often = {"checkpoint_every_s": 0.5, "threads": 1, "log_every_steps": 5}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    ended = pixelmill(user, *arguments(photos, whole, "steps=240", run=often))
+    assert ended.code == 0, ended.stderr
+    assert "240 / 240" in ended.stderr or "trained" in ended.stdout
+    with Run(user, *arguments(photos, killed, "steps=240", run=often)) as run:
+        run.wait_until(lambda: (killed / "_run/last.json").exists(), "a checkpoint was there")
+        run.kill()
+        assert run.wait_until_gone() == []
+    with Run(user, *arguments(photos, killed, "steps=240", run=often)) as run:
+        run.wait_until(lambda: "goes on at step" in run.stderr, "it went on")
+        run.wait_until(lambda: run.find("RayTrainWorker"), "the worker was there")
+        for worker in run.find("RayTrainWorker"):
+            worker.send_signal(signal.SIGKILL)
+        assert run.wait() == 0, run.stderr
+        assert run.wait_until_gone() == []
+    first, second = last_weights(whole), last_weights(killed)
+    assert all(torch.allclose(first[name], second[name], rtol=0, atol=1e-6) for name in first)
+    assert (whole / "log.csv").read_text() == (killed / "log.csv").read_text()
+
+    again = pixelmill(user, *arguments(photos, killed, "steps=240", run=often))
+    assert "was trained already" in again.stdout
+    other = pixelmill(user, *arguments(photos, killed, "steps=500"))
+    assert other.code == 2
+    assert "settings.steps: 400 there, 500 here" in other.stderr
+
+    judged = pixelmill(user, "eval", "vae", "--checkpoint", str(killed), "--data", photos, "--json")
+    assert judged.code == 0, judged.stderr
+    report = json.loads(judged.stdout)
+    card = json.loads((killed / "card.json").read_text())
+    assert report["samples"] == 5
+    assert report["metrics"]["negative_elbo"] == pytest.approx(card["metrics"]["negative_elbo"], rel=1e-4)
+
+
+def test_two_workers_learn_as_one_with_the_whole_batch(user: Home, photos: str, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        ended = pixelmill(user, *arguments(photos, out, "steps=60", run={"workers": workers, "threads": 1}))
+        assert ended.code == 0, ended.stderr
+    one, two = last_weights(tmp_path / "1"), last_weights(tmp_path / "2")
+    assert all(torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-4) for name in one)
+
+
+# ------------------------------------------------------------------------------------------------------ before Ray
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set", "epoch=3"], "did you mean epochs"),
+        (["--set", "batch=0"], "batch: should be greater than 0"),
+        (["--set", "rnu.workers=2"], "rnu"),
+        (["--set", "batch=9", "--set", "run.workers=2"], "multiple of workers x accumulate"),
+        (["--set", "hold_out=500"], "leaves nothing on one side"),
+        (["--set", "profile=AKIA1234567890123456"], "carries credentials"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_anything_starts(
+    user: Home, photos: str, tmp_path: Path, options: list[str], said: str
+) -> None:
+    ended = pixelmill(user, "train", "vae", "--data", photos, "--out", str(tmp_path / "out"), *options)
+    assert ended.code == 2
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: (folder / "0.png").write_bytes(b"<html>"), "0.png"),
+        (lambda folder: None, "no"),
+        (lambda folder: folder.rmdir(), "does not exist"),
+    ],
+)
+def test_bad_data_is_told_with_its_name(user: Home, tmp_path: Path, make: Any, said: str) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    make(folder)
+    ended = pixelmill(
+        user, "train", "vae", "--data", str(folder), "--out", str(tmp_path / "out"), "--set", "hold_out=0"
+    )
+    assert ended.code in (1, 2)
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_folder_with_another_run_in_it_is_refused(user: Home, photos: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "_run").mkdir(parents=True)
+    (out / "_run/training.json").write_text(json.dumps({"recipe": "unet", "settings": {}}))
+    ended = pixelmill(user, *arguments(photos, out))
+    assert ended.code == 2
+    assert "recipe: unet there, vae here" in ended.stderr
+
+
+def test_an_unknown_recipe_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(JobError, match="there is no resnet; there are autoencoder, vae"):
+        training.load("recipe: resnet\ndata: x\nout: y\n", name="file", overrides=[], environment={})
+
+
+def test_set_means_a_setting_where_the_file_has_no_such_key() -> None:
+    text = "recipe: vae\ndata: x\nout: y\n"
+    job = training.load(text, name="f", overrides=["epochs=3", "run.workers=2", "out=z"], environment={})
+    assert (job.settings.epochs, job.spec.run.workers, job.spec.out) == (3, 2, "z")
+
+
+@pytest.mark.parametrize("file", RECIPE_FILES, ids=lambda file: file.stem)
+def test_each_recipe_file_is_valid(file: Path) -> None:
+    job = training.load(file.read_text(), name=file.name, overrides=[], environment={"PIXELMILL_DATA": "/data"})
+    assert job.spec.out == f"runs/{file.stem}"
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_each_recipe_has_what_the_contract_asks_for(name: str) -> None:
+    kind = recipe_type(name)
+    assert name == kind.NAME
+    assert kind.GOAL[1] in {"min", "max"}
+    for method in ("network", "decode", "batch", "optimizer", "rate", "losses", "evaluate", "pictures"):
+        assert callable(getattr(kind, method))
+
+
+# --------------------------------------------------------------------------------------------------------- zoo, pictures
+
+
+def test_the_zoo_lists_every_checkpoint_with_its_card(user: Home) -> None:
+    listed = json.loads(pixelmill(user, "zoo", "--json").stdout)
+    assert [each["name"] for each in listed] == zoo_names()
+    assert all(each["data_licence"] and each["metrics"] and each["recipe"] for each in listed)
+    assert sum(each["bytes"] for each in listed) < 40e6
+    assert max(each["bytes"] for each in listed) < 10e6
+    table = pixelmill(user, "zoo").stdout
+    assert all(name in table for name in zoo_names())
+
+
+def test_reconstructions_and_walks_are_grids_of_pictures(user: Home, photos: str, tmp_path: Path) -> None:
+    for kind in ("reconstructions", "interpolation", "traversal", "samples"):
+        out = tmp_path / f"{kind}.png"
+        ended = pixelmill(
+            user, "generate", kind, "--checkpoint", "autoencoder-photos", "--data", photos, "--count", "3",
+            "--rows", "2", "--out", str(out),
+        )  # fmt: skip
+        assert ended.code == 0, ended.stderr
+        with Image.open(out) as grid:
+            pixels = np.asarray(grid)
+        assert pixels.shape == (2 * 130 + 2, 3 * 130 + 2, 3)
+        assert pixels.std() > 10
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["generate", "dreams", "--checkpoint", "autoencoder-photos"], "there are samples"),
+        (["generate", "traversal", "--checkpoint", "autoencoder-photos"], "give --data"),
+        (["eval", "segnet", "--checkpoint", "autoencoder-photos", "--data", "."], "holds a autoencoder"),
+        (["eval", "vae", "--checkpoint", "weights.pt", "--data", "."], "a pickle can run code"),
+        (["stylize", "a.jpg"], "give --checkpoint"),
+    ],
+)
+def test_what_can_not_be_shown_is_refused_with_the_next_step(user: Home, words: list[str], said: str) -> None:
+    ended = pixelmill(user, *words)
+    assert ended.code == 2
+    assert said in ended.stderr
