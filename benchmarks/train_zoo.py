@@ -30,7 +30,7 @@ from torchvision.utils import save_image
 
 from workers import checkpoint
 from workers.backbones import Pool
-from workers.checkpoint import Card, Preprocess
+from workers.checkpoint import Card
 from workers.networks.autoencoder import ConvAutoencoder
 from workers.recipes import Recipe, Sample
 from workers.recipes.autoencoder import AutoencoderRecipe, AutoencoderSettings
@@ -55,7 +55,7 @@ def main() -> None:
     training = [sample for sample, is_out in zip(samples, held_out_N.tolist(), strict=True) if not is_out]
     model = learn(recipe, training, report)
     assert isinstance(model, ConvAutoencoder)
-    model.center(encode_all(model, stack(training, model.config.size_px)))
+    recipe.finish(model, training)
     model = model.half().float()  # as it will be stored
     metrics = measure(model, recipe, training, stack(samples, model.config.size_px), categories(files), held_out_N)
     counts = f"{len(training)} photographs to train on, {int(held_out_N.sum())} held out"
@@ -236,7 +236,7 @@ def make_card(
         data_licence=arguments.licence,
         split=split,
         metrics=metrics,
-        preprocess=Preprocess(size_px=model.config.size_px, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        preprocess=recipe.preprocess(),
         versions={"python": platform.python_version(), "torch": torch.__version__, "pixelmill": version("pixelmill")},
         git_revision=git_revision(),
     )

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt, ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from jobs import cluster, spec
 from jobs.guard import Guard
@@ -480,13 +480,14 @@ def zoo() -> list[dict[str, Any]]:
 
 
 def print_zoo(listed: list[dict[str, Any]]) -> None:
-    """The zoo as a table for a person."""
-    table = Table(box=None, padding=(0, 2), header_style="bold")
-    for heading in ("name", "network", "data", "size", "metric", "licence of the data"):
-        table.add_column(heading, overflow="fold")
+    """The zoo for a person: a line each with its figure, and what it was trained on below it."""
+    console = Console(highlight=False, soft_wrap=True)
+    wide = max(len(each["name"]) for each in listed)
     for each in listed:
         goal = recipe_type(each["recipe"]).GOAL[0]
         metric = f"{goal} {each['metrics'][goal]:.4g}" if goal in each["metrics"] else ""
-        size = f"{each['bytes'] / 1e6:.1f} MB"
-        table.add_row(each["name"], each["network"], each["data"], size, metric, each["data_licence"])
-    Console(highlight=False).print(table)
+        console.print(
+            f"[bold]{each['name']:<{wide}}[/bold]  {each['network']:<12}{each['bytes'] / 1e6:5.1f} MB  {metric}"
+        )
+        for label in ("data", "data_licence"):
+            console.print(f"{'':<{wide}}  {label.removeprefix('data_')}: {escape(each[label])}", style="dim")

@@ -1,0 +1,62 @@
+"""Put a trained checkpoint into the zoo: float16 where it costs nothing, judged as it will be loaded.
+
+    python -m benchmarks.export_zoo RUN NAME --data DIR [--split PART]
+
+The metrics on the card are those of the weights as they are stored, on the held-out data. Where float16 moves the metric
+that decides by more than a thousandth of its value, or where --float32 is given, they stay float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from pipelines import checkpoints, datasets, training
+from pipelines.stores import Access
+from workers import checkpoint
+from workers.recipes import recipe_type
+
+COST = 1e-3
+MOST_BYTES = 10_000_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="folder of a training")
+    parser.add_argument("name", help="NETWORK-DATA")
+    parser.add_argument("--data", action="append", required=True)
+    parser.add_argument("--split", default="auto")
+    parser.add_argument("--float32", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    network, card = checkpoints.load(options.run, Access())
+    recipe = recipe_type(card.recipe)(recipe_type(card.recipe).Settings(**card.settings), {})
+    found, says = datasets.to_evaluate(recipe.LAYOUT, options.data, options.split, frozenset(card.trained_on), Access())
+
+    def metrics() -> dict[str, float]:
+        return training.evaluate(recipe, network, found, torch.device("cpu"))[0]
+
+    goal = recipe.GOAL[0]
+    whole = metrics()
+    network.half().float()
+    halved = metrics()
+    is_half = not options.float32 and abs(halved[goal] - whole[goal]) <= COST * abs(whole[goal])
+    print(
+        f"{goal} on {says}: float32 {whole[goal]:.6g}, float16 {halved[goal]:.6g}; kept as float{16 if is_half else 32}"
+    )
+    if not is_half:
+        network, _ = checkpoints.load(options.run, Access())
+    kept = {name: round(value, 6) for name, value in (halved if is_half else whole).items()}
+    timing = {name: card.metrics[name] for name in ("step", "trained_s") if name in card.metrics}
+    path = checkpoint.ZOO / f"{options.name}.safetensors"
+    checkpoint.save(path, network.half() if is_half else network, card.model_copy(update={"metrics": kept | timing}))
+    size = Path(path).stat().st_size
+    print(f"{path.name}: {size / 1e6:.2f} MB")
+    if size > MOST_BYTES:
+        raise SystemExit(f"{path.name} is above {MOST_BYTES / 1e6:.0f} MB; train a slimmer one")
+
+
+if __name__ == "__main__":
+    main()
