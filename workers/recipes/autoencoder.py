@@ -20,6 +20,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
+from workers.checkpoint import Preprocess
 from workers.clustering import cluster
 from workers.errors import ModelError
 from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
@@ -134,6 +135,20 @@ class AutoencoderRecipe:
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """{"loss": L1 or L2 distance of the reconstruction, a mean over pixels}."""
         return {"loss": LOSSES[self.settings.loss](network(batch["images"]).float(), batch["images"])}
+
+    @torch.no_grad()
+    def finish(self, network: nn.Module, samples: Iterable[Sample]) -> None:
+        """Codes get mean 0 over these training samples; reconstructions stay as they are."""
+        autoencoder = cast("ConvAutoencoder", network)
+        batches = (squares.stack(chunk, self.settings.size_px) for chunk in squares.chunks(samples, EVALUATION_BATCH))
+        device = autoencoder.code_mean_D.device
+        autoencoder.center(torch.cat([autoencoder.encode(images_BCSS.to(device)) for images_BCSS in batches]))
+
+    def preprocess(self) -> Preprocess | None:
+        """None for padded pictures, since an embedding job resizes and crops."""
+        settings = self.settings
+        means, deviations = (0.0,) * settings.channels, (1.0,) * settings.channels
+        return None if settings.pad else Preprocess(size_px=settings.size_px, mean=means, std=deviations)
 
     # ---------------------------------------------------------------------------------------------------- evaluation
 

@@ -156,11 +156,11 @@ class CrnRecipe:
         Both distances are in hindsight; `sharpness` is the mean gradient magnitude over that of the photographs.
         """
         device = next(network.parameters()).device
-        sums, count = dict.fromkeys(("perceptual_loss", "l2", "edges", "edges_photo"), 0.0), 0
+        sums, count = dict[str, float](), 0
         for chunk in chunks(samples, self.settings.batch):
             batch = {name: tensor.to(device) for name, tensor in _stacked(chunk).items()}
             for name, value_B in self._judge(network, batch).items():
-                sums[name] += float(value_B.sum())
+                sums[name] = sums.get(name, 0.0) + value_B.sum().item()
             count += len(chunk)
         means = {name: total / count for name, total in sums.items()}
         sharpness = means.pop("edges") / means.pop("edges_photo")

@@ -51,9 +51,13 @@ class FastStyleSettings(RecipeSettings):
     content_layers: tuple[str, ...] = ("relu3_3",)
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
     content_weight: NonNegativeFloat = 1.0
-    style_weight: NonNegativeFloat = 5.0
+    style_weight: NonNegativeFloat = 10.0
     tv_weight: NonNegativeFloat = 1.0
     scale: Scale = "relative"
+
+    @property
+    def network(self) -> FastStyleConfig:
+        return FastStyleConfig(self.width, self.blocks, self.upsampling)
 
     @property
     def weights(self) -> StyleWeights:
@@ -82,8 +86,7 @@ class FastStyleRecipe:
         self.assets = assets
 
     def network(self) -> TransformNetwork:
-        config = FastStyleConfig(self.settings.width, self.settings.blocks, self.settings.upsampling)
-        return TransformNetwork(config).to(memory_format=torch.channels_last)
+        return TransformNetwork(self.settings.network).to(memory_format=torch.channels_last)
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
         """{"pixels": uint8 HWC}, a quarter larger than the crops."""
@@ -118,8 +121,8 @@ class FastStyleRecipe:
             photos_BCSS = self._central(chunk).to(device)
             terms = self._terms(photos_BCSS, network(photos_BCSS).clamp(0, 1))
             for term, metric in METRICS.items():
-                sums[metric] += float(terms[term].sum())
-            sums["total_loss_untouched"] += float(self._terms(photos_BCSS, photos_BCSS)["total"].sum())
+                sums[metric] += terms[term].sum().item()
+            sums["total_loss_untouched"] += self._terms(photos_BCSS, photos_BCSS)["total"].sum().item()
             count += len(chunk)
         means = {metric: total / count for metric, total in sums.items()}
         return means | {"loss_ratio": means["total_loss"] / means["total_loss_untouched"]}

@@ -23,6 +23,9 @@ OnStep = Callable[[int, Mapping[str, Tensor]], None]
 HISTORY = 100
 """Pairs of steps and gradients that L-BFGS remembers, as in the authors' and torch's default."""
 
+LONGEST_STEP = 0.1
+"""Root mean square over a picture's pixels that no step of L-BFGS exceeds: without line search, one long step is the end."""
+
 _CURVATURE_FLOOR = 1e-10
 _NOISE = 0.25
 
@@ -114,12 +117,13 @@ class Lbfgs:
     out otherwise in company.
     """
 
-    def __init__(self, learning_rate: float | None) -> None:
+    def __init__(self, learning_rate: float | None, longest_step: float = LONGEST_STEP) -> None:
         self.learning_rate = 1.0 if learning_rate is None else learning_rate
+        self.longest_step = longest_step
         self.steps_BN: list[Tensor] = []
         self.changes_BN: list[Tensor] = []  # of the gradient over each step
         self.inverse_curvatures_B1: list[Tensor] = []
-        self.scale_B1: Tensor | None = None
+        self.scale_B1: Tensor | float = 1.0  # the length of the curve where nothing more is known of it
         self.gradients_BN: Tensor | None = None
 
     def step(self, gradients_BN: Tensor) -> Tensor:
@@ -129,6 +133,7 @@ class Lbfgs:
         else:
             self._remember(gradients_BN - self.gradients_BN)
             step_BN = self._direction(gradients_BN) * self.learning_rate
+        step_BN = step_BN * (self.longest_step / _dot(step_BN, step_BN).div(step_BN.shape[1]).sqrt()).clamp(max=1)
         self.gradients_BN = gradients_BN
         self.steps_BN.append(step_BN)
         return step_BN
@@ -138,7 +143,7 @@ class Lbfgs:
         curvature_B1 = _dot(change_BN, self.steps_BN[-1])
         is_convex_B1 = curvature_B1 > _CURVATURE_FLOOR
         scale_B1 = curvature_B1 / _dot(change_BN, change_BN)
-        self.scale_B1 = torch.where(is_convex_B1, scale_B1, 1.0 if self.scale_B1 is None else self.scale_B1)
+        self.scale_B1 = torch.where(is_convex_B1, scale_B1, self.scale_B1)
         self.inverse_curvatures_B1.append(torch.where(is_convex_B1, 1 / curvature_B1, 0.0))
         self.changes_BN.append(change_BN)
         for memory in (self.steps_BN, self.changes_BN, self.inverse_curvatures_B1):

@@ -21,6 +21,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validat
 from torch import Tensor, nn
 
 from workers import latent
+from workers.checkpoint import Preprocess
 from workers.errors import ModelError
 from workers.networks.vae import Architecture, Output, Vae, VaeConfig, draw
 from workers.recipes import Batch, Layout, RecipeSettings, Sample, squares
@@ -125,6 +126,10 @@ class VaeRecipe:
 
     def _reconstruction(self, outputs_BCSS: Tensor, images_BCSS: Tensor) -> Tensor:
         return reconstruction_nats(outputs_BCSS.float(), images_BCSS, self.settings.output, self.settings.deviation)
+
+    def preprocess(self) -> Preprocess:
+        means, deviations = (0.0,) * self.settings.channels, (1.0,) * self.settings.channels
+        return Preprocess(size_px=self.settings.size_px, mean=means, std=deviations)
 
     def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
         """In nats a picture: `elbo` = -`negative_elbo`, which is `reconstruction` + `kl`; and `mse` of what is shown.

@@ -42,7 +42,7 @@ class VdsrSettings(RecipeSettings):
     optimizer: Literal["sgd", "adam"] = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    clip_theta: PositiveFloat = 1e-3
+    clip_theta: PositiveFloat = 1e-4
     scales: Annotated[tuple[Annotated[int, Field(ge=2, le=8)], ...], Field(min_length=1)] = (2, 3, 4)
     patch_px: Annotated[int, Field(ge=8)] = 41
     depth: Annotated[int, Field(ge=2)] = 20

@@ -1,0 +1,283 @@
+"""Fast neural style: the network's shapes and count, that it learns a painting, and what its losses are compared with.
+
+Legend: B batch, C channels, H height, W width, S side of a crop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from workers import images
+from workers.errors import DataError, ModelError
+from workers.networks.faststyle import Doubling, FastStyleConfig, TransformNetwork, Upsampling
+from workers.networks.vgg import Vgg, VggConfig
+from workers.recipes import Sample, recipe_type
+from workers.recipes.faststyle import FastStyleRecipe, FastStyleSettings, random_crop
+
+SLIM = FastStyleConfig(width=4, blocks=1)
+
+
+def random_images(batch: int = 2, height: int = 24, width: int = 24, seed: int = 0) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def built(config: FastStyleConfig, seed: int = 0) -> TransformNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TransformNetwork(config)
+
+
+def coarse_pixels(height: int, width: int, seed: int = 0) -> Tensor:
+    cells_1CHW = torch.rand(1, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
+    return (torch.nn.functional.interpolate(cells_1CHW, (height, width))[0] * 255).byte()
+
+
+@pytest.fixture(scope="module")
+def assets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Random weights in the Caffe format, four channels wide, and a painting."""
+    folder = tmp_path_factory.mktemp("faststyle")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state = Vgg(VggConfig(width=4)).convolutions.state_dict()
+    save_file({f"block{key[4]}_conv{key[6:]}": tensor for key, tensor in state.items()}, folder / "vgg.safetensors")
+    stripes_HWC = np.zeros((40, 56, 3), np.uint8)
+    stripes_HWC[:, ::4] = (255, 200, 0)
+    (folder / "style.png").write_bytes(images.encode_png(stripes_HWC))
+    return {"vgg": folder / "vgg.safetensors", "style": folder / "style.png"}
+
+
+def recipe(assets: dict[str, Path], **settings: object) -> FastStyleRecipe:
+    small = {"size_px": 24, "style_size_px": 32, "width": 4, "blocks": 1, "tv_weight": 0.0, "batch": 2}
+    return FastStyleRecipe(FastStyleSettings(vgg="vgg", style="style", **{**small, **settings}), assets)
+
+
+def photographs(recipe: FastStyleRecipe, count: int = 3) -> list[Sample]:
+    encoded = (images.encode_jpeg(coarse_pixels(40, 50, seed)) for seed in range(count))
+    return [recipe.decode({"image": data}) for data in encoded]
+
+
+# ------------------------------------------------------------------------------------------------------------ network
+
+
+@pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
+def test_it_has_the_papers_size(upsampling: Upsampling) -> None:
+    with torch.device("meta"):
+        network = TransformNetwork(FastStyleConfig(upsampling=upsampling))
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert count == 1_677_635
+    assert f"{count:,} parameters" in (TransformNetwork.__doc__ or "")
+    assert round(count / 1e6, 2) == 1.68
+
+
+def test_its_layers_are_c9_d64_d128_five_blocks_u64_u32_c9() -> None:
+    with torch.device("meta"):
+        layers = TransformNetwork(FastStyleConfig()).modules()
+        plan = [
+            (layer.kernel_size[0], layer.stride[0], layer.out_channels, layer.padding_mode)
+            for layer in layers
+            if isinstance(layer, nn.Conv2d)
+        ]
+    blocks = [(3, 1, 128, "reflect")] * 10
+    assert plan == [
+        (9, 1, 32, "reflect"),
+        (3, 2, 64, "reflect"),
+        (3, 2, 128, "reflect"),
+        *blocks,
+        (3, 1, 64, "reflect"),
+        (3, 1, 32, "reflect"),
+        (9, 1, 3, "reflect"),
+    ]
+
+
+@pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (25, 38), (7, 5), (1, 1), (9, 64)])
+def test_a_picture_of_any_size_comes_out_at_that_size(upsampling: Upsampling, height: int, width: int) -> None:
+    network = built(FastStyleConfig(width=4, blocks=1, upsampling=upsampling))
+    painted_BCHW = network(random_images(2, height, width))
+    assert painted_BCHW.shape == (2, 3, height, width)
+    assert painted_BCHW.min() > -0.1
+    assert painted_BCHW.max() < 1.1
+
+
+def test_black_and_white_are_within_reach() -> None:
+    network = built(SLIM)
+    last = network.layers[-1]
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    nn.init.zeros_(last.weight)
+    for level, bias in ((0.0, -1.3), (1.0, 1.3)):
+        nn.init.constant_(last.bias, bias)
+        assert abs(network(random_images()).mean().item() - level) < 0.02
+
+
+def test_a_flat_picture_stays_flat_up_to_its_border() -> None:
+    assert built(SLIM)(torch.full((1, 3, 32, 32), 0.3)).std((2, 3)).max() < 1e-6
+
+
+def test_doubling_paints_no_checkerboard_and_a_transposed_convolution_does() -> None:
+    flat_BCHW = torch.ones(1, 4, 8, 8)
+    assert Doubling(4, 4, "nearest")(flat_BCHW).std() < 1e-3
+    assert Doubling(4, 4, "transposed")(flat_BCHW).std() > 0.5
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_picture_is_painted_the_same_alone_and_in_company(training: bool) -> None:
+    network, images_BCHW = built(SLIM).train(training), random_images(3)
+    torch.testing.assert_close(network(images_BCHW)[1:2], network(images_BCHW[1:2]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
+def test_every_parameter_gets_a_gradient_but_the_published_offsets_that_the_next_norm_cancels(
+    upsampling: Upsampling,
+) -> None:
+    network = built(FastStyleConfig(width=4, blocks=2, upsampling=upsampling))
+    (network(random_images()) - random_images(seed=1)).square().mean().backward()
+    silent = {
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.grad is None or parameter.grad.abs().max() < 1e-6
+    }
+    offsets_after_the_branch = {f"layers.{index}.branch.2.1.bias" for index in (6, 7)}
+    assert silent == (offsets_after_the_branch if upsampling == "nearest" else set())
+
+
+@pytest.mark.parametrize("wrong", [{"width": 0}, {"blocks": -1}, {"upsampling": "bicubic"}])
+def test_a_shape_that_cannot_be_built_is_refused_by_name(wrong: dict[str, object]) -> None:
+    with pytest.raises(ModelError, match=next(iter(wrong))):
+        FastStyleConfig(**wrong)  # pyright: ignore[reportArgumentType]
+
+
+def test_the_config_rebuilds_the_network() -> None:
+    network = built(SLIM)
+    again = TransformNetwork(FastStyleConfig(**asdict(network.config)))
+    again.load_state_dict(network.state_dict())
+    assert torch.equal(again(random_images()), network(random_images()))
+
+
+# ------------------------------------------------------------------------------------------------------------- recipe
+
+
+def test_the_recipe_is_found_by_name_and_has_the_papers_defaults() -> None:
+    assert recipe_type("faststyle") is FastStyleRecipe
+    settings = FastStyleSettings(vgg="vgg", style="style")
+    assert settings.style_layers == ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    assert settings.content_layers == ("relu3_3",)
+    assert (settings.learning_rate, settings.batch, settings.size_px) == (1e-3, 4, 256)
+
+
+def test_one_batch_is_painted_by_heart(assets: dict[str, Path]) -> None:
+    trained = recipe(assets, width=8, content_weight=0.1)
+    network = built(trained.settings.network)
+    optimizer, samples = trained.optimizer(network), photographs(trained)
+    losses = []
+    for _ in range(80):
+        loss = trained.losses(network, trained.batch(samples, np.random.default_rng(0)))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_same_seed_gives_the_same_network(assets: dict[str, Path]) -> None:
+    def weights(seed: int) -> dict[str, Tensor]:
+        torch.manual_seed(seed)
+        return recipe(assets).network().state_dict()
+
+    first, again, other = weights(0), weights(0), weights(1)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_photographs_left_as_they_are_have_a_ratio_of_one_and_no_content_loss(assets: dict[str, Path]) -> None:
+    untouched = nn.Sequential(nn.Identity(), nn.PReLU(init=1.0))
+
+    judged = recipe(assets, tv_weight=2.0)
+    metrics = judged.evaluate(untouched, photographs(judged))
+    assert metrics["loss_ratio"] == 1
+    assert metrics["content_loss"] == 0
+    assert metrics["total_loss"] == metrics["total_loss_untouched"] > 0
+    assert metrics["style_loss"] + metrics["tv_loss"] == pytest.approx(metrics["total_loss"])
+    assert metrics["tv_loss"] > 0
+
+
+def test_metrics_are_means_over_samples_whatever_the_batch(assets: dict[str, Path]) -> None:
+    network, samples = built(SLIM).eval(), photographs(recipe(assets), 5)
+    with torch.inference_mode():
+        results = [recipe(assets, batch=batch).evaluate(network, samples) for batch in (1, 2, 5)]
+    assert results[1] == pytest.approx(results[0], rel=1e-4)
+    assert results[2] == pytest.approx(results[0], rel=1e-4)
+
+
+def test_losses_are_trained_through_after_an_evaluation_in_inference_mode(assets: dict[str, Path]) -> None:
+    trained, network = recipe(assets), built(SLIM)
+    with torch.inference_mode():
+        trained.evaluate(network, photographs(trained))
+    losses = trained.losses(network, trained.batch(photographs(trained), np.random.default_rng(0)))
+    losses["loss"].backward()
+    assert losses.keys() == {"loss", "content", "style", "total_variation"}
+    torch.testing.assert_close(losses["loss"], losses["content"] + losses["style"] + losses["total_variation"])
+
+
+def test_losses_call_the_network_once_and_stay_in_float32_under_autocast(assets: dict[str, Path]) -> None:
+    trained, network = recipe(assets), built(SLIM)
+    calls: list[object] = []
+    network.register_forward_hook(lambda *_: calls.append(None))
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = trained.losses(network, trained.batch(photographs(trained), np.random.default_rng(0)))
+    assert len(calls) == 1
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+
+
+def test_a_sample_is_cropped_the_same_whatever_batch_it_is_in(assets: dict[str, Path]) -> None:
+    trained = recipe(assets)
+    samples = photographs(trained, 4)
+    together, one_by_one = np.random.default_rng(3), np.random.default_rng(3)
+    batch_BCSS = trained.batch(samples, together)["images"]
+    alone = [trained.batch([sample], one_by_one)["images"] for sample in samples]
+    assert batch_BCSS.shape == (4, 3, 24, 24)
+    assert batch_BCSS.dtype == torch.uint8
+    assert torch.equal(batch_BCSS, torch.cat(alone))
+
+
+def test_crops_come_from_everywhere_and_half_of_them_are_mirrored() -> None:
+    ramp_HWC = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None], (30, 40, 3))
+    random = np.random.default_rng(0)
+    crops = [random_crop(ramp_HWC, 16, random) for _ in range(300)]
+    lefts = {int(crop[0].min()) for crop in crops}
+    assert lefts == set(range(25))
+    assert 100 < sum(crop[0, 0, 0] > crop[0, -1, 0] for crop in crops) < 200
+
+
+def test_what_is_no_picture_is_refused(assets: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"signature|text"):
+        recipe(assets).decode({"image": b"no picture at all"})
+    (tmp_path / "style.png").write_bytes(b"no painting")
+    broken = recipe({**assets, "style": tmp_path / "style.png"})
+    with pytest.raises(DataError, match="painting"):
+        broken.evaluate(built(SLIM), photographs(broken))
+
+
+def test_the_rate_is_constant_or_falls_to_nothing(assets: dict[str, Path]) -> None:
+    assert {recipe(assets).rate(step, 100) for step in range(100)} == {1.0}
+    falling = [recipe(assets, schedule="cosine").rate(step, 100) for step in range(100)]
+    assert falling == sorted(falling, reverse=True)
+    assert falling[0] == 1
+    assert falling[-1] < 0.001
+
+
+def test_the_sheet_shows_the_painting_the_photographs_and_what_was_made_of_them(assets: dict[str, Path]) -> None:
+    shown = recipe(assets)
+    with torch.inference_mode():
+        sheet_CHW = shown.pictures(built(SLIM).eval(), photographs(shown))
+    assert sheet_CHW.dtype == torch.uint8
+    assert sheet_CHW.shape[0] == 3
+    assert sheet_CHW.shape[1] >= 2 * 24
+    assert sheet_CHW.shape[2] >= 4 * 24

@@ -1,0 +1,380 @@
+"""VGG-16 and VGG-19 without their classifier: feature maps by name, and the loading of published weights.
+
+Simonyan & Zisserman 2015 (arXiv:1409.1556), configurations D and E. Layers have Caffe's names: conv1_2 is the second
+convolution of the first block before its ReLU, relu1_2 after it, pool1 what the block ends with.
+
+Every set of weights was trained on pixels of its own kind, its convention. Those here are applied to the picture, not
+folded into the first convolution: a convolution pads what it is given with zeros, and behind the preprocessing a zero
+is the mean colour, before it black. Folded, the features along the border would be others.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from workers.checkpoint import PICKLE_SUFFIXES
+from workers.errors import ModelError
+
+ConventionName = Literal["torchvision", "torchvision_features", "caffe"]
+
+BLOCKS: dict[int, tuple[int, ...]] = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+WIDENING = (1, 2, 4, 8, 8)
+TRUNK_SHARE = 0.95
+"""How much of a trunk a file has to fill, or nothing is started from it."""
+
+_POOLS = {"max": F.max_pool2d, "average": F.avg_pool2d}
+
+
+# ------------------------------------------------------------------------------------------------------ preprocessing
+
+
+@dataclass(frozen=True)
+class VggConvention:
+    """What pixels a set of weights was trained on: (scale x pixels - mean) / std, with `mean` and `std` in `order`."""
+
+    order: Literal["rgb", "bgr"]
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+CONVENTIONS: dict[ConventionName, VggConvention] = {
+    "torchvision": VggConvention("rgb", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "torchvision_features": VggConvention("rgb", 255.0, (122.99925, 116.9991, 103.9992), (1.0, 1.0, 1.0)),
+    "caffe": VggConvention("bgr", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
+}
+"""torchvision: what it trained itself. caffe: the authors' weights. torchvision_features: the authors' weights with the
+first convolution turned to RGB, which torchvision has as VGG16_Weights.IMAGENET1K_FEATURES."""
+
+
+class Preprocessing(nn.Module):
+    """RGB pictures in [0, 1] to what the weights of a convention take; has no parameters and nothing to store."""
+
+    mean_C11: Tensor
+    std_C11: Tensor
+
+    def __init__(self, name: ConventionName) -> None:
+        super().__init__()
+        if name not in CONVENTIONS:
+            raise ModelError(f"vgg: convention is {name}; take one of {', '.join(CONVENTIONS)}")
+        self.convention = CONVENTIONS[name]
+        self.register_buffer("mean_C11", torch.tensor(self.convention.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std_C11", torch.tensor(self.convention.std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        ordered_BCHW = images_BCHW.flip(1) if self.convention.order == "bgr" else images_BCHW
+        return (ordered_BCHW * self.convention.scale - self.mean_C11) / self.std_C11
+
+
+# ---------------------------------------------------------------------------------------------------------- network
+
+
+def layer_names(depth: int) -> tuple[str, ...]:
+    """Every layer before the classifier, from the picture on: conv1_1, relu1_1, ... pool5."""
+    names: list[str] = []
+    for block, count in enumerate(BLOCKS[depth], 1):
+        for number in range(1, count + 1):
+            names += [f"conv{block}_{number}", f"relu{block}_{number}"]
+        names.append(f"pool{block}")
+    return tuple(names)
+
+
+def convolution_names(depth: int) -> tuple[str, ...]:
+    return tuple(name for name in layer_names(depth) if name.startswith("conv"))
+
+
+@dataclass(frozen=True)
+class VggConfig:
+    """The shape of a Vgg; ModelError when there can be none like it.
+
+    `width` is the number of channels of the first block, 64 as published. `pooling` average is what Gatys et al. 2016
+    found smoother. `ceil_pooling` keeps a last odd row or column, as Caffe does; torchvision drops it.
+    """
+
+    depth: Literal[16, 19] = 16
+    width: int = 64
+    convention: ConventionName = "torchvision"
+    pooling: Literal["max", "average"] = "max"
+    ceil_pooling: bool = False
+
+    def __post_init__(self) -> None:
+        if self.depth not in BLOCKS:
+            raise ModelError(f"vgg: depth is {self.depth}; take 16 or 19")
+        if self.width < 1:
+            raise ModelError(f"vgg: width is {self.width}; take 1 or more, 64 as published")
+        if self.convention not in CONVENTIONS:
+            raise ModelError(f"vgg: convention is {self.convention}; take one of {', '.join(CONVENTIONS)}")
+        if self.pooling not in _POOLS:
+            raise ModelError(f"vgg: pooling is {self.pooling}; take one of {', '.join(_POOLS)}")
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """How many channels each convolution makes, in their order."""
+        blocks = zip(BLOCKS[self.depth], WIDENING, strict=True)
+        widths = [self.width * factor for count, factor in blocks for _ in range(count)]
+        return dict(zip(convolution_names(self.depth), widths, strict=True))
+
+
+def convolutions(config: VggConfig) -> nn.ModuleDict:
+    """The 3x3 convolutions by name, He-initialised, biases at 0."""
+    made = nn.ModuleDict()
+    for name, (channels_in, channels_out) in zip(
+        config.channels, pairwise([3, *config.channels.values()]), strict=True
+    ):
+        made[name] = he_initialized(nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1))
+    return made
+
+
+def he_initialized(convolution: nn.Conv2d) -> nn.Conv2d:
+    """He et al. 2015: keeps the size of what flows forward through ReLUs."""
+    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return convolution
+
+
+class Vgg(nn.Module):
+    """RGB pictures in [0, 1] to feature maps by name; 14,714,688 parameters at depth 16, 20,024,384 at 19."""
+
+    def __init__(self, config: VggConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.preprocessing = Preprocessing(config.convention)
+        self.convolutions = convolutions(config)
+
+    def forward(self, images_BCHW: Tensor, names: Iterable[str], border_px: int = 0) -> dict[str, Tensor]:
+        """The maps asked for, in the order of `names`; nothing behind the deepest is computed, no other map is kept.
+
+        `border_px` lays so many zeros, which is the mean colour, around the preprocessed pictures. ModelError where
+        there is no such layer.
+        """
+        wanted = tuple(names)
+        known = layer_names(self.config.depth)
+        if unknown := sorted(set(wanted) - set(known)):
+            raise ModelError(
+                f"vgg{self.config.depth}: there is no layer {', '.join(unknown)}; it has {', '.join(known)}"
+            )
+        deepest = max((known.index(name) for name in wanted), default=-1)
+        maps_BCHW, kept = F.pad(self.preprocessing(images_BCHW), [border_px] * 4), dict[str, Tensor]()
+        for name in known[: deepest + 1]:
+            maps_BCHW = self._layer(name, maps_BCHW)
+            if name in wanted:
+                kept[name] = maps_BCHW
+        return {name: kept[name] for name in wanted}
+
+    def _layer(self, name: str, maps_BCHW: Tensor) -> Tensor:
+        if name.startswith("conv"):
+            return self.convolutions[name](maps_BCHW)
+        if name.startswith("relu"):
+            return F.relu(maps_BCHW)  # not in place: the convolution's own map may have been asked for
+        return _POOLS[self.config.pooling](maps_BCHW, 2, ceil_mode=self.config.ceil_pooling)
+
+
+# ---------------------------------------------------------------------------------------------------------- weights
+
+
+@dataclass(frozen=True)
+class VggWeights:
+    """Published weights under our names: conv1_1.weight ..., float32; fc6 and fc7 where they were asked for.
+
+    `source` is how a message calls them, without the folders of the machine.
+    """
+
+    source: str
+    depth: Literal[16, 19]
+    convention: ConventionName
+    tensors: dict[str, Tensor]
+    unused: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """Channels of the first block; 0 where the first convolution is missing."""
+        first = self.tensors.get("conv1_1.weight")
+        return 0 if first is None else len(first)
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of every tensor that a network expected, and what the file held beside them."""
+
+    source: str
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    misshapen: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        """Of the expected tensors, the share that was filled, in [0, 1]."""
+        expected = len(self.matched) + len(self.missing) + len(self.misshapen)
+        return len(self.matched) / expected if expected else 0.0
+
+    def __str__(self) -> str:
+        expected = len(self.matched) + len(self.missing) + len(self.misshapen)
+        facts = [f"{self.source}: {len(self.matched)} of {expected} tensors matched"]
+        facts += [f"missing {', '.join(self.missing)}"] if self.missing else []
+        facts += [f"of another shape {', '.join(self.misshapen)}"] if self.misshapen else []
+        facts += [f"not used {', '.join(self.unused)}"] if self.unused else []
+        return "; ".join(facts)
+
+
+def load_vgg(
+    source: Path | str, *, convention: ConventionName | None = None, pooling: Literal["max", "average"] = "max"
+) -> Vgg:
+    """A frozen Vgg in eval mode with published weights, all of them, and the preprocessing that they were trained with.
+
+    `source` is as in `read_vgg`. The caller's random numbers do not move on. ModelError where a tensor is missing.
+    """
+    weights = read_vgg(source, convention=convention)
+    config = VggConfig(weights.depth, max(weights.width, 1), weights.convention, pooling)
+    with torch.random.fork_rng(devices=[]):
+        network = Vgg(config)
+    fill(network.convolutions, weights, at_least=1.0)
+    return network.eval().requires_grad_(False)
+
+
+def fill(layers: nn.ModuleDict, weights: VggWeights, *, at_least: float = TRUNK_SHARE) -> LoadReport:
+    """Copy weights into the convolutions that they are named after; what they are not named after stays as it is.
+
+    ModelError, and no tensor touched, where less than `at_least` of all weights and biases would be filled, and where
+    the weights are of a deeper VGG, which would fill a shallower one and mean nothing in it.
+    """
+    own = dict(layers.named_parameters())
+    if deeper := sorted(weights.tensors.keys() - own.keys()):
+        raise ModelError(f"{weights.source}: is a VGG-{weights.depth} with {', '.join(deeper)}; take weights of VGG-16")
+    matched = [name for name in own if name in weights.tensors and weights.tensors[name].shape == own[name].shape]
+    misshapen = [_misfit(name, own, weights.tensors) for name in own if name in weights.tensors and name not in matched]
+    missing = [name for name in own if name not in weights.tensors]
+    report = LoadReport(weights.source, tuple(matched), tuple(missing), tuple(misshapen), weights.unused)
+    if report.share < at_least:
+        raise ModelError(f"{report}; under {at_least:.0%} is refused: take weights of this VGG, at its published width")
+    if broken := [name for name in matched if not weights.tensors[name].isfinite().all()]:
+        raise ModelError(f"{weights.source}: {', '.join(broken)} hold values that are no numbers; take other weights")
+    with torch.no_grad():
+        for name in matched:
+            own[name].copy_(weights.tensors[name])
+    return report
+
+
+def _misfit(name: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    return f"{name} {tuple(given[name].shape)} for {tuple(own[name].shape)}"
+
+
+def read_vgg(source: Path | str, *, classifier: bool = False, convention: ConventionName | None = None) -> VggWeights:
+    """Published weights, by what their tensors are called: torchvision's features.0.weight or Keras's block1_conv1.
+
+    `source` is a safetensors file or "torchvision:VGG16_Weights.IMAGENET1K_V1". `convention` is for a file with
+    torchvision's names and Caffe's values. `classifier` asks for fc6 and fc7 too. ModelError where they can't be had,
+    and for every kind of pickle.
+    """
+    text = str(source)
+    if text.startswith("torchvision:"):
+        state, named = _from_torchvision(text)
+        return _renamed(text, state, classifier, convention or named)
+    path = Path(source)
+    if path.suffix.lower() in PICKLE_SUFFIXES:
+        raise ModelError(
+            f"{path}: a pickle can run code when it is loaded, so none is; convert it once with "
+            "safetensors.torch.save_file(state_dict, 'vgg16.safetensors')"
+        )
+    return _renamed(path.name, _from_safetensors(path, classifier), classifier, convention)
+
+
+def _from_safetensors(path: Path, classifier: bool) -> dict[str, Tensor | None]:
+    """Tensors by the file's own names; None stands for one of the classifier, which is most of a file, not read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {
+                name: None if name.startswith("classifier.") and not classifier else file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118 - it can't be iterated over
+            }
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ModelError(f"{path}: no such file; give a safetensors file of VGG-16 or VGG-19 weights") from error
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a whole safetensors file ({error}); fetch or convert it again") from error
+
+
+def _from_torchvision(text: str) -> tuple[dict[str, Tensor | None], ConventionName]:
+    from torchvision import models
+
+    name = text.removeprefix("torchvision:")
+    try:
+        weights: Any = models.get_weight(name)
+        if not name.startswith(("VGG16_Weights.", "VGG19_Weights.")):
+            raise ValueError(f"{name} is of another network")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"{text}: {error}; take torchvision:VGG16_Weights.IMAGENET1K_V1 or another VGG's") from error
+    try:
+        state = weights.get_state_dict(progress=False, weights_only=True)
+    except OSError as error:
+        raise ModelError(
+            f"{text}: its weights could not be fetched from {weights.url} ({error}); "
+            "put the file into $TORCH_HOME/hub/checkpoints, or give a safetensors file"
+        ) from error
+    except Exception as error:  # a file that is cut, or one that wants to run code: one kind each
+        first_line = str(error).partition("\n")[0]
+        raise ModelError(
+            f"{text}: {weights.url.rpartition('/')[2]} in $TORCH_HOME/hub/checkpoints does not hold its weights "
+            f"({type(error).__name__}: {first_line}); remove it, so that it is fetched again"
+        ) from error
+    return state, "torchvision_features" if name.endswith("_FEATURES") else "torchvision"
+
+
+def _renamed(
+    source: str, state: Mapping[str, Tensor | None], classifier: bool, convention: ConventionName | None
+) -> VggWeights:
+    style = _style(source, state)
+    depth: Literal[16, 19] = 19 if {"features.34.weight", "block3_conv4.weight"} & state.keys() else 16
+    theirs = {name: _CALLED[style](name, depth) for name in convolution_names(depth)}
+    if classifier:
+        theirs |= {"fc6": "classifier.0", "fc7": "classifier.3"}
+    names = {f"{their}.{kind}": f"{our}.{kind}" for our, their in theirs.items() for kind in ("weight", "bias")}
+    tensors = {
+        names[name]: _as_convolution(names[name], tensor.float())
+        for name, tensor in state.items()
+        if name in names and tensor is not None
+    }
+    unused = tuple(sorted(name for name in state if name not in names))
+    return VggWeights(source, depth, convention or style, tensors, unused)
+
+
+def _as_convolution(name: str, tensor: Tensor) -> Tensor:
+    """The classifier's matrices as the kernels that do the same: 7x7 for fc6, 1x1 for fc7 (Long et al. 2015)."""
+    side_px = {"fc6.weight": 7, "fc7.weight": 1}.get(name)
+    return tensor if side_px is None else tensor.view(len(tensor), -1, side_px, side_px)
+
+
+def _style(source: str, names: Collection[str]) -> Literal["torchvision", "caffe"]:
+    if any(name.endswith("running_mean") for name in names):
+        raise ModelError(f"{source}: holds a VGG with batch normalisation; take the weights of one without")
+    if any(name.startswith("block1_conv") for name in names):
+        return "caffe"
+    if any(name.startswith("features.") for name in names):
+        return "torchvision"
+    first = ", ".join(sorted(names)[:3])
+    raise ModelError(
+        f"{source}: no VGG's tensors are called {first}; rename them as torchvision does: features.0.weight"
+    )
+
+
+def _torchvision_name(layer: str, depth: int) -> str:
+    return f"features.{layer_names(depth).index(layer)}"
+
+
+def _caffe_name(layer: str, _: int) -> str:
+    block, number = layer.removeprefix("conv").split("_")
+    return f"block{block}_conv{number}"
+
+
+_CALLED = {"torchvision": _torchvision_name, "caffe": _caffe_name}
