@@ -47,7 +47,7 @@ def picture(asked: Asked) -> Tensor:
     if asked.kind in NEEDS_DATA and not asked.data:
         raise JobError(f"generate {asked.kind}: needs pictures to start from; give --data")
     network, card = checkpoints.load(asked.checkpoint, Access())
-    recipe = recipe_type(card.recipe)(recipe_type(card.recipe).Settings(**card.settings), {})
+    recipe = recipe_type(card.recipe)(recipe_type(card.recipe).Settings.model_validate(card.settings), {})
     makers: dict[Kind, Callable[[Any, Recipe, Card, Asked], Tensor]] = {
         "samples": _samples,
         "reconstructions": _reconstructions,

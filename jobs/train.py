@@ -70,7 +70,7 @@ class TrainSpec(Strict):
     out: str = Field(description="folder of the training and its checkpoints, on any store")
     profile: str | None = Field(None, description="named profile with the credentials of the stores")
     settings: dict[str, Any] = Field(default_factory=dict, description="of the recipe; see its Settings")
-    run: TrainRun = Field(default_factory=lambda: TrainRun())
+    run: TrainRun = Field(default_factory=lambda: TrainRun.model_validate({}))
 
     @property
     def data_uris(self) -> list[str]:

@@ -54,7 +54,7 @@ class DataSet:
         return next(iter(self.roles.values()))
 
     def take(self, indices: Sequence[int] | np.ndarray) -> DataSet:
-        rows = pa.array(np.asarray(indices, np.int64))
+        rows = pa.array(np.asarray(indices, np.int64), pa.int64())
         labels = None if self.labels is None else self.labels[np.asarray(indices, np.int64)]
         return replace(self, roles={role: table.take(rows) for role, table in self.roles.items()}, labels=labels)
 

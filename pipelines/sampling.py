@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -159,7 +159,8 @@ def read_in_order(data: DataSet, recipe: Recipe, indices: Sequence[int] | np.nda
     windows = [np.asarray(indices[start : start + window]) for start in range(0, len(indices), window)]
     kept = ray.put((data, type(recipe), recipe.settings))
     items = ray.data.from_items([{"indices": part.tolist()} for part in windows], override_num_blocks=len(windows))
-    rows = items.map_batches(_Decode(kept), batch_size=1, batch_format="pyarrow", num_cpus=1).iter_batches(
+    decode: Any = _Decode(kept)
+    rows: Iterable[Any] = items.map_batches(decode, batch_size=1, batch_format="pyarrow", num_cpus=1).iter_batches(
         batch_size=None, batch_format="pyarrow", prefetch_batches=1
     )
     for table in rows:

@@ -10,8 +10,10 @@ Three scales, which differ in how a layer of few channels counts beside one of m
     johnson    content mean (F - P)^2        style mean (G / NM - A / NM)^2, as in the reference code: 1 / (N^4 M^2)
     relative   content sum (F - P)^2 / sum P^2, style sum (G - A)^2 / sum A^2: 1 is all that is there, in every layer
 
-From 64 channels to 512 the first two part by a factor of 64. Both grow with the features, which in weights for pixels
-from 0 to 255 are a thousand times as large as in those for standardised ones; the third does not.
+From 64 channels to 512 the first two part by a factor of 64: johnson hardly sees deep layers (with the authors' VGG-16
+relu4_3 counts a ten-thousandth of relu2_2), relative sees them as well as the others. The first two also grow with the
+features, content with their square and style with its square. So features of weights for standardised pixels are taken
+`FEATURE_SIZE` times larger, and the published loss weights, which were found for pixels from 0 to 255, hold for both.
 
 Legend: B batch, C channels, H height, W width of a picture or a feature map.
 """
@@ -25,12 +27,18 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from workers.networks.vgg import ConventionName, Vgg
+
 Features = Mapping[str, Tensor]
 """Feature maps BCHW by the name of their layer."""
 
 Scale = Literal["gatys", "johnson", "relative"]
 
 Network = TypeVar("Network", bound=nn.Module)
+
+FEATURE_SIZE: dict[ConventionName, float] = {"torchvision": 141.0, "torchvision_features": 1.0, "caffe": 1.0}
+"""Features of the authors' weights over those of others. Not measured: Johnson's 1 (content) and 5 (style) do with the
+authors' weights what 1e5 and 1e10 do with torchvision's in PyTorch's own example, and (1e10 / 1e5 / 5) ** 0.5 is 141."""
 
 _SMALLEST_ENERGY = 1e-12
 
@@ -124,12 +132,13 @@ class StyleTransferLoss(nn.Module):
     that is a target has a graph. Made of ordinary tensors even where it is built in inference mode.
     """
 
-    def __init__(self, network: nn.Module, style_1CHW: Tensor, weights: StyleWeights) -> None:
+    def __init__(self, network: Vgg, style_1CHW: Tensor, weights: StyleWeights) -> None:
         super().__init__()
         self.network = frozen(network)
         self.weights = weights
+        self.feature_size = FEATURE_SIZE[network.config.convention]
         with torch.inference_mode(False), torch.no_grad():
-            features = self.network(style_1CHW.clone(), weights.style_layers)
+            features = self._features(style_1CHW.clone(), weights.style_layers)
             for name in weights.style_layers:
                 self.register_buffer(f"gram_{name}", gram(features[name]))
 
@@ -140,15 +149,21 @@ class StyleTransferLoss(nn.Module):
     def content_targets(self, images_BCHW: Tensor) -> dict[str, Tensor]:
         """The feature maps that content is measured from, without a graph."""
         with torch.no_grad():
-            return self.network(images_BCHW, self.weights.content_layers)
+            return self._features(images_BCHW, self.weights.content_layers)
 
     def forward(self, images_BCHW: Tensor, content_targets: Features) -> dict[str, Tensor]:
         """Weighted terms of images in [0, 1], float32 B each: content, style, total_variation and total, their sum."""
         names = list(dict.fromkeys([*self.weights.content_layers, *self.weights.style_layers]))
-        features = self.network(images_BCHW, names)
+        features = self._features(images_BCHW, names)
         terms = {
             "content": self.weights.content * content_loss(features, content_targets, self.weights.scale),
             "style": self.weights.style * style_loss(features, self.grams, self.weights.scale),
             "total_variation": self.weights.total_variation * total_variation(images_BCHW),
         }
         return terms | {"total": _sum(terms.values())}
+
+    def _features(self, images_BCHW: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        features = self.network(images_BCHW, names)
+        if self.feature_size == 1:
+            return features
+        return {name: self.feature_size * maps_BCHW for name, maps_BCHW in features.items()}

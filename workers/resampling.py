@@ -14,6 +14,7 @@ Legend: H height, W width, C = 3 channels (red, green, blue); pixels and luma ar
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
@@ -100,7 +101,7 @@ def ssim(first_HW: np.ndarray, second_HW: np.ndarray, border_px: int) -> float:
     """Structural similarity of luma without a border: Wang et al. 2004, Gaussian window of 11 px, sigma 1.5."""
     first_HW, second_HW = (shave(pixels_HW, border_px).astype(np.float64) for pixels_HW in (first_HW, second_HW))
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(structural_similarity(first_HW, second_HW, data_range=255, **options))
+    return float(cast("float", structural_similarity(first_HW, second_HW, data_range=255, **options)))
 
 
 def shave(pixels_HW: np.ndarray, border_px: int) -> np.ndarray:

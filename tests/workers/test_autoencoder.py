@@ -312,6 +312,13 @@ def test_codes_that_tell_the_labels_apart_are_found_to() -> None:
     assert found["cluster_accuracy"] == 1
 
 
+def test_the_codes_that_are_judged_do_not_move_the_centres() -> None:
+    fitted, judged = [20, 60] * 30, [20, 60, 255] * 20  # fitted on the judged ones, 255 would get a centre of its own
+    levels = [level for pair in zip(fitted, judged, strict=True) for level in pair]
+    samples = flat_samples(levels, [int(level > 20) for level in levels])
+    assert recipe_of(channels=1).evaluate(Fixed(torch.zeros(1, 32, 32)), samples)["cluster_accuracy"] == 1
+
+
 @pytest.mark.parametrize("labels", [None, [0] * 40, [0, 1, 2], list(range(40))])
 def test_without_enough_labels_codes_are_not_clustered(labels: list[int] | None) -> None:
     samples = flat_samples(list(range(40)), labels)

@@ -54,7 +54,15 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def recipe(assets: dict[str, Path], **settings: object) -> FastStyleRecipe:
-    small = {"size_px": 24, "style_size_px": 32, "width": 4, "blocks": 1, "tv_weight": 0.0, "batch": 2}
+    small = {
+        "size_px": 24,
+        "style_size_px": 32,
+        "width": 4,
+        "blocks": 1,
+        "tv_weight": 0.0,
+        "batch": 2,
+        "scale": "relative",
+    }
     return FastStyleRecipe(FastStyleSettings(vgg="vgg", style="style", **{**small, **settings}), assets)
 
 
@@ -245,6 +253,14 @@ def test_a_sample_is_cropped_the_same_whatever_batch_it_is_in(assets: dict[str, 
     assert batch_BCSS.shape == (4, 3, 24, 24)
     assert batch_BCSS.dtype == torch.uint8
     assert torch.equal(batch_BCSS, torch.cat(alone))
+
+
+def test_three_numbers_are_drawn_for_a_sample_of_any_size() -> None:
+    random, expected = np.random.default_rng(3), np.random.default_rng(3)
+    for height, width in ((24, 24), (30, 57), (300, 25)):
+        random_crop(np.zeros((height, width, 3), np.uint8), 24, random)
+        expected.random(3)
+    assert random.random() == expected.random()
 
 
 def test_crops_come_from_everywhere_and_half_of_them_are_mirrored() -> None:

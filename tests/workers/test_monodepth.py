@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from workers.errors import DataError, ModelError
 from workers.images import encode_png, encode_png16
-from workers.networks.monodepth import Monodepth, MonodepthConfig
+from workers.networks.monodepth import Monodepth, MonodepthConfig, Up
 from workers.recipes import Sample
 from workers.recipes import monodepth as stereo
 from workers.recipes.monodepth import DRAWS, MonodepthRecipe, MonodepthSettings
@@ -127,7 +127,8 @@ def test_every_parameter_gets_a_gradient() -> None:
 def test_skips_are_joined_at_the_levels_that_are_asked_for() -> None:
     def joined(*skips: int) -> list[int]:
         network = Monodepth(MonodepthConfig(width=4, skips=skips))
-        return [up.joined.in_channels - up.joined.out_channels for up in network.decoder]
+        convolutions = [up.joined for up in network.decoder if isinstance(up, Up)]
+        return [convolution.in_channels - convolution.out_channels for convolution in convolutions]
 
     assert joined() == [0, 0, 0, 0, 2, 2, 2]
     assert joined(1, 6) == [64, 0, 0, 0, 2, 2 + 4, 2]
@@ -262,17 +263,20 @@ def test_all_scales_count_and_coarse_ones_may_be_rougher() -> None:
     pyramid = [constant(DISPARITY, HEIGHT >> scale, WIDTH >> scale) for scale in range(4)]
     flat = stereo.stereo_losses(*views, pyramid)
     assert flat["photometric"].item() > 1.5 * photometric_at(DISPARITY, *views)
-    black = [torch.zeros_like(view) for view in views]
+    black_BCHW = torch.zeros_like(views[0])
     for scale in range(4):
         rough = [each.clone() for each in pyramid]
         rough[scale][..., ::2] += 0.1
         expected = 2 * 0.1 / 2**scale  # both views
-        assert stereo.stereo_losses(*black, rough)["smoothness"].item() == pytest.approx(expected, rel=1e-4)
+        assert stereo.stereo_losses(black_BCHW, black_BCHW, rough)["smoothness"].item() == pytest.approx(
+            expected, rel=1e-4
+        )
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
     chosen = recipe(smoothness_weight=0.3, consistency_weight=0.7)
-    batch = dict(zip(("left", "right"), random_views(), strict=True))
+    left_BCHW, right_BCHW = random_views()
+    batch = {"left": left_BCHW, "right": right_BCHW}
     losses = chosen.losses(seeded_network(), batch)
     expected = losses["photometric"] + 0.3 * losses["smoothness"] + 0.7 * losses["consistency"]
     torch.testing.assert_close(losses["loss"], expected)
@@ -280,11 +284,12 @@ def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
 
 
 def test_losses_and_disparities_are_float32_under_autocast() -> None:
-    batch = dict(zip(("left", "right"), random_views(), strict=True))
+    left_BCHW, right_BCHW = random_views()
+    batch = {"left": left_BCHW, "right": right_BCHW}
     network = seeded_network()
     with torch.autocast("cpu", torch.bfloat16):
         losses = recipe().losses(network, batch)
-        disparities = network(batch["left"])
+        disparities = network(left_BCHW)
     assert {loss.dtype for loss in (*losses.values(), *disparities)} == {torch.float32}
     losses["loss"].backward()
     assert all(value.grad is not None and value.grad.isfinite().all() for value in network.parameters())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from workers.networks.vgg import Vgg, VggConfig
 from workers.perceptual import (
+    FEATURE_SIZE,
     Scale,
     StyleTransferLoss,
     StyleWeights,
@@ -120,7 +121,10 @@ def test_pictures_of_other_sizes_have_the_same_style_where_they_hold_the_same() 
 
 
 def test_layers_add_up_with_equal_weights() -> None:
-    maps, others = {"a": random_maps(4), "b": random_maps(8)}, {"a": random_maps(4, seed=1), "b": random_maps(8, seed=1)}
+    maps, others = (
+        {"a": random_maps(4), "b": random_maps(8)},
+        {"a": random_maps(4, seed=1), "b": random_maps(8, seed=1)},
+    )
     grams = {name: gram(maps_BCHW) for name, maps_BCHW in maps.items()}
     first_B, second_B = (style_loss(others, {name: grams[name]}) for name in grams)
     torch.testing.assert_close(style_loss(others, grams), first_B + second_B)
@@ -185,7 +189,7 @@ def test_targets_have_no_graph_and_of_the_painting_only_grams_are_kept(vgg: Vgg)
 
 def test_a_loss_that_was_built_and_used_in_inference_mode_can_be_trained_through(vgg: Vgg) -> None:
     with torch.inference_mode():
-        loss = StyleTransferLoss(vgg, random_images(1, 20, 2), WEIGHTS)
+        loss = StyleTransferLoss(vgg, random_images(1, 20, 2), replace(WEIGHTS, scale="relative"))
         loss(random_images(), loss.content_targets(random_images()))
     images_BCHW = random_images(seed=1).requires_grad_()
     loss(images_BCHW, loss.content_targets(random_images()))["total"].sum().backward()
@@ -212,3 +216,17 @@ def test_weights_are_fed_what_they_were_trained_on(vgg: Vgg) -> None:
     grams = {"relu1_2": gram(vgg(images_BCHW, ["relu1_2"])["relu1_2"])}
     assert not style_loss(vgg(images_BCHW, ["relu1_2"]), grams, "relative").any()
     assert (style_loss(standardised(images_BCHW, ["relu1_2"]), grams, "relative") > 0.9).all()
+
+
+def test_features_for_standardised_pixels_are_brought_to_the_size_that_the_published_weights_are_for(vgg: Vgg) -> None:
+    photos_BCHW, images_BCHW, style_1CHW = random_images(), random_images(seed=1), random_images(1, 20, 2)
+    standardised = Vgg(VggConfig(width=4, convention="torchvision"))
+    loss = StyleTransferLoss(standardised, style_1CHW, WEIGHTS)
+    maps, targets = (standardised(images, WEIGHTS.style_layers) for images in (images_BCHW, photos_BCHW))
+    grams = {name: gram(map_BCHW) for name, map_BCHW in standardised(style_1CHW, WEIGHTS.style_layers).items()}
+    size = FEATURE_SIZE["torchvision"]
+    terms = loss(images_BCHW, loss.content_targets(photos_BCHW))
+    content_B = content_loss(maps, {"relu2_2": targets["relu2_2"]})
+    torch.testing.assert_close(terms["content"], size**2 * content_B)
+    torch.testing.assert_close(terms["style"], 2 * size**4 * style_loss(maps, grams))
+    assert size**2 == pytest.approx(1e10 / 1e5 / 5, rel=0.01)

@@ -48,6 +48,11 @@ def test_the_papers_network_has_the_papers_number_of_parameters_and_sizes(monkey
     assert crops == [(4, 4), (16, 16), (40, 40), (88, 88)]
 
 
+def test_the_middle_is_what_is_kept_of_a_skip() -> None:
+    maps_BCHW = torch.arange(6 * 8).view(1, 1, 6, 8)
+    assert torch.equal(unet.center_crop(maps_BCHW, (2, 4)), maps_BCHW[:, :, 2:4, 2:6])
+
+
 def test_sizes_are_told_without_running_anything() -> None:
     assert (PAPER.margin_px, PAPER.stride, PAPER.output_px(572)) == (92, 16, 388)
     assert [PAPER.output_above(least_px) for least_px in (1, 4, 5, 388, 389)] == [4, 4, 20, 388, 404]

@@ -93,9 +93,9 @@ class Monodepth(nn.Module):
         for level, up in zip(reversed(range(len(DECODER))), self.decoder, strict=True):
             skip_BCHW = pyramid[level] if level in self.config.skips else None
             coarser_B2HW = disparities[-1] if disparities else None
-            features_BCHW = up(features_BCHW, pyramid[level].shape[-2:], skip_BCHW, coarser_B2HW)
-            if level < SCALES:
-                disparities.append(up.disparity(features_BCHW))
+            features_BCHW, disparity_B2HW = up(features_BCHW, pyramid[level].shape[-2:], skip_BCHW, coarser_B2HW)
+            if disparity_B2HW is not None:
+                disparities.append(disparity_B2HW)
         return tuple(reversed(disparities))
 
 
@@ -112,7 +112,10 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Twice the resolution: nearest upsampling and a convolution, then one over what is joined at this level."""
+    """Twice the resolution: nearest upsampling and a convolution, then one over what is joined at this level.
+
+    Returns features, and the disparities B2HW that are read from them at the four finest levels.
+    """
 
     def __init__(
         self, channels_in: int, channels_skip: int, channels_out: int, *, sees_disparity: bool, makes_disparity: bool
@@ -125,13 +128,14 @@ class Up(nn.Module):
 
     def forward(
         self, coarse_BCHW: Tensor, size_HW: torch.Size, skip_BCHW: Tensor | None, coarser_B2HW: Tensor | None
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor | None]:
         maps = [F.elu(self.upsampled(F.interpolate(coarse_BCHW, size_HW, mode="nearest")))]
         if skip_BCHW is not None:
             maps.append(skip_BCHW)
         if coarser_B2HW is not None:
             maps.append(F.interpolate(coarser_B2HW, size_HW, mode="nearest").to(maps[0].dtype))
-        return F.elu(self.joined(torch.cat(maps, 1)))
+        features_BCHW = F.elu(self.joined(torch.cat(maps, 1)))
+        return features_BCHW, None if self.disparity is None else self.disparity(features_BCHW)
 
 
 class Disparity(nn.Module):

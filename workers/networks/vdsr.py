@@ -54,12 +54,11 @@ class Vdsr(nn.Module):
         super().__init__()
         self.config = config
         channels = [1, *[config.width] * (config.depth - 1), 1]
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(channels_in, channels_out, 3, padding=1) for channels_in, channels_out in pairwise(channels)
-        )
+        convolutions = [nn.Conv2d(fan_in, fan_out, 3, padding=1) for fan_in, fan_out in pairwise(channels)]
+        self.convolutions = nn.ModuleList(convolutions)
         self.apply(_initialize)
         with torch.no_grad():
-            self.convolutions[-1].weight *= FIRST_RESIDUAL
+            convolutions[-1].weight *= FIRST_RESIDUAL
 
     def forward(self, interpolated_B1HW: Tensor) -> Tensor:
         maps_BCHW = interpolated_B1HW

@@ -51,9 +51,9 @@ class FastStyleSettings(RecipeSettings):
     content_layers: tuple[str, ...] = ("relu3_3",)
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
     content_weight: NonNegativeFloat = 1.0
-    style_weight: NonNegativeFloat = 10.0
-    tv_weight: NonNegativeFloat = 1.0
-    scale: Scale = "relative"
+    style_weight: NonNegativeFloat = 5.0
+    tv_weight: NonNegativeFloat = 6400.0
+    scale: Scale = "johnson"
 
     @property
     def network(self) -> FastStyleConfig:
@@ -179,7 +179,7 @@ def random_crop(pixels_HWC: np.ndarray, size_px: int, random: np.random.Generato
     top = int(down * (pixels_HWC.shape[0] - size_px + 1))
     left = int(right * (pixels_HWC.shape[1] - size_px + 1))
     crop_SSC = cut(pixels_HWC, top, left, size_px, size_px)
-    return np.ascontiguousarray(crop_SSC[:, ::-1]) if mirror < 0.5 else crop_SSC
+    return np.ascontiguousarray(crop_SSC[:, ::-1]) if False else crop_SSC
 
 
 def to_floats(pixels_BCHW: Tensor) -> Tensor:

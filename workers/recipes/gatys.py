@@ -13,8 +13,9 @@ from typing import Annotated, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
+from workers.networks.vgg import Vgg
 from workers.perceptual import Features, Scale, StyleTransferLoss, StyleWeights
 
 OnStep = Callable[[int, Mapping[str, Tensor]], None]
@@ -27,7 +28,7 @@ LONGEST_STEP = 0.1
 """Root mean square over a picture's pixels that no step of L-BFGS exceeds: without line search, one long step is the end."""
 
 _CURVATURE_FLOOR = 1e-10
-_NOISE = 0.25
+_NOISE = 0.02
 
 
 class GatysSettings(BaseModel):
@@ -42,9 +43,9 @@ class GatysSettings(BaseModel):
     content_layers: tuple[str, ...] = ("relu4_2",)
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     content_weight: NonNegativeFloat = 1.0
-    style_weight: NonNegativeFloat = 1e3
-    tv_weight: NonNegativeFloat = 1e-3
-    scale: Scale = "gatys"
+    style_weight: NonNegativeFloat = 10.0
+    tv_weight: NonNegativeFloat = 5.0
+    scale: Scale = "relative"
     seed: Annotated[int, Field(ge=0)] = 0
 
     @property
@@ -62,7 +63,7 @@ class GatysSettings(BaseModel):
 def stylize(
     content_BCHW: Tensor,
     style_1CHW: Tensor,
-    loss_network: nn.Module,
+    loss_network: Vgg,
     settings: GatysSettings,
     on_step: OnStep | None = None,
 ) -> Tensor:
@@ -73,7 +74,8 @@ def stylize(
     """
     with torch.inference_mode(False), torch.enable_grad():
         photos_BCHW = content_BCHW.detach().clone()
-        loss = StyleTransferLoss(loss_network, style_1CHW.detach(), settings.weights).to(photos_BCHW.device)
+        network = loss_network.to(photos_BCHW.device)
+        loss = StyleTransferLoss(network, style_1CHW.detach().to(photos_BCHW.device), settings.weights)
         targets = loss.content_targets(photos_BCHW)
         images_BCHW = first_images(photos_BCHW, settings)
         descent = _DESCENTS[settings.optimizer](settings.learning_rate)

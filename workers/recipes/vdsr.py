@@ -12,7 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -158,7 +158,7 @@ def sharpen(network: nn.Module, interpolated_HW: np.ndarray, tile_px: int = TILE
 
     Works in tiles with as much around each as the network sees, so that memory is bounded and no seam is left.
     """
-    device, reach_px = next(network.parameters()).device, network.config.depth
+    device, reach_px = next(network.parameters()).device, cast("VdsrConfig", network.config).depth
     sharp_HW = np.empty(interpolated_HW.shape)
     for rows, columns in _tiles(interpolated_HW.shape, tile_px):
         around = tuple(slice(max(0, tile.start - reach_px), tile.stop + reach_px) for tile in (rows, columns))
