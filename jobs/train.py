@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -267,7 +267,7 @@ class TrainingRun:
             scale = training.Scale(run.workers, threads, gpus_each)
             telegraph = training.Telegraph()
             with screen.following(telegraph):
-                training.fit(plan, scale, telegraph, str(folder / "train"))
+                _beside(lambda: training.fit(plan, scale, telegraph, str(folder / "train")))
 
     @contextmanager
     def _ray(
@@ -320,6 +320,24 @@ class TrainingRun:
             f"the curve is {self.out.uri}/curve.png, pictures are in {self.out.uri}/samples\n"
             f"judge it with: pixelmill eval {self.job.spec.recipe} --checkpoint {self.out.uri} --data ..."
         )
+
+
+def _beside(work: Callable[[], None]) -> None:
+    """Do the work on another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="fit", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.25)
+    if raised:
+        raise raised[0]
 
 
 def _require_same(there: dict[str, Any], here: dict[str, Any], uri: str) -> None:

@@ -63,6 +63,12 @@ def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_
         run.kill()
         assert run.wait_until_gone() == []
     with Run(user, *arguments(photos, killed, "steps=240", run=often)) as run:
+        run.wait_until(lambda: "training: step" in run.stderr, "it trained")
+        run.interrupt()
+        assert run.wait() == 130
+        assert "the same command goes on from the last checkpoint: pixelmill train" in run.stderr
+        assert run.wait_until_gone() == []
+    with Run(user, *arguments(photos, killed, "steps=240", run=often)) as run:
         run.wait_until(lambda: "goes on at step" in run.stderr, "it went on")
         run.wait_until(lambda: run.find("RayTrainWorker"), "the worker was there")
         for worker in run.find("RayTrainWorker"):
@@ -77,7 +83,7 @@ def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_
     assert "was trained already" in again.stdout
     other = pixelmill(user, *arguments(photos, killed, "steps=500"))
     assert other.code == 2
-    assert "settings.steps: 400 there, 500 here" in other.stderr
+    assert "settings.steps: 240 there, 500 here" in other.stderr
 
     judged = pixelmill(user, "eval", "vae", "--checkpoint", str(killed), "--data", photos, "--json")
     assert judged.code == 0, judged.stderr

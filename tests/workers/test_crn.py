@@ -31,6 +31,7 @@ from workers.recipes.crn import (
     hindsight,
     mean_edge,
     one_hot,
+    resized,
 )
 
 SLIM = CrnConfig(classes=12, start_px=(2, 4), widths=(8, 8, 4))
@@ -134,6 +135,18 @@ def test_modules_see_the_upsampled_features_beside_the_layout() -> None:
         module.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
     network(one_hot(random_ids()))
     assert seen == [(2, 12, 2, 4), (2, 8 + 12, 4, 8), (2, 8 + 12, 8, 16)]
+
+
+def test_features_are_doubled_bilinearly_and_lie_over_their_piece_of_the_layout() -> None:
+    network, kept = built(SLIM), list[Tensor]()
+    network.coarsest.register_forward_hook(lambda _, inputs, made: kept.append(made))
+    network.finer[0].register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
+    layouts_BKHW = one_hot(random_ids())
+    network(layouts_BKHW)
+    coarse_BCHW, seen_BCHW = kept
+    doubled_BCHW = F.interpolate(coarse_BCHW, (4, 8), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(seen_BCHW[:, :8], doubled_BCHW)
+    torch.testing.assert_close(seen_BCHW[:, 8:], layout_pyramid(layouts_BKHW, 3)[1])
 
 
 def test_a_module_normalises_each_picture_over_channels_and_positions() -> None:
@@ -288,6 +301,14 @@ def test_files_of_another_size_are_set_to_the_networks_and_odd_ones_are_refused(
         recipe(assets).decode({"image": images.encode_png(np.full((8, 16, 3), 128, np.uint8))})
     with pytest.raises(DataError, match=r"signature|text"):
         recipe(assets).decode({"image": b"no picture at all"})
+
+
+def test_resizing_moves_neither_photo_nor_layout_to_a_side() -> None:
+    ids_HW = random_ids(1, 24, 24)[0].numpy()
+    mirrored = resized({"photo": COLOURS_K3[ids_HW][:, ::-1], "layout": ids_HW[:, ::-1]}, (32, 32))
+    straight = resized({"photo": COLOURS_K3[ids_HW], "layout": ids_HW}, (32, 32))
+    assert np.array_equal(mirrored["layout"], straight["layout"][:, ::-1])
+    assert np.abs(mirrored["photo"].astype(int) - straight["photo"][:, ::-1]).max() <= 1
 
 
 def test_photo_and_layout_are_mirrored_and_cropped_together(assets: dict[str, Path]) -> None:

@@ -110,6 +110,14 @@ def test_disparity_reaches_three_tenths_of_the_width_and_no_further() -> None:
     assert all((each == 0.3).all() for each in network(torch.rand(1, 3, 64, 128)))
 
 
+@pytest.mark.parametrize("disparity", [0.15, 0.02])
+def test_a_new_network_begins_near_the_disparity_that_is_asked_for(disparity: float) -> None:
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        disparities = recipe(first_disparity=disparity).network()(torch.zeros(1, 3, 64, 128))
+    assert all(each.mean().item() == pytest.approx(disparity, rel=0.3) for each in disparities)
+
+
 def test_nothing_is_normalised_by_the_batch() -> None:
     network, images_BCHW = seeded_network(), torch.rand(2, 3, 64, 128)
     together, alone = network(images_BCHW), network(images_BCHW[:1])

@@ -327,6 +327,12 @@ def test_void_has_no_loss_and_no_gradient_and_the_network_is_called_once() -> No
     torch.testing.assert_close(loss, expected)
 
 
+def test_a_loss_of_half_precise_logits_is_float32() -> None:
+    batch = {"images": torch.zeros(1, 3, 4, 4), "labels": torch.zeros(1, 4, 4, dtype=torch.long)}
+    loss = recipe(classes=3).losses(Fixed(torch.zeros(1, 3, 4, 4, dtype=torch.bfloat16)), batch)["loss"]
+    assert loss.dtype == torch.float32
+
+
 @pytest.mark.parametrize("weights", ["none", (1.0, 0.25, 4.0)])
 def test_the_loss_of_a_batch_is_the_mean_of_that_of_its_parts(weights: Any) -> None:
     kind = recipe(classes=3, class_weights=weights)

@@ -179,7 +179,7 @@ def random_crop(pixels_HWC: np.ndarray, size_px: int, random: np.random.Generato
     top = int(down * (pixels_HWC.shape[0] - size_px + 1))
     left = int(right * (pixels_HWC.shape[1] - size_px + 1))
     crop_SSC = cut(pixels_HWC, top, left, size_px, size_px)
-    return np.ascontiguousarray(crop_SSC[:, ::-1]) if False else crop_SSC
+    return np.ascontiguousarray(crop_SSC[:, ::-1]) if mirror < 0.5 else crop_SSC
 
 
 def to_floats(pixels_BCHW: Tensor) -> Tensor:

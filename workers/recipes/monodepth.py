@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from workers import images
 from workers.errors import DataError, RowError
-from workers.networks.monodepth import Monodepth, MonodepthConfig
+from workers.networks.monodepth import MAX_DISPARITY, Monodepth, MonodepthConfig
 from workers.recipes import Batch, RecipeSettings, Sample
 
 DRAWS = 7  # random numbers for each sample: mirror, change colours, gamma, brightness, red, green, blue
@@ -47,7 +47,9 @@ class MonodepthSettings(RecipeSettings):
     """The paper's: 50 epochs of batches of 8 at 512x256, Adam at 1e-4, halved after 3/5 and 4/5.
 
     Pairs are resized to `height_px` x `width_px`. `width` is the network's, 32 in the paper; `skips` the levels joined.
-    `flip_evaluation` averages a picture's disparity with that of its mirror image, as the paper's "pp".
+    `first_disparity` is where a new network begins, 0.15 in the paper. For a road that is 2 m; from there the views do
+    not match, and hundreds of steps go by before the loss sees which way to go. `flip_evaluation` averages a picture's
+    disparity with that of its mirror image, as the paper's "pp".
     """
 
     epochs: PositiveFloat = 50
@@ -57,6 +59,7 @@ class MonodepthSettings(RecipeSettings):
     width_px: Annotated[int, Field(ge=32)] = 512
     width: PositiveInt = 32
     skips: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
+    first_disparity: Annotated[float, Field(gt=0, lt=MAX_DISPARITY)] = 0.15
     ssim_share: Annotated[float, Field(ge=0, le=1)] = 0.85
     smoothness_weight: Annotated[float, Field(ge=0)] = 0.1
     consistency_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -80,6 +83,7 @@ class MonodepthRecipe:
     def network(self) -> nn.Module:
         size_px = (self.settings.height_px, self.settings.width_px)
         network = Monodepth(MonodepthConfig(self.settings.width, self.settings.skips, size_px))
+        network.begin_at(self.settings.first_disparity)
         return network.to(memory_format=torch.channels_last)
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
