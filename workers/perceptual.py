@@ -12,8 +12,8 @@ Three scales, which differ in how a layer of few channels counts beside one of m
 
 From 64 channels to 512 the first two part by a factor of 64: johnson hardly sees deep layers (with the authors' VGG-16
 relu4_3 counts a ten-thousandth of relu2_2), relative sees them as well as the others. The first two also grow with the
-features, content with their square and style with its square. So features of weights for standardised pixels are taken
-`FEATURE_SIZE` times larger, and the published loss weights, which were found for pixels from 0 to 255, hold for both.
+features, content with their second power and style with their fourth. So features of weights for standardised pixels are
+taken `FEATURE_SIZE` times as large, and loss weights that were found for pixels from 0 to 255 hold for both.
 
 Legend: B batch, C channels, H height, W width of a picture or a feature map.
 """
