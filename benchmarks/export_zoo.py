@@ -16,7 +16,7 @@ import torch
 from pipelines import checkpoints, datasets, training
 from pipelines.stores import Access
 from workers import checkpoint
-from workers.recipes import recipe_type
+from workers.recipes import recipe_of
 
 COST = 1e-3
 MOST_BYTES = 10_000_000
@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     network, card = checkpoints.load(options.run, Access())
-    recipe = recipe_type(card.recipe)(recipe_type(card.recipe).Settings(**card.settings), {})
+    recipe = recipe_of(card)
     found, says = datasets.to_evaluate(recipe.LAYOUT, options.data, options.split, frozenset(card.trained_on), Access())
 
     def metrics() -> dict[str, float]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from jobs.guard import Guard
 from pipelines.orders import Pool
 from workers.errors import JobError
 
@@ -97,6 +98,17 @@ def print_worker_logs(folder: Path) -> None:
         text = log.read_text(encoding="utf-8", errors="replace").strip()
         if text:
             print(f"--- {log.name}", text[-LOG_BYTES:], sep="\n", file=sys.stderr)
+
+
+def stop(guard: Guard, folder: Path | None) -> None:
+    """Shut Ray down in good order; of a Ray of our own, keep what the workers printed and remove its folder."""
+    import ray
+
+    with guard.released():
+        ray.shutdown()
+    if folder is not None:
+        print_worker_logs(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def connect(address: str) -> None:

@@ -20,7 +20,7 @@ from pipelines.stores import Access, Reader
 from workers import images, latent
 from workers.checkpoint import Card
 from workers.errors import JobError, ModelError
-from workers.recipes import Recipe, Sample, recipe_type, squares
+from workers.recipes import Recipe, Sample, recipe_of, squares
 
 Kind = Literal["samples", "reconstructions", "interpolation", "traversal", "predictions"]
 NEEDS_DATA = ("reconstructions", "interpolation", "traversal", "predictions")
@@ -47,7 +47,7 @@ def picture(asked: Asked) -> Tensor:
     if asked.kind in NEEDS_DATA and not asked.data:
         raise JobError(f"generate {asked.kind}: needs pictures to start from; give --data")
     network, card = checkpoints.load(asked.checkpoint, Access())
-    recipe = recipe_type(card.recipe)(recipe_type(card.recipe).Settings.model_validate(card.settings), {})
+    recipe = recipe_of(card)
     makers: dict[Kind, Callable[[Any, Recipe, Card, Asked], Tensor]] = {
         "samples": _samples,
         "reconstructions": _reconstructions,
@@ -185,6 +185,9 @@ def optimized(
         if step % 10 == 0 or step == chosen.steps - 1:
             say(f"step {step:,} / {chosen.steps:,}, loss {total:.4g}, {total / first_loss[0]:.1%} of the first")
 
-    with checkpoints.asset(vgg if "torchvision:" in vgg else absolute(vgg), Access()) as path:
-        loss_network = load_vgg(vgg if "torchvision:" in vgg else path)
+    if vgg.startswith("torchvision:"):
+        loss_network = load_vgg(vgg)
+    else:
+        with checkpoints.asset(absolute(vgg), Access()) as path:
+            loss_network = load_vgg(path)
     return torch.stack([to_bytes(each) for each in stylize(photos_BCHW, painting_1CHW, loss_network, chosen, on_step)])

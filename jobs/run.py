@@ -25,7 +25,7 @@ from typing import Any, TextIO
 from jobs import cluster
 from jobs.guard import Guard
 from jobs.lock import Lock
-from jobs.quiet import chatter_to
+from jobs.quiet import chatter_to, log_file
 from jobs.spec import Job, absolute
 from jobs.terminal import Rate, Terminal, View, duration
 from pipelines import ledger
@@ -155,7 +155,7 @@ class Run:
         self.check_store(retry)
         if not retry:
             check(self.source)
-        with _log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
+        with log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
             attempt = self._next_attempt()
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
             self._guard = Guard(
@@ -317,13 +317,7 @@ class Run:
         return make_plan(self.job, machine, address, dict(ray.cluster_resources())), None
 
     def _stop_ray(self, folder: Path | None) -> None:
-        import ray
-
-        with self._guard.released():
-            ray.shutdown()
-        if folder is not None:
-            cluster.print_worker_logs(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+        cluster.stop(self._guard, folder)
 
     def _end_at_once(self, dead: str, attempt: int, log: Path, terminal: Terminal, lock: Lock) -> None:
         """Ray's `dead` died: from here on every call of Ray hangs, or ends this process without a word."""
@@ -370,7 +364,7 @@ class Run:
         try:
             with _Watch(self, board, terminal) as watch:
                 bulk_job = bulk.BulkJob(config, plan.pool, orders, retry, compression)
-                for published in _beside(bulk.run(bulk_job, board), watch.raise_if_stopped):
+                for published in beside(bulk.run(bulk_job, board), watch.raise_if_stopped):
                     if "first_result" not in self.outcome.seconds:
                         self.mark("first_result")
                     self._add(published)
@@ -542,7 +536,7 @@ class _Watch:
         self._terminal.show(view)
 
 
-def _beside(results: Iterator[Any], check: Callable[[], None]) -> Iterator[Any]:
+def beside(results: Iterator[Any], check: Callable[[], None]) -> Iterator[Any]:
     """The results, waited for on a thread of their own, so that `check` may raise and Ctrl-C is heard meanwhile."""
     queue: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
     over = object()
@@ -567,15 +561,6 @@ def _beside(results: Iterator[Any], check: Callable[[], None]) -> Iterator[Any]:
         if result is over:
             return
         yield result
-
-
-@contextmanager
-def _log_file() -> Iterator[Path]:
-    folder = cluster.temporary_folder()
-    try:
-        yield folder / "log"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def versions() -> dict[str, str]:

@@ -6,9 +6,9 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Protocol, TextIO
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -16,6 +16,17 @@ from rich.text import Text
 
 PLAIN_EVERY_S = 5.0
 RATE_OVER_S = 30.0
+
+
+class Shown(Protocol):
+    """The state of anything that goes on, as a line, and as what a terminal shows in its place while it changes."""
+
+    @property
+    def phase(self) -> str: ...
+
+    def line(self) -> str: ...
+
+    def live(self) -> RenderableType: ...
 
 
 @dataclass
@@ -31,6 +42,12 @@ class View:
     workers: int = 1
     working_s: float = 0.0
     images_per_s: float | None = None
+
+    def line(self) -> str:
+        return line_of(self)
+
+    def live(self) -> RenderableType:
+        return _table(self)
 
     @property
     def eta_s(self) -> float | None:
@@ -98,19 +115,19 @@ class Terminal:
         if not self._quiet:
             self._console.print(text, markup=False)
 
-    def show(self, view: View) -> None:
+    def show(self, view: Shown) -> None:
         with self._lock:
             if not self._ended:
                 self._show(view)
 
-    def _show(self, view: View) -> None:
+    def _show(self, view: Shown) -> None:
         if self._live:
-            self._live.update(_table(view), refresh=True)
+            self._live.update(view.live(), refresh=True)
         elif not self._quiet and (
             view.phase != self._last_phase or time.monotonic() - self._last_line_s > PLAIN_EVERY_S
         ):
             self._last_line_s, self._last_phase = time.monotonic(), view.phase
-            self._console.print(line_of(view), markup=False)
+            self._console.print(view.line(), markup=False)
 
 
 def line_of(view: View) -> str:

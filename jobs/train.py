@@ -7,9 +7,8 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,24 +18,25 @@ import yaml
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt, ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from jobs import cluster, spec
 from jobs.guard import Guard
 from jobs.lock import Lock
-from jobs.quiet import chatter_to
-from jobs.run import EXIT_FAILED, Surroundings, versions
+from jobs.quiet import chatter_to, log_file
+from jobs.run import EXIT_FAILED, Surroundings, beside, versions
 from jobs.spec import Strict, absolute
-from jobs.terminal import duration
+from jobs.terminal import Terminal, duration
 from pipelines.orders import Pool, shortfall
 from pipelines.stores import Access, Folder, explain, scrub
+from workers.checkpoint import Card
 from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
-from workers.recipes import RECIPES, Recipe, recipe_type
+from workers.recipes import RECIPES, Recipe, recipe_of, recipe_type
 
 DATA_CPUS = 2
 IDENTITY = "_run/training.json"
 SPEC = "_run/recipe.yaml"
 LOG = "_run/log.txt"
-PLAIN_EVERY_S = 10.0
 
 
 class TrainRun(Strict):
@@ -165,13 +165,14 @@ class TrainingRun:
         if before is not None and before.is_complete:
             return self._summary(f"was trained already, {before.step:,} steps")
         plan = self._plan()
-        with self._log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
-            screen = Screen(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
+        with log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
+            terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
             if before is not None:
-                screen.say(f"goes on at step {before.step:,}")
-            guard = Guard(lambda dead: self._end_at_once(dead, screen, lock), cluster.folder_prefix())
+                terminal.say(f"goes on at step {before.step:,}")
+            guard = Guard(lambda dead: self._end_at_once(dead, terminal, lock), cluster.folder_prefix())
             try:
-                self._fit(plan, guard, screen)
+                with terminal:
+                    self._fit(plan, guard, terminal)
             except BaseException:
                 traceback.print_exc()
                 raise
@@ -249,7 +250,7 @@ class TrainingRun:
             except Exception as error:
                 raise explain(error, uri, f"looking for settings.{name}") from error
 
-    def _fit(self, plan: Any, guard: Guard, screen: Screen) -> None:
+    def _fit(self, plan: Any, guard: Guard, terminal: Terminal) -> None:
         from pipelines import training
 
         run = self.job.spec.run
@@ -257,7 +258,10 @@ class TrainingRun:
         machine = cluster.this_machine()
         gpus_each = (1.0 if machine.gpus and address is None else 0.0) if run.num_gpus == "auto" else run.num_gpus
         pool = Pool(run.workers + DATA_CPUS, 1, 0)
-        threads = max(1, machine.cores // run.workers) if run.threads == "auto" else run.threads
+        shared = (
+            1 if address is not None else max(1, machine.cores // run.workers)
+        )  # a worker asks a cluster for one CPU
+        threads = shared if run.threads == "auto" else run.threads
         with self._ray(address, pool, machine, guard) as (folder, available):
             if run.num_gpus == "auto" and address is not None:
                 gpus_each = 1.0 if available.get("GPU", 0) >= run.workers else 0.0
@@ -266,8 +270,11 @@ class TrainingRun:
                 raise JobError(f"run: {run.workers} workers can't be placed: {lack}; lower run.workers or run.num_gpus")
             scale = training.Scale(run.workers, threads, gpus_each)
             telegraph = training.Telegraph()
-            with screen.following(telegraph):
-                _beside(lambda: training.fit(plan, scale, telegraph, str(folder / "train")))
+            with following(telegraph, terminal):
+                # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
+                work = (training.fit(*each) for each in [(plan, scale, telegraph, str(folder / "train"))])
+                for _ in beside(work, lambda: None):
+                    pass
 
     @contextmanager
     def _ray(
@@ -284,25 +291,14 @@ class TrainingRun:
         try:
             yield folder, dict(ray.cluster_resources())
         finally:
-            with guard.released():
-                ray.shutdown()
-            cluster.print_worker_logs(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            cluster.stop(guard, folder)
 
-    def _end_at_once(self, dead: str, screen: Screen, lock: Lock) -> None:
+    def _end_at_once(self, dead: str, terminal: Terminal, lock: Lock) -> None:
         error = JobStopped(f"Ray's {dead} died; the same command goes on from the last checkpoint")
-        screen.end(f"pixelmill: {error}")
+        terminal.end(f"pixelmill: {error}")
         lock.release()
         cluster.remove_all()
         os._exit(EXIT_FAILED)
-
-    @contextmanager
-    def _log_file(self) -> Iterator[Path]:
-        folder = cluster.temporary_folder()
-        try:
-            yield folder / "log"
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _summary(self, happened: str) -> str:
         from workers.checkpoint import Card
@@ -322,24 +318,6 @@ class TrainingRun:
         )
 
 
-def _beside(work: Callable[[], None]) -> None:
-    """Do the work on another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word."""
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=run, name="fit", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.25)
-    if raised:
-        raise raised[0]
-
-
 def _require_same(there: dict[str, Any], here: dict[str, Any], uri: str) -> None:
     flat_there, flat_here = _flat(there), _flat(here)
     differ = [key for key in sorted(flat_there | flat_here) if flat_there.get(key) != flat_here.get(key)]
@@ -357,65 +335,51 @@ def _flat(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """The revision of the code, where it runs from a checkout of its own."""
+    """The revision of the code, where it runs from a checkout of its own; "-dirty" where files were changed since."""
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists() or shutil.which("git") is None:
         return None
-    asked = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    asked = subprocess.run(["git", "-C", str(here), *describe], capture_output=True, text=True, check=False)
     return asked.stdout.strip() or None
 
 
 # ------------------------------------------------------------------------------------------------------------ screen
 
 
-class Screen:
-    """One line that changes on a terminal, plain lines now and then elsewhere."""
+@dataclass(frozen=True)
+class News:
+    """What the first worker told last, for the terminal."""
 
-    def __init__(self, stream: Any, *, is_terminal: bool, quiet: bool) -> None:
-        self._console = Console(file=stream, force_terminal=is_terminal, highlight=False, soft_wrap=True)
-        self._is_terminal, self._quiet = is_terminal, quiet
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._said_s, self._said = 0.0, ""
+    told: Mapping[str, Any]
 
-    def say(self, text: str) -> None:
-        if not self._quiet:
-            self._console.print(text, markup=False)
+    @property
+    def phase(self) -> str:
+        return self.told.get("phase", "starting")
 
-    def end(self, text: str) -> None:
-        with self._lock:
-            self._over.set()
-            self._console.print(text, markup=False)
+    def line(self) -> str:
+        return line_of(self.told)
 
-    @contextmanager
-    def following(self, telegraph: Any) -> Iterator[None]:
-        """Show what the workers tell while the block runs."""
-        thread = threading.Thread(target=self._follow, args=(telegraph,), name="screen", daemon=True)
-        if not self._quiet:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            if not self._quiet:
-                thread.join()
-            if self._is_terminal and not self._quiet:
-                self._console.print()
+    def live(self) -> Text:
+        return Text(self.line(), style="bold")
 
-    def _follow(self, telegraph: Any) -> None:
-        while not self._over.wait(0.5):
-            news = telegraph.read()
-            with self._lock:
-                if not self._over.is_set():
-                    self._show(line_of(news), news.get("phase", ""))
 
-    def _show(self, line: str, phase: str) -> None:
-        if self._is_terminal:
-            self._console.file.write(f"\r\x1b[2K{line}")
-            self._console.file.flush()
-        elif phase != self._said or time.monotonic() - self._said_s > PLAIN_EVERY_S:
-            self._said, self._said_s = phase, time.monotonic()
-            self._console.print(line, markup=False)
+@contextmanager
+def following(telegraph: Any, terminal: Terminal) -> Iterator[None]:
+    """Show what the workers tell while the block runs."""
+    over = threading.Event()
+
+    def follow() -> None:
+        while not over.wait(0.5):
+            terminal.show(News(telegraph.read()))
+
+    thread = threading.Thread(target=follow, name="news", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def line_of(news: Mapping[str, Any]) -> str:
@@ -446,10 +410,9 @@ def evaluate(
     module, card = checkpoints.load(uri if _ships(uri) else absolute(uri), access)
     if network not in {card.network, card.recipe}:
         raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
-    kind = recipe_type(card.recipe)
-    recipe = kind(_evaluation_settings(kind, card.settings, overrides), {})
+    recipe = _recipe_of(card, overrides)
     found, says = datasets.to_evaluate(
-        kind.LAYOUT, [absolute(each) for each in data], part, frozenset(card.trained_on), access
+        recipe.LAYOUT, [absolute(each) for each in data], part, frozenset(card.trained_on), access
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     metrics, shown = training.evaluate(recipe, module, found, device)
@@ -467,17 +430,19 @@ def evaluate(
     }
 
 
-def _evaluation_settings(kind: type[Recipe], settings: dict[str, Any], overrides: list[str]) -> Any:
-    document = {"settings": dict(settings)}
+def _recipe_of(card: Card, overrides: list[str]) -> Recipe:
+    """The recipe of a card, with what the user puts in the place of its settings."""
+    document: dict[str, Any] = {"settings": {}}
     for override in overrides:
         spec.override_key(document, f"settings.{override}")
-    for asset in kind.ASSETS:
-        value = document["settings"].get(asset)
-        if isinstance(value, str) and any(each.startswith(f"{asset}=") for each in overrides):
-            document["settings"][asset] = absolute(value)
+    changes = document["settings"]
+    for asset in recipe_type(card.recipe).ASSETS if card.recipe in RECIPES else ():
+        if isinstance(changes.get(asset), str):
+            changes[asset] = absolute(changes[asset])
     try:
-        return kind.Settings(**document["settings"])
+        return recipe_of(card, changes)
     except ValidationError as error:
+        kind = recipe_type(card.recipe)
         lines = spec.faults(error, None, lambda path: _keys(path, kind.Settings, {}))
         raise JobError(f"settings of {kind.NAME}\n" + "\n".join(lines)) from error
 

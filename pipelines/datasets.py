@@ -53,6 +53,11 @@ class DataSet:
         """The role that every sample has and is named by."""
         return next(iter(self.roles.values()))
 
+    @property
+    def is_contained(self) -> bool:
+        """Whether samples lie in tables or archives, of which neighbours are read together."""
+        return self.first["container"].null_count < len(self)
+
     def take(self, indices: Sequence[int] | np.ndarray) -> DataSet:
         rows = pa.array(np.asarray(indices, np.int64), pa.int64())
         labels = None if self.labels is None else self.labels[np.asarray(indices, np.int64)]
@@ -307,7 +312,18 @@ _LIMITS = FetchLimits()
 
 
 def load(samples: DataSet, recipe: Recipe) -> list[Sample]:
-    """Read and decode every sample, in order; DataError with the name of the first that can't be used."""
+    """Read and decode every sample, in order; DataError with the name of one that can't be used.
+
+    They are read as they lie, so that each part of a table or an archive is read once.
+    """
+    first = samples.first
+    offsets = np.nan_to_num(first["offset"].to_numpy())  # nulls, of whole files, come as NaN
+    as_they_lie = np.lexsort((offsets, np.array(texts(first["uri"]))))
+    loaded = _load(samples.take(as_they_lie), recipe)
+    return [loaded[place] for place in np.argsort(as_they_lie)]
+
+
+def _load(samples: DataSet, recipe: Recipe) -> list[Sample]:
     streams = {role: _bytes_of(table, samples.access) for role, table in samples.roles.items()}
     loaded = []
     for index, name in enumerate(samples.names()):

@@ -2,7 +2,9 @@
 
 A step takes `batch` samples, wherever the epochs begin and end. Its samples are divided into chunks, each with random
 numbers of its own that depend on the seed, the step and the chunk alone; a worker takes some of the chunks. So a training
-that is resumed, or divided over more workers, or that does not fit into memory, sees the same batches.
+that is resumed, or divided over more workers, sees the same batches. So does one whose pictures do not fit into memory,
+but for those in tables and archives: they are then shuffled by blocks of neighbours, since to read one row of a table is to
+read its whole group.
 """
 
 from __future__ import annotations
@@ -27,27 +29,44 @@ from workers.recipes import Recipe, Sample
 MOST_CHUNKS = 8
 CHUNK_SAMPLES = 1024
 WINDOW_SAMPLES = 256
+BLOCK_SAMPLES = 1024
+BLOCKS_MIXED = 8
 MEASURED = 32
 
 
 @dataclass(frozen=True)
 class Order:
-    """Which sample comes when: an endless row of shuffled passes over `samples`."""
+    """Which sample comes when: an endless row of shuffled passes over `samples`.
+
+    `in_blocks` shuffles blocks of BLOCK_SAMPLES neighbours, then the samples of every BLOCKS_MIXED blocks in a row.
+    """
 
     samples: int
     seed: int
+    in_blocks: bool = False
 
     def indices(self, start: int, stop: int) -> np.ndarray:
         """The samples at these places of the row."""
         places = np.arange(start, stop)
         epochs = places // self.samples
-        passes = {epoch: _shuffled(self.samples, self.seed, int(epoch)) for epoch in np.unique(epochs)}
+        passes = {epoch: _shuffled(self.samples, self.seed, int(epoch), self.in_blocks) for epoch in np.unique(epochs)}
         return np.array([passes[e][p % self.samples] for e, p in zip(epochs, places, strict=True)], np.int64)
 
 
 @lru_cache(maxsize=4)
-def _shuffled(samples: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(samples)
+def _shuffled(samples: int, seed: int, epoch: int, in_blocks: bool) -> np.ndarray:
+    random = np.random.default_rng([seed, epoch])
+    if not in_blocks:
+        return random.permutation(samples)
+    blocks = np.split(np.arange(samples), range(BLOCK_SAMPLES, samples, BLOCK_SAMPLES))
+    mixed = [blocks[number] for number in random.permutation(len(blocks))]
+    groups = [np.concatenate(mixed[start : start + BLOCKS_MIXED]) for start in range(0, len(mixed), BLOCKS_MIXED)]
+    return np.concatenate([random.permutation(group) for group in groups])
+
+
+def spread(samples: int, count: int) -> np.ndarray:
+    """`count` places at equal distances among so many; all of them where there are not more."""
+    return np.linspace(0, samples - 1, min(count, samples)).round().astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -97,6 +116,13 @@ class Memory:
     def __iter__(self) -> Iterator[Sample]:
         return iter(self._samples)
 
+    def order(self, seed: int) -> Order:
+        return Order(len(self._samples), seed)
+
+    def some(self, count: int) -> list[Sample]:
+        """So many, from all over the data."""
+        return [self._samples[index] for index in spread(len(self._samples), count)]
+
     def stream(self, order: Order, share: Share, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
         """For each step this worker's indices and samples."""
         for step in steps:
@@ -112,6 +138,13 @@ class Stream:
 
     def __iter__(self) -> Iterator[Sample]:
         return scan(self._data, self._recipe)
+
+    def order(self, seed: int) -> Order:
+        return Order(len(self._data), seed, in_blocks=self._data.is_contained)
+
+    def some(self, count: int) -> list[Sample]:
+        """So many, from all over the data."""
+        return list(read_in_order(self._data, self._recipe, spread(len(self._data), count), WINDOW_SAMPLES))
 
     def stream(self, order: Order, share: Share, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
         """For each step this worker's indices and samples; one pass of Ray Data for each epoch."""

@@ -29,7 +29,7 @@ from pipelines import checkpoints
 from pipelines.checkpoints import Progress
 from pipelines.datasets import DataSet
 from pipelines.journal import Journal
-from pipelines.sampling import Batches, Memory, Order, Share, Stream, ahead, open_samples
+from pipelines.sampling import Batches, Memory, Share, Stream, ahead, open_samples, spread
 from pipelines.stores import Access, Folder
 from workers.checkpoint import Card
 from workers.errors import PixelmillError
@@ -40,6 +40,7 @@ AHEAD = 2
 EVALUATIONS = 20
 SHOWN = 8
 FINISHING_SAMPLES = 512
+CACHE_BYTES = 4 << 30
 
 
 class TrainingFailed(PixelmillError):
@@ -71,7 +72,7 @@ class TrainingPlan:
     access: Access
     versions: dict[str, str]
     git_revision: str | None
-    cache_bytes: int = 4 << 30
+    cache_bytes: int = CACHE_BYTES
     checkpoint_every_s: float = 60.0
     log_every_steps: int = 10
 
@@ -88,16 +89,24 @@ class Telegraph:
 
     def __init__(self, run: str | None = None) -> None:
         self.run = run or uuid.uuid4().hex
-        self._key = f"pixelmill:train:{self.run}".encode()
+        self._news, self._fault = (f"pixelmill:train:{self.run}:{kind}".encode() for kind in ("news", "fault"))
 
     def tell(self, **news: Any) -> None:
         with suppress(Exception):
-            internal_kv._internal_kv_put(self._key, json.dumps(news).encode(), overwrite=True)
+            internal_kv._internal_kv_put(self._news, json.dumps(news).encode(), overwrite=True)
 
     def read(self) -> dict[str, Any]:
         with suppress(Exception):
-            return json.loads(internal_kv._internal_kv_get(self._key) or b"{}")
+            return json.loads(internal_kv._internal_kv_get(self._news) or b"{}")
         return {}
+
+    def tell_fault(self, message: str) -> None:
+        """What a worker found to be wrong; the last one stays."""
+        internal_kv._internal_kv_put(self._fault, message.encode(), overwrite=True)
+
+    def fault(self) -> str | None:
+        message = internal_kv._internal_kv_get(self._fault)
+        return None if message is None else message.decode()
 
 
 def fit(plan: TrainingPlan, scale: Scale, telegraph: Telegraph, storage: str) -> None:
@@ -119,9 +128,13 @@ def fit(plan: TrainingPlan, scale: Scale, telegraph: Telegraph, storage: str) ->
         ),
         run_config=RunConfig(name=telegraph.run, storage_path=storage, failure_config=FailureConfig(max_failures=2)),
     )
-    trainer.fit()
-    if message := telegraph.read().get("error"):
-        raise TrainingFailed(message)
+    try:
+        trainer.fit()
+    except Exception as error:
+        if telegraph.fault() is None:
+            raise TrainingFailed(f"a worker failed again and again: {str(error).splitlines()[0]}") from error
+    if (fault := telegraph.fault()) is not None:
+        raise TrainingFailed(fault)
 
 
 # ----------------------------------------------------------------------------------------------------------- worker
@@ -152,7 +165,7 @@ def _work(config: dict[str, Any]) -> None:
             }
             Training(plan, scale, rank, device, assets, telegraph).run()
     except PixelmillError as error:
-        telegraph.tell(error=str(error))
+        telegraph.tell_fault(str(error))
         if scale.workers > 1:
             raise  # the others wait for this one
 
@@ -210,7 +223,7 @@ class Training:
             return None
         most = self.settings.evaluate_samples
         if most is not None and most < len(data):
-            data = data.take([round(i * (len(data) - 1) / max(1, most - 1)) for i in range(most)])
+            data = data.take(spread(len(data), most))
         return open_samples(data, self.recipe, self.plan.cache_bytes)
 
     def _prepare(self) -> None:
@@ -238,7 +251,7 @@ class Training:
                 journal.close()
 
     def _steps(self, journal: Journal | None) -> None:
-        batches = Batches(self.samples, self.recipe, Order(len(self.plan.train), self.settings.seed), self.share)
+        batches = Batches(self.samples, self.recipe, self.samples.order(self.settings.seed), self.share)
         steps = range(self.progress.step, self.steps)
         saved_s = logged_s = time.monotonic()
         logged_step = steps.start
@@ -256,8 +269,8 @@ class Training:
             if done % self.evaluate_every == 0 or is_over:
                 is_over = self._evaluate(journal) or is_over
                 logged_s = time.monotonic()
-            is_over = self._agreed(is_over)
-            if is_over or self._agreed(time.monotonic() - saved_s > self.plan.checkpoint_every_s):
+            is_over, is_time = self._agreed(is_over, time.monotonic() - saved_s > self.plan.checkpoint_every_s)
+            if is_over or is_time:
                 self.progress.is_complete = is_over
                 self._save(journal)
                 logged_s = saved_s = time.monotonic()
@@ -313,13 +326,13 @@ class Training:
             "or empty samples there, or lower settings.learning_rate. The checkpoint before it stays"
         )
 
-    def _agreed(self, mine: bool) -> bool:
+    def _agreed(self, *mine: bool) -> list[bool]:
         """What the first worker found, on all of them."""
         if self.scale.workers == 1:
-            return mine
-        flag = torch.tensor([int(mine)], device=self.device)
-        torch.distributed.broadcast(flag, 0)
-        return bool(flag.item())
+            return list(mine)
+        flags = torch.tensor(mine, dtype=torch.uint8, device=self.device)
+        torch.distributed.broadcast(flags, 0)
+        return [bool(flag) for flag in flags.tolist()]
 
     # ----------------------------------------------------------------------------------------------- logs, evaluation
 
@@ -353,27 +366,26 @@ class Training:
             return False
         self.tell(phase="evaluating", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
         if hasattr(self.recipe, "finish"):
-            cast("Any", self.recipe).finish(self.network, iter(self._first(self.samples, FINISHING_SAMPLES)))
+            cast("Any", self.recipe).finish(self.network, iter(self.samples.some(FINISHING_SAMPLES)))
         self.network.eval()
         metrics: dict[str, float] = {}
         if self.held_out is not None:
             with torch.inference_mode():
                 metrics = self.recipe.evaluate(self.network, iter(self.held_out))
-                journal.show(self.progress.step, self.recipe.pictures(self.network, self._first(self.held_out, SHOWN)))
+                journal.show(self.progress.step, self.recipe.pictures(self.network, self.held_out.some(SHOWN)))
             journal.add(self.progress.step, "evaluation", metrics)
             self._is_judged = True
         self.network.train()
         return self._judge(metrics)
 
-    @staticmethod
-    def _first(samples: Memory | Stream, count: int) -> list[Any]:
-        return [sample for _, sample in zip(range(count), samples, strict=False)]
-
     def _judge(self, metrics: dict[str, float]) -> bool:
         name, direction = self.recipe.GOAL
         progress = self.progress
         value = metrics.get(name)
-        is_best = value is None or progress.best is None or (value < progress.best) == (direction == "min")
+        if value is None or progress.best is None:
+            is_best = True
+        else:
+            is_best = value < progress.best if direction == "min" else value > progress.best
         progress.since_best = 0 if is_best else progress.since_best + 1
         if is_best:
             progress.best, progress.best_step, progress.metrics = value, progress.step, metrics
@@ -436,9 +448,9 @@ def evaluate(
     recipe: Recipe, network: nn.Module, data: DataSet, device: torch.device
 ) -> tuple[dict[str, float], Tensor | None]:
     """Metrics of a network over samples, and a picture of what it makes of the first ones."""
-    samples = open_samples(data, recipe, 0 if len(data) > 20_000 else 4 << 30)
+    samples = open_samples(data, recipe, CACHE_BYTES)
     network = network.to(device).eval()
     with torch.inference_mode():
         metrics = recipe.evaluate(network, iter(samples))
-        shown = recipe.pictures(network, [sample for _, sample in zip(range(SHOWN), samples, strict=False)])
+        shown = recipe.pictures(network, samples.some(SHOWN))
     return {name: float(value) for name, value in metrics.items()}, shown

@@ -71,8 +71,9 @@ class Card(_Strict):
     data_licence: str
     split: str
     metrics: dict[str, float]
-    preprocess: Preprocess | None = None
-    trained_on: tuple[str, ...] = ()
+    preprocess: Preprocess | None
+    """None where the recipe alone knows how its data is read."""
+    trained_on: tuple[str, ...]
     """Marks of the samples that were trained on, where the data has no split of its own (pipelines/datasets.py)."""
     versions: dict[str, str]
     git_revision: str | None

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
+from pydantic import BaseModel, NonNegativeFloat
 from torch import Tensor, nn
 
 from workers.networks.vgg import ConventionName, Vgg
@@ -123,6 +124,28 @@ class StyleWeights:
     style: float
     total_variation: float
     scale: Scale
+
+
+class StyleChoice(BaseModel):
+    """Settings of what is kept and what is taken; each way to paint has defaults of its own."""
+
+    content_layers: tuple[str, ...]
+    style_layers: tuple[str, ...]
+    content_weight: NonNegativeFloat
+    style_weight: NonNegativeFloat
+    tv_weight: NonNegativeFloat
+    scale: Scale
+
+    @property
+    def weights(self) -> StyleWeights:
+        return StyleWeights(
+            content_layers=self.content_layers,
+            style_layers=self.style_layers,
+            content=self.content_weight,
+            style=self.style_weight,
+            total_variation=self.tv_weight,
+            scale=self.scale,
+        )
 
 
 class StyleTransferLoss(nn.Module):

@@ -22,7 +22,7 @@ from benchmarks.faulty_proxy import FaultyProxy
 from benchmarks.gateway import Gateway
 from pipelines import fetch
 from pipelines.fetch import Fetched, Fetcher, FetchLimits, Input, inputs_of, plan_requests
-from pipelines.manifest import _table
+from pipelines.manifest import table_of
 from pipelines.sources import Entry, Ignored, Source, entries
 from pipelines.stores import Access, Reader
 from tests.conftest import Reach
@@ -90,7 +90,7 @@ def fetcher(limits: FetchLimits = LIMITS, column: str | None = None) -> Fetcher[
 
 def fetched(found: list[Entry], limits: FetchLimits = LIMITS, column: str | None = None) -> list[bytes | str]:
     """What each entry's row gives: its bytes, or the type of its error; the rows are in order."""
-    results = list(fetcher(limits, column).stream(_table(found)))
+    results = list(fetcher(limits, column).stream(table_of(found)))
     assert [item.position for item, _ in results] == list(range(len(found)))
     assert [item.uri for item, _ in results] == [entry.uri for entry in found]
     return [data.error_type if isinstance(data, RowError) else data for _, data in results]
@@ -138,7 +138,7 @@ def test_a_row_that_fails_costs_itself_and_no_other(store: CountingStore) -> Non
 def test_a_row_with_a_problem_is_filed_with_it_and_never_fetched(store: CountingStore) -> None:
     uri = put(store, "a.tar", tar_of(("a.jpg", b"a"), ("b.jpg", b"b")))
     problem = "Truncated: the archive ends early: at byte 7"
-    rows = _table([Entry(uri, "a.jpg", "tar", 512, 1, None, problem), Entry(uri, None, "parquet", problem=problem)])
+    rows = table_of([Entry(uri, "a.jpg", "tar", 512, 1, None, problem), Entry(uri, None, "parquet", problem=problem)])
     for _, error in fetcher().stream(rows):
         assert isinstance(error, RowError)
         assert (error.stage, error.error_type, str(error)) == ("list", "Truncated", "the archive ends early: at byte 7")
@@ -172,7 +172,7 @@ def test_a_member_that_is_too_large_costs_no_request_and_its_neighbours_nothing(
 def test_what_is_made_of_the_bytes_is_made_on_the_threads(store: CountingStore) -> None:
     uri = put(store, "a.jpg", b"a")
     threads = set(
-        Fetcher(ACCESS, FetchLimits(), None, lambda _: threading.get_ident()).stream(_table([Entry(uri)] * 9))
+        Fetcher(ACCESS, FetchLimits(), None, lambda _: threading.get_ident()).stream(table_of([Entry(uri)] * 9))
     )
     assert threading.get_ident() not in threads
 
@@ -182,7 +182,7 @@ def test_an_error_of_ours_after_the_fetch_is_not_swallowed(store: CountingStore)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(Fetcher(ACCESS, FetchLimits(), None, broken).stream(_table([Entry(put(store, "a.jpg", b"a"))])))
+        list(Fetcher(ACCESS, FetchLimits(), None, broken).stream(table_of([Entry(put(store, "a.jpg", b"a"))])))
 
 
 # ------------------------------------------------------------------------------------------------------------ window
@@ -192,7 +192,7 @@ def test_an_error_of_ours_after_the_fetch_is_not_swallowed(store: CountingStore)
 def test_no_more_rows_are_under_way_than_the_window_has(store: CountingStore, limits: FetchLimits) -> None:
     uris = [put(store, f"{number:03d}.jpg", b"x") for number in range(60)]
     CountingStore.latency_s = 0.01
-    for taken, _ in enumerate(fetcher(limits).stream(_table([Entry(uri) for uri in uris])), 1):
+    for taken, _ in enumerate(fetcher(limits).stream(table_of([Entry(uri) for uri in uris])), 1):
         assert store.asked.total() <= taken + limits.window_rows
     assert 1 < CountingStore.most_busy <= min(limits.in_flight, limits.window_rows)
 
@@ -219,7 +219,7 @@ def test_no_more_bytes_are_under_way_than_the_window_has_and_a_larger_object_goe
 
     found = [Entry(f"/{number}.jpg", size=size) for number, size in enumerate(sizes)]
     limits = FetchLimits(in_flight=4, window_bytes=window_bytes)
-    for size in Watched(ACCESS, limits, None, lambda f: f[0].size or 0).stream(_table(found)):
+    for size in Watched(ACCESS, limits, None, lambda f: f[0].size or 0).stream(table_of(found)):
         with lock:
             under_way[0] -= size
     assert not exceeded
@@ -228,7 +228,7 @@ def test_no_more_bytes_are_under_way_than_the_window_has_and_a_larger_object_goe
 def test_a_consumer_that_stops_leaves_nothing_waiting(store: CountingStore) -> None:
     uris = [put(store, f"{number:03d}.jpg", b"x") for number in range(500)]
     limits = FetchLimits(in_flight=2, window_rows=4)
-    stream = fetcher(limits).stream(_table([Entry(uri) for uri in uris]))
+    stream = fetcher(limits).stream(table_of([Entry(uri) for uri in uris]))
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     time.sleep(0.05)
@@ -314,7 +314,7 @@ INPUTS = st.builds(
 @settings(deadline=None, max_examples=200)
 @given(st.lists(INPUTS, min_size=1, max_size=30))
 def test_a_request_is_of_one_archive_and_an_object_or_a_problem_is_alone(found: list[Entry]) -> None:
-    inputs = inputs_of(_table(found))
+    inputs = inputs_of(table_of(found))
     requests = list(plan_requests(inputs, LIMITS))
     assert [item for request in requests for item in request.inputs] == inputs
     for request in (request for request in requests if len(request.inputs) > 1):
@@ -389,5 +389,5 @@ def test_two_parquet_files_do_not_mix(store: CountingStore) -> None:
 
 
 def test_the_rows_of_a_manifest_are_numbered_from_zero(tmp_path: Path) -> None:
-    rows = inputs_of(_table([Entry("/a"), Entry("/b.tar", "m", "tar", 512, 7)]).slice(1))
+    rows = inputs_of(table_of([Entry("/a"), Entry("/b.tar", "m", "tar", 512, 7)]).slice(1))
     assert rows == [Input(0, "/b.tar", "tar", 512, 7, None)]

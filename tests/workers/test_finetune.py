@@ -37,7 +37,7 @@ def saved(name: str, path: Path) -> Path:
     network = base_of(name)
     card = Card(
         network=name, config=asdict(network.config), recipe=name, settings={}, data="noise", data_licence="none",  # pyright: ignore
-        split="none", metrics={}, versions={}, git_revision=None,
+        split="none", metrics={}, versions={}, git_revision=None, preprocess=None, trained_on=(),
     )  # fmt: skip
     checkpoint.save(path, network, card)
     return path

@@ -23,7 +23,7 @@ import torch.nn.functional as F  # noqa: N812
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from workers.checkpoint import PICKLE_SUFFIXES
+from workers.checkpoint import refuse_pickle
 from workers.errors import ModelError
 
 ConventionName = Literal["torchvision", "torchvision_features", "caffe"]
@@ -283,11 +283,7 @@ def read_vgg(source: Path | str, *, classifier: bool = False, convention: Conven
         state, named = _from_torchvision(text)
         return _renamed(text, state, classifier, convention or named)
     path = Path(source)
-    if path.suffix.lower() in PICKLE_SUFFIXES:
-        raise ModelError(
-            f"{path}: a pickle can run code when it is loaded, so none is; convert it once with "
-            "safetensors.torch.save_file(state_dict, 'vgg16.safetensors')"
-        )
+    refuse_pickle(str(path))
     return _renamed(path.name, _from_safetensors(path, classifier), classifier, convention)
 
 

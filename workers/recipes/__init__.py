@@ -8,15 +8,22 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from workers.checkpoint import Card
+from workers.errors import ModelError
+
+Config = TypeVar("Config")
 
 Sample = dict[str, np.ndarray]
 """What is kept of one input: small arrays by name, pixels as uint8 HWC."""
@@ -129,3 +136,25 @@ def recipe_type(name: str) -> type[Recipe]:
     """The recipe of this name; KeyError when there is none."""
     module, _, attribute = RECIPES[name].partition(":")
     return getattr(import_module(module), attribute)
+
+
+def recipe_of(card: Card, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe that a checkpoint was trained by, to judge it or to read data for it; ModelError where there is none.
+
+    `changes` are put in the place of the card's settings; ValidationError where they are wrong.
+    """
+    if card.recipe not in RECIPES:
+        raise ModelError(f"the card names the recipe {card.recipe}, and there are {', '.join(RECIPES)}")
+    kind = recipe_type(card.recipe)
+    return kind(kind.Settings.model_validate({**card.settings, **(changes or {})}), {})
+
+
+def config_from(config: type[Config], settings: RecipeSettings, **others: Any) -> Config:
+    """A network's config from the settings of the same names, and from `others`."""
+    names = [field.name for field in fields(config) if field.name in type(settings).model_fields]  # type: ignore[arg-type]
+    return config(**{name: getattr(settings, name) for name in names} | others)
+
+
+def half_cosine(step: int, steps: int) -> float:
+    """A factor that falls from 1 at the first step to 0 after the last."""
+    return 0.5 + 0.5 * math.cos(math.pi * step / steps)

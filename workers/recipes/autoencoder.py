@@ -12,7 +12,6 @@ P numbers of a flattened picture.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self, cast
@@ -28,7 +27,7 @@ from workers.checkpoint import Preprocess
 from workers.clustering import cluster
 from workers.errors import ModelError
 from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
-from workers.recipes import Batch, Layout, RecipeSettings, Sample, squares
+from workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine, squares
 
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 EVALUATION_BATCH = 64
@@ -77,7 +76,7 @@ class AutoencoderSettings(RecipeSettings):
         return self
 
     def network_config(self) -> AutoencoderConfig:
-        return AutoencoderConfig(self.size_px, self.channels, self.width, self.code_channels)
+        return config_from(AutoencoderConfig, self)
 
 
 class AutoencoderRecipe:
@@ -134,7 +133,7 @@ class AutoencoderRecipe:
     def rate(self, step: int, steps: int) -> float:
         """Linear warm-up, then half a cosine down to 0 at the last step."""
         warmup = min(1.0, (step + 1) / self.settings.warmup_steps)
-        return warmup * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        return warmup * half_cosine(step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """{"loss": L1 or L2 distance of the reconstruction, a mean over pixels}."""

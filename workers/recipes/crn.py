@@ -17,7 +17,6 @@ Legend: B batch, O outputs, K classes, C channels, H height, W width.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice, pairwise
@@ -35,7 +34,7 @@ from workers.errors import DataError, ModelError, RowError
 from workers.networks.crn import CascadedRefinement, CrnConfig
 from workers.networks.vgg import Vgg, load_vgg
 from workers.perceptual import moved
-from workers.recipes import Batch, Layout, RecipeSettings, Sample
+from workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
 from workers.recipes.squares import chunks, in_rows
 
 FACADE_CLASSES: dict[str, tuple[int, int, int]] = {
@@ -90,7 +89,7 @@ class CrnSettings(RecipeSettings):
 
     @property
     def network(self) -> CrnConfig:
-        return CrnConfig(len(FACADE_CLASSES), self.start_px, self.widths, self.outputs)
+        return config_from(CrnConfig, self, classes=len(FACADE_CLASSES))
 
 
 class CrnRecipe:
@@ -145,7 +144,7 @@ class CrnRecipe:
         return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
 
     def rate(self, step: int, steps: int) -> float:
-        return 1.0 if self.settings.schedule == "constant" else 0.5 + 0.5 * math.cos(math.pi * step / steps)
+        return 1.0 if self.settings.schedule == "constant" else half_cosine(step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """{"loss"}: hindsight over outputs and classes of the distance that the settings name."""

@@ -13,7 +13,6 @@ Legend: B batch, C channels, H height, W width, S side of a crop.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -29,14 +28,14 @@ from workers import images
 from workers.errors import DataError, RowError
 from workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, TransformNetwork, Upsampling
 from workers.networks.vgg import load_vgg
-from workers.perceptual import Scale, StyleTransferLoss, StyleWeights, moved
-from workers.recipes import Batch, Layout, RecipeSettings, Sample
+from workers.perceptual import Scale, StyleChoice, StyleTransferLoss, moved
+from workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
 from workers.recipes.squares import chunks, cut, decode, in_rows, roomy
 
 METRICS = {"total": "total_loss", "content": "content_loss", "style": "style_loss", "total_variation": "tv_loss"}
 
 
-class FastStyleSettings(RecipeSettings):
+class FastStyleSettings(RecipeSettings, StyleChoice):
     """`vgg` are the weights of the loss network, `style` is the painting; its shorter side is set to `style_size_px`.
 
     `schedule` cosine ends at a rate of 0, which makes most of a short training; the paper's is constant.
@@ -62,18 +61,7 @@ class FastStyleSettings(RecipeSettings):
 
     @property
     def network(self) -> FastStyleConfig:
-        return FastStyleConfig(self.width, self.blocks, self.upsampling)
-
-    @property
-    def weights(self) -> StyleWeights:
-        return StyleWeights(
-            content_layers=self.content_layers,
-            style_layers=self.style_layers,
-            content=self.content_weight,
-            style=self.style_weight,
-            total_variation=self.tv_weight,
-            scale=self.scale,
-        )
+        return config_from(FastStyleConfig, self)
 
 
 class FastStyleRecipe:
@@ -106,7 +94,7 @@ class FastStyleRecipe:
         return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
 
     def rate(self, step: int, steps: int) -> float:
-        return 1.0 if self.settings.schedule == "constant" else 0.5 + 0.5 * math.cos(math.pi * step / steps)
+        return 1.0 if self.settings.schedule == "constant" else half_cosine(step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Weighted terms: loss, content, style, total_variation."""

@@ -8,9 +8,7 @@ Legend: B batch, C channels, K classes, H height, W width, S side of a square in
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +21,7 @@ from torch import Tensor, nn
 from workers import checkpoint
 from workers.errors import DataError, ModelError
 from workers.networks.finetuned import Finetuned, FinetunedConfig, load_encoder, trained_part
-from workers.recipes import Batch, Layout, RecipeSettings, Sample, squares
+from workers.recipes import Batch, Layout, RecipeSettings, Sample, half_cosine, squares
 from workers.recipes.segmentation import SegmentationSettings, _Segmentation
 
 EVALUATION_BATCH = 64
@@ -82,7 +80,7 @@ def optimizer_of(network: Finetuned, settings: Any, weight_decay: float) -> torc
 def falling(step: int, steps: int) -> float:
     """Half a cosine after a twentieth of warm-up."""
     warm = max(1, steps // 20)
-    return min(1.0, (step + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+    return min(1.0, (step + 1) / warm) * half_cosine(step, steps)
 
 
 class FinetuneRecipe:
@@ -142,8 +140,8 @@ class FinetuneRecipe:
 
     def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
         device = next(network.parameters()).device
-        chunks, logits, labels = iter(samples), list[Tensor](), list[int]()
-        while chunk := list(islice(chunks, EVALUATION_BATCH)):
+        logits, labels = list[Tensor](), list[int]()
+        for chunk in squares.chunks(samples, EVALUATION_BATCH):
             images_BCSS = squares.to_floats([sample["pixels"] for sample in chunk])
             logits.append(network(images_BCSS.to(device)).float().cpu())
             labels += [int(sample["label"]) for sample in chunk]

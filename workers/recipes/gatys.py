@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from workers.networks.vgg import Vgg
-from workers.perceptual import Features, Scale, StyleTransferLoss, StyleWeights
+from workers.perceptual import Features, Scale, StyleChoice, StyleTransferLoss
 
 OnStep = Callable[[int, Mapping[str, Tensor]], None]
 """Told the number of the step, from 0, and the terms before it, float32 B each: content, style, ..., total."""
@@ -31,7 +31,7 @@ _CURVATURE_FLOOR = 1e-10
 _NOISE = 0.02
 
 
-class GatysSettings(BaseModel):
+class GatysSettings(StyleChoice):
     """What is kept, what is taken and how it is optimised; `learning_rate` is 1 for L-BFGS and 0.02 for Adam if None."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,17 +47,6 @@ class GatysSettings(BaseModel):
     tv_weight: NonNegativeFloat = 5.0
     scale: Scale = "relative"
     seed: Annotated[int, Field(ge=0)] = 0
-
-    @property
-    def weights(self) -> StyleWeights:
-        return StyleWeights(
-            content_layers=self.content_layers,
-            style_layers=self.style_layers,
-            content=self.content_weight,
-            style=self.style_weight,
-            total_variation=self.tv_weight,
-            scale=self.scale,
-        )
 
 
 def stylize(

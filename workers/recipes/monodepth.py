@@ -16,8 +16,7 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -32,6 +31,7 @@ from workers import images
 from workers.errors import DataError, RowError
 from workers.networks.monodepth import MAX_DISPARITY, Monodepth, MonodepthConfig
 from workers.recipes import Batch, RecipeSettings, Sample
+from workers.recipes.squares import chunks
 
 DRAWS = 7  # random numbers for each sample: mirror, change colours, gamma, brightness, red, green, blue
 NEAREST_M, FARTHEST_M = 1e-3, 80.0
@@ -138,7 +138,7 @@ class MonodepthRecipe:
         `abs_rel_no_flip` is `abs_rel` without the mirror image, where that is used.
         """
         scores: dict[str, list[float]] = defaultdict(list)
-        for chunk in _chunks(samples, EVALUATION_BATCH):
+        for chunk in chunks(samples, EVALUATION_BATCH):
             for name, values in self._scores(network, chunk).items():
                 scores[name] += values
         if not scores:
@@ -234,12 +234,6 @@ def to_input(pixels_HWC: np.ndarray) -> Tensor:
 def _stack(network: nn.Module, samples: Sequence[Sample], view: str) -> Tensor:
     device = next(network.parameters()).device
     return torch.stack([to_input(sample[view]) for sample in samples]).to(device)
-
-
-def _chunks(samples: Iterable[Sample], count: int) -> Iterator[list[Sample]]:
-    iterator = iter(samples)
-    while chunk := list(islice(iterator, count)):
-        yield chunk
 
 
 def mirrored_pair(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

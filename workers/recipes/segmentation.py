@@ -45,7 +45,7 @@ from workers.networks.segnet import SegNet, SegNetConfig
 from workers.networks.unet import UNet, UNetConfig, mirrored, predict_tiled
 from workers.networks.upsample import Upsampling
 from workers.networks.vgg import ConventionName, LoadReport, VggWeights, read_vgg
-from workers.recipes import Batch, RecipeSettings, Sample
+from workers.recipes import Batch, RecipeSettings, Sample, config_from
 
 VOID = 255
 MOST_CLASSES = VOID
@@ -585,18 +585,8 @@ class FcnRecipe(_FromVgg):
     def network(self) -> nn.Module:
         settings = self.settings
         weights = self._vgg(classifier=settings.fc_width == FcnConfig.fc_width)
-        config = FcnConfig(
-            classes=self.class_count,
-            skips=settings.skips,
-            skip_scales=settings.skip_scales,
-            width=settings.width,
-            fc_width=settings.fc_width,
-            dropout=settings.dropout,
-            padding=settings.padding,
-            upsampling=settings.upsampling,
-            convention=self._convention(weights),
-        )
-        network = Fcn(config)
+        convention = self._convention(weights)
+        network = Fcn(config_from(FcnConfig, settings, classes=self.class_count, convention=convention))
         self.report = network.load_trunk(weights) if weights else None
         return network.to(memory_format=torch.channels_last)
 
@@ -614,16 +604,9 @@ class SegNetRecipe(_FromVgg):
     settings: SegNetSettings
 
     def network(self) -> nn.Module:
-        settings, weights = self.settings, self._vgg()
-        config = SegNetConfig(
-            classes=self.class_count,
-            variant=settings.variant,
-            width=settings.width,
-            decoder=settings.decoder,
-            upsampling=settings.upsampling,
-            convention=self._convention(weights),
-        )
-        network = SegNet(config)
+        weights = self._vgg()
+        convention = self._convention(weights)
+        network = SegNet(config_from(SegNetConfig, self.settings, classes=self.class_count, convention=convention))
         self.report = network.load_trunk(weights) if weights else None
         return network.to(memory_format=torch.channels_last)
 
@@ -647,16 +630,8 @@ class UNetRecipe(_Segmentation):
     def _config(self, classes: int) -> UNetConfig:
         settings = self.settings
         every_level = tuple(range(1, settings.levels + 1))
-        return UNetConfig(
-            classes=classes,
-            base=settings.base,
-            levels=settings.levels,
-            padding=settings.padding,
-            upsampling=settings.upsampling,
-            skips=every_level if settings.skips is None else settings.skips,
-            dropout=settings.dropout,
-            batch_norm=settings.batch_norm,
-        )
+        skips = every_level if settings.skips is None else settings.skips
+        return config_from(UNetConfig, settings, classes=classes, skips=skips)
 
     def _grid(self, size_HW: tuple[int, int]) -> tuple[tuple[int, int], int]:
         config = self._config(classes=2)

@@ -26,7 +26,7 @@ from workers import latent
 from workers.checkpoint import Preprocess
 from workers.errors import ModelError
 from workers.networks.vae import Architecture, Output, Vae, VaeConfig, draw
-from workers.recipes import Batch, Layout, RecipeSettings, Sample, squares
+from workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, squares
 
 EVALUATION_BATCH = 128
 EVALUATION_SEED = 0
@@ -64,17 +64,7 @@ class VaeSettings(RecipeSettings):
         return self
 
     def network_config(self) -> VaeConfig:
-        return VaeConfig(
-            size_px=self.size_px,
-            channels=self.channels,
-            latent_size=self.latent_size,
-            hidden=self.hidden,
-            architecture=self.architecture,
-            width=self.width,
-            levels=self.levels,
-            output=self.output,
-            deviation=self.deviation,
-        )
+        return config_from(VaeConfig, self)
 
 
 class VaeRecipe:

@@ -8,7 +8,6 @@ Legend: B batch, 1 the luma channel, C = 3 colours, H height, W width, P side of
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from workers import images, resampling
 from workers.errors import DataError, RowError
 from workers.networks.vdsr import Vdsr, VdsrConfig
-from workers.recipes import Batch, RecipeSettings, Sample
+from workers.recipes import Batch, RecipeSettings, Sample, config_from, half_cosine
 
 DRAWS = 5  # random numbers for each sample: scale, row, column, turn, mirror
 TILE_PX = 512
@@ -63,7 +62,7 @@ class VdsrRecipe:
         self.settings = settings
 
     def network(self) -> nn.Module:
-        network = Vdsr(VdsrConfig(self.settings.depth, self.settings.width))
+        network = Vdsr(config_from(VdsrConfig, self.settings))
         return network.to(memory_format=torch.channels_last)
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
@@ -100,7 +99,7 @@ class VdsrRecipe:
     def rate(self, step: int, steps: int) -> float:
         if self.settings.optimizer == "sgd":
             return 0.1 ** (4 * step // steps)
-        return 0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        return 0.01 + 0.99 * half_cosine(step, steps)
 
     def clip(self, network: nn.Module, learning_rate: float) -> None:
         """Limit the gradients after the backward pass: by value to theta / rate (section 3.2), with Adam by their norm."""
