@@ -14,16 +14,16 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from sklearn.decomposition import PCA
 
+from pipelines import datasets
+from pipelines.stores import Access
 from workers import checkpoint
-from workers.checkpoint import Card
 from workers.clustering import cluster
 from workers.networks.autoencoder import ConvAutoencoder
 from workers.networks.vae import Vae
-from workers.recipes import Recipe, Sample, recipe_type, squares
+from workers.recipes import Recipe, Sample, recipe_of, squares
 
 BATCH = 256
 
@@ -35,7 +35,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     network, card = checkpoint.load(arguments.checkpoint)
     assert isinstance(network, Network)
-    recipe = rebuild(card)
+    recipe = recipe_of(card)
     train = read(arguments.train, recipe, arguments.train_count)
     test = read(arguments.test, recipe, None)
     labels_N = np.array([int(sample["label"]) for sample in test])
@@ -57,16 +57,10 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def rebuild(card: Card) -> Recipe:
-    """The recipe of the checkpoint, for its way to decode."""
-    made_by = recipe_type(card.recipe)
-    known = {name: value for name, value in card.settings.items() if name in made_by.Settings.model_fields}
-    return made_by(made_by.Settings.model_validate(known), {})
-
-
 def read(table: Path, recipe: Recipe, count: int | None) -> list[Sample]:
-    rows = pq.read_table(table, columns=["image", "label"]).slice(0, count).to_pylist()
-    return [recipe.decode({"image": row["image"]["bytes"], "label": str(row["label"]).encode()}) for row in rows]
+    """The first so many samples of a table, all of them if None."""
+    data = datasets.find("pictures", [str(table)], Access())
+    return datasets.load(data.take(np.arange(len(data))[:count]), recipe)
 
 
 def spaces(

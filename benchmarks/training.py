@@ -24,11 +24,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from benchmarks.in_process import training_of
 from benchmarks.throughput import RESULTS
 from pipelines import datasets
-from pipelines.sampling import Batches, Order, ahead
+from pipelines.sampling import Batches, ahead
 from pipelines.stores import Access
-from pipelines.training import AHEAD, Scale, Telegraph, Training, TrainingPlan
+from pipelines.training import AHEAD, Training
 from workers.memory import keep_freed_memory
 from workers.recipes import Batch
 
@@ -56,13 +57,6 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
 }
 
 
-class Quiet(Telegraph):
-    """Tells nobody."""
-
-    def tell(self, **news: Any) -> None:
-        pass
-
-
 def make_data(folder: Path, recipe: str, settings: dict[str, Any]) -> str:
     """Pictures, and masks for SegNet, of the sizes that the case is about."""
     random = np.random.default_rng(0)
@@ -83,20 +77,16 @@ def make_data(folder: Path, recipe: str, settings: dict[str, Any]) -> str:
     return str(folder / "images")
 
 
-def training_of(folder: Path, recipe: str, settings: dict[str, Any], threads: int) -> Training:
+def endless(folder: Path, recipe: str, settings: dict[str, Any], threads: int) -> Training:
+    """A training that is not over before it is measured."""
     data = make_data(folder / "data", recipe, settings)
-    layout = "masks" if recipe == "segnet" else "pictures"
-    plan = TrainingPlan(
-        recipe=recipe, settings=settings | {"steps": 1_000_000}, train=datasets.find(layout, [data], Access()), held_out=None,
-        split="", trained_on=(), data="", data_licence="", out=str(folder / "out"), access=Access(), versions={},
-        git_revision=None,
-    )  # fmt: skip
-    return Training(plan, Scale(threads=threads), 0, torch.device("cpu"), {}, Quiet("benchmark"))
+    found = datasets.find("masks" if recipe == "segnet" else "pictures", [data], Access())
+    return training_of(recipe, settings | {"steps": 1_000_000}, found, None, folder / "out", threads)
 
 
 def ours(training: Training) -> Iterator[float]:
     """Seconds of each step with everything that a training does for it."""
-    source = Batches(training.samples, training.recipe, Order(len(training.plan.train), 0), training.share)
+    source = Batches(training.samples, training.recipe, training.samples.order(0), training.share)
     steps = range(1_000_000)
     began_s = time.perf_counter()
     for step, (indices, passes) in zip(steps, ahead(source(steps), AHEAD), strict=True):
@@ -109,7 +99,7 @@ def ours(training: Training) -> Iterator[float]:
 
 def bare(training: Training) -> Iterator[float]:
     """Seconds of each step of the loop that one would write, over 8 batches that lie in memory."""
-    batches = Batches(training.samples, training.recipe, Order(len(training.plan.train), 0), training.share)
+    batches = Batches(training.samples, training.recipe, training.samples.order(0), training.share)
     kept: list[Batch] = [passes[0] for _, passes in batches(range(8))]
     network: nn.Module = training.network.train()
     precision = training.settings.precision == "bfloat16"
@@ -137,11 +127,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     keep_freed_memory()
-    torch.set_num_threads(options.threads)
     figures: dict[str, Any] = {}
     for name, (recipe, settings, count) in CASES.items():
         with tempfile.TemporaryDirectory(prefix="pmt-") as folder:
-            training = training_of(Path(folder), recipe, settings, options.threads)
+            training = endless(Path(folder), recipe, settings, options.threads)
             contenders = {"pixelmill": ours(training), "bare loop": bare(training)}
             for steps in contenders.values():
                 rate(steps, max(2, count // 4), 1)

@@ -9,19 +9,22 @@ pictures in the same order with the same augmentation. One padding, "same": with
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterator, Sequence
+import sys
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.in_process import training_of
+from pipelines import datasets
+from pipelines.datasets import DataSet
+from pipelines.stores import Access
 from workers.networks.upsample import UPSAMPLINGS
-from workers.recipes import Sample
-from workers.recipes.segmentation import UNetRecipe, UNetSettings
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,6 @@ class Judged:
 
     parameters: int
     step_s: float
-    loss: float
     metrics: dict[str, float]
 
 
@@ -47,12 +49,12 @@ def parse_arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--base", type=int, default=16, help="channels of the finest level")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each; their mean and spread are shown")
-    parser.add_argument("--limit", type=int, help="take only so many pictures of each split")
+    parser.add_argument("--limit", type=int, default=sys.maxsize, help="take only so many pictures of each split")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
 
-def settings(arguments: argparse.Namespace, **options: object) -> UNetSettings:
+def settings(arguments: argparse.Namespace, **options: object) -> dict[str, Any]:
     """A small padded U-Net with batch normalisation, which is what trains from random weights in a few hundred steps."""
     common = {
         "steps": arguments.steps,
@@ -68,20 +70,24 @@ def settings(arguments: argparse.Namespace, **options: object) -> UNetSettings:
         "crop_px": (144, 160),
         "scales": (0.75, 1.5),
         "precision": "bfloat16",
+        "evaluate_every_steps": arguments.steps,
     }
-    return UNetSettings.model_validate(common | options)
+    return common | options
 
 
-def compare(arguments: argparse.Namespace, what: str, contenders: dict[str, UNetSettings]) -> None:
+def compare(arguments: argparse.Namespace, what: str, contenders: dict[str, dict[str, Any]]) -> None:
     """Train and judge each contender, and print a table that grows by a row at a time."""
-    torch.set_num_threads(arguments.threads)
-    table, console = Table(what, "parameters", "s/step", "last loss", "mIoU", "pixel accuracy"), Console()
+    found = datasets.split("masks", [str(arguments.data)], [], 0.1, 0, Access())
+    assert found.held_out is not None
+    train, val = (data.take(np.arange(min(len(data), arguments.limit))) for data in (found.train, found.held_out))
+    table, console = Table(what, "parameters", "s/step", "mIoU", "pixel accuracy"), Console()
     for name, contender in contenders.items():
-        recipe = UNetRecipe(contender, {})
-        train, val = (read(recipe, arguments.data, split, arguments.limit) for split in ("train", "val"))
-        seeds = [train_and_judge(recipe, train, val, seed) for seed in range(arguments.seeds)]
-        table.add_row(name, *row(seeds))
-        console.print(name, *row(seeds))
+        judged = [
+            train_and_judge(contender | {"seed": seed}, train, val, arguments.threads)
+            for seed in range(arguments.seeds)
+        ]
+        table.add_row(name, *row(judged))
+        console.print(name, *row(judged))
     console.print(table)
 
 
@@ -91,56 +97,17 @@ def row(seeds: Sequence[Judged]) -> tuple[str, ...]:
     return (
         f"{seeds[0].parameters:,}",
         f"{np.median([judged.step_s for judged in seeds]):.2f}",
-        f"{np.mean([judged.loss for judged in seeds]):.3f}",
         f"{np.mean(mious):.3f}{spread}",
         f"{np.mean(accuracies):.3f}",
     )
 
 
-def read(recipe: UNetRecipe, data: Path, split: str, limit: int | None) -> list[Sample]:
-    """The samples of a split, in the order of their names."""
-    classes = (data / "classes.json").read_bytes()
-    pictures = sorted((data / split / "images").iterdir())[:limit]
-    labels = [data / split / "labels" / f"{picture.stem}.png" for picture in pictures]
-    return [
-        recipe.decode({"image": picture.read_bytes(), "label": label.read_bytes(), "classes": classes})
-        for picture, label in zip(pictures, labels, strict=True)
-    ]
-
-
-def train_and_judge(recipe: UNetRecipe, train: Sequence[Sample], val: Sequence[Sample], seed: int) -> Judged:
-    recipe.prepare(train)
-    torch.manual_seed(seed)
-    network, random, steps = recipe.network().train(), np.random.default_rng(seed), recipe.settings.steps or 1
-    optimizer, took_s, losses = recipe.optimizer(network), list[float](), list[float]()
-    batches = shuffled(train, recipe.settings.batch, random)
-    for step in range(steps):
-        start_s = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.settings.learning_rate * recipe.rate(step, steps)
-        batch = recipe.batch(next(batches), random)
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.settings.precision == "bfloat16"):
-            loss = recipe.losses(network, batch)["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        took_s.append(time.perf_counter() - start_s)
-        losses.append(loss.item())
-    recipe.finish(network, train)
-    with torch.inference_mode():
-        metrics = recipe.evaluate(network.eval(), val)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Judged(parameters, float(np.median(took_s)), float(np.mean(losses[-20:])), metrics)
-
-
-def shuffled(samples: Sequence[Sample], batch: int, random: np.random.Generator) -> Iterator[list[Sample]]:
-    """Batches of epochs in a new order each; what is left of one begins the next."""
-    waiting: list[int] = []
-    while True:
-        while len(waiting) < batch:
-            waiting += random.permutation(len(samples)).tolist()
-        yield [samples[index] for index in waiting[:batch]]
-        waiting = waiting[batch:]
+def train_and_judge(settings: dict[str, Any], train: DataSet, val: DataSet, threads: int) -> Judged:
+    with tempfile.TemporaryDirectory(prefix="pmu-") as folder:
+        training = training_of("unet", settings, train, val, Path(folder), threads)
+        training.run()
+    parameters = sum(parameter.numel() for parameter in training.network.parameters())
+    return Judged(parameters, training.progress.trained_s / training.steps, training.progress.metrics)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,8 @@ def fit(plan: TrainingPlan, scale: Scale, telegraph: Telegraph, storage: str) ->
         trainer.fit()
     except Exception as error:
         if telegraph.fault() is None:
-            raise TrainingFailed(f"a worker failed again and again: {str(error).splitlines()[0]}") from error
+            *_, cause = str(error).strip().splitlines() or [type(error).__name__]  # of a traceback the last line
+            raise TrainingFailed(f"a worker failed again and again: {cause}; the log has the whole of it") from error
     if (fault := telegraph.fault()) is not None:
         raise TrainingFailed(fault)
 

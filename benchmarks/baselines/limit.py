@@ -40,7 +40,7 @@ def work(paths: list[str], cache_dir: str, ready: Any, finished: Any) -> None:
     from workers.stages import StageContext
     from workers.stages.embed import EmbedConfig
 
-    stage = EmbedConfig(model=MODEL).build(StageContext("cpu", 1, len(paths), Path(cache_dir)))
+    stage = EmbedConfig.model_validate({"model": MODEL}).build(StageContext("cpu", 1, len(paths), Path(cache_dir)))
     read = partial(Reader(Access()).read, max_bytes=1 << 30)
     stage.run([stage.prepare(images.decode(read(path))) for path in paths[:16]])
     events: list[tuple[float, int]] = []

@@ -35,6 +35,7 @@ def make_card(**changes: object) -> Card:
         "split": "all",
         "metrics": {"mse": 0.5},
         "preprocess": Preprocess(size_px=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        "trained_on": (),
         "versions": {"torch": torch.__version__},
         "git_revision": None,
     }

@@ -66,7 +66,7 @@ def test_nothing_is_left_to_a_default(written: str, complete: str) -> None:
         ("timm:resnt18", "timm has no model resnt18 (did you mean resnet18"),
         ("timm:resnet18/IMAGENET1K_V1", "timm names weights after a dot"),
         ("resnet50", "model resnet50: unknown; write torchvision:NAME"),
-        ("autoencoder-foto", f"did you mean {DEFAULT_MODEL}?"),
+        ("autoencoder-foto", f"did you mean {DEFAULT_MODEL}"),
         ("gone.safetensors", "no such file; a checkpoint is NAME.safetensors with NAME.json beside it"),
         ("hub:resnet50", "model hub:resnet50: unknown"),
     ],

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sklearn.datasets import load_digits
 from torch import Tensor, distributions, nn
 
-from benchmarks.train_zoo import learn
+from tests.learning import learn
 from workers.errors import ModelError
 from workers.networks.vae import Vae, VaeConfig, draw
 from workers.recipes import Sample

@@ -1,0 +1,31 @@
+"""A training in this very process, without Ray Train and its workers: what the benchmarks measure and compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipelines.datasets import DataSet
+from pipelines.stores import Access
+from pipelines.training import Scale, Telegraph, Training, TrainingPlan
+
+
+class Quiet(Telegraph):
+    """Tells nobody."""
+
+    def tell(self, **news: Any) -> None:
+        pass
+
+
+def training_of(
+    recipe: str, settings: dict[str, Any], train: DataSet, held_out: DataSet | None, out: Path, threads: int
+) -> Training:
+    """A training on the CPU that keeps its checkpoints and logs in `out`."""
+    torch.set_num_threads(threads)
+    plan = TrainingPlan(
+        recipe=recipe, settings=settings, train=train, held_out=held_out, split="", trained_on=(), data="",
+        data_licence="", out=str(out), access=Access(), versions={}, git_revision=None, checkpoint_every_s=1e9,
+    )  # fmt: skip
+    return Training(plan, Scale(threads=threads), 0, torch.device("cpu"), {}, Quiet("benchmark"))

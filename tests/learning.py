@@ -1,0 +1,38 @@
+"""The plainest training there is: a recipe on samples in memory, for tests of recipes and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipelines.sampling import Order
+from workers.recipes import Recipe, Sample
+
+OnStep = Callable[[int, dict[str, float]], None]
+
+
+def learn(recipe: Recipe, samples: Sequence[Sample], on_step: OnStep | None = None) -> nn.Module:
+    """A network trained on the CPU, in eval mode; the seeds of the caller stay as they are."""
+    settings = recipe.settings
+    order, random = Order(len(samples), settings.seed), np.random.default_rng(settings.seed)
+    steps = settings.steps or round(settings.epochs * len(samples) / settings.batch)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = recipe.network().train()
+        optimizer = recipe.optimizer(network)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: recipe.rate(step, steps))
+        for step in range(steps):
+            chosen = order.indices(step * settings.batch, (step + 1) * settings.batch)
+            losses = recipe.losses(network, recipe.batch([samples[index] for index in chosen], random))
+            optimizer.zero_grad()
+            losses["loss"].backward()
+            if settings.max_gradient_norm is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), settings.max_gradient_norm)
+            optimizer.step()
+            scheduler.step()
+            if on_step is not None:
+                on_step(step, {name: loss.item() for name, loss in losses.items()})
+    return network.eval()
