@@ -15,10 +15,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from jobs.train import judging
 from pipelines import checkpoints, datasets, training
 from pipelines.stores import Access
 from workers import checkpoint
-from workers.recipes import recipe_of
+from workers.checkpoint import Card
+from workers.recipes import Recipe
 
 COST = 2.5e-3
 MOST_BYTES = 10_000_000
@@ -31,10 +33,15 @@ def main() -> None:
     parser.add_argument("--data", action="append", required=True)
     parser.add_argument("--split", default="auto")
     parser.add_argument("--float32", action="store_true")
+    parser.add_argument("--set", action="append", default=[], help="of the recipe's settings, as for pixelmill eval")
     options = parser.parse_args()
     torch.set_num_threads(1)
     network, card = checkpoints.load(options.run, Access())
-    recipe = recipe_of(card)
+    with judging(card, options.set, Access()) as recipe:
+        export(options, recipe, network, card)
+
+
+def export(options: argparse.Namespace, recipe: Recipe, network: nn.Module, card: Card) -> None:
     found, says = datasets.to_evaluate(recipe.LAYOUT, options.data, options.split, frozenset(card.trained_on), Access())
 
     def metrics() -> dict[str, float]:
@@ -57,6 +64,8 @@ def main() -> None:
     size = Path(path).stat().st_size
     print(f"{path.name}: {size / 1e6:.2f} MB")
     if size > MOST_BYTES:
+        path.unlink()
+        path.with_suffix(".json").unlink()
         raise SystemExit(f"{path.name} is above {MOST_BYTES / 1e6:.0f} MB; train a slimmer one")
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
 
 import typer
 
@@ -162,6 +162,7 @@ def generate(
     rows: Annotated[int, typer.Option(min=1, help="Rows of the grid.")] = 8,
     dimension: Annotated[list[int] | None, typer.Option(help="Number of the code to traverse; several times.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    overrides: Set = None,
 ) -> None:
     """Make pictures with a network: samples, reconstructions, walks through the latent space, predictions."""
     from typing import get_args
@@ -171,7 +172,17 @@ def generate(
 
     if kind not in get_args(generating.Kind):
         raise JobError(f"generate {kind}: there are {', '.join(get_args(generating.Kind))}")
-    asked = generating.Asked(kind, checkpoint, tuple(data or ()), part, count, rows, tuple(dimension or ()), seed)  # type: ignore[arg-type]
+    asked = generating.Asked(
+        cast("generating.Kind", kind),
+        checkpoint,
+        tuple(data or ()),
+        part,
+        count,
+        rows,
+        tuple(dimension or ()),
+        seed,
+        tuple(overrides or ()),
+    )
     generating.write(generating.picture(asked), out)
     typer.echo(f"{kind} of {checkpoint}: {out}")
 
@@ -195,7 +206,14 @@ def stylize(
 
     if (checkpoint is None) == (style is None):
         raise JobError("stylize: give --checkpoint for a trained style, or --style and --vgg to optimise")
+    stems = [PurePosixPath(each).stem for each in content]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise JobError(f"stylize: two photographs would become {twice[0]}.png; stylize them one after another")
     if checkpoint is not None:
+        if vgg is not None or overrides:
+            raise JobError(
+                "stylize: --vgg and --set are of the optimisation; a network of --checkpoint knows its style"
+            )
         made = [generating.stylized(checkpoint, each, size_px) for each in content]
     elif vgg is None:
         raise JobError(
@@ -207,8 +225,8 @@ def stylize(
             spec.override_key(settings, override)
         say = lambda text: typer.echo(text, err=True)  # noqa: E731
         made = list(generating.optimized(content, style or "", vgg, settings, size_px or 256, say))
-    for each, shown_CHW in zip(content, made, strict=True):
-        path = f"{out}/{PurePosixPath(each).stem}.png"
+    for stem, shown_CHW in zip(stems, made, strict=True):
+        path = f"{out}/{stem}.png"
         generating.write(shown_CHW, path)
         typer.echo(path)
 

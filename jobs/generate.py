@@ -12,15 +12,17 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torchvision.transforms.functional import center_crop
 
 from jobs.spec import absolute
+from jobs.train import judging
 from pipelines import checkpoints, datasets
 from pipelines.journal import png
 from pipelines.stores import Access, Reader
 from workers import images, latent
 from workers.checkpoint import Card
 from workers.errors import JobError, ModelError
-from workers.recipes import Recipe, Sample, recipe_of, squares
+from workers.recipes import Recipe, Sample, squares
 
 Kind = Literal["samples", "reconstructions", "interpolation", "traversal", "predictions"]
 NEEDS_DATA = ("reconstructions", "interpolation", "traversal", "predictions")
@@ -40,6 +42,7 @@ class Asked:
     rows: int = 8
     dimensions: tuple[int, ...] = ()
     seed: int = 0
+    overrides: tuple[str, ...] = ()
 
 
 def picture(asked: Asked) -> Tensor:
@@ -47,7 +50,6 @@ def picture(asked: Asked) -> Tensor:
     if asked.kind in NEEDS_DATA and not asked.data:
         raise JobError(f"generate {asked.kind}: needs pictures to start from; give --data")
     network, card = checkpoints.load(asked.checkpoint, Access())
-    recipe = recipe_of(card)
     makers: dict[Kind, Callable[[Any, Recipe, Card, Asked], Tensor]] = {
         "samples": _samples,
         "reconstructions": _reconstructions,
@@ -60,7 +62,8 @@ def picture(asked: Asked) -> Tensor:
             f"generate {asked.kind}: {asked.checkpoint} holds a {card.network}, which has no latent codes; "
             "an autoencoder or a vae has; for this one ask for predictions"
         )
-    with torch.inference_mode():
+    is_judging = asked.kind == "predictions"
+    with judging(card, asked.overrides, Access(), needs_assets=is_judging) as recipe, torch.inference_mode():
         return makers[asked.kind](network, recipe, card, asked)
 
 
@@ -73,7 +76,8 @@ def write(shown_CHW: Tensor, path: str) -> None:
 def _read(recipe: Recipe, card: Card, asked: Asked, count: int) -> list[Sample]:
     """The first samples that were not trained on."""
     uris = [absolute(uri) for uri in asked.data]
-    found, _ = datasets.to_evaluate(recipe.LAYOUT, uris, asked.part, frozenset(card.trained_on), Access())
+    known, classes = frozenset(card.trained_on), getattr(recipe.settings, "class_names", None)
+    found, _ = datasets.to_evaluate(recipe.LAYOUT, uris, asked.part, known, Access(), classes)
     return datasets.load(found.take(range(min(count, len(found)))), recipe)
 
 
@@ -99,23 +103,36 @@ def _samples(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
 
 
 def _reconstructions(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
+    """Rows of pictures over what became of them: as many whole ones as there are pictures for."""
     images_BCSS, codes_BD = _codes(network, recipe, card, asked, asked.count * max(1, asked.rows // 2))
+    count = min(asked.count, len(images_BCSS))
     made_BCSS = network.decode(codes_BD).clamp(0, 1)
-    pairs = zip(images_BCSS.split(asked.count), made_BCSS.split(asked.count), strict=True)
-    return squares.in_rows(*(row for pair in pairs if len(pair[0]) == asked.count for row in pair))
+    pairs = zip(images_BCSS.split(count), made_BCSS.split(count), strict=True)
+    return squares.in_rows(*(row for pair in pairs if len(pair[0]) == count for row in pair))
 
 
 def _interpolation(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
-    """Each row walks from one picture's code to another's."""
+    """Each row walks from one picture's code to another's: as many rows as there are pairs."""
     _, codes_BD = _codes(network, recipe, card, asked, 2 * asked.rows)
-    rows = [latent.interpolate(network, start, end, asked.count) for start, end in codes_BD.unflatten(0, (-1, 2))]
+    if len(codes_BD) < 2:
+        raise JobError("generate interpolation: walks from one picture to another, and --data has one; add some")
+    pairs = zip(codes_BD[0::2], codes_BD[1::2], strict=False)
+    rows = [latent.interpolate(network, start, end, asked.count) for start, end in pairs]
     return squares.in_rows(*rows)
 
 
 def _traversal(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
     """Each row moves one number of the first picture's code; those that vary most where none are named."""
     _, codes_BD = _codes(network, recipe, card, asked, FITTED_ON)
-    spread_D = codes_BD.std(0)
+    if wrong := [dimension for dimension in asked.dimensions if not 0 <= dimension < codes_BD.shape[1]]:
+        raise JobError(
+            f"generate traversal: --dimension {wrong[0]}: the code has the numbers 0 to {codes_BD.shape[1] - 1}"
+        )
+    if len(codes_BD) < 2 and card.network != "vae":
+        raise JobError(
+            "generate traversal: takes its range from the codes of several pictures, and --data has one; add some"
+        )
+    spread_D = codes_BD.std(0, correction=0)
     chosen = asked.dimensions or tuple(spread_D.argsort(descending=True)[: asked.rows].tolist())
     rows = []
     for dimension in chosen:
@@ -161,7 +178,10 @@ def stylized(checkpoint: str, content: str, shorter_px: int | None) -> Tensor:
 def optimized(
     content: list[str], style: str, vgg: str, settings: dict[str, Any], size_px: int, say: Callable[[str], None]
 ) -> Tensor:
-    """Photographs in a painting's manner by Gatys' optimisation, uint8 BCHW; all are cut to the size of the first."""
+    """Photographs in a painting's manner by Gatys' optimisation, uint8 BCHW.
+
+    They are optimised at once, so all are cut at their centre to the least height and width among them.
+    """
     from pydantic import ValidationError
 
     from workers.networks.vgg import load_vgg
@@ -175,7 +195,7 @@ def optimized(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     photos = [read_picture(each, size_px) for each in content]
     height, width = (min(photo.shape[side] for photo in photos) for side in (1, 2))
-    photos_BCHW = torch.stack([photo[:, :height, :width] for photo in photos]).to(device)
+    photos_BCHW = torch.stack([center_crop(photo, [height, width]) for photo in photos]).to(device)
     painting_1CHW = read_picture(style, size_px)[None].to(device)
     first_loss: list[float] = []
 

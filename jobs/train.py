@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -125,15 +125,18 @@ def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str
 
 
 def _settings(recipe: type[Recipe], train: TrainSpec, name: str) -> Any:
-    values = dict(train.settings)
-    for asset in recipe.ASSETS:  # a path is written relative to where the command runs, and used elsewhere
-        if isinstance(values.get(asset), str) and "torchvision:" not in values[asset] and not _ships(values[asset]):
-            values[asset] = absolute(values[asset])
     try:
-        return recipe.Settings(**values)
+        return recipe.Settings(**_placed(recipe, train.settings))
     except ValidationError as error:
         lines = spec.faults(error, None, lambda path: _keys(path, recipe.Settings, {}))
         raise JobError(f"{name}: settings of {recipe.NAME}\n" + "\n".join(lines)) from error
+
+
+def _placed(recipe: type[Recipe], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose assets are absolute: a path is written relative to where the command runs, and used elsewhere."""
+    assets = {name: settings[name] for name in recipe.ASSETS if isinstance(settings.get(name), str)}
+    files = {name: uri for name, uri in assets.items() if not uri.startswith("torchvision:") and not _ships(uri)}
+    return {**settings, **{name: absolute(uri) for name, uri in files.items()}}
 
 
 def _ships(name: str) -> bool:
@@ -410,12 +413,17 @@ def evaluate(
     module, card = checkpoints.load(uri if _ships(uri) else absolute(uri), access)
     if network not in {card.network, card.recipe}:
         raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
-    recipe = _recipe_of(card, overrides)
-    found, says = datasets.to_evaluate(
-        recipe.LAYOUT, [absolute(each) for each in data], part, frozenset(card.trained_on), access
-    )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    metrics, shown = training.evaluate(recipe, module, found, device)
+    with judging(card, overrides, access) as recipe:
+        found, says = datasets.to_evaluate(
+            recipe.LAYOUT,
+            [absolute(each) for each in data],
+            part,
+            frozenset(card.trained_on),
+            access,
+            getattr(recipe.settings, "class_names", None),
+        )
+        metrics, shown = training.evaluate(recipe, module, found, device)
     if picture is not None and shown is not None:
         from pipelines.journal import png
 
@@ -430,21 +438,33 @@ def evaluate(
     }
 
 
-def _recipe_of(card: Card, overrides: list[str]) -> Recipe:
-    """The recipe of a card, with what the user puts in the place of its settings."""
+@contextmanager
+def judging(card: Card, overrides: Sequence[str], access: Access, *, needs_assets: bool = True) -> Iterator[Recipe]:
+    """The recipe of a card, with what the user puts in the place of its settings, and with what it judges by at hand."""
+    from pipelines import checkpoints
+
     document: dict[str, Any] = {"settings": {}}
     for override in overrides:
         spec.override_key(document, f"settings.{override}")
-    changes = document["settings"]
-    for asset in recipe_type(card.recipe).ASSETS if card.recipe in RECIPES else ():
-        if isinstance(changes.get(asset), str):
-            changes[asset] = absolute(changes[asset])
-    try:
-        return recipe_of(card, changes)
-    except ValidationError as error:
-        kind = recipe_type(card.recipe)
-        lines = spec.faults(error, None, lambda path: _keys(path, kind.Settings, {}))
-        raise JobError(f"settings of {kind.NAME}\n" + "\n".join(lines)) from error
+    kind = type(recipe_of(card))
+    changes = _placed(kind, document["settings"])
+    with ExitStack() as stack:
+        assets = dict[str, Path]()
+        for name in kind.JUDGED_WITH if needs_assets else ():
+            uri = changes.get(name, card.settings.get(name))
+            if uri is None or uri.startswith("torchvision:"):
+                continue
+            if name not in changes and not Path(uri).exists():
+                raise JobError(
+                    f"{kind.NAME}: is judged with its {name}, {uri}, which is not here; give --set {name}=FILE"
+                )
+            assets[name] = stack.enter_context(checkpoints.asset(uri, access))
+        try:
+            recipe = recipe_of(card, changes, assets)
+        except ValidationError as error:
+            lines = spec.faults(error, None, lambda path: _keys(path, kind.Settings, {}))
+            raise JobError(f"settings of {kind.NAME}\n" + "\n".join(lines)) from error
+        yield recipe
 
 
 def zoo() -> list[dict[str, Any]]:

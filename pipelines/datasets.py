@@ -13,6 +13,8 @@ evaluated on it by accident.
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -33,6 +35,7 @@ TRAIN = ("train", "training")
 HELD_OUT = ("val", "valid", "validation", "test", "testing")
 TABLE_SUFFIXES = (".parquet", ".pq")
 LABEL = "label"
+CLASSES = "classes"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class DataSet:
     def is_contained(self) -> bool:
         """Whether samples lie in tables or archives, of which neighbours are read together."""
         return self.first["container"].null_count < len(self)
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The names of the folders that are labels; None where none are."""
+        return json.loads(self.constants[CLASSES]) if self.labels is not None and CLASSES in self.constants else None
 
     def take(self, indices: Sequence[int] | np.ndarray) -> DataSet:
         rows = pa.array(np.asarray(indices, np.int64), pa.int64())
@@ -104,18 +112,20 @@ def split(
     drawn with `seed`, or from 1 on so many samples, the last by name. DataError where a part would be empty.
     """
     parts = [_parts(uri, access) for uri in uris]
+    for uri, part in zip(uris, parts, strict=True):
+        if "held_out" in part and "train" not in part:
+            raise DataError(
+                f"{scrub(uri)}: has {PurePosixPath(part['held_out']).name} and no train; name what is to be trained on "
+                "train, or give data and validation each by its own path"
+            )
     train = find(layout, [part.get("train", uri) for part, uri in zip(parts, uris, strict=True)], access)
     if validation:
-        return Split(
-            train,
-            find(layout, [held_out_part(uri, access) for uri in validation], access),
-            "data of its own is held out",
-            True,
-        )
+        held_out = find(layout, [held_out_part(uri, access) for uri in validation], access, train.classes)
+        return Split(train, held_out, "data of its own is held out", True)
     held = [part["held_out"] for part in parts if "held_out" in part]
     if held:
         names = ", ".join(sorted({PurePosixPath(uri).name for uri in held}))
-        return Split(train, find(layout, held, access), f"trained on train, judged on {names}", True)
+        return Split(train, find(layout, held, access, train.classes), f"trained on train, judged on {names}", True)
     if hold_out == 0:
         return Split(train, None, "nothing is held out", False)
     return _divided(train, hold_out, seed)
@@ -136,18 +146,24 @@ def _divided(whole: DataSet, hold_out: float, seed: int) -> Split:
 
 
 def to_evaluate(
-    layout: Layout, uris: Sequence[str], part: str, trained_on: frozenset[str], access: Access
+    layout: Layout,
+    uris: Sequence[str],
+    part: str,
+    trained_on: frozenset[str],
+    access: Access,
+    classes: Sequence[str] | None = None,
 ) -> tuple[DataSet, str]:
     """What a checkpoint is judged on, and that in words.
 
     `part` is auto (val or test where there is one, and nothing that was trained on), all, or the name of a folder.
+    `classes` are the folders that it was trained on, in order.
     """
     if part not in {"auto", "all"}:
-        return find(layout, [join(uri, part) for uri in uris], access), part
+        return find(layout, [join(uri, part) for uri in uris], access, classes), part
     if part == "all":
-        return find(layout, uris, access), "everything there is"
+        return find(layout, uris, access, classes), "everything there is"
     chosen = [held_out_part(uri, access) for uri in uris]
-    found = find(layout, chosen, access)
+    found = find(layout, chosen, access, classes)
     unseen = [index for index, mark in enumerate(found.fingerprints()) if mark not in trained_on]
     if not unseen:
         raise DataError(
@@ -172,11 +188,13 @@ def _parts(uri: str, access: Access) -> dict[str, str]:
     found: dict[str, str] = {}
     for role, names in (("train", TRAIN), ("held_out", HELD_OUT)):
         for name in names:
-            tables = [child for child in children if child.startswith(name) and child.endswith(TABLE_SUFFIXES)]
             if children.get(name) == "directory":
                 found.setdefault(role, join(uri, name))
-            elif tables:
-                found.setdefault(role, join(uri, tables[0] if len(tables) == 1 else f"{name}*.parquet"))
+                continue
+            for suffix in TABLE_SUFFIXES:
+                tables = [child for child in children if re.fullmatch(rf"{name}([-_.\d].*)?{re.escape(suffix)}", child)]
+                if tables:
+                    found.setdefault(role, join(uri, tables[0] if len(tables) == 1 else f"{name}[-_.0-9]*{suffix}"))
     return found
 
 
@@ -195,10 +213,16 @@ def _children(uri: str, access: Access) -> dict[str, str]:
 # --------------------------------------------------------------------------------------------------------- layouts
 
 
-def find(layout: Layout, uris: Sequence[str], access: Access) -> DataSet:
-    """The samples below `uris`, in a fixed order. DataError where there are none or where files do not pair."""
-    if layout in {"pictures", "classes"}:
-        return _pictures(uris, access, by_folder=layout == "classes")
+def find(layout: Layout, uris: Sequence[str], access: Access, classes: Sequence[str] | None = None) -> DataSet:
+    """The samples below `uris`, in a fixed order. DataError where there are none or where files do not pair.
+
+    Folders that are labels are numbered by their place in `classes`, or in the order of their names.
+    """
+    if layout == "pictures":
+        return _pictures(uris, access)
+    if layout == "classes":
+        found = _pictures(uris, access)
+        return found if found.labels is not None else _by_folder(found, uris, classes)
     found = [(_masks if layout == "masks" else _stereo)(uri, access) for uri in uris]
     return found[0] if len(found) == 1 else _joined(found)
 
@@ -210,21 +234,26 @@ def _joined(sets: list[DataSet]) -> DataSet:
     return replace(sets[0], roles=tables)
 
 
-def _pictures(uris: Sequence[str], access: Access, *, by_folder: bool) -> DataSet:
+def _pictures(uris: Sequence[str], access: Access) -> DataSet:
     table = _listed(Source(tuple(uris), access=access))
     if table.num_rows == 0:
         raise DataError(f"{', '.join(map(scrub, uris))}: no pictures are there; give a folder, a glob, tars or Parquet")
-    labels = _labels(table, access)
-    return DataSet({"image": table}, access, labels=_folders(table, uris) if labels is None and by_folder else labels)
+    return DataSet({"image": table}, access, labels=_labels(table, access))
 
 
-def _folders(table: pa.Table, uris: Sequence[str]) -> np.ndarray:
-    """The number of the folder that each picture lies in, in the order of their names."""
-    folders = [PurePosixPath(uri).parent.name for uri in texts(table["uri"])]
-    names = sorted(set(folders))
+def _by_folder(found: DataSet, uris: Sequence[str], classes: Sequence[str] | None) -> DataSet:
+    """The pictures labelled with the number of the folder that each lies in; every sample is given the folders' names."""
+    where = ", ".join(map(scrub, uris))
+    folders = [PurePosixPath(uri).parent.name for uri in texts(found.first["uri"])]
+    names = sorted(set(folders)) if classes is None else list(classes)
+    if strangers := sorted(set(folders) - set(names)):
+        raise DataError(
+            f"{where}: the folder {strangers[0]} is a class that was not trained on; there are {', '.join(names[:12])}"
+        )
     if len(names) < 2:
-        raise DataError(f"{', '.join(map(scrub, uris))}: has no labels; put pictures into a folder for each class")
-    return np.array([names.index(folder) for folder in folders], np.int64)
+        raise DataError(f"{where}: has no labels; put pictures into a folder for each class")
+    labels = np.array([names.index(folder) for folder in folders], np.int64)
+    return replace(found, labels=labels, constants={CLASSES: json.dumps(names).encode()})
 
 
 def _listed(source: Source) -> pa.Table:

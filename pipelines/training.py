@@ -383,8 +383,10 @@ class Training:
         name, direction = self.recipe.GOAL
         progress = self.progress
         value = metrics.get(name)
+        if value is not None and not math.isfinite(value):
+            value = None
         if value is None or progress.best is None:
-            is_best = True
+            is_best = progress.best is None
         else:
             is_best = value < progress.best if direction == "min" else value > progress.best
         progress.since_best = 0 if is_best else progress.since_best + 1
@@ -411,17 +413,21 @@ class Training:
             network=self.recipe.NETWORK,
             config=json.loads(json.dumps(asdict(cast("Any", self.network).config))),
             recipe=self.recipe.NAME,
-            settings=json.loads(self.settings.model_dump_json()) | given,
+            settings=json.loads(self.settings.model_dump_json()) | given | self._found(),
             data=self.plan.data,
             data_licence=self.plan.data_licence,
             split=f"{len(self.plan.train):,} samples to train on; {self.plan.split}",
-            metrics={name: float(value) for name, value in self.progress.metrics.items()}
+            metrics={name: float(value) for name, value in self.progress.metrics.items() if math.isfinite(value)}
             | {"step": float(self.progress.step), "trained_s": round(self.progress.trained_s, 1)},
             preprocess=preprocess(),
             trained_on=self.plan.trained_on,
             versions=self.plan.versions,
             git_revision=self.plan.git_revision,
         )
+
+    def _found(self) -> dict[str, Any]:
+        """The facts of the training data that settings of the same names stand for."""
+        return {name: fact for name, fact in (self.progress.prepared or {}).items() if name in self.plan.settings}
 
 
 def _steps_of(losses: dict[str, list[float]], device: torch.device) -> list[dict[str, Tensor]]:

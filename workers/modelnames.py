@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -64,18 +65,33 @@ def resolve(model: str) -> ModelName:
 
 
 def _file(model: str, path: Path) -> ModelName:
-    weights = path / "model.safetensors" if path.is_dir() else path
+    weights, card = (
+        (path / "model.safetensors", path / "card.json") if path.is_dir() else (path, path.with_suffix(".json"))
+    )
     if not weights.is_file():
         raise ModelError(f"model {model}: no such file; a checkpoint is NAME.safetensors with NAME.json beside it")
+    if not _embeds(card):
+        raise ModelError(f"model {model}: embedding takes an autoencoder of colour pictures, and its card is of none")
     with weights.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return ModelName("file", path.stem, path=path.resolve(), sha256=sha256)
 
 
+def _embeds(card: Path) -> bool:
+    """Whether a card is of an autoencoder of colour pictures. One that can't be read is told about when it is loaded."""
+    try:
+        written = json.loads(card.read_text())
+        return written["network"] == "autoencoder" and len(written["preprocess"]["mean"]) == 3
+    except (OSError, ValueError, KeyError):
+        return True
+    except TypeError:  # no preprocessing: the network has one of its own
+        return False
+
+
 def _zoo(model: str) -> ModelName:
-    ours = sorted(path.stem for path in ZOO.glob("*.safetensors"))
-    if model in ours:
+    if (ZOO / f"{model}.safetensors").is_file():
         return _file(model, ZOO / f"{model}.safetensors")
+    ours = sorted(path.stem for path in ZOO.glob("*.safetensors") if _embeds(path.with_suffix(".json")))
     raise ModelError(
         f"model {model}: unknown{_did_you_mean(model, ours)}; write torchvision:NAME, torchvision:NAME/WEIGHTS, "
         f"timm:NAME, FILE.safetensors, or one of ours: {', '.join(ours)}"

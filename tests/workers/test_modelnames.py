@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -84,12 +85,17 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path: Path, suffix: 
         resolve(str(tmp_path / f"model{suffix}"))
 
 
-def test_ours_are_files_that_ship() -> None:
-    assert DEFAULT_MODEL in OURS
-    for name in OURS:
+def test_ours_that_embed_are_files_that_ship_and_the_others_are_refused_before_anything_is_loaded() -> None:
+    embedding = [
+        name for name in OURS if json.loads((modelnames.ZOO / f"{name}.json").read_text())["network"] == "autoencoder"
+    ]
+    for name in {DEFAULT_MODEL} | set(embedding) - {"autoencoder-mnist"}:
         found = resolve(name)
         assert (found.library, found.name) == ("file", name)
         assert found.path == modelnames.ZOO / f"{name}.safetensors"
+    for name in {*OURS} - {*embedding} | {"autoencoder-mnist"}:  # which takes grey pictures
+        with pytest.raises(ModelError, match="embedding takes an autoencoder of colour pictures"):
+            resolve(name)
 
 
 def test_a_file_is_what_is_in_it_and_not_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,7 +260,7 @@ def test_classes_are_weighted_by_median_frequency() -> None:
     two["label"] = np.array([[0, 2, 2, 2], [0, 2, 2, 2]], np.uint8)  # 2 of 8, 6 of 8
     kind = recipe("segnet", class_weights="median")
     facts = kind.prepare([one, two])
-    assert facts == {"classes": list(NAMES), "pixels": [7, 2, 6], "seen_pixels": [15, 7, 8]}
+    assert facts == {"class_names": list(NAMES), "pixels": [7, 2, 6], "seen_pixels": [15, 7, 8]}
     frequencies = [7 / 15, 2 / 7, 6 / 8]
     assert kind.class_weights() == pytest.approx([7 / 15 / frequency for frequency in frequencies])
     again = recipe("segnet", class_weights="median")
@@ -270,7 +270,7 @@ def test_classes_are_weighted_by_median_frequency() -> None:
 
 
 def test_a_class_that_no_picture_shows_weighs_nothing_and_does_not_move_the_median() -> None:
-    facts = LabelFacts(classes=("a", "b", "c"), pixels=(10, 0, 30), seen_pixels=(40, 0, 40))
+    facts = LabelFacts(class_names=("a", "b", "c"), pixels=(10, 0, 30), seen_pixels=(40, 0, 40))
     assert facts.median_weights() == pytest.approx((2, 0, 2 / 3))
 
 
@@ -625,8 +625,8 @@ def test_the_defaults_are_the_papers() -> None:
 def test_camvid_is_read_and_its_rare_classes_weigh_more() -> None:
     kind = recipe("segnet", class_weights="median")
     facts = kind.prepare(camvid(kind, sorted((CAMVID / "train" / "images").iterdir())[::20]))
-    assert len(facts["classes"]) == 11
-    weights = dict(zip(facts["classes"], kind.class_weights(), strict=True))
+    assert len(facts["class_names"]) == 11
+    weights = dict(zip(facts["class_names"], kind.class_weights(), strict=True))
     assert weights["bicyclist"] > 1 > weights["road"]
     assert weights["pole"] > 1 > weights["building"]
 

@@ -35,7 +35,8 @@ Layout = Literal["pictures", "classes", "masks", "stereo"]
 """How the files of a data set lie, see pipelines/datasets.py; what `decode` is given for each:
 
 pictures   image, and label (the text of an integer) where the table has one
-classes    image, label (the text of an integer: the column, or the number of the folder that the picture lies in)
+classes    image, label (the text of an integer: the column, or the number of the folder that the picture lies in),
+           classes (the folders' names as JSON, where they are the labels)
 masks      image, label (a picture of class ids), classes (classes.json, where there is one)
 stereo     left, right, depth (where there is one), calibration (calib.json, where there is one)
 """
@@ -90,6 +91,8 @@ class Recipe(Protocol):
     """The name in `workers.checkpoint.NETWORKS` of what is trained."""
     LAYOUT: ClassVar[Layout]
     ASSETS: ClassVar[tuple[str, ...]]
+    JUDGED_WITH: ClassVar[tuple[str, ...]]
+    """Those of ASSETS that `evaluate` needs too."""
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]]
     """The metric that says which checkpoint is the best."""
     Settings: ClassVar[type[RecipeSettings]]
@@ -138,15 +141,16 @@ def recipe_type(name: str) -> type[Recipe]:
     return getattr(import_module(module), attribute)
 
 
-def recipe_of(card: Card, changes: Mapping[str, Any] | None = None) -> Recipe:
+def recipe_of(card: Card, changes: Mapping[str, Any] | None = None, assets: Mapping[str, Path] | None = None) -> Recipe:
     """The recipe that a checkpoint was trained by, to judge it or to read data for it; ModelError where there is none.
 
-    `changes` are put in the place of the card's settings; ValidationError where they are wrong.
+    `changes` are put in the place of the card's settings; ValidationError where they are wrong. A card keeps only the
+    names of assets, so that those that judge have to be given.
     """
     if card.recipe not in RECIPES:
         raise ModelError(f"the card names the recipe {card.recipe}, and there are {', '.join(RECIPES)}")
     kind = recipe_type(card.recipe)
-    return kind(kind.Settings.model_validate({**card.settings, **(changes or {})}), {})
+    return kind(kind.Settings.model_validate({**card.settings, **(changes or {})}), assets or {})
 
 
 def config_from(config: type[Config], settings: RecipeSettings, **others: Any) -> Config:

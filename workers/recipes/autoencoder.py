@@ -89,6 +89,7 @@ class AutoencoderRecipe:
     NETWORK: ClassVar[str] = "autoencoder"
     LAYOUT: ClassVar[Layout] = "pictures"
     ASSETS: ClassVar[tuple[str, ...]] = ()
+    JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("mse", "min")
     Settings: ClassVar[type[RecipeSettings]] = AutoencoderSettings
 

@@ -99,6 +99,7 @@ class CrnRecipe:
     NETWORK: ClassVar[str] = "crn"
     LAYOUT: ClassVar[Layout] = "pictures"
     ASSETS: ClassVar[tuple[str, ...]] = ("vgg",)
+    JUDGED_WITH: ClassVar[tuple[str, ...]] = ("vgg",)
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("perceptual_loss", "min")
     Settings: ClassVar[type[RecipeSettings]] = CrnSettings
 

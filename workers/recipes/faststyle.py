@@ -71,6 +71,7 @@ class FastStyleRecipe:
     NETWORK: ClassVar[str] = "faststyle"
     LAYOUT: ClassVar[Layout] = "pictures"
     ASSETS: ClassVar[tuple[str, ...]] = ("vgg", "style")
+    JUDGED_WITH: ClassVar[tuple[str, ...]] = ("vgg", "style")
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("total_loss", "min")
     Settings: ClassVar[type[RecipeSettings]] = FastStyleSettings
 

@@ -8,6 +8,7 @@ Legend: B batch, C channels, K classes, H height, W width, S side of a square in
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -22,7 +23,7 @@ from workers import checkpoint
 from workers.errors import DataError, ModelError
 from workers.networks.finetuned import Finetuned, FinetunedConfig, load_encoder, trained_part
 from workers.recipes import Batch, Layout, RecipeSettings, Sample, half_cosine, squares
-from workers.recipes.segmentation import SegmentationSettings, _Segmentation
+from workers.recipes.segmentation import LabelledSettings, _Segmentation
 
 EVALUATION_BATCH = 64
 
@@ -31,7 +32,6 @@ class _Arm(RecipeSettings):
     checkpoint: str
     scratch: bool = False
     frozen: bool = False
-    head_width: PositiveInt = 32
     encoder_rate: PositiveFloat = 1.0
 
 
@@ -39,7 +39,7 @@ class FinetuneSettings(_Arm):
     """`checkpoint` holds the encoder, `encoder_rate` is its share of the learning rate; pictures are S x S squares, with as
     many `channels` as the encoder takes.
 
-    `classes` is their number where the data does not tell it.
+    `classes` is their number where the data does not tell it, `class_names` the folders that they were in that order.
     """
 
     epochs: PositiveFloat = 20
@@ -47,19 +47,20 @@ class FinetuneSettings(_Arm):
     learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 1e-2
     classes: PositiveInt | None = None
+    class_names: tuple[str, ...] | None = None
     size_px: PositiveInt = 64
     channels: Literal[1, 3] = 3
     flip: bool = True
 
 
 def taken_from(
-    assets: Mapping[str, Path], settings: Any, head: Literal["classifier", "dense"], classes: int
+    assets: Mapping[str, Path], settings: Any, head: Literal["classifier", "dense"], classes: int, **options: int
 ) -> Finetuned:
     """The encoder of `settings.checkpoint` under a new head; its weights are loaded unless `scratch` says not to."""
     path = assets.get("checkpoint", Path(settings.checkpoint))
     card = checkpoint.read_card(path)
     network = Finetuned(
-        FinetunedConfig(card.network, dict(card.config), head, classes, settings.head_width, settings.frozen)
+        FinetunedConfig(card.network, dict(card.config), head, classes, frozen=settings.frozen, **options)
     )
     if not settings.scratch:
         load_encoder(network, checkpoint.load(path)[0].state_dict(), str(settings.checkpoint))
@@ -90,6 +91,7 @@ class FinetuneRecipe:
     NETWORK: ClassVar[str] = "finetuned"
     LAYOUT: ClassVar[Layout] = "classes"
     ASSETS: ClassVar[tuple[str, ...]] = ("checkpoint",)
+    JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("accuracy", "max")
     Settings: ClassVar[type[RecipeSettings]] = FinetuneSettings
 
@@ -97,12 +99,16 @@ class FinetuneRecipe:
         self.settings, self.assets = settings, assets
         self._classes: int | None = settings.classes
 
-    def prepare(self, samples: Iterable[Sample]) -> dict[str, int]:
-        """How many classes there are: as many as are listed, or the greatest label and one."""
-        most = max(int(sample["label"]) for sample in samples)
-        return {"classes": max(most + 1, self.settings.classes or 0)}
+    def prepare(self, samples: Iterable[Sample]) -> dict[str, Any]:
+        """How many classes there are, as many as are named, or the greatest label and one; and their names."""
+        most, names = 0, None
+        for sample in samples:
+            most = max(most, int(sample["label"]))
+            names = sample.get("classes", names)
+        listed = None if names is None else json.loads(names.tobytes())
+        return {"classes": max(most + 1, self.settings.classes or 0, len(listed or [])), "class_names": listed}
 
-    def restore(self, prepared: Mapping[str, int]) -> None:
+    def restore(self, prepared: Mapping[str, Any]) -> None:
         self._classes = prepared["classes"]
 
     def network(self) -> nn.Module:
@@ -115,7 +121,9 @@ class FinetuneRecipe:
             raise DataError(
                 "the picture has no label; put pictures into a folder for each class, or use a column label"
             )
-        return squares.decode(files, self.settings.channels, squares.central(self.settings.size_px))
+        sample = squares.decode(files, self.settings.channels, squares.central(self.settings.size_px))
+        names = {"classes": np.frombuffer(files["classes"], np.uint8)} if "classes" in files else {}
+        return sample | names
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         mirrored = [random.random() < 0.5 for _ in samples]
@@ -146,6 +154,11 @@ class FinetuneRecipe:
             logits.append(network(images_BCSS.to(device)).float().cpu())
             labels += [int(sample["label"]) for sample in chunk]
         logits_NK, labels_N = torch.cat(logits), torch.tensor(labels)
+        if (most := int(labels_N.max())) >= logits_NK.shape[1]:
+            raise DataError(
+                f"the label {most} is there to judge by, and the network was trained on 0 to {logits_NK.shape[1] - 1}; "
+                "take labels of its classes, or set classes"
+            )
         correct_N = (logits_NK.argmax(1) == labels_N).double()
         recalls = [float(correct_N[labels_N == label].mean()) for label in labels_N.unique()]
         return {
@@ -162,12 +175,14 @@ class FinetuneRecipe:
         return squares.in_rows(images_BCSS[order])
 
 
-class DenseSettings(_Arm, SegmentationSettings):
-    """`checkpoint` holds the encoder; the rest is as for the segmentation networks."""
+class DenseSettings(_Arm, LabelledSettings):
+    """`checkpoint` holds the encoder; the new decoder's levels have `head_width` channels."""
 
     epochs: PositiveFloat = 20
     batch: PositiveInt = 8
     learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 5e-4
+    head_width: PositiveInt = 32
 
 
 class DenseRecipe(_Segmentation):
@@ -181,7 +196,12 @@ class DenseRecipe(_Segmentation):
     settings: DenseSettings
 
     def network(self) -> nn.Module:
-        return taken_from(self.assets, self.settings, "dense", self.class_count)
+        return taken_from(self.assets, self.settings, "dense", self.class_count, width=self.settings.head_width)
+
+    def finish(self, network: nn.Module, samples: Iterable[Sample]) -> None:
+        """As for the others; nothing where the encoder is frozen, since the head has no statistics."""
+        if not self.settings.frozen:
+            super().finish(network, samples)
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         assert isinstance(network, Finetuned)

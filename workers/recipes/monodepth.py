@@ -74,6 +74,7 @@ class MonodepthRecipe:
     NETWORK: ClassVar[str] = "monodepth"
     LAYOUT: ClassVar[Literal["stereo"]] = "stereo"
     ASSETS: ClassVar[tuple[str, ...]] = ()
+    JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("abs_rel", "min")
     Settings: ClassVar[type[RecipeSettings]] = MonodepthSettings
 

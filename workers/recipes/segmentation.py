@@ -59,16 +59,14 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 # --------------------------------------------------------------------------------------------------------- settings
 
 
-class SegmentationSettings(RecipeSettings):
-    """What the three have in common. Sizes are height, width.
+class LabelledSettings(RecipeSettings):
+    """How labelled pictures are read, augmented and weighed. Sizes are height, width.
 
     `classes` and `ignore_index` are those of classes.json where they are not given. `size_px` is what pictures are
     resized to when they are read; `crop_px` what a training step sees of one, at a scale drawn between `scales`.
-    `brightness` is the most that a picture is made brighter or darker by, as a share. `step_at` are the shares of the
-    training after which schedule "step" multiplies the rate with `step_factor`.
+    `brightness` is the most that a picture is made brighter or darker by, as a share.
     """
 
-    learning_rate: PositiveFloat = 0.01
     classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)] | None = None
     ignore_index: Annotated[int, Field(ge=0, le=65535)] | None = None
     class_weights: Literal["median", "none"] | tuple[Annotated[float, Field(ge=0)], ...] = "none"
@@ -77,6 +75,15 @@ class SegmentationSettings(RecipeSettings):
     flip: bool = True
     scales: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
     brightness: Share = 0.0
+
+
+class SegmentationSettings(LabelledSettings):
+    """What FCN, SegNet and U-Net have in common.
+
+    `step_at` are the shares of the training after which schedule "step" multiplies the rate with `step_factor`.
+    """
+
+    learning_rate: PositiveFloat = 0.01
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: Share = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -158,7 +165,7 @@ class LabelFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    classes: tuple[str, ...]
+    class_names: tuple[str, ...]
     pixels: tuple[NonNegativeInt, ...]
     seen_pixels: tuple[NonNegativeInt, ...]
 
@@ -325,6 +332,7 @@ class _Segmentation:
     """All but the network. `prepare` or `restore` comes before `network`: the labels say how many classes there are."""
 
     LAYOUT: ClassVar[Literal["masks"]] = "masks"
+    JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("miou", "max")
 
     def __init__(self, settings: Any, assets: Mapping[str, Path]) -> None:
@@ -386,7 +394,7 @@ class _Segmentation:
                 "no pixel of the training labels counts: there is nothing to learn from; check ignore_index"
             )
         count = len(names)
-        facts = LabelFacts(classes=names, pixels=pixels_K[:count].tolist(), seen_pixels=seen_K[:count].tolist())
+        facts = LabelFacts(class_names=names, pixels=pixels_K[:count].tolist(), seen_pixels=seen_K[:count].tolist())
         self._facts = facts
         return facts.model_dump(mode="json")
 
@@ -397,7 +405,7 @@ class _Segmentation:
     @property
     def class_count(self) -> int:
         if self._facts is not None:
-            return len(self._facts.classes)
+            return len(self._facts.class_names)
         if self.settings.classes is None:
             raise ModelError("how many classes there are is not known before `prepare` has counted the labels")
         return self.settings.classes

@@ -77,6 +77,7 @@ class VaeRecipe:
     NETWORK: ClassVar[str] = "vae"
     LAYOUT: ClassVar[Layout] = "pictures"
     ASSETS: ClassVar[tuple[str, ...]] = ()
+    JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("negative_elbo", "min")
     Settings: ClassVar[type[RecipeSettings]] = VaeSettings
 

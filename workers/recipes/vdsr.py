@@ -55,6 +55,7 @@ class VdsrRecipe:
     NETWORK: ClassVar[str] = "vdsr"
     LAYOUT: ClassVar[Literal["pictures"]] = "pictures"
     ASSETS: ClassVar[tuple[str, ...]] = ()
+    JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("gain", "max")
     Settings: ClassVar[type[RecipeSettings]] = VdsrSettings
 
