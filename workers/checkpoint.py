@@ -35,6 +35,7 @@ NETWORKS: dict[str, tuple[str, str, str]] = {
 }
 """Every network that a card can name: its module, its frozen config in it, and the class built from one."""
 
+WEIGHTS, CARD = "model.safetensors", "card.json"
 ZOO = Path(__file__).parent / "zoo"
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar"})
 _ABSOLUTE_PATH = re.compile(r"(file:)?[/~\\]|[A-Za-z]:[/\\]")
@@ -106,7 +107,7 @@ def save(folder_or_file: Path, module: nn.Module, card: Card) -> None:
 def load(path: Path) -> tuple[nn.Module, Card]:
     """The network in eval mode, float32 on the CPU, with the stored weights, and its card.
 
-    Strict: ModelError when a tensor is missing, left over or of another shape, and for every kind of pickle.
+    Strict: ModelError when a tensor is missing, left over, of another shape or not finite, and for every kind of pickle.
     """
     weights, _ = _files(path)
     card = read_card(path)
@@ -118,16 +119,24 @@ def load(path: Path) -> tuple[nn.Module, Card]:
         raise ModelError(f"{weights}: not a whole safetensors file ({error}); fetch or convert it again") from error
     module = _build(path, card)
     _refuse_misfit(weights, expected=_shapes(module.state_dict()), found=_shapes(state))
+    if broken := sorted(name for name, tensor in state.items() if not tensor.isfinite().all()):
+        several = ", ".join(broken[:6]) + (" ..." if len(broken) > 6 else "")
+        raise ModelError(f"{weights}: {several} hold values that are no numbers; take another checkpoint")
     module.load_state_dict(state)
     return module.eval(), card
 
 
 def read_card(path: Path) -> Card:
     """The card of the checkpoint at `path`, without its weights; ModelError when there is none, or a bad one."""
-    _, card_file = _files(path)
+    weights, card_file = _files(path)
     try:
         return Card.model_validate_json(card_file.read_bytes())
     except FileNotFoundError as error:
+        if not weights.exists():
+            raise ModelError(
+                f"{path}: no such checkpoint; give a folder with {WEIGHTS} and {CARD}, a NAME.safetensors with "
+                f"NAME.json beside it, or one that ships: {', '.join(zoo_names())}"
+            ) from error
         raise ModelError(f"{path}: its card {card_file.name} is missing; copy it to where the weights are") from error
     except ValidationError as error:
         first = error.errors()[0]
@@ -166,7 +175,7 @@ def _files(path: Path) -> tuple[Path, Path]:
     if path.suffix == ".safetensors":
         return path, path.with_suffix(".json")
     refuse_pickle(str(path))
-    return path / "model.safetensors", path / "card.json"
+    return path / WEIGHTS, path / CARD
 
 
 def _part(path: Path) -> Path:
@@ -180,18 +189,27 @@ def network_types(name: str) -> tuple[type[Any], type[nn.Module]]:
     return getattr(imported, config), getattr(imported, network)
 
 
-def _build(path: Path, card: Card, device: str = "cpu") -> nn.Module:
+def config_of(path: Path, card: Card) -> Any:
+    """The config that a card describes; ModelError where its network can't be had like that."""
     if card.network not in NETWORKS:
         raise ModelError(f"{path}: its card names the network {card.network}; there are {', '.join(sorted(NETWORKS))}")
-    config_type, network_type = network_types(card.network)
+    config_type, _ = network_types(card.network)
     known = {field.name for field in fields(config_type)}
     if unknown := sorted(card.config.keys() - known):
         raise ModelError(
             f"{path}: {card.network} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}; "
             "take the pixelmill that wrote the card"
         )
+    try:
+        return config_type(**card.config)
+    except (ModelError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: config of its card: {error}; take the card that came with the weights") from error
+
+
+def _build(path: Path, card: Card, device: str = "cpu") -> nn.Module:
+    config = config_of(path, card)
     with torch.device(device), torch.random.fork_rng(devices=[]):
-        return network_type(config_type(**card.config))
+        return network_types(card.network)[1](config)
 
 
 def _shapes(state: Mapping[str, Tensor]) -> Shapes:

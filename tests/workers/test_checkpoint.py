@@ -131,6 +131,12 @@ def test_a_truncated_file_is_refused(saved: Path) -> None:
         checkpoint.load(saved)
 
 
+def test_weights_that_are_no_numbers_are_refused_by_name(saved: Path) -> None:
+    change(saved, lambda state: state | {"encoder.0.bias": state["encoder.0.bias"] * float("nan")})
+    with pytest.raises(ModelError, match=r"encoder\.0\.bias hold values that are no numbers"):
+        checkpoint.load(saved)
+
+
 def test_missing_weights_and_a_missing_card_are_told_apart(saved: Path) -> None:
     weights = weights_of(saved).rename(weights_of(saved).with_suffix(".away"))
     with pytest.raises(ModelError, match="no such file"):
@@ -139,6 +145,9 @@ def test_missing_weights_and_a_missing_card_are_told_apart(saved: Path) -> None:
     card_of(saved).unlink()
     with pytest.raises(ModelError, match=f"its card {card_of(saved).name} is missing"):
         checkpoint.load(saved)
+    weights_of(saved).unlink()
+    with pytest.raises(ModelError, match=r"no such checkpoint; .* one that ships: autoencoder-"):
+        checkpoint.load(saved)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +155,8 @@ def test_missing_weights_and_a_missing_card_are_told_apart(saved: Path) -> None:
     [
         ("network", "perceptron", "names the network perceptron; there are autoencoder"),
         ("config", {"size_px": 32, "depth": 3}, "no option depth; it has channels"),
-        ("config", {"size_px": 33}, "multiple of 32"),
+        ("config", {"size_px": 33}, "config of its card: .*multiple of 32"),
+        ("config", {"width": "many"}, "config of its card: .*'str'"),
         ("config", {"size_px": 64}, r"code_mean_D is \(2,\), not"),
         ("metrics", {"mse": "good"}, r"metrics\.mse"),
         ("author", "me", "author"),
