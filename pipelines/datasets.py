@@ -73,16 +73,17 @@ class DataSet:
 
     def names(self) -> list[str]:
         """What a person calls each sample: its uri, and its place in it."""
-        members = self.first["member"].to_pylist()
-        return [
-            uri if member is None else f"{uri} {member}"
-            for uri, member in zip(texts(self.first["uri"]), members, strict=True)
-        ]
+        return _names(self.first)
 
     def fingerprints(self) -> list[str]:
         """32 bits of each sample's file name and size as hex: the same for a copy in another place."""
         columns = (texts(self.first["uri"]), self.first["member"].to_pylist(), self.first["size"].to_pylist())
         return [_fingerprint(uri, member, size) for uri, member, size in zip(*columns, strict=True)]
+
+
+def _names(table: pa.Table) -> list[str]:
+    places = zip(texts(table["uri"]), table["member"].to_pylist(), strict=True)
+    return [uri if member is None else f"{uri} {member}" for uri, member in places]
 
 
 def _fingerprint(uri: str, member: str | None, size: int | None) -> str:
@@ -219,9 +220,9 @@ def find(layout: Layout, uris: Sequence[str], access: Access, classes: Sequence[
     Folders that are labels are numbered by their place in `classes`, or in the order of their names.
     """
     if layout == "pictures":
-        return _pictures(uris, access)
+        return _pictures(uris, access, is_labelled=False)
     if layout == "classes":
-        found = _pictures(uris, access)
+        found = _pictures(uris, access, is_labelled=True)
         return found if found.labels is not None else _by_folder(found, uris, classes)
     found = [(_masks if layout == "masks" else _stereo)(uri, access) for uri in uris]
     return found[0] if len(found) == 1 else _joined(found)
@@ -234,11 +235,11 @@ def _joined(sets: list[DataSet]) -> DataSet:
     return replace(sets[0], roles=tables)
 
 
-def _pictures(uris: Sequence[str], access: Access) -> DataSet:
+def _pictures(uris: Sequence[str], access: Access, *, is_labelled: bool) -> DataSet:
     table = _listed(Source(tuple(uris), access=access))
     if table.num_rows == 0:
         raise DataError(f"{', '.join(map(scrub, uris))}: no pictures are there; give a folder, a glob, tars or Parquet")
-    return DataSet({"image": table}, access, labels=_labels(table, access))
+    return DataSet({"image": table}, access, labels=_labels(table, access, is_needed=is_labelled))
 
 
 def _by_folder(found: DataSet, uris: Sequence[str], classes: Sequence[str] | None) -> DataSet:
@@ -269,19 +270,32 @@ def _listed(source: Source) -> pa.Table:
     return table_of(found) if found else SCHEMA.empty_table()
 
 
-def _labels(table: pa.Table, access: Access) -> np.ndarray | None:
-    """The column `label` of the tables, where all of them have one with integers."""
+def _labels(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray | None:
+    """The column `label` of the tables, where all of them have one with integers; DataError where one is needed."""
     if set(table["container"].to_pylist()) != {"parquet"}:
         return None
     columns = []
     for uri in dict.fromkeys(texts(table["uri"])):
         store, path = open_store(uri, access)
         with store.open(path, "rb") as file, pq.ParquetFile(file) as parquet:
-            schema = parquet.schema_arrow
-            if LABEL not in schema.names or not pa.types.is_integer(schema.field(LABEL).type):
+            if LABEL not in parquet.schema_arrow.names:
                 return None
-            columns.append(parquet.read([LABEL])[LABEL].to_numpy())
+            column = parquet.read([LABEL])[LABEL]
+        if problem := _problem(column):
+            if is_needed:
+                raise DataError(f"{scrub(uri)}: {problem}; write each row's class as an integer from 0 on")
+            return None
+        columns.append(column.to_numpy())
     return np.concatenate(columns).astype(np.int64)
+
+
+def _problem(column: pa.ChunkedArray) -> str | None:
+    """Why labels can't be had from a column."""
+    if not pa.types.is_integer(column.type):
+        return f"column {LABEL} holds {column.type}, not integers"
+    values = column.to_pylist() if column.null_count else column.to_numpy()
+    bad = next((row for row, value in enumerate(values) if value is None or value < 0), None)
+    return None if bad is None else f"row {bad} of column {LABEL} is {'null' if values[bad] is None else values[bad]}"
 
 
 def _masks(uri: str, access: Access) -> DataSet:
@@ -318,8 +332,12 @@ def _paired(uri: str, roles: dict[str, str], access: Access) -> dict[str, pa.Tab
 
 
 def _by_stem(uri: str, access: Access) -> dict[str, Entry]:
-    found = entries(Source((uri,), format="images", access=access), Ignored())
-    return {PurePosixPath(entry.uri).stem: entry for entry in found}
+    found: dict[str, Entry] = {}
+    for entry in entries(Source((uri,), format="images", access=access), Ignored()):
+        first = found.setdefault(PurePosixPath(entry.uri).stem, entry)
+        if first is not entry:
+            raise DataError(f"{scrub(entry.uri)}: {scrub(first.uri)} has the same name; keep one of them")
+    return found
 
 
 def _constant(uri: str, role: str, name: str, access: Access) -> dict[str, bytes]:
@@ -360,7 +378,7 @@ def _load(samples: DataSet, recipe: Recipe) -> list[Sample]:
         for role, stream in streams.items():
             data = next(stream)
             if isinstance(data, RowError):
-                raise DataError(f"{scrub(texts(samples.roles[role]['uri'])[index])}: {data}")
+                raise DataError(f"{scrub(_names(samples.roles[role])[index])}: {data}")
             files[role] = data
         if samples.labels is not None:
             files[LABEL] = str(samples.labels[index]).encode()

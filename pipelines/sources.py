@@ -330,6 +330,8 @@ def _kind_of_folder(uri: str, head: list[Found]) -> Format:
             return kind
     if len(head) == PEEK:
         return "images"
+    if not names:
+        raise JobError(f"source {scrub(uri)}: no input was found: 0 files are there; fill it, or name another")
     raise JobError(
         f"source {scrub(uri)}: no input was found: {len(names)} files, none of them an image, a .tar or a .parquet; "
         "if they are pictures all the same, say so with format: images and pattern: '**/*'"
@@ -436,9 +438,8 @@ def _parquet_rows(found: Found, source: Source) -> list[Entry]:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None or is_passing(error)):
             raise  # the store's: what pyarrow raises for a broken footer is a bare OSError
-        return [
-            Entry(found.uri, None, "parquet", None, found.size, found.version, f"Corrupt: not a Parquet file ({error})")
-        ]
+        problem = f"Corrupt: not a Parquet file ({error}); copy it again"
+        return [Entry(found.uri, None, "parquet", None, found.size, found.version, problem)]
     return [Entry(found.uri, f"row {row}", "parquet", row, None, found.version) for row in range(rows)]
 
 
@@ -451,13 +452,19 @@ def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
         raise JobError(
             f"{scrub(uri)}: column {column} holds no pictures; those that could: {', '.join(candidates) or 'none'}"
         )
+    if not candidates:
+        raise JobError(
+            f"{scrub(uri)}: no column holds pictures; it has {', '.join(schema.names) or 'none'}; "
+            "write them as bytes, or as struct<bytes, path>"
+        )
     structs = [f.name for f in schema if pa.types.is_struct(f.type) and _holds_bytes(f.type)]
     named = [name for name in candidates if name.lower() in IMAGE_COLUMNS]
     for choice in (structs, named, candidates):
         if len(choice) == 1:
             return choice[0]
     raise JobError(
-        f"{scrub(uri)}: which column holds the pictures? say source.column; binary columns: {', '.join(candidates) or 'none'}"
+        f"{scrub(uri)}: which column holds the pictures? say source.column, or call it image; "
+        f"binary columns: {', '.join(candidates)}"
     )
 
 

@@ -403,7 +403,7 @@ _FOREIGN: tuple[tuple[int, bytes, str], ...] = (
 # "BM" alone is too weak a signature: the size of the header that follows must be one of those in use as well
 _BMP_HEADERS = frozenset(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
 _CONTROL_BYTES = bytes(byte for byte in range(32) if byte not in b"\t\n\f\r")
-_SERVER_ERROR = "the server may have answered with an error page"
+_SERVER_ERROR = "the server may have answered with an error page, fetch it again"
 
 
 def _find_reader(data: bytes) -> Reader:

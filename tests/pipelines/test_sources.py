@@ -376,7 +376,7 @@ def test_every_row_of_a_parquet_file_is_an_entry(tmp_path: Path, column: pa.Arra
     ("columns", "column", "words"),
     [
         ({"a": [b"x"], "b": [b"x"]}, None, "which column holds the pictures.* binary columns: a, b"),
-        ({"label": [1]}, None, "which column holds the pictures.* binary columns: none"),
+        ({"label": [1]}, None, "no column holds pictures; it has label; write them as bytes"),
         ({"label": [1], "image": [b"x"]}, "label", "column label holds no pictures; those that could: image"),
         ({"image": [b"x"]}, "picture", "column picture holds no pictures; those that could: image"),
     ],
