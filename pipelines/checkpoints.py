@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,11 @@ from torch.optim import Optimizer
 
 from pipelines.stores import Access, Folder, explain, join, scheme_of
 from workers import checkpoint
-from workers.checkpoint import Card
+from workers.checkpoint import CARD, WEIGHTS, Card
 from workers.errors import ModelError, RunRefused
+from workers.recipes import Recipe
 
 LAST = "_run/last.json"
-WEIGHTS = "model.safetensors"
-CARD = "card.json"
 
 
 @dataclass
@@ -164,6 +163,17 @@ def fetched(uri: str, access: Access) -> Iterator[Path]:
                 )
             (Path(local) / name).write_bytes(data)
         yield Path(local) / file if is_file else Path(local)
+
+
+@contextmanager
+def assets(recipe: type[Recipe], settings: Any, access: Access) -> Iterator[dict[str, Path]]:
+    """The files that a recipe's settings name as local paths, by the name of the setting, for as long as the block runs."""
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context((fetched if name == "checkpoint" else asset)(uri, access))
+            for name in recipe.ASSETS
+            if (uri := getattr(settings, name)) and "torchvision:" not in uri
+        }
 
 
 @contextmanager

@@ -96,6 +96,11 @@ class Share:
         first = self.rank * self.accumulate * each
         return [list(range(first + p * each, first + (p + 1) * each)) for p in range(self.accumulate)]
 
+    @property
+    def together(self) -> int:
+        """How many samples go through the network at once."""
+        return self.batch // (self.workers * self.accumulate)
+
     def places(self) -> slice:
         """This worker's part of a batch."""
         each = self.batch // self.workers
@@ -267,7 +272,13 @@ class Batches:
             )
             for chunk in chunks
         ]
-        return made[0] if len(made) == 1 else {name: torch.cat([each[name] for each in made]) for name in made[0]}
+        if len(made) == 1:
+            return made[0]
+        for name in made[0]:
+            if len(shapes := {tuple(each[name].shape[1:]) for each in made}) > 1:
+                several = " and ".join("x".join(map(str, shape)) for shape in sorted(shapes))
+                raise DataError(f"{name} of {several} don't fit into one batch; crop or resize all to one size")
+        return {name: torch.cat([each[name] for each in made]) for name in made[0]}
 
 
 def ahead(batches: Iterator[Any], count: int) -> Iterator[Any]:

@@ -13,8 +13,9 @@ import json
 import math
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -27,9 +28,9 @@ from torch.optim import Optimizer
 
 from pipelines import checkpoints
 from pipelines.checkpoints import Progress
-from pipelines.datasets import DataSet
+from pipelines.datasets import DataSet, load
 from pipelines.journal import Journal
-from pipelines.sampling import Batches, Memory, Share, Stream, ahead, open_samples, spread
+from pipelines.sampling import MEASURED, Batches, Memory, Share, Stream, ahead, open_samples, spread
 from pipelines.stores import Access, Folder
 from workers.checkpoint import Card
 from workers.errors import PixelmillError
@@ -109,6 +110,20 @@ class Telegraph:
         return None if message is None else message.decode()
 
 
+def rehearse(recipe: Recipe, data: DataSet, together: int) -> None:
+    """Find now what a worker would trip over: samples from all over the data, the network, the files that it starts from.
+
+    The network is made without memory. `together` samples go through it at once. Raises DataError or ModelError.
+    """
+    samples = load(data.take(spread(len(data), MEASURED)), recipe)
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that weights are not copied into what has no memory
+        if hasattr(recipe, "check"):
+            cast("Any", recipe).check(samples, together)
+        else:
+            recipe.network()
+
+
 def fit(plan: TrainingPlan, scale: Scale, telegraph: Telegraph, storage: str) -> None:
     """Train to the end on the cluster that is connected. Raises what a worker found to be wrong.
 
@@ -148,22 +163,15 @@ def _work(config: dict[str, Any]) -> None:
     plan, scale = cast("TrainingPlan", config["plan"]), cast("Scale", config["scale"])
     rank = train.get_context().get_world_rank()
     telegraph = Telegraph(config["run"])
+    if telegraph.fault() is not None:
+        return  # started again after one of several workers raised what it told
     device = _device()
     if device.type == "cpu":
         keep_freed_memory()
         torch.set_num_threads(scale.threads)
     try:
-        with ExitStack() as stack:
-            recipe_settings = recipe_type(plan.recipe).Settings(**plan.settings)
-            assets = {
-                name: stack.enter_context(
-                    checkpoints.fetched(uri, plan.access)
-                    if name == "checkpoint"
-                    else checkpoints.asset(uri, plan.access)
-                )
-                for name in recipe_type(plan.recipe).ASSETS
-                if (uri := getattr(recipe_settings, name)) and "torchvision:" not in uri
-            }
+        kind = recipe_type(plan.recipe)
+        with checkpoints.assets(kind, kind.Settings(**plan.settings), plan.access) as assets:
             Training(plan, scale, rank, device, assets, telegraph).run()
     except PixelmillError as error:
         telegraph.tell_fault(str(error))

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -268,7 +270,57 @@ def test_a_file_that_is_no_picture_is_named(pictures: str) -> None:
         list(sampling.scan(data, VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})))
 
 
+def test_a_rehearsal_finds_what_is_wrong_in_the_middle_and_needs_no_memory(pictures: str) -> None:
+    data = datasets.find("pictures", [pictures], Access())
+    training.rehearse(VaeRecipe(VaeRecipe.Settings(**SETTINGS | {"hidden": 10**10}), {}), data, together=8)
+    (Path(pictures) / "013.png").write_bytes(b"<html>")
+    with pytest.raises(DataError, match=r"013\.png: looks like an HTML page"):
+        training.rehearse(VaeRecipe(VaeRecipe.Settings(**SETTINGS), {}), data, together=8)
+
+
+class Uncut(VaeRecipe):
+    """Pictures stay as large as they are."""
+
+    def batch(self, samples: Any, random: np.random.Generator) -> Batch:
+        return {"images": torch.stack([torch.from_numpy(sample["pixels"]) for sample in samples])}
+
+
+def test_samples_of_different_sizes_in_one_batch_are_told_with_their_sizes() -> None:
+    class Two(Memory):
+        def __init__(self) -> None:
+            self._samples = [{"pixels": np.zeros((side, 8, 1))} for side in (8, 9)]
+
+    recipe = Uncut(VaeRecipe.Settings(**SETTINGS), {})
+    with pytest.raises(DataError, match=r"images of 8x8x1 and 9x8x1 don't fit into one batch"):
+        list(Batches(Two(), recipe, Order(2, 0), Share(2))(range(1)))
+
+
 # --------------------------------------------------------------------------------------------------------- data sets
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, 1, None], "row 2 of column label is null"),
+        ([0, -1, 1], "row 1 of column label is -1"),
+        (["cat", "dog", "cat"], "column label holds string, not integers"),
+    ],
+)
+def test_labels_of_a_table_that_are_no_classes_are_told_by_row_where_they_are_needed(
+    tmp_path: Path, labels: list[Any], said: str
+) -> None:
+    table = str(tmp_path / "table.parquet")
+    pq.write_table(pa.table({"image": [b"x"] * 3, "label": labels}), table)
+    with pytest.raises(DataError, match=rf"table\.parquet: {said}.*; write each row's class as an integer from 0 on"):
+        datasets.find("classes", [table], Access())
+    assert datasets.find("pictures", [table], Access()).labels is None
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    folder = masks(tmp_path, "ab", "ab")
+    Image.new("L", (6, 4)).save(tmp_path / "images/a.jpg")
+    with pytest.raises(DataError, match=r"a\.png: .*a\.jpg has the same name"):
+        datasets.find("masks", [folder], Access())
 
 
 def masks(folder: Path, names: Iterable[str], labels: Iterable[str]) -> str:

@@ -63,7 +63,7 @@ def recipe(assets: dict[str, Path], **settings: object) -> FastStyleRecipe:
         "batch": 2,
         "scale": "relative",
     }
-    return FastStyleRecipe(FastStyleSettings(vgg="vgg", style="style", **{**small, **settings}), assets)
+    return FastStyleRecipe(FastStyleSettings(**{"vgg": "vgg", "style": "style", **small, **settings}), assets)
 
 
 def photographs(recipe: FastStyleRecipe, count: int = 3) -> list[Sample]:
@@ -305,3 +305,29 @@ def test_the_sheet_shows_the_painting_the_photographs_and_what_was_made_of_them(
     assert sheet_CHW.shape[0] == 3
     assert sheet_CHW.shape[1] >= 2 * 24
     assert sheet_CHW.shape[2] >= 4 * 24
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "said"),
+    [
+        ({"style": "gone.png"}, {}, r"gone\.png: the painting can't be read \(No such file"),
+        ({"style": "vgg.safetensors"}, {}, r"vgg\.safetensors: the painting can't be read"),
+        ({"vgg": "style.png"}, {}, r"style\.png: not a whole safetensors file"),
+        ({"vgg": "weights.pth"}, {}, "a pickle can run code"),
+        ({}, {"content_layers": ("relu9_9",)}, "there is no layer relu9_9"),
+    ],
+)
+def test_files_that_can_not_be_learned_from_are_found_before_a_training(
+    assets: dict[str, Path], changes: dict[str, str], settings: dict[str, object], said: str
+) -> None:
+    folder = assets["vgg"].parent
+    recipe(assets).check([], 1)
+    with pytest.raises((DataError, ModelError), match=said):
+        recipe({**assets, **{name: folder / file for name, file in changes.items()}}, **settings).check([], 1)
+
+
+def test_published_weights_are_looked_up_and_not_fetched_before_a_training(assets: dict[str, Path]) -> None:
+    only_style = {"style": assets["style"]}
+    recipe(only_style, vgg="torchvision:VGG16_Weights.IMAGENET1K_V1").check([], 1)
+    with pytest.raises(ModelError, match="NOPE: torchvision has no such weights"):
+        recipe(only_style, vgg="torchvision:VGG16_Weights.NOPE").check([], 1)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from workers import checkpoint
+from workers import checkpoint, images
 from workers.checkpoint import Card
-from workers.errors import ModelError
+from workers.errors import DataError, ModelError
 from workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder
 from workers.recipes.finetune import FinetuneRecipe, FinetuneSettings
 
@@ -122,3 +122,34 @@ def test_a_finetuned_network_is_a_checkpoint_too(tmp_path: Path) -> None:
     again, _ = checkpoint.load(tmp_path / "tuned")
     pictures = torch.rand(1, 3, 64, 64)
     assert torch.equal(network.eval()(pictures), again(pictures))
+
+
+def sample(label: int, side: int = 64) -> dict[str, np.ndarray]:
+    return {"pixels": np.zeros((side, side, 3), np.uint8), "label": np.array(label)}
+
+
+def test_a_label_out_of_range_is_refused(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path)
+    picture = images.encode_png(np.zeros((8, 8, 3), np.uint8))
+    assert recipe.decode({"image": picture, "label": b"2"})["label"] == 2
+    for label in (b"3", b"-1"):
+        with pytest.raises(DataError, match=f"its label is {label.decode()}, but there are only 0 to 2"):
+            recipe.decode({"image": picture, "label": label})
+    unset = FinetuneRecipe(recipe.settings.model_copy(update={"classes": None}), {})
+    assert unset.prepare([sample(1), sample(0)]) == {"classes": 2}
+    with pytest.raises(DataError, match="a label is 1000 among 2 pictures"):
+        unset.prepare([sample(1000), sample(0)])
+    with torch.inference_mode(), pytest.raises(DataError, match="a label is 7, but the network knows only 0 to 2"):
+        recipe.evaluate(recipe.network().eval(), [sample(7)])
+
+
+def test_pictures_that_the_encoder_does_not_take_are_refused_before_a_training(tmp_path: Path) -> None:
+    recipe_for(tmp_path).check([sample(0)], 1)
+    with pytest.raises(ModelError, match="its encoder does not take pictures of 1x64x64"):
+        recipe_for(tmp_path, channels=1).check([sample(0)], 1)
+
+
+def test_a_checkpoint_of_a_network_without_an_encoder_is_refused_by_name() -> None:
+    path = str(checkpoint.zoo_path("vdsr-t91"))
+    with pytest.raises(ModelError, match=r"vdsr-t91\.safetensors: holds a vdsr, which has no encoder"):
+        FinetuneRecipe(FinetuneSettings(checkpoint=path, classes=3), {}).network()

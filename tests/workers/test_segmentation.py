@@ -636,3 +636,16 @@ def camvid(kind: Any, paths: Sequence[Path]) -> Iterator[Sample]:
         label = path.parents[1] / "labels" / f"{path.stem}.png"
         classes = (CAMVID / "classes.json").read_bytes()
         yield kind.decode({"image": path.read_bytes(), "label": label.read_bytes(), "classes": classes})
+
+
+def test_settings_that_do_not_fit_the_samples_are_found_before_a_training(tmp_path: Path) -> None:
+    recipe("fcn").check(samples(), together=4)
+    mixed = [*samples(1), *samples(1, height=32)]
+    recipe("unet", padding="same").check(mixed, together=1)
+    recipe("unet", padding="same", crop_px=(32, 32)).check(mixed, together=4)
+    with pytest.raises(DataError, match="pictures of 64x32, 64x48 px don't fit into one batch"):
+        recipe("unet", padding="same").check(mixed, together=2)
+    with pytest.raises(ModelError, match="class_weights are 2 for 3 classes"):
+        recipe("segnet", class_weights=(1.0, 2.0)).check(samples(), together=4)
+    with pytest.raises(ModelError, match="no such file"):
+        recipe("fcn", {"vgg": tmp_path / "gone.safetensors"}, vgg="x").check(samples(), together=4)

@@ -223,9 +223,8 @@ class LoadReport:
     def __str__(self) -> str:
         expected = len(self.matched) + len(self.missing) + len(self.misshapen)
         facts = [f"{self.source}: {len(self.matched)} of {expected} tensors matched"]
-        facts += [f"missing {', '.join(self.missing)}"] if self.missing else []
-        facts += [f"of another shape {', '.join(self.misshapen)}"] if self.misshapen else []
-        facts += [f"not used {', '.join(self.unused)}"] if self.unused else []
+        for fact, names in (("missing", self.missing), ("of another shape", self.misshapen), ("not used", self.unused)):
+            facts += [f"{fact} {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}"] if names else []
         return "; ".join(facts)
 
 
@@ -279,7 +278,7 @@ def read_vgg(source: Path | str, *, classifier: bool = False, convention: Conven
     and for every kind of pickle.
     """
     text = str(source)
-    if text.startswith("torchvision:"):
+    if is_published(text):
         state, named = _from_torchvision(text)
         return _renamed(text, state, classifier, convention or named)
     path = Path(source)
@@ -301,16 +300,27 @@ def _from_safetensors(path: Path, classifier: bool) -> dict[str, Tensor | None]:
         raise ModelError(f"{path}: not a whole safetensors file ({error}); fetch or convert it again") from error
 
 
-def _from_torchvision(text: str) -> tuple[dict[str, Tensor | None], ConventionName]:
+def is_published(source: Path | str) -> bool:
+    """Whether torchvision fetches these weights."""
+    return str(source).startswith("torchvision:")
+
+
+def find_published(text: str) -> Any:
+    """torchvision's entry for weights, which are not fetched; ModelError where it has none, or not of a VGG."""
     from torchvision import models
 
     name = text.removeprefix("torchvision:")
     try:
-        weights: Any = models.get_weight(name)
         if not name.startswith(("VGG16_Weights.", "VGG19_Weights.")):
             raise ValueError(f"{name} is of another network")
+        return models.get_weight(name)
     except (ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"{text}: {error}; take torchvision:VGG16_Weights.IMAGENET1K_V1 or another VGG's") from error
+        fact = "torchvision has no such weights" if isinstance(error, KeyError) else error
+        raise ModelError(f"{text}: {fact}; take torchvision:VGG16_Weights.IMAGENET1K_V1 or another VGG's") from error
+
+
+def _from_torchvision(text: str) -> tuple[dict[str, Tensor | None], ConventionName]:
+    weights = find_published(text)
     try:
         state = weights.get_state_dict(progress=False, weights_only=True)
     except OSError as error:
@@ -324,7 +334,7 @@ def _from_torchvision(text: str) -> tuple[dict[str, Tensor | None], ConventionNa
             f"{text}: {weights.url.rpartition('/')[2]} in $TORCH_HOME/hub/checkpoints does not hold its weights "
             f"({type(error).__name__}: {first_line}); remove it, so that it is fetched again"
         ) from error
-    return state, "torchvision_features" if name.endswith("_FEATURES") else "torchvision"
+    return state, "torchvision_features" if text.endswith("_FEATURES") else "torchvision"
 
 
 def _renamed(

@@ -84,6 +84,9 @@ class Recipe(Protocol):
 
     `assets` are the local files that settings named in `ASSETS` refer to (weights of a loss network, a painting), by the
     name of the setting; one that the user did not give is not there.
+
+    It may have `check(samples, together)`, which is called before anything is started, with torch's device "meta": with a few
+    samples, of which `together` go through the network at once, it raises what would end the training later.
     """
 
     NAME: ClassVar[str]

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from workers import images
 from workers.errors import DataError, ModelError, RowError
 from workers.networks.crn import CascadedRefinement, CrnConfig
-from workers.networks.vgg import Vgg, load_vgg
+from workers.networks.vgg import Vgg, find_published, is_published, load_vgg
 from workers.perceptual import moved
 from workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
 from workers.recipes.squares import chunks, in_rows
@@ -124,6 +124,12 @@ class CrnRecipe:
         photo_CHW, layout_CHW = pixels_CHW.chunk(2, dim=2)
         ids_HW = class_ids(layout_CHW.permute(1, 2, 0).numpy())
         return resized({"photo": photo_CHW.permute(1, 2, 0).numpy(), "layout": ids_HW}, self.settings.network.size_px)
+
+    def check(self, samples: Sequence[Sample], together: int) -> None:
+        """Before a training: whether the loss network can be had."""
+        self.network()
+        with torch.device("cpu"):
+            find_published(self.settings.vgg) if is_published(self.settings.vgg) else self._vgg
 
     def prepare(self, samples: Iterable[Sample]) -> dict[str, list[float]]:
         """What the layers weigh, measured on the first training samples: kept with a checkpoint, see `restore`."""

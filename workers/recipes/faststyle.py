@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from workers import images
 from workers.errors import DataError, RowError
 from workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, TransformNetwork, Upsampling
-from workers.networks.vgg import load_vgg
+from workers.networks.vgg import find_published, is_published, load_vgg
 from workers.perceptual import Scale, StyleChoice, StyleTransferLoss, moved
 from workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
 from workers.recipes.squares import chunks, cut, decode, in_rows, roomy
@@ -91,6 +91,16 @@ class FastStyleRecipe:
         crops_SSC = [random_crop(sample["pixels"], self.settings.size_px, random) for sample in samples]
         return {"images": torch.from_numpy(np.stack(crops_SSC)).permute(0, 3, 1, 2)}
 
+    def check(self, samples: Sequence[Sample], together: int) -> None:
+        """Before a training: whether the painting is a picture, and the loss network has the layers that are asked for."""
+        self.network()
+        with torch.device("cpu"):
+            if is_published(self.settings.vgg):
+                find_published(self.settings.vgg)
+                self._painting  # noqa: B018
+            else:
+                self._loss.content_targets(self._painting)
+
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
 
@@ -148,7 +158,8 @@ class FastStyleRecipe:
         try:
             pixels_CHW = images.decode(path.read_bytes())
         except (OSError, RowError) as error:
-            raise DataError(f"{path}: the painting can't be read ({error}); give a picture as style") from error
+            fact = error.strerror if isinstance(error, OSError) else error
+            raise DataError(f"{path}: the painting can't be read ({fact}); give a picture as style") from error
         return images.resize_shorter_side(pixels_CHW, self.settings.style_size_px)[None].float() / 255
 
     def _painting_square(self) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from workers import checkpoint
 from workers.errors import DataError, ModelError
-from workers.networks.finetuned import Finetuned, FinetunedConfig, load_encoder, trained_part
+from workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder, trained_part
 from workers.recipes import Batch, Layout, RecipeSettings, Sample, half_cosine, squares
 from workers.recipes.segmentation import LabelledSettings, _Segmentation
 
@@ -59,12 +59,28 @@ def taken_from(
     """The encoder of `settings.checkpoint` under a new head; its weights are loaded unless `scratch` says not to."""
     path = assets.get("checkpoint", Path(settings.checkpoint))
     card = checkpoint.read_card(path)
+    checkpoint.config_of(path, card)
+    if card.network not in ENCODERS:
+        raise ModelError(f"{path}: holds a {card.network}, which has no encoder to take; take a {', '.join(ENCODERS)}")
     network = Finetuned(
         FinetunedConfig(card.network, dict(card.config), head, classes, frozen=settings.frozen, **options)
     )
     if not settings.scratch:
         load_encoder(network, checkpoint.load(path)[0].state_dict(), str(settings.checkpoint))
     return network
+
+
+def refuse_misfit(network: nn.Module, name: str, channels: int, size_px: Sequence[int]) -> None:
+    """ModelError where pictures of this size do not go through; both may be without memory."""
+    shape = (1, channels, *size_px)
+    try:
+        network.eval()(torch.zeros(shape))
+    except RuntimeError as error:
+        fact = str(error).partition("\n")[0]
+        raise ModelError(
+            f"{name}: its encoder does not take pictures of {'x'.join(map(str, shape[1:]))} ({fact}); "
+            "give them as many channels as it was trained with, and no smaller than its card says"
+        ) from error
 
 
 def optimizer_of(network: Finetuned, settings: Any, weight_decay: float) -> torch.optim.Optimizer:
@@ -99,14 +115,22 @@ class FinetuneRecipe:
         self.settings, self.assets = settings, assets
         self._classes: int | None = settings.classes
 
+    def check(self, samples: Sequence[Sample], together: int) -> None:
+        """Before a training: whether the checkpoint has an encoder for such pictures."""
+        self._classes = self.settings.classes or 2
+        side = self.settings.size_px
+        refuse_misfit(self.network(), self.settings.checkpoint, self.settings.channels, (side, side))
+
     def prepare(self, samples: Iterable[Sample]) -> dict[str, Any]:
-        """How many classes there are, as many as are named, or the greatest label and one; and their names."""
-        most, names = 0, None
+        """How many classes there are, as many as are set or named, or the greatest label and one; and their names."""
+        count, most, names = 0, 0, None
         for sample in samples:
-            most = max(most, int(sample["label"]))
+            count, most = count + 1, max(most, int(sample["label"]))
             names = sample.get("classes", names)
         listed = None if names is None else json.loads(names.tobytes())
-        return {"classes": max(most + 1, self.settings.classes or 0, len(listed or [])), "class_names": listed}
+        if self.settings.classes is None and most >= count:
+            raise DataError(f"a label is {most} among {count:,} pictures; number classes from 0, or set classes")
+        return {"classes": self.settings.classes or max(most + 1, len(listed or [])), "class_names": listed}
 
     def restore(self, prepared: Mapping[str, Any]) -> None:
         self._classes = prepared["classes"]
@@ -122,8 +146,11 @@ class FinetuneRecipe:
                 "the picture has no label; put pictures into a folder for each class, or use a column label"
             )
         sample = squares.decode(files, self.settings.channels, squares.central(self.settings.size_px))
-        names = {"classes": np.frombuffer(files["classes"], np.uint8)} if "classes" in files else {}
-        return sample | names
+        classes = self.settings.classes
+        if sample["label"] < 0 or (classes is not None and sample["label"] >= classes):
+            there = "they begin at 0" if classes is None else f"there are only 0 to {classes - 1}"
+            raise DataError(f"its label is {sample['label']}, but {there}; mend the label, or set classes")
+        return sample | ({"classes": np.frombuffer(files["classes"], np.uint8)} if "classes" in files else {})
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         mirrored = [random.random() < 0.5 for _ in samples]
@@ -194,6 +221,13 @@ class DenseRecipe(_Segmentation):
     Settings: ClassVar[type[RecipeSettings]] = DenseSettings
 
     settings: DenseSettings
+
+    def check(self, samples: Sequence[Sample], together: int) -> None:
+        super().check(samples, together)
+        refuse_misfit(self.network(), self.settings.checkpoint, 3, self.settings.crop_px or samples[0]["label"].shape)
+
+    def _check_network(self) -> None:
+        """Made once, in `check`."""
 
     def network(self) -> nn.Module:
         return taken_from(self.assets, self.settings, "dense", self.class_count, width=self.settings.head_width)

@@ -44,7 +44,7 @@ from workers.networks.fcn import Fcn, FcnConfig, FcnUpsampling
 from workers.networks.segnet import SegNet, SegNetConfig
 from workers.networks.unet import UNet, UNetConfig, mirrored, predict_tiled
 from workers.networks.upsample import Upsampling
-from workers.networks.vgg import ConventionName, LoadReport, VggWeights, read_vgg
+from workers.networks.vgg import ConventionName, LoadReport, VggWeights, find_published, is_published, read_vgg
 from workers.recipes import Batch, RecipeSettings, Sample, config_from
 
 VOID = 255
@@ -221,6 +221,11 @@ def _to_void(ids_HW: np.ndarray, classes: int, ignore_index: int | None) -> np.n
     return np.where(ids_HW == ignore_index, VOID, ids_HW).astype(np.uint8)
 
 
+def _unequal(sizes: Iterable[tuple[int, ...]]) -> DataError:
+    several = ", ".join(sorted("x".join(map(str, reversed(size))) for size in sizes))
+    return DataError(f"pictures of {several} px don't fit into one batch; set crop_px or size_px, or take batch 1")
+
+
 def _names(sample: Sample) -> tuple[str, ...]:
     return tuple(json.loads(sample["classes"].tobytes()))
 
@@ -379,6 +384,22 @@ class _Segmentation:
             raise DataError(f"classes is {count}, but classes.json names {len(listed.classes)}; take one of them out")
         return listed.classes, listed.ignore_index if ignore_index is None else ignore_index
 
+    def check(self, samples: Sequence[Sample], together: int) -> None:
+        """What a few samples tell before a training: whether they fit into batches, and the settings to their classes."""
+        sizes = {self._grid(self.settings.crop_px or sample["label"].shape)[0] for sample in samples}
+        if together > 1 and len(sizes) > 1:
+            raise _unequal(sizes)
+        names = _names(samples[0])
+        self._facts = LabelFacts(classes=names, pixels=(1,) * len(names), seen_pixels=(1,) * len(names))
+        self.class_weights()
+        self._check_network()
+
+    def network(self) -> nn.Module:
+        raise NotImplementedError
+
+    def _check_network(self) -> None:
+        self.network()
+
     def prepare(self, samples: Iterable[Sample]) -> dict[str, JsonValue]:
         """Count the training labels, before `network` and `losses`; the counts, for a later `restore`."""
         names: tuple[str, ...] | None = None
@@ -413,11 +434,8 @@ class _Segmentation:
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         """images (BCHW in [0, 1]) and labels (BHW, ids or VOID); with valid convolutions images have a margin."""
         pairs = [self._augment(sample, random.random(DRAWS)) for sample in samples]
-        if len({label_HW.shape for _, label_HW in pairs}) > 1:
-            shapes = ", ".join(sorted({"x".join(map(str, label_HW.shape[::-1])) for _, label_HW in pairs}))
-            raise DataError(
-                f"pictures of {shapes} px don't fit into one batch; set crop_px or size_px, or take batch 1"
-            )
+        if len(sizes := {label_HW.shape for _, label_HW in pairs}) > 1:
+            raise _unequal(sizes)
         images_BCHW = torch.stack([image_CHW for image_CHW, _ in pairs]).contiguous(memory_format=torch.channels_last)
         labels_BHW = torch.from_numpy(np.stack([label_HW for _, label_HW in pairs])).long()
         return {"images": images_BCHW, "labels": labels_BHW}
@@ -570,6 +588,12 @@ class _FromVgg(_Segmentation):
     """What has a VGG-16 for a trunk."""
 
     ASSETS: ClassVar[tuple[str, ...]] = ("vgg",)
+
+    def _check_network(self) -> None:
+        if is_published(source := self.settings.vgg or ""):  # may be yet to be fetched, by who trains
+            find_published(source)
+        else:
+            super()._check_network()
 
     def _vgg(self, *, classifier: bool = False) -> VggWeights | None:
         source = self.assets.get("vgg", self.settings.vgg)
