@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     network, card = checkpoints.load(options.run, Access())
-    with judging(card, options.set, Access()) as recipe:
+    with judging(card, options.run, options.set, Access()) as recipe:
         export(options, recipe, network, card)
 
 

@@ -168,6 +168,7 @@ def generate(
     from typing import get_args
 
     from jobs import generate as generating
+    from jobs import train as training
     from workers.errors import JobError
 
     if kind not in get_args(generating.Kind):
@@ -183,6 +184,7 @@ def generate(
         seed,
         tuple(overrides or ()),
     )
+    training.make_room(out)
     generating.write(generating.picture(asked), out)
     typer.echo(f"{kind} of {checkpoint}: {out}")
 
@@ -202,6 +204,7 @@ def stylize(
 
     from jobs import generate as generating
     from jobs import spec
+    from jobs import train as training
     from workers.errors import JobError
 
     if (checkpoint is None) == (style is None):
@@ -209,6 +212,9 @@ def stylize(
     stems = [PurePosixPath(each).stem for each in content]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise JobError(f"stylize: two photographs would become {twice[0]}.png; stylize them one after another")
+    places = [f"{out}/{stem}.png" for stem in stems]
+    for path in places:
+        training.make_room(path)
     if checkpoint is not None:
         if vgg is not None or overrides:
             raise JobError(
@@ -225,8 +231,7 @@ def stylize(
             spec.override_key(settings, override)
         say = lambda text: typer.echo(text, err=True)  # noqa: E731
         made = list(generating.optimized(content, style or "", vgg, settings, size_px or 256, say))
-    for stem, shown_CHW in zip(stems, made, strict=True):
-        path = f"{out}/{stem}.png"
+    for path, shown_CHW in zip(places, made, strict=True):
         generating.write(shown_CHW, path)
         typer.echo(path)
 

@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.functional import center_crop
 
-from jobs.spec import absolute
+from jobs import spec
+from jobs.spec import absolute, refuse_credentials
 from jobs.train import judging
 from pipelines import checkpoints, datasets
 from pipelines.journal import png
-from pipelines.stores import Access, Reader
+from pipelines.stores import Access, Reader, explain, scrub
 from workers import images, latent
 from workers.checkpoint import Card
-from workers.errors import JobError, ModelError
+from workers.errors import DataError, JobError, ModelError, RowError
 from workers.recipes import Recipe, Sample, squares
 
 Kind = Literal["samples", "reconstructions", "interpolation", "traversal", "predictions"]
@@ -49,6 +50,7 @@ def picture(asked: Asked) -> Tensor:
     """The grid, uint8 CHW. JobError where the network has no such pictures, or needs data that was not given."""
     if asked.kind in NEEDS_DATA and not asked.data:
         raise JobError(f"generate {asked.kind}: needs pictures to start from; give --data")
+    refuse_credentials(asked.checkpoint, *asked.data)
     network, card = checkpoints.load(asked.checkpoint, Access())
     makers: dict[Kind, Callable[[Any, Recipe, Card, Asked], Tensor]] = {
         "samples": _samples,
@@ -63,13 +65,15 @@ def picture(asked: Asked) -> Tensor:
             "an autoencoder or a vae has; for this one ask for predictions"
         )
     is_judging = asked.kind == "predictions"
-    with judging(card, asked.overrides, Access(), needs_assets=is_judging) as recipe, torch.inference_mode():
+    with (
+        judging(card, asked.checkpoint, asked.overrides, Access(), needs_assets=is_judging) as recipe,
+        torch.inference_mode(),
+    ):
         return makers[asked.kind](network, recipe, card, asked)
 
 
 def write(shown_CHW: Tensor, path: str) -> None:
     """A picture as PNG."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(png(shown_CHW))
 
 
@@ -85,6 +89,14 @@ def _codes(network: Any, recipe: Recipe, card: Card, asked: Asked, count: int) -
     """Images BCSS and their codes BD."""
     images_BCSS = squares.stack(_read(recipe, card, asked, count), network.config.size_px)
     return images_BCSS, torch.cat([network.encode(chunk) for chunk in images_BCSS.split(256)])
+
+
+def _require(asked: Asked, found: int, needed: int) -> None:
+    if found < needed:
+        few = (
+            f"needs {needed} pictures, and {found} that were not trained on are in {', '.join(map(scrub, asked.data))}"
+        )
+        raise DataError(f"generate {asked.kind}: {few}; give more, a lower --count or --rows, or --split all")
 
 
 def _samples(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
@@ -124,15 +136,12 @@ def _interpolation(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Te
 def _traversal(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
     """Each row moves one number of the first picture's code; those that vary most where none are named."""
     _, codes_BD = _codes(network, recipe, card, asked, FITTED_ON)
-    if wrong := [dimension for dimension in asked.dimensions if not 0 <= dimension < codes_BD.shape[1]]:
+    _require(asked, len(codes_BD), 2)
+    spread_D = codes_BD.std(0)
+    if strangers := [each for each in asked.dimensions if not 0 <= each < len(spread_D)]:
         raise JobError(
-            f"generate traversal: --dimension {wrong[0]}: the code has the numbers 0 to {codes_BD.shape[1] - 1}"
+            f"generate traversal: --dimension {strangers[0]}: a code has the numbers 0 to {len(spread_D) - 1}"
         )
-    if len(codes_BD) < 2 and card.network != "vae":
-        raise JobError(
-            "generate traversal: takes its range from the codes of several pictures, and --data has one; add some"
-        )
-    spread_D = codes_BD.std(0, correction=0)
     chosen = asked.dimensions or tuple(spread_D.argsort(descending=True)[: asked.rows].tolist())
     rows = []
     for dimension in chosen:
@@ -152,7 +161,13 @@ def _predictions(network: nn.Module, recipe: Recipe, card: Card, asked: Asked) -
 
 def read_picture(uri: str, shorter_px: int | None = None) -> Tensor:
     """One picture as floats in [0, 1], 3HW; its shorter side resized where `shorter_px` says so."""
-    pixels_CHW = images.decode(Reader(Access()).read(absolute(uri), max_bytes=1 << 30))
+    refuse_credentials(uri)
+    try:
+        pixels_CHW = images.decode(Reader(Access()).read(absolute(uri), max_bytes=1 << 30))
+    except RowError as error:
+        raise DataError(f"{uri}: {error}") from error
+    except Exception as error:
+        raise explain(error, uri, "reading the picture") from error
     if shorter_px is not None:
         pixels_CHW = images.resize_shorter_side(pixels_CHW, shorter_px, "bilinear", exact=True)
     return pixels_CHW[:3].expand(3, -1, -1).float() / 255
@@ -165,6 +180,7 @@ def to_bytes(image_CHW: Tensor) -> Tensor:
 
 def stylized(checkpoint: str, content: str, shorter_px: int | None) -> Tensor:
     """A picture through a network that knows one style, uint8 CHW."""
+    refuse_credentials(checkpoint)
     network, card = checkpoints.load(checkpoint, Access())
     if card.network != "faststyle":
         raise ModelError(
@@ -190,8 +206,9 @@ def optimized(
     try:
         chosen = GatysSettings(**settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise JobError(f"stylize: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        lines = spec.faults(error, None, lambda _: list(GatysSettings.model_fields))
+        raise JobError("stylize: its settings\n" + "\n".join(lines)) from error
+    refuse_credentials(vgg)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     photos = [read_picture(each, size_px) for each in content]
     height, width = (min(photo.shape[side] for photo in photos) for side in (1, 2))

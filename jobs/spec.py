@@ -246,7 +246,7 @@ def check(document: dict[str, Any], *, name: str, environment: Mapping[str, str]
         spec = JobSpec.model_validate(expanded(document, environment, name))
     except ValidationError as error:
         raise JobError(f"{name}: this job can't be run\n" + "\n".join(faults(error, root))) from error
-    refuse_credentials(spec, name)
+    refuse_credentials(spec, name=name)
     job = Job(document, spec)
     try:
         job.identity()
@@ -331,11 +331,12 @@ def expanded(value: Any, environment: Mapping[str, str], name: str) -> Any:
     return _REFERENCE.sub(replace, value)
 
 
-def refuse_credentials(spec: BaseModel, name: str) -> None:
-    for text in _texts(spec.model_dump()):
+def refuse_credentials(*written: Any, name: str = "") -> None:
+    """JobError where a text in what the user wrote would put a secret into files, logs or messages."""
+    for text in _texts([each.model_dump() if isinstance(each, BaseModel) else each for each in written]):
         if carries_credentials(text) or KEY_ID.search(text):
             raise JobError(
-                f"{name}: {scrub(text)} carries credentials, which would be written to every output; "
+                f"{name and f'{name}: '}{scrub(text)} carries credentials, which would be written to every output; "
                 "give them in the environment (AWS_ACCESS_KEY_ID, ...) or name a profile"
             )
 

@@ -117,7 +117,7 @@ def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str
     except ValidationError as error:
         lines = spec.faults(error, root, lambda path: _keys(path, TrainSpec, {"run": TrainRun}))
         raise JobError(f"{name}: this training can't be run\n" + "\n".join(lines)) from error
-    spec.refuse_credentials(train, name)
+    spec.refuse_credentials(train, name=name)
     if train.recipe not in RECIPES:
         raise JobError(f"{name}: recipe: there is no {train.recipe}; there are {', '.join(RECIPES)}")
     recipe = recipe_type(train.recipe)
@@ -168,6 +168,7 @@ class TrainingRun:
         if before is not None and before.is_complete:
             return self._summary(f"was trained already, {before.step:,} steps")
         plan = self._plan()
+        self._claim()
         with log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
             if before is not None:
@@ -188,33 +189,38 @@ class TrainingRun:
         """The folder is empty, or holds this very training."""
         try:
             stored = self.out.read(IDENTITY)
-            identity = self.job.identity()
             if stored is not None:
-                _require_same(json.loads(stored), identity, self.out.uri)
+                _require_same(json.loads(stored), self.job.identity(), self.out.uri)
                 return
             self.out.check_writable()
-            self.out.publish(SPEC, yaml.safe_dump(self.job.document, sort_keys=False, allow_unicode=True).encode())
-            self.out.publish(IDENTITY, json.dumps(identity, indent=1).encode())
         except PixelmillError:
             raise
         except Exception as error:
             raise explain(error, self.out.uri, "writing to the output folder") from error
 
+    def _claim(self) -> None:
+        """The folder is this training's from now on; not before its data is read, or a mended command would be refused."""
+        try:
+            self.out.publish(SPEC, yaml.safe_dump(self.job.document, sort_keys=False, allow_unicode=True).encode())
+            self.out.publish(IDENTITY, json.dumps(self.job.identity(), indent=1).encode())
+        except Exception as error:
+            raise explain(error, self.out.uri, "writing to the output folder") from error
+
     def _plan(self) -> Any:
         """What the workers are told, after the first samples were read here: bad data is told before Ray starts."""
-        from pipelines import datasets
+        from pipelines import checkpoints, datasets
         from pipelines.sampling import Share
-        from pipelines.training import TrainingPlan
+        from pipelines.training import TrainingPlan, rehearse
 
         train, settings = self.job.spec, self.job.settings
-        Share(settings.batch, settings.accumulate, train.run.workers)
+        share = Share(settings.batch, settings.accumulate, train.run.workers)
         found = datasets.split(
             self.job.recipe.LAYOUT, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access
         )
-        self._check_assets()
-        for data in (found.train, found.held_out):
-            if data is not None:
-                datasets.load(data.take([0, len(data) - 1]), self.job.recipe(settings, {}))
+        with checkpoints.assets(self.job.recipe, settings, train.access) as assets:
+            for data in (found.train, found.held_out):
+                if data is not None:
+                    rehearse(self.job.recipe(settings, assets), data, share.together)
         names = [PurePosixPath(uri).name for uri in train.data_uris]
         return TrainingPlan(
             recipe=train.recipe,
@@ -233,25 +239,6 @@ class TrainingRun:
             checkpoint_every_s=train.run.checkpoint_every_s,
             log_every_steps=train.run.log_every_steps,
         )
-
-    def _check_assets(self) -> None:
-        from pipelines import checkpoints
-        from pipelines.stores import open_store
-        from workers import checkpoint
-
-        for name in self.job.recipe.ASSETS:
-            uri = getattr(self.job.settings, name)
-            if uri is None or "torchvision:" in uri:
-                continue
-            if name == "checkpoint":
-                with checkpoints.fetched(uri, self.job.spec.access) as path:
-                    checkpoint.read_card(path)
-                continue
-            store, path = open_store(uri, self.job.spec.access)
-            try:
-                store.info(path)
-            except Exception as error:
-                raise explain(error, uri, f"looking for settings.{name}") from error
 
     def _fit(self, plan: Any, guard: Guard, terminal: Terminal) -> None:
         from pipelines import training
@@ -410,11 +397,14 @@ def evaluate(
     from pipelines import checkpoints, datasets, training
 
     access = Access()
+    if picture is not None:
+        make_room(picture)
+    spec.refuse_credentials(uri, data)
     module, card = checkpoints.load(uri if _ships(uri) else absolute(uri), access)
     if network not in {card.network, card.recipe}:
         raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with judging(card, overrides, access) as recipe:
+    with judging(card, uri, overrides, access) as recipe:
         found, says = datasets.to_evaluate(
             recipe.LAYOUT,
             [absolute(each) for each in data],
@@ -438,9 +428,23 @@ def evaluate(
     }
 
 
+def make_room(path: str) -> None:
+    """The folder of a picture that is to be written; JobError where it can't be, before the work and not after it."""
+    folder = Path(path).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JobError(f"{path}: can't be written ({error.strerror}); choose another place") from error
+    if Path(path).is_dir() or not os.access(folder, os.W_OK):
+        fact = "is a folder" if Path(path).is_dir() else "can't be written"
+        raise JobError(f"{path}: {fact}; choose another place")
+
+
 @contextmanager
-def judging(card: Card, overrides: Sequence[str], access: Access, *, needs_assets: bool = True) -> Iterator[Recipe]:
-    """The recipe of a card, with what the user puts in the place of its settings, and with what it judges by at hand."""
+def judging(
+    card: Card, uri: str, overrides: Sequence[str], access: Access, *, needs_assets: bool = True
+) -> Iterator[Recipe]:
+    """The recipe of the card at `uri`, with what the user puts in the place of its settings, and what it judges by."""
     from pipelines import checkpoints
 
     document: dict[str, Any] = {"settings": {}}
@@ -451,19 +455,17 @@ def judging(card: Card, overrides: Sequence[str], access: Access, *, needs_asset
     with ExitStack() as stack:
         assets = dict[str, Path]()
         for name in kind.JUDGED_WITH if needs_assets else ():
-            uri = changes.get(name, card.settings.get(name))
-            if uri is None or uri.startswith("torchvision:"):
+            asset = changes.get(name, card.settings.get(name))
+            if asset is None or asset.startswith("torchvision:"):
                 continue
-            if name not in changes and not Path(uri).exists():
-                raise JobError(
-                    f"{kind.NAME}: is judged with its {name}, {uri}, which is not here; give --set {name}=FILE"
-                )
-            assets[name] = stack.enter_context(checkpoints.asset(uri, access))
+            if name not in changes and not Path(asset).exists():
+                raise JobError(f"{uri}: is judged with its {name}, {asset}, which is not here; give --set {name}=FILE")
+            assets[name] = stack.enter_context(checkpoints.asset(asset, access))
         try:
             recipe = recipe_of(card, changes, assets)
         except ValidationError as error:
             lines = spec.faults(error, None, lambda path: _keys(path, kind.Settings, {}))
-            raise JobError(f"settings of {kind.NAME}\n" + "\n".join(lines)) from error
+            raise JobError(f"{uri}: settings of {kind.NAME}\n" + "\n".join(lines)) from error
         yield recipe
 
 

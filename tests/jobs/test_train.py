@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,33 @@ def test_two_workers_learn_as_one_with_the_whole_batch(user: Home, photos: str, 
     assert all(torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-4) for name in one)
 
 
+def test_an_error_of_a_worker_that_nobody_foresaw_is_told_in_one_sentence(
+    user: Home, photos: str, tmp_path: Path
+) -> None:
+    ended = pixelmill(
+        user, *arguments(photos, tmp_path / "out", "steps=2", "hidden=10000000000")
+    )  # of no machine's memory
+    assert ended.code == 1
+    *_, last = ended.stderr.splitlines()
+    assert re.match(
+        r"pixelmill: a worker failed again and again: RuntimeError: .*memory.*; the log has the whole", last
+    )
+    assert "Traceback" not in ended.stderr
+    assert "Traceback" in (tmp_path / "out/_run/log.txt").read_text()
+
+
+def test_a_file_in_the_middle_that_is_no_picture_ends_two_workers_with_one_sentence(user: Home, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (pictures(data, 80, size=(16, 16))[40]).write_bytes(b"<html>")  # none of those that are looked at before Ray starts
+    out = tmp_path / "out"
+    ended = pixelmill(user, *arguments(str(data), out, "steps=2", "hold_out=8", run={"workers": 2, "threads": 1}))
+    assert ended.code == 1
+    *_, last = ended.stderr.splitlines()
+    assert re.match(r"pixelmill: \S*/00040\.jpg: looks like an HTML page", last)
+    assert ended.stderr.count("00040.jpg") == 1
+    assert "Traceback" not in ended.stderr
+
+
 # ------------------------------------------------------------------------------------------------------ before Ray
 
 
@@ -143,6 +171,7 @@ def test_bad_data_is_told_with_its_name(user: Home, tmp_path: Path, make: Any, s
     assert ended.code in (1, 2)
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert not list((tmp_path / "out").rglob("*.json"))  # the folder is not taken: the mended command may use it
 
 
 def test_a_folder_with_another_run_in_it_is_refused(user: Home, photos: str, tmp_path: Path) -> None:
@@ -215,9 +244,15 @@ def test_reconstructions_and_walks_are_grids_of_pictures(user: Home, photos: str
         (["eval", "segnet", "--checkpoint", "autoencoder-photos", "--data", "."], "holds a autoencoder"),
         (["eval", "vae", "--checkpoint", "weights.pt", "--data", "."], "a pickle can run code"),
         (["stylize", "a.jpg"], "give --checkpoint"),
+        (["stylize", __file__, "--style", "a", "--vgg", "b", "--out", "{tmp}"], "test_train.py: looks like plain text"),
+        (["generate", "samples", "--checkpoint", "vae-mnist", "--out", __file__ + "/x.png"], "choose another place"),
+        (["generate", "samples", "--checkpoint", "s3://me:secret@b/x", "--out", "{tmp}/x.png"], "***@b/x carries"),
     ],
 )
-def test_what_can_not_be_shown_is_refused_with_the_next_step(user: Home, words: list[str], said: str) -> None:
-    ended = pixelmill(user, *words)
+def test_what_can_not_be_shown_is_refused_with_the_next_step(
+    user: Home, tmp_path: Path, words: list[str], said: str
+) -> None:
+    ended = pixelmill(user, *(word.replace("{tmp}", str(tmp_path)) for word in words))
     assert ended.code == 2
     assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
