@@ -62,7 +62,7 @@ class Gateway:
         if self._temporary:
             self._temporary.cleanup()
 
-    def start(self, timeout_s: float = 30.0) -> None:
+    def start(self, timeout_s: float = 60.0) -> None:
         """Serve the folder on the port, and return when requests are answered. Raises RuntimeError with the log."""
         if self._server:
             return

@@ -390,7 +390,7 @@ class _Segmentation:
         if together > 1 and len(sizes) > 1:
             raise _unequal(sizes)
         names = _names(samples[0])
-        self._facts = LabelFacts(classes=names, pixels=(1,) * len(names), seen_pixels=(1,) * len(names))
+        self._facts = LabelFacts(class_names=names, pixels=(1,) * len(names), seen_pixels=(1,) * len(names))
         self.class_weights()
         self._check_network()
 
