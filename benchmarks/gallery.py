@@ -1,0 +1,200 @@
+"""Draw the pictures of docs/gallery with the checkpoints of the zoo.
+
+    python -m benchmarks.gallery DATA [--only NAME ...] [--l2 RUN]
+
+DATA holds the data sets as jobs/recipes name them. --l2 is the training of jobs/recipes/crn-facades-l2.yaml, which does
+not ship. Held-out pictures only. The row of weights is optimised and takes minutes, the rest seconds.
+
+Legend: N digits, B batch, C channels, H height, W width, D numbers in a code.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.manifold import TSNE
+from torch import Tensor
+
+from jobs import generate, train
+from jobs.generate import Asked, Kind
+from pipelines import checkpoints, datasets
+from pipelines.stores import Access
+from workers import checkpoint
+from workers.networks.vgg import load_vgg
+from workers.recipes import recipe_of, squares
+from workers.recipes.gatys import GatysSettings, stylize
+
+GALLERY = Path("docs/gallery")
+QUALITY = 88
+DIGITS_SHOWN = 3000
+STYLES = ("starry-night", "wave", "the-scream", "udnie")
+PAINTINGS = {"starry-night": "starry_night_crop", "wave": "wave_crop"}
+WEIGHTS = (0.1, 1.0, 10.0, 100.0)
+BESIDE_PX = 8
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the data lie, and the twin of the zoo's refinement network."""
+
+    data: Path
+    l2: str | None
+
+    @property
+    def vgg(self) -> str:
+        return f"{self.data}/weights/vgg16_imagenet_conv_bgr255_fp16.safetensors"
+
+    def asked(
+        self, kind: Kind, name: str, data: str, count: int, rows: int = 2, overrides: tuple[str, ...] = ()
+    ) -> Tensor:
+        return generate.picture(
+            Asked(kind, name, (f"{self.data}/{data}",), count=count, rows=rows, overrides=overrides)
+        )
+
+
+def beside(*pictures_CHW: Tensor) -> Tensor:
+    """Pictures from left to right on white, each at its own size."""
+    height = max(picture.shape[1] for picture in pictures_CHW)
+    width = sum(picture.shape[2] + BESIDE_PX for picture in pictures_CHW) - BESIDE_PX
+    canvas_CHW = torch.full((3, height, width), 255, dtype=torch.uint8)
+    left = 0
+    for picture_CHW in pictures_CHW:
+        canvas_CHW[:, : picture_CHW.shape[1], left : left + picture_CHW.shape[2]] = picture_CHW
+        left += picture_CHW.shape[2] + BESIDE_PX
+    return canvas_CHW
+
+
+# --------------------------------------------------------------------------------------------------------- pictures
+
+
+def reconstructions(sources: Sources) -> Tensor:
+    """Held-out photographs over what 256 numbers keep of them."""
+    return sources.asked("reconstructions", "autoencoder-photos", "photos", count=8, rows=4)
+
+
+def samples(sources: Sources) -> Tensor:
+    """Codes drawn from a Gaussian that was fitted to the autoencoder's, and from the prior of the VAE."""
+    drawn = [
+        sources.asked("samples", "autoencoder-mnist", "mnist", 8, 8),
+        sources.asked("samples", "vae-mnist", "mnist", 8, 8),
+    ]
+    return beside(*(enlarged(each) for each in drawn))
+
+
+def walk(sources: Sources) -> Tensor:
+    """From one digit to another through the codes of the VAE."""
+    return enlarged(sources.asked("interpolation", "vae-mnist", "mnist", 12, 6))
+
+
+def enlarged(picture_CHW: Tensor) -> Tensor:
+    """Twice the size, each pixel a square of four."""
+    return picture_CHW.repeat_interleave(2, 1).repeat_interleave(2, 2)
+
+
+def digits(sources: Sources) -> Tensor:
+    """The codes of test digits in the plane by t-SNE, which never sees the labels that colour them."""
+    network, card = checkpoint.load(checkpoint.zoo_path("autoencoder-mnist") or Path())
+    recipe = recipe_of(card)
+    found = datasets.find("pictures", [f"{sources.data}/mnist/test.parquet"], Access()).take(range(DIGITS_SHOWN))
+    read = datasets.load(found, recipe)
+    with torch.inference_mode():
+        codes_ND = network.encode(squares.stack(read, recipe.settings.size_px)).numpy()  # type: ignore[operator]
+    places_N2 = TSNE(random_state=0, init="pca", perplexity=30).fit_transform(codes_ND)
+    labels_N = np.array([int(sample["label"]) for sample in read])
+    figure = Figure(figsize=(7, 6), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.scatter(*places_N2.T, c=labels_N, cmap="tab10", s=5, vmin=-0.5, vmax=9.5)
+    figure.colorbar(drawn, ticks=range(10), label="digit")
+    axes.set(xticks=[], yticks=[], title=f"codes of {DIGITS_SHOWN:,} test digits, t-SNE of 32 numbers")
+    return rendered(figure)
+
+
+def rendered(figure: Figure) -> Tensor:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1)
+
+
+def masks(sources: Sources) -> Tensor:
+    """Street scene, truth, and what SegNet, FCN-8s and U-Net see."""
+    names = ("segnet-camvid", "fcn8s-camvid", "unet-camvid")
+    seen = [sources.asked("predictions", name, "camvid", count=5) for name in names]
+    third = seen[0].shape[2] // 3
+    return beside(seen[0], *(each[:, :, 2 * third :] for each in seen[1:]))
+
+
+def depth(sources: Sources) -> Tensor:
+    """Left view, disparity from it alone, and LiDAR."""
+    return sources.asked("predictions", "monodepth-kitti", "stereo/kitti", count=4)
+
+
+def upscaled(sources: Sources) -> Tensor:
+    """Bicubic, VDSR, and the original."""
+    return sources.asked("predictions", "vdsr-t91", "super_resolution/set5", count=3)
+
+
+def styles(sources: Sources) -> Tensor:
+    """One photograph in several styles, a network each."""
+    photo = f"{sources.data}/photos/dalmatian/image_0001.jpg"
+    shown = [generate.to_bytes(generate.read_picture(photo, 256))]
+    there = [f"faststyle-{style}" for style in STYLES if checkpoint.zoo_path(f"faststyle-{style}") is not None]
+    return beside(*shown, *(generate.stylized(name, photo, 256) for name in there))
+
+
+def weights(sources: Sources) -> Tensor:
+    """Gatys' optimisation with more and more weight on style."""
+    photo = generate.read_picture(f"{sources.data}/photos/dalmatian/image_0001.jpg", 192)
+    painting = generate.read_picture(f"{sources.data}/styles/{PAINTINGS['starry-night']}.jpg", 192)
+    network, made = load_vgg(sources.vgg), [generate.to_bytes(photo)]
+    for weight in WEIGHTS:
+        settings = GatysSettings(start="content", steps=100, style_weight=weight)
+        made.append(generate.to_bytes(stylize(photo[None], painting[None], network, settings)[0]))
+    return beside(*made)
+
+
+def layouts(sources: Sources) -> Tensor:
+    """Layouts, what the L2 twin and the perceptual loss make of them, and the photographs."""
+    perceptual = sources.asked("predictions", "crn-facades", "facades/val", 8, overrides=(f"vgg={sources.vgg}",))
+    if sources.l2 is None:
+        return perceptual
+    network, card = checkpoints.load(sources.l2, Access())
+    with train.judging(card, sources.l2, [f"vgg={sources.vgg}"], Access()) as recipe, torch.inference_mode():
+        found = datasets.find("pictures", [f"{sources.data}/facades/val"], Access()).take(range(8))
+        twin = recipe.pictures(network, datasets.load(found, recipe))
+    row = (perceptual.shape[1] - 2) // 3
+    return torch.cat([perceptual[:, : 2 + row], twin[:, 2 + row : 2 + 2 * row], perceptual[:, 2 + row :]], 1)
+
+
+PICTURES: dict[str, Callable[[Sources], Tensor]] = {
+    each.__name__: each
+    for each in (reconstructions, digits, samples, walk, masks, depth, upscaled, styles, weights, layouts)
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--only", nargs="+", choices=list(PICTURES), default=list(PICTURES))
+    parser.add_argument("--l2", help="folder of the training of crn-facades-l2")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    GALLERY.mkdir(parents=True, exist_ok=True)
+    for name in options.only:
+        shown_CHW = PICTURES[name](Sources(options.data.absolute(), options.l2))
+        path = GALLERY / f"{name}.jpg"
+        Image.fromarray(shown_CHW.permute(1, 2, 0).numpy()).save(path, quality=QUALITY, optimize=True)
+        print(f"{path}: {path.stat().st_size / 1e3:.0f} kB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
