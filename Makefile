@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.pixelmill-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow test-all lint format setup benchmark clean help
+.PHONY: demo test test-slow test-all lint format setup benchmark zoo clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ format: $(STAMP) ## rewrite the code in the project's format
 benchmark: $(STAMP) ## the table of benchmarks/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[benchmarks]'
 	$(BIN)/python -m benchmarks.throughput
+
+zoo: $(STAMP) ## how each checkpoint of the zoo was made
+	$(BIN)/python -m benchmarks.zoo
 
 clean: ## remove what the targets made, but not the environment
 	rm -rf demo-output build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

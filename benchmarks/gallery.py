@@ -1,9 +1,10 @@
 """Draw the pictures of docs/gallery with the checkpoints of the zoo.
 
-    python -m benchmarks.gallery DATA [--only NAME ...] [--l2 RUN]
+    python -m benchmarks.gallery DATA RUNS [--only NAME ...]
 
-DATA holds the data sets as jobs/recipes name them. --l2 is the training of jobs/recipes/crn-facades-l2.yaml, which does
-not ship. Held-out pictures only. The row of weights is optimised and takes minutes, the rest seconds.
+DATA holds the data sets as jobs/recipes name them, RUNS the trainings of those files: their curves, and the L2 twin of
+cascaded refinement, which does not ship. Nothing is shown that was trained on; photographs are scikit-image's where any
+will do. The row of weights is optimised and takes minutes, the rest seconds.
 
 Legend: N digits, B batch, C channels, H height, W width, D numbers in a code.
 """
@@ -11,20 +12,24 @@ Legend: N digits, B batch, C channels, H height, W width, D numbers in a code.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import skimage.data
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.manifold import TSNE
 from torch import Tensor
+from torchvision.utils import make_grid
 
-from jobs import generate, train
+from jobs import generate
 from jobs.generate import Asked, Kind
-from pipelines import checkpoints, datasets
+from pipelines import datasets
 from pipelines.stores import Access
 from workers import checkpoint
 from workers.networks.vgg import load_vgg
@@ -34,18 +39,19 @@ from workers.recipes.gatys import GatysSettings, stylize
 GALLERY = Path("docs/gallery")
 QUALITY = 88
 DIGITS_SHOWN = 3000
-STYLES = ("starry-night", "wave", "the-scream", "udnie")
-PAINTINGS = {"starry-night": "starry_night_crop", "wave": "wave_crop"}
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "retina")
+CONTENT = "chelsea"
 WEIGHTS = (0.1, 1.0, 10.0, 100.0)
 BESIDE_PX = 8
+CURVE_PX = 360
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the data lie, and the twin of the zoo's refinement network."""
+    """Where the data and the trainings lie."""
 
     data: Path
-    l2: str | None
+    runs: Path
 
     @property
     def vgg(self) -> str:
@@ -57,6 +63,15 @@ class Sources:
         return generate.picture(
             Asked(kind, name, (f"{self.data}/{data}",), count=count, rows=rows, overrides=overrides)
         )
+
+
+@contextmanager
+def photographs() -> Iterator[str]:
+    """A folder with photographs of scikit-image."""
+    with tempfile.TemporaryDirectory(prefix="pmg-") as folder:
+        for name in PHOTOGRAPHS:
+            Image.fromarray(getattr(skimage.data, name)()).save(f"{folder}/{name}.png")
+        yield folder
 
 
 def beside(*pictures_CHW: Tensor) -> Tensor:
@@ -75,8 +90,10 @@ def beside(*pictures_CHW: Tensor) -> Tensor:
 
 
 def reconstructions(sources: Sources) -> Tensor:
-    """Held-out photographs over what 256 numbers keep of them."""
-    return sources.asked("reconstructions", "autoencoder-photos", "photos", count=8, rows=4)
+    """Photographs over what 256 numbers keep of them."""
+    with photographs() as folder:
+        asked = Asked("reconstructions", "autoencoder-photos", (folder,), count=len(PHOTOGRAPHS), rows=2)
+        return generate.picture(asked)
 
 
 def samples(sources: Sources) -> Tensor:
@@ -144,16 +161,18 @@ def upscaled(sources: Sources) -> Tensor:
 
 def styles(sources: Sources) -> Tensor:
     """One photograph in several styles, a network each."""
-    photo = f"{sources.data}/photos/dalmatian/image_0001.jpg"
-    shown = [generate.to_bytes(generate.read_picture(photo, 256))]
-    there = [f"faststyle-{style}" for style in STYLES if checkpoint.zoo_path(f"faststyle-{style}") is not None]
-    return beside(*shown, *(generate.stylized(name, photo, 256) for name in there))
+    with photographs() as folder:
+        photo = f"{folder}/{CONTENT}.png"
+        shown = [generate.to_bytes(generate.read_picture(photo, 256))]
+        there = [name for name in checkpoint.zoo_names() if name.startswith("faststyle-")]
+        return beside(*shown, *(generate.stylized(name, photo, 256) for name in there))
 
 
 def weights(sources: Sources) -> Tensor:
     """Gatys' optimisation with more and more weight on style."""
-    photo = generate.read_picture(f"{sources.data}/photos/dalmatian/image_0001.jpg", 192)
-    painting = generate.read_picture(f"{sources.data}/styles/{PAINTINGS['starry-night']}.jpg", 192)
+    with photographs() as folder:
+        photo = generate.read_picture(f"{folder}/{CONTENT}.png", 192)
+    painting = generate.read_picture(f"{sources.data}/styles/starry_night_crop.jpg", 192)
     network, made = load_vgg(sources.vgg), [generate.to_bytes(photo)]
     for weight in WEIGHTS:
         settings = GatysSettings(start="content", steps=100, style_weight=weight)
@@ -164,33 +183,39 @@ def weights(sources: Sources) -> Tensor:
 def layouts(sources: Sources) -> Tensor:
     """Layouts, what the L2 twin and the perceptual loss make of them, and the photographs."""
     perceptual = sources.asked("predictions", "crn-facades", "facades/val", 8, overrides=(f"vgg={sources.vgg}",))
-    if sources.l2 is None:
+    l2 = str(sources.runs / "crn-facades-l2")
+    if not Path(l2).exists():
         return perceptual
-    network, card = checkpoints.load(sources.l2, Access())
-    with train.judging(card, sources.l2, [f"vgg={sources.vgg}"], Access()) as recipe, torch.inference_mode():
-        found = datasets.find("pictures", [f"{sources.data}/facades/val"], Access()).take(range(8))
-        twin = recipe.pictures(network, datasets.load(found, recipe))
+    twin = sources.asked("predictions", l2, "facades/val", 8, overrides=(f"vgg={sources.vgg}",))
     row = (perceptual.shape[1] - 2) // 3
     return torch.cat([perceptual[:, : 2 + row], twin[:, 2 + row : 2 + 2 * row], perceptual[:, 2 + row :]], 1)
 
 
+def curves(sources: Sources) -> Tensor:
+    """The loss and the metric of every training in RUNS, as the training drew them."""
+    drawn = [Image.open(path).convert("RGB") for path in sorted(sources.runs.glob("*/curve.png"))]
+    size = (CURVE_PX, round(CURVE_PX * drawn[0].height / drawn[0].width))
+    tiles_NCHW = torch.stack([torch.from_numpy(np.array(each.resize(size))).permute(2, 0, 1) for each in drawn])
+    return make_grid(tiles_NCHW, nrow=4, padding=4, pad_value=255)
+
+
 PICTURES: dict[str, Callable[[Sources], Tensor]] = {
     each.__name__: each
-    for each in (reconstructions, digits, samples, walk, masks, depth, upscaled, styles, weights, layouts)
+    for each in (reconstructions, digits, samples, walk, masks, depth, upscaled, styles, weights, layouts, curves)
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path)
     parser.add_argument("--only", nargs="+", choices=list(PICTURES), default=list(PICTURES))
-    parser.add_argument("--l2", help="folder of the training of crn-facades-l2")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     GALLERY.mkdir(parents=True, exist_ok=True)
     for name in options.only:
-        shown_CHW = PICTURES[name](Sources(options.data.absolute(), options.l2))
+        shown_CHW = PICTURES[name](Sources(options.data.absolute(), options.runs.absolute()))
         path = GALLERY / f"{name}.jpg"
         Image.fromarray(shown_CHW.permute(1, 2, 0).numpy()).save(path, quality=QUALITY, optimize=True)
         print(f"{path}: {path.stat().st_size / 1e3:.0f} kB", flush=True)

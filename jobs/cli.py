@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
@@ -323,9 +323,6 @@ def _command() -> str:
     import shlex
 
     return shlex.join(["pixelmill", *sys.argv[1:]])
-
-
-Kind = Literal["failed", "bad job"]
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from jobs.spec import absolute, refuse_credentials
 from jobs.train import judging
 from pipelines import checkpoints, datasets
 from pipelines.journal import png
+from pipelines.sampling import spread
 from pipelines.stores import Access, Reader, explain, scrub
 from workers import images, latent
 from workers.checkpoint import Card
@@ -78,11 +79,11 @@ def write(shown_CHW: Tensor, path: str) -> None:
 
 
 def _read(recipe: Recipe, card: Card, asked: Asked, count: int) -> list[Sample]:
-    """The first samples that were not trained on."""
+    """Samples that were not trained on, from all over the data."""
     uris = [absolute(uri) for uri in asked.data]
     known, classes = frozenset(card.trained_on), getattr(recipe.settings, "class_names", None)
     found, _ = datasets.to_evaluate(recipe.LAYOUT, uris, asked.part, known, Access(), classes)
-    return datasets.load(found.take(range(min(count, len(found)))), recipe)
+    return datasets.load(found.take(spread(len(found), count)), recipe)
 
 
 def _codes(network: Any, recipe: Recipe, card: Card, asked: Asked, count: int) -> tuple[Tensor, Tensor]:

@@ -57,20 +57,20 @@ def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_
 ) -> None:
     often = {"checkpoint_every_s": 0.5, "threads": 1, "log_every_steps": 5}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    ended = pixelmill(user, *arguments(photos, whole, "steps=240", run=often))
+    ended = pixelmill(user, *arguments(photos, whole, "steps=480", run=often))
     assert ended.code == 0, ended.stderr
-    assert "240 / 240" in ended.stderr or "trained" in ended.stdout
-    with Run(user, *arguments(photos, killed, "steps=240", run=often)) as run:
+    assert "480 / 480" in ended.stderr or "trained" in ended.stdout
+    with Run(user, *arguments(photos, killed, "steps=480", run=often)) as run:
         run.wait_until(lambda: (killed / "_run/last.json").exists(), "a checkpoint was there")
         run.kill()
         assert run.wait_until_gone() == []
-    with Run(user, *arguments(photos, killed, "steps=240", run=often)) as run:
-        run.wait_until(lambda: run.find("RayTrainWorker"), "the worker was there")
+    with Run(user, *arguments(photos, killed, "steps=480", run=often)) as run:
+        run.wait_until(lambda: "reading the data" in run.stderr, "its worker read")
         run.interrupt()
         assert run.wait() == 130
         assert "the same command goes on from the last checkpoint: pixelmill train" in run.stderr
         assert run.wait_until_gone() == []
-    with Run(user, *arguments(photos, killed, "steps=240", run=often)) as run:
+    with Run(user, *arguments(photos, killed, "steps=480", run=often)) as run:
         run.wait_until(lambda: "goes on at step" in run.stderr, "it went on")
         run.wait_until(lambda: run.find("RayTrainWorker"), "the worker was there")
         for worker in run.find("RayTrainWorker"):
@@ -81,11 +81,11 @@ def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_
     assert all(torch.allclose(first[name], second[name], rtol=0, atol=1e-6) for name in first)
     assert (whole / "log.csv").read_text() == (killed / "log.csv").read_text()
 
-    again = pixelmill(user, *arguments(photos, killed, "steps=240", run=often))
+    again = pixelmill(user, *arguments(photos, killed, "steps=480", run=often))
     assert "was trained already" in again.stdout
     other = pixelmill(user, *arguments(photos, killed, "steps=500"))
     assert other.code == 2
-    assert "settings.steps: 240 there, 500 here" in other.stderr
+    assert "settings.steps: 480 there, 500 here" in other.stderr
 
     judged = pixelmill(user, "eval", "vae", "--checkpoint", str(killed), "--data", photos, "--json")
     assert judged.code == 0, judged.stderr

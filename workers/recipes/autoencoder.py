@@ -1,10 +1,10 @@
 """Train the convolutional autoencoder: random crops and flips, L1 or L2 reconstruction, AdamW with a cosine schedule.
 
-Result on 1,350 photographs is in the card of workers/zoo/autoencoder-photos.json, beside PCA with a code of equal size.
+The result on 1,350 photographs is in workers/zoo/README.md, beside PCA with a code of equal size.
 On MNIST (size_px 32, channels 1, code_channels 32, width 32, pad, no crop, no flip, batch 128, rate 4e-3, bfloat16) the test
 error is 0.0082 / 0.0058 / 0.0046 after 1,500 / 3,000 / 6,000 steps at 0.035 s on one core, where 32 principal components
-have 0.0153, clamped and fitted on the test digits themselves. Tried: width 64 at 2e-3 is as good after 600 steps, at 3.5
-times the work; a stem of stride 2 is worse for equal work (0.0097 after as long as the 0.0082 took).
+have 0.0153, clamped, fitted on one half of the test digits and judged on the other. Tried: width 64 at 2e-3 is as good
+after 600 steps, at 3.5 times the work; a stem of stride 2 is worse for equal work (0.0097 after as long as the 0.0082 took).
 
 Legend: B batch, N held-out samples, C channels, H height, W width, S side of the network's input, D code size,
 P numbers of a flattened picture.

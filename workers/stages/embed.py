@@ -35,7 +35,8 @@ class EmbedConfig(StageConfig):
     layer: str | None = Field(None, description="node of the network; the input of its classifier when left out")
     pooling: Literal["auto", "avg", "max", "stats", "cls", "flatten"] = Field(
         "auto",
-        description="how a feature map or tokens become one vector; auto: average over space, first token",
+        description="how a feature map or tokens become one vector; auto: average over space, first token, and for ours "
+        "mean and deviation over space",
     )
     column: str = Field("embedding", min_length=1, description="name of the output column")
     output: Literal["float32", "float16"] = Field("float32", description="type of the numbers that are stored")

@@ -1,0 +1,50 @@
+"""Say how each checkpoint of the zoo was made, and the commands that make it again.
+
+python -m benchmarks.zoo
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+
+from workers import checkpoint
+from workers.recipes import recipe_type
+
+RECIPES = Path(__file__).parent.parent / "jobs/recipes"
+
+
+def main() -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("with PIXELMILL_DATA set to the folder of the data sets:\n")
+    for name in checkpoint.zoo_names():
+        path = checkpoint.zoo_path(name)
+        assert path is not None
+        card = checkpoint.read_card(path)
+        file = RECIPES / f"{name}.yaml"
+        text = file.read_text()
+        recipe = yaml.safe_load(text)
+        data = [recipe["data"]] if isinstance(recipe["data"], str) else recipe["data"]
+        judged = recipe.get("validation", data)
+        sources = [judged] if isinstance(judged, str) else judged
+        given = [f"{each}={recipe['settings'][each]}" for each in recipe_type(card.recipe).JUDGED_WITH]
+        options = "".join([*(f" --data {uri}" for uri in sources), *(f" --set {each}" for each in given)])
+        goal = recipe_type(card.recipe).GOAL[0]
+        console.print(f"[bold]{name}[/bold]  {escape(text.splitlines()[0].removeprefix('# '))}")
+        console.print(
+            f"  {goal} {card.metrics[goal]:.4g} after {card.metrics['step']:,.0f} steps, {card.metrics['trained_s']:,.0f} s "
+            f"on one core; {escape(card.split)}"
+        )
+        for command in (
+            f"pixelmill train jobs/recipes/{file.name}",
+            f"python -m benchmarks.export_zoo runs/{name} {name}{options}",
+            f"pixelmill eval {card.network} --checkpoint {name}{options}",
+        ):
+            console.print(f"  {escape(command)}", style="dim")
+
+
+if __name__ == "__main__":
+    main()

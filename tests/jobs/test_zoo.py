@@ -1,0 +1,44 @@
+"""Every checkpoint that ships reaches the figure on its card, with the command that `make zoo` names. Needs the data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jobs import spec, train
+from workers import checkpoint
+from workers.recipes import recipe_type
+
+RECIPES = Path(train.__file__).parent / "recipes"
+WITHIN = 1e-3
+
+
+def test_each_has_the_recipe_file_that_made_it() -> None:
+    for name in checkpoint.zoo_names():
+        job = train.load(
+            (RECIPES / f"{name}.yaml").read_text(), name=name, overrides=[], environment={"PIXELMILL_DATA": "/data"}
+        )
+        card = checkpoint.read_card(checkpoint.zoo_path(name) or Path())
+        assert card.recipe == job.spec.recipe
+        assert card.data == job.spec.data_name
+        differ = {
+            key for key, value in job.settings.model_dump(mode="json").items() if card.settings.get(key, value) != value
+        }
+        assert differ <= {*job.recipe.ASSETS, "layer_weights", "classes"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("PIXELMILL_DATA" not in os.environ, reason="set PIXELMILL_DATA to the folder of the data sets")
+@pytest.mark.parametrize("name", checkpoint.zoo_names())
+def test_its_figure_is_the_one_on_its_card(name: str) -> None:
+    card = checkpoint.read_card(checkpoint.zoo_path(name) or Path())
+    recipe = spec.expanded(yaml.safe_load((RECIPES / f"{name}.yaml").read_text()), dict(os.environ), name)
+    judged = recipe.get("validation", recipe["data"])
+    kind = recipe_type(card.recipe)
+    given = [f"{asset}={recipe['settings'][asset]}" for asset in kind.JUDGED_WITH]
+    report = train.evaluate(card.network, name, [judged] if isinstance(judged, str) else judged, "auto", given, None)
+    goal = kind.GOAL[0]
+    assert report["metrics"][goal] == pytest.approx(card.metrics[goal], rel=WITHIN)
