@@ -22,7 +22,7 @@ import numpy as np
 import skimage.data
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw
 from sklearn.manifold import TSNE
 from torch import Tensor
 from torchvision.utils import make_grid
@@ -43,7 +43,7 @@ PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", 
 CONTENT = "chelsea"
 WEIGHTS = (0.1, 1.0, 10.0, 100.0)
 BESIDE_PX = 8
-CURVE_PX = 360
+CURVE_PX, TITLE_PX = 360, 14
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,15 @@ def layouts(sources: Sources) -> Tensor:
 
 def curves(sources: Sources) -> Tensor:
     """The loss and the metric of every training in RUNS, as the training drew them."""
-    drawn = [Image.open(path).convert("RGB") for path in sorted(sources.runs.glob("*/curve.png"))]
-    size = (CURVE_PX, round(CURVE_PX * drawn[0].height / drawn[0].width))
-    tiles_NCHW = torch.stack([torch.from_numpy(np.array(each.resize(size))).permute(2, 0, 1) for each in drawn])
-    return make_grid(tiles_NCHW, nrow=4, padding=4, pad_value=255)
+    tiles = []
+    for path in sorted(sources.runs.glob("*/curve.png")):
+        curve = Image.open(path).convert("RGB")
+        curve = curve.resize((CURVE_PX, round(CURVE_PX * curve.height / curve.width)))
+        tile = Image.new("RGB", (curve.width, curve.height + TITLE_PX), "white")
+        tile.paste(curve, (0, TITLE_PX))
+        ImageDraw.Draw(tile).text((TITLE_PX, 0), path.parent.name, fill="black")
+        tiles.append(torch.from_numpy(np.array(tile)).permute(2, 0, 1))
+    return make_grid(tiles, nrow=4, padding=4, pad_value=255)
 
 
 PICTURES: dict[str, Callable[[Sources], Tensor]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +23,11 @@ AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKE
 
 Reach = Callable[[dict[str, str]], None]
 AsNobody = Callable[[], AbstractContextManager[None]]
+
+
+def pytest_configure() -> None:
+    """Ctrl-C ends what the tests start, even where a shell runs them in the background, for which it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -51,7 +51,8 @@ def last_weights(out: Path) -> dict[str, torch.Tensor]:
 # ----------------------------------------------------------------------------------------------------- with Ray Train
 
 
-@pytest.mark.timeout(900)  # seven starts of Ray
+@pytest.mark.slow  # seven starts of Ray; tests/pipelines/test_training.py kills in one process
+@pytest.mark.timeout(900)
 def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_of_an_undisturbed_one(
     user: Home, photos: str, tmp_path: Path
 ) -> None:
@@ -104,6 +105,7 @@ def test_two_workers_learn_as_one_with_the_whole_batch(user: Home, photos: str, 
     assert all(torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-4) for name in one)
 
 
+@pytest.mark.slow  # Ray Train tries it three times
 def test_an_error_of_a_worker_that_nobody_foresaw_is_told_in_one_sentence(
     user: Home, photos: str, tmp_path: Path
 ) -> None:
@@ -119,6 +121,7 @@ def test_an_error_of_a_worker_that_nobody_foresaw_is_told_in_one_sentence(
     assert "Traceback" in (tmp_path / "out/_run/log.txt").read_text()
 
 
+@pytest.mark.slow  # two workers on two cores start slowly
 def test_a_file_in_the_middle_that_is_no_picture_ends_two_workers_with_one_sentence(user: Home, tmp_path: Path) -> None:
     data = tmp_path / "data"
     (pictures(data, 80, size=(16, 16))[40]).write_bytes(b"<html>")  # none of those that are looked at before Ray starts

@@ -136,10 +136,13 @@ def test_a_label_out_of_range_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=f"its label is {label.decode()}, but there are only 0 to 2"):
             recipe.decode({"image": picture, "label": label})
     unset = FinetuneRecipe(recipe.settings.model_copy(update={"classes": None}), {})
-    assert unset.prepare([sample(1), sample(0)]) == {"classes": 2}
+    assert unset.prepare([sample(1), sample(0)]) == {"classes": 2, "class_names": None}
     with pytest.raises(DataError, match="a label is 1000 among 2 pictures"):
         unset.prepare([sample(1000), sample(0)])
-    with torch.inference_mode(), pytest.raises(DataError, match="a label is 7, but the network knows only 0 to 2"):
+    with (
+        torch.inference_mode(),
+        pytest.raises(DataError, match="the label 7 is there to judge by, and the network was trained on 0 to 2"),
+    ):
         recipe.evaluate(recipe.network().eval(), [sample(7)])
 
 
