@@ -141,7 +141,7 @@ def test_a_label_out_of_range_is_refused(tmp_path: Path) -> None:
         unset.prepare([sample(1000), sample(0)])
     with (
         torch.inference_mode(),
-        pytest.raises(DataError, match="the label 7 is there to judge by, and the network was trained on 0 to 2"),
+        pytest.raises(DataError, match="the label 7 is there to judge by"),
     ):
         recipe.evaluate(recipe.network().eval(), [sample(7)])
 
