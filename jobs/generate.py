@@ -127,8 +127,7 @@ def _reconstructions(network: Any, recipe: Recipe, card: Card, asked: Asked) -> 
 def _interpolation(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
     """Each row walks from one picture's code to another's: as many rows as there are pairs."""
     _, codes_BD = _codes(network, recipe, card, asked, 2 * asked.rows)
-    if len(codes_BD) < 2:
-        raise JobError("generate interpolation: walks from one picture to another, and --data has one; add some")
+    _require(asked, len(codes_BD), 2)
     pairs = zip(codes_BD[0::2], codes_BD[1::2], strict=False)
     rows = [latent.interpolate(network, start, end, asked.count) for start, end in pairs]
     return squares.in_rows(*rows)

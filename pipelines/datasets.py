@@ -194,6 +194,11 @@ def _parts(uri: str, access: Access) -> dict[str, str]:
                 continue
             for suffix in TABLE_SUFFIXES:
                 tables = [child for child in children if re.fullmatch(rf"{name}([-_.\d].*)?{re.escape(suffix)}", child)]
+                if len(tables) > 1 and f"{name}{suffix}" in tables:
+                    raise DataError(
+                        f"{scrub(uri)}: has {name}{suffix} and {len(tables) - 1} more tables of that name; "
+                        f"call all of them {name}-*{suffix}, or keep one kind"
+                    )
                 if tables:
                     found.setdefault(role, join(uri, tables[0] if len(tables) == 1 else f"{name}[-_.0-9]*{suffix}"))
     return found

@@ -386,3 +386,77 @@ def test_hold_out_divides_without_overlap(pictures: str, hold_out: float, held: 
     assert len(train | out) == PICTURES
     if hold_out >= 1:
         assert min(out) > max(train)
+
+
+# ------------------------------------------------------------------------------------- what a checkpoint is judged by
+
+
+def folders(root: Path, **counts: int) -> str:
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("L", (8, 8), number).save(root / name / f"{number}.png")
+    return str(root)
+
+
+def test_a_class_has_one_number_in_every_part(tmp_path: Path) -> None:
+    folders(tmp_path / "data/train", ape=1, bee=1, cat=2)
+    folders(tmp_path / "data/val", bee=1, cat=1)
+    found = datasets.split("classes", [str(tmp_path / "data")], [], 0.1, 0, Access())
+    assert found.held_out is not None
+    assert found.train.labels is not None
+    assert found.held_out.labels is not None
+    assert found.train.labels.tolist() == [0, 1, 2, 2]
+    assert found.held_out.labels.tolist() == [1, 2]
+    judged, _ = datasets.to_evaluate(
+        "classes", [str(tmp_path / "data")], "auto", frozenset(), Access(), found.train.classes
+    )
+    assert judged.labels is not None
+    assert judged.labels.tolist() == [1, 2]
+    with pytest.raises(DataError, match="the folder cat is a class that was not trained on; there are ape, bee"):
+        datasets.to_evaluate("classes", [str(tmp_path / "data")], "auto", frozenset(), Access(), ["ape", "bee"])
+
+
+def test_held_out_pictures_without_a_part_to_train_on_are_refused(tmp_path: Path) -> None:
+    data = folders(tmp_path / "data", val=2, pictures=2)
+    with pytest.raises(DataError, match="has val and no train"):
+        datasets.split("pictures", [data], [], 0.1, 0, Access())
+
+
+def test_a_table_is_a_part_by_its_whole_first_word(tmp_path: Path) -> None:
+    for name in ("train-0.parquet", "train-1.parquet", "values.parquet", "validation.parquet"):
+        (tmp_path / name).touch()
+    parts = datasets._parts(str(tmp_path), Access())
+    assert [parts[role].rpartition("/")[2] for role in ("train", "held_out")] == [
+        "train[-_.0-9]*.parquet",
+        "validation.parquet",
+    ]
+
+
+def test_one_table_among_shards_of_its_name_is_refused(tmp_path: Path) -> None:
+    for name in ("train.parquet", "train-1.parquet"):
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match="and 1 more tables of that name"):
+        datasets._parts(str(tmp_path), Access())
+
+
+def test_a_metric_that_is_no_number_is_never_the_best_nor_on_the_card(pictures: str, tmp_path: Path) -> None:
+    made = train(plan_of(pictures, tmp_path / "out"))
+    best = made.progress.best
+    assert best is not None
+    made._judge({"negative_elbo": float("nan"), "elbo": 1.0})
+    assert (made.progress.best, made.progress.since_best) == (best, 1)
+    made.progress.best = None
+    made._judge({"negative_elbo": float("nan"), "elbo": 1.0})
+    assert made.progress.best is None
+    assert "negative_elbo" not in checkpoints.load(str(tmp_path / "out"), Access())[1].metrics
+    made._judge({"negative_elbo": 5.0})
+    assert made.progress.best == 5.0
+
+
+def test_facts_that_settings_stand_for_are_on_the_card(pictures: str, tmp_path: Path) -> None:
+    made = train(plan_of(pictures, tmp_path / "out"))
+    made.progress.prepared = {"latent_size": 7, "stranger": 1}
+    settings = made.card().settings
+    assert settings["latent_size"] == 7
+    assert "stranger" not in settings

@@ -15,7 +15,7 @@ from workers import checkpoint, images
 from workers.checkpoint import Card
 from workers.errors import DataError, ModelError
 from workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder
-from workers.recipes.finetune import FinetuneRecipe, FinetuneSettings
+from workers.recipes.finetune import DenseRecipe, DenseSettings, FinetuneRecipe, FinetuneSettings
 
 SLIM: dict[str, dict[str, Any]] = {
     "autoencoder": {"size_px": 64, "width": 8, "code_channels": 2},
@@ -104,6 +104,24 @@ def test_a_frozen_encoder_stays_as_it_was_and_a_free_one_moves(tmp_path: Path, f
     assert loss.item() < 0.9 * first
     with torch.inference_mode():
         assert recipe.evaluate(network.eval(), samples)["accuracy"] >= 0.5
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_statistics_of_a_frozen_encoder_stay_and_those_of_a_free_one_are_measured_anew(
+    tmp_path: Path, frozen: bool
+) -> None:
+    base = saved("segnet", tmp_path / "base")
+    recipe = DenseRecipe(DenseSettings(checkpoint=str(base), frozen=frozen, batch=2, classes=3), {})
+    label = {"label": np.zeros((64, 64), np.uint8), "classes": np.frombuffer(b'["a", "b", "c"]', np.uint8)}
+    samples = [{"image": np.random.default_rng(n).integers(0, 256, (64, 64, 3), np.uint8), **label} for n in range(4)]
+    recipe.prepare(samples)
+    network = recipe.network()
+    statistics = {name: buffer for name, buffer in network.named_buffers() if "running" in name}
+    for buffer in statistics.values():
+        buffer.fill_(0.7)
+    assert statistics
+    recipe.finish(network, samples)
+    assert all(bool((buffer == 0.7).all()) == frozen for buffer in statistics.values())
 
 
 def test_scratch_is_the_same_network_without_the_weights(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ The layers weigh in with equal parts. The paper rescales them after 100 epochs; 
 photographs of the training set are taken once, before training, as the measure of each layer: a loss of 1 is as far off
 as another photograph. `loss="l2"` is the twin that shows what this is for: squared error of pixels, which makes blur.
 
-jobs/recipes/crn-facades.yaml and -l2.yaml are the two on one CPU core at 128 x 128: windows get frames and sills, walls no
-bricks yet, and nearly all facades the mean colour. Several outputs were not tried on facades.
+jobs/recipes/crn-facades.yaml is for one CPU core at 128 x 128: windows get frames and sills, walls no bricks yet, and nearly
+all facades the mean colour. Its twin in crn-facades-l2.yaml and several outputs were not tried on facades to the end.
 
 Legend: B batch, O outputs, K classes, C channels, H height, W width.
 """
