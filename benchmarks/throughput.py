@@ -86,13 +86,13 @@ class Bench:
             "PIXELMILL_BENCHMARK_CACHE": str(cache / "pixelmill/settings"),
         }
 
-    def measure(self, contender: Contender) -> dict[str, Any]:
+    def measure(self, contender: Contender, *words: str) -> dict[str, Any]:
         name, count = ("all", self.images) if contender.full_size else ("part", self.part)
         source = f"s3://{name}" if contender.from_s3 else str(self.folder / name)
         out, result = self.folder / "out", self.folder / "result.json"
         shutil.rmtree(out, ignore_errors=True)
         command = [sys.executable, "-m", f"benchmarks.baselines.{contender.module}"]
-        command += ["--source", source, "--out", str(out), "--images", str(count), "--json", str(result)]
+        command += ["--source", source, "--out", str(out), "--images", str(count), "--json", str(result), *words]
         _run(command, self.environment)
         return json.loads(result.read_text())
 
@@ -120,26 +120,22 @@ def _medians(rows: list[dict[str, Any]], measured: dict[str, list[dict[str, Any]
     """Medians over the rounds; the ratio is to the limit of the same kind of source, round by round."""
     limit = measured[CONTENDERS[1 if from_s3 else 0].label]
     ratios = [r["steady_images_per_s"] / base["steady_images_per_s"] for r, base in zip(rows, limit, strict=True)]
-    keys = ("images", "steady_images_per_s", "first_result_s", "total_s", "peak_pss_bytes")
-    return {
-        key: statistics.median(row[key] for row in rows)
-        for key in keys
-        if all(row.get(key) is not None for row in rows)
-    } | {"of_limit": statistics.median(ratios), "rounds": rows}
+    keys = ("images", "steady_images_per_s", "first_result_s", "total_s")
+    medians = {key: statistics.median(row[key] for row in rows) for key in keys}
+    return medians | {"of_limit": statistics.median(ratios), "rounds": rows}
 
 
 def print_table(figures: dict[str, Any], console: Console) -> None:
     ours = {False: figures.get("Pixelmill, local disk"), True: figures.get("Pixelmill, S3")}
-    shown = Table("", "images/s, steady", "of the limit", "Pixelmill is", "first result", "all of it", "peak memory")
+    shown = Table("", "images/s, steady", "of the limit", "Pixelmill is", "first result", "all of it")
     for label, row in figures.items():
         mine = ours["S3" in label]
         times = (
             "" if mine is None or "Pixelmill" in label or label.startswith("limit") else f"{_times(mine, row):.1f} x"
         )
-        peak = f"{row['peak_pss_bytes'] / 1e9:.1f} GB" if "peak_pss_bytes" in row else ""
         shown.add_row(
             label, f"{row['steady_images_per_s']:.1f}", f"{row['of_limit']:.2f}", times,
-            f"{row['first_result_s']:.1f} s", f"{row['total_s']:.0f} s / {row['images']:,.0f}", peak,
+            f"{row['first_result_s']:.1f} s", f"{row['total_s']:.0f} s / {row['images']:,.0f}",
         )  # fmt: skip
     console.print(shown)
 
@@ -153,7 +149,7 @@ def scaling(bench: Bench, console: Console) -> dict[str, Any]:
     """The job on a quarter of the images and on all of them."""
     job = OURS
     bench.measure(Contender("", job.module))
-    small, large = bench.measure(Contender("", job.module)), bench.measure(job)
+    small, large = bench.measure(Contender("", job.module), "--memory"), bench.measure(job, "--memory")
     figures = {
         "images": [small["images"], large["images"]],
         "time_ratio": large["total_s"] / small["total_s"],

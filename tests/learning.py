@@ -1,4 +1,4 @@
-"""The plainest training there is: a recipe on samples in memory, for tests of recipes and networks."""
+"""The plainest training there is, and what every network owes, for tests of recipes and networks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipelines.sampling import Order
 from workers.recipes import Recipe, Sample
@@ -36,3 +36,26 @@ def learn(recipe: Recipe, samples: Sequence[Sample], on_step: OnStep | None = No
             if on_step is not None:
                 on_step(step, {name: loss.item() for name, loss in losses.items()})
     return network.eval()
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor], steps: int) -> list[float]:
+    """So many steps down a loss that is asked for anew each time; its values before each step."""
+    values: list[float] = []
+    for _ in range(steps):
+        value = loss()
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    return values
+
+
+def assert_seeded(make: Callable[[], nn.Module]) -> None:
+    """The same seed gives the same weights, and another one others."""
+
+    def weights(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return torch.cat([parameter.flatten() for parameter in make().parameters()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))

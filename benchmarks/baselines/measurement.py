@@ -31,6 +31,7 @@ class Task:
     out: Path
     images: int
     json: Path
+    memory: bool = False
 
 
 def task_from_command_line(description: str | None) -> Task:
@@ -39,6 +40,7 @@ def task_from_command_line(description: str | None) -> Task:
     parser.add_argument("--out", required=True, type=Path, help="folder for the Parquet files, new or empty")
     parser.add_argument("--images", required=True, type=int, help="how many images the source holds")
     parser.add_argument("--json", required=True, type=Path, help="file for the figures")
+    parser.add_argument("--memory", action="store_true", help="measure memory too, which takes from the speed")
     task = Task(**vars(parser.parse_args()))
     if task.out.exists() and any(task.out.iterdir()):
         parser.error(f"--out {task.out} is not empty")
@@ -91,7 +93,8 @@ def steady_images_per_s(finished: Sequence[tuple[float, int]]) -> float | None:
 class PeakMemory:
     """The highest sum of memory over a process and all that it started, sampled every `interval_s`.
 
-    rss_bytes counts a page shared by n processes n times, pss_bytes (Linux) once; None where it can't be read.
+    rss_bytes counts a page shared by n processes n times, pss_bytes (Linux) once; None where it can't be read. A sample
+    takes about 5 ms a process, in which that process may have to wait: never beside what is timed to the percent.
     """
 
     def __init__(self, pid: int | None = None, interval_s: float = 2.0) -> None:
@@ -144,7 +147,6 @@ class Measurement:
     total_s              process start (interpreter and imports included) to the end of the block
     first_result_s       process start to the first finished batch
     steady_images_per_s  see `steady_images_per_s`
-    peak_rss_bytes, peak_pss_bytes  see `PeakMemory`
 
     Raises SystemExit when the output has not one row for each image.
     """
@@ -155,17 +157,14 @@ class Measurement:
         task.out.mkdir(parents=True, exist_ok=True)
         self.finish_log = FinishLog(task.json.with_suffix(".finished").absolute())
         self.finish_log.path.write_text("")
-        self._memory = PeakMemory()
 
     def __enter__(self) -> Measurement:
-        self._memory.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         end_s = time.time()
-        self._memory.__exit__(kind, error, trace)
         if error is None:
             self._write(end_s)
 
@@ -179,8 +178,6 @@ class Measurement:
             "total_s": end_s - start_s,
             "first_result_s": finished[0][0] - start_s,
             "steady_images_per_s": steady_images_per_s(finished),
-            "peak_rss_bytes": self._memory.rss_bytes,
-            "peak_pss_bytes": self._memory.pss_bytes,
         }
         self.task.json.write_text(json.dumps(figures, indent=2) + "\n")
         self.finish_log.path.unlink()

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def main() -> None:
     command = [str(Path(sys.executable).with_name("pixelmill")), "embed", task.source, str(task.out), "--model", MODEL]
     started_s = time.time()
     process = subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    with PeakMemory(process.pid) as memory:
+    memory = PeakMemory(process.pid)
+    with memory if task.memory else nullcontext():
         _, errors = process.communicate()
     total_s = time.time() - started_s
     if process.returncode:
@@ -60,12 +62,12 @@ def main() -> None:
         "total_s": total_s,
         "first_result_s": first_s - started_s,
         "steady_images_per_s": steady_rate(orders_of(task.out)),
-        "peak_rss_bytes": memory.rss_bytes,
-        "peak_pss_bytes": memory.pss_bytes,
         "seconds": attempt["seconds"],
         "busy_shares": attempt["busy_shares"],
         "settings": attempt["settings"],
     }
+    if task.memory:
+        figures |= {"peak_rss_bytes": memory.rss_bytes, "peak_pss_bytes": memory.pss_bytes}
     task.json.parent.mkdir(parents=True, exist_ok=True)
     task.json.write_text(json.dumps(figures, indent=2) + "\n")
 

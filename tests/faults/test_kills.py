@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -81,35 +82,20 @@ def duration_s(mine: Mine) -> float:
 
 
 @pytest.mark.slow
-def test_kill_9_of_the_driver_at_ten_random_moments_loses_and_repeats_no_row(mine: Mine) -> None:
+@pytest.mark.parametrize(("process", "kill"), [("driver", kill_driver), ("raylet", kill_raylet)])
+def test_kill_9_at_ten_random_moments_loses_and_repeats_no_row(
+    mine: Mine, process: str, kill: Callable[[Mine, Run], None]
+) -> None:
     mine.fill(ROWS)
     finished: list[int] = []
     longest_s = duration_s(mine)
     mine.new_output()
-    for moment_s in moments("driver", MOMENTS, longest_s):
+    for moment_s in moments(process, MOMENTS, longest_s):
         with mine.start() as run:
-            if not ended_within(run, moment_s):
-                kill_driver(mine, run)
-                finished.append(mine.seal())
-                continue
-            assert_laws(mine, run)
-            mine.new_output()
-    with mine.start() as run:
-        assert_laws(mine, run)
-    assert any(0 < rows < ROWS for rows in finished), finished
-
-
-@pytest.mark.slow
-def test_kill_9_of_the_raylet_at_ten_random_moments_ends_the_run_in_order_and_loses_no_row(mine: Mine) -> None:
-    mine.fill(ROWS)
-    finished: list[int] = []
-    longest_s = duration_s(mine)
-    mine.new_output()
-    for moment_s in moments("raylet", MOMENTS, longest_s):
-        with mine.start() as run:
-            run.wait_until(lambda run=run: run.find("raylet"), "the raylet was there")
-            if not ended_within(run, moment_s) and run.find("raylet"):
-                kill_raylet(mine, run)
+            if process == "raylet":
+                run.wait_until(lambda run=run: run.find("raylet"), "the raylet was there")
+            if not ended_within(run, moment_s) and (process == "driver" or run.find("raylet")):
+                kill(mine, run)
                 finished.append(mine.seal())
                 continue
             assert_laws(mine, run)

@@ -96,13 +96,30 @@ def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_
     assert report["metrics"]["negative_elbo"] == pytest.approx(card["metrics"]["negative_elbo"], rel=1e-4)
 
 
-def test_two_workers_learn_as_one_with_the_whole_batch(user: Home, photos: str, tmp_path: Path) -> None:
-    for workers in (1, 2):
-        out = tmp_path / str(workers)
-        ended = pixelmill(user, *arguments(photos, out, "steps=60", run={"workers": workers, "threads": 1}))
-        assert ended.code == 0, ended.stderr
-    one, two = last_weights(tmp_path / "1"), last_weights(tmp_path / "2")
-    assert all(torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-4) for name in one)
+@pytest.fixture(scope="module")
+def plainly_trained(user: Home, photos: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """Weights after 60 steps on one worker with all samples in memory."""
+    return trained(user, photos, tmp_path_factory.mktemp("plain"), run={})
+
+
+def trained(user: Home, photos: str, out: Path, run: dict[str, Any]) -> dict[str, torch.Tensor]:
+    ended = pixelmill(user, *arguments(photos, out, "steps=60", run={"threads": 1} | run))
+    assert ended.code == 0, ended.stderr
+    return last_weights(out)
+
+
+def test_two_workers_learn_as_one_with_the_whole_batch(
+    user: Home, photos: str, tmp_path: Path, plainly_trained: dict[str, torch.Tensor]
+) -> None:
+    two = trained(user, photos, tmp_path / "two", run={"workers": 2})
+    assert all(torch.allclose(plainly_trained[name], two[name], rtol=1e-3, atol=1e-4) for name in two)
+
+
+def test_samples_that_do_not_fit_into_memory_are_streamed_to_the_same_weights(
+    user: Home, photos: str, tmp_path: Path, plainly_trained: dict[str, torch.Tensor]
+) -> None:
+    streamed = trained(user, photos, tmp_path / "streamed", run={"cache_gb": 0})
+    assert all(torch.equal(plainly_trained[name], streamed[name]) for name in streamed)
 
 
 @pytest.mark.slow  # Ray Train tries it three times

@@ -16,6 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tests.learning import assert_seeded, descend
 from workers import images
 from workers.errors import DataError, ModelError
 from workers.networks.crn import CascadedRefinement, CrnConfig, layout_pyramid
@@ -342,24 +343,13 @@ def test_a_sample_is_augmented_the_same_whatever_batch_it_is_in(assets: dict[str
 def test_one_batch_is_learned_by_heart(assets: dict[str, Path], settings: dict[str, object]) -> None:
     made = prepared(assets, learning_rate=1e-2, flip=False, **settings)
     network, samples = built(made.settings.network), facades(made, 2)
-    optimizer, losses = made.optimizer(network), []
-    for _ in range(60):
-        loss = made.losses(network, made.batch(samples, np.random.default_rng(0)))["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
+    batch = made.batch(samples, np.random.default_rng(0))
+    losses = descend(made.optimizer(network), lambda: made.losses(network, batch)["loss"], steps=60)
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_the_same_seed_gives_the_same_network(assets: dict[str, Path]) -> None:
-    def weights(seed: int) -> dict[str, Tensor]:
-        torch.manual_seed(seed)
-        return recipe(assets).network().state_dict()
-
-    first, again, other = weights(0), weights(0), weights(1)
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not all(torch.equal(first[name], other[name]) for name in first)
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(assets: dict[str, Path]) -> None:
+    assert_seeded(recipe(assets).network)
 
 
 class Oracle(nn.Module):

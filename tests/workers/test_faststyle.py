@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tests.learning import assert_seeded, descend
 from workers import images
 from workers.errors import DataError, ModelError
 from workers.networks.faststyle import Doubling, FastStyleConfig, TransformNetwork, Upsampling
@@ -183,25 +184,13 @@ def test_the_recipe_is_found_by_name_and_has_the_papers_defaults() -> None:
 def test_one_batch_is_painted_by_heart(assets: dict[str, Path]) -> None:
     trained = recipe(assets, width=8, content_weight=0.1)
     network = built(trained.settings.network)
-    optimizer, samples = trained.optimizer(network), photographs(trained)
-    losses = []
-    for _ in range(80):
-        loss = trained.losses(network, trained.batch(samples, np.random.default_rng(0)))["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
+    batch = trained.batch(photographs(trained), np.random.default_rng(0))
+    losses = descend(trained.optimizer(network), lambda: trained.losses(network, batch)["loss"], steps=80)
     assert losses[-1] < 0.6 * losses[0]
 
 
-def test_the_same_seed_gives_the_same_network(assets: dict[str, Path]) -> None:
-    def weights(seed: int) -> dict[str, Tensor]:
-        torch.manual_seed(seed)
-        return recipe(assets).network().state_dict()
-
-    first, again, other = weights(0), weights(0), weights(1)
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not all(torch.equal(first[name], other[name]) for name in first)
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(assets: dict[str, Path]) -> None:
+    assert_seeded(recipe(assets).network)
 
 
 def test_photographs_left_as_they_are_have_a_ratio_of_one_and_no_content_loss(assets: dict[str, Path]) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.learning import assert_seeded, descend
 from workers.errors import ModelError
 from workers.networks.fcn import Fcn, FcnConfig, FcnUpsampling, Up
 from workers.networks.upsample import bilinear_kernel
@@ -186,14 +187,8 @@ def test_learned_kernels_start_as_the_fixed_ones() -> None:
 
 
 def learn(network: Fcn, images_BCHW: Tensor, labels_BHW: Tensor, steps: int) -> list[float]:
-    optimizer, losses = torch.optim.Adam(network.parameters(), 3e-3), list[float]()
-    for _ in range(steps):
-        loss = functional.cross_entropy(network(images_BCHW), labels_BHW)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    return descend(optimizer, lambda: functional.cross_entropy(network(images_BCHW), labels_BHW), steps)
 
 
 @pytest.mark.parametrize("upsampling", ["fixed", "learned"])
@@ -215,12 +210,7 @@ def test_one_batch_is_learned_by_heart() -> None:
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
-    def weights(seed: int) -> Tensor:
-        torch.manual_seed(seed)
-        return torch.cat([parameter.flatten() for parameter in Fcn(FcnConfig(**SLIM)).parameters()])
-
-    assert torch.equal(weights(1), weights(1))
-    assert not torch.equal(weights(1), weights(2))
+    assert_seeded(lambda: Fcn(FcnConfig(**SLIM)))
 
 
 @pytest.mark.parametrize(

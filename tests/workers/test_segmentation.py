@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tests.learning import descend
 from workers import images
 from workers.checkpoint import network_types
 from workers.errors import DataError, ModelError
@@ -356,15 +357,14 @@ def test_a_few_steps_learn_one_batch_and_the_loss_is_float32(name: str, precisio
     torch.manual_seed(0)
     kind.prepare(samples(2))
     network, batch = kind.network().train(), kind.batch(samples(2), np.random.default_rng(0))
-    optimizer, losses = kind.optimizer(network), list[float]()
-    for _ in range(40):
+
+    def loss() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            loss = kind.losses(network, batch)["loss"]
-        assert loss.dtype == torch.float32
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+            value = kind.losses(network, batch)["loss"]
+        assert value.dtype == torch.float32
+        return value
+
+    losses = descend(kind.optimizer(network), loss, steps=40)
     assert losses[-1] < losses[0] / 2
 
 

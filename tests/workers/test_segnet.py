@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.learning import assert_seeded, descend
 from workers.errors import ModelError
 from workers.networks import segnet
 from workers.networks.segnet import SegNet, SegNetConfig
@@ -117,24 +118,14 @@ def test_one_batch_is_learned_by_heart(variant: Any) -> None:
     labels_BHW = torch.zeros(2, 48, 48, dtype=torch.long)
     labels_BHW[0, 10:30, 5:40], labels_BHW[1, 20:, 24:] = 1, 2
     images_BCHW = functional.one_hot(labels_BHW, 3).permute(0, 3, 1, 2) * 0.5 + 0.2
-    network, losses = SegNet(SegNetConfig(**SLIM | {"width": 8}, variant=variant)), list[float]()
+    network = SegNet(SegNetConfig(**SLIM | {"width": 8}, variant=variant))
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
-    for _ in range(40):
-        loss = functional.cross_entropy(network(images_BCHW), labels_BHW)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = descend(optimizer, lambda: functional.cross_entropy(network(images_BCHW), labels_BHW), steps=40)
     assert losses[-1] < losses[0] / 5
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
-    def weights(seed: int) -> Tensor:
-        torch.manual_seed(seed)
-        return torch.cat([parameter.flatten() for parameter in SegNet(SegNetConfig(**SLIM)).parameters()])
-
-    assert torch.equal(weights(1), weights(1))
-    assert not torch.equal(weights(1), weights(2))
+    assert_seeded(lambda: SegNet(SegNetConfig(**SLIM)))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tests.learning import assert_seeded, descend
 from workers.errors import ModelError
 from workers.networks import unet
 from workers.networks.unet import UNet, UNetConfig, mirrored, predict_tiled
@@ -154,29 +155,23 @@ def test_every_parameter_gets_a_gradient(batch_norm: bool, padding: Any) -> None
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_one_batch_is_learned_by_heart(padding: Any) -> None:
-    network, losses = built(padding=padding, base=8), list[float]()
+    network = built(padding=padding, base=8)
     side_px = 36 + 2 * network.config.margin_px
     labels_BHW = torch.zeros(2, side_px, side_px, dtype=torch.long)
     labels_BHW[0, 10:50, 15:50], labels_BHW[1, 40:, 44:] = 1, 2
     images_BCHW = functional.one_hot(labels_BHW, 3).permute(0, 3, 1, 2) * 0.5 + 0.2
-    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    for _ in range(60):
+
+    def loss() -> Tensor:
         logits_BKHW = network(images_BCHW)
         kept_BHW = unet.center_crop(labels_BHW[:, None], cast(Any, logits_BKHW.shape[2:]))[:, 0]
-        loss = functional.cross_entropy(logits_BKHW, kept_BHW)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+        return functional.cross_entropy(logits_BKHW, kept_BHW)
+
+    losses = descend(torch.optim.Adam(network.parameters(), 3e-3), loss, steps=60)
     assert losses[-1] < losses[0] / 5
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
-    def weights(seed: int) -> Tensor:
-        return torch.cat([parameter.flatten() for parameter in built(seed).parameters()])
-
-    assert torch.equal(weights(1), weights(1))
-    assert not torch.equal(weights(1), weights(2))
+    assert_seeded(lambda: UNet(UNetConfig(**SLIM)))
 
 
 def test_dropout_is_at_the_end_of_the_contracting_path_and_silent_in_evaluation() -> None:

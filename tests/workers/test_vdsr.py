@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tests.learning import assert_seeded, descend
 from workers import resampling
 from workers.errors import DataError, ModelError
 from workers.networks.vdsr import Vdsr, VdsrConfig, from_reference
@@ -102,9 +103,7 @@ def test_a_shape_that_cannot_be_built_is_refused_by_name(wrong: dict[str, int]) 
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
-    first, again, other = (seeded_network(seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["convolutions.0.weight"], other["convolutions.0.weight"])
+    assert_seeded(lambda: Vdsr(SLIM))
 
 
 def test_a_config_rebuilds_the_network() -> None:
@@ -224,15 +223,9 @@ def test_one_batch_is_learned_by_heart() -> None:
     batch = chosen.batch([{"luma": scene()}], np.random.default_rng(0))
     torch.manual_seed(0)
     network = chosen.network()
-    optimizer, history = chosen.optimizer(network), []
-    for _ in range(200):
-        losses = chosen.losses(network, batch)
-        optimizer.zero_grad()
-        losses["loss"].backward()
-        optimizer.step()
-        history.append(losses["mse"].item())
+    descend(chosen.optimizer(network), lambda: chosen.losses(network, batch)["loss"], steps=200)
     bicubic = (batch["interpolated"] - batch["target"]).square().mean().item()
-    assert history[-1] < bicubic / 5
+    assert chosen.losses(network, batch)["mse"].item() < bicubic / 5
 
 
 def test_losses_are_float32_under_autocast() -> None:

@@ -18,6 +18,7 @@ from torch.nn import functional
 from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
+from tests.learning import assert_seeded
 from workers.errors import ModelError
 from workers.networks.vgg import (
     CONVENTIONS,
@@ -222,12 +223,7 @@ def test_a_loaded_network_is_frozen_lets_gradients_through_and_leaves_the_random
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
-    def weights(seed: int) -> Tensor:
-        torch.manual_seed(seed)
-        return torch.cat([parameter.flatten() for parameter in Vgg(VggConfig(width=2)).parameters()])
-
-    assert torch.equal(weights(1), weights(1))
-    assert not torch.equal(weights(1), weights(2))
+    assert_seeded(lambda: Vgg(VggConfig(width=2)))
 
 
 # Weights that do not fit
