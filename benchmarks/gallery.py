@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ GALLERY = Path("docs/gallery")
 QUALITY = 88
 DIGITS_SHOWN = 3000
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "retina")
+SHARP = ("astronaut", "chelsea", "coffee")
 CONTENT = "chelsea"
 WEIGHTS = (0.1, 1.0, 10.0, 100.0)
 BESIDE_PX = 8
@@ -66,10 +67,10 @@ class Sources:
 
 
 @contextmanager
-def photographs() -> Iterator[str]:
+def photographs(names: Sequence[str] = PHOTOGRAPHS) -> Iterator[str]:
     """A folder with photographs of scikit-image."""
     with tempfile.TemporaryDirectory(prefix="pmg-") as folder:
-        for name in PHOTOGRAPHS:
+        for name in names:
             Image.fromarray(getattr(skimage.data, name)()).save(f"{folder}/{name}.png")
         yield folder
 
@@ -156,7 +157,8 @@ def depth(sources: Sources) -> Tensor:
 
 def upscaled(sources: Sources) -> Tensor:
     """Bicubic, VDSR, and the original."""
-    return sources.asked("predictions", "vdsr-t91", "super_resolution/set5", count=3)
+    with photographs(SHARP) as folder:
+        return generate.picture(Asked("predictions", "vdsr-t91", (folder,), count=len(SHARP)))
 
 
 def styles(sources: Sources) -> Tensor:
@@ -181,14 +183,13 @@ def weights(sources: Sources) -> Tensor:
 
 
 def layouts(sources: Sources) -> Tensor:
-    """Layouts, what the L2 twin and the perceptual loss make of them, and the photographs."""
-    perceptual = sources.asked("predictions", "crn-facades", "facades/val", 8, overrides=(f"vgg={sources.vgg}",))
-    l2 = str(sources.runs / "crn-facades-l2")
-    if not Path(l2).exists():
-        return perceptual
-    twin = sources.asked("predictions", l2, "facades/val", 8, overrides=(f"vgg={sources.vgg}",))
-    row = (perceptual.shape[1] - 2) // 3
-    return torch.cat([perceptual[:, : 2 + row], twin[:, 2 + row : 2 + 2 * row], perceptual[:, 2 + row :]], 1)
+    """Layouts, what the twin that was trained on squared error makes of them, and what the perceptual loss does."""
+    shown = [
+        sources.asked("predictions", checkpoint, "facades/val", 8, overrides=(f"vgg={sources.vgg}",))
+        for checkpoint in (str(sources.runs / "crn-facades-l2"), "crn-facades")
+    ]
+    row = (shown[0].shape[1] - 2) // 3  # layout, synthesised, photograph
+    return torch.cat([shown[0][:, : 2 + row], *(each[:, 2 + row : 2 + 2 * row] for each in shown)], 1)
 
 
 def curves(sources: Sources) -> Tensor:
