@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,12 @@ from workers.errors import JobError
 
 OBJECT_STORE_BYTES = 1 << 30
 LOG_BYTES = 20_000
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers, and no actor started that collects it
+    "RAY_enable_metrics_collection": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+}
+"""What a Ray of our own is told before it is imported, unless the user said otherwise."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +50,14 @@ def address_of(address: str | None, environment: Mapping[str, str]) -> str | Non
     return None if found in {None, "", "local"} else found
 
 
-def start_local(pool: Pool, machine: Machine, environment: dict[str, str]) -> Path:
+def start_local(pool: Pool, machine: Machine, environment: MutableMapping[str, str]) -> Path:
     """Start a Ray on this machine with the logical CPUs that the plan needs; gives its folder, to be removed.
 
     Threads are what has to match the cores, and the plan sees to that; a graph that asks Ray for more CPUs than it
     counts would wait for ever.
     """
-    environment.setdefault("RAY_usage_stats_enabled", "0")
-    environment.setdefault("RAY_enable_metrics_collection", "0")
-    environment.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    for name, value in QUIET.items():
+        environment.setdefault(name, value)
     import ray
 
     _remove_stale()

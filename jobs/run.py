@@ -310,7 +310,7 @@ class Run:
         if address is None:
             plan = make_plan(self.job, machine, None, None)
             self._guard.start()
-            return plan, cluster.start_local(plan.pool, machine, os.environ)  # type: ignore[arg-type]
+            return plan, cluster.start_local(plan.pool, machine, os.environ)
         cluster.connect(address)
         import ray
 

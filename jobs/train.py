@@ -277,7 +277,7 @@ class TrainingRun:
             folder = cluster.temporary_folder()
         else:
             guard.start()
-            folder = cluster.start_local(pool, machine, os.environ)  # type: ignore[arg-type]
+            folder = cluster.start_local(pool, machine, os.environ)
         try:
             yield folder, dict(ray.cluster_resources())
         finally:

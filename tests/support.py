@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import signal
@@ -284,3 +285,29 @@ def id_of(uri: str, member: str | None = None) -> str:
     """The id that a row must have, by the documentation alone: BLAKE2b of uri, and of member behind a zero byte."""
     key = uri if member is None else f"{uri}\0{member}"
     return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+# Other readers
+
+READERS = {
+    "duckdb": "import duckdb; rows = duckdb.sql(\"select id, embedding from '{data}/*.parquet'\").fetchall()",
+    "polars": "import polars; rows = polars.read_parquet('{data}/*.parquet').select('id', 'embedding').rows()",
+    "pandas": "import pandas; t = pandas.read_parquet('{data}'); rows = list(zip(t['id'], t['embedding']))",
+    "datasets": "import datasets; t = datasets.load_dataset('parquet', data_files='{data}/*.parquet', split='train'); "
+    "rows = list(zip(t['id'], t['embedding']))",
+}
+_PRINT = """
+import json, sys
+assert not {'pipelines', 'workers', 'jobs', 'ray'} & set(sys.modules)
+print(json.dumps({id: [float(value) for value in embedding] for id, embedding in rows}))
+"""
+
+
+def read_elsewhere(reader: str, data: Path, scratch: Path) -> dict[str, list[float]]:
+    """Embeddings by id as one of READERS sees the Parquet files in `data`, in a process that knows nothing of us."""
+    script = READERS[reader].format(data=data) + _PRINT
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(scratch / "hf"), "HOME": str(scratch)}
+    command = [sys.executable, "-I", "-W", "ignore", "-c", script]
+    done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

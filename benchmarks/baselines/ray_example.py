@@ -21,7 +21,7 @@ import shutil
 import tempfile
 from typing import Any
 
-os.environ.setdefault("RAY_usage_stats_enabled", "0")  # read when ray is imported
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported
 
 import numpy as np
 import ray

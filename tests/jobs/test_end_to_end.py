@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +11,7 @@ import pytest
 from tests import corpus
 from tests.jobs.conftest import Mixed, model_file, train_on
 from tests.support import (
+    READERS,
     Home,
     Output,
     assert_every_input_in_one_row,
@@ -21,6 +19,7 @@ from tests.support import (
     job_file,
     pictures,
     pixelmill,
+    read_elsewhere,
 )
 
 pytestmark = pytest.mark.timeout(1200)
@@ -154,30 +153,12 @@ def test_a_finished_job_run_again_does_nothing_though_its_speed_is_set_otherwise
 
 # Law 5
 
-READERS = {
-    "duckdb": "import duckdb; rows = duckdb.sql(\"select id, embedding from '{data}/*.parquet'\").fetchall()",
-    "polars": "import polars; rows = polars.read_parquet('{data}/*.parquet').select('id', 'embedding').rows()",
-    "pandas": "import pandas; t = pandas.read_parquet('{data}'); rows = list(zip(t['id'], t['embedding']))",
-    "datasets": "import datasets; t = datasets.load_dataset('parquet', data_files='{data}/*.parquet', split='train'); "
-    "rows = list(zip(t['id'], t['embedding']))",
-}
-PRINT = """
-import json, sys
-assert not {'pipelines', 'workers', 'jobs', 'ray'} & set(sys.modules)
-print(json.dumps({id: [float(value) for value in embedding] for id, embedding in rows}))
-"""
-
 
 @pytest.mark.parametrize("reader", list(READERS))
 def test_a_reader_that_knows_nothing_of_us_reads_the_same_rows(mixed: Mixed, tmp_path: Path, reader: str) -> None:
-    script = READERS[reader].format(data=mixed.copy / "data") + PRINT
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "HOME": str(tmp_path)}
-    command = [sys.executable, "-I", "-W", "ignore", "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
     table = pq.read_table(mixed.copy / "data")
     rows = dict(zip(table["id"].to_pylist(), table["embedding"].to_pylist(), strict=True))
-    assert json.loads(done.stdout.splitlines()[-1]) == rows
+    assert read_elsewhere(reader, mixed.copy / "data", tmp_path) == rows
     assert len(rows) == list(mixed.expected.values()).count("good")
 
 

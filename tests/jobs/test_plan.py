@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.gateway import Gateway
 from jobs import plan, spec
-from jobs.cluster import Machine, address_of
+from jobs.cluster import QUIET, Machine, address_of
 from jobs.run import Run, Surroundings, make_plan
 from pipelines.manifest import Known, Listing, tables_of
 from pipelines.sources import Source
@@ -214,3 +214,13 @@ def test_an_output_column_is_shown_with_its_type(
 ) -> None:
     plan.show_plan(job(photos, tmp_path / "out", "stages.0.output=float16"), around())
     assert re.search(r"column embedding: fixed_size_list<\w+: halffloat>\[512\]", capsys.readouterr().out)
+
+
+def test_a_ray_of_our_own_tells_its_makers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._common.usage import usage_lib
+
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    assert usage_lib.usage_stats_enabled()
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    assert not usage_lib.usage_stats_enabled()
