@@ -31,11 +31,13 @@ _UNTIL_STDIN_CLOSES = '"$@" & server=$!; read _; kill -9 $server; wait $server'
 class Gateway:
     """An S3 server with its own folder, port and credentials; started by `with`, gone after it.
 
-    `folder` keeps the data (a temporary one by default), `options` are the server's. Path-style addressing; one region,
-    us-east-1.
+    `folder` keeps the data (a temporary one by default), `options` and `environment` are the server's. Path-style
+    addressing; one region, us-east-1.
     """
 
-    def __init__(self, folder: Path | None = None, *, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="gateway-") if folder is None else None
         self.folder = Path(self._temporary.name if self._temporary else folder or "").absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +48,7 @@ class Gateway:
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
-        self._options = options
+        self._options, self._environment = options, environment or {}
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Gateway:
@@ -76,7 +78,7 @@ class Gateway:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **credentials},
+                env={**os.environ, **self._environment, **credentials},
                 start_new_session=True,  # Ctrl-C reaches the test first; the server goes when the test lets go of it
             )
         self._wait_until_it_answers(timeout_s)

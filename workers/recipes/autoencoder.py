@@ -108,20 +108,25 @@ class AutoencoderRecipe:
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         """{"images": floats BCSS in [0, 1]}; five random numbers a sample, whatever the settings make of them."""
-        return {"images": squares.to_floats([self._augment(sample["pixels"], random.random(5)) for sample in samples])}
-
-    def _augment(self, pixels_HWC: np.ndarray, chances_5: np.ndarray) -> np.ndarray:
-        settings, (whole, size, down, right, mirror) = self.settings, chances_5
+        settings, chances_B5 = self.settings, random.random((len(samples), 5))
+        pixels = [sample["pixels"] for sample in samples]
         if settings.crop:
-            height, width, _ = pixels_HWC.shape
-            full = min(height, width)
-            smallest = full if whole < settings.whole_share else max(1, round(full * settings.smallest_crop))
-            side = smallest + int(size * (full - smallest + 1))
-            top, left = int(down * (height - side + 1)), int(right * (width - side + 1))
-            square_SSC = squares.cut(pixels_HWC, top, left, side, settings.size_px)
+            images_BSSC = np.stack([self._cropped(*each) for each in zip(pixels, chances_B5, strict=True)])
         else:
-            square_SSC = squares.center(pixels_HWC, settings.size_px)
-        return square_SSC[:, ::-1] if settings.flip and mirror < 0.5 else square_SSC
+            images_BSSC = squares.centers(pixels, settings.size_px)
+        if settings.flip:
+            mirrored_B = chances_B5[:, 4] < 0.5
+            images_BSSC[mirrored_B] = images_BSSC[mirrored_B, :, ::-1]
+        return {"images": squares.to_floats(images_BSSC)}
+
+    def _cropped(self, pixels_HWC: np.ndarray, chances_5: np.ndarray) -> np.ndarray:
+        settings, (whole, size, down, right, _) = self.settings, chances_5
+        height, width, _ = pixels_HWC.shape
+        full = min(height, width)
+        smallest = full if whole < settings.whole_share else max(1, round(full * settings.smallest_crop))
+        side = smallest + int(size * (full - smallest + 1))
+        top, left = int(down * (height - side + 1)), int(right * (width - side + 1))
+        return squares.cut(pixels_HWC, top, left, side, settings.size_px)
 
     # ------------------------------------------------------------------------------------------------------ training
 

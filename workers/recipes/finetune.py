@@ -159,7 +159,7 @@ class FinetuneRecipe:
             for sample, mirror in zip(samples, mirrored, strict=True)
         ]
         labels = torch.tensor([int(sample["label"]) for sample in samples])
-        return {"images": squares.to_floats(images), "labels": labels}
+        return {"images": squares.to_floats(np.stack(images)), "labels": labels}
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         assert isinstance(network, Finetuned)
@@ -177,7 +177,7 @@ class FinetuneRecipe:
         device = next(network.parameters()).device
         logits, labels = list[Tensor](), list[int]()
         for chunk in squares.chunks(samples, EVALUATION_BATCH):
-            images_BCSS = squares.to_floats([sample["pixels"] for sample in chunk])
+            images_BCSS = squares.to_floats(np.stack([sample["pixels"] for sample in chunk]))
             logits.append(network(images_BCSS.to(device)).float().cpu())
             labels += [int(sample["label"]) for sample in chunk]
         logits_NK, labels_N = torch.cat(logits), torch.tensor(labels)
@@ -197,7 +197,7 @@ class FinetuneRecipe:
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """The pictures in rows by the class that the network gives them."""
         device = next(network.parameters()).device
-        images_BCSS = squares.to_floats([sample["pixels"] for sample in samples])
+        images_BCSS = squares.to_floats(np.stack([sample["pixels"] for sample in samples]))
         order = network(images_BCSS.to(device)).argmax(1).cpu().argsort(stable=True)
         return squares.in_rows(images_BCSS[order])
 

@@ -93,7 +93,7 @@ class VaeRecipe:
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         """The noise of the code is part of the batch, so that a resumed or divided training draws the same."""
         images_SSC, noise_D = zip(*(self._augment(sample["pixels"], random) for sample in samples), strict=True)
-        return {"images": squares.to_floats(images_SSC), "noise": torch.from_numpy(np.stack(noise_D))}
+        return {"images": squares.to_floats(np.stack(images_SSC)), "noise": torch.from_numpy(np.stack(noise_D))}
 
     def _augment(self, pixels_SSC: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         mirror = random.random() < 0.5
