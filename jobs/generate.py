@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.functional import center_crop
 
 from jobs import spec
 from jobs.spec import absolute, refuse_credentials
@@ -21,7 +20,7 @@ from pipelines import checkpoints, datasets
 from pipelines.journal import png
 from pipelines.sampling import spread
 from pipelines.stores import Access, Reader, explain, scrub
-from workers import images, latent
+from workers import images, latent, vision
 from workers.checkpoint import Card
 from workers.errors import DataError, JobError, ModelError, RowError
 from workers.recipes import Recipe, Sample, squares
@@ -210,6 +209,9 @@ def optimized(
         raise JobError("stylize: its settings\n" + "\n".join(lines)) from error
     refuse_credentials(vgg)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    vision.lighten()
+    from torchvision.transforms.functional import center_crop
+
     photos = [read_picture(each, size_px) for each in content]
     height, width = (min(photo.shape[side] for photo in photos) for side in (1, 2))
     photos_BCHW = torch.stack([center_crop(photo, [height, width]) for photo in photos]).to(device)

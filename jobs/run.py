@@ -339,6 +339,8 @@ class Run:
     ) -> None:
         from pipelines import bulk
 
+        if plan.address is None:
+            cluster.without_statistics()
         rows = sum(len(o.ids) if o.ids is not None else sum(p.rows for p in o.parts) for o in orders)
         self._rows = rows
         self._check_space(rows)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from workers import vision
 from workers.errors import ModelError
 from workers.execution import PixelNetwork
 from workers.modelnames import ModelName
@@ -93,6 +94,7 @@ def hash_weights(module: nn.Module) -> str:
 
 
 def _torchvision(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Module, Preprocess]:
+    vision.lighten()
     from torchvision import models
 
     if name.weights == "random":
@@ -137,6 +139,7 @@ def _preset(preset: Any) -> Preprocess:
 
 
 def _timm(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Module, Preprocess]:
+    vision.lighten()  # which timm imports too
     import timm
     from timm.data.config import resolve_model_data_config
 
@@ -172,6 +175,7 @@ def _cut(module: nn.Module, layer: str | None, name: ModelName) -> nn.Module:
 
 
 def _up_to(module: nn.Module, layer: str, name: ModelName) -> nn.Module:
+    vision.lighten()
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
     _, nodes = get_graph_node_names(module)

@@ -23,6 +23,7 @@ import torch.nn.functional as F  # noqa: N812
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from workers import vision
 from workers.checkpoint import refuse_pickle
 from workers.errors import ModelError
 
@@ -307,6 +308,7 @@ def is_published(source: Path | str) -> bool:
 
 def find_published(text: str) -> Any:
     """torchvision's entry for weights, which are not fetched; ModelError where it has none, or not of a VGG."""
+    vision.lighten()
     from torchvision import models
 
     name = text.removeprefix("torchvision:")

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-from torchvision.utils import make_grid
 
-from workers import images
+from workers import images, vision
 from workers.errors import DataError, RowError
 from workers.recipes import Sample
 
@@ -164,5 +163,8 @@ def chunks(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
 
 def in_rows(*rows_BCHW: Tensor) -> Tensor:
     """Rows of equally many images in [0, 1], one under the other, as one uint8 picture CHW."""
+    vision.lighten()
+    from torchvision.utils import make_grid
+
     images_BCHW = torch.cat([row_BCHW.float().cpu() for row_BCHW in rows_BCHW]).clamp(0, 1)
     return (make_grid(images_BCHW, nrow=len(rows_BCHW[0])) * 255).round().byte()

@@ -1,0 +1,57 @@
+"""torchvision without TorchDynamo, which it imports for one function that asks whether a device can compile.
+
+That import takes 2 s of processor time in every process that starts (1.9 of 2.1 s, benchmarks/README.md), and a job that
+compiles nothing never needs it. Import torchvision after `lighten()`; who asks TorchDynamo for anything later gets it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import MutableSequence
+from types import ModuleType
+from typing import Any
+
+_LATER = ("torch._dynamo", "torch._dynamo.utils")
+
+
+class _Later(ModuleType):
+    """Stands for a module while torchvision is imported, and imports it when it is asked for more than a function."""
+
+    __path__: MutableSequence[str] = []  # noqa: RUF012  a package to the import system
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(_real(self.__name__), name)
+
+
+def _is_compile_supported(device_type: str) -> bool:
+    """What torchvision.ops asks before it compiles a deterministic roi_align."""
+    return _real("torch._dynamo.utils").is_compile_supported(device_type)
+
+
+def lighten() -> None:
+    """Import torchvision, where that was not done yet, without what it does not need. Cheap to call again."""
+    if "torchvision" in sys.modules or "torch._dynamo" in sys.modules:
+        return
+    import torch  # noqa: F401  # pyright: ignore[reportUnusedImport]  which brings parts of torch._dynamo that are not slow
+
+    stands_in = {name: _Later(name) for name in _LATER}
+    stands_in["torch._dynamo.utils"].__dict__["is_compile_supported"] = _is_compile_supported
+    sys.modules.update(stands_in)
+    try:
+        importlib.import_module("torchvision")
+    finally:
+        _withdraw()
+
+
+def _real(name: str) -> ModuleType:
+    _withdraw()
+    return importlib.import_module(name)
+
+
+def _withdraw() -> None:
+    for name in _LATER:
+        if isinstance(sys.modules.get(name), _Later):
+            del sys.modules[name]
