@@ -103,13 +103,14 @@ def _without_services() -> Iterator[None]:
 def without_statistics() -> None:
     """Have Ray Data tell nobody what the dashboard of a Ray of our own, which has none, would show: an actor less.
 
-    Where a later Ray names these methods otherwise, it tells on.
+    Where a later Ray keeps or names these methods otherwise, it tells on.
     """
-    from ray.data._internal.stats import _StatsManager
+    with suppress(ImportError):
+        from ray.data._internal.stats import _StatsManager
 
-    for name in ("register_dataset_to_stats_actor", "update_execution_metrics", "update_iteration_metrics"):
-        if hasattr(_StatsManager, name):
-            setattr(_StatsManager, name, staticmethod(lambda *_, **__: None))
+        for name in ("register_dataset_to_stats_actor", "update_execution_metrics", "update_iteration_metrics"):
+            if hasattr(_StatsManager, name):
+                setattr(_StatsManager, name, staticmethod(lambda *_, **__: None))
 
 
 def print_worker_logs(folder: Path) -> None:
