@@ -7,13 +7,14 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from jobs import thrift
 from jobs.guard import Guard
 from pipelines.orders import Pool
 from workers.errors import JobError
@@ -65,7 +66,7 @@ def start_local(pool: Pool, machine: Machine, environment: MutableMapping[str, s
 
     _remove_stale()
     folder = temporary_folder()
-    with _without_services():
+    with thrift.without_services():
         ray.init(
             address="local",
             num_cpus=math.ceil(pool.total_cpus),
@@ -77,40 +78,6 @@ def start_local(pool: Pool, machine: Machine, environment: MutableMapping[str, s
             _temp_dir=str(folder),
         )
     return folder
-
-
-@contextmanager
-def _without_services() -> Iterator[None]:
-    """Start Ray without the dashboard's server, the autoscaler's monitor and the log monitor.
-
-    A Ray that lives for one job on one machine uses none of them, `ray.init` has no switch for them, and each is a
-    Python process that everything waits for: together 2 to 4 s of the start and 1 s of the end (benchmarks/README.md).
-    Where a later Ray calls these methods otherwise, they are simply started.
-    """
-    from ray._private.node import Node
-
-    names = [name for name in ("start_api_server", "start_monitor", "start_log_monitor") if hasattr(Node, name)]
-    originals = {name: getattr(Node, name) for name in names}
-    try:
-        for name in names:
-            setattr(Node, name, lambda *_, **__: None)
-        yield
-    finally:
-        for name, original in originals.items():
-            setattr(Node, name, original)
-
-
-def without_statistics() -> None:
-    """Have Ray Data tell nobody what the dashboard of a Ray of our own, which has none, would show: an actor less.
-
-    Where a later Ray keeps or names these methods otherwise, it tells on.
-    """
-    with suppress(ImportError):
-        from ray.data._internal.stats import _StatsManager
-
-        for name in ("register_dataset_to_stats_actor", "update_execution_metrics", "update_iteration_metrics"):
-            if hasattr(_StatsManager, name):
-                setattr(_StatsManager, name, staticmethod(lambda *_, **__: None))
 
 
 def print_worker_logs(folder: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-from jobs import cluster
+from jobs import cluster, thrift
 from jobs.guard import Guard
 from jobs.lock import Lock
 from jobs.quiet import chatter_to, log_file
@@ -340,7 +340,7 @@ class Run:
         from pipelines import bulk
 
         if plan.address is None:
-            cluster.without_statistics()
+            thrift.without_helpers()
         rows = sum(len(o.ids) if o.ids is not None else sum(p.rows for p in o.parts) for o in orders)
         self._rows = rows
         self._check_space(rows)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.sources import image_column
-from pipelines.stores import Access, Reader, open_store, retried, row_error, too_many_bytes
+from pipelines.stores import Access, Reader, open_store, retried, row_error, scheme_of, too_many_bytes
 from workers.errors import RowError
 
 Item = TypeVar("Item")
@@ -49,7 +49,8 @@ class Input:
 
 @dataclass(frozen=True)
 class Request:
-    """Inputs that one read brings: one object, neighbours in a tar shard, or rows of one Parquet row group."""
+    """Inputs that one thread brings in one go: one object, a few files of a local disk, neighbours in a tar shard, or rows
+    of one Parquet row group."""
 
     inputs: tuple[Input, ...]
 
@@ -68,10 +69,14 @@ def inputs_of(rows: pa.Table) -> list[Input]:
 
 
 def plan_requests(inputs: Sequence[Input], limits: FetchLimits) -> Iterator[Request]:
-    """Join neighbours in one archive into one read, up to `coalesce_bytes` and a quarter of the window's rows."""
+    """Join neighbours in one archive into one read, up to `coalesce_bytes` and a quarter of the window's rows.
+
+    Files of a local disk are read a few in a row by one thread, as many as leave work for all threads: for a file that
+    is read in microseconds, waking a thread and being woken by it costs more than the file.
+    """
     group: list[Input] = []
     for item in inputs:
-        if group and not (_together(group, item, limits) and len(group) < limits.window_rows // 4):
+        if group and not _together(group, item, limits):
             yield Request(tuple(group))
             group = []
         group.append(item)
@@ -81,6 +86,11 @@ def plan_requests(inputs: Sequence[Input], limits: FetchLimits) -> Iterator[Requ
 
 def _together(group: list[Input], item: Input, limits: FetchLimits) -> bool:
     last = group[-1]
+    if item.container is None and last.container is None:
+        both_local = scheme_of(item.uri) == scheme_of(last.uri) == "file"
+        return both_local and len(group) < limits.window_rows // limits.in_flight
+    if len(group) >= limits.window_rows // 4:
+        return False
     if (
         item.problem
         or last.problem
@@ -142,22 +152,29 @@ class Fetcher(Generic[Item]):
 
     def _fetch(self, request: Request) -> Iterator[Fetched]:
         first = request.inputs[0]
-        if first.problem is not None:
-            error_type, _, message = first.problem.partition(": ")
-            yield first, RowError("list", error_type, message)
+        if first.container is None or first.problem is not None:
+            for item in request.inputs:
+                yield item, self._one(item)
             return
         try:
-            read = {None: self._object, "tar": self._members, "parquet": self._rows}[first.container]
+            read = {"tar": self._members, "parquet": self._rows}[first.container]
             yield from retried(lambda: read(request), for_s=self._access.retry_for_s)
         except Exception as error:
             for item in request.inputs:
                 yield item, row_error(error, item.uri)
 
-    def _object(self, request: Request) -> list[Fetched]:
-        (item,) = request.inputs
+    def _one(self, item: Input) -> bytes | RowError:
+        if item.problem is not None:
+            error_type, _, message = item.problem.partition(": ")
+            return RowError("list", error_type, message)
         if item.size is not None and item.size > self._limits.max_bytes:
-            raise too_many_bytes(item.size, self._limits.max_bytes)
-        return [(item, self._reader.read(item.uri, max_bytes=self._limits.max_bytes))]
+            return too_many_bytes(item.size, self._limits.max_bytes)
+        try:
+            return retried(
+                lambda: self._reader.read(item.uri, max_bytes=self._limits.max_bytes), for_s=self._access.retry_for_s
+            )
+        except Exception as error:
+            return row_error(error, item.uri)
 
     def _members(self, request: Request) -> list[Fetched]:
         start = request.inputs[0].offset or 0

@@ -46,7 +46,7 @@ SCHEMA = pa.schema(
 
 FIRST_PART_ROWS = 16
 PARTS_PER_JOB = 256
-STEADY_PART_ROWS = 256
+STEADY_PART_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -92,19 +92,25 @@ def plan_parts(rows: int, *, workers: int, row_bytes: int, file_bytes: int) -> l
     """Cut `rows` into parts: about PARTS_PER_JOB a job, none above `file_bytes` of output.
 
     The first ones are small, so that results come early, and double; the last ones shrink, so that all workers finish
-    together. A killed job loses at most one part a worker.
+    together. All but the last are whole numbers of FIRST_PART_ROWS, since a network takes as long for half a batch as for
+    most of one. A killed job loses at most one part a worker.
     """
-    most = max(1, file_bytes // max(1, row_bytes))
-    steady = max(rows // PARTS_PER_JOB, min(STEADY_PART_ROWS, rows // (8 * workers)), FIRST_PART_ROWS)
-    steady = min(steady, most)
+    most = _whole(max(1, file_bytes // max(1, row_bytes)))
+    steady = max(rows // PARTS_PER_JOB, min(STEADY_PART_ROWS, rows // (4 * workers)), FIRST_PART_ROWS)
+    steady = min(_whole(steady), most)
     sizes: list[int] = []
     left = rows
     while left > 0:
         ramp = FIRST_PART_ROWS << min(len(sizes) // workers, 40)
-        taper = max(FIRST_PART_ROWS, left // (2 * workers))
+        taper = max(FIRST_PART_ROWS, _whole(left // (2 * workers)))
         sizes.append(min(steady, ramp, taper, most, left))
         left -= sizes[-1]
     return sizes
+
+
+def _whole(rows: int) -> int:
+    """Down to a multiple of FIRST_PART_ROWS, unless it is less than one."""
+    return rows - rows % FIRST_PART_ROWS if rows > FIRST_PART_ROWS else rows
 
 
 # Write

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from workers import vision
 from workers.errors import ModelError
@@ -70,18 +70,23 @@ class Pool(nn.Module):
         self.pooling = pooling
 
     def forward(self, features: Tensor) -> Tensor:
-        if features.dim() == 2 or self.pooling == "flatten":
-            return features.flatten(1)
-        if self.pooling == "cls" or (self.pooling == "auto" and features.dim() == 3):
-            return features[:, 0].flatten(1)
-        positions_BDT = features.flatten(2) if features.dim() == 4 else features.transpose(1, 2)
-        if self.pooling == "max":
-            return positions_BDT.amax(2)
-        mean_BD = positions_BDT.mean(2)
-        if self.pooling != "stats":
-            return mean_BD
-        spread_BDT = positions_BDT.float() - mean_BD.float().unsqueeze(2)  # the square of small numbers needs float32
-        return torch.cat([mean_BD, spread_BDT.square().mean(2).sqrt().to(mean_BD.dtype)], dim=1)
+        return _pooled(features, self.pooling)
+
+
+@fx.wrap  # one step to fx, which can't trace what depends on a shape, and would leave every BatchNorm unfolded
+def _pooled(features: Tensor, pooling: Pooling) -> Tensor:
+    if features.dim() == 2 or pooling == "flatten":
+        return features.flatten(1)
+    if pooling == "cls" or (pooling == "auto" and features.dim() == 3):
+        return features[:, 0].flatten(1)
+    positions_BDT = features.flatten(2) if features.dim() == 4 else features.transpose(1, 2)
+    if pooling == "max":
+        return positions_BDT.amax(2)
+    mean_BD = positions_BDT.mean(2)
+    if pooling != "stats":
+        return mean_BD
+    spread_BDT = positions_BDT.float() - mean_BD.float().unsqueeze(2)  # the square of small numbers needs float32
+    return torch.cat([mean_BD, spread_BDT.square().mean(2).sqrt().to(mean_BD.dtype)], dim=1)
 
 
 def hash_weights(module: nn.Module) -> str:

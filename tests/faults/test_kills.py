@@ -59,7 +59,8 @@ def test_after_kill_9_of_driver_raylet_and_actor_each_input_is_in_one_row_and_no
     mine.fill(ROWS)
     with mine.start() as run:
         run.wait_until(lambda: mine.output.parts() >= 2, "two parts were published")
-        assert run.find("StatsActor") == run.find("UsageCollection") == []
+        for helper in ("StatsActor", "UsageCollection", "LocationTracker", "AutoscalingCoordinator"):
+            assert run.find(helper) == []
         kill_driver(mine, run)
         after_driver = mine.seal()
         assert 0 < after_driver < ROWS

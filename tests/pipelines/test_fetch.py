@@ -313,14 +313,31 @@ INPUTS = st.builds(
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(INPUTS, min_size=1, max_size=30))
-def test_a_request_is_of_one_archive_and_an_object_or_a_problem_is_alone(found: list[Entry]) -> None:
+def test_a_request_is_of_one_archive_or_of_a_few_local_files(found: list[Entry]) -> None:
     inputs = inputs_of(table_of(found))
     requests = list(plan_requests(inputs, LIMITS))
     assert [item for request in requests for item in request.inputs] == inputs
     for request in (request for request in requests if len(request.inputs) > 1):
+        if request.inputs[0].container is None:
+            assert {item.container for item in request.inputs} == {None}
+            assert len(request.inputs) <= LIMITS.window_rows // LIMITS.in_flight
+            continue
         assert len({(item.uri, item.container) for item in request.inputs}) == 1
-        assert request.inputs[0].container is not None
         assert not any(item.problem for item in request.inputs)
+
+
+def test_local_files_come_a_few_at_a_time_and_objects_of_a_store_one_by_one() -> None:
+    limits = FetchLimits(in_flight=4, window_rows=12)
+    for folder, together in (("/a", 3), ("file:///a", 3), ("s3://a", 1), ("https://a.example", 1)):
+        inputs = [Input(position, f"{folder}/{position}.jpg", None, None, 9, None) for position in range(10)]
+        assert max(len(request.inputs) for request in plan_requests(inputs, limits)) == together
+
+
+def test_a_local_file_that_fails_costs_its_neighbours_nothing(tmp_path: Path) -> None:
+    for name in "abd":
+        (tmp_path / name).write_bytes(name.encode() * (9 if name == "b" else 1))
+    rows = [*(Entry(str(tmp_path / name)) for name in "abcd"), Entry("x", problem="Truncated: cut")]
+    assert fetched(rows, FetchLimits(in_flight=1, max_bytes=5)) == [b"a", "TooManyBytes", "NotFound", b"d", "Truncated"]
 
 
 def test_neighbours_in_a_tar_in_a_bucket_come_with_one_request(s3: Gateway, reach: Reach) -> None:

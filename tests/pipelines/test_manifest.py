@@ -97,9 +97,9 @@ def test_first_parts_are_small_and_the_last_ones_let_all_workers_finish_together
 
 @pytest.mark.parametrize("rows", [100_000, 1_000_000, 10_000_000])
 @pytest.mark.parametrize("workers", [1, 2, 8, 16])
-def test_a_big_job_has_about_256_parts(rows: int, workers: int) -> None:
+def test_a_big_job_has_200_to_a_few_hundred_parts(rows: int, workers: int) -> None:
     sizes = plan_parts(rows, workers=workers, row_bytes=512, file_bytes=1 << 30)
-    assert 256 <= len(sizes) <= 256 + 32 * workers + 64
+    assert 192 <= len(sizes) <= 256 + 32 * workers + 64
 
 
 def test_a_job_of_many_small_parts_is_planned_in_seconds() -> None:

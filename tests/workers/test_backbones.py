@@ -17,7 +17,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision import models
 
-from workers import backbones
+from workers import backbones, execution
 from workers.backbones import Pool, Pooling, hash_weights, load
 from workers.errors import ModelError
 from workers.modelnames import DEFAULT_MODEL, resolve
@@ -44,6 +44,17 @@ def crops(side_px: int, count: int = 2) -> Tensor:
 def last_linear(module: nn.Module) -> nn.Linear | None:
     linears = [child for child in module.modules() if isinstance(child, nn.Linear)]
     return linears[-1] if linears else None
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:mobilenet_v3_small", "timm:resnet18"])
+def test_no_batchnorm_is_left_in_a_backbone_that_is_folded(name: str) -> None:
+    network = load(resolve(f"{name}/random")).network.module
+    folded = execution.folded(network)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    images_BCHW = crops(64)
+    assert torch.allclose(folded(images_BCHW), network(images_BCHW), atol=1e-4)
 
 
 @torch.inference_mode()
