@@ -35,13 +35,18 @@ def without_helpers() -> None:
             forgo()
 
 
+def _replace(owner: Any, name: str, stand_in: object) -> None:
+    """AttributeError where there is nothing of that name."""
+    getattr(owner, name)
+    setattr(owner, name, stand_in)
+
+
 def _statistics() -> None:
     """Nobody is told what the dashboard, which is not there, would show."""
     from ray.data._internal.stats import _StatsManager
 
     for name in ("register_dataset_to_stats_actor", "update_execution_metrics", "update_iteration_metrics"):
-        if hasattr(_StatsManager, name):
-            setattr(_StatsManager, name, staticmethod(lambda *_, **__: None))
+        _replace(_StatsManager, name, staticmethod(lambda *_, **__: None))
 
 
 class _Method:
@@ -61,9 +66,8 @@ class _NoTracker:
 def _locations() -> None:
     from ray.data._internal.execution.operators import actor_pool_map_operator as module
 
-    if hasattr(module, "get_or_create_actor_location_tracker") and hasattr(module, "get_actor_locations"):
-        vars(module)["get_or_create_actor_location_tracker"] = _NoTracker
-        vars(module)["get_actor_locations"] = lambda _: {}  # each worker's own answer, given when it was ready, counts
+    _replace(module, "get_actor_locations", lambda _: {})  # each worker's own answer, given when it was ready, counts
+    _replace(module, "get_or_create_actor_location_tracker", _NoTracker)
 
 
 def _autoscaling() -> None:
@@ -72,7 +76,8 @@ def _autoscaling() -> None:
     from ray.data._internal.cluster_autoscaler import rate_based_cluster_autoscaler as module
     from ray.data._internal.cluster_autoscaler.base_autoscaling_coordinator import AutoscalingCoordinator
 
-    node, resources = ray.get_runtime_context().get_node_id(), dict(ray.cluster_resources())
+    node: str = ray.get_runtime_context().get_node_id()
+    resources: dict[str, float] = dict(ray.cluster_resources())
 
     class _ThisMachine(AutoscalingCoordinator):
         def __init__(self, *_: object, **__: object) -> None:
@@ -87,5 +92,4 @@ def _autoscaling() -> None:
         def get_reserved_resources(self) -> dict[str, dict[str, float]]:
             return {node: resources}
 
-    if hasattr(module, "DefaultAutoscalingCoordinator"):
-        vars(module)["DefaultAutoscalingCoordinator"] = _ThisMachine
+    _replace(module, "DefaultAutoscalingCoordinator", _ThisMachine)

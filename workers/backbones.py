@@ -67,7 +67,7 @@ class Pool(nn.Module):
 
     def __init__(self, pooling: Pooling) -> None:
         super().__init__()
-        self.pooling = pooling
+        self.pooling: Pooling = pooling
 
     def forward(self, features: Tensor) -> Tensor:
         return _pooled(features, self.pooling)
