@@ -65,7 +65,10 @@ Reader = Callable[[bytes, int], tuple[Image.Image, int]]  # data, max_pixels -> 
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
-    """Decode JPEG, PNG, WebP, TIFF, BMP or GIF to contiguous uint8 pixels_CHW; width and height are its shape.
+    """Decode JPEG, PNG, WebP, TIFF, BMP or GIF to uint8 pixels_CHW; width and height are its shape.
+
+    They lie in memory as decoders give them, pixel by pixel (a contiguous HWC, permuted): to lay them out by channel takes
+    a third as long as decoding, and what resizes or batches them is as fast or faster without.
 
     `max_pixels` bounds width x height as the header states them. Raises RowError with stage "decode" and one of
     DECODE_ERROR_TYPES, and nothing else. Warns never; may be called from many threads.
@@ -483,12 +486,8 @@ def _high_byte(picture: Image.Image) -> Image.Image:
 
 
 def _to_pixels(picture: Image.Image) -> torch.Tensor:
-    pixels_CHW = np.empty((3, picture.height, picture.width), np.uint8)
-    for channel, band in enumerate(picture.split()):  # by band: twice as fast as transposing HWC
-        pixels_CHW[channel] = np.asarray(band)
-    if picture.mode == "L":
-        pixels_CHW[1:] = pixels_CHW[0]
-    return torch.from_numpy(pixels_CHW)
+    pixels_HWC = np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    return torch.from_numpy(pixels_HWC).permute(2, 0, 1)
 
 
 def _apply_orientation(pixels_CHW: torch.Tensor, orientation: int) -> torch.Tensor:
@@ -496,7 +495,12 @@ def _apply_orientation(pixels_CHW: torch.Tensor, orientation: int) -> torch.Tens
     if orientation >= 5:
         pixels_CHW = pixels_CHW.transpose(1, 2)
     mirrored = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}.get(orientation, ())
-    return pixels_CHW.flip(mirrored).contiguous() if mirrored else pixels_CHW.contiguous()
+    return _by_pixel(pixels_CHW.flip(mirrored) if mirrored else pixels_CHW)
+
+
+def _by_pixel(pixels_CHW: torch.Tensor) -> torch.Tensor:
+    """The same in memory of its own, as a contiguous HWC, permuted."""
+    return pixels_CHW.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 # --------------------------------------------------------------------------------------------------- resize and crop
@@ -540,7 +544,8 @@ def _cut_extremes(pixels_CHW: torch.Tensor) -> torch.Tensor:
 
 
 def center_crop(pixels_CHW: torch.Tensor, size_px: int) -> torch.Tensor:
-    """The central `size_px` x `size_px` pixels, contiguous; a smaller picture is padded with 0, as torchvision does."""
+    """The central `size_px` x `size_px` pixels, laid out as `decode` does; a smaller picture is padded with 0, as torchvision
+    does."""
     return _crop_or_pad(pixels_CHW, size_px, size_px)
 
 
@@ -552,7 +557,7 @@ def _crop_or_pad(pixels_CHW: torch.Tensor, new_height: int, new_width: int) -> t
         pixels_CHW = functional.pad(pixels_CHW, (left, missing_columns - left, top, missing_rows - top))
     top = round((pixels_CHW.shape[1] - new_height) / 2)  # halves go to the even number, as in torchvision
     left = round((pixels_CHW.shape[2] - new_width) / 2)
-    return pixels_CHW[:, top : top + new_height, left : left + new_width].contiguous()
+    return _by_pixel(pixels_CHW[:, top : top + new_height, left : left + new_width])
 
 
 # ---------------------------------------------------------------------------------------------------------- encoding

@@ -133,7 +133,8 @@ class Embed:
         import pyarrow as pa
         import torch
 
-        images_BCHW = torch.stack(list(samples))
+        # As they lie in memory, which is what channels_last wants; stacked as CHW they would be transposed twice.
+        images_BCHW = torch.stack([crop_CHW.permute(1, 2, 0) for crop_CHW in samples]).permute(0, 3, 1, 2)
         vectors_BD = self._execute(images_BCHW).to(torch.float32 if self._value_type == pa.float32() else torch.float16)
         finite_B = torch.isfinite(vectors_BD).all(dim=1).tolist()
         errors = {
