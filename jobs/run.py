@@ -14,7 +14,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -339,8 +339,6 @@ class Run:
     ) -> None:
         from pipelines import bulk
 
-        if plan.address is None:
-            thrift.without_helpers()
         rows = sum(len(o.ids) if o.ids is not None else sum(p.rows for p in o.parts) for o in orders)
         self._rows = rows
         self._check_space(rows)
@@ -363,8 +361,9 @@ class Run:
         board = bulk.Board(uuid.uuid4().hex)
         self._before = (self.view.done, self.view.failed)
         self.view.phase, self.view.workers = "loading the network", plan.pool.actors
+        lean = thrift.without_helpers() if plan.address is None else nullcontext()
         try:
-            with _Watch(self, board, terminal) as watch:
+            with lean, _Watch(self, board, terminal) as watch:
                 bulk_job = bulk.BulkJob(config, plan.pool, orders, retry, compression)
                 for published in beside(bulk.run(bulk_job, board), watch.raise_if_stopped):
                     if "first_result" not in self.outcome.seconds:

@@ -7,9 +7,14 @@ simply started. A cluster that is there is left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
+
+Replace = Callable[[Any, str, object], None]
+"""Puts a stand-in in the place of what an owner has under a name; AttributeError where it has nothing."""
 
 
 @contextmanager
@@ -17,36 +22,34 @@ def without_services() -> Iterator[None]:
     """Start Ray without the dashboard's server, the autoscaler's monitor and the log monitor."""
     from ray._private.node import Node
 
-    names = [name for name in ("start_api_server", "start_monitor", "start_log_monitor") if hasattr(Node, name)]
-    originals = {name: getattr(Node, name) for name in names}
-    try:
-        for name in names:
-            setattr(Node, name, lambda *_, **__: None)
+    with ExitStack() as undo:
+        for name in ("start_api_server", "start_monitor", "start_log_monitor"):
+            with suppress(AttributeError):
+                _replace(undo, Node, name, lambda *_, **__: None)
         yield
-    finally:
-        for name, original in originals.items():
-            setattr(Node, name, original)
 
 
-def without_helpers() -> None:
-    """Have Ray Data start no actors of its own beside the workers; for the rest of this process, once Ray is connected."""
-    for forgo in (_statistics, _locations, _autoscaling):
-        with suppress(ImportError, AttributeError):
-            forgo()
+@contextmanager
+def without_helpers() -> Iterator[None]:
+    """Run Ray Data, once Ray is connected, without the actors that it starts beside the workers."""
+    with ExitStack() as undo:
+        for forgo in (_statistics, _locations, _autoscaling):
+            with suppress(ImportError, AttributeError):
+                forgo(partial(_replace, undo))
+        yield
 
 
-def _replace(owner: Any, name: str, stand_in: object) -> None:
-    """AttributeError where there is nothing of that name."""
-    getattr(owner, name)
+def _replace(undo: ExitStack, owner: Any, name: str, stand_in: object) -> None:
+    undo.callback(setattr, owner, name, inspect.getattr_static(owner, name))
     setattr(owner, name, stand_in)
 
 
-def _statistics() -> None:
+def _statistics(replace: Replace) -> None:
     """Nobody is told what the dashboard, which is not there, would show."""
     from ray.data._internal.stats import _StatsManager
 
     for name in ("register_dataset_to_stats_actor", "update_execution_metrics", "update_iteration_metrics"):
-        _replace(_StatsManager, name, staticmethod(lambda *_, **__: None))
+        replace(_StatsManager, name, staticmethod(lambda *_, **__: None))
 
 
 class _Method:
@@ -63,14 +66,14 @@ class _NoTracker:
         self.update_actor_location = _Method()
 
 
-def _locations() -> None:
+def _locations(replace: Replace) -> None:
     from ray.data._internal.execution.operators import actor_pool_map_operator as module
 
-    _replace(module, "get_actor_locations", lambda _: {})  # each worker's own answer, given when it was ready, counts
-    _replace(module, "get_or_create_actor_location_tracker", _NoTracker)
+    replace(module, "get_actor_locations", lambda _: {})  # each worker's own answer, given when it was ready, counts
+    replace(module, "get_or_create_actor_location_tracker", _NoTracker)
 
 
-def _autoscaling() -> None:
+def _autoscaling(replace: Replace) -> None:
     """Resources are what this machine has, which a job has to itself: there is nobody to ask for more or to share with."""
     import ray
     from ray.data._internal.cluster_autoscaler import rate_based_cluster_autoscaler as module
@@ -92,4 +95,4 @@ def _autoscaling() -> None:
         def get_reserved_resources(self) -> dict[str, dict[str, float]]:
             return {node: resources}
 
-    _replace(module, "DefaultAutoscalingCoordinator", _ThisMachine)
+    replace(module, "DefaultAutoscalingCoordinator", _ThisMachine)

@@ -288,7 +288,7 @@ class Training:
 
     def step(self, step: int, indices: Any, passes: list[Batch]) -> dict[str, Tensor]:
         """One step down the loss over this worker's passes; the losses are their means."""
-        torch.manual_seed((self.settings.seed * 1_000_003 + step) * 64 + self.rank)
+        self._seed((self.settings.seed * 1_000_003 + step) * 64 + self.rank)
         self.trained.train()
         rate = self.recipe.rate(step, self.steps)
         for group in self.optimizer.param_groups:
@@ -306,6 +306,12 @@ class Training:
         self._clip()
         self.optimizer.step()
         return totals
+
+    def _seed(self, seed: int) -> None:
+        """What torch.manual_seed does for the devices in use; that one notes the stack for GPUs that are not, 0.6 ms a step."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
