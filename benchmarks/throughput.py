@@ -3,6 +3,7 @@
     python -m benchmarks.throughput                       the table of README.md: 4,000 images, 3 rounds
     python -m benchmarks.throughput --scaling             four times the images: time and memory
     python -m benchmarks.throughput --start               where the seconds of a short job go
+    python -m benchmarks.throughput --shares              whose processes the cores belong to meanwhile
 
 Every figure is a median over the rounds; within a round all run one after the other, so that a machine that drifts
 drifts for all. Ratios are taken within a round, then their median.
@@ -19,12 +20,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -63,6 +68,15 @@ CONTENDERS = (
     Contender("Ray documentation's example, S3", "ray_example", from_s3=True),
 )
 
+
+OWNERS = {
+    "MapWorker": "workers",
+    "bin/pixelmill": "driver",
+    "gcs_server": "GCS",
+    "raylet/raylet": "raylet",
+    "ray::": "Ray's other actors and agents",
+}
+"""Whose a process is that has this in its command line; the first that fits."""
 
 OURS = next(contender for contender in CONTENDERS if contender.module == "pixelmill_job")
 
@@ -177,6 +191,42 @@ def start(bench: Bench, rounds: int, console: Console) -> dict[str, Any]:
     return medians | {"runs": runs}
 
 
+def shares(bench: Bench, console: Console) -> dict[str, Any]:
+    """Whose processes had how much of the machine's processor time, in the middle of a run."""
+    samples: list[tuple[float, dict[int, tuple[str, float]]]] = []
+    over = threading.Event()
+
+    def follow() -> None:
+        while not over.wait(1.0):
+            samples.append((time.monotonic(), dict(_processor_times())))
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        run = bench.measure(OURS)
+    finally:
+        over.set()
+        thread.join()
+    (began_s, before), (ended_s, after) = samples[len(samples) * 2 // 5], samples[len(samples) * 17 // 20]
+    taken_s: defaultdict[str, float] = defaultdict(float)
+    for pid, (owner, seconds) in after.items():
+        taken_s[owner] += seconds - before.get(pid, ("", 0.0))[1]
+    whole_s = (ended_s - began_s) * (os.cpu_count() or 1)
+    figures = {owner: seconds / whole_s for owner, seconds in sorted(taken_s.items(), key=lambda item: -item[1])}
+    console.print(", ".join(f"{owner} {share:.1%}" for owner, share in figures.items()))
+    return {"shares": figures, "run": run}
+
+
+def _processor_times() -> Iterator[tuple[int, tuple[str, float]]]:
+    """Each process that runs for a job: who it belongs to, and its seconds of processor time."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words, times = " ".join(process.cmdline()), process.cpu_times()
+            owner = next((owner for mark, owner in OWNERS.items() if mark in words), None)
+            if owner is not None:
+                yield process.pid, (owner, times.user + times.system)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=4000)
@@ -185,6 +235,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="modules of benchmarks.baselines")
     parser.add_argument("--scaling", action="store_true")
     parser.add_argument("--start", action="store_true")
+    parser.add_argument("--shares", action="store_true")
     options = parser.parse_args()
     if options.scaling:
         options.images, options.part = 16_000, 4000
@@ -201,6 +252,8 @@ def main() -> None:
             name, figures = "scaling", scaling(bench, console)
         elif options.start:
             name, figures = "start", start(bench, options.rounds, console)
+        elif options.shares:
+            name, figures = "shares", shares(bench, console)
         else:
             name, figures = "throughput", table(bench, options.rounds, options.only, console)
             print_table(figures, console)
