@@ -140,7 +140,7 @@ class Run:
         self.view = View()
         self._marks = [("start", around.started_s)]
         self._before = (0, 0)
-        self._rows = 0
+        self.rows = 0
         self._finished: set[str] = set()
         self._again: dict[str, tuple[str, str, str]] = {}
 
@@ -340,7 +340,7 @@ class Run:
         from pipelines import bulk
 
         rows = sum(len(o.ids) if o.ids is not None else sum(p.rows for p in o.parts) for o in orders)
-        self._rows = rows
+        self.rows = rows
         self._check_space(rows)
         source, out = self.job.spec.source_options, self.job.spec.out_options
         context = StageContext(plan.device, plan.threads, rows // plan.pool.actors, self.around.cache_dir)
@@ -369,6 +369,7 @@ class Run:
                     if "first_result" not in self.outcome.seconds:
                         self.mark("first_result")
                     self._add(published)
+                    watch.judge(self.outcome.done_now, self.outcome.failed_now)
         except Exception as error:
             if (cause := bulk.cause_of(error)) is error:
                 raise
@@ -400,7 +401,7 @@ class Run:
         most = self.job.spec.run.max_failed_fraction
         seen = done + failed
         # Broken files lie together: a handful at the start of a listing says little of the rest of a small archive.
-        if seen < MIN_ROWS_FOR_FRACTION or failed <= most * max(seen, min(self._rows, ENOUGH_ROWS)):
+        if seen < MIN_ROWS_FOR_FRACTION or failed <= most * max(seen, min(self.rows, ENOUGH_ROWS)):
             return None
         commonest = sorted(reasons.items(), key=lambda item: -item[1])[:3]
         lines = [f"  {count:,} {stage}/{kind}, as {examples[stage, kind]}" for (stage, kind), count in commonest]
@@ -512,8 +513,18 @@ class _Watch:
         self.raise_if_stopped()
 
     def raise_if_stopped(self) -> None:
-        if self._why is not None:
+        outcome = self._run.outcome
+        if self._why is not None and outcome.done_now + outcome.failed_now < self._run.rows:
             raise JobStopped(self._why)
+
+    def judge(self, done: int, failed: int) -> None:
+        """Whether the job should stop itself by what is published, which a short job may be over before the next look at."""
+        with suppress(Exception):  # without the board there is nothing to say why
+            self._decide(done, failed, self._board.read())
+
+    def _decide(self, done: int, failed: int, tally: Any) -> None:
+        if done + failed < self._run.rows and self._why is None:  # a job that is through has nothing to stop
+            self._why = self._run.check_failures(done, failed, tally.reasons, tally.examples)
 
     def _follow(self) -> None:
         began_s: float | None = None
@@ -524,7 +535,7 @@ class _Watch:
                 if seen and began_s is None:
                     began_s = time.monotonic()
                 self._show(tally, time.monotonic() - began_s if began_s else 0.0)
-                self._why = self._run.check_failures(tally.done, tally.failed, tally.reasons, tally.examples)
+                self._decide(tally.done, tally.failed, tally)
                 if self._why is not None:
                     return
 

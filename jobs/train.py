@@ -255,9 +255,14 @@ class TrainingRun:
         with self._ray(address, pool, machine, guard) as (folder, available):
             if run.num_gpus == "auto" and address is not None:
                 gpus_each = 1.0 if available.get("GPU", 0) >= run.workers else 0.0
-            needs = Pool(run.workers, 1, gpus_each)
-            if lack := shortfall(needs, available):
-                raise JobError(f"run: {run.workers} workers can't be placed: {lack}; lower run.workers or run.num_gpus")
+            # Beside the workers, who keep their CPUs to the end, or the tasks that decode for them would wait for ever.
+            lack = shortfall(Pool(run.workers + DATA_CPUS, 1), available)
+            lack = lack or shortfall(Pool(run.workers, 0, gpus_each), available)
+            if lack:
+                raise JobError(
+                    f"run: {run.workers} workers, and {DATA_CPUS} CPUs to read the data for them, can't be placed: {lack}; "
+                    "lower run.workers or run.num_gpus"
+                )
             scale = training.Scale(run.workers, threads, gpus_each)
             telegraph = training.Telegraph()
             with following(telegraph, terminal):
