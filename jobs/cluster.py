@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping, MutableMapping
@@ -104,12 +105,23 @@ def stop(guard: Guard, folder: Path | None) -> None:
 
 def connect(address: str) -> None:
     """Connect to a cluster; JobError when it is not there."""
+    _require_answer(address)
     import ray
 
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise JobError(f"run.address {address}: no Ray cluster answers there ({str(error).splitlines()[0]})") from error
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself would ask for minutes whether somebody is at HOST:PORT."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise JobError(f"run.address {address}: no Ray cluster answers there ({error})") from error
 
 
 def temporary_folder() -> Path:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.gateway import Gateway
 from jobs import plan, spec
-from jobs.cluster import QUIET, Machine, address_of
+from jobs.cluster import QUIET, Machine, address_of, connect
 from jobs.run import Run, Surroundings, make_plan
 from pipelines.manifest import Known, Listing, tables_of
 from pipelines.sources import Source
@@ -224,3 +224,9 @@ def test_a_ray_of_our_own_tells_its_makers_nothing(monkeypatch: pytest.MonkeyPat
     for name, value in QUIET.items():
         monkeypatch.setenv(name, value)
     assert not usage_lib.usage_stats_enabled()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_an_address_where_nobody_answers_is_told_at_once(address: str) -> None:
+    with pytest.raises(JobError, match=f"{address}: no Ray cluster answers there"):
+        connect(address)
