@@ -396,17 +396,20 @@ class Run:
         self._finished.update(published.finished)
         self._again.update(published.failures)
 
-    def check_failures(self, done: int, failed: int, reasons: dict[tuple[str, str], int], examples: Any) -> str | None:
-        """Why the job should stop itself, or None: too many of the rows seen in this attempt fail."""
-        most = self.job.spec.run.max_failed_fraction
+    def goes_wrong(self, done: int, failed: int) -> bool:
+        """Whether the job should stop itself: too many of the rows seen in this attempt fail, and some are left."""
         seen = done + failed
         # Broken files lie together: a handful at the start of a listing says little of the rest of a small archive.
-        if seen < MIN_ROWS_FOR_FRACTION or failed <= most * max(seen, min(self.rows, ENOUGH_ROWS)):
-            return None
-        commonest = sorted(reasons.items(), key=lambda item: -item[1])[:3]
-        lines = [f"  {count:,} {stage}/{kind}, as {examples[stage, kind]}" for (stage, kind), count in commonest]
+        least = self.job.spec.run.max_failed_fraction * max(seen, min(self.rows, ENOUGH_ROWS))
+        return MIN_ROWS_FOR_FRACTION <= seen < self.rows and failed > least
+
+    def why_it_stops(self, tally: Any) -> str:
+        most = self.job.spec.run.max_failed_fraction
+        commonest = tally.reasons.most_common(3)
+        lines = [f"  {count:,} {stage}/{kind}, as {tally.examples[stage, kind]}" for (stage, kind), count in commonest]
         return (
-            f"{failed:,} of the first {seen:,} inputs failed, more than run.max_failed_fraction = {most:g}:\n"
+            f"{tally.failed:,} of the first {tally.done + tally.failed:,} inputs failed, "
+            f"more than run.max_failed_fraction = {most:g}:\n"
             + "\n".join(lines)
             + "\nwhat was finished stays; mend the cause and run the same command again, or raise the fraction"
         )
@@ -518,13 +521,10 @@ class _Watch:
             raise JobStopped(self._why)
 
     def judge(self, done: int, failed: int) -> None:
-        """Whether the job should stop itself by what is published, which a short job may be over before the next look at."""
-        with suppress(Exception):  # without the board there is nothing to say why
-            self._decide(done, failed, self._board.read())
-
-    def _decide(self, done: int, failed: int, tally: Any) -> None:
-        if done + failed < self._run.rows and self._why is None:  # a job that is through has nothing to stop
-            self._why = self._run.check_failures(done, failed, tally.reasons, tally.examples)
+        """Whether the job should stop itself by what is published: a short one may be over before the next look at the board."""
+        if self._why is None and self._run.goes_wrong(done, failed):
+            with suppress(Exception):  # without the board there is nothing to say why
+                self._why = self._run.why_it_stops(self._board.read())
 
     def _follow(self) -> None:
         began_s: float | None = None
@@ -535,8 +535,8 @@ class _Watch:
                 if seen and began_s is None:
                     began_s = time.monotonic()
                 self._show(tally, time.monotonic() - began_s if began_s else 0.0)
-                self._decide(tally.done, tally.failed, tally)
-                if self._why is not None:
+                if self._run.goes_wrong(tally.done, tally.failed):
+                    self._why = self._run.why_it_stops(tally)
                     return
 
     def _show(self, tally: Any, working_s: float) -> None:

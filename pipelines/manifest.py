@@ -46,7 +46,7 @@ SCHEMA = pa.schema(
 
 FIRST_PART_ROWS = 16
 PARTS_PER_JOB = 256
-STEADY_PART_ROWS = 512
+STEADY_PART_ROWS = 384
 
 
 @dataclass(frozen=True)

@@ -308,7 +308,7 @@ class Training:
         return totals
 
     def _seed(self, seed: int) -> None:
-        """What torch.manual_seed does for the devices in use; that one notes the stack for GPUs that are not, 0.6 ms a step."""
+        """torch.manual_seed for the device in use: that one also notes the stack, for each device that is not."""
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)

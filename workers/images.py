@@ -67,8 +67,8 @@ Reader = Callable[[bytes, int], tuple[Image.Image, int]]  # data, max_pixels -> 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
     """Decode JPEG, PNG, WebP, TIFF, BMP or GIF to uint8 pixels_CHW; width and height are its shape.
 
-    They lie in memory as decoders give them, pixel by pixel (a contiguous HWC, permuted): to lay them out by channel takes
-    a third as long as decoding, and what resizes or batches them is as fast or faster without.
+    They lie in memory as decoders give them, pixel by pixel (a contiguous HWC, permuted), which is what resizes, crops and
+    batches for a network in channels_last work on fastest.
 
     `max_pixels` bounds width x height as the header states them. Raises RowError with stage "decode" and one of
     DECODE_ERROR_TYPES, and nothing else. Warns never; may be called from many threads.
@@ -544,8 +544,7 @@ def _cut_extremes(pixels_CHW: torch.Tensor) -> torch.Tensor:
 
 
 def center_crop(pixels_CHW: torch.Tensor, size_px: int) -> torch.Tensor:
-    """The central `size_px` x `size_px` pixels, laid out as `decode` does; a smaller picture is padded with 0, as torchvision
-    does."""
+    """The central `size_px` x `size_px` pixels, in memory as `decode` has them; a smaller picture is padded with 0."""
     return _crop_or_pad(pixels_CHW, size_px, size_px)
 
 

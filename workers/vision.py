@@ -1,7 +1,7 @@
 """torchvision without TorchDynamo, which it imports for one function that asks whether a device can compile.
 
-That import takes 2 s of processor time in every process that starts (benchmarks/README.md), and a job that compiles nothing
-never needs it. Import torchvision after `lighten()`; who asks TorchDynamo for anything later gets it.
+That import takes seconds of processor time in every process that starts (`python -X importtime -c "import torchvision"`), and
+a job that compiles nothing never needs it. Import torchvision after `lighten()`; who asks TorchDynamo for anything later gets it.
 """
 
 from __future__ import annotations

@@ -19,9 +19,7 @@ NODE = {"num_cpus": 2, "object_store_memory": 100 << 20}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="pmc-", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv(
-            "RAY_TMPDIR", folder
-        )  # where the address is noted for who asks for "auto"; short, as sockets' paths are
+        patch.setenv("RAY_TMPDIR", folder)  # short, as a socket's path has to be; the address is noted there for "auto"
         (Path(folder) / "ray").mkdir()
         nodes = Cluster(initialize_head=True, head_node_args={**NODE, "temp_dir": folder, "include_dashboard": False})
         nodes.add_node(**NODE)
@@ -71,7 +69,8 @@ def test_more_workers_than_the_cluster_holds_are_refused_in_figures(
 @pytest.mark.timeout(600)
 def test_a_training_over_two_nodes_learns_as_on_one_machine(user: Home, cluster: Cluster, tmp_path: Path) -> None:
     pictures(tmp_path / "in", 48, size=(16, 16))
-    full = pixelmill(user, "train", "vae", "--data", str(tmp_path / "in"), "--out", "out", "--set", "run.workers=4")
+    pictures_and_out = ["--data", str(tmp_path / "in"), "--out", str(tmp_path / "full")]
+    full = pixelmill(user, "train", "vae", *pictures_and_out, "--set", "run.workers=4")
     assert full.code == 2
     assert "4 workers, and 2 CPUs to read the data for them, can't be placed: 6 CPUs" in full.stderr
     settings = ["batch=8", "size_px=16", "latent_size=4", "hidden=32", "channels=3", "steps=40", "run.workers=2"]

@@ -80,6 +80,7 @@ def test_parts_hold_every_row_and_none_is_empty_or_above_the_file_size(
     assert sum(sizes) == rows
     assert min(sizes, default=1) >= 1
     assert max(sizes, default=1) <= max(1, file_bytes // row_bytes)
+    assert all(size < FIRST_PART_ROWS or size % FIRST_PART_ROWS == 0 for size in sizes[:-1])
 
 
 @settings(deadline=None, max_examples=150)
@@ -97,9 +98,9 @@ def test_first_parts_are_small_and_the_last_ones_let_all_workers_finish_together
 
 @pytest.mark.parametrize("rows", [100_000, 1_000_000, 10_000_000])
 @pytest.mark.parametrize("workers", [1, 2, 8, 16])
-def test_a_big_job_has_200_to_a_few_hundred_parts(rows: int, workers: int) -> None:
+def test_a_big_job_has_about_256_parts(rows: int, workers: int) -> None:
     sizes = plan_parts(rows, workers=workers, row_bytes=512, file_bytes=1 << 30)
-    assert 192 <= len(sizes) <= 256 + 32 * workers + 64
+    assert 256 <= len(sizes) <= 256 + 32 * workers + 64
 
 
 def test_a_job_of_many_small_parts_is_planned_in_seconds() -> None:
@@ -322,7 +323,7 @@ def test_a_limit_holds_for_every_listing_and_hides_nothing_from_the_next(tmp_pat
 # -------------------------------------------------------------------------------------------------------------- size
 
 LIST_A_MILLION = """
-import resource, sys, time
+import sys, time
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
@@ -359,7 +360,8 @@ for attempt in range(2):
         listing.commit(plan_parts(listing.rows, workers=8, row_bytes=2048, file_bytes=128 << 20), 0)
     rows.append(listing.rows)
     assert known.removed == known.changed == 0
-    print(rows[-1], time.monotonic() - start_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    (peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    print(rows[-1], time.monotonic() - start_s, peak)  # of this program: ru_maxrss holds what the tests had before it
 """
 
 

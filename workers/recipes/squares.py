@@ -55,9 +55,7 @@ def to_grey(pixels_CHW: Tensor) -> Tensor:
 
 def central(size_px: int) -> Fit:
     """The central square, resized to S."""
-    return lambda pixels_CHW: images.center_crop(
-        images.resize_shorter_side(pixels_CHW, size_px, exact=False), size_px
-    ).contiguous()
+    return lambda pixels_CHW: images.center_crop(images.resize_shorter_side(pixels_CHW, size_px, exact=False), size_px)
 
 
 def whole(size_px: int) -> Fit:
