@@ -230,3 +230,25 @@ def test_a_ray_of_our_own_tells_its_makers_nothing(monkeypatch: pytest.MonkeyPat
 def test_an_address_where_nobody_answers_is_told_at_once(address: str) -> None:
     with pytest.raises(JobError, match=f"{re.escape(address)}: no Ray cluster answers there .*refused"):
         connect(address)
+
+
+@pytest.mark.parametrize(
+    ("rows", "done", "failed", "goes_wrong"),
+    [
+        (300, 50, 49, False),  # too few seen
+        (300, 50, 50, True),
+        (300, 100, 15, False),  # a twentieth of all of a small archive
+        (300, 100, 16, True),
+        (300, 200, 99, True),
+        (300, 200, 100, False),  # it is through: there is nothing to stop
+        (100_000, 1000, 50, False),  # a twentieth of those seen, 52
+        (100_000, 1000, 53, True),
+        (100_000, 100, 49, False),  # a twentieth of the first thousand
+    ],
+)
+def test_a_job_goes_wrong_when_too_many_of_those_seen_failed_and_some_are_left(
+    rows: int, done: int, failed: int, goes_wrong: bool
+) -> None:
+    run = Run(job(), around())
+    run.rows = rows
+    assert run.goes_wrong(done, failed) == goes_wrong
