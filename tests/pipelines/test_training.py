@@ -134,6 +134,28 @@ def test_a_resumed_training_does_not_repeat_the_steps_before_its_checkpoint(pict
     assert steps == [8, 9, 10, 11]
 
 
+def test_what_a_network_draws_follows_from_the_seed_the_step_and_the_worker_alone(
+    pictures: str, tmp_path: Path
+) -> None:
+    """As dropout does, which a training that is resumed has to repeat."""
+
+    def drawn(seed: int, rank: int, step: int) -> float:
+        plan = plan_of(pictures, tmp_path / "out", {"seed": seed})
+        made = Training(plan, Scale(), rank, torch.device("cpu"), {}, Silent())
+        ((indices, passes),) = Batches(made.samples, made.recipe, made.samples.order(seed), Share(made.settings.batch))(
+            range(step, step + 1)
+        )
+        torch.rand(step)  # what was drawn before does not count
+        made.step(step, indices, passes)
+        return torch.rand(()).item()
+
+    cases = [(seed, rank, step) for seed in (0, 1) for rank in (0, 1) for step in (3, 4)]
+    assert len({drawn(*case) for case in cases}) == len(cases)
+    for case in cases:
+        torch.manual_seed(9)
+        assert drawn(*case) == drawn(*case)
+
+
 def test_an_optimizers_state_survives_without_pickle() -> None:
     for kind in (torch.optim.Adam, torch.optim.AdamW, lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)):
         first, second = nn.Linear(3, 2), nn.Linear(3, 2)

@@ -21,6 +21,8 @@ from workers import backbones, execution
 from workers.backbones import Pool, Pooling, hash_weights, load
 from workers.errors import ModelError
 from workers.modelnames import DEFAULT_MODEL, resolve
+from workers.stages import StageContext
+from workers.stages.embed import EmbedConfig
 
 FAST = ("resnet18", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5", "regnet_y_400mf")
 SLOW = (
@@ -55,6 +57,22 @@ def test_no_batchnorm_is_left_in_a_backbone_that_is_folded(name: str) -> None:
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     images_BCHW = crops(64)
     assert torch.allclose(folded(images_BCHW), network(images_BCHW), atol=1e-4)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_the_stage_gives_the_features_of_the_pictures_as_they_stand(channels_last: bool) -> None:
+    config = EmbedConfig(model="torchvision:resnet18/random", precision="float32", channels_last=channels_last)
+    stage, loaded = config.build(StageContext("cpu", 1, 2, None)), load(resolve(config.model))
+    generator = torch.Generator().manual_seed(0)
+    pictures = [torch.randint(0, 256, (3, 300, 260), dtype=torch.uint8, generator=generator) for _ in range(2)]
+    for picture_CHW in pictures:
+        picture_CHW[:, :150] //= 8  # dark above: turned or mirrored it is another
+    mean_C11, std_C11 = (torch.tensor(each).view(3, 1, 1) for each in (loaded.preprocess.mean, loaded.preprocess.std))
+    prepared = [stage.prepare(picture_CHW) for picture_CHW in pictures]
+    with torch.inference_mode():
+        expected_BD = loaded.network.module(torch.stack([(each / 255 - mean_C11) / std_C11 for each in prepared]))
+    made = stage.run(prepared).columns["embedding"]
+    assert torch.allclose(torch.tensor(made.to_pylist()), expected_BD, atol=1e-4)
 
 
 @torch.inference_mode()
