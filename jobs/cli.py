@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
+
+from jobs import signals
 
 if TYPE_CHECKING:
     from jobs.run import Surroundings
@@ -123,8 +124,7 @@ def train(
     try:
         typer.echo(running.execute())
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; the same command goes on from the last checkpoint: {_command()}", err=True)
-        raise typer.Exit(130) from None
+        _interrupted("the same command goes on from the last checkpoint")
 
 
 @app.command(name="eval")
@@ -311,23 +311,25 @@ def _run(job: Job, dry_run: bool, quiet: bool, retry: bool = False) -> NoReturn:
     try:
         outcome = bulk_run.execute(retry=retry)
     except KeyboardInterrupt:
-        typer.echo(
-            f"interrupted; what was finished stays, and the same command goes on from there: {_command()}", err=True
-        )
-        raise typer.Exit(running.EXIT_INTERRUPTED) from None
+        _interrupted("what was finished stays, and the same command goes on from there")
     typer.echo(running.summary_of(outcome, bulk_run.out.uri))
     raise typer.Exit(outcome.exit_code)
 
 
-def _command() -> str:
+def _interrupted(what_now: str) -> NoReturn:
+    import logging
     import shlex
 
-    return shlex.join(["pixelmill", *sys.argv[1:]])
+    from jobs.run import EXIT_INTERRUPTED
+
+    logging.disable()  # threads of Ray Data live to the end of the process, and miss a Ray that is gone
+    typer.echo(f"interrupted; {what_now}: {shlex.join(['pixelmill', *sys.argv[1:]])}", err=True)
+    raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def main() -> None:
     """Entry point: errors of ours are a sentence and an exit code, everything else is a defect with a traceback."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signals.install()
     from workers.errors import DataError, JobError, ModelError, PixelmillError, RunRefused
 
     try:

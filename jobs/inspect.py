@@ -104,8 +104,7 @@ def print_report(report: dict[str, Any]) -> None:
     state = "complete" if report["complete"] else "not complete: the command that made it goes on from here"
     console.print(f"[bold]{escape(report['out'])}[/bold]: {state}", soft_wrap=True)
     console.print(", ".join(f"{count:,} {name}" for name, count in counts.items()))
-    exact = counts["missing"] == counts["twice"] == counts["unknown"] == 0
-    console.print("every input is in exactly one row" if exact else "[red]not every input is in exactly one row[/red]")
+    console.print(_verdict(counts))
     for reason in report["failures"]:
         console.print(
             f"  failed: {reason['count']:,} {reason['stage']}/{reason['error_type']}, as {reason['example']}",
@@ -114,9 +113,15 @@ def print_report(report: dict[str, Any]) -> None:
         )
     _print_attempts(console, report["attempts"])
     schema = ", ".join(f"{name} {kind}" for name, kind in report["schema"].items())
-    console.print(f"{report['files']['data']} data files: {schema}", markup=False, soft_wrap=True)
+    console.print(f"{report['files']['data']} data files: {schema or 'no rows'}", markup=False, soft_wrap=True)
     for row in report["rows"]:
         console.print("  " + ", ".join(f"{key}={value}" for key, value in row.items()), markup=False, soft_wrap=True)
+
+
+def _verdict(counts: dict[str, int]) -> str:
+    if counts["twice"] or counts["unknown"]:
+        return "[red]not every input is in exactly one row[/red]"
+    return "no input is in two rows so far" if counts["missing"] else "every input is in exactly one row"
 
 
 def _print_attempts(console: Console, attempts: list[dict[str, Any]]) -> None:

@@ -187,7 +187,7 @@ class Run:
             there, here = json.loads(stored), identity
             if retry:  # it may allow for larger inputs than the run did, but it makes the same of them
                 there, here = {"stages": there["stages"]}, {"stages": here["stages"]}
-            ledger.require_same(there, here, self.out.uri)
+            ledger.require_same(there, here, self.out)
         if stored is None and self.out.names(ledger.DATA):
             raise RunRefused(f"{self.out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
         with _explained(self.out.uri, "writing to the output folder"):
@@ -219,7 +219,7 @@ class Run:
         with _explained(self.out.uri, "accounting for what was made"):
             if retry:
                 ledger.settle(self.out, frozenset(self._finished), self._again)
-            self._commit(segments, terminal)
+            self._commit(segments, terminal, retry=retry)
 
     def _weights_so_far(self, held: ledger.Progress) -> dict[str, str | None] | None:
         if not held.data:
@@ -416,7 +416,7 @@ class Run:
 
     # The end
 
-    def _commit(self, segments: list[Segment], terminal: Terminal) -> None:
+    def _commit(self, segments: list[Segment], terminal: Terminal, *, retry: bool) -> None:
         """Hold what was made against the manifest, and say so in _SUCCESS when every input is accounted for."""
         outcome = self.outcome
         if outcome.done_now or outcome.failed_now:  # the board may have missed the last second
@@ -426,6 +426,11 @@ class Run:
         found = ledger.account(self.out, segments)
         self.outcome.account = found
         self.mark("account")
+        if retry and found.is_exact_so_far and not found.is_complete:
+            raise JobStopped(
+                f"{self.out.uri}: {found.missing:,} of {found.listed:,} inputs were never done, and a retry does only what "
+                f"failed ({found.failed:,} left); the command that made the run goes on with the others"
+            )
         if not found.is_exact:
             raise PixelmillError(
                 f"{self.out.uri}: the output does not add up: {found.listed:,} inputs, {found.done:,} done, "

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -277,16 +278,24 @@ class TrainingRun:
     ) -> Iterator[tuple[Path, dict[str, float]]]:
         import ray
 
-        if address is not None:
-            cluster.connect(address)
-            folder = cluster.temporary_folder()
-        else:
+        def start() -> Path:
+            if address is not None:
+                cluster.connect(address)
+                return cluster.temporary_folder()
             guard.start()
-            folder = cluster.start_local(pool, machine, os.environ)
-        try:
-            yield folder, dict(ray.cluster_resources())
-        finally:
-            cluster.stop(guard, folder)
+            return cluster.start_local(pool, machine, os.environ)
+
+        folder: Path | None = None
+        # On another thread, so that Ctrl-C does not come in the middle of it, and Ray does not take SIGTERM over.
+        with ThreadPoolExecutor(1, "ray") as thread:
+            started = thread.submit(start)
+            try:
+                folder = started.result()
+                yield folder, dict(ray.cluster_resources())
+            finally:
+                with suppress(Exception):
+                    folder = started.result()
+                cluster.stop(guard, folder)
 
     def _end_at_once(self, dead: str, terminal: Terminal, lock: Lock) -> None:
         error = JobStopped(f"Ray's {dead} died; the same command goes on from the last checkpoint")

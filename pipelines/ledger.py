@@ -142,7 +142,12 @@ class Account:
 
     @property
     def is_exact(self) -> bool:
-        return not (self.missing or self.twice or self.unknown) and self.listed == self.done + self.failed
+        return self.is_complete and self.is_exact_so_far
+
+    @property
+    def is_exact_so_far(self) -> bool:
+        """The law for what is not missing."""
+        return not (self.twice or self.unknown) and self.listed == self.done + self.failed + self.missing
 
     @property
     def is_complete(self) -> bool:
@@ -254,14 +259,16 @@ def reconcile(folder: Folder) -> int:
     return len(both)
 
 
-def require_same(stored: dict[str, object], wanted: dict[str, object], uri: str) -> None:
+def require_same(stored: dict[str, object], wanted: dict[str, object], folder: Folder) -> None:
     """RunRefused with what differs, unless both identities are equal."""
     differences = list(_differences("", stored, wanted))
     if differences:
+        # Not taken over: whoever started it may be about to write its first part.
+        nothing = "" if folder.names(DATA) else "; no row was made there yet, so the folder can be deleted as well"
         raise RunRefused(
-            f"{uri} holds a run of another job, and two are never mixed:\n"
+            f"{folder.uri} holds a run of another job, and two are never mixed:\n"
             + "\n".join(f"  {path}: {was!r} there, {now!r} here" for path, was, now in differences)
-            + "\nchoose another output folder, or make the job as it was"
+            + f"\nchoose another output folder, or make the job as it was{nothing}"
         )
 
 

@@ -75,6 +75,15 @@ def test_weights_that_can_not_be_fetched_end_the_run_with_a_sentence(user: Home,
     assert ended.code == 2, ended.stderr
     assert "resnet18/IMAGENET1K_V1: its weights could not be fetched from https://" in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
+    other = pixelmill(user, *command[:-1], "torchvision:resnet18/random")
+    assert other.code == 2
+    assert "no row was made there yet, so the folder can be deleted" in other.stderr
+    shown = pixelmill(user, "inspect", str(tmp_path / "out")).stdout
+    for words in ("not complete", "2 missing", "no input is in two rows so far", "0 data files: no rows"):
+        assert words in shown
+    retried = pixelmill(user, "retry", str(tmp_path / "out"))
+    assert retried.code == 1
+    assert "2 of 2 inputs were never done, and a retry does only what failed (0 left)" in retried.stderr
 
 
 def test_inspect_says_what_there_is(mixed: Mixed) -> None:
@@ -176,17 +185,17 @@ def test_ctrl_c_stops_in_order_a_second_writer_is_refused_and_a_terminal_shows_a
 
 @pytest.mark.slow
 @pytest.mark.parametrize("after", ["_run/lock.json", "_run/manifest", "data"])
-def test_a_signal_at_any_stage_stops_in_order(user: Home, tmp_path: Path, after: str) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_any_stage_stops_in_order(user: Home, tmp_path: Path, after: str, stop: signal.Signals) -> None:
     out = Output(str(tmp_path / "out"))
     pictures(tmp_path / "in", 260)
     command = ["embed", str(tmp_path / "in"), str(tmp_path / "out"), "--model", MODEL]
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        with Run(user, *command) as run:
-            run.wait_until(lambda: any(name.startswith(after) for name in out.files()), f"{after} was there")
-            run.process.send_signal(stop)
-            assert run.wait() == 130, run.stderr
-            assert "goes on from there" in run.stderr
-            assert run.wait_until_gone() == []
+    with Run(user, *command) as run:
+        run.wait_until(lambda: any(name.startswith(after) for name in out.files()), f"{after} was there")
+        run.process.send_signal(stop)
+        assert run.wait() == 130, run.stderr
+        assert "goes on from there" in run.stderr
+        assert run.wait_until_gone() == []
     done = pixelmill(user, *command)
     assert done.code == 0, done.stderr
     assert_every_input_in_one_row(out, inputs=260)

@@ -96,6 +96,16 @@ def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_
     assert report["metrics"]["negative_elbo"] == pytest.approx(card["metrics"]["negative_elbo"], rel=1e-4)
 
 
+@pytest.mark.parametrize("word", ["starting", pytest.param("reading the data", marks=pytest.mark.slow)])
+def test_a_training_that_is_asked_to_end_ends_in_order(user: Home, photos: str, tmp_path: Path, word: str) -> None:
+    with Run(user, *arguments(photos, tmp_path / "out", "steps=480")) as run:
+        run.wait_until(lambda: word in run.stderr, f"{word!r} was said")
+        run.process.send_signal(signal.SIGTERM)
+        assert run.wait() == 130, run.stderr
+        assert "goes on from the last checkpoint" in run.stderr
+        assert run.wait_until_gone() == []
+
+
 @pytest.fixture(scope="module")
 def plainly_trained(user: Home, photos: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """Weights after 60 steps on one worker with all samples in memory."""

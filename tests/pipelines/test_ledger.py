@@ -219,15 +219,20 @@ def test_a_data_file_that_was_cut_is_named_with_what_to_do(folder: Folder, segme
         ledger.account(folder, segments)
 
 
-def test_another_job_is_refused_with_every_difference() -> None:
+def test_another_job_is_refused_with_every_difference(folder: Folder, segments: list[Segment]) -> None:
     stored = {"source": {"uri": ["a"]}, "stages": [{"embed": {"model": "x", "layer": None}}]}
     wanted = {"source": {"uri": ["b"]}, "stages": [{"embed": {"model": "y", "layer": None}}]}
     with pytest.raises(RunRefused) as raised:
-        ledger.require_same(stored, wanted, "out")  # type: ignore[arg-type]
+        ledger.require_same(stored, wanted, folder)  # type: ignore[arg-type]
     assert "source.uri.0: 'a' there, 'b' here" in str(raised.value)
     assert "stages.0.embed.model: 'x' there, 'y' here" in str(raised.value)
     assert "layer" not in str(raised.value)
-    ledger.require_same(stored, stored, "out")  # type: ignore[arg-type]
+    assert "can be deleted" in str(raised.value)
+    ledger.require_same(stored, stored, folder)  # type: ignore[arg-type]
+    publish(folder, 0, NAMES[:3])
+    with pytest.raises(RunRefused) as raised:
+        ledger.require_same(stored, wanted, folder)  # type: ignore[arg-type]
+    assert "delete" not in str(raised.value)
 
 
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float16()])

@@ -1,0 +1,48 @@
+"""Ctrl-C, and SIGTERM as the same, as a KeyboardInterrupt that never comes in the middle of an import or of logging.
+
+Most of a start is imports. A KeyboardInterrupt within one leaves half a module behind, of Ray for example, without which
+there is no stopping in order, or a lock of the import system that every other thread waits for, for ever. So does one
+within logging, whose locks all threads share.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from types import FrameType
+
+_DELICATE = ("<frozen importlib", logging.__file__)
+AGAIN_S = 0.02
+MOST_POSTPONED = 500
+"""After ten seconds what hangs is interrupted all the same."""
+
+
+def install() -> None:
+    """To be called on the main thread. A command that was started with Ctrl-C ignored goes on ignoring it."""
+    if sys.platform == "win32":
+        return  # it has no timer that interrupts
+    postponed = 0
+
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        nonlocal postponed
+        if is_delicate(frame) and postponed < MOST_POSTPONED:
+            postponed += 1
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)  # no thread, whose start takes locks that may be held
+            return
+        postponed = 0
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGALRM, interrupt)
+
+
+def is_delicate(frame: FrameType | None) -> bool:
+    """Whether this frame, or one that called it, belongs to the import system or to logging."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_DELICATE):
+            return True
+        frame = frame.f_back
+    return False
