@@ -264,7 +264,7 @@ class Training:
         steps = range(self.progress.step, self.steps)
         saved_s = logged_s = time.monotonic()
         logged_step = steps.start
-        for step, (indices, passes) in zip(steps, ahead(batches(steps), AHEAD), strict=True):
+        for step, (indices, passes) in zip(steps, ahead(map(self._placed, batches(steps)), AHEAD), strict=True):
             self._pending.append(self.step(step, indices, passes))
             done = self.progress.step = step + 1
             is_over = done == self.steps
@@ -312,6 +312,13 @@ class Training:
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
+
+    def _placed(self, made: tuple[Any, list[Batch]]) -> tuple[Any, list[Batch]]:
+        """On the thread that makes batches: what is for a GPU is put into pinned memory, so that no step waits for its copy."""
+        if self.device.type != "cuda":
+            return made
+        indices, passes = made
+        return indices, [{name: tensor.pin_memory() for name, tensor in batch.items()} for batch in passes]
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}

@@ -136,7 +136,8 @@ class Executor:
 
     def _forward(self, images_BCHW: Tensor) -> Tensor:
         if self.settings.device.startswith("cuda"):
-            images_BCHW = images_BCHW.pin_memory().to(self.settings.device, non_blocking=True)
+            images_BCHW = images_BCHW.pin_memory()
+        images_BCHW = images_BCHW.to(self.settings.device, non_blocking=True)
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         images_BCHW = images_BCHW.to(torch.float32, memory_format=layout)
         # Normalized in fp32: the rounded mean and std of bfloat16 would shift every pixel the same way.

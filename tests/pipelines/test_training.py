@@ -119,6 +119,21 @@ def test_weights_and_curve_after_a_kill_equal_those_of_an_undisturbed_training(
     assert log(tmp_path / "whole") == log(tmp_path / "killed")
 
 
+def test_batches_for_a_gpu_are_pinned_before_their_step(
+    pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Training(plan_of(pictures, tmp_path / "out"), Scale(), 0, torch.device("cpu"), {}, Silent())
+    batch = {"images": torch.zeros(2), "labels": torch.ones(2)}
+    assert made._placed((0, [batch]))[1] == [batch]
+    monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor + 5)
+    made.device = torch.device("cuda")
+    indices, passes = made._placed((0, [batch, batch]))
+    assert indices == 0
+    assert [{name: tensor.tolist() for name, tensor in each.items()} for each in passes] == [
+        {"images": [5.0, 5.0], "labels": [6.0, 6.0]}
+    ] * 2
+
+
 def test_a_resumed_training_does_not_repeat_the_steps_before_its_checkpoint(pictures: str, tmp_path: Path) -> None:
     plan = plan_of(pictures, tmp_path / "out")
     with pytest.raises(KeyboardInterrupt):

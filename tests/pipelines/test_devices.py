@@ -1,0 +1,191 @@
+"""Every recipe trains, judges itself and is saved on a device that is not the CPU, to the same weights and figures."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from pipelines import datasets
+from pipelines.stores import Access
+from pipelines.training import Scale, Telegraph, Training, TrainingPlan
+from tests.elsewhere import HERE, elsewhere
+from workers import backbones, checkpoint
+from workers.checkpoint import Card
+from workers.execution import Executor, Settings
+from workers.modelnames import resolve
+from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
+from workers.networks.vgg import Vgg, VggConfig
+from workers.recipes import RECIPES, recipe_type
+from workers.recipes.crn import COLOURS_K3
+from workers.recipes.gatys import GatysSettings, stylize
+
+SLIM: dict[str, dict[str, Any]] = {
+    "autoencoder": {"size_px": 32, "width": 4, "code_channels": 4},
+    "vae": {"size_px": 16, "latent_size": 3, "hidden": 8},
+    "fcn": {"classes": 3, "width": 4, "fc_width": 8},
+    "segnet": {"classes": 3, "width": 4, "class_weights": "median"},
+    "unet": {"classes": 3, "base": 4, "padding": "same", "batch_norm": True},
+    "monodepth": {"width": 4, "height_px": 64, "width_px": 128},
+    "vdsr": {"depth": 3, "width": 4, "patch_px": 24},
+    "faststyle": {"size_px": 24, "style_size_px": 32, "width": 4, "blocks": 1},
+    "crn": {"start_px": (4, 4), "widths": (8, 8, 8, 8)},
+    "finetune": {"classes": 3, "size_px": 32},
+    "finetune-dense": {"classes": 3},
+}
+ROUGHLY = {
+    "steps": 2,
+    "batch": 2,
+    "precision": "float32",
+    "evaluate_every_steps": 2,
+    "accumulate": 2,
+    "max_gradient_norm": 1.0,
+}
+CALIBRATION = {"width_px": 128, "focal_px": 100.0, "baseline_m": 0.5, "depth_png_scale": 256}
+
+
+class Silent(Telegraph):
+    """Tells nobody."""
+
+    def __init__(self) -> None:
+        pass
+
+    def tell(self, **news: Any) -> None:
+        pass
+
+
+# ---------------------------------------------------------------------------------------------------------- small data
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def noise(seed: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def make_data(folder: Path, name: str) -> str:
+    """Four samples for a recipe, in the layout that it reads."""
+    layout = recipe_type(name).LAYOUT
+    for seed in range(4):
+        ids_HW = np.random.default_rng(seed).integers(0, 3, (64, 64), np.uint8)
+        if name == "crn":
+            save(folder / f"{seed}.png", np.concatenate([noise(seed, 32, 32), COLOURS_K3[ids_HW[:32, :32]]], 1))
+        elif layout == "pictures":
+            save(folder / f"{seed}.png", noise(seed, 64, 64))
+        elif layout == "classes":
+            save(folder / "abc"[seed % 3] / f"{seed}.png", noise(seed, 64, 64))
+        elif layout == "masks":
+            save(folder / "images" / f"{seed}.png", noise(seed, 64, 64))
+            save(folder / "labels" / f"{seed}.png", ids_HW)
+        else:
+            save(folder / "left" / f"{seed}.png", noise(seed, 64, 128))
+            save(folder / "right" / f"{seed}.png", noise(seed + 9, 64, 128))
+            depth_HW = np.random.default_rng(seed).integers(256, 9999, (64, 128)).astype(np.uint16)
+            save(folder / "depth" / f"{seed}.png", depth_HW)
+            (folder / "calib.json").write_text(json.dumps(CALIBRATION))
+    return str(folder)
+
+
+def make_assets(folder: Path, name: str) -> dict[str, Path]:
+    """The files that the recipe asks for: slim VGG weights, a painting, an encoder."""
+    folder.mkdir()
+    torch.manual_seed(0)
+    files = {name: folder / name for name in recipe_type(name).ASSETS}
+    if "vgg" in files and name not in {"fcn", "segnet"}:  # those begin with a trunk of the paper's width
+        state = Vgg(VggConfig(width=4)).convolutions.state_dict()
+        files["vgg"] = folder / "vgg.safetensors"
+        save_file({f"block{key[4]}_conv{key[6:]}": tensor for key, tensor in state.items()}, files["vgg"])
+    if "style" in files:
+        files["style"] = folder / "style.png"
+        save(files["style"], noise(5, 32, 32))
+    if "checkpoint" in files:
+        network = ConvAutoencoder(AutoencoderConfig(size_px=32, width=4, code_channels=4))
+        card = Card(
+            network="autoencoder", config=asdict(network.config), recipe="autoencoder", settings={}, data="noise",
+            data_licence="none", split="none", metrics={}, versions={}, git_revision=None, preprocess=None, trained_on=(),
+        )  # fmt: skip
+        checkpoint.save(files["checkpoint"], network, card)
+    return {name: path for name, path in files.items() if path.exists()}
+
+
+# --------------------------------------------------------------------------------------------------------------- tests
+
+
+def trained(name: str, data: str, assets: dict[str, Path], out: Path, device: torch.device) -> Training:
+    """A training to its end, read back from what it saved."""
+    kind = recipe_type(name)
+    found = datasets.find(kind.LAYOUT, [data], Access())
+    given = {name: str(path) for name, path in assets.items()}
+    settings = kind.Settings(**{**ROUGHLY, **SLIM[name], **given})
+    plan = TrainingPlan(
+        recipe=name, settings=json.loads(settings.model_dump_json()), train=found, held_out=found.take(range(2)), split="",
+        trained_on=(), data="", data_licence="", out=str(out), access=Access(), versions={}, git_revision=None,
+        checkpoint_every_s=0.0, log_every_steps=1,
+    )  # fmt: skip
+    for _ in range(2):
+        training = Training(plan, Scale(), 0, device, assets, Silent())
+        training.run()
+    return training
+
+
+@pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")  # which is not what "meta" is here
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_training_on_another_device_ends_with_the_weights_and_the_figures_of_one_on_the_cpu(
+    name: str, tmp_path: Path
+) -> None:
+    data, assets = make_data(tmp_path / "data", name), make_assets(tmp_path / "assets", name)
+    here = trained(name, data, assets, tmp_path / "here", HERE)
+    with elsewhere() as device:
+        there = trained(name, data, assets, tmp_path / "there", device)
+        assert {parameter.device for parameter in there.network.parameters()} == {device}
+        weights = {name: tensor.to(HERE) for name, tensor in there.network.state_dict().items()}
+    assert there.progress.metrics
+    assert there.progress.metrics == pytest.approx(here.progress.metrics, nan_ok=True)
+    expected = here.network.state_dict()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18/random", "autoencoder-photos"])
+def test_embeddings_from_another_device_are_those_from_the_cpu(name: str) -> None:
+    network = backbones.load(resolve(name)).network
+    images_BCHW = torch.from_numpy(noise(1, 3 * network.input_px, network.input_px)).view(3, 3, network.input_px, -1)
+    here = Executor(network, Settings(microbatch=2))(images_BCHW)
+    with elsewhere() as device:
+        there = Executor(network, Settings(device=device.type, microbatch=2))(images_BCHW)
+    assert there.device == HERE
+    assert torch.equal(here, there)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_pictures_are_stylized_on_another_device_as_on_the_cpu(optimizer: Literal["lbfgs", "adam"]) -> None:
+    settings = GatysSettings(steps=3, optimizer=optimizer, start="noise")
+    made = []
+    for place in (nullcontext(HERE), elsewhere()):
+        torch.manual_seed(0)
+        photos_BCHW, painting_1CHW = torch.rand(2, 3, 24, 24), torch.rand(1, 3, 20, 20)
+        vgg = Vgg(VggConfig(width=4))
+        with place as device:
+            made.append(stylize(photos_BCHW.to(device), painting_1CHW.to(device), vgg, settings).to(HERE))
+    assert torch.equal(*made)
+
+
+def test_a_tensor_left_on_the_cpu_is_noticed() -> None:
+    with elsewhere() as device:
+        moved = torch.ones(3).to(device)
+        assert (moved + moved).to(HERE).tolist() == [2, 2, 2]
+        assert (torch.arange(3, device=device) * 2 + 1).tolist() == [1, 3, 5]
+        with pytest.raises(RuntimeError, match="is on the CPU and others are not"):
+            moved + torch.ones(3)
+        with pytest.raises(RuntimeError):
+            moved.numpy()
