@@ -69,7 +69,6 @@ def start_local(pool: Pool, machine: Machine, environment: MutableMapping[str, s
         environment.setdefault(name, value)
     import ray
 
-    _remove_stale()
     folder = temporary_folder()
     with thrift.without_services():
         ray.init(
@@ -135,11 +134,15 @@ def folder_prefix() -> str:
     return f"pixelmill-{os.getpid()}-"
 
 
-def remove_all() -> None:
-    """End every process that this one started and remove its folders, without a word to Ray."""
+def remove_all(guard: Guard) -> None:
+    """End every process that this one started and remove its folders, without a word to Ray.
+
+    But for the guard's last will: a dead raylet's agents are nobody's children, and it ends them when this process is gone.
+    """
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            process.kill()
+            if process.pid != guard.last_will_pid:
+                process.kill()
     for folder in Path(_short_tempdir()).glob(f"{folder_prefix()}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -150,7 +153,7 @@ def _short_tempdir() -> str:
     return folder if len(folder) < 30 else "/tmp"
 
 
-def _remove_stale() -> None:
+def remove_stale() -> None:
     """Remove the folders of runs that were killed."""
     for folder in Path(_short_tempdir()).glob("pixelmill-*-*"):
         pid = folder.name.split("-")[1]

@@ -59,6 +59,10 @@ class Guard:
         self._last_will = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, text=True)
         self._thread.start()
 
+    @property
+    def last_will_pid(self) -> int:
+        return self._last_will.pid
+
     @contextmanager
     def released(self) -> Iterator[None]:
         """Around the stop of Ray in good order. Where it is not in order any more, this calls `died` too."""
@@ -79,18 +83,33 @@ class Guard:
             self._check()
 
     def _find(self) -> None:
-        for process in psutil.Process().children(recursive=True):
+        mine = psutil.Process()
+        own = {process.pid for process in mine.children()}
+        for process in mine.children(recursive=True):
             name = _name(process)
-            if name and process.pid not in self._held:
+            # What the raylet starts has the raylet's command line for a moment, and may be a worker.
+            if name and process.pid not in self._held and (name not in VITAL or process.pid in own):
                 self._held[process.pid] = name, process
-                assert self._last_will.stdin is not None
-                self._last_will.stdin.write(f"{process.pid}\n")
-                self._last_will.stdin.flush()
+                self._tell(process.pid)
+
+    def _tell(self, pid: int) -> None:
+        """The last will ends this one too."""
+        assert self._last_will.stdin is not None
+        self._last_will.stdin.write(f"{pid}\n")
+        self._last_will.stdin.flush()
 
     def _check(self) -> None:
         dead = [name for name, process in self._held.values() if name in VITAL and not _is_alive(process)]
         if dead:
+            self._tell_orphans()
             self._died(dead[0])
+
+    def _tell_orphans(self) -> None:
+        """Agents that a raylet had just started are nobody's children now, and soon write over their command line."""
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or []
+            if process.pid != self._last_will.pid and any(self._mark in word for word in words):
+                self._tell(process.pid)
 
 
 def _name(process: psutil.Process) -> str | None:

@@ -282,6 +282,7 @@ class Run:
     @contextmanager
     def _ray(self, *, early: bool) -> Iterator[Callable[[], Plan]]:
         """Gives a function that returns the plan once Ray is there; Ray starts at once where work is to be expected."""
+        cluster.remove_stale()
         address = cluster.address_of(self.job.spec.run.address, self.around.environment)
         folder: Path | None = None
         with ThreadPoolExecutor(1, "ray") as thread:
@@ -329,7 +330,7 @@ class Run:
         with suppress(Exception):
             self._record(attempt, error, log)
         lock.release()
-        cluster.remove_all()
+        cluster.remove_all(self._guard)
         os._exit(EXIT_FAILED)
 
     # Work

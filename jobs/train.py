@@ -174,7 +174,7 @@ class TrainingRun:
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
             if before is not None:
                 terminal.say(f"goes on at step {before.step:,}")
-            guard = Guard(lambda dead: self._end_at_once(dead, terminal, lock), cluster.folder_prefix())
+            guard = Guard(lambda dead: self._end_at_once(dead, terminal, lock, guard), cluster.folder_prefix())
             try:
                 with terminal:
                     self._fit(plan, guard, terminal)
@@ -285,6 +285,7 @@ class TrainingRun:
             guard.start()
             return cluster.start_local(pool, machine, os.environ)
 
+        cluster.remove_stale()
         folder: Path | None = None
         # On another thread, so that Ctrl-C does not come in the middle of it, and Ray does not take SIGTERM over.
         with ThreadPoolExecutor(1, "ray") as thread:
@@ -297,11 +298,11 @@ class TrainingRun:
                     folder = started.result()
                 cluster.stop(guard, folder)
 
-    def _end_at_once(self, dead: str, terminal: Terminal, lock: Lock) -> None:
+    def _end_at_once(self, dead: str, terminal: Terminal, lock: Lock, guard: Guard) -> None:
         error = JobStopped(f"Ray's {dead} died; the same command goes on from the last checkpoint")
         terminal.end(f"pixelmill: {error}")
         lock.release()
-        cluster.remove_all()
+        cluster.remove_all(guard)
         os._exit(EXIT_FAILED)
 
     def _summary(self, happened: str) -> str:

@@ -1,0 +1,97 @@
+"""The guard knows Ray's servers from what they start, and lets nothing of theirs outlive the run."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs.guard import POLL_S, Guard
+
+A_WORKER_BEFORE_ITS_EXEC = "(exec -a raylet sleep 60) > /dev/null & echo $!; wait; while true; do sleep 1; done"
+AN_AGENT_THAT_CHANGES_ITS_TITLE = (
+    """bash -c 'read -r _ < "$1"; exec -a ray::DashboardAgent sleep 60' "$0" "$1" & echo $!; wait"""
+)
+
+
+class Watched:
+    """A guard over what looks like a raylet, and what it said died."""
+
+    def __init__(self) -> None:
+        self.dead: list[str] = []
+        self.mark = f"pixelmill-{uuid.uuid4().hex}-"
+        self.guard = Guard(self._died, self.mark)
+        self._raylets: list[subprocess.Popen[str]] = []
+        self.guard.start()
+
+    def _died(self, name: str) -> None:
+        """The run ends here, and with it the watch."""
+        self.dead.append(name)
+        self.guard._over.set()
+
+    def start_raylet(self, script: str, *arguments: str) -> tuple[subprocess.Popen[str], psutil.Process]:
+        """A child of this process that is called raylet, and the one that it starts."""
+        command = ["raylet", "-c", script, *arguments]
+        raylet = subprocess.Popen(command, executable="/bin/bash", stdout=subprocess.PIPE, text=True)
+        self._raylets.append(raylet)
+        assert raylet.stdout is not None
+        return raylet, psutil.Process(int(raylet.stdout.readline()))
+
+    def end(self) -> None:
+        """What the death of this process would do to the guard."""
+        self.guard._over.set()
+        self.guard._thread.join()
+        if self.guard._last_will.poll() is None:
+            self.guard._last_will.communicate(timeout=10)
+        for raylet in self._raylets:
+            for process in (*psutil.Process(raylet.pid).children(), raylet):
+                process.kill()
+            raylet.communicate()
+        self._raylets.clear()
+
+
+@pytest.fixture
+def watched() -> Iterator[Watched]:
+    made = Watched()
+    yield made
+    made.end()
+
+
+def comes(holds: Callable[[], object], within_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return bool(holds())
+
+
+def test_a_worker_that_looks_like_its_raylet_may_die_and_the_raylet_may_not(watched: Watched) -> None:
+    raylet, worker = watched.start_raylet(A_WORKER_BEFORE_ITS_EXEC)
+    assert comes(lambda: worker.cmdline()[:1] == ["raylet"])
+    time.sleep(3 * POLL_S)
+    worker.kill()
+    time.sleep(3 * POLL_S)
+    assert watched.dead == []
+    raylet.kill()
+    assert comes(lambda: watched.dead)
+    assert watched.dead[0] == "raylet"
+
+
+def test_an_agent_of_a_dead_raylet_goes_with_the_run_whatever_it_calls_itself_by_then(
+    watched: Watched, tmp_path: Path
+) -> None:
+    first, _ = watched.start_raylet(A_WORKER_BEFORE_ITS_EXEC)
+    time.sleep(3 * POLL_S)
+    gate = tmp_path / "gate"
+    subprocess.run(["mkfifo", gate], check=True)
+    _, agent = watched.start_raylet(AN_AGENT_THAT_CHANGES_ITS_TITLE, watched.mark, str(gate))
+    first.kill()
+    assert comes(lambda: watched.dead)
+    gate.write_text("go\n")
+    assert comes(lambda: agent.cmdline()[:1] == ["ray::DashboardAgent"])
+    watched.end()
+    assert comes(lambda: not agent.is_running() or agent.status() == psutil.STATUS_ZOMBIE)
