@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -95,3 +96,19 @@ def test_an_agent_of_a_dead_raylet_goes_with_the_run_whatever_it_calls_itself_by
     assert comes(lambda: agent.cmdline()[:1] == ["ray::DashboardAgent"])
     watched.end()
     assert comes(lambda: not agent.is_running() or agent.status() == psutil.STATUS_ZOMBIE)
+
+
+ALL_BUT_THE_LAST_WILL = """
+import subprocess, psutil
+from jobs import cluster
+from jobs.guard import Guard
+guard, child = Guard(print, "no such folder"), subprocess.Popen(["sleep", "60"])
+guard.start()
+cluster.remove_all(guard)
+print(child.wait(10), psutil.Process(guard.last_will_pid).status() != psutil.STATUS_ZOMBIE)
+"""
+
+
+def test_who_ends_everything_leaves_the_last_will_alive_to_do_its_part() -> None:
+    ended = subprocess.run([sys.executable, "-c", ALL_BUT_THE_LAST_WILL], capture_output=True, text=True, timeout=60)
+    assert ended.stdout.split() == ["-9", "True"], ended.stderr
