@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import torch
 from pipelines.datasets import DataSet
 from pipelines.stores import Access
 from pipelines.training import Scale, Telegraph, Training, TrainingPlan
+
+CPU = torch.device("cpu")
+NOTHING: Mapping[str, Path] = {}
 
 
 class Quiet(Telegraph):
@@ -20,12 +24,19 @@ class Quiet(Telegraph):
 
 
 def training_of(
-    recipe: str, settings: dict[str, Any], train: DataSet, held_out: DataSet | None, out: Path, threads: int
+    recipe: str,
+    settings: dict[str, Any],
+    train: DataSet,
+    held_out: DataSet | None,
+    out: Path,
+    threads: int,
+    device: torch.device = CPU,
+    assets: Mapping[str, Path] = NOTHING,
 ) -> Training:
-    """A training on the CPU that keeps its checkpoints and logs in `out`."""
+    """A training that keeps its checkpoints and logs in `out`."""
     torch.set_num_threads(threads)
     plan = TrainingPlan(
         recipe=recipe, settings=settings, train=train, held_out=held_out, split="", trained_on=(), data="",
         data_licence="", out=str(out), access=Access(), versions={}, git_revision=None, checkpoint_every_s=1e9,
     )  # fmt: skip
-    return Training(plan, Scale(threads=threads), 0, torch.device("cpu"), {}, Quiet("benchmark"))
+    return Training(plan, Scale(threads=threads), 0, device, assets, Quiet("benchmark"))

@@ -43,24 +43,26 @@ class Watched:
         assert raylet.stdout is not None
         return raylet, psutil.Process(int(raylet.stdout.readline()))
 
-    def end(self) -> None:
+    def die(self) -> None:
         """What the death of this process would do to the guard."""
         self.guard._over.set()
         self.guard._thread.join()
         if self.guard._last_will.poll() is None:
             self.guard._last_will.communicate(timeout=10)
+
+    def clean_up(self) -> None:
+        self.die()
         for raylet in self._raylets:
             for process in (*psutil.Process(raylet.pid).children(), raylet):
                 process.kill()
             raylet.communicate()
-        self._raylets.clear()
 
 
 @pytest.fixture
 def watched() -> Iterator[Watched]:
     made = Watched()
     yield made
-    made.end()
+    made.clean_up()
 
 
 def comes(holds: Callable[[], object], within_s: float = 10.0) -> bool:
@@ -94,7 +96,7 @@ def test_an_agent_of_a_dead_raylet_goes_with_the_run_whatever_it_calls_itself_by
     assert comes(lambda: watched.dead)
     gate.write_text("go\n")
     assert comes(lambda: agent.cmdline()[:1] == ["ray::DashboardAgent"])
-    watched.end()
+    watched.die()
     assert comes(lambda: not agent.is_running() or agent.status() == psutil.STATUS_ZOMBIE)
 
 

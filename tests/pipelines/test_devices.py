@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from benchmarks.in_process import training_of
 from pipelines import datasets
 from pipelines.stores import Access
-from pipelines.training import Scale, Telegraph, Training, TrainingPlan
+from pipelines.training import Training
 from tests.elsewhere import HERE, elsewhere
 from workers import backbones, checkpoint
 from workers.checkpoint import Card
@@ -50,16 +51,6 @@ ROUGHLY = {
     "max_gradient_norm": 1.0,
 }
 CALIBRATION = {"width_px": 128, "focal_px": 100.0, "baseline_m": 0.5, "depth_png_scale": 256}
-
-
-class Silent(Telegraph):
-    """Tells nobody."""
-
-    def __init__(self) -> None:
-        pass
-
-    def tell(self, **news: Any) -> None:
-        pass
 
 
 # ---------------------------------------------------------------------------------------------------------- small data
@@ -124,17 +115,10 @@ def make_assets(folder: Path, name: str) -> dict[str, Path]:
 
 def trained(name: str, data: str, assets: dict[str, Path], out: Path, device: torch.device) -> Training:
     """A training to its end, read back from what it saved."""
-    kind = recipe_type(name)
-    found = datasets.find(kind.LAYOUT, [data], Access())
-    given = {name: str(path) for name, path in assets.items()}
-    settings = kind.Settings(**{**ROUGHLY, **SLIM[name], **given})
-    plan = TrainingPlan(
-        recipe=name, settings=json.loads(settings.model_dump_json()), train=found, held_out=found.take(range(2)), split="",
-        trained_on=(), data="", data_licence="", out=str(out), access=Access(), versions={}, git_revision=None,
-        checkpoint_every_s=0.0, log_every_steps=1,
-    )  # fmt: skip
+    found = datasets.find(recipe_type(name).LAYOUT, [data], Access())
+    settings = {**ROUGHLY, **SLIM[name], **{name: str(path) for name, path in assets.items()}}
     for _ in range(2):
-        training = Training(plan, Scale(), 0, device, assets, Silent())
+        training = training_of(name, settings, found, found.take(range(2)), out, 1, device, assets)
         training.run()
     return training
 
