@@ -16,7 +16,7 @@ from jobs.guard import POLL_S, Guard
 
 A_WORKER_BEFORE_ITS_EXEC = "(exec -a raylet sleep 60) > /dev/null & echo $!; wait; while true; do sleep 1; done"
 AN_AGENT_THAT_CHANGES_ITS_TITLE = (
-    """bash -c 'read -r _ < "$1"; exec -a ray::DashboardAgent sleep 60' "$0" "$1" & echo $!; wait"""
+    """bash -c 'read -r _ < "$1"; exec -a ray::DashboardAgent sleep 60' "$0" "$1" > /dev/null & echo $!; wait"""
 )
 
 
@@ -53,8 +53,9 @@ class Watched:
     def clean_up(self) -> None:
         self.die()
         for raylet in self._raylets:
-            for process in (*psutil.Process(raylet.pid).children(), raylet):
-                process.kill()
+            if raylet.poll() is None:
+                for process in (*psutil.Process(raylet.pid).children(), raylet):
+                    process.kill()
             raylet.communicate()
 
 
@@ -87,12 +88,11 @@ def test_a_worker_that_looks_like_its_raylet_may_die_and_the_raylet_may_not(watc
 def test_an_agent_of_a_dead_raylet_goes_with_the_run_whatever_it_calls_itself_by_then(
     watched: Watched, tmp_path: Path
 ) -> None:
-    first, _ = watched.start_raylet(A_WORKER_BEFORE_ITS_EXEC)
-    time.sleep(3 * POLL_S)
     gate = tmp_path / "gate"
     subprocess.run(["mkfifo", gate], check=True)
-    _, agent = watched.start_raylet(AN_AGENT_THAT_CHANGES_ITS_TITLE, watched.mark, str(gate))
-    first.kill()
+    raylet, agent = watched.start_raylet(AN_AGENT_THAT_CHANGES_ITS_TITLE, watched.mark, str(gate))
+    time.sleep(3 * POLL_S)
+    raylet.kill()
     assert comes(lambda: watched.dead)
     gate.write_text("go\n")
     assert comes(lambda: agent.cmdline()[:1] == ["ray::DashboardAgent"])
