@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.run import ATTEMPTS
 from jobs.spec import absolute
 from jobs.terminal import duration
 from pipelines import ledger
+from pipelines.claims import ATTEMPTS, RECORD
 from pipelines.manifest import read_segments
 from pipelines.stores import Access, Folder, explain, scrub
 from workers.errors import JobError
@@ -69,8 +69,11 @@ def _failures(folder: Folder) -> list[dict[str, Any]]:
 
 
 def _attempts(folder: Folder) -> list[dict[str, Any]]:
-    names = [name for name in folder.names(ATTEMPTS) if name.endswith(".json")]
-    return [json.loads(folder.read(f"{ATTEMPTS}/{name}") or b"{}") for name in names]
+    """The records of those that ended, also as versions before claims wrote them."""
+    old = [f"{ATTEMPTS}/{name}" for name in folder.names(ATTEMPTS) if name.endswith(".json")]
+    found = [*old, *(f"{ATTEMPTS}/{epoch}/{RECORD}" for epoch in folder.folders(ATTEMPTS))]
+    records = [json.loads(folder.read(name) or b"{}") for name in found]
+    return [record for record in records if record]
 
 
 def _schema(folder: Folder, held: ledger.Progress) -> dict[str, str]:

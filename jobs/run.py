@@ -24,22 +24,35 @@ from typing import Any, TextIO
 
 from jobs import cluster, thrift
 from jobs.guard import Guard
-from jobs.lock import Lock
+from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
 from jobs.spec import Job, absolute
 from jobs.terminal import Terminal, View
 from jobs.watch import Watch
-from pipelines import ledger
+from pipelines import claims, ledger, repair
 from pipelines.fetch import FetchLimits
-from pipelines.manifest import Known, Listing, Segment, plan_parts, read_segments, tables_of, texts
+from pipelines.manifest import (
+    FOLDER,
+    Known,
+    Listing,
+    Part,
+    Segment,
+    plan_parts,
+    read_segments,
+    remove_strays,
+    superseding_ids,
+    tables_of,
+    texts,
+)
 from pipelines.mill import MillConfig
-from pipelines.orders import Order, Pool, orders_for, retry_orders, shortfall
+from pipelines.orders import Order, Pool, orders_for, shortfall
 from pipelines.sources import Source, check
 from pipelines.stores import Access, Folder, explain, scheme_of, scrub
 from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
 from workers.stages import StageContext
 
-IDENTITY, SPEC, ATTEMPTS, LOGS = "_run/identity.json", "_run/spec.yaml", "_run/attempts", "_run/logs"
+IDENTITY, SPEC, LOG = "_run/identity.json", "_run/spec.yaml", "log.txt"
+TEMPORARIES = (ledger.DATA, ledger.FAILED, "_run", FOLDER)
 MIN_ROWS_FOR_FRACTION, ENOUGH_ROWS = 100, 1000
 LEAST_ROW_BYTES = 200
 
@@ -79,7 +92,7 @@ class Outcome:
     changed: int = 0
     duplicates: int = 0
     ignored: dict[str, int] = field(default_factory=dict)
-    reconciled: int = 0
+    repaired: int = 0
     done_now: int = 0
     failed_now: int = 0
     written_bytes: int = 0
@@ -142,8 +155,6 @@ class Run:
         self._marks = [("start", around.started_s)]
         self._before = (0, 0)
         self.rows = 0
-        self._finished: set[str] = set()
-        self._again: dict[str, tuple[str, str, str]] = {}
 
     def mark(self, name: str) -> None:
         """Note what the time since the last mark went to."""
@@ -156,53 +167,70 @@ class Run:
         self.check_store(retry)
         if not retry:
             check(self.source)
-        with log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
-            attempt = self._next_attempt()
+        with _explained(self.out.uri, "writing to the output folder"):
+            self.out.check_writable()
+        with log_file() as log, chatter_to(log) as stderr:
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
-            self._guard = Guard(
-                lambda dead: self._end_at_once(dead, attempt, log, terminal, lock), cluster.folder_prefix()
-            )
-            error: BaseException | None = None
-            try:
-                with terminal:
-                    self._work(retry, terminal, attempt)
-            except BaseException as raised:
-                error = raised
-                traceback.print_exc()
-                raise
-            finally:
-                with suppress(Exception):  # the error that is under way says more
-                    self._record(attempt, error, log)
+            with Holding(self.out, "retry" if retry else "run", terminal.say) as held:
+                self._held = held
+                self._guard = Guard(lambda dead: self._end_at_once(dead, log, terminal), cluster.folder_prefix())
+                self._attempt(retry, terminal, log)
         return self.outcome
 
+    def _attempt(self, retry: bool, terminal: Terminal, log: Path) -> None:
+        """Work under the claim, and record how it ended."""
+        error: BaseException | None = None
+        try:
+            with terminal:
+                self._work(retry, terminal)
+        except BaseException as raised:
+            error = raised
+            traceback.print_exc()
+            raise
+        finally:
+            self._record(error, log)
+
     def check_store(self, retry: bool) -> None:
-        """Everything that can be known of the output before anything is started."""
+        """Everything that can be known of the output before anything is started or written."""
         try:
             stored = self.out.read(IDENTITY)
         except Exception as error:
             raise explain(error, self.out.uri, "reading the output folder") from error
         if stored is None and retry:
             raise JobError(f"{self.out.uri}: holds no run of pixelmill, so there is nothing to retry")
-        identity = self.job.identity()
         if stored is not None:
-            there, here = json.loads(stored), identity
-            if retry:  # it may allow for larger inputs than the run did, but it makes the same of them
-                there, here = {"stages": there["stages"]}, {"stages": here["stages"]}
-            ledger.require_same(there, here, self.out)
-        if stored is None and self.out.names(ledger.DATA):
+            self._require_same(stored, retry)
+        elif self.out.names(ledger.DATA):
             raise RunRefused(f"{self.out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
-        with _explained(self.out.uri, "writing to the output folder"):
-            self.out.check_writable()
-            if not retry:
-                self.out.publish(SPEC, self.job.to_yaml().encode())
-            if stored is None:
-                self.out.publish(IDENTITY, json.dumps(identity, indent=1).encode())
         self.mark("check")
 
-    def _work(self, retry: bool, terminal: Terminal, attempt: int) -> None:
+    def _require_same(self, stored: bytes, retry: bool) -> None:
+        there, here = json.loads(stored), self.job.identity()
+        if retry:  # it may allow for larger inputs than the run did, but it makes the same of them
+            there, here = {"stages": there["stages"]}, {"stages": here["stages"]}
+        ledger.require_same(there, here, self.out)
+
+    def _sign(self, retry: bool) -> None:
+        """Write under the claim whose run this is. RunRefused where another job was faster."""
+        stored = self.out.read(IDENTITY)
+        if stored is None:
+            self._held.require()
+            mine = json.dumps(self.job.identity(), indent=1).encode()
+            stored = mine if self.out.create(IDENTITY, mine) else self.out.read(IDENTITY)
+        self._require_same(stored or b"{}", retry)
+        if not retry:
+            text = f"# attempt {self._held.claim.epoch}\n{self.job.to_yaml()}".encode()
+            self._replace(SPEC, text)
+
+    def _replace(self, name: str, data: bytes) -> None:
+        """Write a file of which the newest attempt's content counts. ClaimLost where another attempt wrote it meanwhile."""
+        found = self.out.read_tagged(name)
+        if not (self.out.create(name, data) if found is None else self.out.replace(name, data, found[1])):
+            self._held.require()
+
+    def _work(self, retry: bool, terminal: Terminal) -> None:
         with _explained(self.out.uri, "reading what an earlier run made"):
-            segments = read_segments(self.out)
-            self.outcome.reconciled = ledger.reconcile(self.out)
+            segments = self._earlier()
             held = ledger.progress(self.out)
             self._weights = self._weights_so_far(held)
         is_finished = bool(segments) and all(held.is_done(p) for s in segments for p in s.parts())
@@ -211,16 +239,29 @@ class Run:
         with self._ray(early=not is_finished or retry) as connect:
             if not is_finished:
                 import pipelines.bulk  # noqa: F401  # pyright: ignore[reportUnusedImport]  while Ray starts: importing ray.data takes as long as a short job
-            if not retry:
-                segments = self._list(segments, lambda: connect().pool.actors)
-            self.view.total = sum(segment.rows for segment in segments)
-            orders = self._retry_orders(segments, attempt, held) if retry else self._pending(segments, held)
+            with _explained(self.out.uri, "writing to the output folder"):
+                self._sign(retry)
+            segments = self._list_failed(segments, held) if retry else self._list(segments)
+            segments = self._close(segments)
+            orders = self._pending(segments, held, retry=retry)
             if orders:
-                self._mill(orders, segments, connect(), terminal, retry=retry)
+                self._held.require()
+                self._mill(orders, segments, connect(), terminal)
         with _explained(self.out.uri, "accounting for what was made"):
-            if retry:
-                ledger.settle(self.out, frozenset(self._finished), self._again)
+            ledger.settle(self.out, segments)
             self._commit(segments, terminal, retry=retry)
+
+    def _earlier(self) -> list[Segment]:
+        """The manifest so far, with the output put right where an attempt was cut off, or wrote late."""
+        self.out.remove_temporaries(*TEMPORARIES)
+        if self.out.is_fenced and claims.ended_well(self.out, self._held.claim.epoch - 1):
+            return read_segments(self.out)
+        segments = read_segments(self.out) if self.out.is_fenced else repair.restore_manifest(self.out)
+        repaired = repair.repair(self.out, segments) if segments else repair.Repaired()
+        self.outcome.repaired = repaired.rows
+        if not repaired.lost:
+            return segments
+        return self._list_again(segments, repaired.lost)
 
     def _weights_so_far(self, held: ledger.Progress) -> dict[str, str | None] | None:
         if not held.data:
@@ -230,10 +271,10 @@ class Run:
 
     # Listing
 
-    def _list(self, segments: list[Segment], actors: Callable[[], int]) -> list[Segment]:
+    def _list(self, segments: list[Segment]) -> list[Segment]:
         """Add what is new in the source to the manifest."""
         known = Known(self.out, segments)
-        listing = Listing(self.out, len(segments))
+        listing = Listing(self.out, len(segments), self._held.claim.writer)
         tables = (table for table in tables_of(self.source, listing, known) if table.num_rows)
         with _explained(self.out.uri, "writing the manifest"):
             listing.write(_each_explained(tables, ", ".join(map(scrub, self.source.uris)), "listing the source"))
@@ -249,34 +290,61 @@ class Run:
                 f"source {', '.join(map(scrub, self.source.uris))}: no input was found; "
                 f"{sum(listing.ignored.by_suffix.values()):,} files are there that source.format and source.pattern leave out"
             )
-        options = self.job.spec.out_options
-        part_rows = plan_parts(
-            listing.rows,
-            workers=actors(),
-            row_bytes=sum(config.row_bytes() for config in self.job.spec.configs),
-            file_bytes=options.file_mb << 20,
-        )
+        return self._committed(segments, listing)
+
+    def _committed(self, segments: list[Segment], listing: Listing) -> list[Segment]:
+        """The manifest with one segment more. ClaimLost where another attempt's has its number."""
+        row_bytes = sum(config.row_bytes() for config in self.job.spec.configs)
+        part_rows = plan_parts(listing.rows, row_bytes=row_bytes, file_bytes=self.job.spec.out_options.file_mb << 20)
         first_part = sum(len(segment.part_rows) for segment in segments)
         with _explained(self.out.uri, "writing the manifest"):
-            return [*segments, listing.commit(part_rows, first_part)]
+            self._held.require()
+            segment = listing.commit(part_rows, first_part)
+            if segment.writer != listing.writer:
+                self._held.require()
+            return [*segments, segment]
 
-    def _pending(self, segments: list[Segment], held: ledger.Progress) -> tuple[Order, ...]:
-        parts = [part for segment in segments for part in segment.parts()]
-        pending = [part for part in parts if not held.is_done(part)]
-        finished = [part for part in parts if held.is_done(part)]
-        self.view.done = sum(part.rows for part in finished)
-        if finished and pending:
-            failed = sum(t.num_rows for name, t in ledger.failures(self.out) if name in held.data)
-            self.view.failed, self.view.done = failed, self.view.done - failed
-        return orders_for(pending)
-
-    def _retry_orders(self, segments: list[Segment], attempt: int, held: ledger.Progress) -> tuple[Order, ...]:
-        parts = {part.name: part for segment in segments for part in segment.parts()}
-        failed = {name.removesuffix(".parquet"): texts(t["id"]) for name, t in ledger.failures(self.out)}
-        failed = {name: ids for name, ids in failed.items() if ids and name in parts and held.is_done(parts[name])}
+    def _list_failed(self, segments: list[Segment], held: ledger.Progress) -> list[Segment]:
+        """List what failed once more, but for what such a listing already waits to be done for."""
+        parts = {f"{part.name}.parquet": part for segment in segments for part in segment.parts()}
+        failed = {parts[name]: texts(t["id"]) for name, t in ledger.failures(self.out) if name in parts and t.num_rows}
+        waiting = {identity for identity, part in superseding_ids(self.out, segments).items() if not held.is_done(part)}
+        fresh = {
+            part: [each for each in ids if each not in waiting] for part, ids in failed.items() if held.is_done(part)
+        }
         self.view.total = sum(map(len, failed.values()))
-        taken = {int(name[6:9]) for name in held.retries}
-        return retry_orders(parts, failed, attempt=max([*taken, attempt - 1]) + 1)
+        fresh = {part: ids for part, ids in fresh.items() if ids}
+        return self._list_again(segments, fresh) if fresh else segments
+
+    def _list_again(self, segments: list[Segment], ids: dict[Part, list[str]]) -> list[Segment]:
+        """A segment whose rows supersede those of these inputs."""
+        listing = Listing(self.out, len(segments), self._held.claim.writer, supersedes=True)
+        with _explained(self.out.uri, "writing the manifest"):
+            listing.write(repair.listed_again(self.out, segments, ids))
+        return self._committed(segments, listing)
+
+    def _close(self, segments: list[Segment]) -> list[Segment]:
+        """Make sure that an attempt which may still wake up can't add to the manifest, then remove what such ones left there."""
+        last = int(segments[-1].writer[:4] or 0) if segments else 0
+        if segments and last != self._held.claim.epoch and self._held.follows_unknown(last):
+            segments = self._committed(segments, Listing(self.out, len(segments), self._held.claim.writer))
+        remove_strays(self.out, segments)
+        return segments
+
+    def _pending(self, segments: list[Segment], held: ledger.Progress, *, retry: bool) -> tuple[Order, ...]:
+        """What is to be done: every part that is not there, or for a retry those of what failed before."""
+        chosen = [segment for segment in segments if segment.supersedes or not retry]
+        parts = [part for segment in chosen for part in segment.parts()]
+        pending = [part for part in parts if not held.is_done(part)]
+        if not retry:
+            self.view.total = sum(segment.rows for segment in segments if not segment.supersedes)
+            first = [part for segment in segments if not segment.supersedes for part in segment.parts()]
+            finished = [part for part in first if held.is_done(part)]
+            self.view.done = sum(part.rows for part in finished)
+            if finished and pending:
+                failed = sum(t.num_rows for name, t in ledger.failures(self.out) if name in held.data)
+                self.view.failed, self.view.done = failed, self.view.done - failed
+        return orders_for(pending)
 
     # Ray
 
@@ -321,27 +389,23 @@ class Run:
     def _stop_ray(self, folder: Path | None) -> None:
         cluster.stop(self._guard, folder)
 
-    def _end_at_once(self, dead: str, attempt: int, log: Path, terminal: Terminal, lock: Lock) -> None:
+    def _end_at_once(self, dead: str, log: Path, terminal: Terminal) -> None:
         """Ray's `dead` died: from here on every call of Ray hangs, or ends this process without a word."""
         error = JobStopped(
             f"Ray's {dead} died, killed from outside or out of memory; what was finished stays, "
             "and the same command goes on from there"
         )
         terminal.end(f"pixelmill: {error}")
-        with suppress(Exception):
-            self._record(attempt, error, log)
-        lock.release()
+        self._record(error, log)
         cluster.remove_all(self._guard)
         os._exit(EXIT_FAILED)
 
     # Work
 
-    def _mill(
-        self, orders: tuple[Order, ...], segments: list[Segment], plan: Plan, terminal: Terminal, *, retry: bool
-    ) -> None:
+    def _mill(self, orders: tuple[Order, ...], segments: list[Segment], plan: Plan, terminal: Terminal) -> None:
         from pipelines import bulk
 
-        rows = sum(len(o.ids) if o.ids is not None else sum(p.rows for p in o.parts) for o in orders)
+        rows = sum(part.rows for order in orders for part in order.parts)
         self.rows = rows
         self._check_space(rows)
         source, out = self.job.spec.source_options, self.job.spec.out_options
@@ -366,8 +430,8 @@ class Run:
         lean = thrift.without_helpers() if plan.address is None else nullcontext()
         try:
             with lean, Watch(self, board, terminal) as watch:
-                bulk_job = bulk.BulkJob(config, plan.pool, orders, retry, compression)
-                for published in beside(bulk.run(bulk_job, board), watch.raise_if_stopped):
+                bulk_job = bulk.BulkJob(config, plan.pool, orders, self._held.claim, compression)
+                for published in beside(bulk.run(bulk_job, board), lambda: self._go_on(watch)):
                     if "first_result" not in self.outcome.seconds:
                         self.mark("first_result")
                     self._add(published)
@@ -377,6 +441,11 @@ class Run:
                 raise
             raise cause from None  # a sentence of ours says it all
         self.mark("work")
+
+    def _go_on(self, watch: Watch) -> None:
+        """JobStopped where too much fails, or another attempt has taken over."""
+        watch.raise_if_stopped()
+        self._held.raise_if_lost()
 
     def _check_space(self, rows: int) -> None:
         """A local disk that can't hold the output is found out before the work and not after it."""
@@ -395,8 +464,6 @@ class Run:
         outcome.failed_now += published.failed
         outcome.written_bytes += published.written_bytes
         outcome.settings = published.settings or outcome.settings
-        self._finished.update(published.finished)
-        self._again.update(published.failures)
 
     def goes_wrong(self, done: int, failed: int) -> bool:
         """Whether the job should stop itself: too many of the rows seen in this attempt fail, and some are left."""
@@ -447,20 +514,30 @@ class Run:
             "identity": json.loads(self.out.read(IDENTITY) or b"{}"),
             "weights": self._weights_so_far(ledger.progress(self.out)),
             "parts": sum(len(segment.part_rows) for segment in segments),
+            "segments": len(segments),
+            "attempt": self._held.claim.epoch,
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": self.outcome.seconds,
         }
-        self.out.publish(ledger.SUCCESS, json.dumps(success, indent=1).encode())
+        self._succeed(success)
 
-    def _next_attempt(self) -> int:
-        return len([name for name in self.out.names(ATTEMPTS) if name.endswith(".json")]) + 1
+    def _succeed(self, success: dict[str, Any]) -> None:
+        """Say that the run is complete, unless it is said already."""
+        said = json.loads(self.out.read(ledger.SUCCESS) or b"{}")
+        passing = ("attempt", "finished_at", "seconds")
+        if {k: v for k, v in said.items() if k not in passing} != {
+            k: v for k, v in success.items() if k not in passing
+        }:
+            self._held.require()
+            self._replace(ledger.SUCCESS, json.dumps(success, indent=1).encode())
 
-    def _record(self, attempt: int, error: BaseException | None, log: Path) -> None:
+    def _record(self, error: BaseException | None, log: Path) -> None:
         outcome, now = self.outcome, time.time()
         started = self._marks[0][1]
         working_s = outcome.seconds.get("first_result", 0.0) + outcome.seconds.get("work", 0.0)
         record = {
-            "attempt": attempt,
+            "attempt": self._held.claim.epoch,
+            "conditional_writes": self.out.is_fenced,
             "started_at": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
             "seconds_total": round(now - started, 3),
             "seconds": outcome.seconds,
@@ -472,15 +549,17 @@ class Run:
             "failed": outcome.failed_now,
             "written_bytes": outcome.written_bytes,
             "images_per_s": round((outcome.done_now + outcome.failed_now) / working_s, 2) if working_s else None,
+            "repaired": outcome.repaired,
             "listing": {k: getattr(outcome, k) for k in ("added", "removed", "changed", "duplicates", "ignored")},
             "settings": outcome.settings,
             "busy_shares": outcome.busy_shares,
         }
-        self.out.publish(f"{ATTEMPTS}/{attempt:04d}.json", json.dumps(record, indent=1).encode())
         sys.stdout.flush()
         sys.stderr.flush()
-        text = scrub(log.read_text(encoding="utf-8", errors="replace"))
-        self.out.publish(f"{LOGS}/{attempt:04d}.log", text.encode())
+        with suppress(Exception):  # the error that is under way says more
+            text = scrub(log.read_text(encoding="utf-8", errors="replace"))
+            self.out.publish(f"{self._held.claim.folder}/{LOG}", text.encode())
+        self._held.release(record)
 
 
 @contextmanager

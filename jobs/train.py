@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from rich.text import Text
 
 from jobs import cluster, spec
 from jobs.guard import Guard
-from jobs.lock import Lock
+from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
 from jobs.run import EXIT_FAILED, Surroundings, beside, versions
 from jobs.spec import Strict, absolute
@@ -164,46 +164,54 @@ class TrainingRun:
     def execute(self) -> str:
         from pipelines import checkpoints
 
-        self._check_store()
+        self._check_identity()
         before = checkpoints.read_progress(self.out)
         if before is not None and before.is_complete:
             return self._summary(f"was trained already, {before.step:,} steps")
         plan = self._plan()
-        self._claim()
-        with log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
+        self.out.check_writable()
+        with log_file() as log, chatter_to(log) as stderr:
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
-            if before is not None:
-                terminal.say(f"goes on at step {before.step:,}")
-            guard = Guard(lambda dead: self._end_at_once(dead, terminal, lock, guard), cluster.folder_prefix())
-            try:
-                with terminal:
-                    self._fit(plan, guard, terminal)
-            except BaseException:
-                traceback.print_exc()
-                raise
-            finally:
-                with suppress(Exception):
-                    self.out.publish(LOG, scrub(log.read_text(errors="replace")).encode())
+            with Holding(self.out, "train", terminal.say) as held:
+                self._sign(held)
+                self._attempt(replace(plan, claim=held.claim), held, terminal, log)
         return self._summary("trained")
 
-    def _check_store(self) -> None:
+    def _attempt(self, plan: Any, held: Holding, terminal: Terminal, log: Path) -> None:
+        from pipelines import checkpoints
+
+        before = checkpoints.read_progress(self.out)
+        if before is not None:
+            terminal.say(f"goes on at step {before.step:,}")
+        guard = Guard(lambda dead: self._end_at_once(dead, terminal, held, guard), cluster.folder_prefix())
+        try:
+            with terminal:
+                self._fit(plan, guard, terminal, held)
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            with suppress(Exception):
+                self.out.publish(LOG, scrub(log.read_text(errors="replace")).encode())
+
+    def _check_identity(self) -> None:
         """The folder is empty, or holds this very training."""
         try:
             stored = self.out.read(IDENTITY)
-            if stored is not None:
-                _require_same(json.loads(stored), self.job.identity(), self.out.uri)
-                return
-            self.out.check_writable()
-        except PixelmillError:
-            raise
         except Exception as error:
-            raise explain(error, self.out.uri, "writing to the output folder") from error
+            raise explain(error, self.out.uri, "reading the output folder") from error
+        if stored is not None:
+            _require_same(json.loads(stored), self.job.identity(), self.out.uri)
 
-    def _claim(self) -> None:
+    def _sign(self, held: Holding) -> None:
         """The folder is this training's from now on; not before its data is read, or a mended command would be refused."""
         try:
+            held.require()
+            if not self.out.create(IDENTITY, json.dumps(self.job.identity(), indent=1).encode()):
+                self._check_identity()
             self.out.publish(SPEC, yaml.safe_dump(self.job.document, sort_keys=False, allow_unicode=True).encode())
-            self.out.publish(IDENTITY, json.dumps(self.job.identity(), indent=1).encode())
+        except PixelmillError:
+            raise
         except Exception as error:
             raise explain(error, self.out.uri, "writing to the output folder") from error
 
@@ -241,7 +249,7 @@ class TrainingRun:
             log_every_steps=train.run.log_every_steps,
         )
 
-    def _fit(self, plan: Any, guard: Guard, terminal: Terminal) -> None:
+    def _fit(self, plan: Any, guard: Guard, terminal: Terminal, held: Holding) -> None:
         from pipelines import training
 
         run = self.job.spec.run
@@ -269,7 +277,7 @@ class TrainingRun:
             with following(telegraph, terminal):
                 # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
                 work = (training.fit(*each) for each in [(plan, scale, telegraph, str(folder / "train"))])
-                for _ in beside(work, lambda: None):
+                for _ in beside(work, held.raise_if_lost):
                     pass
 
     @contextmanager
@@ -298,10 +306,10 @@ class TrainingRun:
                     folder = started.result()
                 cluster.stop(guard, folder)
 
-    def _end_at_once(self, dead: str, terminal: Terminal, lock: Lock, guard: Guard) -> None:
+    def _end_at_once(self, dead: str, terminal: Terminal, held: Holding, guard: Guard) -> None:
         error = JobStopped(f"Ray's {dead} died; the same command goes on from the last checkpoint")
         terminal.end(f"pixelmill: {error}")
-        lock.release()
+        held.release()
         cluster.remove_all(guard)
         os._exit(EXIT_FAILED)
 

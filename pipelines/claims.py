@@ -189,3 +189,23 @@ def require(folder: Folder, claim: Claim) -> None:
             f"{folder.uri}: {who} has taken over since this process was last seen alive (suspended, cut off, or "
             "started at the same moment); it stops here, and what the other makes stays"
         )
+
+
+def ended_well(folder: Folder, epoch: int) -> bool:
+    """Whether this attempt left nothing to put right: it was complete, or there was none."""
+    if epoch < 1:
+        return True
+    found = _parsed(folder.read(f"{ATTEMPTS}/{epoch:04d}/{RECORD}") or folder.read(f"{ATTEMPTS}/{epoch:04d}.json"))
+    return found.get("ended") == "complete"
+
+
+def may_wake(folder: Folder, claim: Claim, since: int, is_gone: Callable[[Holder], bool]) -> bool:
+    """Whether an attempt from epoch `since` up to this claim neither ended nor is provably gone."""
+    for epoch in range(max(1, since), claim.epoch):
+        names = folder.names(f"{ATTEMPTS}/{epoch:04d}")
+        held = Standing(epoch, frozenset(names))
+        if held.claims and not held.has_ended:
+            holders = [_parsed(folder.read(f"{held.folder}/{name}")) for name in held.claims]
+            if not all(is_gone(holder) for holder in holders):
+                return True
+    return False

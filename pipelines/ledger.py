@@ -322,7 +322,7 @@ def _drop(folder: Folder, name: str, ids: frozenset[str]) -> int:
     while (found := folder.read_tagged(name)) is not None:
         table = pq.read_table(pa.BufferReader(found[0]))
         leave = pc.is_in(table["id"], pa.array(sorted(ids), pa.string()))
-        dropped = sum(leave.to_pylist())
+        dropped = leave.to_pylist().count(True)
         if not dropped or folder.replace(name, encode(table.filter(pc.invert(leave))), found[1]):
             return dropped
     return 0
