@@ -29,21 +29,10 @@ from jobs.quiet import chatter_to, log_file
 from jobs.spec import Job, absolute
 from jobs.terminal import Terminal, View
 from jobs.watch import Watch
-from pipelines import claims, ledger, repair
+from pipelines import ledger
+from pipelines.attempt import IDENTITY, Attempt, pending
 from pipelines.fetch import FetchLimits
-from pipelines.manifest import (
-    FOLDER,
-    Known,
-    Listing,
-    Part,
-    Segment,
-    plan_parts,
-    read_segments,
-    remove_strays,
-    superseding_ids,
-    tables_of,
-    texts,
-)
+from pipelines.manifest import Known, Listing, Part, Segment, tables_of
 from pipelines.mill import MillConfig
 from pipelines.orders import Order, Pool, orders_for, shortfall
 from pipelines.sources import Source, check
@@ -51,8 +40,7 @@ from pipelines.stores import Access, Folder, explain, scheme_of, scrub
 from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
 from workers.stages import StageContext
 
-IDENTITY, SPEC, LOG = "_run/identity.json", "_run/spec.yaml", "log.txt"
-TEMPORARIES = (ledger.DATA, ledger.FAILED, "_run", FOLDER)
+LOG = "log.txt"
 MIN_ROWS_FOR_FRACTION, ENOUGH_ROWS = 100, 1000
 LEAST_ROW_BYTES = 200
 
@@ -210,27 +198,11 @@ class Run:
             there, here = {"stages": there["stages"]}, {"stages": here["stages"]}
         ledger.require_same(there, here, self.out)
 
-    def _sign(self, retry: bool) -> None:
-        """Write under the claim whose run this is. RunRefused where another job was faster."""
-        stored = self.out.read(IDENTITY)
-        if stored is None:
-            self._held.require()
-            mine = json.dumps(self.job.identity(), indent=1).encode()
-            stored = mine if self.out.create(IDENTITY, mine) else self.out.read(IDENTITY)
-        self._require_same(stored or b"{}", retry)
-        if not retry:
-            text = f"# attempt {self._held.claim.epoch}\n{self.job.to_yaml()}".encode()
-            self._replace(SPEC, text)
-
-    def _replace(self, name: str, data: bytes) -> None:
-        """Write a file of which the newest attempt's content counts. ClaimLost where another attempt wrote it meanwhile."""
-        found = self.out.read_tagged(name)
-        if not (self.out.create(name, data) if found is None else self.out.replace(name, data, found[1])):
-            self._held.require()
-
     def _work(self, retry: bool, terminal: Terminal) -> None:
+        row_bytes = sum(config.row_bytes() for config in self.job.spec.configs)
+        attempt = Attempt(self.out, self._held, row_bytes, self.job.spec.out_options.file_mb << 20)
         with _explained(self.out.uri, "reading what an earlier run made"):
-            segments = self._earlier()
+            segments, self.outcome.repaired = attempt.resume()
             held = ledger.progress(self.out)
             self._weights = self._weights_so_far(held)
         is_finished = bool(segments) and all(held.is_done(p) for s in segments for p in s.parts())
@@ -240,28 +212,19 @@ class Run:
             if not is_finished:
                 import pipelines.bulk  # noqa: F401  # pyright: ignore[reportUnusedImport]  while Ray starts: importing ray.data takes as long as a short job
             with _explained(self.out.uri, "writing to the output folder"):
-                self._sign(retry)
-            segments = self._list_failed(segments, held) if retry else self._list(segments)
-            segments = self._close(segments)
-            orders = self._pending(segments, held, retry=retry)
-            if orders:
+                spec = None if retry else self.job.to_yaml()
+                attempt.sign(self.job.identity(), lambda stored: self._require_same(stored, retry), spec)
+            with _explained(self.out.uri, "writing the manifest"):
+                segments = attempt.list_failed(segments) if retry else self._list(attempt, segments)
+                segments = attempt.seal(segments)
+            parts = pending(segments, held, retry=retry)
+            self._show_pending(segments, parts, held, retry)
+            if parts:
                 self._held.require()
-                self._mill(orders, segments, connect(), terminal)
+                self._mill(orders_for(parts), segments, connect(), terminal)
         with _explained(self.out.uri, "accounting for what was made"):
             ledger.settle(self.out, segments)
-            self._commit(segments, terminal, retry=retry)
-
-    def _earlier(self) -> list[Segment]:
-        """The manifest so far, with the output put right where an attempt was cut off, or wrote late."""
-        self.out.remove_temporaries(*TEMPORARIES)
-        if self.out.is_fenced and claims.ended_well(self.out, self._held.claim.epoch - 1):
-            return read_segments(self.out)
-        segments = read_segments(self.out) if self.out.is_fenced else repair.restore_manifest(self.out)
-        repaired = repair.repair(self.out, segments) if segments else repair.Repaired()
-        self.outcome.repaired = repaired.rows
-        if not repaired.lost:
-            return segments
-        return self._list_again(segments, repaired.lost)
+            self._commit(attempt, segments, terminal, retry=retry)
 
     def _weights_so_far(self, held: ledger.Progress) -> dict[str, str | None] | None:
         if not held.data:
@@ -271,80 +234,35 @@ class Run:
 
     # Listing
 
-    def _list(self, segments: list[Segment]) -> list[Segment]:
-        """Add what is new in the source to the manifest."""
-        known = Known(self.out, segments)
-        listing = Listing(self.out, len(segments), self._held.claim.writer)
-        tables = (table for table in tables_of(self.source, listing, known) if table.num_rows)
-        with _explained(self.out.uri, "writing the manifest"):
-            listing.write(_each_explained(tables, ", ".join(map(scrub, self.source.uris)), "listing the source"))
-        outcome = self.outcome
+    def _list(self, attempt: Attempt, segments: list[Segment]) -> list[Segment]:
+        """Add what is new in the source to the manifest. JobError where there is no input at all."""
+        where, outcome = ", ".join(map(scrub, self.source.uris)), self.outcome
+
+        def tables(listing: Listing, known: Known) -> Iterator[Any]:
+            return _each_explained(tables_of(self.source, listing, known), where, "listing the source")
+
+        segments, listing, known = attempt.list_new(segments, tables)
         outcome.added, outcome.duplicates = listing.rows, listing.duplicates
         outcome.removed, outcome.changed = known.removed, known.changed
         outcome.ignored = dict(listing.ignored.by_suffix)
         self.mark("list")
-        if listing.rows == 0 and segments:
-            return segments
-        if listing.rows == 0:
+        if not segments:
             raise JobError(
-                f"source {', '.join(map(scrub, self.source.uris))}: no input was found; "
+                f"source {where}: no input was found; "
                 f"{sum(listing.ignored.by_suffix.values()):,} files are there that source.format and source.pattern leave out"
             )
-        return self._committed(segments, listing)
-
-    def _committed(self, segments: list[Segment], listing: Listing) -> list[Segment]:
-        """The manifest with one segment more. ClaimLost where another attempt's has its number."""
-        row_bytes = sum(config.row_bytes() for config in self.job.spec.configs)
-        part_rows = plan_parts(listing.rows, row_bytes=row_bytes, file_bytes=self.job.spec.out_options.file_mb << 20)
-        first_part = sum(len(segment.part_rows) for segment in segments)
-        with _explained(self.out.uri, "writing the manifest"):
-            self._held.require()
-            segment = listing.commit(part_rows, first_part)
-            if segment.writer != listing.writer:
-                self._held.require()
-            return [*segments, segment]
-
-    def _list_failed(self, segments: list[Segment], held: ledger.Progress) -> list[Segment]:
-        """List what failed once more, but for what such a listing already waits to be done for."""
-        parts = {f"{part.name}.parquet": part for segment in segments for part in segment.parts()}
-        failed = {parts[name]: texts(t["id"]) for name, t in ledger.failures(self.out) if name in parts and t.num_rows}
-        waiting = {identity for identity, part in superseding_ids(self.out, segments).items() if not held.is_done(part)}
-        fresh = {
-            part: [each for each in ids if each not in waiting] for part, ids in failed.items() if held.is_done(part)
-        }
-        self.view.total = sum(map(len, failed.values()))
-        fresh = {part: ids for part, ids in fresh.items() if ids}
-        return self._list_again(segments, fresh) if fresh else segments
-
-    def _list_again(self, segments: list[Segment], ids: dict[Part, list[str]]) -> list[Segment]:
-        """A segment whose rows supersede those of these inputs."""
-        listing = Listing(self.out, len(segments), self._held.claim.writer, supersedes=True)
-        with _explained(self.out.uri, "writing the manifest"):
-            listing.write(repair.listed_again(self.out, segments, ids))
-        return self._committed(segments, listing)
-
-    def _close(self, segments: list[Segment]) -> list[Segment]:
-        """Make sure that an attempt which may still wake up can't add to the manifest, then remove what such ones left there."""
-        last = int(segments[-1].writer[:4] or 0) if segments else 0
-        if segments and last != self._held.claim.epoch and self._held.follows_unknown(last):
-            segments = self._committed(segments, Listing(self.out, len(segments), self._held.claim.writer))
-        remove_strays(self.out, segments)
         return segments
 
-    def _pending(self, segments: list[Segment], held: ledger.Progress, *, retry: bool) -> tuple[Order, ...]:
-        """What is to be done: every part that is not there, or for a retry those of what failed before."""
-        chosen = [segment for segment in segments if segment.supersedes or not retry]
-        parts = [part for segment in chosen for part in segment.parts()]
-        pending = [part for part in parts if not held.is_done(part)]
-        if not retry:
-            self.view.total = sum(segment.rows for segment in segments if not segment.supersedes)
-            first = [part for segment in segments if not segment.supersedes for part in segment.parts()]
-            finished = [part for part in first if held.is_done(part)]
-            self.view.done = sum(part.rows for part in finished)
-            if finished and pending:
-                failed = sum(t.num_rows for name, t in ledger.failures(self.out) if name in held.data)
-                self.view.failed, self.view.done = failed, self.view.done - failed
-        return orders_for(pending)
+    def _show_pending(self, segments: list[Segment], parts: list[Part], held: ledger.Progress, retry: bool) -> None:
+        if retry:
+            self.view.total = sum(part.rows for part in parts)
+            return
+        first = [part for segment in segments if not segment.supersedes for part in segment.parts()]
+        self.view.total = sum(part.rows for part in first)
+        self.view.done = sum(part.rows for part in first if held.is_done(part))
+        if self.view.done and parts:
+            self.view.failed = sum(t.num_rows for name, t in ledger.failures(self.out) if name in held.data)
+            self.view.done -= self.view.failed
 
     # Ray
 
@@ -485,7 +403,7 @@ class Run:
 
     # The end
 
-    def _commit(self, segments: list[Segment], terminal: Terminal, *, retry: bool) -> None:
+    def _commit(self, attempt: Attempt, segments: list[Segment], terminal: Terminal, *, retry: bool) -> None:
         """Hold what was made against the manifest, and say so in _SUCCESS when every input is accounted for."""
         outcome = self.outcome
         if outcome.done_now or outcome.failed_now:  # the board may have missed the last second
@@ -515,21 +433,10 @@ class Run:
             "weights": self._weights_so_far(ledger.progress(self.out)),
             "parts": sum(len(segment.part_rows) for segment in segments),
             "segments": len(segments),
-            "attempt": self._held.claim.epoch,
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": self.outcome.seconds,
         }
-        self._succeed(success)
-
-    def _succeed(self, success: dict[str, Any]) -> None:
-        """Say that the run is complete, unless it is said already."""
-        said = json.loads(self.out.read(ledger.SUCCESS) or b"{}")
-        passing = ("attempt", "finished_at", "seconds")
-        if {k: v for k, v in said.items() if k not in passing} != {
-            k: v for k, v in success.items() if k not in passing
-        }:
-            self._held.require()
-            self._replace(ledger.SUCCESS, json.dumps(success, indent=1).encode())
+        attempt.succeed(success)
 
     def _record(self, error: BaseException | None, log: Path) -> None:
         outcome, now = self.outcome, time.time()

@@ -7,7 +7,7 @@ it does not belong, and a row that stands nowhere is listed again, to be done by
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,8 +35,11 @@ class Repaired:
         return self.dropped + self.filed + sum(map(len, self.lost.values()))
 
 
-def restore_manifest(folder: Folder) -> list[Segment]:
-    """The segments, each as the one that data/ was made from where a late write put another in its place."""
+def restore_manifest(folder: Folder, before_write: Callable[[], None]) -> list[Segment]:
+    """The segments, each as the one that data/ was made from where a late write put another in its place.
+
+    `before_write` is called before anything is written.
+    """
     segments, held = read_segments(folder), ledger.progress(folder)
     for segment in segments:
         done = next((part for part in segment.parts() if held.is_done(part)), None)
@@ -45,12 +48,16 @@ def restore_manifest(folder: Folder) -> list[Segment]:
             continue
         kept = folder.read(copy_name(segment.number, str(listing)))
         if kept is not None:
+            before_write()
             folder.publish(segment_name(segment.number), kept)
     return read_segments(folder)
 
 
-def repair(folder: Folder, segments: list[Segment]) -> Repaired:
-    """Hold every finished part against its listing and its own record, and write again what does not agree."""
+def repair(folder: Folder, segments: list[Segment], before_write: Callable[[], None]) -> Repaired:
+    """Hold every finished part against its listing and its own record, and write again what does not agree.
+
+    `before_write` is called before anything is written.
+    """
     held, found = ledger.progress(folder), Repaired()
     places, rows = ledger.Places(folder, segments, held), Rows(folder, segments)
     old = frozenset(ledger.old_retried_ids(folder, held))
@@ -58,50 +65,73 @@ def repair(folder: Folder, segments: list[Segment]) -> Repaired:
     with ThreadPoolExecutor(8, "repair") as pool:
         while batch := list(islice(parts, 32)):
             owned = [places.own(part, texts(rows.of(part)["id"])) for part in batch]
-            checked = pool.map(lambda pair: _check(folder, pair[0], pair[1], old), zip(batch, owned, strict=True))
-            for part, (dropped, filed, lost) in zip(batch, checked, strict=True):
-                found.dropped, found.filed = found.dropped + dropped, found.filed + filed
-                if lost:
-                    found.lost[part] = lost
+            checks = pool.map(lambda pair: _checked(folder, pair[0], pair[1], old), zip(batch, owned, strict=True))
+            for check in list(checks):
+                if check.is_wrong:
+                    before_write()
+                    found.dropped += _keep_only(folder, check) if check.strangers else 0
+                    found.filed += _file(folder, check) if check.is_misfiled else 0
+                if check.lost:
+                    found.lost[check.part] = check.lost
     return found
 
 
-def _check(folder: Folder, part: Part, own: list[str], old: frozenset[str]) -> tuple[int, int, list[str]]:
-    """One part: rows dropped, failures filed again, and ids that stand nowhere."""
-    name = f"{part.name}.parquet"
+@dataclass(frozen=True)
+class _Check:
+    """What one part holds beside what it should."""
+
+    part: Part
+    belongs: frozenset[str]
+    strangers: int
+    wanted: pa.Table
+    is_misfiled: bool
+    tag: str | None
+    lost: list[str]
+
+    @property
+    def file(self) -> str:
+        return f"{self.part.name}.parquet"
+
+    @property
+    def is_wrong(self) -> bool:
+        return self.strangers > 0 or self.is_misfiled
+
+
+def _checked(folder: Folder, part: Part, own: list[str], old: frozenset[str]) -> _Check:
+    name, belongs = f"{part.name}.parquet", frozenset(own)
     data = texts(ledger.read_columns(folder, f"{DATA}/{name}", ["id"])["id"])
-    belongs = frozenset(own)
-    dropped = 0
-    if len(data) != len(set(data)) or not belongs.issuperset(data):
-        dropped = _keep_only(folder, f"{DATA}/{name}", belongs)
     done = belongs.intersection(data) | old
-    recorded = ledger.facts_of(folder, part.name)[1]
-    filed_now = folder.read_tagged(f"{FAILED}/{name}")
-    there = FAILED_SCHEMA.empty_table() if filed_now is None else pq.read_table(pa.BufferReader(filed_now[0]))
+    recorded, filed = ledger.facts_of(folder, part.name)[1], folder.read_tagged(f"{FAILED}/{name}")
+    there = FAILED_SCHEMA.empty_table() if filed is None else pq.read_table(pa.BufferReader(filed[0]))
     wanted = there if recorded is None else recorded
     wanted = _first_of_each(wanted.filter(pc.is_in(wanted["id"], pa.array(sorted(belongs - done), pa.string()))))
-    filed = 0
-    if wanted.num_rows != there.num_rows or set(texts(wanted["id"])) != set(texts(there["id"])):
-        filed = max(1, abs(wanted.num_rows - there.num_rows))
-        encoded = ledger.encode(wanted)
-        if filed_now is None:
-            folder.create(f"{FAILED}/{name}", encoded)
-        else:
-            folder.replace(f"{FAILED}/{name}", encoded, filed_now[1])
-    return (
-        dropped,
-        filed,
-        [identity for identity in own if identity not in done and identity not in set(texts(wanted["id"]))],
+    failed = frozenset(texts(wanted["id"]))
+    return _Check(
+        part,
+        belongs,
+        strangers=len(data) - len(belongs.intersection(data)),
+        wanted=wanted,
+        is_misfiled=sorted(failed) != sorted(texts(there["id"])),
+        tag=None if filed is None else filed[1],
+        lost=[identity for identity in own if identity not in done and identity not in failed],
     )
 
 
-def _keep_only(folder: Folder, name: str, ids: frozenset[str]) -> int:
+def _file(folder: Folder, check: _Check) -> int:
+    """Write the failures of a part again. Another attempt may have done so meanwhile, and then it is right."""
+    name, encoded = f"{FAILED}/{check.file}", ledger.encode(check.wanted)
+    written = folder.create(name, encoded) if check.tag is None else folder.replace(name, encoded, check.tag)
+    return max(1, check.wanted.num_rows) if written else 0
+
+
+def _keep_only(folder: Folder, check: _Check) -> int:
     """Write a data file again without rows that don't belong there, and with each of the others once."""
+    name = f"{DATA}/{check.file}"
     found = folder.read_tagged(name)
     if found is None:
         return 0
     table = pq.read_table(pa.BufferReader(found[0]))
-    kept = _first_of_each(table.filter(pc.is_in(table["id"], pa.array(sorted(ids), pa.string()))))
+    kept = _first_of_each(table.filter(pc.is_in(table["id"], pa.array(sorted(check.belongs), pa.string()))))
     kept = kept.replace_schema_metadata(table.schema.metadata)
     return table.num_rows - kept.num_rows if folder.replace(name, ledger.encode(kept), found[1]) else 0
 
