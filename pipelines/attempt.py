@@ -70,8 +70,9 @@ class Attempt:
             self._replace(SPEC, f"# attempt {self.held.claim.epoch}\n{spec}".encode())
 
     def _replace(self, name: str, data: bytes) -> None:
-        """Write a file of which the newest attempt's content counts. ClaimLost where another attempt wrote it meanwhile."""
+        """Write a file of which the newest attempt's content counts. ClaimLost where another attempt is that."""
         found = self.out.read_tagged(name)
+        self.held.require()  # after the read: whoever takes over from here on changes the tag
         if not (self.out.create(name, data) if found is None else self.out.replace(name, data, found[1])):
             self.held.require()
 
@@ -137,7 +138,6 @@ class Attempt:
         """Say that the run is complete, unless it is said already."""
         said = json.loads(self.out.read(ledger.SUCCESS) or b"{}")
         if _lasting(said) != _lasting(success):
-            self.held.require()
             self._replace(ledger.SUCCESS, json.dumps(success | {"attempt": self.held.claim.epoch}, indent=1).encode())
 
 

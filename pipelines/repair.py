@@ -67,10 +67,8 @@ def repair(folder: Folder, segments: list[Segment], before_write: Callable[[], N
             owned = [places.own(part, texts(rows.of(part)["id"])) for part in batch]
             checks = pool.map(lambda pair: _checked(folder, pair[0], pair[1], old), zip(batch, owned, strict=True))
             for check in list(checks):
-                if check.is_wrong:
-                    before_write()
-                    found.dropped += _keep_only(folder, check) if check.strangers else 0
-                    found.filed += _file(folder, check) if check.is_misfiled else 0
+                found.dropped += _keep_only(folder, check, before_write) if check.strangers else 0
+                found.filed += _file(folder, check, before_write) if check.is_misfiled else 0
                 if check.lost:
                     found.lost[check.part] = check.lost
     return found
@@ -91,10 +89,6 @@ class _Check:
     @property
     def file(self) -> str:
         return f"{self.part.name}.parquet"
-
-    @property
-    def is_wrong(self) -> bool:
-        return self.strangers > 0 or self.is_misfiled
 
 
 def _checked(folder: Folder, part: Part, own: list[str], old: frozenset[str]) -> _Check:
@@ -117,19 +111,21 @@ def _checked(folder: Folder, part: Part, own: list[str], old: frozenset[str]) ->
     )
 
 
-def _file(folder: Folder, check: _Check) -> int:
+def _file(folder: Folder, check: _Check, before_write: Callable[[], None]) -> int:
     """Write the failures of a part again. Another attempt may have done so meanwhile, and then it is right."""
+    before_write()
     name, encoded = f"{FAILED}/{check.file}", ledger.encode(check.wanted)
     written = folder.create(name, encoded) if check.tag is None else folder.replace(name, encoded, check.tag)
     return max(1, check.wanted.num_rows) if written else 0
 
 
-def _keep_only(folder: Folder, check: _Check) -> int:
+def _keep_only(folder: Folder, check: _Check, before_write: Callable[[], None]) -> int:
     """Write a data file again without rows that don't belong there, and with each of the others once."""
     name = f"{DATA}/{check.file}"
     found = folder.read_tagged(name)
     if found is None:
         return 0
+    before_write()
     table = pq.read_table(pa.BufferReader(found[0]))
     kept = _first_of_each(table.filter(pc.is_in(table["id"], pa.array(sorted(check.belongs), pa.string()))))
     kept = kept.replace_schema_metadata(table.schema.metadata)

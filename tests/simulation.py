@@ -85,6 +85,7 @@ class Driver:
         self.error: BaseException | None = None
         self.claim: Claim | None = None
         self.has_succeeded = False
+        self.will_write = ""
         self.thread = threading.Thread(target=self._live, args=(program,), daemon=True)
 
     def _live(self, program: Callable[[Driver], None]) -> None:
@@ -96,9 +97,10 @@ class Driver:
         self.is_alive = False
         self.world.turn.release()
 
-    def pause(self) -> None:
-        """A moment: the world goes on, and this driver when it is let go, if it still lives."""
+    def pause(self, writes: str = "") -> None:
+        """The world goes on, and this driver when it is let go, if it still lives. `writes` names what it will write."""
         if not self.is_killed:
+            self.will_write = writes
             self.world.turn.release()
             self.go.acquire()
         if self.is_killed:
@@ -146,6 +148,10 @@ class Store:
         self._driver.pause()
         return self._driver.world.objects
 
+    def _objects_to_write(self, path: str) -> dict[str, bytes]:
+        self._driver.pause(path.removeprefix(f"{ROOT}/"))
+        return self._driver.world.objects
+
     def invalidate_cache(self, path: str | None = None) -> None:
         pass
 
@@ -156,13 +162,13 @@ class Store:
             raise FileNotFoundError(path) from None
 
     def pipe_file(self, path: str, data: bytes) -> None:
-        self._objects[path] = data
+        self._objects_to_write(path)[path] = data
 
     def exists(self, path: str) -> bool:
         return path in self._objects
 
     def rm_file(self, path: str) -> None:
-        self._objects.pop(path, None)
+        self._objects_to_write(path).pop(path, None)
 
     def open(self, path: str, mode: str = "rb") -> io.BytesIO:
         return io.BytesIO(self.cat_file(path))
@@ -174,7 +180,8 @@ class Store:
         return files + [{"name": f"{path}/{name}", "type": "directory"} for name in folders]
 
     def call_s3(self, method: str, *, Bucket: str, Key: str, **options: Any) -> dict[str, Any]:
-        path, objects = f"{Bucket}/{Key}", self._objects
+        path = f"{Bucket}/{Key}"
+        objects = self._objects if method == "get_object" else self._objects_to_write(path)
         if method == "get_object":
             if path not in objects:
                 raise FileNotFoundError(path)
