@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
 from jobs import cluster, thrift
-from jobs.guard import Guard
+from jobs.guard import Guard, run_mark
 from jobs.lock import Lock
 from jobs.quiet import chatter_to, log_file
 from jobs.spec import Job, absolute
@@ -158,9 +158,7 @@ class Run:
         with log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
             attempt = self._next_attempt()
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
-            self._guard = Guard(
-                lambda dead: self._end_at_once(dead, attempt, log, terminal, lock), cluster.folder_prefix()
-            )
+            self._guard = Guard(lambda dead: self._end_at_once(dead, attempt, log, terminal, lock), run_mark())
             error: BaseException | None = None
             try:
                 with terminal:

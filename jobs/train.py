@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from jobs import cluster, spec
-from jobs.guard import Guard
+from jobs.guard import Guard, run_mark
 from jobs.lock import Lock
 from jobs.quiet import chatter_to, log_file
 from jobs.run import EXIT_FAILED, Surroundings, beside, versions
@@ -174,7 +174,7 @@ class TrainingRun:
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
             if before is not None:
                 terminal.say(f"goes on at step {before.step:,}")
-            guard = Guard(lambda dead: self._end_at_once(dead, terminal, lock, guard), cluster.folder_prefix())
+            guard = Guard(lambda dead: self._end_at_once(dead, terminal, lock, guard), run_mark())
             try:
                 with terminal:
                     self._fit(plan, guard, terminal)
