@@ -60,7 +60,7 @@ def this_machine() -> Machine:
 def address_of(address: str | None, environment: Mapping[str, str]) -> str | None:
     """Where Ray is: what the job says, or RAY_ADDRESS; None for one of our own. JobError where no job can run."""
     found = address or environment.get("RAY_ADDRESS")
-    if found in {None, "", "local"}:
+    if not found or found == "local":
         return None
     refuse_client_address(found)
     return found
@@ -153,7 +153,7 @@ def _is_rays(name: str) -> bool:
 def _reread_environment() -> None:
     """Ray keeps the mode and the token that it once read."""
     try:
-        from ray._raylet import AuthenticationTokenLoader, Config
+        from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
     except ImportError:
         print("this Ray has no tokens that could be read again", file=sys.stderr)
         return
