@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
 from jobs import cluster, thrift
-from jobs.guard import Guard
+from jobs.guard import Guard, run_mark
 from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
 from jobs.spec import Job, absolute
@@ -161,7 +161,7 @@ class Run:
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
             with Holding(self.out, "retry" if retry else "run", terminal.say) as held:
                 self._held = held
-                self._guard = Guard(lambda dead: self._end_at_once(dead, log, terminal), cluster.folder_prefix())
+                self._guard = Guard(lambda dead: self._end_at_once(dead, log, terminal), run_mark())
                 self._attempt(retry, terminal, log)
         return self.outcome
 

@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from jobs import cluster, spec
-from jobs.guard import Guard
+from jobs.guard import Guard, run_mark
 from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
 from jobs.run import EXIT_FAILED, Surroundings, beside, versions
@@ -113,12 +113,17 @@ def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str
     for override in overrides:
         first = override.partition("=")[0].partition(".")[0]
         spec.override_key(document, override if first in TrainSpec.model_fields else f"settings.{override}")
+    spec.refuse_credentials(document, name=name, environment=environment)
+    with spec.hidden_values(document, environment, name):
+        return _checked(document, root, name, environment)
+
+
+def _checked(document: dict[str, Any], root: yaml.Node | None, name: str, environment: Mapping[str, str]) -> TrainJob:
     try:
         train = TrainSpec.model_validate(spec.expanded(document, environment, name))
     except ValidationError as error:
-        lines = spec.faults(error, root, lambda path: _keys(path, TrainSpec, {"run": TrainRun}))
+        lines = spec.faults(error, root, lambda path: _keys(path, TrainSpec, {"run": TrainRun}), written=document)
         raise JobError(f"{name}: this training can't be run\n" + "\n".join(lines)) from error
-    spec.refuse_credentials(train, name=name)
     if train.recipe not in RECIPES:
         raise JobError(f"{name}: recipe: there is no {train.recipe}; there are {', '.join(RECIPES)}")
     recipe = recipe_type(train.recipe)
@@ -183,7 +188,7 @@ class TrainingRun:
         before = checkpoints.read_progress(self.out)
         if before is not None:
             terminal.say(f"goes on at step {before.step:,}")
-        guard = Guard(lambda dead: self._end_at_once(dead, terminal, held, guard), cluster.folder_prefix())
+        guard = Guard(lambda dead: self._end_at_once(dead, terminal, held, guard), run_mark())
         try:
             with terminal:
                 self._fit(plan, guard, terminal, held)

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import fsspec
 
 from pipelines import conditional
+from workers.credentials import carries_credentials as carries_credentials
+from workers.credentials import scrub as scrub
 from workers.errors import RowError, StoreError
 
 if TYPE_CHECKING:
@@ -30,20 +32,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _S3_PLAIN_KEY = re.compile(r"(?!.*/\.{1,2}(/|$))[A-Za-z0-9_\-. ()=+,@]+(/[A-Za-z0-9_\-. ()=+,@]+)*")
-_SECRETS = (
-    (re.compile(r"(?<=://)[^/\s@]+@"), "***@"),
-    (
-        re.compile(
-            r"(?i)\b((?:x-amz-|x-goog-)?(?:signature|credential|security-token)|sig|token|password|secret)=[^&\s'\"]+"
-        ),
-        r"\1=***",
-    ),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "***"),
-    (re.compile(r"(?is)<AWSAccessKeyId>.*?</AWSAccessKeyId>"), "<AWSAccessKeyId>***</AWSAccessKeyId>"),
-)
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
-_USER_INFO = re.compile(r"://[^/?#]*@")
-_CREDENTIAL_PARAMETERS = re.compile(r"(?i)[?&](x-amz-signature|x-goog-signature|signature|sig|token|password|secret)=")
 
 
 @dataclass(frozen=True)
@@ -54,18 +43,6 @@ class Access:
     anon: bool = False
     timeout_s: float = 30.0
     retry_for_s: float = 120.0
-
-
-def scrub(text: str) -> str:
-    """The text without credentials: user:password@, signatures, tokens, key ids."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def carries_credentials(uri: str) -> bool:
-    """Whether a URI would put a secret into every file it is written to."""
-    return bool(_USER_INFO.search(uri) or _CREDENTIAL_PARAMETERS.search(uri))
 
 
 def scheme_of(uri: str) -> str:
