@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.fetch import Fetcher, FetchLimits
 from pipelines.manifest import SCHEMA, table_of, texts
 from pipelines.sources import Entry, Ignored, Source, entries
 from pipelines.stores import Access, explain, join, open_store, retried, scrub
+from pipelines.tables import Parquet, integers_of, open_parquet
 from workers.errors import DataError, PixelmillError, RowError
 from workers.recipes import Layout, Recipe, Sample
 
@@ -282,22 +282,29 @@ def _labels(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray |
     columns = []
     for uri in dict.fromkeys(texts(table["uri"])):
         store, path = open_store(uri, access)
-        with store.open(path, "rb") as file, pq.ParquetFile(file) as parquet:
+        with store.open(path, "rb") as file, open_parquet(file) as parquet:
             if LABEL not in parquet.schema_arrow.names:
                 return None
-            column = parquet.read([LABEL])[LABEL]
-        if problem := _problem(column):
+            column = _label_column(parquet)
+        if isinstance(column, str):
             if is_needed:
-                raise DataError(f"{scrub(uri)}: {problem}; write each row's class as an integer from 0 on")
+                raise DataError(f"{scrub(uri)}: {column}; write each row's class as an integer from 0 on")
             return None
-        columns.append(column.to_numpy())
+        columns.append(column)
     return np.concatenate(columns).astype(np.int64)
+
+
+def _label_column(parquet: Parquet) -> np.ndarray | str:
+    """The labels of a table, or why they can't be had."""
+    kind = parquet.schema_arrow.field(LABEL).type
+    if not pa.types.is_integer(kind):
+        return f"column {LABEL} holds {kind}, not integers"
+    column = integers_of(parquet, LABEL)
+    return _problem(column) or column.to_numpy()
 
 
 def _problem(column: pa.ChunkedArray) -> str | None:
     """Why labels can't be had from a column."""
-    if not pa.types.is_integer(column.type):
-        return f"column {LABEL} holds {column.type}, not integers"
     values = column.to_pylist() if column.null_count else column.to_numpy()
     bad = next((row for row, value in enumerate(values) if value is None or value < 0), None)
     return None if bad is None else f"row {bad} of column {LABEL} is {'null' if values[bad] is None else values[bad]}"

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from pipelines.manifest import Part, Rows, Segment, texts
 from pipelines.stores import Folder
+from pipelines.tables import open_parquet
 from workers.errors import RunRefused, StoreError
 
 DATA, FAILED = "data", "failed"
@@ -102,7 +103,7 @@ def publish(folder: Folder, name: str, table: pa.Table, provenance: dict[str, ob
 def provenance_of(folder: Folder, name: str) -> dict[str, object]:
     """What a data file says of its own making; empty when it says nothing."""
     with folder.open(f"{DATA}/{name}") as file:
-        metadata = pq.read_schema(file).metadata or {}
+        metadata = open_parquet(file).metadata.metadata or {}
     return json.loads(metadata.get(METADATA_KEY, b"{}"))
 
 
@@ -191,7 +192,7 @@ def _read(folder: Folder, name: str, columns: list[str]) -> pa.Table:
     try:
         with (
             folder.open(name) as file,
-            pq.ParquetFile(file) as parquet,
+            open_parquet(file) as parquet,
         ):  # read_table would import pyarrow.dataset first
             return parquet.read(columns)
     except pa.ArrowInvalid as error:

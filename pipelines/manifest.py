@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from pipelines.sources import Entry, Ignored, Source, entries
 from pipelines.stores import Folder
+from pipelines.tables import Parquet, open_parquet
 
 FOLDER = "_run/manifest"
 ROWS_PER_FILE = 262_144
@@ -303,7 +304,7 @@ def read_files(folder: Folder, segment: Segment, columns: list[str] | None = Non
         data = folder.read(_file_name(segment.number, file))
         if data is None:
             raise FileNotFoundError(f"{folder.uri}/{_file_name(segment.number, file)}")
-        yield pq.read_table(io.BytesIO(data), columns=columns)
+        yield open_parquet(io.BytesIO(data)).read(columns)
 
 
 class Rows:
@@ -328,8 +329,8 @@ class Rows:
             row += table.num_rows
         return pa.concat_tables(tables)
 
-    def _open(self, segment: int, file: int) -> pq.ParquetFile:
-        return pq.ParquetFile(io.BytesIO(self.folder.read(_file_name(segment, file)) or b""))
+    def _open(self, segment: int, file: int) -> Parquet:
+        return open_parquet(io.BytesIO(self.folder.read(_file_name(segment, file)) or b""))
 
     def _read_group(self, segment: int, file: int, group: int) -> pa.Table:
         return self._file(segment, file).read_row_group(group)

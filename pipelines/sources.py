@@ -15,7 +15,6 @@ from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.utils import glob_translate
 
 from pipelines.stores import (
@@ -29,6 +28,7 @@ from pipelines.stores import (
     scheme_of,
     scrub,
 )
+from pipelines.tables import holds_bytes, open_parquet, texts_of
 from workers.errors import JobError, PixelmillError
 
 Format = Literal["auto", "images", "webdataset", "parquet", "list"]
@@ -370,7 +370,7 @@ def _tar_members(found: Found, source: Source) -> list[Entry]:
     """
     members: list[Entry] = []
     store, path = open_store(found.uri, source.access)
-    with store.open(path, "rb", **_sequential(found.uri)) as file:
+    with store.open(path, "rb", **sequential(found.uri)) as file:
         try:
             _read_headers(file, found, members)
         except _BAD_TAR as error:
@@ -423,7 +423,8 @@ def _broken_tar(found: Found, error: Exception, whole: int) -> Entry:
     return Entry(found.uri, None, "tar", None, found.size, found.version, problem)
 
 
-def _sequential(uri: str) -> dict[str, Any]:
+def sequential(uri: str) -> dict[str, Any]:
+    """How to open a file that is read from front to back."""
     return {} if scheme_of(uri) == "file" else {"block_size": 8 << 20, "cache_type": "readahead"}
 
 
@@ -432,7 +433,7 @@ def _parquet_rows(found: Found, source: Source) -> list[Entry]:
     store, path = open_store(found.uri, source.access)
     try:
         with store.open(path, "rb") as file:
-            parquet = pq.ParquetFile(file)
+            parquet = open_parquet(file)
             image_column(parquet.schema_arrow, source.column, found.uri)
             rows = parquet.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
@@ -445,7 +446,7 @@ def _parquet_rows(found: Found, source: Source) -> list[Entry]:
 
 def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
     """The name of the column that holds pictures: bytes, or struct<bytes, path>; JobError when it can't be told."""
-    candidates = [f.name for f in schema if _holds_bytes(f.type)]
+    candidates = [f.name for f in schema if holds_bytes(f.type)]
     if column is not None:
         if column in candidates:
             return column
@@ -457,7 +458,7 @@ def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
             f"{scrub(uri)}: no column holds pictures; it has {', '.join(schema.names) or 'none'}; "
             "write them as bytes, or as struct<bytes, path>"
         )
-    structs = [f.name for f in schema if pa.types.is_struct(f.type) and _holds_bytes(f.type)]
+    structs = [f.name for f in schema if pa.types.is_struct(f.type) and holds_bytes(f.type)]
     named = [name for name in candidates if name.lower() in IMAGE_COLUMNS]
     for choice in (structs, named, candidates):
         if len(choice) == 1:
@@ -466,13 +467,6 @@ def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
         f"{scrub(uri)}: which column holds the pictures? say source.column, or call it image; "
         f"binary columns: {', '.join(candidates)}"
     )
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        index = kind.get_field_index("bytes")
-        return index >= 0 and _holds_bytes(kind.field(index).type)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def _listed(found: Found, source: Source) -> Iterator[Entry]:
@@ -515,10 +509,11 @@ def _csv_uris(file: io.TextIOWrapper, source: Source, uri: str) -> Iterator[str 
 
 
 def _parquet_uris(file: Any, source: Source, uri: str) -> Iterator[str | None]:
-    parquet = pq.ParquetFile(file)
-    column = _uri_column(parquet.schema_arrow.names, source.column, uri)
-    for batch in parquet.iter_batches(columns=[column]):
-        yield from batch.column(0).to_pylist()
+    schema = open_parquet(file).schema_arrow
+    column = _uri_column(schema.names, source.column, uri)
+    if not pa.types.is_string(kind := schema.field(column).type):
+        raise JobError(f"{scrub(uri)}: column {column} holds {kind}, not text; say source.column")
+    yield from texts_of(file, column)
 
 
 def _uri_column(names: list[str], column: str | None, uri: str) -> str:
