@@ -33,7 +33,7 @@ from pipelines.fetch import FetchLimits
 from pipelines.manifest import Known, Listing, Segment, plan_parts, read_segments, tables_of, texts
 from pipelines.mill import MillConfig
 from pipelines.orders import Order, Pool, orders_for, retry_orders, shortfall
-from pipelines.sources import Source, check
+from pipelines.sources import Ignored, Source, check, nothing_found
 from pipelines.stores import Access, Folder, explain, scheme_of, scrub
 from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
 from workers.stages import StageContext
@@ -244,10 +244,7 @@ class Run:
         if listing.rows == 0 and segments:
             return segments
         if listing.rows == 0:
-            raise JobError(
-                f"source {', '.join(map(scrub, self.source.uris))}: no input was found; "
-                f"{sum(listing.ignored.by_suffix.values()):,} files are there that source.format and source.pattern leave out"
-            )
+            raise nothing_found(self.source, listing.ignored)
         options = self.job.spec.out_options
         part_rows = plan_parts(
             listing.rows,
@@ -610,9 +607,6 @@ def summary_of(outcome: Outcome, uri: str) -> str:
     if outcome.duplicates:
         lines.append(f"{outcome.duplicates:,} inputs were named more than once and are done once")
     if outcome.ignored:
-        kinds = ", ".join(
-            f"{count:,} {suffix}" for suffix, count in sorted(outcome.ignored.items(), key=lambda i: -i[1])[:5]
-        )
-        lines.append(f"ignored, not images by name: {kinds}")
+        lines.append(f"ignored, no inputs: {Ignored(outcome.ignored).says()}")
     lines.append(f"see it with: pixelmill inspect {uri}")
     return "\n".join(lines)
