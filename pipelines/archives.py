@@ -151,8 +151,8 @@ def parquet_rows(found: Found, source: Source) -> Index:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None or is_passing(error)):
             raise  # the store's: what pyarrow raises for a broken footer is a bare OSError
         problem = f"Corrupt: not a Parquet file ({error}); copy it again"
-        return Index([Entry(found.uri, None, "parquet", None, found.size, found.version, problem)])
-    return Index(Entry(found.uri, f"row {row}", "parquet", row, None, found.version) for row in range(rows))
+        return Index([Entry(found.uri, None, "parquet", None, found.size, found.version, problem)], {})
+    return Index((Entry(found.uri, f"row {row}", "parquet", row, None, found.version) for row in range(rows)), {})
 
 
 def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:

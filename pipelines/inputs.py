@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -55,7 +54,7 @@ class Index(NamedTuple):
     """What is in an archive: its inputs, and by kind what else is there."""
 
     entries: Iterable[Entry]
-    ignored: Counter[str] = Counter()
+    ignored: Mapping[str, int]
 
 
 @dataclass

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 PHOTO_SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".avif", ".avifs",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".mpo", ".apng", ".avif", ".avifs",
     ".heic", ".heics", ".heif", ".heifs", ".hif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf", ".jxl",
 )  # fmt: skip
 """Where one of these is, the place is one of pictures, whatever else lies beside it."""
 OTHER_PICTURE_SUFFIXES = (
     ".psd", ".psb", ".svg", ".svgz", ".ico", ".cur", ".icns", ".tga", ".exr", ".hdr", ".pic", ".ppm", ".pgm", ".pbm",
-    ".pnm", ".pam", ".pfm", ".pcx", ".sgi", ".dds", ".xcf", ".jxr", ".wdp", ".hdp", ".apng", ".mng", ".jng", ".mpo",
+    ".pnm", ".pam", ".pfm", ".pcx", ".sgi", ".dds", ".xcf", ".jxr", ".wdp", ".hdp", ".mng", ".jng",
     ".wmf", ".emf", ".xbm", ".xpm", ".jls", ".jpm", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2",
     ".dng", ".orf", ".raf", ".rw2", ".rwl", ".pef", ".ptx", ".srw", ".x3f", ".3fr", ".fff", ".erf", ".kdc", ".dcr",
     ".mrw", ".mef", ".mos", ".iiq", ".gpr",
@@ -32,8 +32,18 @@ COMPRESSED_TAR_SUFFIXES = (
 ARCHIVE_SUFFIXES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst")
 DOCUMENT_SUFFIXES = (".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods", ".xml", ".yaml", ".yml", ".html", ".arrow")
 
-_HIDDEN = {"@eadir", "@recycle", "#recycle", "$recycle.bin", "recycler", "__macosx", "lost+found"}
-_HIDDEN |= {"system volume information"}
+_HIDDEN = frozenset(
+    {
+        "@eadir",
+        "@recycle",
+        "#recycle",
+        "$recycle.bin",
+        "recycler",
+        "__macosx",
+        "lost+found",
+        "system volume information",
+    }
+)
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _MOST_NAMES = 1_000_000
 

@@ -396,8 +396,14 @@ def _kind_of_folder(uri: str, head: list[Found], ignored: Ignored) -> Format:
 
 def nothing_found(source: Source, ignored: Ignored) -> JobError:
     """Why a listing that came to its end has no input: what is there instead, and what to write."""
-    uris = ", ".join(map(scrub, source.uris))
-    return JobError(f"source {uris}: no input was found: {_what_is_there(sum(ignored.by_suffix.values()), ignored)}")
+    files = sum(ignored.by_suffix.values())
+    if not files:
+        fact = "it is empty, without a file, line, row or member; fill it, or name another"
+    elif source.pattern or source.format != "auto":
+        fact = f"{files:,} files are there that source.format and source.pattern leave out ({ignored.says()})"
+    else:
+        fact = _what_is_there(files, ignored)
+    return JobError(f"source {', '.join(map(scrub, source.uris))}: no input was found: {fact}")
 
 
 def _what_is_there(files: int, seen: Ignored) -> str:
