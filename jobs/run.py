@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,7 +26,7 @@ from jobs import cluster, thrift
 from jobs.guard import Guard
 from jobs.lock import Lock
 from jobs.quiet import chatter_to, log_file
-from jobs.spec import Job, absolute
+from jobs.spec import Job, absolute, spelled_before
 from jobs.terminal import Rate, Terminal, View, duration
 from pipelines import ledger
 from pipelines.fetch import FetchLimits
@@ -185,6 +185,7 @@ class Run:
         identity = self.job.identity()
         if stored is not None:
             there, here = json.loads(stored), identity
+            self._spell_as_before(there, here)
             if retry:  # it may allow for larger inputs than the run did, but it makes the same of them
                 there, here = {"stages": there["stages"]}, {"stages": here["stages"]}
             ledger.require_same(there, here, self.out)
@@ -197,6 +198,12 @@ class Run:
             if stored is None:
                 self.out.publish(IDENTITY, json.dumps(identity, indent=1).encode())
         self.mark("check")
+
+    def _spell_as_before(self, there: dict[str, Any], here: dict[str, Any]) -> None:
+        """List the same place under the names of the run that goes on: another spelling would make other ids."""
+        if (uris := spelled_before(there, self.source.uris)) is not None:
+            self.source = replace(self.source, uris=uris)
+            here["source"] |= {key: there["source"][key] for key in ("uri", "uri_sha256")}
 
     def _work(self, retry: bool, terminal: Terminal, attempt: int) -> None:
         with _explained(self.out.uri, "reading what an earlier run made"):

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 PHOTO_SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".mpo", ".apng", ".avif", ".avifs",
-    ".heic", ".heics", ".heif", ".heifs", ".hif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf", ".jxl",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".mpo", ".apng", ".avif",
+    ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf", ".jxl",
 )  # fmt: skip
 """Where one of these is, the place is one of pictures, whatever else lies beside it."""
 OTHER_PICTURE_SUFFIXES = (

@@ -43,8 +43,8 @@ from pipelines.stores import Access, explain, open_store, retried, scheme_of, sc
 from workers.errors import JobError, PixelmillError
 
 __all__ = [
-    "Container", "Entry", "Format", "Found", "Ignored", "Index", "Source", "check", "entries", "image_column",
-    "nothing_found", "sequential",
+    "Container", "Entry", "Format", "Found", "Ignored", "Index", "Source", "check", "entries", "folder_of",
+    "image_column", "nothing_found", "sequential",
 ]  # fmt: skip
 
 GLOB = "*?["
@@ -157,6 +157,13 @@ def _names_hidden(uri: str, source: Source) -> bool:
 def _base(uri: str, access: Access) -> str:
     """The folder that is walked, as it begins the uris of its files."""
     return _comparable(_glob_base(uri) if _is_glob(uri, access) else uri).rstrip("/")
+
+
+def folder_of(uri: str, access: Access) -> str:
+    """The folder that all files of a source lie below, as it begins their uris; the folder of a single file."""
+    base = _base(uri, access)
+    is_file = base.lower().endswith((*TAR_SUFFIXES, *TABLE_SUFFIXES, *LIST_SUFFIXES, *IMAGE_SUFFIXES))
+    return base.rpartition("/")[0] if is_file else base
 
 
 def _explained(files: Iterator[Found], uri: str) -> Iterator[Found]:
