@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -16,6 +15,7 @@ from pipelines import ledger
 from pipelines.claims import ATTEMPTS, RECORD
 from pipelines.manifest import read_segments
 from pipelines.stores import Access, Folder, explain, scrub
+from pipelines.tables import declared_schema, first_rows, open_parquet
 from workers.errors import JobError
 
 
@@ -80,7 +80,7 @@ def _schema(folder: Folder, held: ledger.Progress) -> dict[str, str]:
     if not held.data:
         return {}
     with folder.open(f"{ledger.DATA}/{min(held.data)}") as file:
-        return {field.name: str(field.type) for field in pq.read_schema(file)}
+        return {field.name: str(field.type) for field in declared_schema(open_parquet(file))}
 
 
 def _rows(folder: Folder, held: ledger.Progress, rows: int) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ def _rows(folder: Folder, held: ledger.Progress, rows: int) -> list[dict[str, An
         if len(shown) >= rows:
             break
         with folder.open(f"{ledger.DATA}/{name}") as file:
-            shown += pq.read_table(file).slice(0, rows - len(shown)).to_pylist()
+            shown += first_rows(open_parquet(file), rows - len(shown))
     return [{key: _short(value) for key, value in row.items()} for row in shown]
 
 

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,7 +26,7 @@ from jobs import cluster, thrift
 from jobs.guard import Guard, run_mark
 from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
-from jobs.spec import Job, absolute
+from jobs.spec import Job, absolute, spelled_before
 from jobs.terminal import Terminal, View
 from jobs.watch import Watch
 from pipelines import ledger
@@ -35,7 +35,7 @@ from pipelines.fetch import FetchLimits
 from pipelines.manifest import Known, Listing, Part, Segment, tables_of
 from pipelines.mill import MillConfig
 from pipelines.orders import Order, Pool, orders_for, shortfall
-from pipelines.sources import Source, check
+from pipelines.sources import Source, check, nothing_found
 from pipelines.stores import Access, Folder, explain, scheme_of, scrub
 from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
 from workers.stages import StageContext
@@ -194,9 +194,16 @@ class Run:
 
     def _require_same(self, stored: bytes, retry: bool) -> None:
         there, here = json.loads(stored), self.job.identity()
+        self._spell_as_before(there, here)
         if retry:  # it may allow for larger inputs than the run did, but it makes the same of them
             there, here = {"stages": there["stages"]}, {"stages": here["stages"]}
         ledger.require_same(there, here, self.out)
+
+    def _spell_as_before(self, there: dict[str, Any], here: dict[str, Any]) -> None:
+        """List the same place under the names of the run that goes on: another spelling would make other ids."""
+        if (uris := spelled_before(there, self.source.uris)) is not None:
+            self.source = replace(self.source, uris=uris)
+            here["source"] |= {key: there["source"][key] for key in ("uri", "uri_sha256")}
 
     def _work(self, retry: bool, terminal: Terminal) -> None:
         row_bytes = sum(config.row_bytes() for config in self.job.spec.configs)
@@ -247,10 +254,7 @@ class Run:
         outcome.ignored = dict(listing.ignored.by_suffix)
         self.mark("list")
         if not segments:
-            raise JobError(
-                f"source {where}: no input was found; "
-                f"{sum(listing.ignored.by_suffix.values()):,} files are there that source.format and source.pattern leave out"
-            )
+            raise nothing_found(self.source, listing.ignored)
         return segments
 
     def _show_pending(self, segments: list[Segment], parts: list[Part], held: ledger.Progress, retry: bool) -> None:

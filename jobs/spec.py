@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,6 +28,7 @@ from pydantic import (
 
 from jobs import yamlfile
 from jobs.references import REFERENCE, expanded, hidden_values, texts
+from pipelines.names import is_local, place_of, spelled
 from workers.credentials import carries_credentials, scrub
 from workers.errors import JobError, ModelError
 from workers.stages import StageConfig
@@ -189,12 +190,12 @@ class Job:
         source = self.spec.source_options
         written = self.document["source"]
         uris = written["uri"] if isinstance(written, dict) else written
-        expanded = json.dumps([absolute(uri) for uri in self.spec.source_uris])
+        listed_as = [absolute(uri) for uri in self.spec.source_uris]
         return {
             "version": self.spec.version,
             "source": {
-                "uri": [uris] if isinstance(uris, str) else uris,
-                "uri_sha256": hashlib.sha256(expanded.encode()).hexdigest()[:16],
+                "uri": [uri if "${" in uri else absolute(uri) for uri in ([uris] if isinstance(uris, str) else uris)],
+                "uri_sha256": _digest(listed_as),
                 "format": source.format,
                 "pattern": source.pattern,
                 "column": source.column,
@@ -206,6 +207,35 @@ class Job:
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.document, sort_keys=False, allow_unicode=True)
+
+
+def spelled_before(stored: Mapping[str, Any], now: Sequence[str]) -> tuple[str, ...] | None:
+    """How the run with the identity `stored` spelled its source, if that is the same place as `now`; None if it is another.
+
+    An id is made of a uri as it was listed, so that a run is resumed under its first spelling. A name and what it links to
+    are one place. Older runs kept the words of the user, with slashes at the end and file://.
+    """
+    digest, places = stored["source"].get("uri_sha256"), [place_of(uri) for uri in now]
+    written = [str(uri) for uri in stored["source"].get("uri", [])]
+    candidates = [list(now), places, written, [uri if "://" in uri else os.path.abspath(uri) for uri in written]]
+    candidates += [[before(uri) for uri in now] for before in _SPELLINGS]
+    for candidate in candidates:
+        if _digest(candidate) == digest and [place_of(uri) for uri in candidate] == places:
+            return tuple(uri if is_local(uri) and "://" not in uri else absolute(uri) for uri in candidate)
+    return None
+
+
+_SPELLINGS: tuple[Callable[[str], str], ...] = (
+    lambda uri: f"{uri}/",
+    lambda uri: f"file://{uri}",
+    lambda uri: f"file://{uri}/",
+    lambda uri: f"s3a{uri.removeprefix('s3')}",
+    lambda uri: f"s3a{uri.removeprefix('s3')}/",
+)
+
+
+def _digest(uris: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(uris)).encode()).hexdigest()[:16]
 
 
 def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str, str]) -> Job:
@@ -441,5 +471,5 @@ def read_file(path: str) -> str:
 
 
 def absolute(uri: str) -> str:
-    """A local path as it is from anywhere; a URI as it is."""
-    return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
+    """A place in its one spelling: a local path as it is from anywhere, a URI without a slash at its end."""
+    return spelled(uri if "://" in uri else os.path.expanduser(uri))

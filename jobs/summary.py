@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobs.terminal import duration
+from pipelines.sources import Ignored
 
 if TYPE_CHECKING:
     from jobs.run import Outcome
@@ -31,9 +32,6 @@ def summary_of(outcome: Outcome, uri: str) -> str:
     if outcome.duplicates:
         lines.append(f"{outcome.duplicates:,} inputs were named more than once and are done once")
     if outcome.ignored:
-        kinds = ", ".join(
-            f"{count:,} {suffix}" for suffix, count in sorted(outcome.ignored.items(), key=lambda i: -i[1])[:5]
-        )
-        lines.append(f"ignored, not images by name: {kinds}")
+        lines.append(f"ignored, no inputs: {Ignored(outcome.ignored).says()}")
     lines.append(f"see it with: pixelmill inspect {uri}")
     return "\n".join(lines)

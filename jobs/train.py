@@ -28,6 +28,7 @@ from jobs.quiet import chatter_to, log_file
 from jobs.run import EXIT_FAILED, Surroundings, beside, versions
 from jobs.spec import Strict, absolute
 from jobs.terminal import Terminal, duration
+from pipelines.names import place_of
 from pipelines.orders import Pool, shortfall
 from pipelines.stores import Access, Folder, explain, scrub
 from workers.checkpoint import Card
@@ -165,6 +166,7 @@ class TrainingRun:
     def __init__(self, job: TrainJob, around: Surroundings) -> None:
         self.job, self.around = job, around
         self.out = Folder(absolute(job.spec.out), job.spec.access)
+        self._told: list[str] = []
 
     def execute(self) -> str:
         from pipelines import checkpoints
@@ -177,6 +179,8 @@ class TrainingRun:
         self.out.check_writable()
         with log_file() as log, chatter_to(log) as stderr:
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
+            for line in self._told:
+                terminal.say(line)
             with Holding(self.out, "train", terminal.say) as held:
                 self._sign(held)
                 self._attempt(replace(plan, claim=held.claim), held, terminal, log)
@@ -235,6 +239,7 @@ class TrainingRun:
             for data in (found.train, found.held_out):
                 if data is not None:
                     rehearse(self.job.recipe(settings, assets), data, share.together)
+        self._told = found.train.says()
         names = [PurePosixPath(uri).name for uri in train.data_uris]
         return TrainingPlan(
             recipe=train.recipe,
@@ -337,13 +342,18 @@ class TrainingRun:
 
 
 def _require_same(there: dict[str, Any], here: dict[str, Any], uri: str) -> None:
-    flat_there, flat_here = _flat(there), _flat(here)
+    flat_there, flat_here = _flat(_by_place(there)), _flat(_by_place(here))
     differ = [key for key in sorted(flat_there | flat_here) if flat_there.get(key) != flat_here.get(key)]
     if differ:
         several = "; ".join(f"{key}: {flat_there.get(key)} there, {flat_here.get(key)} here" for key in differ[:6])
         raise RunRefused(
             f"{uri}: holds another training, which this one can't go on with: {several}; choose another out"
         )
+
+
+def _by_place(identity: dict[str, Any]) -> dict[str, Any]:
+    """Two spellings of one place are the same data."""
+    return identity | {key: [place_of(uri) for uri in identity.get(key, [])] for key in ("data", "validation")}
 
 
 def _flat(document: dict[str, Any]) -> dict[str, Any]:

@@ -28,10 +28,11 @@ import pyarrow.parquet as pq
 
 from pipelines.manifest import Part, Rows, Segment, superseding_ids, texts
 from pipelines.stores import Folder
+from pipelines.tables import open_parquet
 from workers.errors import RunRefused, StoreError
 
 DATA, FAILED = "data", "failed"
-METADATA_KEY, FAILURES_KEY = b"pixelmill", b"pixelmill_failed"
+METADATA_KEY, FAILURES_KEY = METADATA_KEYS = b"pixelmill", b"pixelmill_failed"
 SUCCESS = "_SUCCESS"
 
 INPUT_FIELDS = (
@@ -125,13 +126,13 @@ def packed(failures: pa.Table) -> bytes:
 
 
 def _unpacked(text: bytes) -> pa.Table:
-    return pq.read_table(pa.BufferReader(base64.b85decode(text))).select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
+    return open_parquet(io.BytesIO(base64.b85decode(text))).read().select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
 
 
 def facts_of(folder: Folder, name: str) -> tuple[int, pa.Table | None, int]:
     """Rows of a part's data file, its failures (None where it was written before they were kept there), and its bytes."""
     with _whole(folder, f"{DATA}/{name}.parquet"), folder.open(f"{DATA}/{name}.parquet") as file:
-        parquet = pq.ParquetFile(file)
+        parquet = open_parquet(file)
         packed = (parquet.schema_arrow.metadata or {}).get(FAILURES_KEY)
         size = file.seek(0, io.SEEK_END)
         return parquet.metadata.num_rows, None if packed is None else _unpacked(packed), size
@@ -140,7 +141,7 @@ def facts_of(folder: Folder, name: str) -> tuple[int, pa.Table | None, int]:
 def provenance_of(folder: Folder, name: str) -> dict[str, object]:
     """What a data file says of its own making; empty when it says nothing."""
     with folder.open(f"{DATA}/{name}") as file:
-        metadata = pq.read_schema(file).metadata or {}
+        metadata = open_parquet(file).metadata.metadata or {}
     return json.loads(metadata.get(METADATA_KEY, b"{}"))
 
 
@@ -257,7 +258,7 @@ def read_columns(folder: Folder, name: str, columns: list[str]) -> pa.Table:
     with (
         _whole(folder, name),
         folder.open(name) as file,
-        pq.ParquetFile(file) as parquet,
+        open_parquet(file) as parquet,
     ):  # read_table would import pyarrow.dataset first
         return parquet.read(columns)
 
@@ -320,7 +321,7 @@ def settle(folder: Folder, segments: list[Segment]) -> int:
 def _drop(folder: Folder, name: str, ids: frozenset[str]) -> int:
     """Replace a file of failed/ by the same without these rows; another attempt may be doing so too."""
     while (found := folder.read_tagged(name)) is not None:
-        table = pq.read_table(pa.BufferReader(found[0]))
+        table = open_parquet(io.BytesIO(found[0])).read(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
         leave = pc.is_in(table["id"], pa.array(sorted(ids), pa.string()))
         dropped = leave.to_pylist().count(True)
         if not dropped or folder.replace(name, encode(table.filter(pc.invert(leave))), found[1]):

@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 
 from pipelines.sources import Entry, Ignored, Source, entries
 from pipelines.stores import Folder
+from pipelines.tables import Parquet, open_parquet
 
 FOLDER = "_run/manifest"
 ROWS_PER_FILE = 262_144
@@ -356,7 +357,7 @@ def read_files(folder: Folder, segment: Segment, columns: list[str] | None = Non
         data = folder.read(name)
         if data is None:
             raise FileNotFoundError(f"{folder.uri}/{name}")
-        yield pq.read_table(io.BytesIO(data), columns=columns)
+        yield open_parquet(io.BytesIO(data)).read(columns)
 
 
 def superseding_ids(folder: Folder, segments: list[Segment]) -> dict[str, Part]:
@@ -390,9 +391,9 @@ class Rows:
             row += table.num_rows
         return pa.concat_tables(tables)
 
-    def _open(self, segment: int, file: int) -> pq.ParquetFile:
+    def _open(self, segment: int, file: int) -> Parquet:
         name = _file_name(segment, self.segments[segment].writer, file)
-        return pq.ParquetFile(io.BytesIO(self.folder.read(name) or b""))
+        return open_parquet(io.BytesIO(self.folder.read(name) or b""))
 
     def _read_group(self, segment: int, file: int, group: int) -> pa.Table:
         return self._file(segment, file).read_row_group(group)

@@ -7,6 +7,7 @@ it does not belong, and a row that stands nowhere is listed again, to be done by
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,12 +15,12 @@ from itertools import islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines import ledger
 from pipelines.ledger import DATA, FAILED, FAILED_SCHEMA
 from pipelines.manifest import SCHEMA, Part, Rows, Segment, copy_name, read_segments, segment_name, texts
 from pipelines.stores import Folder
+from pipelines.tables import declared_schema, open_parquet
 
 
 @dataclass
@@ -96,7 +97,7 @@ def _checked(folder: Folder, part: Part, own: list[str], old: frozenset[str]) ->
     data = texts(ledger.read_columns(folder, f"{DATA}/{name}", ["id"])["id"])
     done = belongs.intersection(data) | old
     recorded, filed = ledger.facts_of(folder, part.name)[1], folder.read_tagged(f"{FAILED}/{name}")
-    there = FAILED_SCHEMA.empty_table() if filed is None else pq.read_table(pa.BufferReader(filed[0]))
+    there = FAILED_SCHEMA.empty_table() if filed is None else _failures(filed[0])
     wanted = there if recorded is None else recorded
     wanted = _first_of_each(wanted.filter(pc.is_in(wanted["id"], pa.array(sorted(belongs - done), pa.string()))))
     failed = frozenset(texts(wanted["id"]))
@@ -126,10 +127,19 @@ def _keep_only(folder: Folder, check: _Check, before_write: Callable[[], None]) 
     if found is None:
         return 0
     before_write()
-    table = pq.read_table(pa.BufferReader(found[0]))
+    parquet = open_parquet(io.BytesIO(found[0]))
+    schema = declared_schema(parquet).remove_metadata()
+    metadata = {
+        key: value for key, value in (parquet.schema_arrow.metadata or {}).items() if key in ledger.METADATA_KEYS
+    }
+    table = parquet.read().replace_schema_metadata(None).cast(schema)
     kept = _first_of_each(table.filter(pc.is_in(table["id"], pa.array(sorted(check.belongs), pa.string()))))
-    kept = kept.replace_schema_metadata(table.schema.metadata)
+    kept = kept.replace_schema_metadata(metadata)
     return table.num_rows - kept.num_rows if folder.replace(name, ledger.encode(kept), found[1]) else 0
+
+
+def _failures(data: bytes) -> pa.Table:
+    return open_parquet(io.BytesIO(data)).read(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
 
 
 def _first_of_each(table: pa.Table) -> pa.Table:

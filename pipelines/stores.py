@@ -10,6 +10,7 @@ import errno
 import os
 import random
 import re
+import stat
 import threading
 import time
 import uuid
@@ -313,13 +314,33 @@ def _bucket_region(bucket: str, access: Access) -> str:
 
 
 def _read_local(path: str, start: int | None, size: int | None, max_bytes: int) -> bytes:
-    with open(path, "rb") as file:
-        found = os.fstat(file.fileno()).st_size
-        if size is None and found > max_bytes:
-            raise too_many_bytes(found, max_bytes)
+    """The bytes of a regular file. A pipe or a device is refused, without waiting for whoever is at its other end."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a device that is not there
+            raise _no_file() from error
+        raise
+    with open(handle, "rb") as file:
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(status.st_mode):
+            raise _no_file()
+        if size is None and status.st_size > max_bytes:
+            raise too_many_bytes(status.st_size, max_bytes)
         if start:
             file.seek(start)
-        return file.read(size if size is not None else -1)
+        data = file.read(size if size is not None else max_bytes + 1)
+    if len(data) > max_bytes:  # a file that grows, or of a kind that does not know its size
+        raise too_many_bytes(len(data), max_bytes)
+    return data
+
+
+def _no_file() -> RowError:
+    return RowError(
+        "fetch", "NotAFile", "is a pipe, a socket or a device; only files are read: take it out of the list"
+    )
 
 
 def _read_fsspec(uri: str, access: Access, start: int | None, size: int | None, max_bytes: int) -> bytes:
