@@ -300,6 +300,7 @@ def _surroundings(quiet: bool) -> Surroundings:
 
 def _run(job: Job, dry_run: bool, quiet: bool, retry: bool = False) -> NoReturn:
     from jobs import run as running
+    from jobs.summary import summary_of
 
     around = _surroundings(quiet)
     if dry_run:
@@ -312,7 +313,7 @@ def _run(job: Job, dry_run: bool, quiet: bool, retry: bool = False) -> NoReturn:
         outcome = bulk_run.execute(retry=retry)
     except KeyboardInterrupt:
         _interrupted("what was finished stays, and the same command goes on from there")
-    typer.echo(running.summary_of(outcome, bulk_run.out.uri))
+    typer.echo(summary_of(outcome, bulk_run.out.uri))
     raise typer.Exit(outcome.exit_code)
 
 

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 
 from jobs import inspect as inspection
-from jobs.run import Run, Surroundings, summary_of
+from jobs.run import Run, Surroundings
 from jobs.spec import check
+from jobs.summary import summary_of
 from pipelines.explore import Vectors, read_vectors
 
 PHOTOGRAPHS = (

@@ -27,7 +27,8 @@ from jobs.guard import Guard
 from jobs.lock import Lock
 from jobs.quiet import chatter_to, log_file
 from jobs.spec import Job, absolute
-from jobs.terminal import Rate, Terminal, View, duration
+from jobs.terminal import Terminal, View
+from jobs.watch import Watch
 from pipelines import ledger
 from pipelines.fetch import FetchLimits
 from pipelines.manifest import Known, Listing, Segment, plan_parts, read_segments, tables_of, texts
@@ -364,7 +365,7 @@ class Run:
         self.view.phase, self.view.workers = "loading the network", plan.pool.actors
         lean = thrift.without_helpers() if plan.address is None else nullcontext()
         try:
-            with lean, _Watch(self, board, terminal) as watch:
+            with lean, Watch(self, board, terminal) as watch:
                 bulk_job = bulk.BulkJob(config, plan.pool, orders, retry, compression)
                 for published in beside(bulk.run(bulk_job, board), watch.raise_if_stopped):
                     if "first_result" not in self.outcome.seconds:
@@ -498,62 +499,6 @@ def _each_explained(tables: Iterable[Any], uri: str, doing: str) -> Iterator[Any
         yield from tables
 
 
-class _Watch:
-    """Follows the board while the graph runs: shows it, and notes when the job should stop itself."""
-
-    def __init__(self, run: Run, board: Any, terminal: Terminal) -> None:
-        self._run, self._board, self._terminal = run, board, terminal
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
-        self._rate, self._base = Rate(), (run.view.done, run.view.failed)
-        self._why: str | None = None
-
-    def __enter__(self) -> _Watch:
-        self._terminal.show(self._run.view)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(timeout=5)
-        with suppress(Exception):
-            self._board.clear()
-        self._run.outcome.busy_shares = {k: round(v, 3) for k, v in self._run.view.busy_shares().items()}
-        self.raise_if_stopped()
-
-    def raise_if_stopped(self) -> None:
-        outcome = self._run.outcome
-        if self._why is not None and outcome.done_now + outcome.failed_now < self._run.rows:
-            raise JobStopped(self._why)
-
-    def judge(self, done: int, failed: int) -> None:
-        """Whether the job should stop itself by what is published: a short one may be over before the next look at the board."""
-        if self._why is None and self._run.goes_wrong(done, failed):
-            with suppress(Exception):  # without the board there is nothing to say why
-                self._why = self._run.why_it_stops(self._board.read())
-
-    def _follow(self) -> None:
-        began_s: float | None = None
-        while not self._over.wait(0.5):
-            with suppress(Exception):  # nothing but the display depends on the board
-                tally = self._board.read()
-                seen = tally.done + tally.failed
-                if seen and began_s is None:
-                    began_s = time.monotonic()
-                self._show(tally, time.monotonic() - began_s if began_s else 0.0)
-                if self._run.goes_wrong(tally.done, tally.failed):
-                    self._why = self._run.why_it_stops(tally)
-                    return
-
-    def _show(self, tally: Any, working_s: float) -> None:
-        view = self._run.view
-        view.done, view.failed = self._base[0] + tally.done, self._base[1] + tally.failed
-        view.reasons, view.busy_s, view.working_s = tally.reasons, tally.busy_s, working_s
-        view.images_per_s = self._rate.update(tally.done + tally.failed)
-        view.phase = "milling" if working_s else view.phase
-        self._terminal.show(view)
-
-
 def beside(results: Iterator[Any], check: Callable[[], None]) -> Iterator[Any]:
     """The results, waited for on a thread of their own, so that `check` may raise and Ctrl-C is heard meanwhile."""
     queue: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
@@ -587,32 +532,3 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def summary_of(outcome: Outcome, uri: str) -> str:
-    """What a person reads when a run is over."""
-    account, seconds = outcome.account, outcome.seconds
-    work_s = seconds.get("work", 0) + seconds.get("first_result", 0)
-    lines = [f"{account.done:,} done, {account.failed:,} failed of {account.listed:,} inputs in {uri}"]
-    if outcome.done_now:
-        lines.append(
-            f"{outcome.done_now + outcome.failed_now:,} in this run in {duration(sum(seconds.values()))}, "
-            f"{(outcome.done_now + outcome.failed_now) / max(work_s, 1e-9):,.1f} images/s once Ray was up"
-        )
-    else:
-        lines.append("nothing was left to do")
-    for (stage, kind), count in account.reasons.most_common():
-        lines.append(f"  failed: {count:,} {stage}/{kind}")
-    if outcome.removed or outcome.changed:
-        lines.append(
-            f"since it was listed, {outcome.removed:,} inputs are gone and {outcome.changed:,} have changed; their rows stay"
-        )
-    if outcome.duplicates:
-        lines.append(f"{outcome.duplicates:,} inputs were named more than once and are done once")
-    if outcome.ignored:
-        kinds = ", ".join(
-            f"{count:,} {suffix}" for suffix, count in sorted(outcome.ignored.items(), key=lambda i: -i[1])[:5]
-        )
-        lines.append(f"ignored, not images by name: {kinds}")
-    lines.append(f"see it with: pixelmill inspect {uri}")
-    return "\n".join(lines)

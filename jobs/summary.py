@@ -1,0 +1,39 @@
+"""What a person reads when a bulk run is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobs.terminal import duration
+
+if TYPE_CHECKING:
+    from jobs.run import Outcome
+
+
+def summary_of(outcome: Outcome, uri: str) -> str:
+    """What a person reads when a run is over."""
+    account, seconds = outcome.account, outcome.seconds
+    work_s = seconds.get("work", 0) + seconds.get("first_result", 0)
+    lines = [f"{account.done:,} done, {account.failed:,} failed of {account.listed:,} inputs in {uri}"]
+    if outcome.done_now:
+        lines.append(
+            f"{outcome.done_now + outcome.failed_now:,} in this run in {duration(sum(seconds.values()))}, "
+            f"{(outcome.done_now + outcome.failed_now) / max(work_s, 1e-9):,.1f} images/s once Ray was up"
+        )
+    else:
+        lines.append("nothing was left to do")
+    for (stage, kind), count in account.reasons.most_common():
+        lines.append(f"  failed: {count:,} {stage}/{kind}")
+    if outcome.removed or outcome.changed:
+        lines.append(
+            f"since it was listed, {outcome.removed:,} inputs are gone and {outcome.changed:,} have changed; their rows stay"
+        )
+    if outcome.duplicates:
+        lines.append(f"{outcome.duplicates:,} inputs were named more than once and are done once")
+    if outcome.ignored:
+        kinds = ", ".join(
+            f"{count:,} {suffix}" for suffix, count in sorted(outcome.ignored.items(), key=lambda i: -i[1])[:5]
+        )
+        lines.append(f"ignored, not images by name: {kinds}")
+    lines.append(f"see it with: pixelmill inspect {uri}")
+    return "\n".join(lines)

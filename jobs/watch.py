@@ -1,0 +1,70 @@
+"""Follow a bulk run while its graph works: show its state, and decide whether the job should stop itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from jobs.terminal import Rate, Terminal
+from workers.errors import JobStopped
+
+if TYPE_CHECKING:
+    from jobs.run import Run
+
+
+class Watch:
+    """Follows the board while the graph runs: shows it, and notes when the job should stop itself."""
+
+    def __init__(self, run: Run, board: Any, terminal: Terminal) -> None:
+        self._run, self._board, self._terminal = run, board, terminal
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
+        self._rate, self._base = Rate(), (run.view.done, run.view.failed)
+        self._why: str | None = None
+
+    def __enter__(self) -> Watch:
+        self._terminal.show(self._run.view)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=5)
+        with suppress(Exception):
+            self._board.clear()
+        self._run.outcome.busy_shares = {k: round(v, 3) for k, v in self._run.view.busy_shares().items()}
+        self.raise_if_stopped()
+
+    def raise_if_stopped(self) -> None:
+        outcome = self._run.outcome
+        if self._why is not None and outcome.done_now + outcome.failed_now < self._run.rows:
+            raise JobStopped(self._why)
+
+    def judge(self, done: int, failed: int) -> None:
+        """Whether the job should stop itself by what is published: a short one may be over before the next look at the board."""
+        if self._why is None and self._run.goes_wrong(done, failed):
+            with suppress(Exception):  # without the board there is nothing to say why
+                self._why = self._run.why_it_stops(self._board.read())
+
+    def _follow(self) -> None:
+        began_s: float | None = None
+        while not self._over.wait(0.5):
+            with suppress(Exception):  # nothing but the display depends on the board
+                tally = self._board.read()
+                seen = tally.done + tally.failed
+                if seen and began_s is None:
+                    began_s = time.monotonic()
+                self._show(tally, time.monotonic() - began_s if began_s else 0.0)
+                if self._run.goes_wrong(tally.done, tally.failed):
+                    self._why = self._run.why_it_stops(tally)
+                    return
+
+    def _show(self, tally: Any, working_s: float) -> None:
+        view = self._run.view
+        view.done, view.failed = self._base[0] + tally.done, self._base[1] + tally.failed
+        view.reasons, view.busy_s, view.working_s = tally.reasons, tally.busy_s, working_s
+        view.images_per_s = self._rate.update(tally.done + tally.failed)
+        view.phase = "milling" if working_s else view.phase
+        self._terminal.show(view)
