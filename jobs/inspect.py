@@ -81,12 +81,20 @@ def _schema(folder: Folder, held: ledger.Progress) -> dict[str, str]:
 
 
 def _rows(folder: Folder, held: ledger.Progress, rows: int) -> list[dict[str, Any]]:
+    """The first rows, and no more than those.
+
+    Read without Arrow's threads: they keep hold of a Python file for a while after the read returned, and one that lets
+    go of it when the interpreter is already ending aborts the process (apache/arrow#33975).
+    """
     shown: list[dict[str, Any]] = []
     for name in sorted(held.data):
         if len(shown) >= rows:
             break
         with folder.open(f"{ledger.DATA}/{name}") as file:
-            shown += pq.read_table(file).slice(0, rows - len(shown)).to_pylist()
+            for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(max(1, rows), use_threads=False):
+                shown += batch.slice(0, rows - len(shown)).to_pylist()
+                if len(shown) >= rows:
+                    break
     return [{key: _short(value) for key, value in row.items()} for row in shown]
 
 

@@ -282,10 +282,10 @@ def _labels(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray |
     columns = []
     for uri in dict.fromkeys(texts(table["uri"])):
         store, path = open_store(uri, access)
-        with store.open(path, "rb") as file, pq.ParquetFile(file) as parquet:
+        with store.open(path, "rb") as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
             if LABEL not in parquet.schema_arrow.names:
                 return None
-            column = parquet.read([LABEL])[LABEL]
+            column = parquet.read([LABEL], use_threads=False)[LABEL]
         if problem := _problem(column):
             if is_needed:
                 raise DataError(f"{scrub(uri)}: {problem}; write each row's class as an integer from 0 on")

@@ -36,8 +36,8 @@ def read_vectors(folder: Folder, column: str = "embedding") -> Vectors:
     """Every vector of a run, in memory: 2 KB a row for 512 numbers."""
     tables = []
     for name in folder.names(DATA):
-        with folder.open(f"{DATA}/{name}") as file, pq.ParquetFile(file) as parquet:
-            tables.append(parquet.read(["uri", column]))
+        with folder.open(f"{DATA}/{name}") as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
+            tables.append(parquet.read(["uri", column], use_threads=False))
     table = pa.concat_tables(tables).combine_chunks()
     values: Any = table[column].combine_chunks()
     vectors_ND = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(table.num_rows, -1)

@@ -191,9 +191,9 @@ def _read(folder: Folder, name: str, columns: list[str]) -> pa.Table:
     try:
         with (
             folder.open(name) as file,
-            pq.ParquetFile(file) as parquet,
-        ):  # read_table would import pyarrow.dataset first
-            return parquet.read(columns)
+            pq.ParquetFile(file, pre_buffer=False) as parquet,  # read_table would import pyarrow.dataset first
+        ):
+            return parquet.read(columns, use_threads=False)  # else Arrow's threads hold the file: see jobs/inspect.py
     except pa.ArrowInvalid as error:
         raise StoreError(
             f"{folder.uri}/{name}: is not a whole Parquet file ({error}); remove it and run the same command again"

@@ -303,7 +303,7 @@ def read_files(folder: Folder, segment: Segment, columns: list[str] | None = Non
         data = folder.read(_file_name(segment.number, file))
         if data is None:
             raise FileNotFoundError(f"{folder.uri}/{_file_name(segment.number, file)}")
-        yield pq.read_table(io.BytesIO(data), columns=columns)
+        yield pq.ParquetFile(pa.BufferReader(data)).read(columns)
 
 
 class Rows:
@@ -329,7 +329,7 @@ class Rows:
         return pa.concat_tables(tables)
 
     def _open(self, segment: int, file: int) -> pq.ParquetFile:
-        return pq.ParquetFile(io.BytesIO(self.folder.read(_file_name(segment, file)) or b""))
+        return pq.ParquetFile(pa.BufferReader(self.folder.read(_file_name(segment, file)) or b""))
 
     def _read_group(self, segment: int, file: int, group: int) -> pa.Table:
         return self._file(segment, file).read_row_group(group)

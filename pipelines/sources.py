@@ -515,9 +515,9 @@ def _csv_uris(file: io.TextIOWrapper, source: Source, uri: str) -> Iterator[str 
 
 
 def _parquet_uris(file: Any, source: Source, uri: str) -> Iterator[str | None]:
-    parquet = pq.ParquetFile(file)
+    parquet = pq.ParquetFile(file, pre_buffer=False)
     column = _uri_column(parquet.schema_arrow.names, source.column, uri)
-    for batch in parquet.iter_batches(columns=[column]):
+    for batch in parquet.iter_batches(columns=[column], use_threads=False):
         yield from batch.column(0).to_pylist()
 
 
