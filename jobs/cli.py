@@ -167,8 +167,8 @@ def generate(
     """Make pictures with a network: samples, reconstructions, walks through the latent space, predictions."""
     from typing import get_args
 
+    from jobs import checks
     from jobs import generate as generating
-    from jobs import train as training
     from workers.errors import JobError
 
     if kind not in get_args(generating.Kind):
@@ -184,7 +184,7 @@ def generate(
         seed,
         tuple(overrides or ()),
     )
-    training.make_room(out)
+    checks.check_file(out)
     generating.write(generating.picture(asked), out)
     typer.echo(f"{kind} of {checkpoint}: {out}")
 
@@ -202,9 +202,8 @@ def stylize(
     """Paint photographs in a style: with a trained network, or by optimising the picture itself."""
     from pathlib import PurePosixPath
 
+    from jobs import checks, spec
     from jobs import generate as generating
-    from jobs import spec
-    from jobs import train as training
     from workers.errors import JobError
 
     if (checkpoint is None) == (style is None):
@@ -214,7 +213,7 @@ def stylize(
         raise JobError(f"stylize: two photographs would become {twice[0]}.png; stylize them one after another")
     places = [f"{out}/{stem}.png" for stem in stems]
     for path in places:
-        training.make_room(path)
+        checks.check_file(path)
     if checkpoint is not None:
         if vgg is not None or overrides:
             raise JobError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import socket
 import sys
 import threading
@@ -14,7 +13,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +21,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-from jobs import cluster, thrift
+from jobs import checks, cluster, thrift
+from jobs.checks import IDENTITY
 from jobs.guard import Guard
 from jobs.lock import Lock
 from jobs.quiet import chatter_to, log_file
@@ -34,14 +34,13 @@ from pipelines.fetch import FetchLimits
 from pipelines.manifest import Known, Listing, Segment, plan_parts, read_segments, tables_of, texts
 from pipelines.mill import MillConfig
 from pipelines.orders import Order, Pool, orders_for, retry_orders, shortfall
-from pipelines.sources import Source, check
-from pipelines.stores import Access, Folder, explain, scheme_of, scrub
-from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
+from pipelines.sources import Source, nothing_found
+from pipelines.stores import Access, Folder, explain, scrub
+from workers.errors import JobError, JobStopped, PixelmillError
 from workers.stages import StageContext
 
-IDENTITY, SPEC, ATTEMPTS, LOGS = "_run/identity.json", "_run/spec.yaml", "_run/attempts", "_run/logs"
+SPEC, ATTEMPTS, LOGS = "_run/spec.yaml", "_run/attempts", "_run/logs"
 MIN_ROWS_FOR_FRACTION, ENOUGH_ROWS = 100, 1000
-LEAST_ROW_BYTES = 200
 
 EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_JOB, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -153,12 +152,14 @@ class Run:
 
     def execute(self, *, retry: bool = False) -> Outcome:
         """Do the job, or what failed of it once more. Raises PixelmillError, or KeyboardInterrupt."""
-        self.check_store(retry)
-        if not retry:
-            check(self.source)
-        with log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
-            attempt = self._next_attempt()
+        with log_file() as log, chatter_to(log) as stderr, ExitStack() as claim:
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
+            with terminal:
+                terminal.show(self.view)
+                self.check(retry=retry)
+            self._write_identity(retry)
+            lock = claim.enter_context(Lock(self.out))
+            attempt = self._next_attempt()
             self._guard = Guard(
                 lambda dead: self._end_at_once(dead, attempt, log, terminal, lock), cluster.folder_prefix()
             )
@@ -175,28 +176,23 @@ class Run:
                     self._record(attempt, error, log)
         return self.outcome
 
-    def check_store(self, retry: bool) -> None:
-        """Everything that can be known of the output before anything is started."""
-        try:
-            stored = self.out.read(IDENTITY)
-        except Exception as error:
-            raise explain(error, self.out.uri, "reading the output folder") from error
-        if stored is None and retry:
-            raise JobError(f"{self.out.uri}: holds no run of pixelmill, so there is nothing to retry")
-        identity = self.job.identity()
-        if stored is not None:
-            there, here = json.loads(stored), identity
-            if retry:  # it may allow for larger inputs than the run did, but it makes the same of them
-                there, here = {"stages": there["stages"]}, {"stages": here["stages"]}
-            ledger.require_same(there, here, self.out)
-        if stored is None and self.out.names(ledger.DATA):
-            raise RunRefused(f"{self.out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
+    def check(self, *, retry: bool = False) -> Plan:
+        """All that can be wrong before anything is written or started: PixelmillError, or else what the job needs."""
+        checks.check_output(self.out, self.job.identity(), retry=retry)
+        if not retry:
+            checks.check_source(self.source, is_new=not checks.was_listed(self.out))
+        checks.check_space(self.out, rows=1)
+        address = cluster.address_of(self.job.spec.run.address, self.around.environment)
+        resources = None if address is None else checks.resources_of(address)
+        return make_plan(self.job, cluster.this_machine(), address, resources)
+
+    def _write_identity(self, retry: bool) -> None:
         with _explained(self.out.uri, "writing to the output folder"):
             self.out.check_writable()
             if not retry:
                 self.out.publish(SPEC, self.job.to_yaml().encode())
-            if stored is None:
-                self.out.publish(IDENTITY, json.dumps(identity, indent=1).encode())
+            if not self.out.exists(IDENTITY):
+                self.out.publish(IDENTITY, json.dumps(self.job.identity(), indent=1).encode())
         self.mark("check")
 
     def _work(self, retry: bool, terminal: Terminal, attempt: int) -> None:
@@ -245,10 +241,7 @@ class Run:
         if listing.rows == 0 and segments:
             return segments
         if listing.rows == 0:
-            raise JobError(
-                f"source {', '.join(map(scrub, self.source.uris))}: no input was found; "
-                f"{sum(listing.ignored.by_suffix.values()):,} files are there that source.format and source.pattern leave out"
-            )
+            raise nothing_found(self.source, listing.ignored)
         options = self.job.spec.out_options
         part_rows = plan_parts(
             listing.rows,
@@ -343,7 +336,7 @@ class Run:
 
         rows = sum(len(o.ids) if o.ids is not None else sum(p.rows for p in o.parts) for o in orders)
         self.rows = rows
-        self._check_space(rows)
+        checks.check_space(self.out, rows)
         source, out = self.job.spec.source_options, self.job.spec.out_options
         context = StageContext(plan.device, plan.threads, rows // plan.pool.actors, self.around.cache_dir)
         config = MillConfig(
@@ -377,17 +370,6 @@ class Run:
                 raise
             raise cause from None  # a sentence of ours says it all
         self.mark("work")
-
-    def _check_space(self, rows: int) -> None:
-        """A local disk that can't hold the output is found out before the work and not after it."""
-        if scheme_of(self.out.uri) != "file":
-            return
-        free, least = shutil.disk_usage(self.out.path).free, rows * LEAST_ROW_BYTES + (1 << 20)
-        if free < least:
-            raise JobError(
-                f"{self.out.uri}: {free >> 20:,} MB are free and at least {least >> 20:,} MB will be written; "
-                "free some or choose another folder"
-            )
 
     def _add(self, published: Any) -> None:
         outcome = self.outcome

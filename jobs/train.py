@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from jobs import cluster, spec
+from jobs import checks, cluster, spec
 from jobs.guard import Guard
 from jobs.lock import Lock
 from jobs.quiet import chatter_to, log_file
@@ -193,14 +193,15 @@ class TrainingRun:
             if stored is not None:
                 _require_same(json.loads(stored), self.job.identity(), self.out.uri)
                 return
-            self.out.check_writable()
         except PixelmillError:
             raise
         except Exception as error:
-            raise explain(error, self.out.uri, "writing to the output folder") from error
+            raise explain(error, self.out.uri, "reading the output folder") from error
+        checks.check_writable(self.out)
 
     def _claim(self) -> None:
         """The folder is this training's from now on; not before its data is read, or a mended command would be refused."""
+        self.out.check_writable()
         try:
             self.out.publish(SPEC, yaml.safe_dump(self.job.document, sort_keys=False, allow_unicode=True).encode())
             self.out.publish(IDENTITY, json.dumps(self.job.identity(), indent=1).encode())
@@ -413,7 +414,7 @@ def evaluate(
 
     access = Access()
     if picture is not None:
-        make_room(picture)
+        checks.check_file(picture)
     spec.refuse_credentials(uri, data)
     module, card = checkpoints.load(uri if _ships(uri) else absolute(uri), access)
     if network not in {card.network, card.recipe}:
@@ -432,6 +433,7 @@ def evaluate(
     if picture is not None and shown is not None:
         from pipelines.journal import png
 
+        Path(picture).parent.mkdir(parents=True, exist_ok=True)
         Path(picture).write_bytes(png(shown.cpu()))
     return {
         "network": card.network,
@@ -441,18 +443,6 @@ def evaluate(
         "samples": len(found),
         "metrics": metrics,
     }
-
-
-def make_room(path: str) -> None:
-    """The folder of a picture that is to be written; JobError where it can't be, before the work and not after it."""
-    folder = Path(path).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise JobError(f"{path}: can't be written ({error.strerror}); choose another place") from error
-    if Path(path).is_dir() or not os.access(folder, os.W_OK):
-        fact = "is a folder" if Path(path).is_dir() else "can't be written"
-        raise JobError(f"{path}: {fact}; choose another place")
 
 
 @contextmanager

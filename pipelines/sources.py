@@ -10,7 +10,7 @@ import stat
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
 
@@ -39,6 +39,7 @@ LIST_SUFFIXES = (".txt", ".csv", ".lst")
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "picture", "bytes", "image_bytes", "content")
 URI_COLUMNS = ("uri", "url", "path", "image_url", "image_path", "file", "filename", "file_name")
 GLOB = "*?["
+LINK = "link to a folder"
 PEEK = 1000
 
 
@@ -84,6 +85,8 @@ class Ignored:
     """Files that lie in the source and are no input, by suffix, so that nothing is left out in silence."""
 
     by_suffix: dict[str, int] = field(default_factory=dict)
+    opened: dict[str, int] = field(default_factory=dict)
+    """Lists, archives and tables that were read, by format: to say that they hold nothing."""
 
     def add(self, uri: str) -> None:
         suffix = os.path.splitext(uri)[1].lower()[:12].encode("utf-8", "backslashreplace").decode()
@@ -91,6 +94,16 @@ class Ignored:
 
     def count(self, kind: str) -> None:
         self.by_suffix[kind] = self.by_suffix.get(kind, 0) + 1
+
+    def open(self, kind: str) -> None:
+        self.opened[kind] = self.opened.get(kind, 0) + 1
+
+    def in_words(self, most: int = 5) -> str:
+        """The commonest kinds: 12 .txt, 3 .md, 2 links to a folder, and 4 of other kinds."""
+        kinds = sorted(self.by_suffix.items(), key=lambda kind: -kind[1])
+        shown = [f"{count:,} {kind.replace('link ', 'links ', count > 1)}" for kind, count in kinds[:most]]
+        others = sum(count for _, count in kinds[most:])
+        return ", ".join(shown) + (f", and {others:,} of other kinds" if others else "")
 
 
 PassesOver = Callable[[str, str | None], bool]
@@ -108,23 +121,55 @@ def check(source: Source) -> None:
         _entries_of(uri, source, Ignored(), lambda uri, version: False)
 
 
+def nothing_found(source: Source, ignored: Ignored) -> JobError:
+    """That a source holds no input at all, with what it holds instead and what to do about it."""
+    files = sum(ignored.by_suffix.values()) - ignored.by_suffix.get(LINK, 0)
+    facts = [f"{count:,} {_HOLLOW[kind]}" for kind, count in ignored.opened.items()]
+    if files or not facts:
+        facts.append(f"{files:,} files are there" + (f" ({ignored.in_words()})" if ignored.by_suffix else ""))
+    advice = []
+    if LINK in ignored.by_suffix:
+        advice.append("links to folders are not followed: name the folders that they lead to")
+    if files and (source.format != "auto" or source.pattern is not None):
+        advice.append("source.format and source.pattern leave them out")
+    elif files and not ignored.opened:
+        facts.append("none of them an image, a .tar or a .parquet by its name")
+        advice.append("if they are pictures all the same, say so with format: images and pattern: '**/*'")
+    places, what_to_do = ", ".join(map(scrub, source.uris)), "; ".join(advice or ["fill it, or name another"])
+    return JobError(f"source {places}: no input was found: {', '.join(facts)}; {what_to_do}")
+
+
+_HOLLOW = {
+    "list": "list that names no URI",
+    "webdataset": "archive without a picture",
+    "parquet": "table without a row",
+}
+
+
 def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesOver) -> Iterator[Entry]:
     files, is_single = _files(uri, source, ignored)
     if is_single:
         kind = source.format if source.format != "auto" else _kind_of_single(uri)
     else:
         head = list(islice(files, PEEK))
-        kind = source.format if source.format != "auto" else _kind_of_folder(uri, head)
+        kind = source.format if source.format != "auto" else _kind_of_folder(uri, head, source, ignored)
         files = chain(head, files)
         files = _matching(files, uri, source, kind, ignored)
     if kind == "images":
         return (Entry(found.uri, size=found.size, version=found.version) for found in files)
+    files = _counted(files, kind, ignored)
     if kind == "list":
         return chain.from_iterable(_listed(found, source) for found in files)
     index = _tar_members if kind == "webdataset" else _parquet_rows
     # With a limit, what is passed over would not be counted, and more would be listed each time.
     fresh = (found for found in files if source.limit is not None or not passes_over(found.uri, found.version))
     return chain.from_iterable(_in_parallel(lambda found: _indexed(index, found, source), fresh))
+
+
+def _counted(files: Iterable[Found], kind: str, ignored: Ignored) -> Iterator[Found]:
+    for found in files:
+        ignored.open(kind)
+        yield found
 
 
 def _indexed(index: Callable[[Found, Source], list[Entry]], found: Found, source: Source) -> list[Entry]:
@@ -139,11 +184,12 @@ def _indexed(index: Callable[[Found, Source], list[Entry]], found: Found, source
 def _in_parallel(
     work: Callable[[Found], list[Entry]], files: Iterable[Found], threads: int = 8
 ) -> Iterator[list[Entry]]:
-    """Index archives a few at a time, in order."""
-    files = iter(files)
+    """Index archives a few at a time, in order; the first alone, for whoever wants to know only whether there is an input."""
+    files, at_once = iter(files), 1
     with ThreadPoolExecutor(threads, "index") as pool:
-        while batch := list(islice(files, 4 * threads)):
+        while batch := list(islice(files, at_once)):
             yield from pool.map(work, batch)
+            at_once = 4 * threads
 
 
 # What is there
@@ -273,7 +319,7 @@ def _walk_local(folder: str, ignored: Ignored) -> Iterator[Found]:
             if stat.S_ISREG(status.st_mode):
                 yield Found(item.path, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}")
             elif item.is_symlink():
-                ignored.count("link to a folder")
+                ignored.count(LINK)
 
 
 def _walk_fsspec(uri: str, access: Access) -> Iterator[Found]:
@@ -317,7 +363,7 @@ def _kind_of_single(uri: str) -> Format:
     return "images"
 
 
-def _kind_of_folder(uri: str, head: list[Found]) -> Format:
+def _kind_of_folder(uri: str, head: list[Found], source: Source, ignored: Ignored) -> Format:
     """What most of the first files are; images win wherever there are any, since tables often lie beside them."""
     names = [found.uri.lower() for found in head]
     kinds: tuple[tuple[Format, tuple[str, ...]], ...] = (
@@ -330,12 +376,9 @@ def _kind_of_folder(uri: str, head: list[Found]) -> Format:
             return kind
     if len(head) == PEEK:
         return "images"
-    if not names:
-        raise JobError(f"source {scrub(uri)}: no input was found: 0 files are there; fill it, or name another")
-    raise JobError(
-        f"source {scrub(uri)}: no input was found: {len(names)} files, none of them an image, a .tar or a .parquet; "
-        "if they are pictures all the same, say so with format: images and pattern: '**/*'"
-    )
+    for name in names:
+        ignored.add(name)
+    raise nothing_found(replace(source, uris=(uri,)), ignored)
 
 
 def _matching(files: Iterable[Found], uri: str, source: Source, kind: Format, ignored: Ignored) -> Iterator[Found]:

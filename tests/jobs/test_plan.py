@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.gateway import Gateway
 from jobs import plan, spec
+from jobs.checks import IDENTITY
 from jobs.cluster import QUIET, Machine, address_of, connect
 from jobs.run import Run, Surroundings, make_plan
 from pipelines.manifest import Known, Listing, tables_of
@@ -102,13 +104,15 @@ def test_what_is_finished_is_said_not_to_be_read_again(
     listing.write(tables_of(Source((str(photos),)), listing, Known(out, [])))
     listing.commit([2, 1], 0)
     out.publish("data/part-000000.parquet", b"")
-    told = plan_of(capsys, job(photos, tmp_path / "out"))
+    planned = job(photos, tmp_path / "out")
+    out.publish(IDENTITY, json.dumps(planned.identity()).encode())
+    told = plan_of(capsys, planned)
     assert told["output"] == f"{out.uri}: 2 of 3 listed inputs are finished and will not be read again"
 
 
 def test_a_job_that_finds_no_input_at_all_is_refused_and_not_complete(photos: Path, tmp_path: Path) -> None:
     planned = job(photos, tmp_path / "out", "source.format=images", "source.pattern=*.gif")
-    with pytest.raises(JobError, match=r"photos: no input was found; 4 files are there that .* leave out"):
+    with pytest.raises(JobError, match=r"photos: no input was found: 4 files are there .*leave them out"):
         Run(planned, around())._list([], lambda: 1)
     assert not (tmp_path / "out").exists()
 
