@@ -202,12 +202,14 @@ class Run:
             held = ledger.progress(self.out)
             self._weights = self._weights_so_far(held)
         is_finished = bool(segments) and all(held.is_done(p) for s in segments for p in s.parts())
-        self.view.phase = "listing"
+        self.view.phase = "reading what an earlier run made" if segments else "listing"
         terminal.show(self.view)
         with self._ray(early=not is_finished or retry) as connect:
             if not is_finished:
+                self.view.phase = "starting Ray"
                 import pipelines.bulk  # noqa: F401  # pyright: ignore[reportUnusedImport]  while Ray starts: importing ray.data takes as long as a short job
             if not retry:
+                self.view.phase = "listing"
                 segments = self._list(segments, lambda: connect().pool.actors)
             self.view.total = sum(segment.rows for segment in segments)
             orders = self._retry_orders(segments, attempt, held) if retry else self._pending(segments, held)
@@ -230,7 +232,7 @@ class Run:
         """Add what is new in the source to the manifest."""
         known = Known(self.out, segments)
         listing = Listing(self.out, len(segments))
-        tables = (table for table in tables_of(self.source, listing, known) if table.num_rows)
+        tables = (self._seen(table) for table in tables_of(self.source, listing, known) if table.num_rows)
         with _explained(self.out.uri, "writing the manifest"):
             listing.write(_each_explained(tables, ", ".join(map(scrub, self.source.uris)), "listing the source"))
         outcome = self.outcome
@@ -252,6 +254,10 @@ class Run:
         first_part = sum(len(segment.part_rows) for segment in segments)
         with _explained(self.out.uri, "writing the manifest"):
             return [*segments, listing.commit(part_rows, first_part)]
+
+    def _seen(self, table: Any) -> Any:
+        self.view.found += table.num_rows
+        return table
 
     def _pending(self, segments: list[Segment], held: ledger.Progress) -> tuple[Order, ...]:
         parts = [part for segment in segments for part in segment.parts()]
@@ -287,6 +293,8 @@ class Run:
             def connect() -> Plan:
                 nonlocal started, folder
                 started = started or thread.submit(self._start_ray, address)
+                if not started.done():
+                    self.view.phase = "starting Ray"
                 plan, folder = started.result()
                 if "ray" not in self.outcome.seconds:
                     self.mark("ray")
@@ -355,10 +363,10 @@ class Run:
         compression = ledger.Compression(out.compression, row_group_bytes=out.row_group_mb << 20)
         board = bulk.Board(uuid.uuid4().hex)
         self._before = (self.view.done, self.view.failed)
-        self.view.phase, self.view.workers = "loading the network", plan.pool.actors
+        self.view.phase, self.view.beside = "starting the workers", plan.decode_threads
         lean = thrift.without_helpers() if plan.address is None else nullcontext()
         try:
-            with lean, Watch(self, board, terminal) as watch:
+            with lean, Watch(self, board, terminal, plan.pool) as watch:
                 bulk_job = bulk.BulkJob(config, plan.pool, orders, retry, compression)
                 for published in beside(bulk.run(bulk_job, board), watch.raise_if_stopped):
                     if "first_result" not in self.outcome.seconds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobs.terminal import duration
+from pipelines.sources import Ignored
 
 if TYPE_CHECKING:
     from jobs.run import Outcome
@@ -15,7 +16,7 @@ def summary_of(outcome: Outcome, uri: str) -> str:
     account, seconds = outcome.account, outcome.seconds
     work_s = seconds.get("work", 0) + seconds.get("first_result", 0)
     lines = [f"{account.done:,} done, {account.failed:,} failed of {account.listed:,} inputs in {uri}"]
-    if outcome.done_now:
+    if outcome.done_now or outcome.failed_now:
         lines.append(
             f"{outcome.done_now + outcome.failed_now:,} in this run in {duration(sum(seconds.values()))}, "
             f"{(outcome.done_now + outcome.failed_now) / max(work_s, 1e-9):,.1f} images/s once Ray was up"
@@ -31,9 +32,6 @@ def summary_of(outcome: Outcome, uri: str) -> str:
     if outcome.duplicates:
         lines.append(f"{outcome.duplicates:,} inputs were named more than once and are done once")
     if outcome.ignored:
-        kinds = ", ".join(
-            f"{count:,} {suffix}" for suffix, count in sorted(outcome.ignored.items(), key=lambda i: -i[1])[:5]
-        )
-        lines.append(f"ignored, not images by name: {kinds}")
+        lines.append(f"ignored: {Ignored(outcome.ignored).in_words()}")
     lines.append(f"see it with: pixelmill inspect {uri}")
     return "\n".join(lines)

@@ -27,7 +27,7 @@ from jobs.lock import Lock
 from jobs.quiet import chatter_to, log_file
 from jobs.run import EXIT_FAILED, Surroundings, beside, versions
 from jobs.spec import Strict, absolute
-from jobs.terminal import Terminal, duration
+from jobs.terminal import Bar, Terminal, duration, waiting
 from pipelines.orders import Pool, shortfall
 from pipelines.stores import Access, Folder, explain, scrub
 from workers.checkpoint import Card
@@ -361,13 +361,20 @@ class News:
 
     @property
     def phase(self) -> str:
-        return self.told.get("phase", "starting")
+        return self.told.get("phase", "starting the workers")
 
-    def line(self) -> str:
-        return line_of(self.told)
+    def line(self, waited_s: float = 0.0) -> str:
+        return line_of(self.told) if "step" in self.told else waiting(self.phase, waited_s)
 
-    def live(self) -> Text:
-        return Text(self.line(), style="bold")
+    def bar(self, waited_s: float = 0.0) -> Bar:
+        if "step" not in self.told:
+            return Bar(waiting(self.phase, waited_s))
+        rate = f"{self.told['images_per_s']:,.1f} images/s" if "images_per_s" in self.told else ""
+        return Bar(self.phase, self.told["step"], self.told["steps"], rate, self.told.get("left_s"))
+
+    def notes(self) -> list[Text]:
+        """The loss and the last metrics."""
+        return [Text(figures, style="dim")] if (figures := ", ".join(_figures(self.told))) else []
 
 
 @contextmanager
@@ -390,15 +397,17 @@ def following(telegraph: Any, terminal: Terminal) -> Iterator[None]:
 
 def line_of(news: Mapping[str, Any]) -> str:
     """What a worker told as one line: step, loss, images per second, ETA, the last metrics."""
-    if "step" not in news:
-        return news.get("phase", "starting")
     parts = [f"{news['phase']}: step {news['step']:,} / {news['steps']:,}"]
-    if "loss" in news:
-        parts.append(f"loss {news['loss']:.4g}")
-        parts.append(f"{news['images_per_s']:,.1f} images/s")
-        parts.append(f"ETA {duration(news['left_s'])}")
-    shown = list(news.get("metrics", {}).items())[:3]
-    return ", ".join([*parts, *(f"{name} {value:.4g}" for name, value in shown)])
+    loss, *metrics = _figures(news) if "loss" in news else ["", *_figures(news)]
+    if loss:
+        parts += [loss, f"{news['images_per_s']:,.1f} images/s", f"ETA {duration(news['left_s'])}"]
+    return ", ".join([*parts, *metrics])
+
+
+def _figures(news: Mapping[str, Any]) -> list[str]:
+    loss = {"loss": news["loss"]} if "loss" in news else {}
+    shown = {**loss, **dict(list(news.get("metrics", {}).items())[:3])}
+    return [f"{name} {value:.4g}" for name, value in shown.items()]
 
 
 # ------------------------------------------------------------------------------------------------------- evaluation
