@@ -42,7 +42,7 @@ from workers.stages import StageContext
 SPEC, ATTEMPTS, LOGS = "_run/spec.yaml", "_run/attempts", "_run/logs"
 MIN_ROWS_FOR_FRACTION, ENOUGH_ROWS = 100, 1000
 
-EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_JOB, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,6 @@ class Outcome:
     settings: dict[str, Any] = field(default_factory=dict)
     busy_shares: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        return EXIT_WITH_FAILURES if self.account.failed else EXIT_COMPLETE
 
 
 def make_plan(job: Job, machine: cluster.Machine, address: str | None, resources: dict[str, float] | None) -> Plan:

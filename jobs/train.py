@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt, ValidationError
@@ -26,7 +26,7 @@ from jobs.guard import Guard
 from jobs.lock import Lock
 from jobs.quiet import chatter_to, log_file
 from jobs.run import EXIT_FAILED, Surroundings, beside, versions
-from jobs.spec import Strict, absolute
+from jobs.spec import Place, Strict, absolute
 from jobs.terminal import Bar, Terminal, duration, waiting
 from pipelines.orders import Pool, shortfall
 from pipelines.stores import Access, Folder, explain, scrub
@@ -61,14 +61,16 @@ class TrainSpec(Strict):
 
     version: Literal[1] = 1
     recipe: str = Field(description=f"one of {', '.join(RECIPES)}")
-    data: str | list[str] = Field(description="the data set: folder, tables or tars, on any store; or several")
-    validation: str | list[str] | None = Field(None, description="held-out data, where the data set names none")
+    data: Place | Annotated[list[Place], Field(min_length=1)] = Field(
+        description="the data set: folder, tables or tars, on any store; or several"
+    )
+    validation: Place | list[Place] | None = Field(None, description="held-out data, where the data set names none")
     hold_out: NonNegativeFloat = Field(
         0.1, description="share that is held out else; from 1 on, the last so many by name"
     )
     data_name: str | None = Field(None, description="what the card calls the data; by default the folder's name")
     licence: str = Field("not stated", description="licence of the data, for the card")
-    out: str = Field(description="folder of the training and its checkpoints, on any store")
+    out: Place = Field(description="folder of the training and its checkpoints, on any store")
     profile: str | None = Field(None, description="named profile with the credentials of the stores")
     settings: dict[str, Any] = Field(default_factory=dict, description="of the recipe; see its Settings")
     run: TrainRun = Field(default_factory=lambda: TrainRun.model_validate({}))
@@ -116,7 +118,8 @@ def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str
     try:
         train = TrainSpec.model_validate(spec.expanded(document, environment, name))
     except ValidationError as error:
-        lines = spec.faults(error, root, lambda path: _keys(path, TrainSpec, {"run": TrainRun}))
+        everywhere = _paths(TrainSpec, {"run": TrainRun})
+        lines = spec.faults(error, root, lambda path: _keys(path, TrainSpec, {"run": TrainRun}), everywhere)
         raise JobError(f"{name}: this training can't be run\n" + "\n".join(lines)) from error
     spec.refuse_credentials(train, name=name)
     if train.recipe not in RECIPES:
@@ -129,7 +132,8 @@ def _settings(recipe: type[Recipe], train: TrainSpec, name: str) -> Any:
     try:
         return recipe.Settings(**_placed(recipe, train.settings))
     except ValidationError as error:
-        lines = spec.faults(error, None, lambda path: _keys(path, recipe.Settings, {}))
+        everywhere = _paths(TrainSpec, {"run": TrainRun})  # --set lets `settings.` be left out
+        lines = spec.faults(error, None, lambda path: _keys(path, recipe.Settings, {}), everywhere)
         raise JobError(f"{name}: settings of {recipe.NAME}\n" + "\n".join(lines)) from error
 
 
@@ -149,6 +153,10 @@ def _ships(name: str) -> bool:
 def _keys(path: list[Any], top: type[BaseModel], inner: dict[str, type[BaseModel]]) -> list[str]:
     parents = [part for part in path[:-1] if isinstance(part, str)]
     return list((inner.get(parents[-1], top) if parents else top).model_fields)
+
+
+def _paths(top: type[BaseModel], inner: dict[str, type[BaseModel]]) -> list[str]:
+    return [*top.model_fields, *(f"{key}.{name}" for key, model in inner.items() for name in model.model_fields)]
 
 
 # ----------------------------------------------------------------------------------------------------------- training

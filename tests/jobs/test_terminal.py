@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from time import monotonic, sleep
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from jobs import terminal, watch
 from jobs.run import Outcome
-from jobs.summary import summary_of
+from jobs.spec import JobSpec
+from jobs.summary import exit_code_of, note_of, summary_of
 from jobs.terminal import PLAIN_EVERY_S, RATE_OVER_S, Rate, Terminal, View, duration, line_of
 from pipelines.ledger import Account
 from pipelines.orders import Pool
+from workers.modelnames import DEFAULT_MODEL
 
 
 class Clock:
@@ -226,6 +228,25 @@ def test_a_bar_fits_a_terminal_and_has_nothing_but_its_characters(columns: int, 
 )
 def test_a_run_in_which_everything_failed_did_something(outcome: Outcome, said: str) -> None:
     assert summary_of(outcome, "out").splitlines()[1].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("done", "failed", "failures", "code"),
+    [(4, 0, "exit-3", 0), (3, 1, "exit-3", 3), (0, 4, "exit-3", 3), (4, 0, "ok", 0), (3, 1, "ok", 0), (0, 4, "ok", 3)],
+)
+def test_a_few_failures_are_a_success_to_who_says_so_and_nothing_done_never_is(
+    done: int, failed: int, failures: Literal["exit-3", "ok"], code: int
+) -> None:
+    outcome = Outcome(Account(listed=done + failed, done=done, failed=failed))
+    assert exit_code_of(outcome, failures) == code
+
+
+def test_who_names_no_model_is_told_what_the_one_that_is_taken_can_not_do() -> None:
+    def note(stage: dict[str, object]) -> str | None:
+        return note_of(JobSpec.model_validate({"version": 1, "source": "a", "out": "b", "stages": [{"embed": stage}]}))
+
+    assert "knows nothing of what is shown; --model torchvision:resnet50" in (note({"batch": 4}) or "")
+    assert note({"model": DEFAULT_MODEL}) is None
 
 
 def test_what_was_ignored_is_not_said_to_be_anything() -> None:
