@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
-from jobs import signals
+from jobs import signals, streams
 
 if TYPE_CHECKING:
     from jobs.run import Surroundings
@@ -22,22 +22,39 @@ STARTED_S = time.time()
 app = typer.Typer(
     help="Mill an archive of images in object storage into Parquet: every input exactly once.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as stages.0.model=...")
+
+def _set(examples: str) -> Any:
+    return typer.Option("--set", metavar="KEY=VALUE", help=f"Override a key, several times: {examples}.")
+
+
+Set = Annotated[list[str] | None, _set("run.actors=4, source.limit=100, stages.0.batch=16; `pixelmill schema` has all")]
+SetSettings = Annotated[list[str] | None, _set("epochs=20, batch=8, run.threads=4; `pixelmill recipes NAME` has all")]
+SetJudged = Annotated[list[str] | None, _set("a setting of the card's recipe, as size_px=128, or style=FILE")]
+SetStyle = Annotated[list[str] | None, _set("with --style: steps=300, style_weight=1e5")]
+Failures = Annotated[
+    str | None, typer.Option(metavar="exit-3|ok", help="Exit code where some inputs failed: 3 (default), or 0.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the summary.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and what it needs; start and write nothing.")]
+
+
+def _recipe_names(incomplete: str) -> list[str]:
+    """For the completion of the shell, which asks at each key."""
+    from jobs import catalogue
+
+    return [name for name in catalogue.names() if name.startswith(incomplete)]
 
 
 @app.command()
 def run(
     job: Annotated[str, typer.Argument(help="Job file (YAML).")],
     overrides: Set = None,
+    failures: Failures = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
 ) -> None:
@@ -45,7 +62,8 @@ def run(
     from jobs import spec
 
     text = spec.read_file(job)
-    _run(spec.load(text, name=job, overrides=overrides or [], environment=os.environ), dry_run, quiet)
+    all_overrides = [*(overrides or []), *_failing(failures)]
+    _run(spec.load(text, name=job, overrides=all_overrides, environment=os.environ), dry_run, quiet)
 
 
 @app.command()
@@ -54,6 +72,7 @@ def embed(
     out: Annotated[str, typer.Argument(help="Output folder; local or s3://")],
     model: Annotated[str | None, typer.Option(help="torchvision:NAME, timm:NAME or FILE.safetensors.")] = None,
     overrides: Set = None,
+    failures: Failures = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
 ) -> None:
@@ -62,16 +81,18 @@ def embed(
 
     from jobs import spec
 
-    stage: dict[str, Any] = {"model": model} if model else {}
+    stage: dict[str, Any] = {} if model is None else {"model": model}
     document = {"version": 1, "source": source, "out": out, "stages": [{"embed": stage}]}
     text = yaml.safe_dump(document, sort_keys=False)
-    _run(spec.load(text, name="embed", overrides=overrides or [], environment=os.environ), dry_run, quiet)
+    all_overrides = [*(overrides or []), *_failing(failures)]
+    _run(spec.load(text, name="embed", overrides=all_overrides, environment=os.environ), dry_run, quiet)
 
 
 @app.command()
 def retry(
     out: Annotated[str, typer.Argument(help="Output folder of an earlier run.")],
     overrides: Set = None,
+    failures: Failures = None,
     quiet: Quiet = False,
 ) -> None:
     """Do what failed once more, and only that."""
@@ -81,7 +102,12 @@ def retry(
     folder = open_run(out)
     text = (folder.read("_run/spec.yaml") or b"").decode()
     here = f"out.uri={json.dumps(folder.uri)}"  # it may be written relative to another folder, or have been moved
-    job = spec.load(text, name=f"{out}/_run/spec.yaml", overrides=[here, *(overrides or [])], environment=os.environ)
+    job = spec.load(
+        text,
+        name=f"{out}/_run/spec.yaml",
+        overrides=[here, *(overrides or []), *_failing(failures)],
+        environment=os.environ,
+    )
     _run(job, False, quiet, True)
 
 
@@ -89,7 +115,7 @@ def retry(
 def inspect(
     out: Annotated[str, typer.Argument(help="Output folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    rows: Annotated[int, typer.Option(help="How many rows to show.")] = 3,
+    rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
 ) -> None:
     """Say what a run holds: counts, rates, failures by reason, schema, first rows."""
     from jobs import inspect as inspection
@@ -103,21 +129,21 @@ def inspect(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="Recipe file (YAML), or the name of a recipe.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Recipe file (YAML), or a name of `pixelmill recipes`.", autocompletion=_recipe_names)
+    ],
     data: Annotated[list[str] | None, typer.Option(help="Data set; may be given several times.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder for the training and its checkpoints.")] = None,
-    overrides: Set = None,
+    overrides: SetSettings = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a network; run it again to go on from the last checkpoint."""
-    import yaml
+    from jobs import catalogue
 
-    from jobs import spec
+    text = catalogue.recipe_text(recipe)  # before torch is imported: a misspelt name should not wait for it
     from jobs import train as training
-    from workers.recipes import RECIPES
 
-    text = yaml.safe_dump({"recipe": recipe}) if recipe in RECIPES else spec.read_file(recipe)
-    given: dict[str, Any] = ({"data": data} if data else {}) | ({"out": out} if out else {})
+    given: dict[str, Any] = ({"data": data} if data else {}) | ({} if out is None else {"out": out})
     options = [f"{key}={json.dumps(value)}" for key, value in given.items()]
     job = training.load(text, name=recipe, overrides=[*options, *(overrides or [])], environment=os.environ)
     running = training.TrainingRun(job, _surroundings(quiet))
@@ -125,6 +151,23 @@ def train(
         typer.echo(running.execute())
     except KeyboardInterrupt:
         _interrupted("the same command goes on from the last checkpoint")
+
+
+@app.command()
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="A recipe, or a recipe file that ships.", autocompletion=_recipe_names)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; of one recipe its JSON Schema too.")] = False,
+) -> None:
+    """List what `pixelmill train` knows; with NAME its settings, their defaults and how its data has to lie."""
+    from jobs import catalogue
+
+    found = catalogue.listed() if name is None else catalogue.described(name)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        typer.echo("\n".join(catalogue.list_lines(found) if name is None else catalogue.lines_of(found)))
 
 
 @app.command(name="eval")
@@ -135,7 +178,7 @@ def evaluate(
     part: Annotated[
         str, typer.Option("--split", help="auto: val or test, nothing trained on; all; or a folder.")
     ] = "auto",
-    overrides: Set = None,
+    overrides: SetJudged = None,
     picture: Annotated[str | None, typer.Option(help="PNG for what the network makes of the first samples.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
@@ -162,13 +205,13 @@ def generate(
     rows: Annotated[int, typer.Option(min=1, help="Rows of the grid.")] = 8,
     dimension: Annotated[list[int] | None, typer.Option(help="Number of the code to traverse; several times.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
-    overrides: Set = None,
+    overrides: SetJudged = None,
 ) -> None:
     """Make pictures with a network: samples, reconstructions, walks through the latent space, predictions."""
     from typing import get_args
 
+    from jobs import checks
     from jobs import generate as generating
-    from jobs import train as training
     from workers.errors import JobError
 
     if kind not in get_args(generating.Kind):
@@ -184,7 +227,7 @@ def generate(
         seed,
         tuple(overrides or ()),
     )
-    training.make_room(out)
+    checks.check_file(out)
     generating.write(generating.picture(asked), out)
     typer.echo(f"{kind} of {checkpoint}: {out}")
 
@@ -197,14 +240,13 @@ def stylize(
     style: Annotated[str | None, typer.Option(help="A painting, for Gatys' optimisation (slow, any style).")] = None,
     vgg: Annotated[str | None, typer.Option(help="Weights of the loss network, for Gatys' optimisation.")] = None,
     size_px: Annotated[int | None, typer.Option(help="Shorter side; 256 by default with --style.")] = None,
-    overrides: Set = None,
+    overrides: SetStyle = None,
 ) -> None:
     """Paint photographs in a style: with a trained network, or by optimising the picture itself."""
     from pathlib import PurePosixPath
 
+    from jobs import checks, spec
     from jobs import generate as generating
-    from jobs import spec
-    from jobs import train as training
     from workers.errors import JobError
 
     if (checkpoint is None) == (style is None):
@@ -212,9 +254,10 @@ def stylize(
     stems = [PurePosixPath(each).stem for each in content]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise JobError(f"stylize: two photographs would become {twice[0]}.png; stylize them one after another")
+    spec.absolute(out)  # an empty one would be the root
     places = [f"{out}/{stem}.png" for stem in stems]
     for path in places:
-        training.make_room(path)
+        checks.check_file(path)
     if checkpoint is not None:
         if vgg is not None or overrides:
             raise JobError(
@@ -258,12 +301,13 @@ def schema() -> None:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Argument(help="Folder for the demo's archive and its output.")] = Path("demo-output"),
+    out: Annotated[str, typer.Argument(help="Folder for the demo's archive and its output.")] = "demo-output",
 ) -> None:
     """Make an archive of a few hundred JPEGs, broken ones among them, embed it and show what came of it."""
     from jobs import demo as demonstration
+    from jobs import spec
 
-    raise typer.Exit(demonstration.run(out, _surroundings(False)))
+    raise typer.Exit(demonstration.run(Path(spec.absolute(out)), _surroundings(False)))
 
 
 def _version(value: bool) -> None:
@@ -300,9 +344,11 @@ def _surroundings(quiet: bool) -> Surroundings:
 
 def _run(job: Job, dry_run: bool, quiet: bool, retry: bool = False) -> NoReturn:
     from jobs import run as running
-    from jobs.summary import summary_of
+    from jobs.summary import exit_code_of, note_of, summary_of
 
     around = _surroundings(quiet)
+    if (note := note_of(job.spec)) and not quiet:
+        typer.echo(note, err=True)
     if dry_run:
         from jobs.plan import show_plan
 
@@ -314,7 +360,11 @@ def _run(job: Job, dry_run: bool, quiet: bool, retry: bool = False) -> NoReturn:
     except KeyboardInterrupt:
         _interrupted("what was finished stays, and the same command goes on from there")
     typer.echo(summary_of(outcome, bulk_run.out.uri))
-    raise typer.Exit(outcome.exit_code)
+    raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
+
+
+def _failing(failures: str | None) -> list[str]:
+    return [] if failures is None else [f"run.failures={json.dumps(failures)}"]
 
 
 def _interrupted(what_now: str) -> NoReturn:
@@ -328,12 +378,23 @@ def _interrupted(what_now: str) -> NoReturn:
     raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
+def _require_utf8(arguments: list[str]) -> None:
+    """Before anything of them is done: Ray takes the whole command line."""
+    if not all(map(str.isascii, arguments)):
+        from jobs.spec import as_utf8
+
+        for argument in arguments:
+            as_utf8(argument)
+
+
 def main() -> None:
     """Entry point: errors of ours are a sentence and an exit code, everything else is a defect with a traceback."""
+    streams.install()
     signals.install()
     from workers.errors import DataError, JobError, ModelError, PixelmillError, RunRefused
 
     try:
+        _require_utf8(sys.argv[1:])
         app(standalone_mode=True)
     except PixelmillError as error:
         from pipelines.stores import scrub

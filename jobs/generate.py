@@ -74,6 +74,7 @@ def picture(asked: Asked) -> Tensor:
 
 def write(shown_CHW: Tensor, path: str) -> None:
     """A picture as PNG."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(png(shown_CHW))
 
 

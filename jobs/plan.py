@@ -7,7 +7,7 @@ from itertools import islice
 from rich.console import Console
 
 from jobs import cluster
-from jobs.run import Run, Surroundings, make_plan
+from jobs.run import Run, Surroundings
 from jobs.spec import Job
 from pipelines import ledger
 from pipelines.manifest import read_segments
@@ -20,11 +20,12 @@ LOOKED_AT = 10_000
 
 
 def show_plan(job: Job, around: Surroundings) -> None:
-    """Print the source as it is found, the workers, the settings and the output. JobError where it can't run."""
+    """Print the source as it is found, the workers, the settings and the output.
+
+    PixelmillError where the run would end with one before it starts: both ask `Run.check`.
+    """
     run = Run(job, around)
-    address = cluster.address_of(job.spec.run.address, around.environment)
-    machine = cluster.this_machine()
-    plan = make_plan(job, machine, address, None if address is None else _resources(address))
+    plan, machine = run.check(), cluster.this_machine()
     console = Console(highlight=False, soft_wrap=True, markup=False)
 
     def show(label: str, text: str) -> None:
@@ -33,26 +34,16 @@ def show_plan(job: Job, around: Surroundings) -> None:
     found = _look(run)
     show("source", f"{', '.join(map(scrub, run.source.uris))}: {found}")
     show("output", f"{run.out.uri}: {_state(run)}")
-    where = address or f"a Ray of its own here ({machine.cores} cores, {machine.gpus} GPUs)"
+    where = plan.address or f"a Ray of its own here ({machine.cores} cores, {machine.gpus} GPUs)"
     show("cluster", f"{where}; needs {plan.pool.total_cpus:g} logical CPUs, {plan.pool.total_gpus:g} GPUs")
     decoding = f"{plan.decode_threads} decoding threads" if plan.decode_threads else "decoding in the worker"
     show("workers", f"{plan.pool.actors} on {plan.device}, {plan.threads} torch threads each, {decoding}")
     for index, config in enumerate(job.spec.configs):
         context = StageContext(plan.device, plan.threads, LOOKED_AT, around.cache_dir)
-        first, *more = config.describe(context, here=address is None)
+        first, *more = config.describe(context, here=plan.address is None)
         show(f"stage {index}", f"{config.stage}: {first}")
         for line in more:
             show("", line)
-
-
-def _resources(address: str) -> dict[str, float]:
-    import ray
-
-    cluster.connect(address)
-    try:
-        return dict(ray.cluster_resources())
-    finally:
-        ray.shutdown()
 
 
 def _look(run: Run) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from jobs import scratch
+from jobs.streams import lasting
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def chatter_to(path: Path) -> Iterator[TextIO]:
     try:
         os.dup2(log, 1)
         os.dup2(log, 2)
-        with os.fdopen(os.dup(saved_err), "w", buffering=1) as terminal:
+        with lasting(os.dup(saved_err), sys.stderr, closes=True) as terminal:
             yield terminal
     finally:
         sys.stdout.flush()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import socket
 import sys
 import threading
@@ -22,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-from jobs import cluster, thrift
+from jobs import checks, cluster, thrift
 from jobs.guard import Guard, run_mark
 from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
@@ -35,16 +34,15 @@ from pipelines.fetch import FetchLimits
 from pipelines.manifest import Known, Listing, Part, Segment, tables_of
 from pipelines.mill import MillConfig
 from pipelines.orders import Order, Pool, orders_for, shortfall
-from pipelines.sources import Source, check, nothing_found
-from pipelines.stores import Access, Folder, explain, scheme_of, scrub
-from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
+from pipelines.sources import Source, nothing_found
+from pipelines.stores import Access, Folder, explain, scrub
+from workers.errors import JobError, JobStopped, PixelmillError
 from workers.stages import StageContext
 
 LOG = "log.txt"
 MIN_ROWS_FOR_FRACTION, ENOUGH_ROWS = 100, 1000
-LEAST_ROW_BYTES = 200
 
-EXIT_COMPLETE, EXIT_FAILED, EXIT_BAD_JOB, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,6 @@ class Outcome:
     settings: dict[str, Any] = field(default_factory=dict)
     busy_shares: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        return EXIT_WITH_FAILURES if self.account.failed else EXIT_COMPLETE
 
 
 def make_plan(job: Job, machine: cluster.Machine, address: str | None, resources: dict[str, float] | None) -> Plan:
@@ -152,13 +146,14 @@ class Run:
 
     def execute(self, *, retry: bool = False) -> Outcome:
         """Do the job, or what failed of it once more. Raises PixelmillError, or KeyboardInterrupt."""
-        self.check_store(retry)
-        if not retry:
-            check(self.source)
-        with _explained(self.out.uri, "writing to the output folder"):
-            self.out.check_writable()
         with log_file() as log, chatter_to(log) as stderr:
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
+            with terminal:
+                terminal.show(self.view)
+                self.check(retry=retry)
+            with _explained(self.out.uri, "writing to the output folder"):
+                self.out.check_writable()
+            self.mark("check")
             with Holding(self.out, "retry" if retry else "run", terminal.say) as held:
                 self._held = held
                 self._guard = Guard(lambda dead: self._end_at_once(dead, log, terminal), run_mark())
@@ -178,19 +173,15 @@ class Run:
         finally:
             self._record(error, log)
 
-    def check_store(self, retry: bool) -> None:
-        """Everything that can be known of the output before anything is started or written."""
-        try:
-            stored = self.out.read(IDENTITY)
-        except Exception as error:
-            raise explain(error, self.out.uri, "reading the output folder") from error
-        if stored is None and retry:
-            raise JobError(f"{self.out.uri}: holds no run of pixelmill, so there is nothing to retry")
-        if stored is not None:
-            self._require_same(stored, retry)
-        elif self.out.names(ledger.DATA):
-            raise RunRefused(f"{self.out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
-        self.mark("check")
+    def check(self, *, retry: bool = False) -> Plan:
+        """All that can be wrong before anything is written or started: PixelmillError, or else what the job needs."""
+        checks.check_output(self.out, lambda stored: self._require_same(stored, retry), retry=retry)
+        if not retry:
+            checks.check_source(self.source, is_new=not checks.was_listed(self.out))
+        checks.check_space(self.out, rows=1)
+        address = cluster.address_of(self.job.spec.run.address, self.around.environment)
+        resources = None if address is None else checks.resources_of(address)
+        return make_plan(self.job, cluster.this_machine(), address, resources)
 
     def _require_same(self, stored: bytes, retry: bool) -> None:
         there, here = json.loads(stored), self.job.identity()
@@ -213,14 +204,16 @@ class Run:
             held = ledger.progress(self.out)
             self._weights = self._weights_so_far(held)
         is_finished = bool(segments) and all(held.is_done(p) for s in segments for p in s.parts())
-        self.view.phase = "listing"
+        self.view.phase = "reading what an earlier run made" if segments else "listing"
         terminal.show(self.view)
         with self._ray(early=not is_finished or retry) as connect:
             if not is_finished:
+                self.view.phase = "starting Ray"
                 import pipelines.bulk  # noqa: F401  # pyright: ignore[reportUnusedImport]  while Ray starts: importing ray.data takes as long as a short job
             with _explained(self.out.uri, "writing to the output folder"):
                 spec = None if retry else self.job.to_yaml()
                 attempt.sign(self.job.identity(), lambda stored: self._require_same(stored, retry), spec)
+            self.view.phase = "listing"
             with _explained(self.out.uri, "writing the manifest"):
                 segments = attempt.list_failed(segments) if retry else self._list(attempt, segments)
                 segments = attempt.seal(segments)
@@ -246,7 +239,8 @@ class Run:
         where, outcome = ", ".join(map(scrub, self.source.uris)), self.outcome
 
         def tables(listing: Listing, known: Known) -> Iterator[Any]:
-            return _each_explained(tables_of(self.source, listing, known), where, "listing the source")
+            found = _each_explained(tables_of(self.source, listing, known), where, "listing the source")
+            return map(self._seen, found)
 
         segments, listing, known = attempt.list_new(segments, tables)
         outcome.added, outcome.duplicates = listing.rows, listing.duplicates
@@ -256,6 +250,10 @@ class Run:
         if not segments:
             raise nothing_found(self.source, listing.ignored)
         return segments
+
+    def _seen(self, table: Any) -> Any:
+        self.view.found += table.num_rows
+        return table
 
     def _show_pending(self, segments: list[Segment], parts: list[Part], held: ledger.Progress, retry: bool) -> None:
         if retry:
@@ -284,6 +282,8 @@ class Run:
             def connect() -> Plan:
                 nonlocal started, folder
                 started = started or thread.submit(self._start_ray, address)
+                if not started.done():
+                    self.view.phase = "starting Ray"
                 plan, folder = started.result()
                 if "ray" not in self.outcome.seconds:
                     self.mark("ray")
@@ -329,7 +329,7 @@ class Run:
 
         rows = sum(part.rows for order in orders for part in order.parts)
         self.rows = rows
-        self._check_space(rows)
+        checks.check_space(self.out, rows)
         source, out = self.job.spec.source_options, self.job.spec.out_options
         context = StageContext(plan.device, plan.threads, rows // plan.pool.actors, self.around.cache_dir)
         config = MillConfig(
@@ -348,10 +348,10 @@ class Run:
         compression = ledger.Compression(out.compression, row_group_bytes=out.row_group_mb << 20)
         board = bulk.Board(uuid.uuid4().hex)
         self._before = (self.view.done, self.view.failed)
-        self.view.phase, self.view.workers = "loading the network", plan.pool.actors
+        self.view.phase, self.view.beside = "starting the workers", plan.decode_threads
         lean = thrift.without_helpers() if plan.address is None else nullcontext()
         try:
-            with lean, Watch(self, board, terminal) as watch:
+            with lean, Watch(self, board, terminal, plan.pool) as watch:
                 bulk_job = bulk.BulkJob(config, plan.pool, orders, self._held.claim, compression)
                 for published in beside(bulk.run(bulk_job, board), lambda: self._go_on(watch)):
                     if "first_result" not in self.outcome.seconds:
@@ -368,17 +368,6 @@ class Run:
         """JobStopped where too much fails, or another attempt has taken over."""
         watch.raise_if_stopped()
         self._held.raise_if_lost()
-
-    def _check_space(self, rows: int) -> None:
-        """A local disk that can't hold the output is found out before the work and not after it."""
-        if scheme_of(self.out.uri) != "file":
-            return
-        free, least = shutil.disk_usage(self.out.path).free, rows * LEAST_ROW_BYTES + (1 << 20)
-        if free < least:
-            raise JobError(
-                f"{self.out.uri}: {free >> 20:,} MB are free and at least {least >> 20:,} MB will be written; "
-                "free some or choose another folder"
-            )
 
     def _add(self, published: Any) -> None:
         outcome = self.outcome

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -42,10 +43,20 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _named(place: str) -> str:
+    if not place.strip():
+        raise ValueError("is empty; name a folder or a URI")
+    return place
+
+
+Place = Annotated[str, AfterValidator(_named), Field(json_schema_extra={"pattern": r"\S"})]
+"""A path or a URI. An empty one would be the working directory."""
+
+
 class SourceSpec(Strict):
     """What to read, with options."""
 
-    uri: str | list[str] = Field(
+    uri: Place | Annotated[list[Place], Field(min_length=1)] = Field(
         description="a folder, a glob, a file, or a list of them: a path or s3:// gs:// az:// https://"
     )
     format: Literal["auto", "images", "webdataset", "parquet", "list"] = Field(
@@ -70,7 +81,7 @@ class SourceSpec(Strict):
 class OutSpec(Strict):
     """Where the output goes, with options."""
 
-    uri: str = Field(description="a folder: a path or s3:// gs:// az://")
+    uri: Place = Field(description="a folder: a path or s3:// gs:// az://")
     file_mb: PositiveInt = Field(128, description="no data file is planned to be larger than about this")
     row_group_mb: PositiveInt = Field(16, description="size of a row group")
     compression: Literal["zstd", "snappy", "none"] = "zstd"
@@ -93,6 +104,11 @@ class RunSpec(Strict):
     )
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         0.05, description="the job stops when more fail, of the inputs seen and of the first 1,000"
+    )
+    failures: Literal["exit-3", "ok"] = Field(
+        "exit-3",
+        description="exit code of a complete run in which some inputs failed: exit-3 is 3; ok is 0 where any was done, for "
+        "schedulers that take every other code for a failed job. failed/ and the summary name them all the same",
     )
 
 
@@ -118,10 +134,12 @@ def _shape(value: Any) -> str:
 
 
 SourceField = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[str], Tag("list")] | Annotated[SourceSpec, Tag("mapping")],
+    Annotated[Place, Tag("text")]
+    | Annotated[list[Place], Field(min_length=1), Tag("list")]
+    | Annotated[SourceSpec, Tag("mapping")],
     Discriminator(_shape),
 ]
-OutField = Annotated[Annotated[str, Tag("text")] | Annotated[OutSpec, Tag("mapping")], Discriminator(_shape)]
+OutField = Annotated[Annotated[Place, Tag("text")] | Annotated[OutSpec, Tag("mapping")], Discriminator(_shape)]
 
 
 class JobSpec(Strict):
@@ -367,12 +385,15 @@ def faults(
     root: yaml.Node | None,
     keys_beside: Callable[[list[Any]], list[str]] | None = None,
     written: Any = None,
+    everywhere: Sequence[str] | None = None,
 ) -> list[str]:
     """One line for each wrong key; a value that fits none of several types is one fault and not several.
 
-    `keys_beside` gives the keys that there are where one is unknown; those of a job file by default. `written` is the
-    document with its references to the environment, which are shown in the place of their values.
+    `keys_beside` gives the keys that there are where one is unknown, `everywhere` the paths of all; those of a job file by
+    default. `written` is the document with its references to the environment, which are shown in the place of their values.
     """
+    beside = _keys_beside if keys_beside is None else keys_beside
+    paths = _job_keys() if everywhere is None and keys_beside is None else everywhere or ()
     found: dict[tuple[int | str, ...], list[Any]] = {}
     for fault in error.errors():
         found.setdefault(tuple(part for part in fault["loc"] if not _is_type(part)), []).append(fault)
@@ -383,7 +404,7 @@ def faults(
         line = _line_of(root, list(path))
         where = ".".join(map(str, path)) + (f" (line {line})" if line else "")
         shown = _as_written(written, path)
-        lines.append(f"  {where or 'the job'}: {_in_words(several, list(path), keys_beside or _keys_beside, shown)}")
+        lines.append(f"  {where or 'the job'}: {_in_words(several, list(path), beside(list(path)), paths, shown)}")
     return lines
 
 
@@ -403,16 +424,15 @@ def _is_type(part: int | str) -> bool:
 
 
 def _in_words(
-    several: list[Any], path: list[Any], keys_beside: Callable[[list[Any]], list[str]], reference: str | None
+    several: list[Any], path: list[Any], known: list[str], everywhere: Sequence[str], reference: str | None
 ) -> str:
     fault = several[0]
     if fault["type"] == "extra_forbidden":
         key = str(path[-1])
         if CREDENTIAL_KEYS.search(key):
             return "credentials never go into a job file; set them in the environment or name a profile"
-        known = keys_beside(path)
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; it takes {', '.join(known)}"
+        near = _meant(key, known, everywhere)
+        return f"unknown key; did you mean {near}?" if near else f"unknown key; it takes {', '.join(known)}"
     if fault["type"] == "missing":
         return "is missing"
     if not str(fault["msg"]).startswith("Input should be "):
@@ -423,6 +443,23 @@ def _in_words(
     if reference is not None:
         return f"should be {message}, and the value of {reference} is not"
     return f"should be {message}" + (f", not {scrub(repr(fault['input']))}" if _is_plain(fault["input"]) else "")
+
+
+def _meant(key: str, beside: list[str], everywhere: Sequence[str]) -> str | None:
+    """The key that was meant: one of this very name in another place by its whole path, or one that is spelt alike."""
+    ends = [(path.rpartition(".")[2], path) for path in everywhere]
+    if places := [path for end, path in ends if end == key and path != key]:
+        return " or ".join(places)
+    if near := difflib.get_close_matches(key, beside, n=1, cutoff=0.5):
+        return near[0]
+    alike = difflib.get_close_matches(key, [end for end, _ in ends], n=1, cutoff=0.75)
+    return next((path for end, path in ends if end in alike), None)
+
+
+def _job_keys() -> list[str]:
+    """Every key of a job file by its path, as --set has it."""
+    inner = {"source": SourceSpec, "out": OutSpec, "run": RunSpec, "stages.0": EmbedConfig}
+    return [*JobSpec.model_fields, *(f"{path}.{key}" for path, model in inner.items() for key in model.model_fields)]
 
 
 def _is_plain(value: Any) -> bool:
@@ -471,5 +508,22 @@ def read_file(path: str) -> str:
 
 
 def absolute(uri: str) -> str:
-    """A place in its one spelling: a local path as it is from anywhere, a URI without a slash at its end."""
-    return spelled(uri if "://" in uri else os.path.expanduser(uri))
+    """A place in its one spelling: a local path as it is from anywhere, a URI without a slash at its end.
+
+    JobError where it names nothing, or nothing that can be kept.
+    """
+    if not uri.strip() or "\0" in uri:
+        raise JobError(f"{uri!a}: is no path or URI; name a folder or a file")
+    return as_utf8(spelled(uri if "://" in uri else os.path.expanduser(uri)))
+
+
+def as_utf8(text: str) -> str:
+    """The text; JobError where it came from bytes that are no UTF-8, which neither Ray nor Parquet takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        shown = re.sub(r"\\udc([89a-f][0-9a-f])", r"\\x\1", text.encode("utf-8", "backslashreplace").decode())
+        raise JobError(
+            f"{shown}: has a byte that is no UTF-8, which neither Ray nor Parquet takes; rename it, or name a link to it"
+        ) from error
+    return text

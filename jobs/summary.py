@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jobs.terminal import duration
 from pipelines.sources import Ignored
+from workers.modelnames import DEFAULT_MODEL
+from workers.stages.embed import EmbedConfig
 
 if TYPE_CHECKING:
     from jobs.run import Outcome
+    from jobs.spec import JobSpec
+
+EXIT_COMPLETE, EXIT_WITH_FAILURES = 0, 3
+
+
+def note_of(spec: JobSpec) -> str | None:
+    """What a person should know who named no model: what the one that is taken offline can't do."""
+    for config in spec.configs:
+        if isinstance(config, EmbedConfig) and "model" not in config.model_fields_set:
+            return (
+                f"note: no model was named, so {DEFAULT_MODEL} is taken, which needs no download: it finds like colours and "
+                "textures and knows nothing of what is shown; --model torchvision:resnet50 does (98 MB are fetched once)"
+            )
+    return None
+
+
+def exit_code_of(outcome: Outcome, failures: Literal["exit-3", "ok"]) -> int:
+    """0 for a complete run; where inputs failed, 3, or by `failures` 0 as long as any was done."""
+    is_fine = not outcome.account.failed or (failures == "ok" and outcome.account.done > 0)
+    return EXIT_COMPLETE if is_fine else EXIT_WITH_FAILURES
 
 
 def summary_of(outcome: Outcome, uri: str) -> str:
@@ -16,7 +38,7 @@ def summary_of(outcome: Outcome, uri: str) -> str:
     account, seconds = outcome.account, outcome.seconds
     work_s = seconds.get("work", 0) + seconds.get("first_result", 0)
     lines = [f"{account.done:,} done, {account.failed:,} failed of {account.listed:,} inputs in {uri}"]
-    if outcome.done_now:
+    if outcome.done_now or outcome.failed_now:
         lines.append(
             f"{outcome.done_now + outcome.failed_now:,} in this run in {duration(sum(seconds.values()))}, "
             f"{(outcome.done_now + outcome.failed_now) / max(work_s, 1e-9):,.1f} images/s once Ray was up"

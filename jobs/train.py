@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt, ValidationError
@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from jobs import cluster, spec
+from jobs import checks, cluster, spec
 from jobs.guard import Guard, run_mark
 from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
 from jobs.run import EXIT_FAILED, Surroundings, beside, versions
-from jobs.spec import Strict, absolute
-from jobs.terminal import Terminal, duration
+from jobs.spec import Place, Strict, absolute
+from jobs.terminal import Bar, Terminal, duration, waiting
 from pipelines.names import place_of
 from pipelines.orders import Pool, shortfall
 from pipelines.stores import Access, Folder, explain, scrub
@@ -62,14 +62,16 @@ class TrainSpec(Strict):
 
     version: Literal[1] = 1
     recipe: str = Field(description=f"one of {', '.join(RECIPES)}")
-    data: str | list[str] = Field(description="the data set: folder, tables or tars, on any store; or several")
-    validation: str | list[str] | None = Field(None, description="held-out data, where the data set names none")
+    data: Place | Annotated[list[Place], Field(min_length=1)] = Field(
+        description="the data set: folder, tables or tars, on any store; or several"
+    )
+    validation: Place | list[Place] | None = Field(None, description="held-out data, where the data set names none")
     hold_out: NonNegativeFloat = Field(
         0.1, description="share that is held out else; from 1 on, the last so many by name"
     )
     data_name: str | None = Field(None, description="what the card calls the data; by default the folder's name")
     licence: str = Field("not stated", description="licence of the data, for the card")
-    out: str = Field(description="folder of the training and its checkpoints, on any store")
+    out: Place = Field(description="folder of the training and its checkpoints, on any store")
     profile: str | None = Field(None, description="named profile with the credentials of the stores")
     settings: dict[str, Any] = Field(default_factory=dict, description="of the recipe; see its Settings")
     run: TrainRun = Field(default_factory=lambda: TrainRun.model_validate({}))
@@ -123,7 +125,9 @@ def _checked(document: dict[str, Any], root: yaml.Node | None, name: str, enviro
     try:
         train = TrainSpec.model_validate(spec.expanded(document, environment, name))
     except ValidationError as error:
-        lines = spec.faults(error, root, lambda path: _keys(path, TrainSpec, {"run": TrainRun}), written=document)
+        everywhere = _paths(TrainSpec, {"run": TrainRun})
+        beside_it = lambda path: _keys(path, TrainSpec, {"run": TrainRun})  # noqa: E731
+        lines = spec.faults(error, root, beside_it, written=document, everywhere=everywhere)
         raise JobError(f"{name}: this training can't be run\n" + "\n".join(lines)) from error
     if train.recipe not in RECIPES:
         raise JobError(f"{name}: recipe: there is no {train.recipe}; there are {', '.join(RECIPES)}")
@@ -135,7 +139,8 @@ def _settings(recipe: type[Recipe], train: TrainSpec, name: str) -> Any:
     try:
         return recipe.Settings(**_placed(recipe, train.settings))
     except ValidationError as error:
-        lines = spec.faults(error, None, lambda path: _keys(path, recipe.Settings, {}))
+        everywhere = _paths(TrainSpec, {"run": TrainRun})  # --set lets `settings.` be left out
+        lines = spec.faults(error, None, lambda path: _keys(path, recipe.Settings, {}), everywhere)
         raise JobError(f"{name}: settings of {recipe.NAME}\n" + "\n".join(lines)) from error
 
 
@@ -155,6 +160,10 @@ def _ships(name: str) -> bool:
 def _keys(path: list[Any], top: type[BaseModel], inner: dict[str, type[BaseModel]]) -> list[str]:
     parents = [part for part in path[:-1] if isinstance(part, str)]
     return list((inner.get(parents[-1], top) if parents else top).model_fields)
+
+
+def _paths(top: type[BaseModel], inner: dict[str, type[BaseModel]]) -> list[str]:
+    return [*top.model_fields, *(f"{key}.{name}" for key, model in inner.items() for name in model.model_fields)]
 
 
 # ----------------------------------------------------------------------------------------------------------- training
@@ -211,6 +220,7 @@ class TrainingRun:
             raise explain(error, self.out.uri, "reading the output folder") from error
         if stored is not None:
             _require_same(json.loads(stored), self.job.identity(), self.out.uri)
+        checks.check_writable(self.out)
 
     def _sign(self, held: Holding) -> None:
         """The folder is this training's from now on; not before its data is read, or a mended command would be refused."""
@@ -383,13 +393,20 @@ class News:
 
     @property
     def phase(self) -> str:
-        return self.told.get("phase", "starting")
+        return self.told.get("phase", "starting the workers")
 
-    def line(self) -> str:
-        return line_of(self.told)
+    def line(self, waited_s: float = 0.0) -> str:
+        return line_of(self.told) if "step" in self.told else waiting(self.phase, waited_s)
 
-    def live(self) -> Text:
-        return Text(self.line(), style="bold")
+    def bar(self, waited_s: float = 0.0) -> Bar:
+        if "step" not in self.told:
+            return Bar(waiting(self.phase, waited_s))
+        rate = f"{self.told['images_per_s']:,.1f} images/s" if "images_per_s" in self.told else ""
+        return Bar(self.phase, self.told["step"], self.told["steps"], rate, self.told.get("left_s"))
+
+    def notes(self) -> list[Text]:
+        """The loss and the last metrics."""
+        return [Text(figures, style="dim")] if (figures := ", ".join(_figures(self.told))) else []
 
 
 @contextmanager
@@ -412,15 +429,17 @@ def following(telegraph: Any, terminal: Terminal) -> Iterator[None]:
 
 def line_of(news: Mapping[str, Any]) -> str:
     """What a worker told as one line: step, loss, images per second, ETA, the last metrics."""
-    if "step" not in news:
-        return news.get("phase", "starting")
     parts = [f"{news['phase']}: step {news['step']:,} / {news['steps']:,}"]
-    if "loss" in news:
-        parts.append(f"loss {news['loss']:.4g}")
-        parts.append(f"{news['images_per_s']:,.1f} images/s")
-        parts.append(f"ETA {duration(news['left_s'])}")
-    shown = list(news.get("metrics", {}).items())[:3]
-    return ", ".join([*parts, *(f"{name} {value:.4g}" for name, value in shown)])
+    loss, *metrics = _figures(news) if "loss" in news else ["", *_figures(news)]
+    if loss:
+        parts += [loss, f"{news['images_per_s']:,.1f} images/s", f"ETA {duration(news['left_s'])}"]
+    return ", ".join([*parts, *metrics])
+
+
+def _figures(news: Mapping[str, Any]) -> list[str]:
+    loss = {"loss": news["loss"]} if "loss" in news else {}
+    shown = {**loss, **dict(list(news.get("metrics", {}).items())[:3])}
+    return [f"{name} {value:.4g}" for name, value in shown.items()]
 
 
 # ------------------------------------------------------------------------------------------------------- evaluation
@@ -436,7 +455,7 @@ def evaluate(
 
     access = Access()
     if picture is not None:
-        make_room(picture)
+        checks.check_file(picture)
     spec.refuse_credentials(uri, data)
     module, card = checkpoints.load(uri if _ships(uri) else absolute(uri), access)
     if network not in {card.network, card.recipe}:
@@ -455,6 +474,7 @@ def evaluate(
     if picture is not None and shown is not None:
         from pipelines.journal import png
 
+        Path(picture).parent.mkdir(parents=True, exist_ok=True)
         Path(picture).write_bytes(png(shown.cpu()))
     return {
         "network": card.network,
@@ -464,18 +484,6 @@ def evaluate(
         "samples": len(found),
         "metrics": metrics,
     }
-
-
-def make_room(path: str) -> None:
-    """The folder of a picture that is to be written; JobError where it can't be, before the work and not after it."""
-    folder = Path(path).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise JobError(f"{path}: can't be written ({error.strerror}); choose another place") from error
-    if Path(path).is_dir() or not os.access(folder, os.W_OK):
-        fact = "is a folder" if Path(path).is_dir() else "can't be written"
-        raise JobError(f"{path}: {fact}; choose another place")
 
 
 @contextmanager

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jobs.terminal import Rate, Terminal
+from pipelines.orders import Pool
 from workers.errors import JobStopped
 
 if TYPE_CHECKING:
     from jobs.run import Run
 
 
+POLL_S = 0.5
+MILLING = "milling"
+
+
 class Watch:
     """Follows the board while the graph runs: shows it, and notes when the job should stop itself."""
 
-    def __init__(self, run: Run, board: Any, terminal: Terminal) -> None:
-        self._run, self._board, self._terminal = run, board, terminal
+    def __init__(self, run: Run, board: Any, terminal: Terminal, pool: Pool) -> None:
+        self._run, self._board, self._terminal, self._pool = run, board, terminal, pool
+        self._free = _free()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
         self._rate, self._base = Rate(), (run.view.done, run.view.failed)
@@ -50,12 +57,13 @@ class Watch:
 
     def _follow(self) -> None:
         began_s: float | None = None
-        while not self._over.wait(0.5):
+        while not self._over.wait(POLL_S):
             with suppress(Exception):  # nothing but the display depends on the board
-                tally = self._board.read()
-                seen = tally.done + tally.failed
-                if seen and began_s is None:
+                phases, tally = self._board.phases(), self._board.read()
+                if began_s is None and (tally.done + tally.failed or phases[MILLING]):
                     began_s = time.monotonic()
+                self._run.view.phase = self._phase(phases) if began_s is None else MILLING
+                self._run.view.workers = min(self._pool.actors, phases.total()) or 1
                 self._show(tally, time.monotonic() - began_s if began_s else 0.0)
                 if self._run.goes_wrong(tally.done, tally.failed):
                     self._why = self._run.why_it_stops(tally)
@@ -66,5 +74,20 @@ class Watch:
         view.done, view.failed = self._base[0] + tally.done, self._base[1] + tally.failed
         view.reasons, view.busy_s, view.working_s = tally.reasons, tally.busy_s, working_s
         view.images_per_s = self._rate.update(tally.done + tally.failed)
-        view.phase = "milling" if working_s else view.phase
         self._terminal.show(view)
+
+    def _phase(self, phases: Counter[str]) -> str:
+        """What the workers are at before the first of them begins; before any runs, what they wait for."""
+        if phases:
+            return phases.most_common(1)[0][0]
+        for name, each in (("CPU", self._pool.cpus), ("GPU", self._pool.gpus)):
+            if each > self._free.get(name, 0):  # free before ours took theirs
+                return f"waiting for {each:g} {name}{'s' * (each != 1)}, {_free().get(name, 0):g} free"
+        return "starting the workers"
+
+
+def _free() -> dict[str, float]:
+    """What nobody uses of the cluster at this moment."""
+    import ray
+
+    return dict(ray.available_resources())

@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import pyarrow as pa
@@ -59,6 +61,7 @@ class Board:
 
     def __init__(self, run: str) -> None:
         self._prefix = f"pixelmill:{run}:"
+        self._phases = f"pixelmill-phase:{run}:"
 
     def reporter(self) -> Callable[[Tally], None]:
         """For one worker: tells its tally, and never fails."""
@@ -78,7 +81,23 @@ class Board:
                 total.add(Tally.from_json(text))
         return total
 
+    def teller(self) -> Callable[[str], None]:
+        """For one worker: tells what it is at before it reports, and never fails."""
+        key = f"{self._phases}{uuid.uuid4().hex}".encode()
+
+        def tell(phase: str) -> None:
+            with suppress(Exception):
+                internal_kv._internal_kv_put(key, phase.encode(), overwrite=True)
+
+        return tell
+
+    def phases(self) -> Counter[str]:
+        """How many workers are at what."""
+        told = map(internal_kv._internal_kv_get, internal_kv._internal_kv_list(self._phases.encode()))
+        return Counter(phase.decode() for phase in told if phase is not None)
+
     def clear(self) -> None:
+        internal_kv._internal_kv_del(self._phases.encode(), del_by_prefix=True)
         internal_kv._internal_kv_del(self._prefix.encode(), del_by_prefix=True)
 
 
@@ -120,10 +139,15 @@ class MillActor:
     def __init__(self, config: MillConfig, board: Board, publisher: Publisher | None) -> None:
         if config.context.device == "cpu":
             keep_freed_memory()
+        tell = board.teller()
+        tell("importing torch")
+        import_module("torch")
+        tell("loading the network")
         try:
             self._mill: Callable[[dict[str, Any]], pa.Table] = Mill(config, board.reporter())
         except PixelmillError as error:  # Ray passes on what a call raises, and of what building raises only the text
             self._mill = partial(_refuse, error)
+        tell("milling")
         self._publisher = publisher or (lambda table: table)
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:

@@ -171,6 +171,8 @@ def fetched(uri: str, access: Access) -> Iterator[Path]:
         for name in names:
             try:
                 data = folder.read(name)
+                if data is None and is_file and name != file:  # model.safetensors may have card.json beside it
+                    name, data = CARD, folder.read(CARD)
             except Exception as error:
                 raise explain(error, join(folder.uri, name), "reading the checkpoint") from error
             if data is None:

@@ -107,10 +107,11 @@ def _indexed(index: Callable[[Found, Source], Index], found: Found, source: Sour
 
 def _in_parallel(work: Callable[[Found], Index], files: Iterable[Found], threads: int = 8) -> Iterator[Index]:
     """Index archives a few at a time, in order."""
-    files = iter(files)
+    files, at_once = iter(files), 1  # whoever asks for the first entry alone does not wait for others
     with ThreadPoolExecutor(threads, "index") as pool:
-        while batch := list(islice(files, 4 * threads)):
+        while batch := list(islice(files, at_once)):
             yield from pool.map(work, batch)
+            at_once = 4 * threads
 
 
 def _of_archives(indexes: Iterable[Index], ignored: Ignored) -> Iterator[Entry]:

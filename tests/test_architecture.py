@@ -71,7 +71,10 @@ def test_no_pickle_is_loaded(path: Path) -> None:
     assert not attributes(path) & {"torch.load"}
 
 
-PLANNING = ("jobs.cli", "jobs.run", "jobs.spec", "jobs.plan", "jobs.inspect", "pipelines.orders", "pipelines.ledger")
+PLANNING = (
+    *("jobs.cli", "jobs.run", "jobs.spec", "jobs.plan", "jobs.inspect", "jobs.checks", "jobs.catalogue"),
+    *("jobs.terminal", "jobs.watch", "jobs.summary", "pipelines.orders", "pipelines.ledger"),
+)
 LISTING = ("pipelines.manifest", "pipelines.sources", "pipelines.stores", "pipelines.fetch", "workers.modelnames")
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from workers.errors import ModelError
+from workers.modelnames import checkpoint_files
 
 NETWORKS: dict[str, tuple[str, str, str]] = {
     "autoencoder": ("workers.networks.autoencoder", "AutoencoderConfig", "ConvAutoencoder"),
@@ -109,7 +110,7 @@ def load(path: Path) -> tuple[nn.Module, Card]:
 
     Strict: ModelError when a tensor is missing, left over, of another shape or not finite, and for every kind of pickle.
     """
-    weights, _ = _files(path)
+    weights, _ = _found(path)
     card = read_card(path)
     try:
         state = load_file(weights)
@@ -128,7 +129,7 @@ def load(path: Path) -> tuple[nn.Module, Card]:
 
 def read_card(path: Path) -> Card:
     """The card of the checkpoint at `path`, without its weights; ModelError when there is none, or a bad one."""
-    weights, card_file = _files(path)
+    weights, card_file = _found(path)
     try:
         return Card.model_validate_json(card_file.read_bytes())
     except FileNotFoundError as error:
@@ -146,7 +147,7 @@ def read_card(path: Path) -> Card:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of the weights file as hex; equal weights in another place have the same one."""
-    weights, _ = _files(path)
+    weights, _ = _found(path)
     with weights.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -176,6 +177,13 @@ def _files(path: Path) -> tuple[Path, Path]:
         return path, path.with_suffix(".json")
     refuse_pickle(str(path))
     return path / WEIGHTS, path / CARD
+
+
+def _found(path: Path) -> tuple[Path, Path]:
+    """The files of a checkpoint that is there."""
+    if path.suffix != ".safetensors":
+        refuse_pickle(str(path))
+    return checkpoint_files(path)
 
 
 def _part(path: Path) -> Path:

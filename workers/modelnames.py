@@ -65,16 +65,34 @@ def resolve(model: str) -> ModelName:
 
 
 def _file(model: str, path: Path) -> ModelName:
-    weights, card = (
-        (path / "model.safetensors", path / "card.json") if path.is_dir() else (path, path.with_suffix(".json"))
-    )
+    weights, card = checkpoint_files(path)
     if not weights.is_file():
         raise ModelError(f"model {model}: no such file; a checkpoint is NAME.safetensors with NAME.json beside it")
+    if not card.is_file():
+        raise ModelError(
+            f"model {model}: its card is missing, {card.name} beside {weights.name}; it says how the network is built"
+        )
     if not _embeds(card):
         raise ModelError(f"model {model}: embedding takes an autoencoder of colour pictures, and its card is of none")
     with weights.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return ModelName("file", path.stem, path=path.resolve(), sha256=sha256)
+
+
+def checkpoint_files(path: Path) -> tuple[Path, Path]:
+    """Where the weights and the card of a checkpoint are, or should be.
+
+    NAME.safetensors has NAME.json, or card.json beside it. A folder has model.safetensors and card.json, or one
+    NAME.safetensors with NAME.json.
+    """
+    if path.suffix == ".safetensors" and not path.is_dir():
+        card = path.with_suffix(".json")
+        return path, card if card.is_file() or not path.with_name("card.json").is_file() else path.with_name(
+            "card.json"
+        )
+    weights = path / "model.safetensors"
+    named = [] if weights.is_file() else sorted(path.glob("*.safetensors"))
+    return checkpoint_files(named[0]) if len(named) == 1 else (weights, path / "card.json")
 
 
 def _embeds(card: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.gateway import Gateway
 from jobs import plan, spec
+from jobs.checks import IDENTITY
 from jobs.cluster import QUIET, Machine, address_of, connect
 from jobs.run import Run, Surroundings, make_plan
 from pipelines.manifest import Known, Listing, tables_of
@@ -102,7 +104,9 @@ def test_what_is_finished_is_said_not_to_be_read_again(
     listing.write(tables_of(Source((str(photos),)), listing, Known(out, [])))
     listing.commit([2, 1], 0)
     out.publish("data/part-000000.parquet", b"")
-    told = plan_of(capsys, job(photos, tmp_path / "out"))
+    planned = job(photos, tmp_path / "out")
+    out.publish(IDENTITY, json.dumps(planned.identity()).encode())
+    told = plan_of(capsys, planned)
     assert told["output"] == f"{out.uri}: 2 of 3 listed inputs are finished and will not be read again"
 
 

@@ -103,6 +103,7 @@ def test_a_file_is_what_is_in_it_and_not_where_it_lies(tmp_path: Path, monkeypat
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         shutil.copy(original, tmp_path / folder / original.name)
+        shutil.copy(original.with_suffix(".json"), tmp_path / folder)
     first = resolve(str(tmp_path / "a" / original.name))
     monkeypatch.chdir(tmp_path)
     second = resolve(f"b/{original.name}")
@@ -117,6 +118,7 @@ def test_a_folder_is_a_checkpoint_when_it_holds_one(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such file"):
         resolve(str(tmp_path))
     shutil.copy(modelnames.ZOO / f"{DEFAULT_MODEL}.safetensors", tmp_path / "model.safetensors")
+    shutil.copy(modelnames.ZOO / f"{DEFAULT_MODEL}.json", tmp_path / "card.json")
     assert resolve(str(tmp_path)).sha256 == resolve(DEFAULT_MODEL).sha256
 
 
@@ -135,3 +137,37 @@ def test_names_of_different_networks_are_different() -> None:
     written = ["torchvision:resnet18", "torchvision:resnet18/random", "timm:resnet18", "timm:resnet18/random"]
     assert len({str(resolve(name).identity) for name in written}) == 4
     assert ModelName("timm", "resnet18", "random") == resolve("timm:resnet18/random")
+
+
+@pytest.mark.parametrize(
+    ("weights", "card", "written"),
+    [
+        ("mine.safetensors", "mine.json", "mine.safetensors"),
+        ("model.safetensors", "card.json", "model.safetensors"),
+        ("mine.safetensors", "card.json", "mine.safetensors"),
+        ("model.safetensors", "card.json", "."),
+        ("mine.safetensors", "mine.json", "."),
+        ("mine.safetensors", "card.json", "."),
+    ],
+)
+def test_weights_find_their_card(tmp_path: Path, weights: str, card: str, written: str) -> None:
+    from workers import checkpoint
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(modelnames.ZOO / f"{DEFAULT_MODEL}.safetensors", folder / weights)
+    shutil.copy(modelnames.ZOO / f"{DEFAULT_MODEL}.json", folder / card)
+    path = folder if written == "." else folder / written
+    assert resolve(str(path)).sha256 == resolve(DEFAULT_MODEL).sha256
+    assert checkpoint.load(path)[1] == checkpoint.read_card(modelnames.ZOO / f"{DEFAULT_MODEL}.safetensors")
+
+
+def test_a_card_of_its_own_name_comes_first_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    for name in ("mine.safetensors", "mine.json", "card.json"):
+        (tmp_path / name).write_bytes(b"{}")
+    assert modelnames.checkpoint_files(tmp_path / "mine.safetensors")[1].name == "mine.json"
+    (tmp_path / "other.safetensors").write_bytes(b"")
+    assert modelnames.checkpoint_files(tmp_path) == (tmp_path / "model.safetensors", tmp_path / "card.json")
+    (tmp_path / "card.json").unlink()
+    with pytest.raises(ModelError, match=r"its card is missing, other\.json beside other\.safetensors"):
+        resolve(str(tmp_path / "other.safetensors"))

@@ -694,7 +694,7 @@ class _FromVgg(_Segmentation):
 
 
 class FcnRecipe(_FromVgg):
-    """Long et al. 2015."""
+    """The class of every pixel, by FCN (Long et al. 2015)."""
 
     NAME: ClassVar[str] = "fcn"
     NETWORK: ClassVar[str] = "fcn"
@@ -715,7 +715,7 @@ class FcnRecipe(_FromVgg):
 
 
 class SegNetRecipe(_FromVgg):
-    """Badrinarayanan et al. 2016."""
+    """The class of every pixel, by SegNet (Badrinarayanan et al. 2016)."""
 
     NAME: ClassVar[str] = "segnet"
     NETWORK: ClassVar[str] = "segnet"
@@ -735,7 +735,7 @@ class SegNetRecipe(_FromVgg):
 
 
 class UNetRecipe(_Segmentation):
-    """Ronneberger et al. 2015."""
+    """The class of every pixel, by U-Net (Ronneberger et al. 2015)."""
 
     NAME: ClassVar[str] = "unet"
     NETWORK: ClassVar[str] = "unet"

@@ -1,0 +1,135 @@
+"""What can be found wrong with a job without writing anything: a run asks before it touches OUT, and so does `--dry-run`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from jobs import cluster
+from pipelines import ledger
+from pipelines.attempt import IDENTITY
+from pipelines.manifest import read_segments
+from pipelines.sources import Ignored, Source, check, entries, nothing_found
+from pipelines.stores import Folder, explain, scheme_of, scrub
+from workers.errors import JobError, PixelmillError, RunRefused
+
+LEAST_ROW_BYTES = 200
+PROBE = "_run/.writable"
+
+
+def check_output(out: Folder, check_identity: Callable[[bytes], None], *, retry: bool) -> None:
+    """RunRefused where the output is another job's, by `check_identity`; StoreError where it can't be used."""
+    try:
+        stored = out.read(IDENTITY)
+        has_strangers = stored is None and bool(out.names(ledger.DATA))
+    except Exception as error:
+        raise explain(error, out.uri, "reading the output folder") from error
+    if stored is None and retry:
+        raise JobError(f"{out.uri}: holds no run of pixelmill, so there is nothing to retry")
+    if has_strangers:
+        raise RunRefused(f"{out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
+    if stored is not None:
+        check_identity(stored)
+    check_writable(out)
+
+
+def was_listed(out: Folder) -> bool:
+    """Whether an earlier run found inputs."""
+    try:
+        return bool(read_segments(out))
+    except Exception as error:
+        raise explain(error, out.uri, "reading what an earlier run made") from error
+
+
+def check_source(source: Source, *, is_new: bool) -> None:
+    """StoreError where the source can't be listed, JobError where it overlaps the output or holds no input at all."""
+    check(source)
+    if not is_new:  # what was listed before is there to be worked on
+        return
+    ignored = Ignored()
+    try:
+        first = next(iter(entries(source, ignored)), None)
+    except PixelmillError:
+        raise
+    except Exception as error:
+        raise explain(error, ", ".join(map(scrub, source.uris)), "listing the source") from error
+    if first is None:
+        raise nothing_found(source, ignored)
+
+
+def check_writable(out: Folder) -> None:
+    """StoreError where the folder can't be written, as far as that shows without a write: on a local disk and on S3."""
+    try:
+        if out.is_local:
+            _require_access(_nearest(out.path))
+        elif scheme_of(out.uri) in {"s3", "s3a"}:
+            _begin_upload(out)
+    except Exception as error:
+        raise explain(error, out.uri, "writing to the output folder") from error
+
+
+def _nearest(path: str) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    place = Path(path)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return place
+
+
+def _require_access(place: Path) -> None:
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+    if os.statvfs(place).f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(place))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+
+
+def _begin_upload(out: Folder) -> None:
+    """Begin an upload in parts and abandon it: it asks for the permission to write, and no object comes of it."""
+    bucket, _, key = f"{out.path}/{PROBE}".partition("/")
+    begun = out.store.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+    out.store.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=begun["UploadId"])
+
+
+def check_space(out: Folder, rows: int) -> None:
+    """JobError where a local disk can't hold even the least that so many rows take."""
+    if not out.is_local:
+        return
+    free, least = shutil.disk_usage(_nearest(out.path)).free, rows * LEAST_ROW_BYTES + (1 << 20)
+    if free < least:
+        raise JobError(
+            f"{out.uri}: {free >> 20:,} MB are free and at least {least >> 20:,} MB will be written; "
+            "free some or choose another folder"
+        )
+
+
+def check_file(path: str) -> None:
+    """JobError where no file can be written under this name; its folder is made when it is."""
+    place = Path(path)
+    folder = _nearest(str(place.parent))
+    if not path.strip() or place.is_dir():
+        raise JobError(f"{path or 'an empty path'}: is a folder, not a file; choose another place")
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise JobError(f"{path}: can't be written, since {folder} can't; choose another place")
+
+
+def resources_of(address: str) -> dict[str, float]:
+    """What a cluster has; JobError where none answers."""
+
+    def ask() -> dict[str, float]:
+        import ray
+
+        cluster.connect(address)
+        try:
+            return dict(ray.cluster_resources())
+        finally:
+            ray.shutdown()
+
+    # On another thread, so that Ctrl-C does not come in the middle of it, and Ray does not take SIGTERM over.
+    with ThreadPoolExecutor(1, "ray") as thread:
+        return thread.submit(ask).result()

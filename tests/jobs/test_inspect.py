@@ -1,0 +1,106 @@
+"""What `inspect` reads, and that nothing of Arrow's outlives the reading."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import inspect
+from pipelines import datasets, explore, ledger, sources
+from pipelines.manifest import SCHEMA, Listing, input_id, read_files, read_segments
+from pipelines.sources import Source
+from pipelines.stores import Access, Folder
+
+ROWS = 12
+VECTOR = pa.list_(pa.float32(), 4)
+
+
+class Watched(io.BytesIO):
+    """A file that writes down which of its callers are threads that Python did not start."""
+
+    strangers: set[str]
+
+    def _note(self) -> None:
+        if isinstance(threading.current_thread(), threading._DummyThread):
+            self.strangers.add(threading.current_thread().name)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._note()
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        self._note()
+        return super().seek(offset, whence)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Folder:
+    """A finished run of one part of twelve inputs, of which one failed."""
+    folder = Folder(str(tmp_path / "out"), Access())
+    names = [f"/p/{number}.jpg" for number in range(ROWS)]
+    listing = Listing(folder, 0)
+    listing.write([pa.Table.from_pylist([{"id": input_id(name, None), "uri": name} for name in names], SCHEMA)])
+    listing.commit([ROWS], 0)
+    text = [pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS]
+    schema = pa.schema([*ledger.INPUT_FIELDS, pa.field("embedding", VECTOR), *text])
+    rows = [{"id": input_id(name, None), "uri": name, "embedding": [1.0, 2.0, 3.0, 4.0]} for name in names]
+    rows[0] |= {"stage": "decode", "error_type": "Corrupt", "error": "broken"}
+    ledger.publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, ledger.Compression(row_group_bytes=1))
+    return folder
+
+
+def everything(out: Folder, tmp_path: Path) -> dict[str, Callable[[], object]]:
+    """All that reads Parquet in the process that the command started."""
+    table = tmp_path / "table.parquet"
+    columns = {"label": list(range(ROWS)), "uri": [f"/p/{number}" for number in range(ROWS)]}
+    pq.write_table(pa.table(columns | {"image": [b""] * ROWS}), table, row_group_size=4)
+    return {
+        "inspect": lambda: inspect.report(out, rows=3),
+        "account": lambda: ledger.account(out, read_segments(out)),
+        "vectors": lambda: explore.read_vectors(out),
+        "manifest": lambda: list(read_files(out, read_segments(out)[0])),
+        "list": lambda: list(sources.entries(Source((str(table),), format="list"), sources.Ignored())),
+        "labels": lambda: datasets.find("pictures", [str(table)], Access()).labels,
+    }
+
+
+@pytest.mark.parametrize("reading", ["inspect", "account", "vectors", "manifest", "list", "labels"])
+def test_no_thread_of_arrow_touches_a_python_file(
+    out: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reading: str
+) -> None:
+    """A thread of Arrow's pool that lets go of a Python file while the interpreter ends aborts the process."""
+    strangers: set[str] = set()
+    monkeypatch.setattr(Watched, "strangers", strangers, raising=False)
+
+    def watched(path: str, *_: object, **__: object) -> Any:
+        return Watched(Path(path).read_bytes())
+
+    read = everything(out, tmp_path)[reading]
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", lambda _, path, *a, **k: watched(path))
+    monkeypatch.setattr("pipelines.manifest.io", SimpleNamespace(BytesIO=Watched))
+    assert read() is not None
+    assert strangers == set()
+
+
+def test_the_watched_file_sees_a_thread_of_arrow() -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": np.arange(100_000)}), sink, row_group_size=10_000)
+    file = Watched(sink.getvalue())
+    file.strangers = set()
+    pq.ParquetFile(file, pre_buffer=True).read(use_threads=True)
+    assert file.strangers
+
+
+@pytest.mark.parametrize(("rows", "shown"), [(0, 0), (3, 3), (ROWS - 1, ROWS - 1), (100, ROWS - 1)])
+def test_as_many_rows_are_shown_as_were_asked_for(out: Folder, rows: int, shown: int) -> None:
+    found = inspect.report(out, rows=rows)["rows"]
+    assert [row["uri"] for row in found] == [f"/p/{number}.jpg" for number in range(1, shown + 1)]
