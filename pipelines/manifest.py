@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 from pipelines.sources import Entry, Ignored, Source, entries
 from pipelines.stores import Folder
 from pipelines.tables import Parquet, open_parquet
+from workers.errors import StoreError
 
 FOLDER = "_run/manifest"
 ROWS_PER_FILE = 262_144
@@ -214,7 +215,12 @@ def _file_name(segment: int, writer: str, file: int) -> str:
 
 
 def remove_strays(folder: Folder, segments: list[Segment]) -> None:
-    """Remove the files of listings that can't count any more: another attempt's segment has their number."""
+    """Remove the files of listings that can't count any more: another attempt's segment has their number.
+
+    Where a store can't refuse, such a listing may still land on the other one, and its files stay.
+    """
+    if not folder.is_fenced:
+        return
     kept = {_file_name(s.number, s.writer, file) for s in segments for file in range(len(s.file_rows))}
     for name in folder.names(FOLDER):
         is_decided = _LISTED.fullmatch(name) is not None and int(name[:6]) < len(segments)
@@ -356,8 +362,8 @@ def read_files(folder: Folder, segment: Segment, columns: list[str] | None = Non
         name = _file_name(segment.number, segment.writer, file)
         data = folder.read(name)
         if data is None:
-            raise FileNotFoundError(f"{folder.uri}/{name}")
-        yield open_parquet(io.BytesIO(data)).read(columns)
+            raise StoreError(f"{folder.uri}/{name}: is gone, and the manifest names it; copy it back")
+        yield open_parquet(pa.BufferReader(data)).read(columns)
 
 
 def superseding_ids(folder: Folder, segments: list[Segment]) -> dict[str, Part]:
@@ -393,7 +399,10 @@ class Rows:
 
     def _open(self, segment: int, file: int) -> Parquet:
         name = _file_name(segment, self.segments[segment].writer, file)
-        return open_parquet(io.BytesIO(self.folder.read(name) or b""))
+        data = self.folder.read(name)
+        if data is None:
+            raise StoreError(f"{self.folder.uri}/{name}: is gone, and the manifest names it; copy it back")
+        return open_parquet(pa.BufferReader(data))
 
     def _read_group(self, segment: int, file: int, group: int) -> pa.Table:
         return self._file(segment, file).read_row_group(group)

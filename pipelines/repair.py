@@ -8,6 +8,7 @@ it does not belong, and a row that stands nowhere is listed again, to be done by
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import ledger
+from pipelines.claims import ATTEMPTS
 from pipelines.ledger import DATA, FAILED, FAILED_SCHEMA
-from pipelines.manifest import SCHEMA, Part, Rows, Segment, copy_name, read_segments, segment_name, texts
+from pipelines.manifest import SCHEMA, Part, Rows, Segment, read_segments, segment_name, texts
 from pipelines.stores import Folder
 from pipelines.tables import declared_schema, open_parquet
 
@@ -37,21 +39,44 @@ class Repaired:
 
 
 def restore_manifest(folder: Folder, before_write: Callable[[], None]) -> list[Segment]:
-    """The segments, each as the one that data/ was made from where a late write put another in its place.
+    """The segments, each as the one that counts where a late write put another in its place.
 
-    `before_write` is called before anything is written.
+    That is the one which data/ was made from, or else the newest attempt's. `before_write` is called before anything is written.
     """
-    segments, held = read_segments(folder), ledger.progress(folder)
-    for segment in segments:
-        done = next((part for part in segment.parts() if held.is_done(part)), None)
-        listing = ledger.provenance_of(folder, f"{done.name}.parquet").get("listing") if done else None
-        if not listing or listing == segment.writer:
+    segments, made_from = read_segments(folder), _listings(folder)
+    for number, kept in _copies(folder).items():
+        there = next((segment for segment in segments if segment.number == number), None)
+        if there is None:  # its attempt died before it counted
             continue
-        kept = folder.read(copy_name(segment.number, str(listing)))
-        if kept is not None:
+        best = max([*kept, there], key=lambda s: (_evidence(s, made_from), s == there and len(kept) < 2, s.writer))
+        if best != there:
             before_write()
-            folder.publish(segment_name(segment.number), kept)
+            folder.publish(segment_name(number), best.to_json())
     return read_segments(folder)
+
+
+def _listings(folder: Folder) -> dict[str, object]:
+    """From which listing each data file was made, by the name of its part."""
+    with ThreadPoolExecutor(8, "repair") as pool:
+        names = sorted(ledger.progress(folder).data)
+        found = pool.map(lambda name: ledger.provenance_of(folder, name).get("listing"), names)
+        return dict(zip((name.removesuffix(".parquet") for name in names), found, strict=True))
+
+
+def _copies(folder: Folder) -> dict[int, list[Segment]]:
+    """Every segment that an attempt committed, or was about to, by number."""
+    found: dict[int, list[Segment]] = {}
+    for epoch in folder.folders(ATTEMPTS):
+        for name in folder.names(f"{ATTEMPTS}/{epoch}"):
+            if re.fullmatch(r"segment-\d{6}-[0-9a-f]{8}\.json", name):
+                segment = Segment.from_json(folder.read(f"{ATTEMPTS}/{epoch}/{name}") or b"{}")
+                found.setdefault(segment.number, []).append(segment)
+    return found
+
+
+def _evidence(segment: Segment, made_from: dict[str, object]) -> int:
+    """How many data files were made from this segment."""
+    return sum(made_from.get(part.name) == segment.writer for part in segment.parts())
 
 
 def repair(folder: Folder, segments: list[Segment], before_write: Callable[[], None]) -> Repaired:

@@ -114,7 +114,7 @@ def test_a_job_that_finds_no_input_at_all_is_refused_and_not_complete(photos: Pa
     planned = job(photos, tmp_path / "out", "source.format=images", "source.pattern=*.gif")
     fact = r"photos: no input was found: 4 files are there that .* leave out \(2 .jpg, 1 .png, 1 .txt\)"
     with pytest.raises(JobError, match=fact):
-        Run(planned, around())._list([], lambda: 1)
+        Run(planned, around()).check()
     assert not (tmp_path / "out").exists()
 
 
