@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
-from jobs import signals
+from jobs import printable, signals
 
 if TYPE_CHECKING:
     from jobs.run import Surroundings
@@ -330,6 +330,7 @@ def _interrupted(what_now: str) -> NoReturn:
 def main() -> None:
     """Entry point: errors of ours are a sentence and an exit code, everything else is a defect with a traceback."""
     signals.install()
+    printable.install()
     from workers.errors import DataError, JobError, ModelError, PixelmillError, RunRefused
 
     try:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from itertools import islice
 
-from rich.console import Console
-
 from jobs import cluster
+from jobs.console import PrintableConsole
 from jobs.run import Run, Surroundings, make_plan
 from jobs.spec import Job
 from pipelines import ledger
@@ -25,7 +24,7 @@ def show_plan(job: Job, around: Surroundings) -> None:
     address = cluster.address_of(job.spec.run.address, around.environment)
     machine = cluster.this_machine()
     plan = make_plan(job, machine, address, None if address is None else _resources(address))
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = PrintableConsole(highlight=False, soft_wrap=True, markup=False)
 
     def show(label: str, text: str) -> None:
         console.print(f"{label:<9}{text}")

@@ -35,7 +35,8 @@ def chatter_to(path: Path) -> Iterator[TextIO]:
     try:
         os.dup2(log, 1)
         os.dup2(log, 2)
-        with os.fdopen(os.dup(saved_err), "w", buffering=1) as terminal:
+        encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+        with os.fdopen(os.dup(saved_err), "w", 1, encoding, "backslashreplace") as terminal:
             yield terminal
     finally:
         sys.stdout.flush()

@@ -8,11 +8,13 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from jobs.console import PrintableConsole
 
 PLAIN_EVERY_S = 5.0
 RATE_OVER_S = 30.0
@@ -81,7 +83,7 @@ class Terminal:
     """`with Terminal(stream) as terminal: terminal.show(view)` as often as anything changes."""
 
     def __init__(self, stream: TextIO, *, is_terminal: bool, quiet: bool = False) -> None:
-        self._console = Console(file=stream, force_terminal=is_terminal, highlight=False, soft_wrap=not is_terminal)
+        self._console = PrintableConsole(stream, force_terminal=is_terminal, highlight=False, soft_wrap=not is_terminal)
         self._quiet = quiet
         self._live = (
             Live(

@@ -118,7 +118,7 @@ def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesO
         files = chain(head, files)
         files = _matching(files, uri, source, kind, ignored)
     if kind == "images":
-        return (Entry(found.uri, size=found.size, version=found.version) for found in files)
+        return (_picture(found) for found in files)
     if kind == "list":
         return chain.from_iterable(_listed(found, source) for found in files)
     index = _tar_members if kind == "webdataset" else _parquet_rows
@@ -127,7 +127,27 @@ def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesO
     return chain.from_iterable(_in_parallel(lambda found: _indexed(index, found, source), fresh))
 
 
+def _picture(found: Found) -> Entry:
+    if _is_web(found.uri) and carries_credentials(found.uri):  # a link on a page
+        return _refused(found.uri, None)
+    return Entry(found.uri, size=found.size, version=found.version)
+
+
+def _refused(uri: str, member: str | None) -> Entry:
+    return Entry(
+        scrub(uri), member,
+        problem="SignedUrl: carries a signature, a password, or a parameter that may be one, which would be written to "
+        "every output; list the plain URI and give credentials in the environment",
+    )  # fmt: skip
+
+
+def _is_web(uri: str) -> bool:
+    return scheme_of(uri).lower() in {"http", "https"}
+
+
 def _indexed(index: Callable[[Found, Source], list[Entry]], found: Found, source: Source) -> list[Entry]:
+    if _is_web(found.uri) and carries_credentials(found.uri):
+        return [_refused(found.uri, None)]
     try:
         return retried(lambda: index(found, source), for_s=min(30.0, source.access.retry_for_s))
     except PixelmillError:
@@ -481,14 +501,10 @@ def _listed(found: Found, source: Source) -> Iterator[Entry]:
     for line, uri in enumerate(_uris(found, source), 1):
         if not uri:
             yield Entry(found.uri, f"line {line}", problem="NullUri: the list has no URI here")
-        elif carries_credentials(uri):
-            yield Entry(
-                scrub(uri), f"line {line}",
-                problem="SignedUrl: carries a signature or password, which would be written to every output; "
-                "list the plain URI and give credentials in the environment",
-            )  # fmt: skip
+        elif carries_credentials(full := uri if "://" in uri or uri.startswith("/") else join(base, uri)):
+            yield _refused(uri, f"line {line}")
         else:
-            yield Entry(_absolute(uri if "://" in uri or uri.startswith("/") else join(base, uri)))
+            yield Entry(_absolute(full))
 
 
 def _uris(found: Found, source: Source) -> Iterator[str | None]:
