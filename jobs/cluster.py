@@ -192,7 +192,9 @@ def _end_of(name: str, folder: int) -> str:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink != 1:
             return ""
-        file.seek(max(0, status.st_size - LOG_BYTES))
+        if status.st_size > LOG_BYTES:
+            file.seek(status.st_size - LOG_BYTES)
+            file.readline()  # the rest of a line may hold the rest of a password, which nothing recognizes
         return file.read(LOG_BYTES).decode("utf-8", "replace").strip()
 
 
