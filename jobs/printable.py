@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
+
+from workers.credentials import scrub
 
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but for tab and line feed, DEL, C1
@@ -36,13 +38,13 @@ def _escape(found: re.Match[str]) -> str:
 class PrintableStream:
     """A text stream that writes what is printable; it has no `buffer`, by which that could be circumvented."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.raw = stream
+    def __init__(self, stream: TextIO, clean: Callable[[str], str] = lambda text: text) -> None:
+        self.raw, self._clean = stream, clean
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self.raw.write(printable(text))
+        self.raw.write(printable(self._clean(text)))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -56,10 +58,14 @@ class PrintableStream:
 
 
 def install() -> None:
-    """Stand in for sys.stdout and sys.stderr, where there are any."""
-    for name in ("stdout", "stderr"):
+    """Stand in for sys.stdout and sys.stderr, where there are any.
+
+    Messages are scrubbed too: they may repeat an argument of the command line, or come with a traceback. Results are not,
+    since a program may read them.
+    """
+    for name, clean in (("stdout", str), ("stderr", scrub)):
         stream = getattr(sys, name)
         if stream is not None and not isinstance(stream, PrintableStream):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
-            setattr(sys, name, PrintableStream(stream))
+            setattr(sys, name, PrintableStream(stream, clean))

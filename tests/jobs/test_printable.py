@@ -18,7 +18,7 @@ from jobs import printable as boundary
 from jobs.console import PrintableConsole
 from jobs.printable import PrintableStream, printable
 from jobs.terminal import Terminal, View
-from tests.support import COMMAND, Home
+from tests.support import COMMAND, Home, pixelmill
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\x7f\r\x08\u202egpj.exe\u2066\u2069\u061c\u2028\ud800"
 OBEYED = [*map(chr, range(0x20)), "\x7f", *map(chr, range(0x80, 0xA0)), *"\u202a\u202b\u202c\u202d\u202e"]
@@ -111,6 +111,13 @@ def test_the_command_prints_names_on_any_terminal(user: Home, tmp_path: Path, en
         printed = (ended.stdout + ended.stderr).decode(encoding)
         assert not raw_escapes(printed)
         assert "\\x1b" in printed
+
+
+def test_an_argument_that_the_command_repeats_is_scrubbed(user: Home) -> None:
+    ended = pixelmill(user, "inspect", "out", "https://user:hunter2@host/a.jpg")
+    assert ended.code == 2
+    assert "https://***@host" in ended.stderr
+    assert "hunter2" not in ended.stderr
 
 
 def test_help_does_not_pay_for_the_console() -> None:

@@ -147,8 +147,17 @@ def test_the_environment_is_put_back_when_ray_does_not_start(monkeypatch: pytest
     assert not scratch._made
 
 
+@pytest.mark.parametrize("address", ["10.0.0.1:x", "[::1", "host:99999999"])
+def test_an_address_that_is_none_is_a_sentence(address: str) -> None:
+    with pytest.raises(JobError, match="is not HOST:PORT"):
+        cluster.address_of(address, {})
+
+
 def test_a_client_address_is_refused_with_what_to_write() -> None:
-    for address, environment in (("ray://head:10001", {}), (None, {"RAY_ADDRESS": "ray://head:10001"})):
+    for word in ("auto", "head:6379", "10.0.0.1:6379", "[::1]:6379"):
+        assert cluster.address_of(word, {}) == word
+    client, dashboard = "ray://head:10001", "http://head:8265"
+    for address, environment in ((client, {}), (None, {"RAY_ADDRESS": client}), (dashboard, {})):
         with pytest.raises(
             JobError, match=r"run\.address: auto, or submit it: ray job submit --address http://head:8265"
         ):
