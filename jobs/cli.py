@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
-from jobs import signals, streams
+from jobs import printable, signals, streams
 
 if TYPE_CHECKING:
     from jobs.run import Surroundings
@@ -391,6 +391,7 @@ def main() -> None:
     """Entry point: errors of ours are a sentence and an exit code, everything else is a defect with a traceback."""
     streams.install()
     signals.install()
+    printable.install()
     from workers.errors import DataError, JobError, ModelError, PixelmillError, RunRefused
 
     try:

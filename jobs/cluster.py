@@ -62,7 +62,7 @@ def address_of(address: str | None, environment: Mapping[str, str]) -> str | Non
     found = address or environment.get("RAY_ADDRESS")
     if not found or found == "local":
         return None
-    refuse_client_address(found)
+    refuse_unusable_address(found)
     return found
 
 
@@ -192,27 +192,33 @@ def _end_of(name: str, folder: int) -> str:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink != 1:
             return ""
-        file.seek(max(0, status.st_size - LOG_BYTES))
+        if status.st_size > LOG_BYTES:
+            file.seek(status.st_size - LOG_BYTES)
+            file.readline()  # the rest of a line may hold the rest of a password, which nothing recognizes
         return file.read(LOG_BYTES).decode("utf-8", "replace").strip()
 
 
 # A cluster that is there
 
 
-def refuse_client_address(address: str) -> None:
-    """JobError for ray://HOST:PORT, which reaches Ray Client and not the cluster itself."""
-    if address.startswith("ray://"):
-        host = urlsplit(address).hostname or "HOST"
+def refuse_unusable_address(address: str) -> None:
+    """JobError for what reaches Ray Client or the dashboard and not the cluster itself, and for what is no address."""
+    try:
+        place = urlsplit(address if "://" in address else f"//{address}")
+        host, _ = place.hostname or "HOST", place.port
+    except ValueError as error:
+        raise JobError(f"run.address {scrub(address)}: is not HOST:PORT ({error})") from error
+    if place.scheme:
         raise JobError(
-            f"run.address {scrub(address)}: Ray Client (ray://) can't run a job of Pixelmill; run the command on a node of "
-            "the cluster with run.address: auto, or submit it: "
+            f"run.address {scrub(address)}: {place.scheme}:// can't run a job of Pixelmill; run the command on a node of the "
+            "cluster with run.address: auto, or submit it: "
             f"ray job submit --address http://{host}:8265 -- pixelmill run job.yaml"
         )
 
 
 def connect(address: str) -> None:
     """Connect to a cluster, with the token that the user's environment gives; JobError when it does not let us in."""
-    refuse_client_address(address)
+    refuse_unusable_address(address)
     _require_answer(address)
     import ray
     from ray.exceptions import RayError
@@ -235,7 +241,7 @@ def _why_not(error: Exception) -> str:
 
 def _require_answer(address: str) -> None:
     """Ray itself would ask for minutes whether somebody is at HOST:PORT."""
-    place = urlsplit(address if "://" in address else f"//{address}")
+    place = urlsplit(f"//{address}")
     if place.hostname and place.port:  # else a word of Ray's, as "auto"
         try:
             socket.create_connection((place.hostname, place.port), timeout=10).close()

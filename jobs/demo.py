@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from rich.console import Console
 
 from jobs import inspect as inspection
+from jobs.console import PrintableConsole
 from jobs.run import Run, Surroundings
 from jobs.spec import check
 from jobs.summary import summary_of
@@ -27,7 +27,7 @@ def run(folder: Path, around: Surroundings) -> int:
     """Make the archive, run the job over it, show what came of it; gives the exit code of the job's success."""
     archive, out = folder / "archive", folder / "embeddings"
     whole, broken = make_archive(archive)
-    console = Console(highlight=False)
+    console = PrintableConsole(highlight=False)
     console.print(
         f"archive: {whole} JPEGs cut from {len(PHOTOGRAPHS)} photographs and {broken} broken files in {archive}"
     )
@@ -105,7 +105,7 @@ def _bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-def _show_neighbours(console: Console, vectors: Vectors, sheet: Path) -> None:
+def _show_neighbours(console: PrintableConsole, vectors: Vectors, sheet: Path) -> None:
     queries = [_row(vectors, name) for name in ("coffee/03.jpg", "cat/05.jpg", "rocket/08.jpg")]
     found = vectors.nearest(queries, NEIGHBOURS)
     console.print("\nnearest neighbours by cosine:")

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jobs.console import PrintableConsole
+from jobs.printable import printable
 from jobs.spec import absolute
 from jobs.terminal import duration
 from pipelines import ledger
@@ -107,7 +109,7 @@ def _short(value: Any) -> Any:
 
 
 def print_report(report: dict[str, Any]) -> None:
-    console = Console(highlight=False)
+    console = PrintableConsole(highlight=False)
     counts = report["counts"]
     state = "complete" if report["complete"] else "not complete: the command that made it goes on from here"
     console.print(f"[bold]{escape(report['out'])}[/bold]: {state}", soft_wrap=True)
@@ -115,7 +117,8 @@ def print_report(report: dict[str, Any]) -> None:
     console.print(_verdict(counts))
     for reason in report["failures"]:
         console.print(
-            f"  failed: {reason['count']:,} {reason['stage']}/{reason['error_type']}, as {reason['example']}",
+            f"  failed: {reason['count']:,} {reason['stage']}/{reason['error_type']}, "
+            f"as {printable(reason['example'], one_line=True)}",
             soft_wrap=True,
             markup=False,
         )
@@ -123,7 +126,8 @@ def print_report(report: dict[str, Any]) -> None:
     schema = ", ".join(f"{name} {kind}" for name, kind in report["schema"].items())
     console.print(f"{report['files']['data']} data files: {schema or 'no rows'}", markup=False, soft_wrap=True)
     for row in report["rows"]:
-        console.print("  " + ", ".join(f"{key}={value}" for key, value in row.items()), markup=False, soft_wrap=True)
+        shown = ", ".join(f"{key}={printable(str(value), one_line=True)}" for key, value in row.items())
+        console.print(f"  {shown}", markup=False, soft_wrap=True)
 
 
 def _verdict(counts: dict[str, int]) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from itertools import islice
 
-from rich.console import Console
-
 from jobs import cluster
+from jobs.console import PrintableConsole
 from jobs.run import Run, Surroundings
 from jobs.spec import Job
 from pipelines import ledger
@@ -26,7 +25,7 @@ def show_plan(job: Job, around: Surroundings) -> None:
     """
     run = Run(job, around)
     plan, machine = run.check(), cluster.this_machine()
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = PrintableConsole(highlight=False, soft_wrap=True, markup=False)
 
     def show(label: str, text: str) -> None:
         console.print(f"{label:<9}{text}")

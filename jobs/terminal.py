@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 from rich.text import Text
+
+from jobs.console import PrintableConsole
 
 PLAIN_EVERY_S = 5.0
 TICK_S = 0.25
@@ -134,7 +136,7 @@ class Terminal:
     """
 
     def __init__(self, stream: TextIO, *, is_terminal: bool, quiet: bool = False) -> None:
-        self._console = Console(file=stream, force_terminal=is_terminal, highlight=False, soft_wrap=not is_terminal)
+        self._console = PrintableConsole(stream, force_terminal=is_terminal, highlight=False, soft_wrap=not is_terminal)
         self._quiet = quiet
         self._live: Live | None = None
         if is_terminal and not quiet:
@@ -211,7 +213,7 @@ class Terminal:
         return Group(Constrain(self._progress.get_renderable(), WIDEST), *view.notes())
 
 
-def _progress(console: Console) -> Progress:
+def _progress(console: PrintableConsole) -> Progress:
     """The bar with its figures; a terminal that has only ASCII gets a spinner of it."""
     spinner = "dots" if console.encoding.startswith("utf") else "line"
 

@@ -17,11 +17,11 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt, ValidationError
-from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
 from jobs import checks, cluster, spec
+from jobs.console import PrintableConsole
 from jobs.guard import Guard, run_mark
 from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
@@ -532,7 +532,7 @@ def zoo() -> list[dict[str, Any]]:
 
 def print_zoo(listed: list[dict[str, Any]]) -> None:
     """The zoo for a person: a line each with its figure, and what it was trained on below it."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = PrintableConsole(highlight=False, soft_wrap=True)
     wide = max(len(each["name"]) for each in listed)
     for each in listed:
         goal = recipe_type(each["recipe"]).GOAL[0]

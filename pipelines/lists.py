@@ -31,21 +31,26 @@ def entries_of(found: Found, source: Source) -> Iterator[Entry]:
 def _entry(found: Found, line: int, uri: str | None) -> Entry:
     if not uri:
         return Entry(found.uri, f"line {line}", problem="NullUri: the list has no URI here")
-    if carries_credentials(uri):
-        return Entry(
-            scrub(uri), f"line {line}",
-            problem="SignedUrl: carries a signature or password, which would be written to every output; "
-            "list the plain URI and give credentials in the environment",
-        )  # fmt: skip
     is_whole = "://" in uri or uri.startswith("/")
+    whole = uri if is_whole else join(found.uri.rpartition("/")[0], uri)
+    if carries_credentials(whole):
+        return refused(uri, f"line {line}")
     if is_whole and not is_local(found.uri) and scheme_of(uri) not in {*_REMOTE, scheme_of(found.uri)}:
         return Entry(
             found.uri, f"line {line}",
             problem=f"ForeignUri: a list in a store may not name {scrub(uri)[:200]!r}, which is a file of this machine or of "
             "a kind of store that it can't know; write a URI below the list, or copy the list here",
         )  # fmt: skip
-    whole = uri if is_whole else join(found.uri.rpartition("/")[0], uri)
     return Entry(local_path(whole) if is_local(whole) else whole)
+
+
+def refused(uri: str, member: str | None) -> Entry:
+    """An input that is not read, under a name without its secret."""
+    return Entry(
+        scrub(uri), member,
+        problem="SignedUrl: carries a signature, a password, or a parameter that may be one, which would be written to "
+        "every output; list the plain URI and give credentials in the environment",
+    )  # fmt: skip
 
 
 def _uris(found: Found, source: Source) -> Iterator[str | None]:

@@ -264,7 +264,7 @@ def _run(stage: Stage, batch: list[tuple[_Sample, Tensor]]) -> list[tuple[list[_
 def _as_row_error(error: Exception, stage: str) -> RowError:
     if isinstance(error, RowError):
         return error
-    return RowError(stage, type(error).__name__, str(error).splitlines()[0][:500] if str(error) else "no detail")
+    return RowError(stage, type(error).__name__, scrub(str(error)).partition("\n")[0][:500] or "no detail")
 
 
 def _aligned(column: pa.Field, made: _Columns, errors: Sequence[RowError | None]) -> pa.Array:

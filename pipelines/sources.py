@@ -39,7 +39,7 @@ from pipelines.names import (
     local_path,
     place_of,
 )
-from pipelines.stores import Access, explain, open_store, retried, scheme_of, scrub
+from pipelines.stores import Access, carries_credentials, explain, open_store, retried, scheme_of, scrub
 from workers.errors import JobError, PixelmillError
 
 __all__ = [
@@ -87,7 +87,7 @@ def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesO
         kind = source.format if source.format != "auto" else _kind_of_folder(uri, head, ignored)
         files = _matching(chain(head, files), uri, source, kind, ignored)
     if kind == "images":
-        return (Entry(found.uri, size=found.size, version=found.version) for found in files)
+        return (_picture(found) for found in files)
     if kind == "list":
         return chain.from_iterable(lists.entries_of(found, source) for found in files)
     index = tar_members if kind == "webdataset" else parquet_rows
@@ -96,7 +96,19 @@ def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesO
     return _of_archives(_in_parallel(lambda found: _indexed(index, found, source), fresh), ignored)
 
 
+def _picture(found: Found) -> Entry:
+    if _is_web(found.uri) and carries_credentials(found.uri):  # a link on a page
+        return lists.refused(found.uri, None)
+    return Entry(found.uri, size=found.size, version=found.version)
+
+
+def _is_web(uri: str) -> bool:
+    return scheme_of(uri).lower() in {"http", "https"}
+
+
 def _indexed(index: Callable[[Found, Source], Index], found: Found, source: Source) -> Index:
+    if _is_web(found.uri) and carries_credentials(found.uri):
+        return Index([lists.refused(found.uri, None)], {})
     try:
         return retried(lambda: index(found, source), for_s=min(30.0, source.access.retry_for_s))
     except PixelmillError:

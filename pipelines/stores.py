@@ -178,7 +178,7 @@ def row_error(error: Exception, uri: str) -> RowError:
         return RowError("fetch", "NotFound", "is a folder, not a file")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return RowError("fetch", "NotFound", "the name is longer than this file system allows")
-    detail = scrub(f"{name}: {str(error).splitlines()[0][:300] if str(error) else 'no detail'}")
+    detail = f"{name}: {_first_line(error) or 'no detail'}"
     if is_passing(error):
         return RowError(
             "fetch",
@@ -188,12 +188,17 @@ def row_error(error: Exception, uri: str) -> RowError:
     return RowError("fetch", "ReadError", f"could not be read ({detail})")
 
 
+def _first_line(error: Exception) -> str:
+    """Scrubbed before it is cut: half of an address no longer shows that there is a password in it."""
+    return scrub(str(error)).partition("\n")[0][:300]
+
+
 def explain(error: Exception, uri: str, doing: str) -> StoreError:
     """An error of a whole store in the user's words: the thing, the fact and the next step."""
     if isinstance(error, StoreError):
         return error
     name, status = type(error).__name__, status_of(error)
-    text = scrub(str(error).splitlines()[0][:300] if str(error) else name)
+    text = _first_line(error) or name
     if "Profile" in name:
         return StoreError(f"{uri}: {text}; `aws configure list-profiles` shows the profiles that there are")
     if "Credential" in name or "Token" in name:

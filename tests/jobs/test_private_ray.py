@@ -147,8 +147,17 @@ def test_the_environment_is_put_back_when_ray_does_not_start(monkeypatch: pytest
     assert not scratch._made
 
 
+@pytest.mark.parametrize("address", ["10.0.0.1:x", "[::1", "host:99999999"])
+def test_an_address_that_is_none_is_a_sentence(address: str) -> None:
+    with pytest.raises(JobError, match="is not HOST:PORT"):
+        cluster.address_of(address, {})
+
+
 def test_a_client_address_is_refused_with_what_to_write() -> None:
-    for address, environment in (("ray://head:10001", {}), (None, {"RAY_ADDRESS": "ray://head:10001"})):
+    for word in ("auto", "head:6379", "10.0.0.1:6379", "[::1]:6379"):
+        assert cluster.address_of(word, {}) == word
+    client, dashboard = "ray://head:10001", "http://head:8265"
+    for address, environment in ((client, {}), (None, {"RAY_ADDRESS": client}), (dashboard, {})):
         with pytest.raises(
             JobError, match=r"run\.address: auto, or submit it: ray job submit --address http://head:8265"
         ):
@@ -197,3 +206,24 @@ def test_a_token_that_a_cluster_refuses_is_a_sentence(tmp_path: Path, mine: dict
         refused = subprocess.run(command, env=base | mine, capture_output=True, text=True, timeout=200)
         there.communicate("")
     assert refused.stdout.splitlines()[-1].startswith(f"run.address {address}: the cluster asks for a token"), refused
+
+
+def test_a_log_that_is_cut_begins_with_a_whole_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is left of an address may be its password alone."""
+    (logs := tmp_path / "session_2026/logs").mkdir(parents=True)
+    line = "https://user:Zx9Canary7Q@host/a.jpg\n"
+    (logs / "worker-1.out").write_text(line * (cluster.LOG_BYTES // len(line) + 2) + "the end")
+    cluster.print_worker_logs(tmp_path)
+    printed = capsys.readouterr().err
+    assert printed.splitlines()[1] + "\n" == line
+    assert "the end" in printed
+    assert len(printed) <= cluster.LOG_BYTES + 100
+
+
+def test_a_folder_of_logs_that_is_a_link_is_not_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (elsewhere / "worker-1.out").write_text("a secret of another folder")
+    (session := tmp_path / "session_2026").mkdir()
+    (session / "logs").symlink_to(elsewhere)
+    cluster.print_worker_logs(tmp_path)
+    assert capsys.readouterr().err == ""

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from ray._private import services
 from ray._private.node import Node
 from ray.data._internal import stats
 from ray.data._internal.execution.operators import actor_pool_map_operator
@@ -14,7 +15,7 @@ from ray.data._internal.execution.operators import actor_pool_map_operator
 from jobs import thrift
 
 TRACKER = "get_or_create_actor_location_tracker"
-OWNERS: tuple[Any, ...] = (Node, stats._StatsManager, actor_pool_map_operator)
+OWNERS: tuple[Any, ...] = (Node, services, stats._StatsManager, actor_pool_map_operator)
 
 
 def as_it_is() -> list[dict[str, Any]]:
@@ -31,7 +32,7 @@ def test_everything_is_put_back_whatever_happens() -> None:
     before, between = as_it_is(), []
 
     def fail() -> None:
-        with thrift.without_services(), thrift.without_helpers():
+        with thrift.without_services(), thrift.on_loopback(), thrift.without_helpers():
             between.extend(as_it_is())
             raise ZeroDivisionError
 
@@ -63,9 +64,25 @@ def test_the_stand_in_of_the_tracker_takes_what_a_worker_tells() -> None:
         assert actor_pool_map_operator.get_actor_locations(("worker",)) == {}
 
 
-def test_a_service_that_ray_does_not_have_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_finds_no_place_is_skipped_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr(services, "resolve_ip_for_localhost")
+    monkeypatch.delattr(stats._StatsManager, "update_execution_metrics")
+    with thrift.on_loopback(), thrift.without_helpers():
+        assert not hasattr(services, "resolve_ip_for_localhost")
+    log = capsys.readouterr().err
+    assert "pixelmill: skipped a change of Ray by which it keeps to 127.0.0.1: " in log
+    assert "pixelmill: skipped a change of Ray by which it works without statistics: " in log
+    assert "locations" not in log
+
+
+def test_a_service_that_ray_does_not_have_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delattr(Node, "start_monitor")
     before = Node.start_log_monitor
     with thrift.without_services():
         assert not hasattr(Node, "start_monitor")
         assert Node.start_log_monitor is not before
+    assert "starts without Node.start_monitor: " in capsys.readouterr().err

@@ -551,3 +551,10 @@ def test_a_large_file_of_a_web_server_is_read_to_its_end(web: str) -> None:
 def test_a_web_server_that_fails_now_and_then_is_waited_for(web: str) -> None:
     for _ in range(4):
         assert retried(lambda: Reader(QUICK).read(f"{web}/flaky", max_bytes=10), for_s=30, first_wait_s=0.01)
+
+
+@pytest.mark.parametrize("length", range(280, 312))
+def test_a_password_that_is_cut_in_two_is_not_shown(length: int) -> None:
+    message = "x" * length + " https://user:hunter2@host/a.jpg"
+    for said in (row_error(OSError(message), "https://host/a.jpg"), explain(OSError(message), "s3://b", "reading")):
+        assert "hunter" not in str(said)
