@@ -398,7 +398,7 @@ def _kind_of_folder(uri: str, head: list[Found], ignored: Ignored) -> Format:
     seen = Ignored(dict(ignored.by_suffix))
     for found in head:
         seen.add(found.uri)
-    raise JobError(f"source {scrub(uri)}: no input was found: {_what_is_there(len(names), seen)}")
+    raise JobError(f"source {scrub(uri)}: no input was found: {_what_is_there(seen)}")
 
 
 def nothing_found(source: Source, ignored: Ignored) -> JobError:
@@ -409,15 +409,15 @@ def nothing_found(source: Source, ignored: Ignored) -> JobError:
     elif source.pattern or source.format != "auto":
         fact = f"{files:,} files are there that source.format and source.pattern leave out ({ignored.says()})"
     else:
-        fact = _what_is_there(files, ignored)
+        fact = _what_is_there(ignored)
     return JobError(f"source {', '.join(map(scrub, source.uris))}: no input was found: {fact}")
 
 
-def _what_is_there(files: int, seen: Ignored) -> str:
+def _what_is_there(seen: Ignored) -> str:
     kinds = seen.by_suffix
     if not kinds:
-        return f"{files} files are there; fill it, or name another"
-    there = f"{files:,} files, none of them an image, a .tar or a .parquet ({seen.says()})"
+        return "0 files are there; fill it, or name another"
+    there = f"{sum(kinds.values()):,} files, none of them an image, a .tar or a .parquet ({seen.says()})"
     if any(kind in kinds for kind in (*COMPRESSED_TAR_SUFFIXES, *ARCHIVE_SUFFIXES)):
         return f"{there}; what is compressed has to be unpacked, to a folder or to .tar"
     if ".tar" in kinds:
