@@ -117,6 +117,7 @@ def _of_archives(indexes: Iterable[Index], ignored: Ignored) -> Iterator[Entry]:
     for index in indexes:
         for kind, count in index.ignored.items():
             ignored.count(kind, count)
+            ignored.members += count
         yield from index.entries
 
 
@@ -422,6 +423,8 @@ def _what_is_there(seen: Ignored) -> str:
         return f"{there}; what is compressed has to be unpacked, to a folder or to .tar"
     if ".tar" in kinds:
         return f"{there}; tars in a tar have to be unpacked once, to a folder of tars"
+    if seen.members:
+        return f"{there}; members of a tar are told by their names: give pictures their suffix, as .jpg"
     if any(kind in kinds for kind in LIST_SUFFIXES):
         return f"{there}; if one is a list of URIs, name that file"
     if set(kinds) == {"hidden"}:

@@ -443,11 +443,10 @@ def test_rows_of_a_table_that_together_are_large_are_handed_on_before_all_are_re
     sink = io.BytesIO()
     pq.write_table(pa.table({"image": [b"%04d" % n * 25 for n in range(40)]}), sink)
     rows = listed(put(store, "table.parquet", sink.getvalue()))
-    held: list[int] = []
     request = fetch.Request(tuple(inputs_of(table_of(rows[:16]))))
     reader = fetcher(FetchLimits(max_bytes=250))
-    for _ in reader._rows(request, reader._turns.ticket()):
-        held.append(reader._tables._open[rows[0].uri]._next)
+    handed_on = reader._rows(request, reader._turns.ticket())
+    held = [reader._tables._open[rows[0].uri]._next for _ in handed_on]
     assert held[0] == 3
     assert held[-1] == 16
 

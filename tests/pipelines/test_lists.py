@@ -124,4 +124,4 @@ def test_a_broken_table_of_uris_says_so(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"is not a Parquet file"):
         listed(tmp_path / "list.parquet", format="list")
     with pytest.raises(JobError, match=r"is not comma-separated"):
-        listed(write(tmp_path, "list.csv", 'uri\na\0b"\n"\x00' + "x" * 140_000 + "\n" * 3))
+        listed(write(tmp_path, "list.csv", 'uri\n"' + f"{'x' * 60_000}\n" * 3))

@@ -710,7 +710,7 @@ def test_a_label_of_another_size_says_so_whether_exif_turns_its_picture_or_not()
     label = images.encode_png(np.zeros((10, 10), np.uint8))
     with pytest.raises(DataError, match="the label has 10x10 px and its picture 64x48; make them the same size"):
         recipe().decode(files() | {"label": label})
-    with pytest.raises(DataError, match="EXIF turns the picture.*10x10; make them the same size"):
+    with pytest.raises(DataError, match=r"EXIF turns the picture.*10x10; make them the same size"):
         recipe(turned_labels="stored").decode(files(image=turned(6, 48, 64)[0]) | {"label": label})
 
 
