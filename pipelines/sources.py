@@ -285,15 +285,17 @@ def _walk_local(root: str, ignored: Ignored, exclude: str | None) -> Iterator[Fo
 
     A link to nowhere is given as a file, which will fail with its reason; pipes and devices are counted.
     """
-    seen = set[tuple[int, int]]()
+    seen, excluded = set[tuple[int, int]](), None
     if exclude is not None and is_local(exclude):
         with suppress(OSError):
-            seen.add(_number(os.stat(local_path(exclude))))
+            excluded = _number(os.stat(local_path(exclude)))
     pending, links = [root], deque[str]()
     while pending or links:
         folder = pending.pop() if pending else links.popleft()
         try:
             number = _number(os.stat(folder))
+            if number == excluded:
+                continue
             if number in seen or (folder != root and _lies_above(folder, root)):
                 ignored.count("link to a folder that is listed already")
                 continue

@@ -196,6 +196,7 @@ def test_an_output_folder_is_left_out_by_whatever_name_it_is_called(tmp_path: Pa
     (tmp_path / "link").symlink_to(tmp_path / "in")
     for source, exclude in (("in", "link/out"), ("link", "in/out"), ("in/**/*.jpg", "link/out/")):
         assert [Path(uri).name for uri in uris(tmp_path / source, exclude=str(tmp_path / exclude))] == ["a.jpg"]
+        assert left_in(tmp_path / source, exclude=str(tmp_path / exclude)) == {}
     with pytest.raises(JobError, match=r"lies in the output folder"):
         listed(tmp_path / "link/out/data", exclude=str(tmp_path / "in/out"))
 

@@ -655,19 +655,19 @@ def test_settings_that_do_not_fit_the_samples_are_found_before_a_training(tmp_pa
 
 
 def test_a_mask_of_black_and_white_is_told_to_write_1_for_255_and_can_be_mapped() -> None:
-    mask_HW = np.where(ids() == 1, 255, 0).astype(np.uint8)
+    mask_HW, two = np.where(ids() == 1, 255, 0).astype(np.uint8), json.dumps({"classes": ["ground", "cell"]}).encode()
     with pytest.raises(
         DataError, match=r"holds the ids \[255\].*: a mask of black and white .*write 1 for 255, or set map_ids"
     ) as raised:
-        recipe().decode(files(mask_HW))
+        recipe().decode(files(mask_HW, classes=two))
     assert "ignore_index" not in str(raised.value)
-    mapped = recipe(map_ids={255: 1}).decode(files(mask_HW))
+    mapped = recipe(map_ids={255: 1}).decode(files(mask_HW, classes=two))
     assert np.array_equal(mapped["label"], mask_HW // 255)
 
 
 def test_other_strangers_are_told_what_they_may_be() -> None:
     with pytest.raises(DataError, match="where 255 stands for no class, set ignore_index to 255"):
-        recipe().decode(files(np.where(ids() == 1, 255, 2).astype(np.uint8)))
+        recipe().decode(files(np.where(ids() == 1, 255, 0).astype(np.uint8)))
     with pytest.raises(DataError, match="set classes, or give the right ids with map_ids"):
         recipe().decode(files(np.where(ids() == 1, 77, 2).astype(np.uint8)))
 
