@@ -72,7 +72,16 @@ def test_no_pickle_is_loaded(path: Path) -> None:
 
 
 PLANNING = ("jobs.cli", "jobs.run", "jobs.spec", "jobs.plan", "jobs.inspect", "pipelines.orders", "pipelines.ledger")
-LISTING = ("pipelines.manifest", "pipelines.sources", "pipelines.stores", "pipelines.fetch", "workers.modelnames")
+LISTING = (
+    "pipelines.manifest",
+    "pipelines.sources",
+    "pipelines.lists",
+    "pipelines.tables",
+    "pipelines.names",
+    "pipelines.stores",
+    "pipelines.fetch",
+    "workers.modelnames",
+)
 
 
 @pytest.mark.parametrize("module", [*PLANNING, *LISTING])

@@ -342,3 +342,8 @@ def test_another_place_is_another_source(place: str) -> None:
     for other in ("elsewhere", "pics/2024", "s3://pics", "."):
         assert spelled_before(placed("pics").identity(), now(other)) is None
         assert spelled_before(older_identity("pics"), now(other)) is None
+
+
+def test_a_place_that_the_environment_names_is_found_again_by_its_link(place: str) -> None:
+    first = load(SMALLEST.replace("s3://photos/2024", "${PICS}"), PICS=f"{place}/real/pics")
+    assert spelled_before(first.identity(), now(f"{place}/link")) == (f"{place}/real/pics",)
