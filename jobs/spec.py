@@ -235,7 +235,7 @@ def spelled_before(stored: Mapping[str, Any], now: Sequence[str]) -> tuple[str, 
     """
     digest, places = stored["source"].get("uri_sha256"), [place_of(uri) for uri in now]
     written = [str(uri) for uri in stored["source"].get("uri", [])]
-    candidates = [list(now), places, written, [uri if "://" in uri else os.path.abspath(uri) for uri in written]]
+    candidates = [list(now), places, [uri if "://" in uri else os.path.abspath(uri) for uri in written]]
     candidates += [[before(uri) for uri in now] for before in _SPELLINGS]
     for candidate in candidates:
         if _digest(candidate) == digest and [place_of(uri) for uri in candidate] == places:

@@ -62,6 +62,8 @@ class Ignored:
     """Files that lie in the source and are no input, by suffix or kind, so that nothing is left out in silence."""
 
     by_suffix: dict[str, int] = field(default_factory=dict)
+    members: int = 0
+    """How many of them lie in archives."""
 
     def add(self, uri: str) -> None:
         self.count(suffix_of(uri))

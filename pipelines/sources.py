@@ -130,6 +130,7 @@ def _of_archives(indexes: Iterable[Index], ignored: Ignored) -> Iterator[Entry]:
     for index in indexes:
         for kind, count in index.ignored.items():
             ignored.count(kind, count)
+            ignored.members += count
         yield from index.entries
 
 
@@ -297,15 +298,17 @@ def _walk_local(root: str, ignored: Ignored, exclude: str | None) -> Iterator[Fo
 
     A link to nowhere is given as a file, which will fail with its reason; pipes and devices are counted.
     """
-    seen = set[tuple[int, int]]()
+    seen, excluded = set[tuple[int, int]](), None
     if exclude is not None and is_local(exclude):
         with suppress(OSError):
-            seen.add(_number(os.stat(local_path(exclude))))
+            excluded = _number(os.stat(local_path(exclude)))
     pending, links = [root], deque[str]()
     while pending or links:
         folder = pending.pop() if pending else links.popleft()
         try:
             number = _number(os.stat(folder))
+            if number == excluded:
+                continue
             if number in seen or (folder != root and _lies_above(folder, root)):
                 ignored.count("link to a folder that is listed already")
                 continue
@@ -411,7 +414,7 @@ def _kind_of_folder(uri: str, head: list[Found], ignored: Ignored) -> Format:
     seen = Ignored(dict(ignored.by_suffix))
     for found in head:
         seen.add(found.uri)
-    raise JobError(f"source {scrub(uri)}: no input was found: {_what_is_there(len(names), seen)}")
+    raise JobError(f"source {scrub(uri)}: no input was found: {_what_is_there(seen)}")
 
 
 def nothing_found(source: Source, ignored: Ignored) -> JobError:
@@ -422,19 +425,21 @@ def nothing_found(source: Source, ignored: Ignored) -> JobError:
     elif source.pattern or source.format != "auto":
         fact = f"{files:,} files are there that source.format and source.pattern leave out ({ignored.says()})"
     else:
-        fact = _what_is_there(files, ignored)
+        fact = _what_is_there(ignored)
     return JobError(f"source {', '.join(map(scrub, source.uris))}: no input was found: {fact}")
 
 
-def _what_is_there(files: int, seen: Ignored) -> str:
+def _what_is_there(seen: Ignored) -> str:
     kinds = seen.by_suffix
     if not kinds:
-        return f"{files} files are there; fill it, or name another"
-    there = f"{files:,} files, none of them an image, a .tar or a .parquet ({seen.says()})"
+        return "0 files are there; fill it, or name another"
+    there = f"{sum(kinds.values()):,} files, none of them an image, a .tar or a .parquet ({seen.says()})"
     if any(kind in kinds for kind in (*COMPRESSED_TAR_SUFFIXES, *ARCHIVE_SUFFIXES)):
         return f"{there}; what is compressed has to be unpacked, to a folder or to .tar"
     if ".tar" in kinds:
         return f"{there}; tars in a tar have to be unpacked once, to a folder of tars"
+    if seen.members:
+        return f"{there}; members of a tar are told by their names: give pictures their suffix, as .jpg"
     if any(kind in kinds for kind in LIST_SUFFIXES):
         return f"{there}; if one is a list of URIs, name that file"
     if set(kinds) == {"hidden"}:

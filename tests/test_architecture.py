@@ -78,6 +78,19 @@ PLANNING = (
 LISTING = ("pipelines.manifest", "pipelines.sources", "pipelines.stores", "pipelines.fetch", "workers.modelnames")
 
 
+PLANNING = ("jobs.cli", "jobs.run", "jobs.spec", "jobs.plan", "jobs.inspect", "pipelines.orders", "pipelines.ledger")
+LISTING = (
+    "pipelines.manifest",
+    "pipelines.sources",
+    "pipelines.lists",
+    "pipelines.tables",
+    "pipelines.names",
+    "pipelines.stores",
+    "pipelines.fetch",
+    "workers.modelnames",
+)
+
+
 @pytest.mark.parametrize("module", [*PLANNING, *LISTING])
 def test_planning_imports_neither_torch_nor_ray(module: str) -> None:
     code = f"import sys, {module}; print(*{{'torch', 'ray', 'torchvision'}} & set(sys.modules))"

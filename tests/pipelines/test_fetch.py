@@ -405,3 +405,55 @@ def test_two_parquet_files_do_not_mix(store: CountingStore) -> None:
 def test_the_rows_of_a_manifest_are_numbered_from_zero(tmp_path: Path) -> None:
     rows = inputs_of(table_of([Entry("/a"), Entry("/b.tar", "m", "tar", 512, 7)]).slice(1))
     assert rows == [Input(0, "/b.tar", "tar", 512, 7, None)]
+
+
+def test_requests_for_rows_of_a_table_are_served_in_their_order_whoever_comes_first() -> None:
+    turns = fetch._Turns()
+    tickets = [turns.ticket() for _ in range(20)]
+    served = []
+
+    def take(ticket: int) -> None:
+        with turns.wait_for(ticket):
+            served.append(ticket)
+
+    threads = [threading.Thread(target=take, args=(ticket,)) for ticket in reversed(tickets)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert served == tickets
+
+
+def test_an_error_after_a_row_of_a_table_lets_the_next_request_in(store: CountingStore) -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"image": [b"x" * 10] * 300}), sink)
+    rows = listed(put(store, "table.parquet", sink.getvalue()))
+
+    def broken(_: Fetched) -> None:
+        raise ZeroDivisionError
+
+    fetcher = Fetcher(ACCESS, FetchLimits(in_flight=2, max_bytes=15), None, broken)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            list(fetcher.stream(table_of(rows)))
+    assert fetcher._pool.submit(lambda: 1).result(timeout=10) == 1
+
+
+def test_rows_of_a_table_that_together_are_large_are_handed_on_before_all_are_read(store: CountingStore) -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"image": [b"%04d" % n * 25 for n in range(40)]}), sink)
+    rows = listed(put(store, "table.parquet", sink.getvalue()))
+    request = fetch.Request(tuple(inputs_of(table_of(rows[:16]))))
+    reader = fetcher(FetchLimits(max_bytes=250))
+    handed_on = reader._rows(request, reader._turns.ticket())
+    held = [reader._tables._open[rows[0].uri]._next for _ in handed_on]
+    assert held[0] == 3
+    assert held[-1] == 16
+
+
+def test_a_table_that_changes_its_rows_between_two_readings_is_opened_anew_after_an_error(store: CountingStore) -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"image": [b"a", b"b"]}), sink)
+    uri = put(store, "table.parquet", sink.getvalue())
+    rows = [Entry(uri, f"row {n}", "parquet", n) for n in (0, 7, 1)]
+    assert fetched(rows) == [b"a", "ReadError", b"b"]

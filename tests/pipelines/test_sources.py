@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
 import re
+import shutil
+import struct
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +24,10 @@ from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
 from benchmarks.gateway import Gateway
-from pipelines.archives import tar_members
-from pipelines.sources import Entry, Found, Ignored, Source, entries
+from pipelines.archives import _Headers, tar_members
+from pipelines.fetch import Fetcher, FetchLimits
+from pipelines.manifest import table_of
+from pipelines.sources import Entry, Found, Ignored, Source, entries, nothing_found
 from pipelines.stores import Access
 from tests import corpus
 from tests.conftest import AsNobody
@@ -113,6 +119,181 @@ def test_names_of_every_kind_are_listed_as_they_are(tmp_path: Path) -> None:
     odd = ["caf\u00e9 #1 ?&%20+.jpg", "\U0001f431.png", "a\nb.jpg", "-rf.jpg", "caf\udce9.jpg", "[1]*?.jpg", "~x.jpg"]
     make(tmp_path, *odd)
     assert sorted(names(tmp_path)) == sorted(odd)
+
+
+# ------------------------------------------------------------------------------------------------------ hidden, links
+
+LEFT = [
+    "._a.jpg",
+    ".thumbs/a.jpg",
+    "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg",
+    "x/.Trash-1000/files/b.jpg",
+    "__MACOSX/._a.jpg",
+]
+
+
+def left_in(*sources: str | Path, **options: Any) -> dict[str, int]:
+    ignored = Ignored()
+    for _ in entries(Source(tuple(map(str, sources)), access=ACCESS, **options), ignored):
+        pass
+    return ignored.by_suffix
+
+
+def test_what_is_hidden_is_skipped_and_counted_in_folders_and_globs(tmp_path: Path) -> None:
+    make(tmp_path, *LEFT, "a.jpg", "_DSC0001.JPG", "_best/b.jpg")
+    for source in (tmp_path, f"{tmp_path}/**/*.*", f"{tmp_path}/**"):
+        assert sorted(names(tmp_path, source)) == ["_DSC0001.JPG", "_best/b.jpg", "a.jpg"]
+        assert left_in(source) == {"hidden": len(LEFT)}
+    assert left_in(tmp_path, pattern="**/*") == {"hidden": len(LEFT)}
+
+
+def test_a_hidden_folder_is_read_where_it_is_the_source_or_named(tmp_path: Path) -> None:
+    make(tmp_path, ".cache/a.jpg", ".cache/.b.jpg", "c.jpg")
+    assert names(tmp_path, tmp_path / ".cache") == [".cache/a.jpg"]
+    assert names(tmp_path, f"{tmp_path}/.cache/*.jpg") == [".cache/a.jpg"]
+    assert names(tmp_path, f"{tmp_path}/*/.b.jpg") == [".cache/.b.jpg"]
+    assert names(tmp_path, pattern="**/.cache/a.jpg") == [".cache/a.jpg"]
+    with pytest.raises(JobError, match=r"2 files.*2 hidden.*source.pattern names them"):
+        listed(make(tmp_path / "only", ".a.jpg", ".x/b.jpg"))
+
+
+def test_what_is_hidden_is_counted_in_tars_and_tables(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(
+        tar_of(("a.jpg", b"x"), ("._a.jpg", b"x"), ("__MACOSX/b.jpg", b"x"), ("d/_DSC.JPG", b"x"))
+    )
+    assert list(members_of(tmp_path / "a.tar")) == ["a.jpg", "d/_DSC.JPG"]
+    assert left_in(tmp_path / "a.tar") == {"hidden": 2}
+    make(tmp_path / "t", "_delta_log/1.checkpoint.parquet", "_tmp.parquet", ".x.parquet", "_delta_log/0.json")
+    pq.write_table(pa.table({"image": [b"x"]}), tmp_path / "t/part-0.parquet")
+    assert len(listed(tmp_path / "t")) == 1
+    assert left_in(tmp_path / "t") == {"hidden": 3, ".json": 1}
+
+
+def test_links_to_folders_are_followed_each_folder_once_and_under_its_own_name(tmp_path: Path) -> None:
+    store = make(tmp_path / "store", "b/1.jpg", "c/2.jpg")
+    set_ = make(tmp_path / "set", "a/0.jpg")
+    (set_ / "0-link").symlink_to(store / "b")
+    (set_ / "again").symlink_to(set_ / "a")
+    (set_ / "twice").symlink_to(store / "b")
+    (set_ / "up").symlink_to(tmp_path)
+    (store / "b/loop").symlink_to(store / "b")
+    assert names(set_) == ["a/0.jpg", "0-link/1.jpg"]
+    assert left_in(set_) == {"link to a folder that is listed already": 4}
+
+
+def test_a_source_of_links_alone_is_listed(tmp_path: Path) -> None:
+    make(tmp_path / "store", "a/1.jpg", "b/2.jpg")
+    (tmp_path / "set").mkdir()
+    for name in "ab":
+        (tmp_path / "set" / name).symlink_to(tmp_path / "store" / name)
+    (tmp_path / "all").symlink_to(tmp_path / "set")
+    assert names(tmp_path / "set") == ["a/1.jpg", "b/2.jpg"]
+    assert names(tmp_path, tmp_path / "all") == ["all/a/1.jpg", "all/b/2.jpg"]
+
+
+def test_an_output_folder_is_left_out_by_whatever_name_it_is_called(tmp_path: Path) -> None:
+    make(tmp_path, "in/a.jpg", "in/out/data/b.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    for source, exclude in (("in", "link/out"), ("link", "in/out"), ("in/**/*.jpg", "link/out/")):
+        assert [Path(uri).name for uri in uris(tmp_path / source, exclude=str(tmp_path / exclude))] == ["a.jpg"]
+        assert left_in(tmp_path / source, exclude=str(tmp_path / exclude)) == {}
+    with pytest.raises(JobError, match=r"lies in the output folder"):
+        listed(tmp_path / "link/out/data", exclude=str(tmp_path / "in/out"))
+
+
+def test_pipes_and_devices_are_counted(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert left_in(tmp_path) == {"pipe, socket or device": 1}
+
+
+@pytest.mark.parametrize(
+    "name", ["a.heic", "a.AVIF", "a.jxl", "a.jp2", "a.psd", "a.svg", "a.CR2", "a.dng", "a.exr", "a.ico"]
+)
+def test_every_picture_format_is_an_input_in_folders_and_tars(tmp_path: Path, name: str) -> None:
+    make(tmp_path / "folder", name, "a.jpg")
+    assert sorted(names(tmp_path / "folder")) == sorted([name, "a.jpg"])
+    assert names(make(tmp_path / "alone", name)) == [name]
+    (tmp_path / "a.tar").write_bytes(tar_of((name, b"x")))
+    assert list(members_of(tmp_path / "a.tar")) == [name]
+
+
+def test_pictures_that_lie_about_beside_shards_do_not_make_a_folder_of_pictures(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(tar_of(("a.jpg", b"x")))
+    make(tmp_path, "logo.svg")
+    assert [entry.member for entry in listed(tmp_path)] == ["a.jpg"]
+    assert left_in(tmp_path) == {".svg": 1}
+
+
+# -------------------------------------------------------------------------------------------------- what refusals say
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (
+            ["a.tar.gz", "b.tgz"],
+            r"2 files.*1 \.tar\.gz, 1 \.tgz\); what is compressed has to be unpacked, to a folder or to \.tar",
+        ),
+        (["list.csv", "notes.txt"], r"if one is a list of URIs, name that file"),
+        (["a.img", "b.img"], r"2 \.img\); if they are pictures all the same, say so with format: images"),
+    ],
+)
+def test_a_folder_without_inputs_says_what_it_has_and_what_to_write(
+    tmp_path: Path, files: list[str], words: str
+) -> None:
+    with pytest.raises(JobError, match=words):
+        listed(make(tmp_path, *files))
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.zip"])
+def test_a_compressed_file_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    make(tmp_path, name)
+    with pytest.raises(JobError, match=r"is compressed; unpack it, to a folder or a .tar, and name that"):
+        listed(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([("a.tar", b"x"), ("b.tar", b"x")], "2 .tar.*tars in a tar have to be unpacked once"),
+        ([("a.img", b"x"), ("b", b"x")], r"1 \(none\), 1 .img\); members of a tar are told by their names"),
+        ([], "it is empty, without a file, line, row or member"),
+    ],
+)
+def test_a_tar_without_inputs_says_what_it_has(tmp_path: Path, members: list[tuple[str, bytes]], words: str) -> None:
+    (tmp_path / "a.tar").write_bytes(tar_of(*members))
+    source, ignored = Source((str(tmp_path / "a.tar"),)), Ignored()
+    assert list(entries(source, ignored)) == []
+    assert re.search(words, str(nothing_found(source, ignored)))
+
+
+def test_a_table_of_urls_says_how_it_is_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"URL": ["https://host/a.jpg"], "TEXT": ["a"], "WIDTH": [1]}), tmp_path / "laion.parquet")
+    with pytest.raises(
+        JobError, match=r"no column holds pictures; it has URL, TEXT, WIDTH; .*--set source.format=list"
+    ):
+        listed(tmp_path / "laion.parquet")
+    assert uris(tmp_path / "laion.parquet", format="list") == ["https://host/a.jpg"]
+
+
+def test_braces_name_several_files(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"{number:03d}.tar").write_bytes(tar_of((f"{number}.jpg", b"x")))
+    assert [entry.member for entry in listed(f"{tmp_path}/{{000..002}}.tar")] == ["0.jpg", "1.jpg", "2.jpg"]
+    with pytest.raises(StoreError, match=r"004\.tar: does not exist"):
+        listed(f"{tmp_path}/{{002..004}}.tar")
+    make(tmp_path, "{a,b}.jpg")
+    assert names(tmp_path, tmp_path / "{a,b}.jpg") == ["{a,b}.jpg"]
+
+
+def test_pictures_that_a_table_only_points_to_are_named(tmp_path: Path) -> None:
+    paths = pa.StructArray.from_arrays([pa.array([None], pa.binary()), pa.array(["s3://b/a.jpg"])], ["bytes", "path"])
+    pq.write_table(pa.table({"image": paths}), tmp_path / "a.parquet")
+    (row,) = Fetcher(ACCESS, FetchLimits(), None, lambda fetched: fetched[1]).stream(
+        table_of(listed(tmp_path / "a.parquet"))
+    )
+    assert str(row) == "bytes is null, and the picture is at s3://b/a.jpg: list such paths"
 
 
 # --------------------------------------------------------------------------------------------------- globs, patterns
@@ -354,6 +535,109 @@ def _repair_checksums(data: bytearray) -> None:
         if data[start + 257 : start + 262] == b"ustar":
             data[start + 148 : start + 156] = b" " * 8
             data[start + 148 : start + 156] = b"%06o\0 " % sum(data[start : start + 512])
+
+
+def test_members_of_a_tar_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
+    others = [("a.json", b"{}"), ("b.JSON", b"{}"), ("c.img", b"x"), ("d", b"x")]
+    data = io.BytesIO(tar_of(("a.jpg", b"x"), *others))
+    with tarfile.open(fileobj=data, mode="a") as tar:
+        for name, kind in (("folder", tarfile.DIRTYPE), ("b.jpg", tarfile.SYMTYPE), ("c.jpg", tarfile.LNKTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "a.jpg"
+            tar.addfile(info)
+    (tmp_path / "a.tar").write_bytes(data.getvalue())
+    assert list(members_of(tmp_path / "a.tar")) == ["a.jpg"]
+    assert left_in(tmp_path / "a.tar") == {".json": 2, ".img": 1, "(none)": 1, "link or device in a tar": 2}
+
+
+@pytest.mark.parametrize("tar_format", ["gnu", "posix"])
+def test_a_sparse_member_is_refused_by_name_and_its_neighbours_are_read(tmp_path: Path, tar_format: str) -> None:
+    if shutil.which("tar") is None:
+        pytest.skip("needs GNU tar")
+    make(tmp_path, "a.jpg", "z.jpg", data=b"whole")
+    with (tmp_path / "hole.jpg").open("wb") as file:
+        file.truncate(1 << 20)
+        file.seek(1 << 20)
+        file.write(b"end")
+    command = ["tar", "--sparse", f"--format={tar_format}", "-cf", "a.tar", "a.jpg", "hole.jpg", "z.jpg"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    if (tmp_path / "a.tar").stat().st_size > 1 << 20:
+        pytest.skip("this file system keeps no holes")
+    found = members_of(tmp_path / "a.tar")
+    assert (
+        found.pop("hole.jpg")
+        == "UnsupportedFormat: a sparse member, whose bytes do not lie together; pack the shard without --sparse"
+    )
+    assert found == {"a.jpg": b"whole", "z.jpg": b"whole"}
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_header_that_says_gigabytes_is_one_failed_row_and_takes_no_memory(
+    tmp_path: Path, kind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, 3 << 30
+    path = tmp_path / "a.tar"
+    path.write_bytes(tar_of(("a.jpg", b"x"))[:1024] + info.tobuf(tarfile.GNU_FORMAT))
+    with path.open("r+b") as file:
+        file.truncate(4 << 30)  # a hole: the bytes are there to be read
+    asked = []
+    original = _Headers.read
+
+    def read(headers: _Headers, size: int) -> bytes:
+        asked.append(size)
+        if size > 1 << 20:  # where that is not refused, this test need not wait for it
+            headers._file = io.BytesIO()
+        return original(headers, size)
+
+    monkeypatch.setattr(_Headers, "read", read)
+    whole, broken = listed(path)
+    assert (whole.member, broken.member) == ("a.jpg", None)
+    assert str(broken.problem).startswith(
+        "Corrupt: can't be indexed to its end (a header of more than 1,048,576 bytes); 1 whole"
+    )
+    assert max(asked[:-1]) <= 1 << 20
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), TypeError("x"), AttributeError("x"), struct.error("x"), OSError(22, "x")]
+)
+def test_whatever_tarfile_raises_is_one_failed_row(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise error
+
+    (tmp_path / "a.tar").write_bytes(tar_of(("a.jpg", b"x"), ("b.jpg", b"x")))
+    (tmp_path / "b.tar").write_bytes(tar_of(("c.jpg", b"x")))
+    monkeypatch.setattr(tarfile.TarInfo, "_proc_builtin", broken)
+    found = listed(tmp_path)
+    assert [str(entry.problem).partition(":")[0] for entry in found] == ["Corrupt", "Corrupt"]
+
+
+def test_a_fault_of_the_store_under_a_tar_is_no_fault_of_the_tar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def read(self, size: int) -> bytes:
+            raise ConnectionError("cut")
+
+        def seek(self, place: int) -> int:
+            return place
+
+        def tell(self) -> int:
+            return 0
+
+    with pytest.raises(ConnectionError, match="cut"):
+        _Headers(Broken()).read(512)
+    monkeypatch.setattr("pipelines.archives.open_store", lambda uri, access: (Store(), uri))
+
+    class Store:
+        def open(self, *args: Any, **options: Any) -> Any:
+            return contextlib.nullcontext(Broken())
+
+    with pytest.raises(ConnectionError, match="cut"):
+        tar_members(Found("a.tar", 9, None), Source(("a.tar",)))
 
 
 # ----------------------------------------------------------------------------------------------------------- Parquet

@@ -235,6 +235,7 @@ from pipelines.sources import Ignored, Source, entries
 from pipelines.stores import Access
 found = list(entries(Source(({str(path)!r},)), Ignored()))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 limits = FetchLimits(in_flight=4, max_bytes=16 << 20)
 sizes = [*Fetcher(Access(), limits, None, lambda f: len(f[1])).stream(table_of(found[:320]))]
 assert set(sizes) == {{{len(value)}}}, sizes

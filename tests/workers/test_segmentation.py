@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from tests.learning import descend
 from workers import images
-from workers.checkpoint import network_types
+from workers.checkpoint import Card, network_types
 from workers.errors import DataError, ModelError
 from workers.networks.vgg import Vgg, VggConfig
-from workers.recipes import Sample, recipe_type
+from workers.recipes import Sample, recipe_of, recipe_type
 from workers.recipes.segmentation import (
     CAMVID_COLOURS,
     VOID,
@@ -649,3 +649,87 @@ def test_settings_that_do_not_fit_the_samples_are_found_before_a_training(tmp_pa
         recipe("segnet", class_weights=(1.0, 2.0)).check(samples(), together=4)
     with pytest.raises(ModelError, match="no such file"):
         recipe("fcn", {"vgg": tmp_path / "gone.safetensors"}, vgg="x").check(samples(), together=4)
+
+
+# Labels that do not fit at once
+
+
+def test_a_mask_of_black_and_white_is_told_to_write_1_for_255_and_can_be_mapped() -> None:
+    mask_HW, two = np.where(ids() == 1, 255, 0).astype(np.uint8), json.dumps({"classes": ["ground", "cell"]}).encode()
+    with pytest.raises(
+        DataError, match=r"holds the ids \[255\].*: a mask of black and white .*write 1 for 255, or set map_ids"
+    ) as raised:
+        recipe().decode(files(mask_HW, classes=two))
+    assert "ignore_index" not in str(raised.value)
+    mapped = recipe(map_ids={255: 1}).decode(files(mask_HW, classes=two))
+    assert np.array_equal(mapped["label"], mask_HW // 255)
+
+
+def test_other_strangers_are_told_what_they_may_be() -> None:
+    with pytest.raises(DataError, match="where 255 stands for no class, set ignore_index to 255"):
+        recipe().decode(files(np.where(ids() == 1, 255, 0).astype(np.uint8)))
+    with pytest.raises(DataError, match="set classes, or give the right ids with map_ids"):
+        recipe().decode(files(np.where(ids() == 1, 77, 2).astype(np.uint8)))
+
+
+def turned(orientation: int, height: int, width: int) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """A JPEG that EXIF turns, and its ids as the pixels are stored and as it is shown."""
+    stored_HW = np.where(ids(height, width) == VOID, 0, ids(height, width)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(stored_HW * 100).convert("RGB").save(file, "JPEG", quality=100, subsampling=0, exif=exif)
+    shown_HW = (images.decode(file.getvalue())[0].numpy() / 100).round().astype(np.uint8)
+    return file.getvalue(), stored_HW, shown_HW
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_labels_of_pictures_that_exif_turns_are_read_as_they_lie(orientation: int) -> None:
+    data, stored_HW, shown_HW = turned(orientation, 48, 64)
+    as_stored, as_shown = (images.encode_png(label_HW) for label_HW in (stored_HW, shown_HW))
+    for settings, label in (({"turned_labels": "stored"}, as_stored), ({"turned_labels": "shown"}, as_shown)):
+        decoded = recipe(**settings).decode(files(image=data) | {"label": label})
+        assert np.array_equal(decoded["label"], shown_HW)
+    if orientation == 1:
+        assert np.array_equal(recipe().decode(files(image=data) | {"label": as_stored})["label"], shown_HW)
+    elif orientation < 5:
+        with pytest.raises(
+            DataError,
+            match=rf"EXIF turns the picture \(orientation {orientation}\).*: set turned_labels to shown where",
+        ):
+            recipe().decode(files(image=data) | {"label": as_stored})
+    else:
+        assert np.array_equal(recipe().decode(files(image=data) | {"label": as_shown})["label"], shown_HW)
+        with pytest.raises(
+            DataError, match=r"EXIF turns the picture .*, which is 48x64 px as it is shown, and its label is 64x48"
+        ):
+            recipe().decode(files(image=data) | {"label": as_stored})
+
+
+def test_a_label_of_another_size_says_so_whether_exif_turns_its_picture_or_not() -> None:
+    label = images.encode_png(np.zeros((10, 10), np.uint8))
+    with pytest.raises(DataError, match="the label has 10x10 px and its picture 64x48; make them the same size"):
+        recipe().decode(files() | {"label": label})
+    with pytest.raises(DataError, match=r"EXIF turns the picture.*10x10; make them the same size"):
+        recipe(turned_labels="stored").decode(files(image=turned(6, 48, 64)[0]) | {"label": label})
+
+
+# What the card knows
+
+
+def test_names_and_the_ignored_id_go_where_classes_json_is_not() -> None:
+    first = recipe()
+    facts = first.prepare([first.decode(files())])
+    assert (facts["class_names"], facts["ignore_index"]) == (list(NAMES), 11)
+    later = recipe(class_names=facts["class_names"], ignore_index=facts["ignore_index"])
+    without = {name: data for name, data in files().items() if name != "classes"}
+    for name, array in first.decode(files()).items():
+        assert np.array_equal(later.decode(without)[name], array)
+
+
+def test_a_card_that_knows_only_how_many_classes_there_are_numbers_them() -> None:
+    card = Card(
+        network="fcn", config={"classes": 3}, recipe="fcn", settings={}, data="d", data_licence="l", split="s", metrics={},
+        preprocess=None, trained_on=(), versions={}, git_revision=None,
+    )  # fmt: skip
+    assert recipe_of(card).settings.classes == 3

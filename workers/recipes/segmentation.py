@@ -221,16 +221,16 @@ def _to_void(ids_HW: np.ndarray, classes: int, ignore_index: int | None) -> np.n
         ignored = "" if ignore_index is None else f" and {ignore_index} (ignored)"
         raise DataError(
             f"the label holds the ids {strangers[:5]}, but there are only 0 to {classes - 1}{ignored}: "
-            f"{_what_to_do([int(number) for number in found], strangers)}"
+            f"{_what_to_do([int(number) for number in found], strangers, classes)}"
         )
     if ignore_index is None:
         return ids_HW.astype(np.uint8)
     return np.where(ids_HW == ignore_index, VOID, ids_HW).astype(np.uint8)
 
 
-def _what_to_do(found: list[int], strangers: list[int]) -> str:
+def _what_to_do(found: list[int], strangers: list[int], classes: int) -> str:
     """How labels with these ids are made to fit; not to be misled: an ignored class is never learned."""
-    if set(found) <= {0, 255}:
+    if classes == 2 and set(found) <= {0, 255}:
         return "a mask of black and white has 255 for its class 1: write 1 for 255, or set map_ids to {255: 1}"
     if strangers == [255]:
         return "where 255 stands for no class, set ignore_index to 255; where it is one, write its number"
