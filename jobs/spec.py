@@ -41,20 +41,21 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _named(place: str) -> str:
-    if not place.strip():
+def _named(place: Any) -> Any:
+    if not place or (isinstance(place, str) and not place.strip()):
         raise ValueError("is empty; name a folder or a URI")
     return place
 
 
 Place = Annotated[str, AfterValidator(_named), Field(json_schema_extra={"pattern": r"\S"})]
 """A path or a URI. An empty one would be the working directory."""
+Places = Annotated[list[Place], AfterValidator(_named), Field(json_schema_extra={"minItems": 1})]
 
 
 class SourceSpec(Strict):
     """What to read, with options."""
 
-    uri: Place | Annotated[list[Place], Field(min_length=1)] = Field(
+    uri: Place | Places = Field(
         description="a folder, a glob, a file, or a list of them: a path or s3:// gs:// az:// https://"
     )
     format: Literal["auto", "images", "webdataset", "parquet", "list"] = Field(
@@ -132,9 +133,7 @@ def _shape(value: Any) -> str:
 
 
 SourceField = Annotated[
-    Annotated[Place, Tag("text")]
-    | Annotated[list[Place], Field(min_length=1), Tag("list")]
-    | Annotated[SourceSpec, Tag("mapping")],
+    Annotated[Place, Tag("text")] | Annotated[Places, Tag("list")] | Annotated[SourceSpec, Tag("mapping")],
     Discriminator(_shape),
 ]
 OutField = Annotated[Annotated[Place, Tag("text")] | Annotated[OutSpec, Tag("mapping")], Discriminator(_shape)]

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt, ValidationError
@@ -26,7 +26,7 @@ from jobs.guard import Guard
 from jobs.lock import Lock
 from jobs.quiet import chatter_to, log_file
 from jobs.run import EXIT_FAILED, Surroundings, beside, versions
-from jobs.spec import Place, Strict, absolute
+from jobs.spec import Place, Places, Strict, absolute
 from jobs.terminal import Bar, Terminal, duration, waiting
 from pipelines.orders import Pool, shortfall
 from pipelines.stores import Access, Folder, explain, scrub
@@ -61,9 +61,7 @@ class TrainSpec(Strict):
 
     version: Literal[1] = 1
     recipe: str = Field(description=f"one of {', '.join(RECIPES)}")
-    data: Place | Annotated[list[Place], Field(min_length=1)] = Field(
-        description="the data set: folder, tables or tars, on any store; or several"
-    )
+    data: Place | Places = Field(description="the data set: folder, tables or tars, on any store; or several")
     validation: Place | list[Place] | None = Field(None, description="held-out data, where the data set names none")
     hold_out: NonNegativeFloat = Field(
         0.1, description="share that is held out else; from 1 on, the last so many by name"
