@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
+import re
+import secrets
 import socket
+import stat
 import sys
-import tempfile
-from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 
-from jobs import thrift
-from jobs.guard import Guard
+from jobs import scratch, thrift
+from jobs.guard import RUN_VARIABLE, Guard, run_mark
 from pipelines.orders import Pool
+from pipelines.stores import scrub
 from workers.errors import JobError
 
 OBJECT_STORE_BYTES = 1 << 30
 LOG_BYTES = 20_000
+LOOPBACK = "127.0.0.1"
+_WORKER_LOG = re.compile(r"worker-.*\.(out|err)")
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers, and no actor started that collects it
     "RAY_enable_metrics_collection": "0",
@@ -54,23 +58,41 @@ def this_machine() -> Machine:
 
 
 def address_of(address: str | None, environment: Mapping[str, str]) -> str | None:
-    """Where Ray is: what the job says, or RAY_ADDRESS; None for one of our own."""
+    """Where Ray is: what the job says, or RAY_ADDRESS; None for one of our own. JobError where no job can run."""
     found = address or environment.get("RAY_ADDRESS")
-    return None if found in {None, "", "local"} else found
+    if not found or found == "local":
+        return None
+    refuse_client_address(found)
+    return found
 
 
 def start_local(pool: Pool, machine: Machine, environment: MutableMapping[str, str]) -> Path:
-    """Start a Ray on this machine with the logical CPUs that the plan needs; gives its folder, to be removed.
+    """Start a Ray on this machine with the logical CPUs that the plan needs; gives its folder, for `stop`.
 
     Threads are what has to match the cores, and the plan sees to that; a graph that asks Ray for more CPUs than it
     counts would wait for ever.
     """
-    for name, value in QUIET.items():
-        environment.setdefault(name, value)
+    folder = scratch.make()
+    _remember(environment)
+    environment.update({**QUIET, **environment, **_private()})
+    try:
+        _start(pool, machine, folder / "r")  # which Ray opens to everybody, so the way to it has to be closed
+    except BaseException:
+        _end_local(folder)
+        raise
+    return folder
+
+
+def _private() -> dict[str, str]:
+    """What makes a Ray this run's alone: it serves who knows the token, whatever the user has set for a cluster."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), RUN_VARIABLE: run_mark()}
+
+
+def _start(pool: Pool, machine: Machine, folder: Path) -> None:
     import ray
 
-    folder = temporary_folder()
-    with thrift.without_services():
+    _reread_environment()
+    with thrift.without_services(), thrift.on_loopback():
         ray.init(
             address="local",
             num_cpus=math.ceil(pool.total_cpus),
@@ -80,38 +102,135 @@ def start_local(pool: Pool, machine: Machine, environment: MutableMapping[str, s
             log_to_driver=False,
             configure_logging=False,
             _temp_dir=str(folder),
+            _node_ip_address=LOOPBACK,
         )
-    return folder
-
-
-def print_worker_logs(folder: Path) -> None:
-    """Copy what the workers printed to standard error, where it goes to the log of the run, before it is removed."""
-    for log in sorted(folder.glob("session_2*/logs/worker-*.[eo][ru][rt]")):
-        text = log.read_text(encoding="utf-8", errors="replace").strip()
-        if text:
-            print(f"--- {log.name}", text[-LOG_BYTES:], sep="\n", file=sys.stderr)
 
 
 def stop(guard: Guard, folder: Path | None) -> None:
-    """Shut Ray down in good order; of a Ray of our own, keep what the workers printed and remove its folder."""
+    """Shut Ray down in good order; of a Ray of our own, keep what the workers printed, and leave nothing of it."""
     import ray
 
     with guard.released():
         ray.shutdown()
     if folder is not None:
-        print_worker_logs(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        _end_local(folder)
+
+
+def _end_local(folder: Path) -> None:
+    print_worker_logs(folder / "r")
+    scratch.remove(folder)
+    if _before is not None:
+        _restore()
+        _reread_environment()
+
+
+# The environment
+
+
+_before: tuple[MutableMapping[str, str], dict[str, str]] | None = None
+"""What the one Ray of our own that a process can have changes, and how it was."""
+
+
+def _remember(environment: MutableMapping[str, str]) -> None:
+    global _before
+    _before = environment, {name: value for name, value in environment.items() if _is_rays(name)}
+
+
+def _restore() -> None:
+    global _before
+    environment, then = _before or ({}, {})
+    _before = None
+    for name in [name for name in environment if _is_rays(name) and name not in then]:
+        del environment[name]
+    environment.update(then)
+
+
+def _is_rays(name: str) -> bool:
+    """Whether we, or Ray in this process, change a variable of this name."""
+    return name.startswith("RAY_") or name in {RUN_VARIABLE, "PYTHONBREAKPOINT"}
+
+
+def _reread_environment() -> None:
+    """Ray keeps the mode and the token that it once read."""
+    try:
+        from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
+    except ImportError:
+        print("this Ray has no tokens that could be read again", file=sys.stderr)
+        return
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+# Logs
+
+
+def print_worker_logs(folder: Path) -> None:
+    """Copy what the workers printed to standard error, where it goes to the log of the run, before it is removed."""
+    for session in sorted(folder.glob("session_2*")):
+        with suppress(OSError), _opened_folder(session) as outer, _opened_folder("logs", outer) as logs:
+            for name in sorted(os.listdir(logs)):
+                if _WORKER_LOG.fullmatch(name) and (text := _end_of(name, logs)):
+                    print(f"--- {name}", text, sep="\n", file=sys.stderr)
+
+
+@contextmanager
+def _opened_folder(path: str | Path, below: int | None = None) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=below)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _end_of(name: str, folder: int) -> str:
+    """The last words of a log; nothing of a link, a pipe or another user's file, which Ray did not write."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink != 1:
+            return ""
+        file.seek(max(0, status.st_size - LOG_BYTES))
+        return file.read(LOG_BYTES).decode("utf-8", "replace").strip()
+
+
+# A cluster that is there
+
+
+def refuse_client_address(address: str) -> None:
+    """JobError for ray://HOST:PORT, which reaches Ray Client and not the cluster itself."""
+    if address.startswith("ray://"):
+        host = urlsplit(address).hostname or "HOST"
+        raise JobError(
+            f"run.address {scrub(address)}: Ray Client (ray://) can't run a job of Pixelmill; run the command on a node of "
+            "the cluster with run.address: auto, or submit it: "
+            f"ray job submit --address http://{host}:8265 -- pixelmill run job.yaml"
+        )
 
 
 def connect(address: str) -> None:
-    """Connect to a cluster; JobError when it is not there."""
+    """Connect to a cluster, with the token that the user's environment gives; JobError when it does not let us in."""
+    refuse_client_address(address)
     _require_answer(address)
     import ray
+    from ray.exceptions import RayError
 
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise JobError(f"run.address {address}: no Ray cluster answers there ({str(error).splitlines()[0]})") from error
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+        raise JobError(f"run.address {scrub(address)}: {_why_not(error)}") from error
+
+
+def _why_not(error: Exception) -> str:
+    said = f"{type(error).__name__} {error} {error.__cause__ or ''}"
+    if any(word in said for word in ("AuthenticationError", "Unauthenticated", "InvalidAuthToken")):
+        return (
+            "the cluster asks for a token and was given none, or another one; set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to what `ray get-auth-token` prints on its head node"
+        )
+    return f"no Ray cluster answers there ({str(error).splitlines()[0]})"
 
 
 def _require_answer(address: str) -> None:
@@ -121,17 +240,11 @@ def _require_answer(address: str) -> None:
         try:
             socket.create_connection((place.hostname, place.port), timeout=10).close()
         except OSError as error:
-            raise JobError(f"run.address {address}: no Ray cluster answers there ({error})") from error
+            raise JobError(f"run.address {scrub(address)}: no Ray cluster answers there ({error})") from error
 
 
-def temporary_folder() -> Path:
-    """A folder of this process; when it is killed, the next run removes it."""
-    return Path(tempfile.mkdtemp(prefix=folder_prefix(), dir=_short_tempdir()))
-
-
-def folder_prefix() -> str:
-    """How the names of this process's folders begin."""
-    return f"pixelmill-{os.getpid()}-"
+temporary_folder = scratch.make
+remove_stale = scratch.remove_stale
 
 
 def remove_all(guard: Guard) -> None:
@@ -143,19 +256,4 @@ def remove_all(guard: Guard) -> None:
         with suppress(psutil.NoSuchProcess):
             if process.pid != guard.last_will_pid:
                 process.kill()
-    for folder in Path(_short_tempdir()).glob(f"{folder_prefix()}*"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _short_tempdir() -> str:
-    """Ray's sockets lie below this folder, and a socket's path may have 107 bytes."""
-    folder = tempfile.gettempdir()
-    return folder if len(folder) < 30 else "/tmp"
-
-
-def remove_stale() -> None:
-    """Remove the folders of runs that were killed."""
-    for folder in Path(_short_tempdir()).glob("pixelmill-*-*"):
-        pid = folder.name.split("-")[1]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+    scratch.remove_mine()

@@ -6,11 +6,13 @@ the driver is killed, Ray's agents live on for a minute, waiting for an answer o
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -19,19 +21,25 @@ POLL_S = 0.2
 VITAL = ("gcs_server", "raylet")
 _AGENT = re.compile(r"ray::\w*Agent|.*/agent(/main)?\.py")
 
+RUN_VARIABLE = "PIXELMILL_RUN"
+"""In the environment of what this process starts for its Ray; see `run_mark`."""
+_RUN = secrets.token_hex(16)
+
 # A shell that waits until its standard input is closed, which the death of this process does, whatever the cause. Then it
-# ends the processes that name $1 (the folders of this run) in their command line, their children, and those whose ids it
-# was told: Ray's servers may have been started a moment ago, and their agents write a title over their command line.
+# ends the processes that have the mark in their environment, their children, and those whose ids it was told: Ray's servers
+# may have been started a moment ago, and their agents write a title over their environment. A path in a command line would
+# prove nothing: it may be a user's editor that shows a log of ours.
 # A server is stopped before its children are listed, so that no more of them come. Ctrl-C reaches the whole process group
 # and must not end it.
 _LAST_WILL = """
 trap "" INT TERM HUP
+read -r mark
 while read -r pid; do told="$told $pid"; done
 for round in 1 2 3 4 5 6 7 8 9 10; do
   named=
-  for file in /proc/[0-9]*/cmdline; do
-    pid=${file#/proc/}; pid=${pid%/cmdline}
-    [ "$pid" != $$ ] && grep -qsF -- "$1" "$file" && named="$named $pid"
+  for file in /proc/[0-9]*/environ; do
+    pid=${file#/proc/}; pid=${pid%/environ}
+    [ "$pid" != $$ ] && grep -qsF -- "$mark" "$file" && named="$named $pid"
   done
   [ -z "$told$named" ] && exit
   kill -STOP $told $named
@@ -42,11 +50,16 @@ done
 """
 
 
+def run_mark() -> str:
+    """Drawn at random for this process and shown to nobody but to what it starts, by RUN_VARIABLE in the environment."""
+    return _RUN
+
+
 class Guard:
     """From `start` until `released`: calls `died(name)` from a thread of its own when one of VITAL is gone."""
 
     def __init__(self, died: Callable[[str], None], mark: str) -> None:
-        """`mark` stands in the command line of Ray's servers and in no other process's: part of their folder's path."""
+        """`mark` is in the environment of Ray's servers and of no process of another run."""
         self._died, self._mark = died, mark
         self._over = threading.Event()
         self._held: dict[int, tuple[str, psutil.Process]] = {}
@@ -55,8 +68,12 @@ class Guard:
     def start(self) -> None:
         """Before Ray is started, so that no moment goes unwatched."""
         nowhere = subprocess.DEVNULL
-        command = ["/bin/sh", "-c", _LAST_WILL, "last-will", self._mark]
-        self._last_will = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, text=True)
+        command = ["/bin/sh", "-c", _LAST_WILL, "last-will"]
+        environment = {name: value for name, value in os.environ.items() if name != RUN_VARIABLE}
+        self._last_will = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, text=True
+        )
+        self._say(self._mark)
         self._thread.start()
 
     @property
@@ -94,8 +111,11 @@ class Guard:
 
     def _tell(self, pid: int) -> None:
         """The last will ends this one too."""
+        self._say(str(pid))
+
+    def _say(self, line: str) -> None:
         assert self._last_will.stdin is not None
-        self._last_will.stdin.write(f"{pid}\n")
+        self._last_will.stdin.write(f"{line}\n")
         self._last_will.stdin.flush()
 
     def _check(self) -> None:
@@ -105,11 +125,11 @@ class Guard:
             self._died(dead[0])
 
     def _tell_orphans(self) -> None:
-        """Agents that a raylet had just started are nobody's children now, and soon write over their command line."""
-        for process in psutil.process_iter(["cmdline"]):
-            words = process.info["cmdline"] or []
-            if process.pid != self._last_will.pid and any(self._mark in word for word in words):
-                self._tell(process.pid)
+        """Agents that a raylet had just started are nobody's children now, and soon write over their environment."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.environ().get(RUN_VARIABLE) == self._mark:
+                    self._tell(process.pid)
 
 
 def _name(process: psutil.Process) -> str | None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.run import ATTEMPTS
 from jobs.spec import absolute
 from jobs.terminal import duration
 from pipelines import ledger
+from pipelines.claims import ATTEMPTS, RECORD
 from pipelines.manifest import read_segments
 from pipelines.stores import Access, Folder, explain, scrub
+from pipelines.tables import declared_schema, first_rows, open_parquet
 from workers.errors import JobError
 
 
@@ -69,32 +69,27 @@ def _failures(folder: Folder) -> list[dict[str, Any]]:
 
 
 def _attempts(folder: Folder) -> list[dict[str, Any]]:
-    names = [name for name in folder.names(ATTEMPTS) if name.endswith(".json")]
-    return [json.loads(folder.read(f"{ATTEMPTS}/{name}") or b"{}") for name in names]
+    """The records of those that ended, also as versions before claims wrote them."""
+    old = [f"{ATTEMPTS}/{name}" for name in folder.names(ATTEMPTS) if name.endswith(".json")]
+    found = [*old, *(f"{ATTEMPTS}/{epoch}/{RECORD}" for epoch in folder.folders(ATTEMPTS))]
+    records = [json.loads(folder.read(name) or b"{}") for name in found]
+    return [record for record in records if record]
 
 
 def _schema(folder: Folder, held: ledger.Progress) -> dict[str, str]:
     if not held.data:
         return {}
     with folder.open(f"{ledger.DATA}/{min(held.data)}") as file:
-        return {field.name: str(field.type) for field in pq.read_schema(file)}
+        return {field.name: str(field.type) for field in declared_schema(open_parquet(file))}
 
 
 def _rows(folder: Folder, held: ledger.Progress, rows: int) -> list[dict[str, Any]]:
-    """The first rows, and no more than those.
-
-    Read without Arrow's threads: they keep hold of a Python file for a while after the read returned, and one that lets
-    go of it when the interpreter is already ending aborts the process (apache/arrow#33975).
-    """
     shown: list[dict[str, Any]] = []
     for name in sorted(held.data):
         if len(shown) >= rows:
             break
         with folder.open(f"{ledger.DATA}/{name}") as file:
-            for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(max(1, rows), use_threads=False):
-                shown += batch.slice(0, rows - len(shown)).to_pylist()
-                if len(shown) >= rows:
-                    break
+            shown += first_rows(open_parquet(file), rows - len(shown))
     return [{key: _short(value) for key, value in row.items()} for row in shown]
 
 

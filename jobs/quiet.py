@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from jobs import cluster
+from jobs import scratch
 from jobs.streams import lasting
 
 
 @contextmanager
 def log_file() -> Iterator[Path]:
     """A file for the chatter, gone after the block: what is to stay of it is copied before."""
-    folder = cluster.temporary_folder()
+    folder = scratch.make()
     try:
         yield folder / "log"
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove(folder)
 
 
 @contextmanager

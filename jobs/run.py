@@ -13,8 +13,8 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,24 +22,24 @@ from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
 from jobs import checks, cluster, thrift
-from jobs.checks import IDENTITY
-from jobs.guard import Guard
-from jobs.lock import Lock
+from jobs.guard import Guard, run_mark
+from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
-from jobs.spec import Job, absolute
+from jobs.spec import Job, absolute, spelled_before
 from jobs.terminal import Terminal, View
 from jobs.watch import Watch
 from pipelines import ledger
+from pipelines.attempt import IDENTITY, Attempt, pending
 from pipelines.fetch import FetchLimits
-from pipelines.manifest import Known, Listing, Segment, plan_parts, read_segments, tables_of, texts
+from pipelines.manifest import Known, Listing, Part, Segment, tables_of
 from pipelines.mill import MillConfig
-from pipelines.orders import Order, Pool, orders_for, retry_orders, shortfall
+from pipelines.orders import Order, Pool, orders_for, shortfall
 from pipelines.sources import Source, nothing_found
 from pipelines.stores import Access, Folder, explain, scrub
-from workers.errors import JobError, JobStopped, PixelmillError
+from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
 from workers.stages import StageContext
 
-SPEC, ATTEMPTS, LOGS = "_run/spec.yaml", "_run/attempts", "_run/logs"
+LOG = "log.txt"
 MIN_ROWS_FOR_FRACTION, ENOUGH_ROWS = 100, 1000
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
@@ -78,7 +78,7 @@ class Outcome:
     changed: int = 0
     duplicates: int = 0
     ignored: dict[str, int] = field(default_factory=dict)
-    reconciled: int = 0
+    repaired: int = 0
     done_now: int = 0
     failed_now: int = 0
     written_bytes: int = 0
@@ -137,8 +137,6 @@ class Run:
         self._marks = [("start", around.started_s)]
         self._before = (0, 0)
         self.rows = 0
-        self._finished: set[str] = set()
-        self._again: dict[str, tuple[str, str, str]] = {}
 
     def mark(self, name: str) -> None:
         """Note what the time since the last mark went to."""
@@ -148,53 +146,76 @@ class Run:
 
     def execute(self, *, retry: bool = False) -> Outcome:
         """Do the job, or what failed of it once more. Raises PixelmillError, or KeyboardInterrupt."""
-        with log_file() as log, chatter_to(log) as stderr, ExitStack() as claim:
+        with log_file() as log, chatter_to(log) as stderr:
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
             with terminal:
                 terminal.show(self.view)
                 self.check(retry=retry)
-            self._write_identity(retry)
-            lock = claim.enter_context(Lock(self.out))
-            attempt = self._next_attempt()
-            self._guard = Guard(
-                lambda dead: self._end_at_once(dead, attempt, log, terminal, lock), cluster.folder_prefix()
-            )
-            error: BaseException | None = None
-            try:
-                with terminal:
-                    self._work(retry, terminal, attempt)
-            except BaseException as raised:
-                error = raised
-                traceback.print_exc()
-                raise
-            finally:
-                with suppress(Exception):  # the error that is under way says more
-                    self._record(attempt, error, log)
+            with _explained(self.out.uri, "writing to the output folder"):
+                self.out.check_writable()
+            with Holding(self.out, "retry" if retry else "run", terminal.say) as held:
+                self._held = held
+                self._guard = Guard(lambda dead: self._end_at_once(dead, log, terminal), run_mark())
+                self._attempt(retry, terminal, log)
         return self.outcome
+
+    def _attempt(self, retry: bool, terminal: Terminal, log: Path) -> None:
+        """Work under the claim, and record how it ended."""
+        error: BaseException | None = None
+        try:
+            with terminal:
+                self._work(retry, terminal)
+        except BaseException as raised:
+            error = raised
+            traceback.print_exc()
+            raise
+        finally:
+            self._record(error, log)
 
     def check(self, *, retry: bool = False) -> Plan:
         """All that can be wrong before anything is written or started: PixelmillError, or else what the job needs."""
-        checks.check_output(self.out, self.job.identity(), retry=retry)
+        self.check_store(retry)
+        checks.check_writable(self.out)
         if not retry:
             checks.check_source(self.source, is_new=not checks.was_listed(self.out))
         checks.check_space(self.out, rows=1)
         address = cluster.address_of(self.job.spec.run.address, self.around.environment)
         resources = None if address is None else checks.resources_of(address)
-        return make_plan(self.job, cluster.this_machine(), address, resources)
-
-    def _write_identity(self, retry: bool) -> None:
-        with _explained(self.out.uri, "writing to the output folder"):
-            self.out.check_writable()
-            if not retry:
-                self.out.publish(SPEC, self.job.to_yaml().encode())
-            if not self.out.exists(IDENTITY):
-                self.out.publish(IDENTITY, json.dumps(self.job.identity(), indent=1).encode())
+        plan = make_plan(self.job, cluster.this_machine(), address, resources)
         self.mark("check")
+        return plan
 
-    def _work(self, retry: bool, terminal: Terminal, attempt: int) -> None:
+    def check_store(self, retry: bool) -> None:
+        """Everything that can be known of the output before anything is started or written."""
+        try:
+            stored = self.out.read(IDENTITY)
+        except Exception as error:
+            raise explain(error, self.out.uri, "reading the output folder") from error
+        if stored is None and retry:
+            raise JobError(f"{self.out.uri}: holds no run of pixelmill, so there is nothing to retry")
+        if stored is not None:
+            self._require_same(stored, retry)
+        elif self.out.names(ledger.DATA):
+            raise RunRefused(f"{self.out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
+
+    def _require_same(self, stored: bytes, retry: bool) -> None:
+        there, here = json.loads(stored), self.job.identity()
+        self._spell_as_before(there, here)
+        if retry:  # it may allow for larger inputs than the run did, but it makes the same of them
+            there, here = {"stages": there["stages"]}, {"stages": here["stages"]}
+        ledger.require_same(there, here, self.out)
+
+    def _spell_as_before(self, there: dict[str, Any], here: dict[str, Any]) -> None:
+        """List the same place under the names of the run that goes on: another spelling would make other ids."""
+        if (uris := spelled_before(there, self.source.uris)) is not None:
+            self.source = replace(self.source, uris=uris)
+            here["source"] |= {key: there["source"][key] for key in ("uri", "uri_sha256")}
+
+    def _work(self, retry: bool, terminal: Terminal) -> None:
+        row_bytes = sum(config.row_bytes() for config in self.job.spec.configs)
+        attempt = Attempt(self.out, self._held, row_bytes, self.job.spec.out_options.file_mb << 20)
         with _explained(self.out.uri, "reading what an earlier run made"):
-            segments = read_segments(self.out)
-            self.outcome.reconciled = ledger.reconcile(self.out)
+            segments, self.outcome.repaired = attempt.resume()
             held = ledger.progress(self.out)
             self._weights = self._weights_so_far(held)
         is_finished = bool(segments) and all(held.is_done(p) for s in segments for p in s.parts())
@@ -204,17 +225,21 @@ class Run:
             if not is_finished:
                 self.view.phase = "starting Ray"
                 import pipelines.bulk  # noqa: F401  # pyright: ignore[reportUnusedImport]  while Ray starts: importing ray.data takes as long as a short job
-            if not retry:
-                self.view.phase = "listing"
-                segments = self._list(segments, lambda: connect().pool.actors)
-            self.view.total = sum(segment.rows for segment in segments)
-            orders = self._retry_orders(segments, attempt, held) if retry else self._pending(segments, held)
-            if orders:
-                self._mill(orders, segments, connect(), terminal, retry=retry)
+            with _explained(self.out.uri, "writing to the output folder"):
+                spec = None if retry else self.job.to_yaml()
+                attempt.sign(self.job.identity(), lambda stored: self._require_same(stored, retry), spec)
+            self.view.phase = "listing"
+            with _explained(self.out.uri, "writing the manifest"):
+                segments = attempt.list_failed(segments) if retry else self._list(attempt, segments)
+                segments = attempt.seal(segments)
+            parts = pending(segments, held, retry=retry)
+            self._show_pending(segments, parts, held, retry)
+            if parts:
+                self._held.require()
+                self._mill(orders_for(parts), segments, connect(), terminal)
         with _explained(self.out.uri, "accounting for what was made"):
-            if retry:
-                ledger.settle(self.out, frozenset(self._finished), self._again)
-            self._commit(segments, terminal, retry=retry)
+            ledger.settle(self.out, segments)
+            self._commit(attempt, segments, terminal, retry=retry)
 
     def _weights_so_far(self, held: ledger.Progress) -> dict[str, str | None] | None:
         if not held.data:
@@ -224,54 +249,36 @@ class Run:
 
     # Listing
 
-    def _list(self, segments: list[Segment], actors: Callable[[], int]) -> list[Segment]:
-        """Add what is new in the source to the manifest."""
-        known = Known(self.out, segments)
-        listing = Listing(self.out, len(segments))
-        tables = (self._seen(table) for table in tables_of(self.source, listing, known) if table.num_rows)
-        with _explained(self.out.uri, "writing the manifest"):
-            listing.write(_each_explained(tables, ", ".join(map(scrub, self.source.uris)), "listing the source"))
-        outcome = self.outcome
+    def _list(self, attempt: Attempt, segments: list[Segment]) -> list[Segment]:
+        """Add what is new in the source to the manifest. JobError where there is no input at all."""
+        where, outcome = ", ".join(map(scrub, self.source.uris)), self.outcome
+
+        def tables(listing: Listing, known: Known) -> Iterator[Any]:
+            return _each_explained(map(self._seen, tables_of(self.source, listing, known)), where, "listing the source")
+
+        segments, listing, known = attempt.list_new(segments, tables)
         outcome.added, outcome.duplicates = listing.rows, listing.duplicates
         outcome.removed, outcome.changed = known.removed, known.changed
         outcome.ignored = dict(listing.ignored.by_suffix)
         self.mark("list")
-        if listing.rows == 0 and segments:
-            return segments
-        if listing.rows == 0:
+        if not segments:
             raise nothing_found(self.source, listing.ignored)
-        options = self.job.spec.out_options
-        part_rows = plan_parts(
-            listing.rows,
-            workers=actors(),
-            row_bytes=sum(config.row_bytes() for config in self.job.spec.configs),
-            file_bytes=options.file_mb << 20,
-        )
-        first_part = sum(len(segment.part_rows) for segment in segments)
-        with _explained(self.out.uri, "writing the manifest"):
-            return [*segments, listing.commit(part_rows, first_part)]
+        return segments
 
     def _seen(self, table: Any) -> Any:
         self.view.found += table.num_rows
         return table
 
-    def _pending(self, segments: list[Segment], held: ledger.Progress) -> tuple[Order, ...]:
-        parts = [part for segment in segments for part in segment.parts()]
-        pending = [part for part in parts if not held.is_done(part)]
-        finished = [part for part in parts if held.is_done(part)]
-        self.view.done = sum(part.rows for part in finished)
-        if finished and pending:
-            failed = sum(t.num_rows for name, t in ledger.failures(self.out) if name in held.data)
-            self.view.failed, self.view.done = failed, self.view.done - failed
-        return orders_for(pending)
-
-    def _retry_orders(self, segments: list[Segment], attempt: int, held: ledger.Progress) -> tuple[Order, ...]:
-        parts = {part.name: part for segment in segments for part in segment.parts()}
-        failed = {name.removesuffix(".parquet"): texts(t["id"]) for name, t in ledger.failures(self.out)}
-        failed = {name: ids for name, ids in failed.items() if ids and name in parts and held.is_done(parts[name])}
-        self.view.total = sum(map(len, failed.values()))
-        taken = {int(name[6:9]) for name in held.retries}
-        return retry_orders(parts, failed, attempt=max([*taken, attempt - 1]) + 1)
+    def _show_pending(self, segments: list[Segment], parts: list[Part], held: ledger.Progress, retry: bool) -> None:
+        if retry:
+            self.view.total = sum(part.rows for part in parts)
+            return
+        first = [part for segment in segments if not segment.supersedes for part in segment.parts()]
+        self.view.total = sum(part.rows for part in first)
+        self.view.done = sum(part.rows for part in first if held.is_done(part))
+        if self.view.done and parts:
+            self.view.failed = sum(t.num_rows for name, t in ledger.failures(self.out) if name in held.data)
+            self.view.done -= self.view.failed
 
     # Ray
 
@@ -318,27 +325,23 @@ class Run:
     def _stop_ray(self, folder: Path | None) -> None:
         cluster.stop(self._guard, folder)
 
-    def _end_at_once(self, dead: str, attempt: int, log: Path, terminal: Terminal, lock: Lock) -> None:
+    def _end_at_once(self, dead: str, log: Path, terminal: Terminal) -> None:
         """Ray's `dead` died: from here on every call of Ray hangs, or ends this process without a word."""
         error = JobStopped(
             f"Ray's {dead} died, killed from outside or out of memory; what was finished stays, "
             "and the same command goes on from there"
         )
         terminal.end(f"pixelmill: {error}")
-        with suppress(Exception):
-            self._record(attempt, error, log)
-        lock.release()
+        self._record(error, log)
         cluster.remove_all(self._guard)
         os._exit(EXIT_FAILED)
 
     # Work
 
-    def _mill(
-        self, orders: tuple[Order, ...], segments: list[Segment], plan: Plan, terminal: Terminal, *, retry: bool
-    ) -> None:
+    def _mill(self, orders: tuple[Order, ...], segments: list[Segment], plan: Plan, terminal: Terminal) -> None:
         from pipelines import bulk
 
-        rows = sum(len(o.ids) if o.ids is not None else sum(p.rows for p in o.parts) for o in orders)
+        rows = sum(part.rows for order in orders for part in order.parts)
         self.rows = rows
         checks.check_space(self.out, rows)
         source, out = self.job.spec.source_options, self.job.spec.out_options
@@ -363,8 +366,8 @@ class Run:
         lean = thrift.without_helpers() if plan.address is None else nullcontext()
         try:
             with lean, Watch(self, board, terminal, plan.pool) as watch:
-                bulk_job = bulk.BulkJob(config, plan.pool, orders, retry, compression)
-                for published in beside(bulk.run(bulk_job, board), watch.raise_if_stopped):
+                bulk_job = bulk.BulkJob(config, plan.pool, orders, self._held.claim, compression)
+                for published in beside(bulk.run(bulk_job, board), lambda: self._go_on(watch)):
                     if "first_result" not in self.outcome.seconds:
                         self.mark("first_result")
                     self._add(published)
@@ -375,14 +378,17 @@ class Run:
             raise cause from None  # a sentence of ours says it all
         self.mark("work")
 
+    def _go_on(self, watch: Watch) -> None:
+        """JobStopped where too much fails, or another attempt has taken over."""
+        watch.raise_if_stopped()
+        self._held.raise_if_lost()
+
     def _add(self, published: Any) -> None:
         outcome = self.outcome
         outcome.done_now += published.done
         outcome.failed_now += published.failed
         outcome.written_bytes += published.written_bytes
         outcome.settings = published.settings or outcome.settings
-        self._finished.update(published.finished)
-        self._again.update(published.failures)
 
     def goes_wrong(self, done: int, failed: int) -> bool:
         """Whether the job should stop itself: too many of the rows seen in this attempt fail, and some are left."""
@@ -404,7 +410,7 @@ class Run:
 
     # The end
 
-    def _commit(self, segments: list[Segment], terminal: Terminal, *, retry: bool) -> None:
+    def _commit(self, attempt: Attempt, segments: list[Segment], terminal: Terminal, *, retry: bool) -> None:
         """Hold what was made against the manifest, and say so in _SUCCESS when every input is accounted for."""
         outcome = self.outcome
         if outcome.done_now or outcome.failed_now:  # the board may have missed the last second
@@ -433,20 +439,19 @@ class Run:
             "identity": json.loads(self.out.read(IDENTITY) or b"{}"),
             "weights": self._weights_so_far(ledger.progress(self.out)),
             "parts": sum(len(segment.part_rows) for segment in segments),
+            "segments": len(segments),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": self.outcome.seconds,
         }
-        self.out.publish(ledger.SUCCESS, json.dumps(success, indent=1).encode())
+        attempt.succeed(success)
 
-    def _next_attempt(self) -> int:
-        return len([name for name in self.out.names(ATTEMPTS) if name.endswith(".json")]) + 1
-
-    def _record(self, attempt: int, error: BaseException | None, log: Path) -> None:
+    def _record(self, error: BaseException | None, log: Path) -> None:
         outcome, now = self.outcome, time.time()
         started = self._marks[0][1]
         working_s = outcome.seconds.get("first_result", 0.0) + outcome.seconds.get("work", 0.0)
         record = {
-            "attempt": attempt,
+            "attempt": self._held.claim.epoch,
+            "conditional_writes": self.out.is_fenced,
             "started_at": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
             "seconds_total": round(now - started, 3),
             "seconds": outcome.seconds,
@@ -458,15 +463,17 @@ class Run:
             "failed": outcome.failed_now,
             "written_bytes": outcome.written_bytes,
             "images_per_s": round((outcome.done_now + outcome.failed_now) / working_s, 2) if working_s else None,
+            "repaired": outcome.repaired,
             "listing": {k: getattr(outcome, k) for k in ("added", "removed", "changed", "duplicates", "ignored")},
             "settings": outcome.settings,
             "busy_shares": outcome.busy_shares,
         }
-        self.out.publish(f"{ATTEMPTS}/{attempt:04d}.json", json.dumps(record, indent=1).encode())
         sys.stdout.flush()
         sys.stderr.flush()
-        text = scrub(log.read_text(encoding="utf-8", errors="replace"))
-        self.out.publish(f"{LOGS}/{attempt:04d}.log", text.encode())
+        with suppress(Exception):  # the error that is under way says more
+            text = scrub(log.read_text(encoding="utf-8", errors="replace"))
+            self.out.publish(f"{self._held.claim.folder}/{LOG}", text.encode())
+        self._held.release(record)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,14 +27,16 @@ from pydantic import (
     model_validator,
 )
 
-from pipelines.stores import carries_credentials, scrub
+from jobs import yamlfile
+from jobs.references import REFERENCE, expanded, hidden_values, texts
+from pipelines.names import is_local, place_of, spelled
+from workers.credentials import carries_credentials, scrub
 from workers.errors import JobError, ModelError
 from workers.stages import StageConfig
 from workers.stages.embed import EmbedConfig
 
 UNION_TAGS = frozenset({"text", "list", "mapping", "int", "bool", "float", "str"})
 CREDENTIAL_KEYS = re.compile(r"(?i)^key$|secret|token|passw|credential|access_?key|api_?key")
-KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
 
 
 class Strict(BaseModel):
@@ -205,12 +207,12 @@ class Job:
         source = self.spec.source_options
         written = self.document["source"]
         uris = written["uri"] if isinstance(written, dict) else written
-        expanded = json.dumps([absolute(uri) for uri in self.spec.source_uris])
+        listed_as = [absolute(uri) for uri in self.spec.source_uris]
         return {
             "version": self.spec.version,
             "source": {
-                "uri": [uris] if isinstance(uris, str) else uris,
-                "uri_sha256": hashlib.sha256(expanded.encode()).hexdigest()[:16],
+                "uri": [uri if "${" in uri else absolute(uri) for uri in ([uris] if isinstance(uris, str) else uris)],
+                "uri_sha256": _digest(listed_as),
                 "format": source.format,
                 "pattern": source.pattern,
                 "column": source.column,
@@ -224,6 +226,35 @@ class Job:
         return yaml.safe_dump(self.document, sort_keys=False, allow_unicode=True)
 
 
+def spelled_before(stored: Mapping[str, Any], now: Sequence[str]) -> tuple[str, ...] | None:
+    """How the run with the identity `stored` spelled its source, if that is the same place as `now`; None if it is another.
+
+    An id is made of a uri as it was listed, so that a run is resumed under its first spelling. A name and what it links to
+    are one place. Older runs kept the words of the user, with slashes at the end and file://.
+    """
+    digest, places = stored["source"].get("uri_sha256"), [place_of(uri) for uri in now]
+    written = [str(uri) for uri in stored["source"].get("uri", [])]
+    candidates = [list(now), places, written, [uri if "://" in uri else os.path.abspath(uri) for uri in written]]
+    candidates += [[before(uri) for uri in now] for before in _SPELLINGS]
+    for candidate in candidates:
+        if _digest(candidate) == digest and [place_of(uri) for uri in candidate] == places:
+            return tuple(uri if is_local(uri) and "://" not in uri else absolute(uri) for uri in candidate)
+    return None
+
+
+_SPELLINGS: tuple[Callable[[str], str], ...] = (
+    lambda uri: f"{uri}/",
+    lambda uri: f"file://{uri}",
+    lambda uri: f"file://{uri}/",
+    lambda uri: f"s3a{uri.removeprefix('s3')}",
+    lambda uri: f"s3a{uri.removeprefix('s3')}/",
+)
+
+
+def _digest(uris: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(uris)).encode()).hexdigest()[:16]
+
+
 def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str, str]) -> Job:
     """Parse, override, check; JobError with every fault, each with the key's path, its line and a suggestion."""
     document, root = parse(text, name=name, what="a job file is a mapping with version, source, out and stages")
@@ -235,10 +266,10 @@ def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str
 def parse(text: str, *, name: str, what: str) -> tuple[dict[str, Any], yaml.Node | None]:
     """YAML as a document and as the nodes that know its lines; JobError where it is none, with `what` it should be."""
     try:
+        document = yamlfile.read(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise JobError(f"{name}: is not YAML: {error}".replace('"<unicode string>"', name)) from error
+    except yamlfile.NotYaml as error:
+        raise JobError(f"{name}: {error}".replace('"<unicode string>"', name)) from error
     _refuse_repeated_keys(root, name)
     if not isinstance(document, dict):
         raise JobError(f"{name}: {what}")
@@ -259,11 +290,17 @@ def _refuse_repeated_keys(node: yaml.Node | None, name: str) -> None:
 
 def check(document: dict[str, Any], *, name: str, environment: Mapping[str, str], root: yaml.Node | None = None) -> Job:
     """A document as a job; see `load`."""
+    refuse_credentials(document, name=name, environment=environment)
+    with hidden_values(document, environment, name):
+        return _checked(document, name, environment, root)
+
+
+def _checked(document: dict[str, Any], name: str, environment: Mapping[str, str], root: yaml.Node | None) -> Job:
     try:
         spec = JobSpec.model_validate(expanded(document, environment, name))
     except ValidationError as error:
-        raise JobError(f"{name}: this job can't be run\n" + "\n".join(faults(error, root))) from error
-    refuse_credentials(spec, name=name)
+        lines = faults(error, root, written=document)
+        raise JobError(f"{name}: this job can't be run\n" + "\n".join(lines)) from error
     job = Job(document, spec)
     try:
         job.identity()
@@ -292,8 +329,8 @@ def override_key(document: dict[str, Any], override: str) -> None:
 def _parsed(value: str) -> Any:
     """A value as YAML has it; **/*.jpg and the like, which YAML can't read, as they are."""
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
+        return yamlfile.read(value)
+    except yamlfile.NotYaml:
         return value
 
 
@@ -325,45 +362,18 @@ def _index(here: list[Any], key: str, override: str) -> int:
     return int(key)
 
 
-_REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+def refuse_credentials(*written: Any, name: str = "", environment: Mapping[str, str] | None = None) -> None:
+    """JobError where a text in what the user wrote would put a secret into files, logs or messages.
 
-
-def expanded(value: Any, environment: Mapping[str, str], name: str) -> Any:
-    """The value with ${NAME} and ${NAME:-default} replaced."""
-    if isinstance(value, dict):
-        return {key: expanded(item, environment, name) for key, item in value.items()}
-    if isinstance(value, list):
-        return [expanded(item, environment, name) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def replace(match: re.Match[str]) -> str:
-        found = environment.get(match[1], match[2])
-        if found is None:
-            raise JobError(
-                f"{name}: ${{{match[1]}}} is not set in the environment; set it or write ${{{match[1]}:-default}}"
-            )
-        return found
-
-    return _REFERENCE.sub(replace, value)
-
-
-def refuse_credentials(*written: Any, name: str = "") -> None:
-    """JobError where a text in what the user wrote would put a secret into files, logs or messages."""
-    for text in _texts([each.model_dump() if isinstance(each, BaseModel) else each for each in written]):
-        if carries_credentials(text) or KEY_ID.search(text):
+    With an environment, the values of references are looked at too, and the reference is shown.
+    """
+    for text in texts([each.model_dump() if isinstance(each, BaseModel) else each for each in written]):
+        value = text if environment is None else expanded(text, environment, name)
+        if carries_credentials(text) or carries_credentials(value):
             raise JobError(
                 f"{name and f'{name}: '}{scrub(text)} carries credentials, which would be written to every output; "
                 "give them in the environment (AWS_ACCESS_KEY_ID, ...) or name a profile"
             )
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
 
 
 # Faults in the user's words
@@ -374,11 +384,13 @@ def faults(
     root: yaml.Node | None,
     keys_beside: Callable[[list[Any]], list[str]] | None = None,
     everywhere: Sequence[str] | None = None,
+    written: Any = None,
 ) -> list[str]:
     """One line for each wrong key; a value that fits none of several types is one fault and not several.
 
     `keys_beside` gives the keys that there are where one is unknown, `everywhere` the paths of all; those of a job file
-    by default.
+    by default. `written` is the document with its references to the environment, which are shown in the place of their
+    values.
     """
     beside = _keys_beside if keys_beside is None else keys_beside
     paths = _job_keys() if everywhere is None and keys_beside is None else everywhere or ()
@@ -391,8 +403,19 @@ def faults(
             continue  # one item of a list is wrong, so the list is no text either
         line = _line_of(root, list(path))
         where = ".".join(map(str, path)) + (f" (line {line})" if line else "")
-        lines.append(f"  {where or 'the job'}: {_in_words(several, list(path), beside(list(path)), paths)}")
+        shown = _as_written(written, path)
+        lines.append(f"  {where or 'the job'}: {_in_words(several, list(path), beside(list(path)), paths, shown)}")
     return lines
+
+
+def _as_written(document: Any, path: tuple[int | str, ...]) -> str | None:
+    """The text at a path where it refers to the environment."""
+    for part in path:
+        if isinstance(document, list):
+            document = document[part] if isinstance(part, int) and part < len(document) else None
+        else:
+            document = document.get(part) if isinstance(document, dict) else None
+    return document if isinstance(document, str) and REFERENCE.search(document) else None
 
 
 def _is_type(part: int | str) -> bool:
@@ -400,7 +423,9 @@ def _is_type(part: int | str) -> bool:
     return isinstance(part, str) and (part in UNION_TAGS or "[" in part or part.startswith("constrained-"))
 
 
-def _in_words(several: list[Any], path: list[Any], known: list[str], everywhere: Sequence[str]) -> str:
+def _in_words(
+    several: list[Any], path: list[Any], known: list[str], everywhere: Sequence[str], reference: str | None
+) -> str:
     fault = several[0]
     if fault["type"] == "extra_forbidden":
         key = str(path[-1])
@@ -415,6 +440,8 @@ def _in_words(several: list[Any], path: list[Any], known: list[str], everywhere:
         return f"{message[0].lower()}{message[1:]}"
     wanted = dict.fromkeys(re.sub("^Input should be |, (got|unable) .*", "", f["msg"]) for f in several)
     message = " or ".join(re.sub(r"a valid dictionary.*", "a mapping", each) for each in wanted)
+    if reference is not None:
+        return f"should be {message}, and the value of {reference} is not"
     return f"should be {message}" + (f", not {scrub(repr(fault['input']))}" if _is_plain(fault["input"]) else "")
 
 
@@ -481,11 +508,13 @@ def read_file(path: str) -> str:
 
 
 def absolute(uri: str) -> str:
-    """A local path as it is from anywhere; a URI as it is. JobError where it names nothing, or nothing that can be kept."""
+    """A place in its one spelling: a local path as it is from anywhere, a URI without a slash at its end.
+
+    JobError where it names nothing, or nothing that can be kept.
+    """
     if not uri.strip() or "\0" in uri:
         raise JobError(f"{uri!a}: is no path or URI; name a folder or a file")
-    found = uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
-    return as_utf8(found)
+    return as_utf8(spelled(as_utf8(uri) if "://" in uri else os.path.expanduser(uri)))
 
 
 def as_utf8(text: str) -> str:

@@ -2,14 +2,15 @@
 
 Each is a Python process that everything waits for at the start and that takes from the work while it runs
 (benchmarks/README.md). Ray has no switch for them. Where a later Ray keeps or names these things otherwise, they are
-simply started. A cluster that is there is left as it is.
+started, and the log says so. A cluster that is there is left as it is.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -24,8 +25,19 @@ def without_services() -> Iterator[None]:
 
     with ExitStack() as undo:
         for name in ("start_api_server", "start_monitor", "start_log_monitor"):
-            with suppress(AttributeError):
+            with _or_said(f"starts without Node.{name}"):
                 _replace(undo, Node, name, lambda *_, **__: None)
+        yield
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Start Ray with the address that it is given: it replaces that of the loopback by one that the network reaches."""
+    with ExitStack() as undo:
+        with _or_said("keeps to 127.0.0.1"):
+            from ray._private import services
+
+            _replace(undo, services, "resolve_ip_for_localhost", lambda host: host)
         yield
 
 
@@ -34,9 +46,18 @@ def without_helpers() -> Iterator[None]:
     """Run Ray Data, once Ray is connected, without the actors that it starts beside the workers."""
     with ExitStack() as undo:
         for forgo in (_statistics, _locations, _autoscaling):
-            with suppress(ImportError, AttributeError):
+            with _or_said(f"works without {forgo.__name__.removeprefix('_')}"):
                 forgo(partial(_replace, undo))
         yield
+
+
+@contextmanager
+def _or_said(what: str) -> Iterator[None]:
+    """Skip a change that this Ray has no place for, and say so in the log."""
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        sys.stderr.write(f"pixelmill: skipped a change of Ray by which it {what}: {error}\n")
 
 
 def _replace(undo: ExitStack, owner: Any, name: str, stand_in: object) -> None:

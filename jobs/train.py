@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -22,12 +22,13 @@ from rich.markup import escape
 from rich.text import Text
 
 from jobs import checks, cluster, spec
-from jobs.guard import Guard
-from jobs.lock import Lock
+from jobs.guard import Guard, run_mark
+from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
 from jobs.run import EXIT_FAILED, Surroundings, beside, versions
 from jobs.spec import Place, Places, Strict, absolute
 from jobs.terminal import Bar, Terminal, duration, waiting
+from pipelines.names import place_of
 from pipelines.orders import Pool, shortfall
 from pipelines.stores import Access, Folder, explain, scrub
 from workers.checkpoint import Card
@@ -113,13 +114,18 @@ def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str
     for override in overrides:
         first = override.partition("=")[0].partition(".")[0]
         spec.override_key(document, override if first in TrainSpec.model_fields else f"settings.{override}")
+    spec.refuse_credentials(document, name=name, environment=environment)
+    with spec.hidden_values(document, environment, name):
+        return _checked(document, root, name, environment)
+
+
+def _checked(document: dict[str, Any], root: yaml.Node | None, name: str, environment: Mapping[str, str]) -> TrainJob:
     try:
         train = TrainSpec.model_validate(spec.expanded(document, environment, name))
     except ValidationError as error:
         everywhere = _paths(TrainSpec, {"run": TrainRun})
-        lines = spec.faults(error, root, lambda path: _keys(path, TrainSpec, {"run": TrainRun}), everywhere)
+        lines = spec.faults(error, root, lambda path: _keys(path, TrainSpec, {"run": TrainRun}), everywhere, document)
         raise JobError(f"{name}: this training can't be run\n" + "\n".join(lines)) from error
-    spec.refuse_credentials(train, name=name)
     if train.recipe not in RECIPES:
         raise JobError(f"{name}: recipe: there is no {train.recipe}; there are {', '.join(RECIPES)}")
     recipe = recipe_type(train.recipe)
@@ -166,51 +172,62 @@ class TrainingRun:
     def __init__(self, job: TrainJob, around: Surroundings) -> None:
         self.job, self.around = job, around
         self.out = Folder(absolute(job.spec.out), job.spec.access)
+        self._told: list[str] = []
 
     def execute(self) -> str:
         from pipelines import checkpoints
 
-        self._check_store()
+        self._check_identity()
         before = checkpoints.read_progress(self.out)
         if before is not None and before.is_complete:
             return self._summary(f"was trained already, {before.step:,} steps")
+        checks.check_writable(self.out)
         plan = self._plan()
-        self._claim()
-        with log_file() as log, chatter_to(log) as stderr, Lock(self.out) as lock:
+        self.out.check_writable()
+        with log_file() as log, chatter_to(log) as stderr:
             terminal = Terminal(stderr, is_terminal=self.around.is_terminal, quiet=self.around.quiet)
-            if before is not None:
-                terminal.say(f"goes on at step {before.step:,}")
-            guard = Guard(lambda dead: self._end_at_once(dead, terminal, lock, guard), cluster.folder_prefix())
-            try:
-                with terminal:
-                    self._fit(plan, guard, terminal)
-            except BaseException:
-                traceback.print_exc()
-                raise
-            finally:
-                with suppress(Exception):
-                    self.out.publish(LOG, scrub(log.read_text(errors="replace")).encode())
+            for line in self._told:
+                terminal.say(line)
+            with Holding(self.out, "train", terminal.say) as held:
+                self._sign(held)
+                self._attempt(replace(plan, claim=held.claim), held, terminal, log)
         return self._summary("trained")
 
-    def _check_store(self) -> None:
+    def _attempt(self, plan: Any, held: Holding, terminal: Terminal, log: Path) -> None:
+        from pipelines import checkpoints
+
+        before = checkpoints.read_progress(self.out)
+        if before is not None:
+            terminal.say(f"goes on at step {before.step:,}")
+        guard = Guard(lambda dead: self._end_at_once(dead, terminal, held, guard), run_mark())
+        try:
+            with terminal:
+                self._fit(plan, guard, terminal, held)
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            with suppress(Exception):
+                self.out.publish(LOG, scrub(log.read_text(errors="replace")).encode())
+
+    def _check_identity(self) -> None:
         """The folder is empty, or holds this very training."""
         try:
             stored = self.out.read(IDENTITY)
-            if stored is not None:
-                _require_same(json.loads(stored), self.job.identity(), self.out.uri)
-                return
-        except PixelmillError:
-            raise
         except Exception as error:
             raise explain(error, self.out.uri, "reading the output folder") from error
-        checks.check_writable(self.out)
+        if stored is not None:
+            _require_same(json.loads(stored), self.job.identity(), self.out.uri)
 
-    def _claim(self) -> None:
+    def _sign(self, held: Holding) -> None:
         """The folder is this training's from now on; not before its data is read, or a mended command would be refused."""
-        self.out.check_writable()
         try:
+            held.require()
+            if not self.out.create(IDENTITY, json.dumps(self.job.identity(), indent=1).encode()):
+                self._check_identity()
             self.out.publish(SPEC, yaml.safe_dump(self.job.document, sort_keys=False, allow_unicode=True).encode())
-            self.out.publish(IDENTITY, json.dumps(self.job.identity(), indent=1).encode())
+        except PixelmillError:
+            raise
         except Exception as error:
             raise explain(error, self.out.uri, "writing to the output folder") from error
 
@@ -229,6 +246,7 @@ class TrainingRun:
             for data in (found.train, found.held_out):
                 if data is not None:
                     rehearse(self.job.recipe(settings, assets), data, share.together)
+        self._told = found.train.says()
         names = [PurePosixPath(uri).name for uri in train.data_uris]
         return TrainingPlan(
             recipe=train.recipe,
@@ -248,7 +266,7 @@ class TrainingRun:
             log_every_steps=train.run.log_every_steps,
         )
 
-    def _fit(self, plan: Any, guard: Guard, terminal: Terminal) -> None:
+    def _fit(self, plan: Any, guard: Guard, terminal: Terminal, held: Holding) -> None:
         from pipelines import training
 
         run = self.job.spec.run
@@ -276,7 +294,7 @@ class TrainingRun:
             with following(telegraph, terminal):
                 # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
                 work = (training.fit(*each) for each in [(plan, scale, telegraph, str(folder / "train"))])
-                for _ in beside(work, lambda: None):
+                for _ in beside(work, held.raise_if_lost):
                     pass
 
     @contextmanager
@@ -305,10 +323,10 @@ class TrainingRun:
                     folder = started.result()
                 cluster.stop(guard, folder)
 
-    def _end_at_once(self, dead: str, terminal: Terminal, lock: Lock, guard: Guard) -> None:
+    def _end_at_once(self, dead: str, terminal: Terminal, held: Holding, guard: Guard) -> None:
         error = JobStopped(f"Ray's {dead} died; the same command goes on from the last checkpoint")
         terminal.end(f"pixelmill: {error}")
-        lock.release()
+        held.release()
         cluster.remove_all(guard)
         os._exit(EXIT_FAILED)
 
@@ -331,13 +349,18 @@ class TrainingRun:
 
 
 def _require_same(there: dict[str, Any], here: dict[str, Any], uri: str) -> None:
-    flat_there, flat_here = _flat(there), _flat(here)
+    flat_there, flat_here = _flat(_by_place(there)), _flat(_by_place(here))
     differ = [key for key in sorted(flat_there | flat_here) if flat_there.get(key) != flat_here.get(key)]
     if differ:
         several = "; ".join(f"{key}: {flat_there.get(key)} there, {flat_here.get(key)} here" for key in differ[:6])
         raise RunRefused(
             f"{uri}: holds another training, which this one can't go on with: {several}; choose another out"
         )
+
+
+def _by_place(identity: dict[str, Any]) -> dict[str, Any]:
+    """Two spellings of one place are the same data."""
+    return identity | {key: [place_of(uri) for uri in identity.get(key, [])] for key in ("data", "validation")}
 
 
 def _flat(document: dict[str, Any]) -> dict[str, Any]:

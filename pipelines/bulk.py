@@ -20,13 +20,13 @@ from importlib import import_module
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 import ray.data
 from ray.exceptions import RayError
 from ray.experimental import internal_kv
 
-from pipelines import ledger
+from pipelines import claims, ledger
+from pipelines.claims import Claim
 from pipelines.manifest import texts
 from pipelines.mill import ORDER_COLUMN, Mill, MillConfig, Tally
 from pipelines.orders import Order, Pool
@@ -42,7 +42,7 @@ _ADVICE_OF_RAY = re.compile(r"\nFailed to [^\n]* attempts \(total backoff.*", re
 
 @dataclass(frozen=True)
 class Published:
-    """One order that is done: how many rows of each kind, and for a retry which ones failed again and why."""
+    """One order that is done: how many rows of each kind its part holds."""
 
     name: str
     done: int
@@ -50,8 +50,6 @@ class Published:
     written_bytes: int
     settings: dict[str, Any]
     weights: dict[str, str | None]
-    failures: dict[str, tuple[str, str, str]]
-    finished: tuple[str, ...]
 
 
 class Board:
@@ -105,32 +103,32 @@ class Board:
 
 @dataclass(frozen=True)
 class Publisher:
-    """Publishes the table of one order and says so in one row. StoreError when the store refuses for good."""
+    """Publishes the table of one order and says so in one row.
+
+    StoreError when the store refuses for good, ClaimLost when another attempt has taken over.
+    """
 
     out: str
     access: Access
     compression: ledger.Compression
-    retry: bool = False
+    claim: Claim
 
     def __call__(self, block: pa.Table) -> pa.Table:
         order = json.loads(block[ORDER_COLUMN][0].as_py())
         table = block.drop_columns([ORDER_COLUMN])
-        provenance = {key: order[key] for key in ("weights", "settings", "milled")}
+        provenance = {key: order[key] for key in ("weights", "settings", "milled", "listing")}
         try:
-            write = _publish_retry if self.retry else ledger.publish
-            written = write(Folder(self.out, self.access), order["name"], table, provenance, self.compression)
+            folder = Folder(self.out, self.access, is_fenced=self.claim.is_fenced)
+            if not self.claim.is_fenced:  # else the store itself refuses what comes late
+                claims.require(folder, self.claim)
+            provenance["attempt"] = self.claim.epoch
+            written = ledger.publish(folder, order["name"], table, provenance, self.compression)
+        except PixelmillError:
+            raise
         except Exception as error:
             raise explain(error, self.out, f"writing {order['name']}") from error
-        ok = table.filter(pc.is_null(table["error_type"]))
         summary = Published(
-            order["name"],
-            ok.num_rows,
-            table.num_rows - ok.num_rows,
-            written,
-            order["settings"],
-            order["weights"],
-            _reasons(table.filter(pc.is_valid(table["error_type"]))) if self.retry else {},
-            tuple(texts(ok["id"])) if self.retry else (),
+            order["name"], written.done, written.failed, written.bytes, order["settings"], order["weights"]
         )
         return pa.table({SUMMARY: [json.dumps(vars(summary))]})
 
@@ -161,21 +159,6 @@ def _refuse(error: PixelmillError, order: dict[str, Any]) -> pa.Table:
     raise error
 
 
-def _reasons(failed: pa.Table) -> dict[str, tuple[str, str, str]]:
-    columns = [failed[name].to_pylist() for name in ("id", *ledger.ERROR_COLUMNS)]
-    return {identity: tuple(reason) for identity, *reason in zip(*columns, strict=True)}
-
-
-def _publish_retry(
-    folder: Folder, name: str, table: pa.Table, provenance: dict[str, object], compression: ledger.Compression
-) -> int:
-    """A retry publishes only what it finished; what failed again stays where it is filed."""
-    data = table.filter(pc.is_null(table["error_type"]))
-    if not data.num_rows:
-        return 0
-    return ledger.publish(folder, name, data, provenance, compression)
-
-
 @dataclass(frozen=True)
 class BulkJob:
     """Everything that the graph needs, settled before it starts."""
@@ -183,7 +166,7 @@ class BulkJob:
     config: MillConfig
     pool: Pool
     orders: tuple[Order, ...]
-    retry: bool = False
+    claim: Claim
     compression: ledger.Compression = field(default_factory=ledger.Compression)
 
 
@@ -198,7 +181,7 @@ def run(job: BulkJob, board: Board) -> Iterator[Published]:
     context.target_max_block_size = None  # one block in is one block out: an order is never split or joined
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    publisher = Publisher(job.config.out, job.config.out_access, job.compression, job.retry)
+    publisher = Publisher(job.config.out, job.config.out_access, job.compression, job.claim)
     items = [{ORDER: order.to_json()} for order in job.orders]
     summaries = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         MillActor,
@@ -216,9 +199,7 @@ def run(job: BulkJob, board: Board) -> Iterator[Published]:
     batches: Iterator[Any] = iter(summaries.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
     for batch in batches:
         for text in texts(batch[SUMMARY]):
-            raw = json.loads(text)
-            raw["failures"] = {key: tuple(value) for key, value in raw["failures"].items()}
-            yield Published(**raw | {"finished": tuple(raw["finished"])})
+            yield Published(**json.loads(text))
 
 
 def cause_of(error: BaseException) -> BaseException:

@@ -2,7 +2,7 @@
 
     OUT/model.safetensors, OUT/card.json       the best weights so far: OUT itself is a checkpoint
     OUT/_run/last.json                         names the newest folder below; written after it is whole
-    OUT/_run/step-00001200/                    model.safetensors, training.safetensors, training.json
+    OUT/_run/step-00001200-0001-5f1c0e9a/      model.safetensors, training.safetensors, training.json
 
 Nothing is pickled: an optimiser's state is tensors by parameter and name, and numbers as JSON.
 """
@@ -10,7 +10,7 @@ Nothing is pickled: an optimiser's state is tensors by parameter and name, and n
 from __future__ import annotations
 
 import json
-import shutil
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -52,21 +52,37 @@ class Progress:
 # --------------------------------------------------------------------------------------------------------- training
 
 
-def save_training(folder: Folder, network: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
-    """Publish all that is needed to go on; the marker comes last, then the checkpoint before is removed."""
-    name = f"_run/step-{progress.step:08d}"
+def save_training(
+    folder: Folder, network: nn.Module, optimizer: Optimizer, progress: Progress, writer: str = ""
+) -> bool:
+    """Publish all that is needed to go on; the marker comes last, then the checkpoint before is removed.
+
+    `writer` keeps attempts apart that save the same step. False, and nothing counts, where another one has moved the marker.
+    """
+    name = f"_run/step-{progress.step:08d}{writer and f'-{writer}'}"
     tensors, groups = optimizer_state(optimizer)
+    before = folder.read_tagged(LAST)
     folder.publish(f"{name}/{WEIGHTS}", save_tensors(_tensors(network)))
     folder.publish(f"{name}/training.safetensors", save_tensors(tensors))
     folder.publish(f"{name}/training.json", json.dumps({"progress": vars(progress), "groups": groups}).encode())
-    before = folder.read(LAST)
-    folder.publish(LAST, json.dumps({"folder": name, "step": progress.step}).encode())
-    if before is not None and (old := json.loads(before)["folder"]) != name:
-        for file in (WEIGHTS, "training.safetensors", "training.json"):
-            with suppress(OSError):
-                folder.remove(f"{old}/{file}")
-        if folder.is_local:
-            shutil.rmtree(Path(folder.path) / old, ignore_errors=True)
+    marker = json.dumps({"folder": name, "step": progress.step}).encode()
+    if not (folder.create(LAST, marker) if before is None else folder.replace(LAST, marker, before[1])):
+        return False
+    if before is not None and (old := json.loads(before[0])["folder"]) != name:
+        _remove_checkpoint(folder, old)
+    return True
+
+
+def _remove_checkpoint(folder: Folder, name: str) -> None:
+    """The name stands in a file of the folder, which may have been written by anybody."""
+    if not re.fullmatch(r"_run/step-\d{8}(-\d{4}-[0-9a-f]{8})?", name):
+        return
+    for file in (WEIGHTS, "training.safetensors", "training.json"):
+        with suppress(OSError):
+            folder.remove(f"{name}/{file}")
+    if folder.is_local:
+        with suppress(OSError):
+            (Path(folder.path) / name).rmdir()
 
 
 def read_progress(folder: Folder) -> Progress | None:

@@ -1,7 +1,7 @@
 """Find the samples of a data set on any store: which files belong together, and which of them are held out.
 
     pictures   any source of pictures (folder, glob, tar, Parquet with a column `label` or without)
-    classes    the same with labels: the column, or else the folder that each picture lies in
+    classes    the same with labels: the column, or else the first folder below the data set: cats/2019/1.jpg is a cat
     masks      images/NAME.*, labels/NAME.png, classes.json here or one folder up
     stereo     left/NAME.*, right/NAME.*, depth/NAME.png where there is one, calib.json here or one folder up
 
@@ -14,20 +14,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.fetch import Fetcher, FetchLimits
 from pipelines.manifest import SCHEMA, table_of, texts
-from pipelines.sources import Entry, Ignored, Source, entries
+from pipelines.names import is_hidden, is_local
+from pipelines.sources import Entry, Ignored, Source, entries, folder_of
 from pipelines.stores import Access, explain, join, open_store, retried, scrub
+from pipelines.tables import Parquet, integers_of, open_parquet
 from workers.errors import DataError, PixelmillError, RowError
 from workers.recipes import Layout, Recipe, Sample
 
@@ -47,6 +51,8 @@ class DataSet:
     labels: np.ndarray | None = None
     constants: dict[str, bytes] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
+    ignored: dict[str, int] = field(default_factory=dict)
+    """Files that lie there and are no samples, by suffix or kind."""
 
     def __len__(self) -> int:
         return self.first.num_rows
@@ -70,6 +76,18 @@ class DataSet:
         rows = pa.array(np.asarray(indices, np.int64), pa.int64())
         labels = None if self.labels is None else self.labels[np.asarray(indices, np.int64)]
         return replace(self, roles={role: table.take(rows) for role, table in self.roles.items()}, labels=labels)
+
+    def says(self) -> list[str]:
+        """Lines for a person: what the classes are where folders are, and what was not read."""
+        lines = []
+        if (names := self.classes) is not None and self.labels is not None:
+            counts = np.bincount(self.labels, minlength=len(names))
+            shown = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
+            more = f", and {len(shown) - 12:,} more" if len(shown) > 12 else ""
+            lines.append(f"{len(self):,} pictures of {len(names):,} classes: {', '.join(shown[:12])}{more}")
+        if self.ignored:
+            lines.append(f"ignored, no samples: {Ignored(self.ignored).says()}")
+        return lines
 
     def names(self) -> list[str]:
         """What a person calls each sample: its uri, and its place in it."""
@@ -205,7 +223,7 @@ def _parts(uri: str, access: Access) -> dict[str, str]:
 
 
 def _children(uri: str, access: Access) -> dict[str, str]:
-    """Names in a folder with what they are; none where it is a file or a glob."""
+    """Names in a folder with what they are, without hidden ones; none where it is a file or a glob."""
     store, path = open_store(uri, access)
     try:
         listed = retried(lambda: store.ls(path, detail=True), for_s=min(30.0, access.retry_for_s))
@@ -213,7 +231,13 @@ def _children(uri: str, access: Access) -> dict[str, str]:
         return {}
     except Exception as error:
         raise explain(error, uri, "listing the data") from error
-    return {PurePosixPath(entry["name"].rstrip("/")).name: entry["type"] for entry in listed}
+    kinds = {PurePosixPath(entry["name"].rstrip("/")).name: _kind(uri, entry) for entry in listed}
+    return {name: kind for name, kind in kinds.items() if not is_hidden(name)}
+
+
+def _kind(uri: str, entry: dict[str, Any]) -> str:
+    """What an entry of a folder is: fsspec calls a link to a local folder neither file nor folder."""
+    return "directory" if is_local(uri) and os.path.isdir(entry["name"]) else entry["type"]
 
 
 # --------------------------------------------------------------------------------------------------------- layouts
@@ -237,20 +261,23 @@ def _joined(sets: list[DataSet]) -> DataSet:
     if len({(tuple(each.roles), tuple(each.constants.items())) for each in sets}) > 1:
         raise DataError("the data sets differ in their roles or in classes.json or calib.json; train on one of them")
     tables = {role: pa.concat_tables([each.roles[role] for each in sets]) for role in sets[0].roles}
-    return replace(sets[0], roles=tables)
+    ignored: Counter[str] = sum((Counter(each.ignored) for each in sets), Counter())
+    return replace(sets[0], roles=tables, ignored=dict(ignored))
 
 
 def _pictures(uris: Sequence[str], access: Access, *, is_labelled: bool) -> DataSet:
-    table = _listed(Source(tuple(uris), access=access))
+    ignored = Ignored()
+    table = _listed(Source(tuple(uris), access=access), ignored)
     if table.num_rows == 0:
         raise DataError(f"{', '.join(map(scrub, uris))}: no pictures are there; give a folder, a glob, tars or Parquet")
-    return DataSet({"image": table}, access, labels=_labels(table, access, is_needed=is_labelled))
+    labels = _labels(table, access, is_needed=is_labelled)
+    return DataSet({"image": table}, access, labels=labels, ignored=ignored.by_suffix)
 
 
 def _by_folder(found: DataSet, uris: Sequence[str], classes: Sequence[str] | None) -> DataSet:
-    """The pictures labelled with the number of the folder that each lies in; every sample is given the folders' names."""
+    """The pictures labelled with the number of their folder; every sample is given the folders' names."""
     where = ", ".join(map(scrub, uris))
-    folders = [PurePosixPath(uri).parent.name for uri in texts(found.first["uri"])]
+    folders = _class_folders(texts(found.first["uri"]), uris, classes, found.access)
     names = sorted(set(folders)) if classes is None else list(classes)
     if strangers := sorted(set(folders) - set(names)):
         raise DataError(
@@ -262,9 +289,49 @@ def _by_folder(found: DataSet, uris: Sequence[str], classes: Sequence[str] | Non
     return replace(found, labels=labels, constants={CLASSES: json.dumps(names).encode()})
 
 
-def _listed(source: Source) -> pa.Table:
+def _class_folders(
+    pictures: Sequence[str], uris: Sequence[str], classes: Sequence[str] | None, access: Access
+) -> list[str]:
+    """The folder that says each picture's class: the first below the folder in which all pictures of a uri lie.
+
+    Where the classes are known it is the first that has their names.
+    """
+    bases = sorted({folder_of(uri, access) for uri in uris}, key=len, reverse=True)
+    base_of = [next((base for base in bases if f"{picture}/".startswith(f"{base}/")), "") for picture in pictures]
+    folders: dict[str, str] = {}
+    for base in set(base_of):
+        below = {
+            p: p[len(base) :].strip("/").split("/")[:-1] for p, b in zip(pictures, base_of, strict=True) if b == base
+        }
+        depth = _class_depth(base, list(below.values()), classes)
+        path = [base.rpartition("/")[2]]
+        folders |= {picture: [*path, *parts][depth] for picture, parts in below.items()}
+    return [folders[picture] for picture in pictures]
+
+
+def _class_depth(base: str, folders: list[list[str]], classes: Sequence[str] | None) -> int:
+    """How far down the folder that is a picture's class lies: 0 is the base itself. DataError where that differs."""
+    least = min(map(len, folders), default=0)
+    if classes is not None:
+        for depth in range(1, least + 1):
+            if {parts[depth - 1] for parts in folders} <= set(classes):
+                return depth
+    levels = zip(*folders, strict=False)  # as deep as all of them go
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    if shared < least:
+        return shared + 1
+    if any(len(parts) > least for parts in folders):
+        there = "/".join([base.rpartition("/")[2], *folders[0][:shared]])
+        raise DataError(
+            f"{scrub(base)}: pictures lie in {there} itself, beside folders that could be classes; "
+            "put all of them into a folder for each class"
+        )
+    return shared
+
+
+def _listed(source: Source, ignored: Ignored) -> pa.Table:
     try:
-        found = sorted(entries(source, Ignored()), key=lambda entry: (entry.uri, entry.offset or 0))
+        found = sorted(entries(source, ignored), key=lambda entry: (entry.uri, entry.offset or 0))
     except PixelmillError:
         raise
     except Exception as error:
@@ -282,47 +349,57 @@ def _labels(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray |
     columns = []
     for uri in dict.fromkeys(texts(table["uri"])):
         store, path = open_store(uri, access)
-        with store.open(path, "rb") as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
+        with store.open(path, "rb") as file, open_parquet(file) as parquet:
             if LABEL not in parquet.schema_arrow.names:
                 return None
-            column = parquet.read([LABEL], use_threads=False)[LABEL]
-        if problem := _problem(column):
+            column = _label_column(parquet)
+        if isinstance(column, str):
             if is_needed:
-                raise DataError(f"{scrub(uri)}: {problem}; write each row's class as an integer from 0 on")
+                raise DataError(f"{scrub(uri)}: {column}; write each row's class as an integer from 0 on")
             return None
-        columns.append(column.to_numpy())
+        columns.append(column)
     return np.concatenate(columns).astype(np.int64)
+
+
+def _label_column(parquet: Parquet) -> np.ndarray | str:
+    """The labels of a table, or why they can't be had."""
+    kind = parquet.schema_arrow.field(LABEL).type
+    if not pa.types.is_integer(kind):
+        return f"column {LABEL} holds {kind}, not integers"
+    column = integers_of(parquet, LABEL)
+    return _problem(column) or column.to_numpy()
 
 
 def _problem(column: pa.ChunkedArray) -> str | None:
     """Why labels can't be had from a column."""
-    if not pa.types.is_integer(column.type):
-        return f"column {LABEL} holds {column.type}, not integers"
     values = column.to_pylist() if column.null_count else column.to_numpy()
     bad = next((row for row, value in enumerate(values) if value is None or value < 0), None)
     return None if bad is None else f"row {bad} of column {LABEL} is {'null' if values[bad] is None else values[bad]}"
 
 
 def _masks(uri: str, access: Access) -> DataSet:
-    tables = _paired(uri, {"image": "images", "label": "labels"}, access)
+    ignored = Ignored()
+    tables = _paired(uri, {"image": "images", "label": "labels"}, access, ignored)
     constants = _constant(uri, "classes", "classes.json", access)
-    return DataSet(tables, access, constants=constants)
+    return DataSet(tables, access, constants=constants, ignored=ignored.by_suffix)
 
 
 def _stereo(uri: str, access: Access) -> DataSet:
     has_depth = "depth" in _children(uri, access)
     roles = {"left": "left", "right": "right"} | ({"depth": "depth"} if has_depth else {})
     constants = _constant(uri, "calibration", "calib.json", access)
-    return DataSet(_paired(uri, roles, access), access, constants=constants)
+    ignored = Ignored()
+    tables = _paired(uri, roles, access, ignored)
+    return DataSet(tables, access, constants=constants, ignored=ignored.by_suffix)
 
 
-def _paired(uri: str, roles: dict[str, str], access: Access) -> dict[str, pa.Table]:
+def _paired(uri: str, roles: dict[str, str], access: Access, ignored: Ignored) -> dict[str, pa.Table]:
     """One row a name that every role's folder has a file for; DataError where one has a file that another lacks."""
     children = _children(uri, access)
     if missing := [folder for folder in roles.values() if folder not in children]:
         there = ", ".join(sorted(children)[:8]) or "nothing"
         raise DataError(f"{scrub(uri)}: has no folder {' or '.join(missing)}; it holds {there}")
-    by_role = {role: _by_stem(join(uri, folder), access) for role, folder in roles.items()}
+    by_role = {role: _by_stem(join(uri, folder), access, ignored) for role, folder in roles.items()}
     stems = sorted(set().union(*by_role.values()))
     if not stems:
         raise DataError(f"{scrub(uri)}: no pictures are in {', '.join(roles.values())}")
@@ -336,9 +413,9 @@ def _paired(uri: str, roles: dict[str, str], access: Access) -> dict[str, pa.Tab
     return {role: table_of([files[stem] for stem in stems]) for role, files in by_role.items()}
 
 
-def _by_stem(uri: str, access: Access) -> dict[str, Entry]:
+def _by_stem(uri: str, access: Access, ignored: Ignored) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
-    for entry in entries(Source((uri,), format="images", access=access), Ignored()):
+    for entry in entries(Source((uri,), format="images", access=access), ignored):
         first = found.setdefault(PurePosixPath(entry.uri).stem, entry)
         if first is not entry:
             raise DataError(f"{scrub(entry.uri)}: {scrub(first.uri)} has the same name; keep one of them")

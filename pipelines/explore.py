@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.ledger import DATA
 from pipelines.manifest import texts
 from pipelines.stores import Folder
+from pipelines.tables import open_parquet
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def read_vectors(folder: Folder, column: str = "embedding") -> Vectors:
     """Every vector of a run, in memory: 2 KB a row for 512 numbers."""
     tables = []
     for name in folder.names(DATA):
-        with folder.open(f"{DATA}/{name}") as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
+        with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
             tables.append(parquet.read(["uri", column], use_threads=False))
     table = pa.concat_tables(tables).combine_chunks()
     values: Any = table[column].combine_chunks()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import accumulate, islice
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipelines.sources import image_column
-from pipelines.stores import Access, Reader, open_store, retried, row_error, scheme_of, too_many_bytes
+from pipelines.sources import image_column, sequential
+from pipelines.stores import Access, Reader, open_store, retried, row_error, scheme_of, scrub, too_many_bytes
+from pipelines.tables import Elsewhere, cells_of, open_parquet
 from workers.errors import RowError
 
 Item = TypeVar("Item")
@@ -107,6 +108,10 @@ def _together(group: list[Input], item: Input, limits: FetchLimits) -> bool:
     return 0 <= gap <= 65_536 and span <= limits.coalesce_bytes
 
 
+def _is_of_a_table(request: Request) -> bool:
+    return request.inputs[0].container == "parquet" and request.inputs[0].problem is None
+
+
 class Fetcher(Generic[Item]):
     """`stream(rows)` gives what `then` makes of each input's bytes, in order, while the next ones are under way.
 
@@ -120,11 +125,9 @@ class Fetcher(Generic[Item]):
         self._reader = Reader(access)
         self._access = access
         self._limits = limits
-        self._column = column
         self._then = then
         self._pool = ThreadPoolExecutor(limits.in_flight, "fetch")
-        self._row_group = lru_cache(maxsize=2)(self._read_row_group)
-        self._parquet_lock = threading.Lock()
+        self._tables, self._turns = _Tables(access, column), _Turns()
 
     def stream(self, rows: pa.Table) -> Iterator[Item]:
         requests = plan_requests(inputs_of(rows), self._limits)
@@ -134,7 +137,7 @@ class Fetcher(Generic[Item]):
         while window or upcoming:
             if count <= self._limits.window_rows // 2:  # in bursts: single requests wake up both sides each time
                 while upcoming and (not window or self._has_room(weight, count, upcoming)):
-                    window.append((upcoming, self._pool.submit(self._work, upcoming)))
+                    window.append((upcoming, self._submit(upcoming)))
                     weight, count = weight + upcoming.weight_bytes, count + len(upcoming.inputs)
                     upcoming = next(requests, None)
             request, future = window.popleft()
@@ -147,18 +150,21 @@ class Fetcher(Generic[Item]):
             and rows + len(upcoming.inputs) <= self._limits.window_rows
         )
 
-    def _work(self, request: Request) -> list[Item]:
-        return [self._then(fetched) for fetched in self._fetch(request)]
+    def _submit(self, request: Request) -> Future[list[Item]]:
+        return self._pool.submit(self._work, request, self._turns.ticket() if _is_of_a_table(request) else None)
 
-    def _fetch(self, request: Request) -> Iterator[Fetched]:
+    def _work(self, request: Request, ticket: int | None) -> list[Item]:
+        with closing(self._fetch(request) if ticket is None else self._rows(request, ticket)) as fetched:
+            return [self._then(each) for each in fetched]
+
+    def _fetch(self, request: Request) -> Generator[Fetched]:
         first = request.inputs[0]
         if first.container is None or first.problem is not None:
             for item in request.inputs:
                 yield item, self._one(item)
             return
         try:
-            read = {"tar": self._members, "parquet": self._rows}[first.container]
-            yield from retried(lambda: read(request), for_s=self._access.retry_for_s)
+            yield from retried(lambda: self._members(request), for_s=self._access.retry_for_s)
         except Exception as error:
             for item in request.inputs:
                 yield item, row_error(error, item.uri)
@@ -191,36 +197,104 @@ class Fetcher(Generic[Item]):
             return too_many_bytes(size, self._limits.max_bytes)
         return data[offset : offset + size]
 
-    def _rows(self, request: Request) -> list[Fetched]:
-        with self._parquet_lock:  # a row group is read once, not in turns for several requests
-            return [(item, self._cell(item)) for item in request.inputs]
+    def _rows(self, request: Request, ticket: int) -> Generator[Fetched]:
+        """Rows of a table, read when all that were asked for earlier are read, so that its pages are read once.
+
+        They are handed on together, for others to be read while these are decoded, but never more than `max_bytes`.
+        """
+        held: list[Fetched] = []
+        held_bytes = 0
+        with self._turns.wait_for(ticket):
+            for item in request.inputs:
+                data = self._cell(item)
+                held.append((item, data))
+                held_bytes += 0 if isinstance(data, RowError) else len(data)
+                if held_bytes > self._limits.max_bytes:
+                    yield from held
+                    held, held_bytes = [], 0
+        yield from held
 
     def _cell(self, item: Input) -> bytes | RowError:
-        starts = _row_group_starts(item.uri, self._access)
-        group = bisect_right(starts, item.offset or 0) - 1
-        value = self._row_group(item.uri, group)[(item.offset or 0) - starts[group]].as_py()
-        data = value.get("bytes") if isinstance(value, dict) else value
-        if data is None:
+        try:
+            value = retried(lambda: self._tables.value(item.uri, item.offset or 0), for_s=self._access.retry_for_s)
+        except Exception as error:
+            return row_error(error, item.uri)
+        if isinstance(value, Elsewhere):
+            return RowError(
+                "fetch", "Empty", f"bytes is null, and the picture is at {scrub(value.path)}: list such paths"
+            )
+        if value is None:
             return RowError("fetch", "Empty", "the column holds null in this row")
-        if len(data) > self._limits.max_bytes:
-            return too_many_bytes(len(data), self._limits.max_bytes)
-        return data
-
-    def _read_row_group(self, uri: str, group: int) -> pa.ChunkedArray:
-        store, path = open_store(uri, self._access)
-        with store.open(path, "rb") as file:
-            parquet = pq.ParquetFile(file)
-            column = image_column(parquet.schema_arrow, self._column, uri)
-            return parquet.read_row_group(group, columns=[column])[column]
+        if len(value) > self._limits.max_bytes:
+            return too_many_bytes(len(value), self._limits.max_bytes)
+        return value.to_pybytes()
 
 
-@lru_cache(maxsize=8)
-def _row_group_starts(uri: str, access: Access) -> list[int]:
-    store, path = open_store(uri, access)
-    with store.open(path, "rb") as file:
-        metadata: Any = pq.ParquetFile(file).metadata
-    starts, row = [], 0
-    for group in range(metadata.num_row_groups):
-        starts.append(row)
-        row += metadata.row_group(group).num_rows
-    return starts
+class _Turns:
+    """Lets threads in one at a time, in the order of their tickets; each ticket has to be used."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._given = self._serving = 0
+
+    def ticket(self) -> int:
+        with self._condition:
+            self._given += 1
+            return self._given - 1
+
+    @contextmanager
+    def wait_for(self, ticket: int) -> Iterator[None]:
+        with self._condition:
+            self._condition.wait_for(lambda: self._serving == ticket)
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._serving += 1
+                self._condition.notify_all()
+
+
+class _Tables:
+    """Values of Parquet files by the number of their row; keeps its place in the last two files, since rows come in order.
+
+    For one thread at a time.
+    """
+
+    def __init__(self, access: Access, column: str | None) -> None:
+        self._access, self._column = access, column
+        self._open: OrderedDict[str, _OpenTable] = OrderedDict()
+
+    def value(self, uri: str, row: int) -> pa.Buffer | Elsewhere | None:
+        table = self._open.pop(uri, None) or _OpenTable(uri, self._access, self._column)
+        value = table.value(row)  # a table that could not be read is opened anew the next time
+        self._open[uri] = table
+        if len(self._open) > 2:
+            self._open.popitem(last=False)
+        return value
+
+
+class _OpenTable:
+    def __init__(self, uri: str, access: Access, column: str | None) -> None:
+        store, path = open_store(uri, access)
+        self._parquet = open_parquet(store.open(path, "rb", **sequential(uri)))
+        self._column = image_column(self._parquet.schema_arrow, column, uri)
+        groups = [self._parquet.metadata.row_group(g).num_rows for g in range(self._parquet.metadata.num_row_groups)]
+        self._starts = [0, *accumulate(groups)]
+        self._group, self._next = -1, 0
+        self._cells: Iterator[pa.Buffer | Elsewhere | None] = iter(())
+
+    def value(self, row: int) -> pa.Buffer | Elsewhere | None:
+        group = bisect_right(self._starts, row) - 1
+        if group != self._group or row < self._next:
+            if group >= len(self._starts) - 1:
+                raise LookupError(f"the table has {self._starts[-1]:,} rows")
+            self._cells = cells_of(self._parquet, group, self._column)
+            self._group, self._next = group, self._starts[group]
+        cell = next(islice(self._cells, row - self._next, None), _END)
+        self._next = row + 1
+        if cell is _END:
+            raise LookupError("the table ends before its footer says")
+        return cell  # pyright: ignore[reportReturnType]
+
+
+_END: Any = object()

@@ -1,19 +1,23 @@
 """Account for every row: which parts are done, which inputs failed, which are missing; and publish what was made.
 
-    data/part-000017.parquet          the finished rows of part 17; its existence is what commits the part
-    failed/part-000017.parquet        the rows of part 17 that could not be done, written before it
-    data/part-r001-000000.parquet     rows that a retry finished
+    data/part-000017.parquet     the finished rows of part 17, created once; it commits the part, and says in its metadata
+                                 which rows failed and why
+    failed/part-000017.parquet   the rows of part 17 that could not be done, as that metadata has them, without those
+                                 that a later part did once more; follows from data/ and can always be made again
 
-A part's files have one name for ever, so that doing a part twice writes the same rows to the same place. A row that a
-retry finished stands in data/ before it is taken out of failed/: where it is found in both, data/ is right.
+A part's files have one name for ever. Of two attempts that do a part, the first to create its data file decides what is in
+it, and the other one reads that. What a retry does once more is a part of a later segment (pipelines/manifest.py).
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -22,12 +26,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.manifest import Part, Rows, Segment, texts
+from pipelines.manifest import Part, Rows, Segment, superseding_ids, texts
 from pipelines.stores import Folder
+from pipelines.tables import open_parquet
 from workers.errors import RunRefused, StoreError
 
 DATA, FAILED = "data", "failed"
-METADATA_KEY = b"pixelmill"
+METADATA_KEY, FAILURES_KEY = METADATA_KEYS = b"pixelmill", b"pixelmill_failed"
 SUCCESS = "_SUCCESS"
 
 INPUT_FIELDS = (
@@ -82,27 +87,62 @@ def encode(table: pa.Table, compression: Compression = Compression()) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def publish(folder: Folder, name: str, table: pa.Table, provenance: dict[str, object], compression: Compression) -> int:
-    """Publish the rows of one part: failures first, then the data file that commits it. Returns the bytes written.
+@dataclass(frozen=True)
+class Written:
+    """What a part holds, whoever wrote it."""
 
-    Doing it twice leaves what doing it once leaves, wherever the first time was cut off.
+    done: int
+    failed: int
+    bytes: int
+
+
+def publish(
+    folder: Folder, name: str, table: pa.Table, provenance: Mapping[str, object], compression: Compression
+) -> Written:
+    """Publish the rows of one part: the data file that commits it, then its failures. Says what the part holds.
+
+    Where the part is there already, it stays as it is.
     """
     ok = pc.is_null(table["error_type"])
     failures = table.filter(pc.invert(ok)).select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
     data = table.filter(ok).drop_columns(list(ERROR_COLUMNS))
-    data = data.replace_schema_metadata({METADATA_KEY: json.dumps(provenance, sort_keys=True)})
-    failed_name = f"{FAILED}/{name}.parquet"
-    if failures.num_rows or folder.exists(failed_name):  # an attempt that died in between may have filed others
-        folder.publish(failed_name, encode(failures, compression))
-    encoded = encode(data, compression)
-    folder.publish(f"{DATA}/{name}.parquet", encoded)
-    return len(encoded)
+    facts = {METADATA_KEY: json.dumps(provenance, sort_keys=True), FAILURES_KEY: packed(failures)}
+    encoded = encode(data.replace_schema_metadata(facts), compression)
+    written = len(encoded)
+    if not folder.create(f"{DATA}/{name}.parquet", encoded):
+        rows, failures, written = facts_of(folder, name)
+    else:
+        rows = data.num_rows
+    if failures is not None and failures.num_rows:
+        folder.create(f"{FAILED}/{name}.parquet", encode(failures, compression))
+    return Written(rows, 0 if failures is None else failures.num_rows, written)
+
+
+def packed(failures: pa.Table) -> bytes:
+    """A table as text, for the metadata of a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(failures, sink, compression="zstd")
+    return base64.b85encode(sink.getvalue().to_pybytes())
+
+
+def _unpacked(text: bytes) -> pa.Table:
+    table = open_parquet(io.BytesIO(base64.b85decode(text))).read(use_threads=False)
+    return table.select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
+
+
+def facts_of(folder: Folder, name: str) -> tuple[int, pa.Table | None, int]:
+    """Rows of a part's data file, its failures (None where it was written before they were kept there), and its bytes."""
+    with _whole(folder, f"{DATA}/{name}.parquet"), folder.open(f"{DATA}/{name}.parquet") as file:
+        parquet = open_parquet(file)
+        packed = (parquet.schema_arrow.metadata or {}).get(FAILURES_KEY)
+        size = file.seek(0, io.SEEK_END)
+        return parquet.metadata.num_rows, None if packed is None else _unpacked(packed), size
 
 
 def provenance_of(folder: Folder, name: str) -> dict[str, object]:
     """What a data file says of its own making; empty when it says nothing."""
     with folder.open(f"{DATA}/{name}") as file:
-        metadata = pq.read_schema(file).metadata or {}
+        metadata = open_parquet(file).metadata.metadata or {}
     return json.loads(metadata.get(METADATA_KEY, b"{}"))
 
 
@@ -120,7 +160,8 @@ class Progress:
         return f"{part.name}.parquet" in self.data
 
     @property
-    def retries(self) -> list[str]:
+    def old_retries(self) -> list[str]:
+        """Rows that retries finished before they had parts of their own."""
         return sorted(name for name in self.data if name.startswith("part-r"))
 
 
@@ -157,13 +198,15 @@ class Account:
 def account(folder: Folder, segments: list[Segment]) -> Account:
     """Read the ids of everything that was made and hold them against the manifest, part by part."""
     found, held, rows = Account(), progress(folder), Rows(folder, segments)
-    retried = _retried_ids(folder, held)
-    parts = iter([part for segment in segments for part in segment.parts()])
+    retried = old_retried_ids(folder, held)
+    places = Places(folder, segments, held)
+    parts = iter(places.parts)
     with ThreadPoolExecutor(8, "account") as pool:
         while batch := list(islice(parts, 32)):  # a few at a time: ten million ids need not be in memory at once
             made = pool.map(lambda part: _ids_of(folder, held, part), batch)
             for part, (data, failures) in zip(batch, made, strict=True):
-                _count_part(found, texts(rows.of(part)["id"]), data, failures, retried)
+                listed = places.own(part, texts(rows.of(part)["id"]))
+                _count_part(found, listed, data, failures, retried)
     found.unknown += sum(retried.values()) + _strange_rows(folder, held, segments)
     return found
 
@@ -171,39 +214,70 @@ def account(folder: Folder, segments: list[Segment]) -> Account:
 def _strange_rows(folder: Folder, held: Progress, segments: list[Segment]) -> int:
     """How many rows lie in data/ and failed/ under names that no part and no retry has: a reader would read them too."""
     ours = {f"{part.name}.parquet" for segment in segments for part in segment.parts()}
-    strangers = [f"{DATA}/{name}" for name in held.data - ours - set(held.retries)]
+    strangers = [f"{DATA}/{name}" for name in held.data - ours - set(held.old_retries)]
     strangers += [f"{FAILED}/{name}" for name in held.failed - ours]
-    return sum(_read(folder, name, []).num_rows for name in strangers if name.endswith(".parquet"))
+    return sum(read_columns(folder, name, []).num_rows for name in strangers if name.endswith(".parquet"))
+
+
+class Places:
+    """In which part each input is accounted for: the last one that lists it and is done, else the first."""
+
+    def __init__(self, folder: Folder, segments: list[Segment], held: Progress) -> None:
+        self._again = {
+            identity: part for identity, part in superseding_ids(folder, segments).items() if held.is_done(part)
+        }
+        self.parts = [
+            part
+            for segment in segments
+            for part in segment.parts()
+            if not segment.supersedes or held.is_done(part)  # until then its inputs stand where they failed
+        ]
+
+    def own(self, part: Part, ids: list[str]) -> list[str]:
+        """Those of a part's inputs that are accounted for there."""
+        if not self._again:
+            return ids
+        return [identity for identity in ids if self._again.get(identity, part) == part]
+
+    def redone_after(self, part: Part) -> frozenset[str]:
+        """The inputs that a later part than this one has done once more."""
+        return frozenset(identity for identity, later in self._again.items() if later.number > part.number)
 
 
 def _ids_of(folder: Folder, held: Progress, part: Part) -> tuple[list[str], list[tuple[str, str, str]]]:
     name = f"{part.name}.parquet"
     if name not in held.data:
         return [], []
-    data = texts(_read(folder, f"{DATA}/{name}", ["id"])["id"])
+    data = texts(read_columns(folder, f"{DATA}/{name}", ["id"])["id"])
     if name not in held.failed:
         return data, []
-    failed = _read(folder, f"{FAILED}/{name}", ["id", "stage", "error_type"])
+    failed = read_columns(folder, f"{FAILED}/{name}", ["id", "stage", "error_type"])
     return data, list(zip(*(failed[column].to_pylist() for column in failed.column_names), strict=True))
 
 
-def _read(folder: Folder, name: str, columns: list[str]) -> pa.Table:
+def read_columns(folder: Folder, name: str, columns: list[str]) -> pa.Table:
+    with (
+        _whole(folder, name),
+        folder.open(name) as file,
+        open_parquet(file) as parquet,
+    ):  # read_table would import pyarrow.dataset first
+        return parquet.read(columns, use_threads=False)  # see pipelines/tables.py
+
+
+@contextmanager
+def _whole(folder: Folder, name: str) -> Iterator[None]:
     try:
-        with (
-            folder.open(name) as file,
-            pq.ParquetFile(file, pre_buffer=False) as parquet,  # read_table would import pyarrow.dataset first
-        ):
-            return parquet.read(columns, use_threads=False)  # else Arrow's threads hold the file: see jobs/inspect.py
+        yield
     except pa.ArrowInvalid as error:
         raise StoreError(
             f"{folder.uri}/{name}: is not a whole Parquet file ({error}); remove it and run the same command again"
         ) from error
 
 
-def _retried_ids(folder: Folder, held: Progress) -> Counter[str]:
+def old_retried_ids(folder: Folder, held: Progress) -> Counter[str]:
     retried: Counter[str] = Counter()
-    for name in held.retries:
-        retried.update(texts(_read(folder, f"{DATA}/{name}", ["id"])["id"]))
+    for name in held.old_retries:
+        retried.update(texts(read_columns(folder, f"{DATA}/{name}", ["id"])["id"]))
     return retried
 
 
@@ -230,33 +304,30 @@ def _count_part(
 def failures(folder: Folder) -> Iterator[tuple[str, pa.Table]]:
     """Every file of failed/ with its rows."""
     for name in folder.names(FAILED):
-        yield name, _read(folder, f"{FAILED}/{name}", FAILED_SCHEMA.names)
+        yield name, read_columns(folder, f"{FAILED}/{name}", FAILED_SCHEMA.names)
 
 
-def settle(folder: Folder, finished: frozenset[str], reasons: dict[str, tuple[str, str, str]]) -> None:
-    """Take the finished ids out of failed/ and give those that failed again their newest reason."""
-    for name, table in failures(folder):
-        ids = table["id"].to_pylist()
-        if not any(identity in finished or identity in reasons for identity in ids):
-            continue
-        rows = [
-            row | dict(zip(ERROR_COLUMNS, reasons[row["id"]], strict=True)) if row["id"] in reasons else row
-            for row in table.to_pylist()
-            if row["id"] not in finished
-        ]
-        folder.publish(f"{FAILED}/{name}", encode(pa.Table.from_pylist(rows, FAILED_SCHEMA)))
-
-
-def reconcile(folder: Folder) -> int:
-    """Finish what a retry that was killed left: rows that stand in data/ leave failed/. Returns how many there were."""
+def settle(folder: Folder, segments: list[Segment]) -> int:
+    """Take what later parts have done once more out of the files of failed/ where it was filed. Returns how many rows."""
     held = progress(folder)
-    if not held.retries or not held.failed:
-        return 0
-    finished = frozenset(_retried_ids(folder, held))
-    both = [identity for _, table in failures(folder) for identity in table["id"].to_pylist() if identity in finished]
-    if both:
-        settle(folder, finished, {})
-    return len(both)
+    places, old = Places(folder, segments, held), frozenset(old_retried_ids(folder, held))
+    parts = {f"{part.name}.parquet": part for part in places.parts}
+    settled = 0
+    for name in sorted(held.failed & parts.keys()):
+        redone = places.redone_after(parts[name]) | old
+        settled += _drop(folder, f"{FAILED}/{name}", redone) if redone else 0
+    return settled
+
+
+def _drop(folder: Folder, name: str, ids: frozenset[str]) -> int:
+    """Replace a file of failed/ by the same without these rows; another attempt may be doing so too."""
+    while (found := folder.read_tagged(name)) is not None:
+        table = open_parquet(io.BytesIO(found[0])).read(FAILED_SCHEMA.names, use_threads=False).cast(FAILED_SCHEMA)
+        leave = pc.is_in(table["id"], pa.array(sorted(ids), pa.string()))
+        dropped = leave.to_pylist().count(True)
+        if not dropped or folder.replace(name, encode(table.filter(pc.invert(leave))), found[1]):
+            return dropped
+    return 0
 
 
 def require_same(stored: dict[str, object], wanted: dict[str, object], folder: Folder) -> None:

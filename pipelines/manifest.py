@@ -1,11 +1,13 @@
 """List a source once into the run's manifest, and cut it into parts: the units of work, of output and of commit.
 
-    _run/manifest/000000-0000.parquet   id, uri, member, container, offset, size, version, problem
-    _run/manifest/000000.json           written after them: rows, the sizes of the parts, what was ignored
+    _run/manifest/000000-0001-5f1c0e9a-0000.parquet   id, uri, member, container, offset, size, version, problem
+    _run/manifest/000000.json                         created once, after them: rows, the sizes of the parts, what was ignored
 
-A manifest grows by segments: the first listing is segment 0, inputs that a later run finds new are segment 1, and so
-on. A part is a range of rows of one segment, fixed when the segment is written, so that part 17 is the same inputs for
-every attempt, on every machine, for ever; that is what makes output exactly-once by name.
+A manifest grows by segments: the first listing is segment 0, inputs that a later run finds new are segment 1, and what a
+retry does once more is a segment too, whose rows supersede the earlier ones of the same ids. A part is a range of rows of
+one segment, fixed when the segment is committed, so that part 17 is the same inputs for every attempt, on every machine, for
+ever; that is what makes output exactly-once by name. Of two attempts that list at once, the first to create the segment
+decides what is in it, and the other one reads that.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, islice
@@ -26,10 +30,12 @@ import pyarrow.parquet as pq
 
 from pipelines.sources import Entry, Ignored, Source, entries
 from pipelines.stores import Folder
+from pipelines.tables import Parquet, open_parquet
 
 FOLDER = "_run/manifest"
 ROWS_PER_FILE = 262_144
 ROWS_PER_GROUP = 16_384
+_LISTED = re.compile(r"\d{6}-(\d{4}-[0-9a-f]{8}-)?\d{4}\.parquet")
 
 SCHEMA = pa.schema(
     [
@@ -47,6 +53,7 @@ SCHEMA = pa.schema(
 FIRST_PART_ROWS = 16
 PARTS_PER_JOB = 256
 STEADY_PART_ROWS = 384
+ROWS_PER_WORKER, MOST_WORKERS = 2_000, 64
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class Part:
     segment: int
     start: int
     rows: int
+    writer: str = ""
+    """Of the segment: which attempt's listing the rows are of."""
 
     @property
     def name(self) -> str:
@@ -75,11 +84,23 @@ class Segment:
     ignored: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     is_limited: bool = False
+    writer: str = ""
+    """The attempt whose files these are; empty for those that were written before attempts had claims."""
+    supersedes: bool = False
+    """Whether its rows take the place of earlier ones of the same ids, once they are done."""
+
+    def to_json(self) -> bytes:
+        return json.dumps(vars(self)).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Segment:
+        raw = json.loads(data)
+        return cls(**raw | {key: tuple(raw[key]) for key in ("file_rows", "part_rows")})
 
     def parts(self) -> Iterator[Part]:
         starts = accumulate(self.part_rows, initial=0)
         for index, (start, rows) in enumerate(zip(starts, self.part_rows, strict=False)):
-            yield Part(self.first_part + index, self.number, start, rows)
+            yield Part(self.first_part + index, self.number, start, rows, self.writer)
 
 
 def input_id(uri: str, member: str | None) -> str:
@@ -88,13 +109,15 @@ def input_id(uri: str, member: str | None) -> str:
     return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def plan_parts(rows: int, *, workers: int, row_bytes: int, file_bytes: int) -> list[int]:
+def plan_parts(rows: int, *, row_bytes: int, file_bytes: int) -> list[int]:
     """Cut `rows` into parts: about PARTS_PER_JOB a job, none above `file_bytes` of output.
 
     The first ones are small, so that results come early, and double; the last ones shrink, so that all workers finish
-    together. All but the last are whole numbers of FIRST_PART_ROWS, since a network takes as long for half a batch as for
-    most of one. A killed job loses at most one part a worker.
+    together. For how many workers is a guess from the rows alone: parts must not depend on the machine that lists. All but
+    the last are whole numbers of FIRST_PART_ROWS, since a network takes as long for half a batch as for most of one. A
+    killed job loses at most one part a worker.
     """
+    workers = min(max(rows // ROWS_PER_WORKER, 2), MOST_WORKERS)
     most = _whole(max(1, file_bytes // max(1, row_bytes)))
     steady = max(rows // PARTS_PER_JOB, min(STEADY_PART_ROWS, rows // (4 * workers)), FIRST_PART_ROWS)
     steady = min(_whole(steady), most)
@@ -122,11 +145,13 @@ class Listing:
 
     folder: Folder
     number: int
+    writer: str = ""
     ignored: Ignored = field(default_factory=Ignored)
     rows: int = 0
     duplicates: int = 0
     file_rows: list[int] = field(default_factory=list)
     is_limited: bool = False
+    supersedes: bool = False
 
     def write(self, batches: Iterable[pa.Table]) -> None:
         pending: list[pa.Table] = []
@@ -142,12 +167,13 @@ class Listing:
         pending.clear()
         sink = io.BytesIO()
         pq.write_table(table, sink, compression="zstd", row_group_size=ROWS_PER_GROUP)
-        self.folder.publish(_file_name(self.number, len(self.file_rows)), sink.getvalue())
+        self.folder.publish(_file_name(self.number, self.writer, len(self.file_rows)), sink.getvalue())
         self.file_rows.append(table.num_rows)
         self.rows += table.num_rows
 
-    def commit(self, part_rows: list[int], first_part: int) -> Segment:
-        segment = Segment(
+    def segment(self, part_rows: list[int], first_part: int) -> Segment:
+        """What `commit` would write."""
+        return Segment(
             self.number,
             self.rows,
             tuple(self.file_rows),
@@ -156,13 +182,45 @@ class Listing:
             self.ignored.by_suffix,
             self.duplicates,
             self.is_limited,
+            self.writer,
+            self.supersedes,
         )
-        self.folder.publish(f"{FOLDER}/{self.number:06d}.json", json.dumps(vars(segment)).encode())
-        return segment
+
+    def commit(self, part_rows: list[int], first_part: int) -> Segment:
+        """Make it count, unless another attempt's segment of this number does; gives the one that counts."""
+        mine = self.segment(part_rows, first_part)
+        name = segment_name(self.number)
+        if not self.folder.is_fenced:  # another attempt's may land on it late; see pipelines/repair.py
+            self.folder.publish(copy_name(self.number, self.writer), mine.to_json())
+        if self.folder.create(name, mine.to_json()):
+            return mine
+        found = self.folder.read(name)
+        if found is None:
+            raise FileNotFoundError(f"{self.folder.uri}/{name}")
+        return Segment.from_json(found)
 
 
-def _file_name(segment: int, file: int) -> str:
-    return f"{FOLDER}/{segment:06d}-{file:04d}.parquet"
+def segment_name(number: int) -> str:
+    return f"{FOLDER}/{number:06d}.json"
+
+
+def copy_name(number: int, writer: str) -> str:
+    """Where an attempt keeps a segment that it committed to a store that can't refuse another one."""
+    return f"_run/attempts/{writer[:4]}/segment-{number:06d}-{writer[5:]}.json"
+
+
+def _file_name(segment: int, writer: str, file: int) -> str:
+    return f"{FOLDER}/{segment:06d}-{writer and f'{writer}-'}{file:04d}.parquet"
+
+
+def remove_strays(folder: Folder, segments: list[Segment]) -> None:
+    """Remove the files of listings that can't count any more: another attempt's segment has their number."""
+    kept = {_file_name(s.number, s.writer, file) for s in segments for file in range(len(s.file_rows))}
+    for name in folder.names(FOLDER):
+        is_decided = _LISTED.fullmatch(name) is not None and int(name[:6]) < len(segments)
+        if is_decided and f"{FOLDER}/{name}" not in kept:
+            with suppress(FileNotFoundError):
+                folder.remove(f"{FOLDER}/{name}")
 
 
 class Known:
@@ -172,7 +230,7 @@ class Known:
         columns = ["id", "uri", "container", "version"]
         tables = [
             table.append_column("is_limited", pa.repeat(segment.is_limited, table.num_rows))
-            for segment in segments
+            for segment in reversed(segments)  # of an input that was listed again the newest row counts
             for table in read_files(folder, segment, columns)
         ]
         rows = (
@@ -181,12 +239,12 @@ class Known:
             else SCHEMA.empty_table().append_column("is_limited", pa.array([], pa.bool_()))
         )
         ids = _binary(rows["id"])
-        order = np.argsort(ids)
-        self.ids, self.versions = ids[order], _hashes(rows["version"])[order]
+        self.ids, order = np.unique(ids, return_index=True)
+        self.versions = _hashes(rows["version"])[order]
         # A listing with a limit may have ended in the middle of an archive: those archives are indexed again.
         indexed = pc.and_not(pc.is_valid(rows["container"]), rows["is_limited"])
-        archived = rows.filter(indexed).group_by("uri").aggregate([("version", "max")])
-        self._archives = dict(zip(archived["uri"].to_pylist(), archived["version_max"].to_pylist(), strict=True))
+        archived = rows.filter(indexed).group_by("uri", use_threads=False).aggregate([("version", "first")])
+        self._archives = dict(zip(archived["uri"].to_pylist(), archived["version_first"].to_pylist(), strict=True))
         self._archive_of = _hashes(pc.if_else(pc.is_valid(rows["container"]), rows["uri"], None))[order]
         self._seen = np.zeros(len(self.ids), bool)
         self._seen_archives: list[int] = []
@@ -289,21 +347,26 @@ def texts(column: pa.ChunkedArray) -> list[str]:
 
 def read_segments(folder: Folder) -> list[Segment]:
     """The segments that were committed, in order; a listing that was killed half-way is not among them."""
-    segments = []
-    for name in folder.names(FOLDER):
-        if name.endswith(".json"):
-            raw = json.loads(folder.read(f"{FOLDER}/{name}") or b"{}")
-            raw |= {key: tuple(raw[key]) for key in ("file_rows", "part_rows")}
-            segments.append(Segment(**raw))
-    return segments
+    names = [name for name in folder.names(FOLDER) if re.fullmatch(r"\d{6}\.json", name)]
+    return [Segment.from_json(folder.read(f"{FOLDER}/{name}") or b"{}") for name in names]
 
 
 def read_files(folder: Folder, segment: Segment, columns: list[str] | None = None) -> Iterator[pa.Table]:
     for file in range(len(segment.file_rows)):
-        data = folder.read(_file_name(segment.number, file))
+        name = _file_name(segment.number, segment.writer, file)
+        data = folder.read(name)
         if data is None:
-            raise FileNotFoundError(f"{folder.uri}/{_file_name(segment.number, file)}")
-        yield pq.ParquetFile(pa.BufferReader(data)).read(columns)
+            raise FileNotFoundError(f"{folder.uri}/{name}")
+        yield open_parquet(io.BytesIO(data)).read(columns, use_threads=False)
+
+
+def superseding_ids(folder: Folder, segments: list[Segment]) -> dict[str, Part]:
+    """The part in which each input that was listed again is done last; few, since only what failed is listed again."""
+    rows, found = Rows(folder, segments), dict[str, Part]()
+    for segment in segments:
+        for part in segment.parts() if segment.supersedes else ():
+            found |= dict.fromkeys(texts(rows.of(part)["id"]), part)
+    return found
 
 
 class Rows:
@@ -328,8 +391,9 @@ class Rows:
             row += table.num_rows
         return pa.concat_tables(tables)
 
-    def _open(self, segment: int, file: int) -> pq.ParquetFile:
-        return pq.ParquetFile(pa.BufferReader(self.folder.read(_file_name(segment, file)) or b""))
+    def _open(self, segment: int, file: int) -> Parquet:
+        name = _file_name(segment, self.segments[segment].writer, file)
+        return open_parquet(io.BytesIO(self.folder.read(name) or b""))
 
     def _read_group(self, segment: int, file: int, group: int) -> pa.Table:
-        return self._file(segment, file).read_row_group(group)
+        return self._file(segment, file).read_row_group(group, use_threads=False)

@@ -143,7 +143,9 @@ class Mill:
     def _order_column(self, order: dict[str, Any], rows: int, started_s: float) -> pa.Array:
         """What the publisher has to know, once, whatever the number of rows."""
         milled = {"started_s": started_s, "ended_s": time.time(), "host": socket.gethostname()}
+        listing = order["parts"][0]["writer"]
         told = {"name": order["name"], "weights": self.weights, "settings": self._settings(), "milled": milled}
+        told["listing"] = listing
         text = json.dumps(told)
         return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
 

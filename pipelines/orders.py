@@ -11,14 +11,13 @@ from pipelines.manifest import Part
 
 @dataclass(frozen=True)
 class Order:
-    """Work for one actor call: the rows of some parts, all of them or those with `ids`, published as `name`."""
+    """Work for one actor call: the rows of one part, published as `name`."""
 
     name: str
     parts: tuple[Part, ...]
-    ids: tuple[str, ...] | None = None
 
     def to_json(self) -> str:
-        return json.dumps({"name": self.name, "parts": [vars(part) for part in self.parts], "ids": self.ids})
+        return json.dumps({"name": self.name, "parts": [vars(part) for part in self.parts], "ids": None})
 
 
 @dataclass(frozen=True)
@@ -59,24 +58,3 @@ def shortfall(pool: Pool, available: dict[str, float]) -> str | None:
 def orders_for(parts: Iterable[Part]) -> tuple[Order, ...]:
     """One order a part."""
     return tuple(Order(part.name, (part,)) for part in parts)
-
-
-def retry_orders(
-    parts: dict[str, Part], failed: dict[str, list[str]], *, attempt: int, rows: int = 64
-) -> tuple[Order, ...]:
-    """The failed ids of each part's name, gathered into orders of about `rows` rows."""
-    orders: list[Order] = []
-    group: list[tuple[Part, list[str]]] = []
-
-    def flush() -> None:
-        if group:
-            ids = tuple(identity for _, several in group for identity in several)
-            orders.append(Order(f"part-r{attempt:03d}-{len(orders):06d}", tuple(p for p, _ in group), ids))
-            group.clear()
-
-    for name, ids in sorted(failed.items()):
-        group.append((parts[name], ids))
-        if sum(len(several) for _, several in group) >= rows:
-            flush()
-    flush()
-    return tuple(orders)

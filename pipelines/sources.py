@@ -1,149 +1,81 @@
-"""List a source: folders, globs, WebDataset shards, Parquet with pictures and lists of URIs become entries."""
+"""List a source: folders, globs, WebDataset shards, Parquet with pictures and lists of URIs become entries.
+
+What is hidden is skipped and counted, wherever it lies, unless a glob or a pattern names it. A link to a folder is followed
+behind all real folders, so that each folder is listed once and under its own name. A folder below the source that may not
+be read is counted.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 import stat
-import tarfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
 from itertools import chain, islice
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.utils import glob_translate
 
-from pipelines.stores import (
-    Access,
-    carries_credentials,
-    explain,
-    is_passing,
-    join,
-    open_store,
-    retried,
-    scheme_of,
-    scrub,
+from pipelines import lists
+from pipelines.archives import image_column, parquet_rows, tar_members
+from pipelines.inputs import Container, Entry, Format, Found, Ignored, Index, Source, sequential
+from pipelines.names import (
+    ARCHIVE_SUFFIXES,
+    COMPRESSED_TAR_SUFFIXES,
+    DOCUMENT_SUFFIXES,
+    IMAGE_SUFFIXES,
+    LIST_SUFFIXES,
+    PHOTO_SUFFIXES,
+    TABLE_SUFFIXES,
+    TAR_SUFFIXES,
+    expanded_braces,
+    has_braces,
+    has_hidden,
+    is_hidden,
+    is_local,
+    local_path,
+    place_of,
 )
+from pipelines.stores import Access, explain, open_store, retried, scheme_of, scrub
 from workers.errors import JobError, PixelmillError
 
-Format = Literal["auto", "images", "webdataset", "parquet", "list"]
-Container = Literal["tar", "parquet"]
+__all__ = [
+    "Container", "Entry", "Format", "Found", "Ignored", "Index", "Source", "check", "entries", "folder_of",
+    "image_column", "nothing_found", "sequential",
+]  # fmt: skip
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif")
-LIST_SUFFIXES = (".txt", ".csv", ".lst")
-IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "picture", "bytes", "image_bytes", "content")
-URI_COLUMNS = ("uri", "url", "path", "image_url", "image_path", "file", "filename", "file_name")
 GLOB = "*?["
-LINK = "link to a folder"
 PEEK = 1000
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is to be listed. `uris` are folders, globs, or files; `exclude` is a folder that is never an input."""
-
-    uris: tuple[str, ...]
-    format: Format = "auto"
-    pattern: str | None = None
-    column: str | None = None
-    limit: int | None = None
-    access: Access = field(default_factory=Access)
-    exclude: str | None = None
-
-
-class Entry(NamedTuple):
-    """One input: an object, a member of an archive, or a row of a table.
-
-    `offset` is the member's first byte in a tar and the row's number in a Parquet file. `problem` says why an input
-    that was found can't be read at all: "ErrorType: message".
-    """
-
-    uri: str
-    member: str | None = None
-    container: Container | None = None
-    offset: int | None = None
-    size: int | None = None
-    version: str | None = None
-    problem: str | None = None
-
-
-class Found(NamedTuple):
-    """A file in a store."""
-
-    uri: str
-    size: int | None
-    version: str | None
-
-
-@dataclass
-class Ignored:
-    """Files that lie in the source and are no input, by suffix, so that nothing is left out in silence."""
-
-    by_suffix: dict[str, int] = field(default_factory=dict)
-    opened: dict[str, int] = field(default_factory=dict)
-    """Lists, archives and tables that were read, by format: to say that they hold nothing."""
-
-    def add(self, uri: str) -> None:
-        suffix = os.path.splitext(uri)[1].lower()[:12].encode("utf-8", "backslashreplace").decode()
-        self.count(suffix or "(none)")
-
-    def count(self, kind: str) -> None:
-        self.by_suffix[kind] = self.by_suffix.get(kind, 0) + 1
-
-    def open(self, kind: str) -> None:
-        self.opened[kind] = self.opened.get(kind, 0) + 1
-
-    def in_words(self, most: int = 5) -> str:
-        """The commonest kinds: 12 .txt, 3 .md, 2 links to a folder, and 4 of other kinds."""
-        kinds = sorted(self.by_suffix.items(), key=lambda kind: -kind[1])
-        shown = [f"{count:,} {kind.replace('link ', 'links ', count > 1)}" for kind, count in kinds[:most]]
-        others = sum(count for _, count in kinds[most:])
-        return ", ".join(shown) + (f", and {others:,} of other kinds" if others else "")
-
+ALIKE: dict[Format, tuple[str, ...]] = {
+    "images": IMAGE_SUFFIXES,
+    "webdataset": TAR_SUFFIXES,
+    "parquet": TABLE_SUFFIXES,
+    "list": LIST_SUFFIXES,
+}
+"""The suffixes that files of a format have."""
 
 PassesOver = Callable[[str, str | None], bool]
 
 
 def entries(source: Source, ignored: Ignored, passes_over: PassesOver = lambda uri, version: False) -> Iterator[Entry]:
     """Every input of a source, streamed. An archive for which `passes_over(uri, version)` is true is not indexed."""
-    listed = chain.from_iterable(_entries_of(uri, source, ignored, passes_over) for uri in source.uris)
+    uris = chain.from_iterable(_without_braces(uri, source.access) for uri in source.uris)
+    listed = chain.from_iterable(_entries_of(uri, source, ignored, passes_over) for uri in uris)
     return islice(listed, source.limit) if source.limit is not None else listed
 
 
 def check(source: Source) -> None:
     """Look at the first files of every uri: StoreError where one can't be listed, JobError where there is no input."""
     for uri in source.uris:
-        _entries_of(uri, source, Ignored(), lambda uri, version: False)
+        first = next(iter(_without_braces(uri, source.access)), uri)
+        _entries_of(first, source, Ignored(), lambda uri, version: False)
 
 
-def nothing_found(source: Source, ignored: Ignored) -> JobError:
-    """That a source holds no input at all, with what it holds instead and what to do about it."""
-    files = sum(ignored.by_suffix.values()) - ignored.by_suffix.get(LINK, 0)
-    facts = [f"{count:,} {_HOLLOW[kind]}" for kind, count in ignored.opened.items()]
-    if files or not facts:
-        facts.append(f"{files:,} files are there" + (f" ({ignored.in_words()})" if ignored.by_suffix else ""))
-    advice = []
-    if LINK in ignored.by_suffix:
-        advice.append("links to folders are not followed: name the folders that they lead to")
-    if files and (source.format != "auto" or source.pattern is not None):
-        advice.append("source.format and source.pattern leave them out")
-    elif files and not ignored.opened:
-        facts.append("none of them an image, a .tar or a .parquet by its name")
-        advice.append("if they are pictures all the same, say so with format: images and pattern: '**/*'")
-    places, what_to_do = ", ".join(map(scrub, source.uris)), "; ".join(advice or ["fill it, or name another"])
-    return JobError(f"source {places}: no input was found: {', '.join(facts)}; {what_to_do}")
-
-
-_HOLLOW = {
-    "list": "list that names no URI",
-    "webdataset": "archive without a picture",
-    "parquet": "table without a row",
-}
+def _without_braces(uri: str, access: Access) -> Iterable[str]:
+    return expanded_braces(uri) if has_braces(uri) and not _exists(uri, access) else [uri]
 
 
 def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesOver) -> Iterator[Entry]:
@@ -152,27 +84,19 @@ def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesO
         kind = source.format if source.format != "auto" else _kind_of_single(uri)
     else:
         head = list(islice(files, PEEK))
-        kind = source.format if source.format != "auto" else _kind_of_folder(uri, head, source, ignored)
-        files = chain(head, files)
-        files = _matching(files, uri, source, kind, ignored)
+        kind = source.format if source.format != "auto" else _kind_of_folder(uri, head, ignored)
+        files = _matching(chain(head, files), uri, source, kind, ignored)
     if kind == "images":
         return (Entry(found.uri, size=found.size, version=found.version) for found in files)
-    files = _counted(files, kind, ignored)
     if kind == "list":
-        return chain.from_iterable(_listed(found, source) for found in files)
-    index = _tar_members if kind == "webdataset" else _parquet_rows
+        return chain.from_iterable(lists.entries_of(found, source) for found in files)
+    index = tar_members if kind == "webdataset" else parquet_rows
     # With a limit, what is passed over would not be counted, and more would be listed each time.
     fresh = (found for found in files if source.limit is not None or not passes_over(found.uri, found.version))
-    return chain.from_iterable(_in_parallel(lambda found: _indexed(index, found, source), fresh))
+    return _of_archives(_in_parallel(lambda found: _indexed(index, found, source), fresh), ignored)
 
 
-def _counted(files: Iterable[Found], kind: str, ignored: Ignored) -> Iterator[Found]:
-    for found in files:
-        ignored.open(kind)
-        yield found
-
-
-def _indexed(index: Callable[[Found, Source], list[Entry]], found: Found, source: Source) -> list[Entry]:
+def _indexed(index: Callable[[Found, Source], Index], found: Found, source: Source) -> Index:
     try:
         return retried(lambda: index(found, source), for_s=min(30.0, source.access.retry_for_s))
     except PixelmillError:
@@ -181,9 +105,7 @@ def _indexed(index: Callable[[Found, Source], list[Entry]], found: Found, source
         raise explain(error, found.uri, "indexing the archive") from error
 
 
-def _in_parallel(
-    work: Callable[[Found], list[Entry]], files: Iterable[Found], threads: int = 8
-) -> Iterator[list[Entry]]:
+def _in_parallel(work: Callable[[Found], Index], files: Iterable[Found], threads: int = 8) -> Iterator[Index]:
     """Index archives a few at a time, in order; the first alone, for whoever wants to know only whether there is an input."""
     files, at_once = iter(files), 1
     with ThreadPoolExecutor(threads, "index") as pool:
@@ -192,21 +114,57 @@ def _in_parallel(
             at_once = 4 * threads
 
 
+def _of_archives(indexes: Iterable[Index], ignored: Ignored) -> Iterator[Entry]:
+    for index in indexes:
+        for kind, count in index.ignored.items():
+            ignored.count(kind, count)
+        yield from index.entries
+
+
 # What is there
 
 
 def _files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
-    """The files behind a URI, without those of the output, and whether it names a single one."""
-    files, is_single = _all_files(uri, source, ignored)
-    files = _explained(files, uri)
-    if is_single or not source.exclude:
-        return files, is_single
-    exclude = _comparable(source.exclude).rstrip("/") + "/"
-    if f"{_comparable(uri)}/".startswith(exclude):
+    """The files behind a URI, without those of the output and hidden ones, and whether it names a single one."""
+    if source.exclude and f"{place_of(uri)}/".startswith(f"{place_of(source.exclude)}/"):
         raise JobError(
             f"source {scrub(uri)}: lies in the output folder, of which nothing is read; choose another for one"
         )
-    return (found for found in files if not _comparable(found.uri).startswith(exclude)), False
+    files, is_single = _all_files(uri, source, ignored)
+    files = _explained(files, uri)
+    if is_single:
+        return files, True
+    if source.exclude:
+        exclude = f"{_comparable(source.exclude).rstrip('/')}/"
+        files = (found for found in files if not _comparable(found.uri).startswith(exclude))
+    return _visible(files, uri, source, ignored), False
+
+
+def _visible(files: Iterator[Found], uri: str, source: Source, ignored: Ignored) -> Iterator[Found]:
+    below, is_named = len(_base(uri, source.access)) + 1, _names_hidden(uri, source)
+    for found in files:
+        if not is_named and has_hidden(found.uri[below:]):
+            ignored.count("hidden")
+        else:
+            yield found
+
+
+def _names_hidden(uri: str, source: Source) -> bool:
+    """Whether a glob or a pattern asks for hidden files by a part that is hidden itself, as shells have it."""
+    pattern = uri[len(_glob_base(uri)) :] if _is_glob(uri, source.access) else source.pattern or ""
+    return any(is_hidden(part) or part.startswith("_") for part in pattern.split("/"))
+
+
+def _base(uri: str, access: Access) -> str:
+    """The folder that is walked, as it begins the uris of its files."""
+    return _comparable(_glob_base(uri) if _is_glob(uri, access) else uri).rstrip("/")
+
+
+def folder_of(uri: str, access: Access) -> str:
+    """The folder that all files of a source lie below, as it begins their uris; the folder of a single file."""
+    base = _base(uri, access)
+    is_file = base.lower().endswith((*TAR_SUFFIXES, *TABLE_SUFFIXES, *LIST_SUFFIXES, *IMAGE_SUFFIXES))
+    return base.rpartition("/")[0] if is_file else base
 
 
 def _explained(files: Iterator[Found], uri: str) -> Iterator[Found]:
@@ -220,7 +178,6 @@ def _explained(files: Iterator[Found], uri: str) -> Iterator[Found]:
 
 def _all_files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
     try:
-        store, path = open_store(uri, source.access)
         if _is_glob(uri, source.access):
             return _globbed(uri, source, ignored), False
         if scheme_of(uri) in {"http", "https"}:
@@ -231,30 +188,54 @@ def _all_files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Fou
             )
         if scheme_of(uri) in {"s3", "s3a"}:
             return _s3_files(uri, source)
+        store, path = _opened(uri, source.access)
         info = retried(lambda: store.info(path), for_s=min(10.0, source.access.retry_for_s))
     except Exception as error:
         raise explain(error, uri, "listing the source") from error
+    if is_local(uri):
+        return _local_files(local_path(uri), source, ignored)
     if info["type"] == "file":
         return iter([_found(uri, info)]), True
     return _walk(uri, source, ignored), False
+
+
+def _local_files(path: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
+    status = os.stat(path)
+    if stat.S_ISREG(status.st_mode):
+        return iter([Found(path, status.st_size, _version(status))]), True
+    if not stat.S_ISDIR(status.st_mode):
+        raise JobError(f"source {path}: is a pipe, a socket or a device; name a file or a folder")
+    return _walk(path, source, ignored), False
+
+
+def _opened(uri: str, access: Access) -> tuple[Any, str]:
+    return open_store(local_path(uri) if is_local(uri) else uri, access)
+
+
+def _exists(uri: str, access: Access) -> bool:
+    store, path = _opened(uri, access)
+    return retried(lambda: bool(store.exists(path)), for_s=min(10.0, access.retry_for_s))
 
 
 def _is_glob(uri: str, access: Access) -> bool:
     """Whether a URI is a pattern: a name may itself have such characters in it, as photo[1].jpg or ?size=big have."""
     if scheme_of(uri) in {"http", "https"}:
         return "*" in uri
-    store, path = open_store(uri, access)
-    return any(c in uri for c in GLOB) and not retried(lambda: store.exists(path), for_s=min(10.0, access.retry_for_s))
+    return any(c in uri for c in GLOB) and not _exists(uri, access)
+
+
+def _glob_base(uri: str) -> str:
+    return uri[: min(uri.index(c) for c in GLOB if c in uri)].rpartition("/")[0]
 
 
 def _globbed(uri: str, source: Source, ignored: Ignored) -> Iterator[Found]:
-    base = uri[: min(uri.index(c) for c in GLOB if c in uri)].rpartition("/")[0]
     matches = re.compile(glob_translate(_comparable(uri))).match
+    base = _glob_base(uri) or ("/" if uri.startswith("/") else "")
     return (found for found in _walk(base, source, ignored) if matches(_comparable(found.uri)))
 
 
 def _comparable(uri: str) -> str:
-    return os.path.abspath(uri.removeprefix("file://")) if scheme_of(uri) == "file" else uri
+    return local_path(uri) if is_local(uri) else uri.replace("s3a://", "s3://", 1)
 
 
 def _s3_files(uri: str, source: Source) -> tuple[Iterator[Found], bool]:
@@ -291,44 +272,85 @@ def _s3_pages(bucket: str, prefix: str, source: Source) -> Iterator[list[Found]]
 
 
 def _walk(uri: str, source: Source, ignored: Ignored) -> Iterator[Found]:
-    scheme = scheme_of(uri)
-    if scheme == "file":
-        return _walk_local(os.path.abspath(uri.removeprefix("file://") or "/"), ignored)
-    if scheme in {"s3", "s3a"}:
+    if is_local(uri):
+        return _walk_local(local_path(uri), ignored, source.exclude)
+    if scheme_of(uri) in {"s3", "s3a"}:
         bucket, _, key = uri.partition("://")[2].partition("/")
         return chain.from_iterable(_s3_pages(bucket, f"{key}/" if key else "", source))
-    return _walk_fsspec(uri, source.access)
+    return _walk_fsspec(uri, source.access, ignored)
 
 
-def _walk_local(folder: str, ignored: Ignored) -> Iterator[Found]:
-    """Depth first in the order of names; a link to a folder is counted and not followed, so that no loop can trap the walk.
+def _walk_local(root: str, ignored: Ignored, exclude: str | None) -> Iterator[Found]:
+    """Depth first in the order of names, links to folders last; no folder twice, and never the one to exclude.
 
-    A link to nowhere is given as a file, which will fail with its reason; pipes and devices are not inputs.
+    A link to nowhere is given as a file, which will fail with its reason; pipes and devices are counted.
     """
-    pending = [folder]
-    while pending:
-        with os.scandir(pending.pop()) as scan:
-            items = sorted(scan, key=lambda item: item.name)
-        pending += [item.path for item in reversed(items) if item.is_dir(follow_symlinks=False)]
-        for item in items:
-            try:
-                status = item.stat()
-            except OSError:
-                yield Found(item.path, None, None)
+    seen = set[tuple[int, int]]()
+    if exclude is not None and is_local(exclude):
+        with suppress(OSError):
+            seen.add(_number(os.stat(local_path(exclude))))
+    pending, links = [root], deque[str]()
+    while pending or links:
+        folder = pending.pop() if pending else links.popleft()
+        try:
+            number = _number(os.stat(folder))
+            if number in seen or (folder != root and _lies_above(folder, root)):
+                ignored.count("link to a folder that is listed already")
                 continue
-            if stat.S_ISREG(status.st_mode):
-                yield Found(item.path, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}")
-            elif item.is_symlink():
-                ignored.count(LINK)
+            seen.add(number)
+            with os.scandir(folder) as scan:
+                items = sorted(scan, key=lambda item: item.name)
+        except (PermissionError, FileNotFoundError):
+            if folder == root:
+                raise
+            ignored.count("folder that may not be read")
+            continue
+        pending += [item.path for item in reversed(items) if item.is_dir(follow_symlinks=False)]
+        if not has_hidden(folder[len(root) :]):
+            links += [item.path for item in items if item.is_symlink() and item.is_dir() and not is_hidden(item.name)]
+        yield from _files_among(items, ignored)
 
 
-def _walk_fsspec(uri: str, access: Access) -> Iterator[Found]:
+def _number(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _lies_above(folder: str, root: str) -> bool:
+    return f"{os.path.realpath(root)}/".startswith(f"{os.path.realpath(folder).rstrip('/')}/")
+
+
+def _files_among(items: list[os.DirEntry[str]], ignored: Ignored) -> Iterator[Found]:
+    for item in items:
+        try:
+            status = item.stat()
+        except OSError:
+            yield Found(item.path, None, None)
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield Found(item.path, status.st_size, _version(status))
+        elif not stat.S_ISDIR(status.st_mode):
+            ignored.count("pipe, socket or device")
+        elif item.is_symlink() and is_hidden(item.name):
+            ignored.count("hidden")
+
+
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def _walk_fsspec(uri: str, access: Access, ignored: Ignored) -> Iterator[Found]:
     """Folder by folder, so that memory holds one folder's names and not the archive's."""
     store, path = open_store(uri, access)
     pending = [path]
     while pending:
         folder = pending.pop()
-        items = retried(lambda folder=folder: store.ls(folder, detail=True), for_s=min(30.0, access.retry_for_s))
+        try:
+            items = retried(lambda folder=folder: store.ls(folder, detail=True), for_s=min(30.0, access.retry_for_s))
+        except PermissionError:
+            if folder == path:
+                raise
+            ignored.count("folder that may not be read")
+            continue
         store.invalidate_cache(folder)
         pending += [
             i["name"] for i in items if i["type"] == "directory" and i["name"].rstrip("/") != folder.rstrip("/")
@@ -342,11 +364,7 @@ def _found(uri: str, info: dict[str, Any]) -> Found:
     version = next(
         (info[key] for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if info.get(key)), None
     )
-    return Found(_absolute(uri), info.get("size"), None if version is None else str(version).strip('"'))
-
-
-def _absolute(uri: str) -> str:
-    return os.path.abspath(uri.removeprefix("file://")) if scheme_of(uri) == "file" else uri
+    return Found(_comparable(uri), info.get("size"), None if version is None else str(version).strip('"'))
 
 
 # What it is
@@ -354,220 +372,78 @@ def _absolute(uri: str) -> str:
 
 def _kind_of_single(uri: str) -> Format:
     lower = uri.partition("?")[0].lower()
-    if lower.endswith(".tar"):
-        return "webdataset"
-    if lower.endswith((".parquet", ".pq")):
-        return "parquet"
-    if lower.endswith(LIST_SUFFIXES):
-        return "list"
+    if lower.endswith((*COMPRESSED_TAR_SUFFIXES, *ARCHIVE_SUFFIXES)):
+        raise JobError(f"source {scrub(uri)}: is compressed; unpack it, to a folder or a .tar, and name that")
+    if lower.endswith(DOCUMENT_SUFFIXES):
+        raise JobError(f"source {scrub(uri)}: is neither a picture nor a list that is read; a list is {lists.FORMATS}")
+    for kind, suffixes in ALIKE.items():
+        if lower.endswith(suffixes):
+            return kind
     return "images"
 
 
-def _kind_of_folder(uri: str, head: list[Found], source: Source, ignored: Ignored) -> Format:
-    """What most of the first files are; images win wherever there are any, since tables often lie beside them."""
+def _kind_of_folder(uri: str, head: list[Found], ignored: Ignored) -> Format:
+    """What most of the first files are; photographs win wherever there are any, since tables often lie beside them."""
     names = [found.uri.lower() for found in head]
     kinds: tuple[tuple[Format, tuple[str, ...]], ...] = (
+        ("images", PHOTO_SUFFIXES),
+        ("webdataset", TAR_SUFFIXES),
+        ("parquet", TABLE_SUFFIXES),
         ("images", IMAGE_SUFFIXES),
-        ("webdataset", (".tar",)),
-        ("parquet", (".parquet", ".pq")),
     )
     for kind, suffixes in kinds:
         if any(name.endswith(suffixes) for name in names):
             return kind
     if len(head) == PEEK:
         return "images"
-    for name in names:
-        ignored.add(name)
-    raise nothing_found(replace(source, uris=(uri,)), ignored)
+    seen = Ignored(dict(ignored.by_suffix))
+    for found in head:
+        seen.add(found.uri)
+    raise JobError(f"source {scrub(uri)}: no input was found: {_what_is_there(len(names), seen)}")
+
+
+def nothing_found(source: Source, ignored: Ignored) -> JobError:
+    """Why a listing that came to its end has no input: what is there instead, and what to write."""
+    files = sum(ignored.by_suffix.values())
+    if not files:
+        fact = "it is empty, without a file, line, row or member; fill it, or name another"
+    elif source.pattern or source.format != "auto":
+        fact = f"{files:,} files are there that source.format and source.pattern leave out ({ignored.says()})"
+    else:
+        fact = _what_is_there(files, ignored)
+    return JobError(f"source {', '.join(map(scrub, source.uris))}: no input was found: {fact}")
+
+
+def _what_is_there(files: int, seen: Ignored) -> str:
+    kinds = seen.by_suffix
+    if not kinds:
+        return f"{files} files are there; fill it, or name another"
+    there = f"{files:,} files, none of them an image, a .tar or a .parquet ({seen.says()})"
+    if any(kind in kinds for kind in (*COMPRESSED_TAR_SUFFIXES, *ARCHIVE_SUFFIXES)):
+        return f"{there}; what is compressed has to be unpacked, to a folder or to .tar"
+    if ".tar" in kinds:
+        return f"{there}; tars in a tar have to be unpacked once, to a folder of tars"
+    if any(kind in kinds for kind in LIST_SUFFIXES):
+        return f"{there}; if one is a list of URIs, name that file"
+    if set(kinds) == {"hidden"}:
+        return f"{there}; hidden files are read where source.pattern names them, as '**/.*/*.jpg'"
+    return f"{there}; if they are pictures all the same, say so with format: images and pattern: '**/*'"
 
 
 def _matching(files: Iterable[Found], uri: str, source: Source, kind: Format, ignored: Ignored) -> Iterator[Found]:
     """The files that are inputs: by the user's pattern below the folder, or by the suffix that the format has."""
-    suffixes = {
-        "images": IMAGE_SUFFIXES,
-        "webdataset": (".tar",),
-        "parquet": (".parquet", ".pq"),
-        "list": LIST_SUFFIXES,
-    }[kind]
-    wanted = _pattern(uri, source.pattern) if source.pattern else None
+    below = len(_base(uri, source.access)) + 1
+    hides = kind != "images" and not _names_hidden(uri, source)
+    wanted = _pattern(source.pattern) if source.pattern else None
     for found in files:
-        if wanted(found.uri) if wanted else found.uri.lower().endswith(suffixes):
-            yield found
-        else:
+        name = found.uri[below:]
+        if not (wanted(name) if wanted else name.lower().endswith(ALIKE[kind])):
             ignored.add(found.uri)
-
-
-def _pattern(uri: str, pattern: str) -> Callable[[str], object]:
-    base = _absolute(uri).rstrip("/") + "/"
-    matches = re.compile(glob_translate(pattern)).match
-    return lambda candidate: matches(candidate.removeprefix(base))
-
-
-# What is in it
-
-
-def _tar_members(found: Found, source: Source) -> list[Entry]:
-    """The pictures of a tar shard with where their bytes are; nothing is ever unpacked to a disk.
-
-    A shard that ends too early gives its whole members and one entry for itself that says so.
-    """
-    members: list[Entry] = []
-    store, path = open_store(found.uri, source.access)
-    with store.open(path, "rb", **_sequential(found.uri)) as file:
-        try:
-            _read_headers(file, found, members)
-        except _BAD_TAR as error:
-            whole = [m for m in members if found.size is None or (m.offset or 0) + (m.size or 0) <= found.size]
-            return [*whole, _broken_tar(found, error, len(whole))]
-    return members
-
-
-_BAD_TAR = (tarfile.TarError, EOFError, ValueError, OverflowError, MemoryError, RecursionError)
-"""What tarfile raises for bytes that are no archive; a store that does not answer raises others."""
-
-
-def _read_headers(file: Any, found: Found, members: list[Entry]) -> None:
-    taken: set[str] = set()
-    end = 0
-    with tarfile.open(fileobj=file, mode="r:") as tar:
-        for member in tar:
-            if member.size < 0:  # before the next header is looked for: it could be this one, for ever
-                raise tarfile.ReadError("a size below zero")
-            if member.isreg() and member.name.lower().endswith(IMAGE_SUFFIXES):
-                name = member.name.encode("utf-8", "backslashreplace").decode()
-                if name in taken:  # both are pictures; unpacking would keep the last one only
-                    name = f"{name}@{member.offset_data}"
-                taken.add(name)
-                members.append(Entry(found.uri, name, "tar", member.offset_data, member.size, found.version))
-            end = tar.offset
-            tar.members = []  # type: ignore[assignment]  # tarfile keeps every header it saw
-        _check_tar_end(file, end)
-
-
-def _check_tar_end(file: Any, end: int) -> None:
-    """tarfile stops in silence at a header that it can't read; an archive ends with a block of zeros, or exactly."""
-    file.seek(end)
-    block = file.read(512)
-    if block.strip(b"\0"):
-        raise tarfile.ReadError("a header can't be read: truncated or corrupt")
-    if end == 0 and not block:
-        raise tarfile.ReadError("empty file")
-
-
-def _broken_tar(found: Found, error: Exception, whole: int) -> Entry:
-    if found.size == 0:
-        problem = "Empty: the archive has no bytes"
-    elif "unexpected end" in str(error) or "truncated or corrupt" in str(error):
-        problem = f"Truncated: the archive ends early; {whole} whole pictures before that are used; copy it again"
-    else:
-        problem = (
-            f"Corrupt: not a tar archive that can be indexed ({error}); compressed tars have to be unpacked to .tar"
-        )
-    return Entry(found.uri, None, "tar", None, found.size, found.version, problem)
-
-
-def _sequential(uri: str) -> dict[str, Any]:
-    return {} if scheme_of(uri) == "file" else {"block_size": 8 << 20, "cache_type": "readahead"}
-
-
-def _parquet_rows(found: Found, source: Source) -> list[Entry]:
-    """One entry a row; the footer says how many there are, no picture is read."""
-    store, path = open_store(found.uri, source.access)
-    try:
-        with store.open(path, "rb") as file:
-            parquet = pq.ParquetFile(file)
-            image_column(parquet.schema_arrow, source.column, found.uri)
-            rows = parquet.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None or is_passing(error)):
-            raise  # the store's: what pyarrow raises for a broken footer is a bare OSError
-        problem = f"Corrupt: not a Parquet file ({error}); copy it again"
-        return [Entry(found.uri, None, "parquet", None, found.size, found.version, problem)]
-    return [Entry(found.uri, f"row {row}", "parquet", row, None, found.version) for row in range(rows)]
-
-
-def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
-    """The name of the column that holds pictures: bytes, or struct<bytes, path>; JobError when it can't be told."""
-    candidates = [f.name for f in schema if _holds_bytes(f.type)]
-    if column is not None:
-        if column in candidates:
-            return column
-        raise JobError(
-            f"{scrub(uri)}: column {column} holds no pictures; those that could: {', '.join(candidates) or 'none'}"
-        )
-    if not candidates:
-        raise JobError(
-            f"{scrub(uri)}: no column holds pictures; it has {', '.join(schema.names) or 'none'}; "
-            "write them as bytes, or as struct<bytes, path>"
-        )
-    structs = [f.name for f in schema if pa.types.is_struct(f.type) and _holds_bytes(f.type)]
-    named = [name for name in candidates if name.lower() in IMAGE_COLUMNS]
-    for choice in (structs, named, candidates):
-        if len(choice) == 1:
-            return choice[0]
-    raise JobError(
-        f"{scrub(uri)}: which column holds the pictures? say source.column, or call it image; "
-        f"binary columns: {', '.join(candidates)}"
-    )
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        index = kind.get_field_index("bytes")
-        return index >= 0 and _holds_bytes(kind.field(index).type)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _listed(found: Found, source: Source) -> Iterator[Entry]:
-    """The URIs of a list file; a relative one is taken from the folder that the list lies in."""
-    base = found.uri.rpartition("/")[0]
-    for line, uri in enumerate(_uris(found, source), 1):
-        if not uri:
-            yield Entry(found.uri, f"line {line}", problem="NullUri: the list has no URI here")
-        elif carries_credentials(uri):
-            yield Entry(
-                scrub(uri), f"line {line}",
-                problem="SignedUrl: carries a signature or password, which would be written to every output; "
-                "list the plain URI and give credentials in the environment",
-            )  # fmt: skip
+        elif hides and has_hidden(name, tables=True):
+            ignored.count("hidden")
         else:
-            yield Entry(_absolute(uri if "://" in uri or uri.startswith("/") else join(base, uri)))
+            yield found
 
 
-def _uris(found: Found, source: Source) -> Iterator[str | None]:
-    store, path = open_store(found.uri, source.access)
-    try:
-        with store.open(path, "rb") as file:
-            if found.uri.lower().endswith((".parquet", ".pq")):
-                yield from _parquet_uris(file, source, found.uri)
-            elif found.uri.lower().endswith(".csv"):
-                with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-                    yield from _csv_uris(text, source, found.uri)
-            else:
-                with io.TextIOWrapper(file, "utf-8-sig") as text:
-                    lines = (line.strip() for line in text)
-                    yield from (line for line in lines if line and not line.startswith("# "))
-    except UnicodeDecodeError as error:
-        raise JobError(f"{found.uri}: is not UTF-8 text ({error}); a list of URIs is .txt, .csv or .parquet") from error
-
-
-def _csv_uris(file: io.TextIOWrapper, source: Source, uri: str) -> Iterator[str | None]:
-    rows = csv.DictReader(file)
-    column = _uri_column(list(rows.fieldnames or []), source.column, uri)
-    return (row[column] for row in rows)
-
-
-def _parquet_uris(file: Any, source: Source, uri: str) -> Iterator[str | None]:
-    parquet = pq.ParquetFile(file, pre_buffer=False)
-    column = _uri_column(parquet.schema_arrow.names, source.column, uri)
-    for batch in parquet.iter_batches(columns=[column], use_threads=False):
-        yield from batch.column(0).to_pylist()
-
-
-def _uri_column(names: list[str], column: str | None, uri: str) -> str:
-    if column in names:
-        return str(column)
-    known = [name for name in names if name.lower() in URI_COLUMNS]
-    if column is None and known:
-        return known[0]
-    raise JobError(f"{scrub(uri)}: which column holds the URIs? say source.column; it has {', '.join(names) or 'none'}")
+def _pattern(pattern: str) -> Callable[[str], object]:
+    return re.compile(glob_translate(pattern)).match

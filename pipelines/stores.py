@@ -10,6 +10,7 @@ import errno
 import os
 import random
 import re
+import stat
 import threading
 import time
 import uuid
@@ -21,6 +22,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec
 
+from pipelines import conditional
+from workers.credentials import carries_credentials as carries_credentials
+from workers.credentials import scrub as scrub
 from workers.errors import RowError, StoreError
 
 if TYPE_CHECKING:
@@ -29,19 +33,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _S3_PLAIN_KEY = re.compile(r"(?!.*/\.{1,2}(/|$))[A-Za-z0-9_\-. ()=+,@]+(/[A-Za-z0-9_\-. ()=+,@]+)*")
-_SECRETS = (
-    (re.compile(r"(?<=://)[^/\s@]+@"), "***@"),
-    (
-        re.compile(
-            r"(?i)\b((?:x-amz-|x-goog-)?(?:signature|credential|security-token)|sig|token|password|secret)=[^&\s'\"]+"
-        ),
-        r"\1=***",
-    ),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "***"),
-    (re.compile(r"(?is)<AWSAccessKeyId>.*?</AWSAccessKeyId>"), "<AWSAccessKeyId>***</AWSAccessKeyId>"),
-)
-_USER_INFO = re.compile(r"://[^/?#]*@")
-_CREDENTIAL_PARAMETERS = re.compile(r"(?i)[?&](x-amz-signature|x-goog-signature|signature|sig|token|password|secret)=")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -52,18 +44,6 @@ class Access:
     anon: bool = False
     timeout_s: float = 30.0
     retry_for_s: float = 120.0
-
-
-def scrub(text: str) -> str:
-    """The text without credentials: user:password@, signatures, tokens, key ids."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def carries_credentials(uri: str) -> bool:
-    """Whether a URI would put a secret into every file it is written to."""
-    return bool(_USER_INFO.search(uri) or _CREDENTIAL_PARAMETERS.search(uri))
 
 
 def scheme_of(uri: str) -> str:
@@ -334,13 +314,33 @@ def _bucket_region(bucket: str, access: Access) -> str:
 
 
 def _read_local(path: str, start: int | None, size: int | None, max_bytes: int) -> bytes:
-    with open(path, "rb") as file:
-        found = os.fstat(file.fileno()).st_size
-        if size is None and found > max_bytes:
-            raise too_many_bytes(found, max_bytes)
+    """The bytes of a regular file. A pipe or a device is refused, without waiting for whoever is at its other end."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a device that is not there
+            raise _no_file() from error
+        raise
+    with open(handle, "rb") as file:
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(status.st_mode):
+            raise _no_file()
+        if size is None and status.st_size > max_bytes:
+            raise too_many_bytes(status.st_size, max_bytes)
         if start:
             file.seek(start)
-        return file.read(size if size is not None else -1)
+        data = file.read(size if size is not None else max_bytes + 1)
+    if len(data) > max_bytes:  # a file that grows, or of a kind that does not know its size
+        raise too_many_bytes(len(data), max_bytes)
+    return data
+
+
+def _no_file() -> RowError:
+    return RowError(
+        "fetch", "NotAFile", "is a pipe, a socket or a device; only files are read: take it out of the list"
+    )
 
 
 def _read_fsspec(uri: str, access: Access, start: int | None, size: int | None, max_bytes: int) -> bytes:
@@ -377,11 +377,23 @@ def too_many_bytes(size: int, max_bytes: int) -> RowError:
 class Folder:
     """A folder of a store that files are published into, each under its final name and in one step."""
 
-    def __init__(self, uri: str, access: Access) -> None:
+    def __init__(self, uri: str, access: Access, *, is_fenced: bool = False) -> None:
+        """`is_fenced` says that `probe` found a remote store to honour conditions; a local disk always does."""
         self.uri = uri.rstrip("/")
         self.access = access
         self.store, self.path = open_store(self.uri, access)
         self.is_local = scheme_of(uri) in {"file", "local"}
+        self._writes = self._conditional(is_fenced)
+
+    def _conditional(self, is_fenced: bool) -> conditional.ConditionalWrites:
+        if self.is_local:
+            return conditional.LocalDisk(self.path)
+        return conditional.S3(self.store, status_of) if is_fenced else conditional.Unfenced(self.store)
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether the store itself refuses a write whose condition does not hold."""
+        return self._writes.is_fenced
 
     def _path(self, name: str) -> str:
         return f"{self.path}/{name}"
@@ -389,24 +401,25 @@ class Folder:
     def publish(self, name: str, data: bytes) -> None:
         """Write a file so that a reader sees all of it or nothing; the same name again replaces it.
 
-        A store puts an object in one step. A local file is written beside its final place and renamed.
+        A store puts an object in one step. A local file is written beside its final place and renamed. For what decides a
+        result, use `create` and `replace`.
         """
-        if not self.is_local:
+        if self.is_local:
+            conditional.write_local(self._path(name), data)
+        else:
             retried(lambda: self.store.pipe_file(self._path(name), data), for_s=self.access.retry_for_s)
-            return
-        final = self._path(name)
-        os.makedirs(os.path.dirname(final), exist_ok=True)
-        temporary = os.path.join(os.path.dirname(final), f".{uuid.uuid4().hex}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, final)
-        except OSError:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file that does not exist yet; False, and nothing is written, where it does."""
+        return retried(lambda: self._writes.create(self._path(name), data), for_s=self.access.retry_for_s)
+
+    def replace(self, name: str, data: bytes, tag: str) -> bool:
+        """Write a file that is as `read_tagged` gave it; False, and nothing is written, where it has changed since."""
+        return retried(lambda: self._writes.replace(self._path(name), data, tag), for_s=self.access.retry_for_s)
+
+    def read_tagged(self, name: str) -> tuple[bytes, str] | None:
+        """The bytes of a file and the tag under which it can be replaced; None when there is none."""
+        return retried(lambda: self._writes.read(self._path(name)), for_s=self.access.retry_for_s)
 
     def read(self, name: str) -> bytes | None:
         """The bytes of a file, or None when there is none."""
@@ -428,7 +441,13 @@ class Folder:
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder of this one, sorted; none when it does not exist."""
+        return [name for name in self._listed(folder, "file") if not name.startswith(".")]
 
+    def folders(self, folder: str) -> list[str]:
+        """The names of the folders in a folder of this one, sorted."""
+        return self._listed(folder, "directory")
+
+    def _listed(self, folder: str, kind: str) -> list[str]:
         def work() -> list[dict[str, Any]]:
             self.store.invalidate_cache()
             try:
@@ -437,22 +456,44 @@ class Folder:
                 return []
 
         found = retried(work, for_s=self.access.retry_for_s)
-        names = [entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == "file"]
-        return sorted(name for name in names if name and not name.startswith("."))
+        names = [entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == kind]
+        return sorted(name for name in names if name)
 
     def open(self, name: str) -> Any:
         """A seekable binary file for reading."""
         return self.store.open(self._path(name), "rb")
 
     def check_writable(self) -> None:
-        """Write and remove a small file; StoreError in the user's words when that can't be done."""
-        name = "_run/.writable"
+        """Write and remove a small file, and find out whether the store honours conditions.
+
+        StoreError in the user's words when nothing can be written.
+        """
+        name = f"_run/.probe-{uuid.uuid4().hex}"
         try:
-            if self.is_local:
-                os.makedirs(self._path("_run"), exist_ok=True)
-            quick = Access(self.access.profile, self.access.anon, min(5.0, self.access.timeout_s), 2.0)
-            Folder(self.uri, quick).publish(name, b"pixelmill")
+            self._probe(name)
         except Exception as error:
             raise explain(error, self.uri, "writing to the output folder") from error
-        with suppress(Exception):  # a store that allows no deletes is good enough: nothing else is ever removed
+        with suppress(Exception):  # a store that allows no deletes is good enough
             self.remove(name)
+
+    def _probe(self, name: str) -> None:
+        quick = Access(self.access.profile, self.access.anon, min(5.0, self.access.timeout_s), 2.0)
+        patient = Folder(self.uri, quick)
+        patient.publish(name, b"pixelmill")
+        if self.is_local or scheme_of(self.uri) not in {"s3", "s3a"}:
+            return
+        candidate = conditional.S3(patient.store, status_of)
+        with suppress(Exception):
+            patient.remove(name)
+        if retried(lambda: conditional.probe(candidate, self._path(f"{name}-2"), status_of), for_s=2.0):
+            self._writes = self._conditional(True)
+        with suppress(Exception):
+            patient.remove(f"{name}-2")
+
+    def remove_temporaries(self, *folders: str) -> None:
+        """Remove what writes that were killed left in these folders of a local disk; nothing else, and no link is followed."""
+        for folder in folders if self.is_local else ():
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._path(folder)) as scan:
+                for item in scan:
+                    if _TEMPORARY.fullmatch(item.name) and item.is_file(follow_symlinks=False):
+                        os.unlink(item.path)

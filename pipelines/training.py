@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from pipelines import checkpoints
+from pipelines import checkpoints, claims
 from pipelines.checkpoints import Progress
+from pipelines.claims import Claim
 from pipelines.datasets import DataSet, load
 from pipelines.journal import Journal
 from pipelines.sampling import MEASURED, Batches, Memory, Share, Stream, ahead, open_samples, spread
@@ -76,6 +77,8 @@ class TrainingPlan:
     cache_bytes: int = CACHE_BYTES
     checkpoint_every_s: float = 60.0
     log_every_steps: int = 10
+    claim: Claim | None = None
+    """Under which the workers write; None where nobody else can."""
 
     def built(self, assets: Mapping[str, Path]) -> Recipe:
         kind = recipe_type(self.recipe)
@@ -203,7 +206,7 @@ class Training:
         self.scale = scale
         self.recipe = plan.built(assets)
         self.settings = self.recipe.settings
-        self.folder = Folder(plan.out, plan.access)
+        self.folder = Folder(plan.out, plan.access, is_fenced=plan.claim is not None and plan.claim.is_fenced)
         self.share = Share(self.settings.batch, self.settings.accumulate, scale.workers, rank)
         self.tell(phase="reading the data")
         self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes)
@@ -413,6 +416,7 @@ class Training:
         progress.since_best = 0 if is_best else progress.since_best + 1
         if is_best:
             progress.best, progress.best_step, progress.metrics = value, progress.step, metrics
+            self._require_claim()
             checkpoints.publish(self.folder, self.network, self.card())
         return self.settings.patience is not None and progress.since_best >= self.settings.patience
 
@@ -423,7 +427,15 @@ class Training:
             self.progress.unlogged = {
                 name: [float(each[name]) for each in self._pending] for name in (self._pending or [{}])[0]
             }
-            checkpoints.save_training(self.folder, self.network, self.optimizer, self.progress)
+            self._require_claim()
+            writer = self.plan.claim.writer if self.plan.claim else ""
+            if not checkpoints.save_training(self.folder, self.network, self.optimizer, self.progress, writer):
+                self._require_claim()
+
+    def _require_claim(self) -> None:
+        """ClaimLost where another process has gone on with this training meanwhile."""
+        if self.plan.claim is not None:
+            claims.require(self.folder, self.plan.claim)
 
     def card(self) -> Card:
         """The card of the weights as they are now."""

@@ -17,7 +17,7 @@ import pytest
 import s3fs
 
 from benchmarks.gateway import Gateway
-from pipelines import fetch, stores
+from pipelines import stores
 
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL")
 
@@ -72,7 +72,6 @@ def s3(gateway: Gateway, reach: Reach) -> Gateway:
 
 def _forget_clients() -> None:
     stores.filesystem.cache_clear()
-    fetch._row_group_starts.cache_clear()
     s3fs.S3FileSystem.clear_instance_cache()
 
 

@@ -93,3 +93,15 @@ def test_help_answers_within_half_a_second() -> None:
 
     seconds()  # compiles what was never imported
     assert statistics.median(seconds() for _ in range(5)) < 0.5 or min(seconds() for _ in range(10)) < 0.5
+
+
+PARQUET_READERS = frozenset(
+    {"ParquetFile", "read_table", "read_schema", "read_metadata", "read_pandas", "ParquetDataset", "read_parquet"}
+)
+
+
+@pytest.mark.parametrize("path", [*modules("workers"), *modules("pipelines"), *modules("jobs")], ids=str)
+def test_one_module_opens_parquet_files(path: Path) -> None:
+    """Types that run code are taken out of a file there; nothing else may open one."""
+    names = {name.rpartition(".")[2] for name in attributes(path)}
+    assert path == ROOT / "pipelines/tables.py" or not names & PARQUET_READERS

@@ -7,6 +7,7 @@
     |-- ModelError            a model can't be built or its weights can't be loaded
     |-- DataError             a data set can't be trained on: labels missing, a mask of another size, an id out of range
     |-- JobStopped            the job stopped itself: too many rows fail
+    |   `-- ClaimLost         another attempt has taken over the output folder
     |-- TrainingFailed        a training can't go on, in pipelines/training.py: a loss that is no number, a worker that dies
     `-- RowError              one input can't be done; it becomes one row in failed/ and the job goes on
 
@@ -46,6 +47,10 @@ class DataError(PixelmillError):
 
 class JobStopped(PixelmillError):
     """The job stopped itself; what was finished stays."""
+
+
+class ClaimLost(JobStopped):
+    """Another attempt holds the output folder now."""
 
 
 class RowError(PixelmillError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -12,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.guard import POLL_S, Guard
+from jobs.guard import POLL_S, RUN_VARIABLE, Guard
 
 A_WORKER_BEFORE_ITS_EXEC = "(exec -a raylet sleep 60) > /dev/null & echo $!; wait; while true; do sleep 1; done"
-AN_AGENT_THAT_CHANGES_ITS_TITLE = (
-    """bash -c 'read -r _ < "$1"; exec -a ray::DashboardAgent sleep 60' "$0" "$1" > /dev/null & echo $!; wait"""
+AN_AGENT_THAT_WRITES_OVER_ITS_ENVIRONMENT = (
+    """bash -c 'read -r _ < "$0"; exec -c -a ray::DashboardAgent sleep 60' "$0" > /dev/null & echo $!; wait"""
 )
 
 
@@ -25,7 +26,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.dead: list[str] = []
-        self.mark = f"pixelmill-{uuid.uuid4().hex}-"
+        self.mark = uuid.uuid4().hex
         self.guard = Guard(self._died, self.mark)
         self._raylets: list[subprocess.Popen[str]] = []
         self.guard.start()
@@ -38,7 +39,8 @@ class Watched:
     def start_raylet(self, script: str, *arguments: str) -> tuple[subprocess.Popen[str], psutil.Process]:
         """A child of this process that is called raylet, and the one that it starts."""
         command = ["raylet", "-c", script, *arguments]
-        raylet = subprocess.Popen(command, executable="/bin/bash", stdout=subprocess.PIPE, text=True)
+        environment = os.environ | {RUN_VARIABLE: self.mark}
+        raylet = subprocess.Popen(command, executable="/bin/bash", env=environment, stdout=subprocess.PIPE, text=True)
         self._raylets.append(raylet)
         assert raylet.stdout is not None
         return raylet, psutil.Process(int(raylet.stdout.readline()))
@@ -90,7 +92,7 @@ def test_an_agent_of_a_dead_raylet_goes_with_the_run_whatever_it_calls_itself_by
 ) -> None:
     gate = tmp_path / "gate"
     subprocess.run(["mkfifo", gate], check=True)
-    raylet, agent = watched.start_raylet(AN_AGENT_THAT_CHANGES_ITS_TITLE, watched.mark, str(gate))
+    raylet, agent = watched.start_raylet(AN_AGENT_THAT_WRITES_OVER_ITS_ENVIRONMENT, str(gate))
     time.sleep(3 * POLL_S)
     raylet.kill()
     assert comes(lambda: watched.dead)
@@ -98,6 +100,27 @@ def test_an_agent_of_a_dead_raylet_goes_with_the_run_whatever_it_calls_itself_by
     assert comes(lambda: agent.cmdline()[:1] == ["ray::DashboardAgent"])
     watched.die()
     assert comes(lambda: not agent.is_running() or agent.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_the_last_will_ends_what_has_the_mark_in_its_environment_and_nothing_that_only_names_it(
+    watched: Watched,
+) -> None:
+    marked = subprocess.Popen(["sleep", "60"], env={RUN_VARIABLE: watched.mark})
+    naming = subprocess.Popen(["sh", "-c", "sleep 60", watched.mark], env={"WORD": "none"})
+    try:
+        watched.die()
+        assert marked.wait(10) == -9
+        assert naming.poll() is None
+    finally:
+        for process in (marked, naming):
+            process.kill()
+            process.wait()
+
+
+def test_nobody_can_read_the_mark_off_a_list_of_processes(watched: Watched) -> None:
+    last_will = psutil.Process(watched.guard.last_will_pid)
+    assert not any(watched.mark in word for word in last_will.cmdline())
+    assert watched.mark not in last_will.environ().values()
 
 
 ALL_BUT_THE_LAST_WILL = """

@@ -9,6 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from jobs import spec
+from jobs import train as training
 from workers.errors import JobError
 
 EXAMPLES = sorted((Path(spec.__file__).parent / "examples").glob("*.yaml"))
@@ -270,3 +271,111 @@ def test_two_columns_of_one_name_are_refused() -> None:
     twice = SMALLEST + '  - embed: {model: "torchvision:resnet34/random"}\n'
     assert "two columns would be called embedding" in fault(twice)
     assert len(load(twice, "stages.1.column=other").spec.configs) == 2
+
+
+# ------------------------------------------------------------------------------------------- values of the environment
+
+CANARY = "Zx9Canary7Q"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "source.in_flight=${SECRET}",
+        "source.in_flight=a${SECRET}b",
+        "source.format=${SECRET}",
+        "source.anon=${SECRET}",
+        "source.uri=[1, {a: ${SECRET}}]",
+        "out={uri: [ '${SECRET}' ]}",
+        "stages.0.model=${SECRET}",
+        "stages.0.model=torchvision:${SECRET}",
+        "stages.0.model=torchvision:resnet18/${SECRET}",
+        "stages.0.model=timm:${SECRET}",
+        "stages.0.model=${SECRET}.safetensors",
+        "stages.0.model=${SECRET}.pkl",
+        "stages=[{embed: {column: '${SECRET}'}}, {embed: {column: '${SECRET}'}}]",
+        "run.actors=${SECRET}",
+        "version=${SECRET}",
+        "stages=${SECRET}",
+        "stages=[{embed: ${SECRET}}, ${SECRET}]",
+    ],
+)
+@pytest.mark.parametrize(
+    "form", [CANARY, f"x {CANARY}'\"\\", f"{CANARY}/{CANARY}", f"torchvision:{CANARY}", f"resnet18{CANARY}"]
+)
+def test_a_wrong_value_of_the_environment_is_shown_as_its_reference(override: str, form: str) -> None:
+    """The columns clash, so that there is a fault whatever the value is."""
+    clash = ["stages.0.column=uri"] if "column" not in override and "stages=" not in override else []
+    column = (
+        [override]
+        if "column" not in override
+        else ["stages=[{embed: {column: '${SECRET}'}}, {embed: {column: '${SECRET}'}}]"]
+    )
+    message = fault_with(SMALLEST, *column, *clash, SECRET=form)
+    assert CANARY.casefold() not in message.casefold()
+
+
+def test_the_reference_of_a_wrong_value_is_named_even_when_the_value_is_short() -> None:
+    for value in ("abc", CANARY):
+        message = fault_with(SMALLEST, "source.in_flight=${SECRET}", SECRET=value)
+        assert "the value of ${SECRET} is not" in message
+        assert value not in message
+
+
+def test_credentials_of_the_environment_are_shown_as_their_reference() -> None:
+    message = fault_with(SMALLEST, "source=${PLACE}/photos", PLACE=f"https://user:{CANARY}@{CANARY}.org")
+    assert "${PLACE}/photos carries credentials" in message
+    assert CANARY not in message
+
+
+def test_a_job_file_below_a_folder_of_the_environment_is_named_as_it_is() -> None:
+    with pytest.raises(JobError, match=r"^/home/alexander/job\.yaml: this job can't be run"):
+        spec.load(
+            SMALLEST + "colour: ${HOME}\n", name="/home/alexander/job.yaml", overrides=[],
+            environment={"HOME": "/home/alexander"},
+        )  # fmt: skip
+
+
+# ----------------------------------------------------------------------------------------------------------- YAML that grows
+
+
+def laughs(levels: int) -> str:
+    lines = ["a0: &a0 [ha, ha]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        (laughs(30), "line 6: has more than 100,000 values, with its aliases written out"),
+        ("a: " + "[" * 5_000, "is nested more than 40 deep"),
+        ("a: " + "[" * 60 + "]" * 60, "is nested more than 40 deep"),
+        ("\n".join(" " * n + "a:" for n in range(900)), "is nested more than 40 deep"),
+        ("a: &a [*a]", r"\*a stands within what it repeats"),
+        ("a: &a {b: {c: *a}}", r"\*a stands within what it repeats"),
+        ("a: *b", "is not YAML"),
+        ("a: " + "x" * (1 << 20), "characters, more than 1,048,576"),
+        ("a: 2024-13-45", "holds a value that can't be read"),
+        ("a: " + "9" * 5000, "holds a value that can't be read"),
+        ("? [a, b]\n: c", "is not YAML"),
+        ("a: !!python/object/apply:os.system [ls]", "is not YAML"),
+    ],
+)
+def test_yaml_that_grows_or_that_nobody_can_read_is_a_sentence(text: str, fact: str) -> None:
+    with pytest.raises(JobError, match=rf"job\.yaml: .*{fact}"):
+        load(text)
+    with pytest.raises(JobError):
+        training.load(text, name="recipe.yaml", overrides=[], environment={})
+
+
+def test_an_override_can_not_grow_either() -> None:
+    """What is no YAML is the text itself."""
+    assert load(SMALLEST, "source=" + "[" * 3000).spec.source_uris == ("[" * 3000,)
+
+
+def test_an_alias_says_the_same_twice_and_is_changed_once() -> None:
+    text = SMALLEST.replace("- embed: {model", "- embed: &first {column: one, model") + "  - embed: *first\n"
+    job = load(text, "stages.1.column=other", "stages.0.batch=3")
+    assert [config.model_dump()["column"] for config in job.spec.configs] == ["one", "other"]
+    assert [config.model_dump()["batch"] for config in job.spec.configs][1] != 3
+    assert "&" not in job.to_yaml()

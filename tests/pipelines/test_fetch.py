@@ -6,7 +6,6 @@ import io
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,14 +67,12 @@ class CountingStore(MemoryFileSystem):
 
 
 @pytest.fixture
-def store() -> Iterator[CountingStore]:
+def store() -> CountingStore:
     fsspec.register_implementation("counting", CountingStore, clobber=True)
     CountingStore.store.clear()
     CountingStore.asked.clear()
     CountingStore.latency_s, CountingStore.most_busy = 0.0, 0
-    fetch._row_group_starts.cache_clear()
-    yield CountingStore()
-    fetch._row_group_starts.cache_clear()
+    return CountingStore()
 
 
 def put(store: CountingStore, name: str, data: bytes) -> str:

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
 from benchmarks.gateway import Gateway
-from pipelines.sources import Entry, Found, Ignored, Source, _tar_members, entries
+from pipelines.archives import tar_members
+from pipelines.sources import Entry, Found, Ignored, Source, entries
 from pipelines.stores import Access
 from tests import corpus
 from tests.conftest import AsNobody
@@ -63,7 +64,7 @@ def test_what_is_no_input_is_counted_by_kind(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     ignored = Ignored()
     assert len(list(entries(Source((str(tmp_path),)), ignored))) == 2
-    assert ignored.by_suffix == {".txt": 2, "(none)": 1, "link to a folder": 1}
+    assert ignored.by_suffix == {".txt": 2, "(none)": 1, "link to a folder that is listed already": 1}
 
 
 def test_links_and_pipes_trap_no_walk_and_a_link_to_nowhere_is_an_input_that_will_fail(tmp_path: Path) -> None:
@@ -200,12 +201,19 @@ def test_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
             listed(uri)
 
 
-def test_a_folder_that_may_not_be_read_says_so(common_folder: Path, as_nobody: AsNobody) -> None:
+def test_a_folder_that_may_not_be_read_is_counted_and_says_so_where_it_is_the_source(
+    common_folder: Path, as_nobody: AsNobody
+) -> None:
     make(common_folder, "photos/a.jpg", "photos/private/b.jpg")
     (common_folder / "photos").chmod(0o755)
     (common_folder / "photos/private").chmod(0)
-    with as_nobody(), pytest.raises(StoreError, match="photos: access denied, listing the source"):
-        listed(common_folder / "photos")
+    with as_nobody():
+        ignored = Ignored()
+        found = list(entries(Source((str(common_folder / "photos"),)), ignored))
+        assert [Path(entry.uri).name for entry in found] == ["a.jpg"]
+        assert ignored.by_suffix == {"folder that may not be read": 1}
+        with pytest.raises(StoreError, match="private: access denied, listing the source"):
+            listed(common_folder / "photos/private")
 
 
 def test_an_unknown_scheme_says_so() -> None:
@@ -333,7 +341,7 @@ def test_no_damage_to_a_tar_stops_a_listing_or_points_outside_it(
     path = tmp_path_factory.getbasetemp() / "damaged.tar"
     path.write_bytes(data[:cut])
     size = path.stat().st_size
-    found = _tar_members(Found(str(path), size, None), Source((str(path),)))
+    found = list(tar_members(Found(str(path), size, None), Source((str(path),))).entries)
     good = [entry for entry in found if entry.problem is None]
     assert all(e.offset is not None and e.size is not None and 0 <= e.offset <= e.offset + e.size <= size for e in good)
     assert len({entry.member for entry in found}) == len(found)

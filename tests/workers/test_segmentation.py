@@ -261,7 +261,7 @@ def test_classes_are_weighted_by_median_frequency() -> None:
     two["label"] = np.array([[0, 2, 2, 2], [0, 2, 2, 2]], np.uint8)  # 2 of 8, 6 of 8
     kind = recipe("segnet", class_weights="median")
     facts = kind.prepare([one, two])
-    assert facts == {"class_names": list(NAMES), "pixels": [7, 2, 6], "seen_pixels": [15, 7, 8]}
+    assert facts == {"class_names": list(NAMES), "pixels": [7, 2, 6], "seen_pixels": [15, 7, 8], "ignore_index": None}
     frequencies = [7 / 15, 2 / 7, 6 / 8]
     assert kind.class_weights() == pytest.approx([7 / 15 / frequency for frequency in frequencies])
     again = recipe("segnet", class_weights="median")

@@ -35,7 +35,7 @@ Layout = Literal["pictures", "classes", "masks", "stereo"]
 """How the files of a data set lie, see pipelines/datasets.py; what `decode` is given for each:
 
 pictures   image, and label (the text of an integer) where the table has one
-classes    image, label (the text of an integer: the column, or the number of the folder that the picture lies in),
+classes    image, label (the text of an integer: the column, or the number of the first folder below the data set),
            classes (the folders' names as JSON, where they are the labels)
 masks      image, label (a picture of class ids), classes (classes.json, where there is one)
 stereo     left, right, depth (where there is one), calibration (calib.json, where there is one)
@@ -153,7 +153,10 @@ def recipe_of(card: Card, changes: Mapping[str, Any] | None = None, assets: Mapp
     if card.recipe not in RECIPES:
         raise ModelError(f"the card names the recipe {card.recipe}, and there are {', '.join(RECIPES)}")
     kind = recipe_type(card.recipe)
-    return kind(kind.Settings.model_validate({**card.settings, **(changes or {})}), assets or {})
+    settings = {**card.settings, **(changes or {})}
+    if "classes" in kind.Settings.model_fields and settings.get("classes") is None:
+        settings["classes"] = card.config.get("classes")  # the network knows them where the data names none
+    return kind(kind.Settings.model_validate(settings), assets or {})
 
 
 def config_from(config: type[Config], settings: RecipeSettings, **others: Any) -> Config:

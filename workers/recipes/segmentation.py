@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
@@ -23,6 +23,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from pydantic import (
     BaseModel,
@@ -62,13 +63,18 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class LabelledSettings(RecipeSettings):
     """How labelled pictures are read, augmented and weighed. Sizes are height, width.
 
-    `classes` and `ignore_index` are those of classes.json where they are not given. `size_px` is what pictures are
+    `classes` and `ignore_index` are those of classes.json where they are not given, `class_names` too. `map_ids` puts one
+    id in the place of another when labels are read, as {255: 1}. `turned_labels` says how labels lie of pictures that EXIF
+    turns: as such a picture is shown, or as its pixels are stored. `size_px` is what pictures are
     resized to when they are read; `crop_px` what a training step sees of one, at a scale drawn between `scales`.
     `brightness` is the most that a picture is made brighter or darker by, as a share.
     """
 
     classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)] | None = None
+    class_names: Annotated[tuple[str, ...], Field(min_length=2, max_length=MOST_CLASSES)] | None = None
     ignore_index: Annotated[int, Field(ge=0, le=65535)] | None = None
+    map_ids: dict[Annotated[int, Field(ge=0, le=65535)], Annotated[int, Field(ge=0, le=65535)]] | None = None
+    turned_labels: Literal["shown", "stored"] | None = None
     class_weights: Literal["median", "none"] | tuple[Annotated[float, Field(ge=0)], ...] = "none"
     size_px: Size | None = None
     crop_px: Size | None = None
@@ -168,6 +174,7 @@ class LabelFacts(BaseModel):
     class_names: tuple[str, ...]
     pixels: tuple[NonNegativeInt, ...]
     seen_pixels: tuple[NonNegativeInt, ...]
+    ignore_index: NonNegativeInt | None = None
 
     def median_weights(self) -> tuple[float, ...]:
         """Median frequency balancing (Eigen & Fergus 2015): the median class weighs 1, one never shown 0."""
@@ -214,11 +221,80 @@ def _to_void(ids_HW: np.ndarray, classes: int, ignore_index: int | None) -> np.n
         ignored = "" if ignore_index is None else f" and {ignore_index} (ignored)"
         raise DataError(
             f"the label holds the ids {strangers[:5]}, but there are only 0 to {classes - 1}{ignored}: "
-            "mend the label, or set classes and ignore_index"
+            f"{_what_to_do([int(number) for number in found], strangers)}"
         )
     if ignore_index is None:
         return ids_HW.astype(np.uint8)
     return np.where(ids_HW == ignore_index, VOID, ids_HW).astype(np.uint8)
+
+
+def _what_to_do(found: list[int], strangers: list[int]) -> str:
+    """How labels with these ids are made to fit; not to be misled: an ignored class is never learned."""
+    if set(found) <= {0, 255}:
+        return "a mask of black and white has 255 for its class 1: write 1 for 255, or set map_ids to {255: 1}"
+    if strangers == [255]:
+        return "where 255 stands for no class, set ignore_index to 255; where it is one, write its number"
+    return "correct the label, set classes, or give the right ids with map_ids"
+
+
+def _mapped(ids_HW: np.ndarray, changes: Mapping[int, int] | None) -> np.ndarray:
+    if not changes:
+        return ids_HW
+    table = np.arange(65536, dtype=np.uint16)
+    table[list(changes)] = list(changes.values())
+    return table[ids_HW]
+
+
+ORIENTATION_TAG = 0x0112
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda ids_HW: ids_HW[:, ::-1],
+    3: lambda ids_HW: ids_HW[::-1, ::-1],
+    4: lambda ids_HW: ids_HW[::-1],
+    5: lambda ids_HW: ids_HW.T,
+    6: lambda ids_HW: np.rot90(ids_HW, -1),
+    7: lambda ids_HW: ids_HW[::-1, ::-1].T,
+    8: lambda ids_HW: np.rot90(ids_HW),
+}
+"""What a viewer does with stored pixels, by EXIF orientation."""
+
+
+def orientation_of(data: bytes) -> int:
+    """The EXIF orientation of a picture, 1 where it is shown as it is stored."""
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            found = picture.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # a broken EXIF block turns nothing
+        return 1
+    return found if found in TURNS else 1
+
+
+def as_shown(label_HW: np.ndarray, picture_HW: tuple[int, ...], orientation: int, lies: str | None) -> np.ndarray:
+    """The label as its picture is shown; DataError where it has another size, or where nothing tells how it lies."""
+    turned_HW = label_HW if orientation == 1 else TURNS[orientation](label_HW)
+    fits = {"shown": label_HW.shape == picture_HW, "stored": turned_HW.shape == picture_HW}
+    if orientation == 1 or lies is not None:
+        if fits[lies or "shown"]:
+            return turned_HW if lies == "stored" else label_HW
+    elif fits["shown"] and not fits["stored"]:
+        return label_HW
+    raise DataError(_misfit(label_HW.shape, picture_HW, orientation, all(fits.values()), fits["stored"]))
+
+
+def _misfit(label_HW: tuple[int, ...], picture_HW: tuple[int, ...], turn: int, is_open: bool, is_stored: bool) -> str:
+    label, picture = ("x".join(map(str, reversed(each))) for each in (label_HW, picture_HW))
+    if turn == 1:
+        return f"the label has {label} px and its picture {picture}; make them the same size"
+    fact = (
+        f"EXIF turns the picture (orientation {turn}), which is {picture} px as it is shown, and its label is {label}"
+    )
+    if is_open:
+        return (
+            f"{fact}: set turned_labels to shown where labels were drawn on pictures as a viewer shows them, or to stored "
+            "where they lie as the pixels are stored"
+        )
+    if is_stored:
+        return f"{fact}, as the pixels are stored: set turned_labels to stored, or turn the label"
+    return f"{fact}; make them the same size"
 
 
 def _unequal(sizes: Iterable[tuple[int, ...]]) -> DataError:
@@ -352,7 +428,7 @@ class _Segmentation:
     # Data
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
-        """image (HWC), label (HW, ids or VOID) and classes (the names as JSON), resized to `size_px`."""
+        """image (HWC), label (HW, ids or VOID), classes (the names as JSON) and the ignored id, resized to `size_px`."""
         names, ignore_index = self._classes(files.get("classes"))
         if "label" not in files:
             raise DataError("the picture has no label; put a PNG of class ids of the same name among the labels")
@@ -360,21 +436,26 @@ class _Segmentation:
             image_CHW = images.decode(files["image"])
         except RowError as error:
             raise DataError(str(error)) from error
-        label_HW = _to_void(read_ids(files["label"]), len(names), ignore_index)
-        if label_HW.shape != tuple(image_CHW.shape[1:]):
-            sizes = ["x".join(map(str, reversed(shape))) for shape in (label_HW.shape, image_CHW.shape[1:])]
-            raise DataError(f"the label has {sizes[0]} px and its picture {sizes[1]}; make them the same size")
+        ids_HW = _mapped(read_ids(files["label"]), self.settings.map_ids)
+        orientation = orientation_of(files["image"])
+        ids_HW = as_shown(ids_HW, tuple(image_CHW.shape[1:]), orientation, self.settings.turned_labels)
+        label_HW = _to_void(ids_HW, len(names), ignore_index)
         size_HW = self.settings.size_px or label_HW.shape
         if size_HW != label_HW.shape:
             image_CHW = _resized(image_CHW, size_HW)
             rows, columns = (nearest_places(*sides) for sides in zip(label_HW.shape, size_HW, strict=True))
             label_HW = label_HW[np.ix_(rows, columns)]
         image_HWC = np.ascontiguousarray(image_CHW.permute(1, 2, 0).numpy())
-        return {"image": image_HWC, "label": label_HW, "classes": np.frombuffer(json.dumps(names).encode(), np.uint8)}
+        facts = {"classes": names, "ignored": [] if ignore_index is None else [ignore_index]}
+        return {"image": image_HWC, "label": label_HW} | {
+            name: np.frombuffer(json.dumps(fact).encode(), np.uint8) for name, fact in facts.items()
+        }
 
     def _classes(self, data: bytes | None) -> tuple[tuple[str, ...], int | None]:
         """Names and the ignored id; the settings' numbers come before those of classes.json."""
-        count, ignore_index = self.settings.classes, self.settings.ignore_index
+        count, ignore_index, named = self.settings.classes, self.settings.ignore_index, self.settings.class_names
+        if data is None and named is not None:
+            return named, ignore_index
         if data is None:
             if count is None:
                 raise DataError("how many classes there are is not known: add classes.json, or set classes")
@@ -403,11 +484,13 @@ class _Segmentation:
     def prepare(self, samples: Iterable[Sample]) -> dict[str, JsonValue]:
         """Count the training labels, before `network` and `losses`; the counts, for a later `restore`."""
         names: tuple[str, ...] | None = None
+        ignored: list[int] = []
         pixels_K = seen_K = np.zeros(VOID, np.int64)
         for sample in samples:
             if names is not None and _names(sample) != names:
                 raise DataError("pictures of one data set have different classes.json; take one list for all")
             names = _names(sample)
+            ignored = json.loads(sample["ignored"].tobytes()) if "ignored" in sample else []
             counts_K = np.bincount(sample["label"].ravel(), minlength=VOID + 1)[:VOID]
             pixels_K, seen_K = pixels_K + counts_K, seen_K + counts_K.sum() * (counts_K > 0)
         if names is None or not pixels_K.any():
@@ -415,7 +498,12 @@ class _Segmentation:
                 "no pixel of the training labels counts: there is nothing to learn from; check ignore_index"
             )
         count = len(names)
-        facts = LabelFacts(class_names=names, pixels=pixels_K[:count].tolist(), seen_pixels=seen_K[:count].tolist())
+        facts = LabelFacts(
+            class_names=names,
+            pixels=pixels_K[:count].tolist(),
+            seen_pixels=seen_K[:count].tolist(),
+            ignore_index=ignored[0] if ignored else None,
+        )
         self._facts = facts
         return facts.model_dump(mode="json")
 

@@ -1,0 +1,137 @@
+"""What a name says: pictures, tables, archives and lists by their suffix, what is hidden, and one spelling for one place."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+PHOTO_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".mpo", ".apng", ".avif",
+    ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf", ".jxl",
+)  # fmt: skip
+"""Where one of these is, the place is one of pictures, whatever else lies beside it."""
+OTHER_PICTURE_SUFFIXES = (
+    ".psd", ".psb", ".svg", ".svgz", ".ico", ".cur", ".icns", ".tga", ".exr", ".hdr", ".pic", ".ppm", ".pgm", ".pbm",
+    ".pnm", ".pam", ".pfm", ".pcx", ".sgi", ".dds", ".xcf", ".jxr", ".wdp", ".hdp", ".mng", ".jng",
+    ".wmf", ".emf", ".xbm", ".xpm", ".jls", ".jpm", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2",
+    ".dng", ".orf", ".raf", ".rw2", ".rwl", ".pef", ".ptx", ".srw", ".x3f", ".3fr", ".fff", ".erf", ".kdc", ".dcr",
+    ".mrw", ".mef", ".mos", ".iiq", ".gpr",
+)  # fmt: skip
+"""Pictures too: each is an input, and one that can't be read is a failed row that says so."""
+IMAGE_SUFFIXES = PHOTO_SUFFIXES + OTHER_PICTURE_SUFFIXES
+TAR_SUFFIXES = (".tar",)
+TABLE_SUFFIXES = (".parquet", ".pq")
+LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".lst")
+COMPRESSED_TAR_SUFFIXES = (
+    ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.zstd", ".tar.lz4",
+    ".tar.lzma", ".tar.z",
+)  # fmt: skip
+ARCHIVE_SUFFIXES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst")
+DOCUMENT_SUFFIXES = (".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods", ".xml", ".yaml", ".yml", ".html", ".arrow")
+
+_HIDDEN = frozenset(
+    {
+        "@eadir",
+        "@recycle",
+        "#recycle",
+        "$recycle.bin",
+        "recycler",
+        "__macosx",
+        "lost+found",
+        "system volume information",
+    }
+)
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_MOST_NAMES = 1_000_000
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder of this name is a system's own and no input: thumbnails, trash, resource forks, caches."""
+    return (name.startswith(".") and name not in {".", ".."}) or name.lower() in _HIDDEN
+
+
+def has_hidden(path: str, *, tables: bool = False) -> bool:
+    """Whether a relative path leads through a hidden name.
+
+    A leading underscore hides tables too, and what lies in a folder of such a name, as _delta_log: that is how programs
+    that write tables mark what is not data. It never hides a photograph: cameras write _DSC0001.JPG.
+    """
+    return any(is_hidden(name) or (tables and name.startswith("_")) for name in re.split(r"[/\\]", path))
+
+
+def suffix_of(uri: str) -> str:
+    """The suffix by which a person knows a file: in lower case, and .tar.gz as one."""
+    lower = uri.lower()
+    compressed = next((suffix for suffix in COMPRESSED_TAR_SUFFIXES if lower.endswith(suffix)), None)
+    suffix = compressed or os.path.splitext(lower)[1][:12].encode("utf-8", "backslashreplace").decode()
+    return suffix or "(none)"
+
+
+# One place, one spelling
+
+
+def local_path(uri: str) -> str:
+    """The absolute path behind a path or a file:// URI; links are kept.
+
+    %20 and the like are decoded, but where a file has just this name.
+    """
+    _, separator, rest = uri.partition("://")
+    if not separator:
+        return _absolute(uri)
+    host, _, below = rest.partition("/")
+    rest = f"/{below}" if host.lower() == "localhost" else rest
+    if "%" in rest and not os.path.lexists(rest):
+        rest = unquote(rest, errors="surrogateescape")
+    return _absolute(rest or "/")
+
+
+def _absolute(path: str) -> str:
+    found = os.path.abspath(path)
+    return found[1:] if found.startswith("//") else found  # POSIX lets two slashes stand
+
+
+def is_local(uri: str) -> bool:
+    return "://" not in uri or uri.startswith(("file://", "local://"))
+
+
+def spelled(uri: str) -> str:
+    """A place in the one spelling that is written and compared: local ones as absolute paths, folders without a slash."""
+    if is_local(uri):
+        return local_path(uri)
+    scheme, _, rest = uri.partition("://")
+    if scheme in {"http", "https"}:
+        return uri  # there a slash at the end makes another place
+    return f"{'s3' if scheme == 's3a' else scheme}://{rest.rstrip('/')}"
+
+
+def place_of(uri: str) -> str:
+    """What is the same for two names of one place: of a local one the path behind its links."""
+    return os.path.realpath(spelled(uri)) if is_local(uri) else spelled(uri)
+
+
+# Braces
+
+
+def expanded_braces(uri: str) -> Iterator[str]:
+    """`{000..002}` and `{a,b}` written out, as a shell does."""
+    parts = re.split(r"(\{[^{}]*\})", uri)
+    choices = [list(_choices(part)) for part in parts]
+    return itertools.islice(map("".join, itertools.product(*choices)), _MOST_NAMES)
+
+
+def _choices(part: str) -> list[str]:
+    inner = part[1:-1] if _BRACES.fullmatch(part) else ""
+    if numbers := re.fullmatch(r"(\d+)\.\.(\d+)", inner):
+        first, last = numbers.groups()
+        step = 1 if int(first) <= int(last) else -1
+        width = len(first) if first.startswith("0") else 0
+        span = range(int(first), int(last) + step, step)
+        return [f"{number:0{width}d}" for number in itertools.islice(span, _MOST_NAMES)]
+    return inner.split(",") if "," in inner else [part]
+
+
+def has_braces(uri: str) -> bool:
+    return any(_choices(part[0]) != [part[0]] for part in re.finditer(r"\{[^{}]*\}", uri))
