@@ -142,7 +142,7 @@ def test_inspect_says_what_there_is(mixed: Mixed) -> None:
     assert report["complete"]
     assert report["counts"] == counts
     assert {failure["error_type"] for failure in report["failures"]} == {"Empty", "NotFound"}
-    assert report["schema"]["embedding"].startswith("fixed_size_list<element: float>")
+    assert re.fullmatch(r"fixed_size_list<\w+: float>\[512\]", report["schema"]["embedding"])
     text = pixelmill(mixed.user, "inspect", mixed.out).stdout
     for words in ("complete", "every input is in exactly one row", "fetch/NotFound, as s3://mixed/elsewhere/gone.jpg"):
         assert words in text
