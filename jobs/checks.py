@@ -5,36 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from jobs import cluster
-from pipelines import ledger
-from pipelines.attempt import IDENTITY
 from pipelines.manifest import read_segments
 from pipelines.sources import Ignored, Source, check, entries, nothing_found
 from pipelines.stores import Folder, explain, scheme_of, scrub
-from workers.errors import JobError, PixelmillError, RunRefused
+from workers.errors import JobError, PixelmillError
 
 LEAST_ROW_BYTES = 200
 PROBE = "_run/.writable"
-
-
-def check_output(out: Folder, check_identity: Callable[[bytes], None], *, retry: bool) -> None:
-    """RunRefused where the output is another job's, by `check_identity`; StoreError where it can't be used."""
-    try:
-        stored = out.read(IDENTITY)
-        has_strangers = stored is None and bool(out.names(ledger.DATA))
-    except Exception as error:
-        raise explain(error, out.uri, "reading the output folder") from error
-    if stored is None and retry:
-        raise JobError(f"{out.uri}: holds no run of pixelmill, so there is nothing to retry")
-    if has_strangers:
-        raise RunRefused(f"{out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
-    if stored is not None:
-        check_identity(stored)
-    check_writable(out)
 
 
 def was_listed(out: Folder) -> bool:

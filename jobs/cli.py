@@ -35,7 +35,7 @@ def _set(examples: str) -> Any:
 Set = Annotated[list[str] | None, _set("run.actors=4, source.limit=100, stages.0.batch=16; `pixelmill schema` has all")]
 SetSettings = Annotated[list[str] | None, _set("epochs=20, batch=8, run.threads=4; `pixelmill recipes NAME` has all")]
 SetJudged = Annotated[list[str] | None, _set("a setting of the card's recipe, as size_px=128, or style=FILE")]
-SetStyle = Annotated[list[str] | None, _set("with --style: steps=300, style_weight=1e5")]
+SetStyle = Annotated[list[str] | None, _set("with --style: steps=300, style_weight=20")]
 Failures = Annotated[
     str | None, typer.Option(metavar="exit-3|ok", help="Exit code where some inputs failed: 3 (default), or 0.")
 ]

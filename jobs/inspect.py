@@ -86,11 +86,6 @@ def _schema(folder: Folder, held: ledger.Progress) -> dict[str, str]:
 
 
 def _rows(folder: Folder, held: ledger.Progress, rows: int) -> list[dict[str, Any]]:
-    """The first rows, and no more than those.
-
-    Read without Arrow's threads: they keep hold of a Python file for a while after the read returned, and one that lets
-    go of it when the interpreter is already ending aborts the process (apache/arrow#33975).
-    """
     shown: list[dict[str, Any]] = []
     for name in sorted(held.data):
         if len(shown) >= rows:

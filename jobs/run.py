@@ -36,7 +36,7 @@ from pipelines.mill import MillConfig
 from pipelines.orders import Order, Pool, orders_for, shortfall
 from pipelines.sources import Source, nothing_found
 from pipelines.stores import Access, Folder, explain, scrub
-from workers.errors import JobError, JobStopped, PixelmillError
+from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
 from workers.stages import StageContext
 
 LOG = "log.txt"
@@ -153,7 +153,6 @@ class Run:
                 self.check(retry=retry)
             with _explained(self.out.uri, "writing to the output folder"):
                 self.out.check_writable()
-            self.mark("check")
             with Holding(self.out, "retry" if retry else "run", terminal.say) as held:
                 self._held = held
                 self._guard = Guard(lambda dead: self._end_at_once(dead, log, terminal), run_mark())
@@ -175,13 +174,29 @@ class Run:
 
     def check(self, *, retry: bool = False) -> Plan:
         """All that can be wrong before anything is written or started: PixelmillError, or else what the job needs."""
-        checks.check_output(self.out, lambda stored: self._require_same(stored, retry), retry=retry)
+        self.check_store(retry)
+        checks.check_writable(self.out)
         if not retry:
             checks.check_source(self.source, is_new=not checks.was_listed(self.out))
         checks.check_space(self.out, rows=1)
         address = cluster.address_of(self.job.spec.run.address, self.around.environment)
         resources = None if address is None else checks.resources_of(address)
-        return make_plan(self.job, cluster.this_machine(), address, resources)
+        plan = make_plan(self.job, cluster.this_machine(), address, resources)
+        self.mark("check")
+        return plan
+
+    def check_store(self, retry: bool) -> None:
+        """Everything that can be known of the output before anything is started or written."""
+        try:
+            stored = self.out.read(IDENTITY)
+        except Exception as error:
+            raise explain(error, self.out.uri, "reading the output folder") from error
+        if stored is None and retry:
+            raise JobError(f"{self.out.uri}: holds no run of pixelmill, so there is nothing to retry")
+        if stored is not None:
+            self._require_same(stored, retry)
+        elif self.out.names(ledger.DATA):
+            raise RunRefused(f"{self.out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
 
     def _require_same(self, stored: bytes, retry: bool) -> None:
         there, here = json.loads(stored), self.job.identity()
@@ -239,8 +254,7 @@ class Run:
         where, outcome = ", ".join(map(scrub, self.source.uris)), self.outcome
 
         def tables(listing: Listing, known: Known) -> Iterator[Any]:
-            found = _each_explained(tables_of(self.source, listing, known), where, "listing the source")
-            return map(self._seen, found)
+            return _each_explained(map(self._seen, tables_of(self.source, listing, known)), where, "listing the source")
 
         segments, listing, known = attempt.list_new(segments, tables)
         outcome.added, outcome.duplicates = listing.rows, listing.duplicates

@@ -43,20 +43,21 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _named(place: str) -> str:
-    if not place.strip():
+def _named(place: Any) -> Any:
+    if not place or (isinstance(place, str) and not place.strip()):
         raise ValueError("is empty; name a folder or a URI")
     return place
 
 
 Place = Annotated[str, AfterValidator(_named), Field(json_schema_extra={"pattern": r"\S"})]
 """A path or a URI. An empty one would be the working directory."""
+Places = Annotated[list[Place], AfterValidator(_named), Field(json_schema_extra={"minItems": 1})]
 
 
 class SourceSpec(Strict):
     """What to read, with options."""
 
-    uri: Place | Annotated[list[Place], Field(min_length=1)] = Field(
+    uri: Place | Places = Field(
         description="a folder, a glob, a file, or a list of them: a path or s3:// gs:// az:// https://"
     )
     format: Literal["auto", "images", "webdataset", "parquet", "list"] = Field(
@@ -134,9 +135,7 @@ def _shape(value: Any) -> str:
 
 
 SourceField = Annotated[
-    Annotated[Place, Tag("text")]
-    | Annotated[list[Place], Field(min_length=1), Tag("list")]
-    | Annotated[SourceSpec, Tag("mapping")],
+    Annotated[Place, Tag("text")] | Annotated[Places, Tag("list")] | Annotated[SourceSpec, Tag("mapping")],
     Discriminator(_shape),
 ]
 OutField = Annotated[Annotated[Place, Tag("text")] | Annotated[OutSpec, Tag("mapping")], Discriminator(_shape)]
@@ -384,13 +383,14 @@ def faults(
     error: ValidationError,
     root: yaml.Node | None,
     keys_beside: Callable[[list[Any]], list[str]] | None = None,
-    written: Any = None,
     everywhere: Sequence[str] | None = None,
+    written: Any = None,
 ) -> list[str]:
     """One line for each wrong key; a value that fits none of several types is one fault and not several.
 
-    `keys_beside` gives the keys that there are where one is unknown, `everywhere` the paths of all; those of a job file by
-    default. `written` is the document with its references to the environment, which are shown in the place of their values.
+    `keys_beside` gives the keys that there are where one is unknown, `everywhere` the paths of all; those of a job file
+    by default. `written` is the document with its references to the environment, which are shown in the place of their
+    values.
     """
     beside = _keys_beside if keys_beside is None else keys_beside
     paths = _job_keys() if everywhere is None and keys_beside is None else everywhere or ()
@@ -514,7 +514,7 @@ def absolute(uri: str) -> str:
     """
     if not uri.strip() or "\0" in uri:
         raise JobError(f"{uri!a}: is no path or URI; name a folder or a file")
-    return as_utf8(spelled(uri if "://" in uri else os.path.expanduser(uri)))
+    return as_utf8(spelled(as_utf8(uri) if "://" in uri else os.path.expanduser(uri)))
 
 
 def as_utf8(text: str) -> str:

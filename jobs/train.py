@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt, ValidationError
@@ -26,7 +26,7 @@ from jobs.guard import Guard, run_mark
 from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
 from jobs.run import EXIT_FAILED, Surroundings, beside, versions
-from jobs.spec import Place, Strict, absolute
+from jobs.spec import Place, Places, Strict, absolute
 from jobs.terminal import Bar, Terminal, duration, waiting
 from pipelines.names import place_of
 from pipelines.orders import Pool, shortfall
@@ -62,9 +62,7 @@ class TrainSpec(Strict):
 
     version: Literal[1] = 1
     recipe: str = Field(description=f"one of {', '.join(RECIPES)}")
-    data: Place | Annotated[list[Place], Field(min_length=1)] = Field(
-        description="the data set: folder, tables or tars, on any store; or several"
-    )
+    data: Place | Places = Field(description="the data set: folder, tables or tars, on any store; or several")
     validation: Place | list[Place] | None = Field(None, description="held-out data, where the data set names none")
     hold_out: NonNegativeFloat = Field(
         0.1, description="share that is held out else; from 1 on, the last so many by name"
@@ -126,8 +124,7 @@ def _checked(document: dict[str, Any], root: yaml.Node | None, name: str, enviro
         train = TrainSpec.model_validate(spec.expanded(document, environment, name))
     except ValidationError as error:
         everywhere = _paths(TrainSpec, {"run": TrainRun})
-        beside_it = lambda path: _keys(path, TrainSpec, {"run": TrainRun})  # noqa: E731
-        lines = spec.faults(error, root, beside_it, written=document, everywhere=everywhere)
+        lines = spec.faults(error, root, lambda path: _keys(path, TrainSpec, {"run": TrainRun}), everywhere, document)
         raise JobError(f"{name}: this training can't be run\n" + "\n".join(lines)) from error
     if train.recipe not in RECIPES:
         raise JobError(f"{name}: recipe: there is no {train.recipe}; there are {', '.join(RECIPES)}")
@@ -184,6 +181,7 @@ class TrainingRun:
         before = checkpoints.read_progress(self.out)
         if before is not None and before.is_complete:
             return self._summary(f"was trained already, {before.step:,} steps")
+        checks.check_writable(self.out)
         plan = self._plan()
         self.out.check_writable()
         with log_file() as log, chatter_to(log) as stderr:
@@ -220,7 +218,6 @@ class TrainingRun:
             raise explain(error, self.out.uri, "reading the output folder") from error
         if stored is not None:
             _require_same(json.loads(stored), self.job.identity(), self.out.uri)
-        checks.check_writable(self.out)
 
     def _sign(self, held: Holding) -> None:
         """The folder is this training's from now on; not before its data is read, or a mended command would be refused."""

@@ -37,7 +37,7 @@ def read_vectors(folder: Folder, column: str = "embedding") -> Vectors:
     tables = []
     for name in folder.names(DATA):
         with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
-            tables.append(parquet.read(["uri", column]))
+            tables.append(parquet.read(["uri", column], use_threads=False))
     table = pa.concat_tables(tables).combine_chunks()
     values: Any = table[column].combine_chunks()
     vectors_ND = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(table.num_rows, -1)

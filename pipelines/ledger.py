@@ -12,8 +12,8 @@ it, and the other one reads that. What a retry does once more is a part of a lat
 from __future__ import annotations
 
 import base64
-import io
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -126,7 +126,8 @@ def packed(failures: pa.Table) -> bytes:
 
 
 def _unpacked(text: bytes) -> pa.Table:
-    return open_parquet(io.BytesIO(base64.b85decode(text))).read().select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
+    table = open_parquet(pa.BufferReader(base64.b85decode(text))).read(use_threads=False)
+    return table.select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
 
 
 def facts_of(folder: Folder, name: str) -> tuple[int, pa.Table | None, int]:
@@ -134,7 +135,7 @@ def facts_of(folder: Folder, name: str) -> tuple[int, pa.Table | None, int]:
     with _whole(folder, f"{DATA}/{name}.parquet"), folder.open(f"{DATA}/{name}.parquet") as file:
         parquet = open_parquet(file)
         packed = (parquet.schema_arrow.metadata or {}).get(FAILURES_KEY)
-        size = file.seek(0, io.SEEK_END)
+        size = file.seek(0, os.SEEK_END)
         return parquet.metadata.num_rows, None if packed is None else _unpacked(packed), size
 
 
@@ -260,7 +261,7 @@ def read_columns(folder: Folder, name: str, columns: list[str]) -> pa.Table:
         folder.open(name) as file,
         open_parquet(file) as parquet,
     ):  # read_table would import pyarrow.dataset first
-        return parquet.read(columns)
+        return parquet.read(columns, use_threads=False)  # see pipelines/tables.py
 
 
 @contextmanager
@@ -321,7 +322,7 @@ def settle(folder: Folder, segments: list[Segment]) -> int:
 def _drop(folder: Folder, name: str, ids: frozenset[str]) -> int:
     """Replace a file of failed/ by the same without these rows; another attempt may be doing so too."""
     while (found := folder.read_tagged(name)) is not None:
-        table = open_parquet(io.BytesIO(found[0])).read(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
+        table = open_parquet(pa.BufferReader(found[0])).read(FAILED_SCHEMA.names, use_threads=False).cast(FAILED_SCHEMA)
         leave = pc.is_in(table["id"], pa.array(sorted(ids), pa.string()))
         dropped = leave.to_pylist().count(True)
         if not dropped or folder.replace(name, encode(table.filter(pc.invert(leave))), found[1]):

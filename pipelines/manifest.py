@@ -363,7 +363,7 @@ def read_files(folder: Folder, segment: Segment, columns: list[str] | None = Non
         data = folder.read(name)
         if data is None:
             raise StoreError(f"{folder.uri}/{name}: is gone, and the manifest names it; copy it back")
-        yield open_parquet(pa.BufferReader(data)).read(columns)
+        yield open_parquet(pa.BufferReader(data)).read(columns, use_threads=False)
 
 
 def superseding_ids(folder: Folder, segments: list[Segment]) -> dict[str, Part]:
@@ -405,4 +405,4 @@ class Rows:
         return open_parquet(pa.BufferReader(data))
 
     def _read_group(self, segment: int, file: int, group: int) -> pa.Table:
-        return self._file(segment, file).read_row_group(group)
+        return self._file(segment, file).read_row_group(group, use_threads=False)

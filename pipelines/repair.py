@@ -7,7 +7,6 @@ it does not belong, and a row that stands nowhere is listed again, to be done by
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -152,7 +151,7 @@ def _keep_only(folder: Folder, check: _Check, before_write: Callable[[], None]) 
     if found is None:
         return 0
     before_write()
-    parquet = open_parquet(io.BytesIO(found[0]))
+    parquet = open_parquet(pa.BufferReader(found[0]))
     schema = declared_schema(parquet).remove_metadata()
     metadata = {
         key: value for key, value in (parquet.schema_arrow.metadata or {}).items() if key in ledger.METADATA_KEYS
@@ -164,7 +163,7 @@ def _keep_only(folder: Folder, check: _Check, before_write: Callable[[], None]) 
 
 
 def _failures(data: bytes) -> pa.Table:
-    return open_parquet(io.BytesIO(data)).read(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
+    return open_parquet(pa.BufferReader(data)).read(FAILED_SCHEMA.names, use_threads=False).cast(FAILED_SCHEMA)
 
 
 def _first_of_each(table: pa.Table) -> pa.Table:

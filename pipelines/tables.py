@@ -32,6 +32,8 @@ def open_parquet(file: Any) -> Parquet:
     """A Parquet file, from a seekable binary file; pa.ArrowInvalid where the file is none.
 
     Pages are read one after another and not a row group ahead, so that `iter_batches` holds one page and its dictionary.
+    Read it with `use_threads=False` too: Arrow's threads keep hold of a Python file for a while after a read returned, and
+    one that lets go of it when the interpreter is already ending aborts the process (apache/arrow#33975).
     """
     return _opened(file)
 

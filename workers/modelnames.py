@@ -59,7 +59,7 @@ def resolve(model: str) -> ModelName:
             f"model {model}: a pickle can run code when it is loaded, so none is; convert it once with "
             "safetensors.torch.save_file(state_dict, 'model.safetensors') and write a card beside it"
         )
-    if model.endswith(".safetensors") or Path(model).is_dir():
+    if model.endswith(".safetensors") or (model.strip() and Path(model).is_dir()):
         return _file(model, Path(model))
     return _zoo(model)
 

@@ -61,17 +61,19 @@ def here(tmp_path: Path) -> Path:
     (tmp_path / "theirs" / "data").mkdir(parents=True)
     (tmp_path / "theirs" / "data" / "part.parquet").write_bytes(b"x")
     (tmp_path / "other" / "_run").mkdir(parents=True)
-    (tmp_path / "other" / "_run" / "identity.json").write_text(json.dumps({"version": 1, "stages": []}))
+    (tmp_path / "other" / "_run" / "identity.json").write_text(
+        json.dumps(job(source="elsewhere", out="other").identity())
+    )
     return tmp_path
 
 
 WRONG: dict[str, Wrong] = {
     "a mistyped source": ({"source": "inn"}, StoreError, "inn: does not exist"),
     "an empty folder": ({"source": "empty"}, JobError, "no input was found: 0 files are there; fill it"),
-    "a folder of other files": ({"source": "notes"}, JobError, "no input was found: 1 files are there (1 .txt)"),
-    "an empty list": ({"source": "list.txt"}, JobError, "no input was found: 1 list that names no URI"),
-    "a tar of no pictures": ({"source": "shard.tar"}, JobError, "no input was found: 1 archive without a picture"),
-    "a table of no rows": ({"source": "rows.parquet"}, JobError, "no input was found: 1 table without a row"),
+    "a folder of other files": ({"source": "notes"}, JobError, "none of them an image, a .tar or a .parquet (1 .txt)"),
+    "an empty list": ({"source": "list.txt"}, JobError, "it is empty, without a file, line, row or member"),
+    "a tar of no pictures": ({"source": "shard.tar"}, JobError, "none of them an image, a .tar or a .parquet (1 .cls)"),
+    "a table of no rows": ({"source": "rows.parquet"}, JobError, "it is empty, without a file, line, row or member"),
     "a source in the output": ({"source": "in", "out": "."}, JobError, "lies in the output folder"),
     "the output as source": ({"source": "in", "out": "in"}, JobError, "lies in the output folder"),
     "more GPUs than there are": ({"run": {"num_gpus": 1, "actors": 99}}, JobError, "99 workers can't be placed"),
@@ -111,19 +113,6 @@ def test_a_full_or_a_forbidden_disk_is_found_before_it_is_touched(
     assert str(told[0]) == str(told[1])
     assert ("0 MB are free" if full else "access denied, writing to the output folder") in str(told[0])
     assert not (here / "new").exists()
-
-
-def test_links_to_folders_are_named_where_nothing_else_is_there(tmp_path: Path) -> None:
-    pictures(tmp_path / "store", 1)
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "a").symlink_to(tmp_path / "store")
-    told = str(refusal(lambda: checks.check_source(Source((str(tmp_path / "set"),), format="images"), is_new=True)))
-    assert "0 files are there (1 link to a folder); links to folders are not followed" in told
-
-
-def test_what_is_ignored_is_said_by_kind_the_commonest_first() -> None:
-    ignored = Ignored({".a": 1, ".b": 12_000, "link to a folder": 2, ".c": 1, ".d": 1, ".e": 1, ".f": 1})
-    assert ignored.in_words() == "12,000 .b, 2 links to a folder, 1 .a, 1 .c, 1 .d, and 2 of other kinds"
 
 
 def test_to_know_whether_there_is_an_input_one_archive_is_indexed(

@@ -86,7 +86,8 @@ def test_no_thread_of_arrow_touches_a_python_file(
 
     read = everything(out, tmp_path)[reading]
     monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", lambda _, path, *a, **k: watched(path))
-    monkeypatch.setattr("pipelines.manifest.io", SimpleNamespace(BytesIO=Watched))
+    for module in ("manifest", "ledger"):
+        monkeypatch.setattr(f"pipelines.{module}.io", SimpleNamespace(BytesIO=Watched))
     assert read() is not None
     assert strangers == set()
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from benchmarks.gateway import Gateway
 from jobs import plan, spec
-from jobs.checks import IDENTITY
 from jobs.cluster import QUIET, Machine, address_of, connect
 from jobs.run import Run, Surroundings, make_plan
+from pipelines.attempt import IDENTITY
 from pipelines.manifest import Known, Listing, tables_of
 from pipelines.sources import Source
 from pipelines.stores import Access, Folder
@@ -114,7 +114,7 @@ def test_a_job_that_finds_no_input_at_all_is_refused_and_not_complete(photos: Pa
     planned = job(photos, tmp_path / "out", "source.format=images", "source.pattern=*.gif")
     fact = r"photos: no input was found: 4 files are there that .* leave out \(2 .jpg, 1 .png, 1 .txt\)"
     with pytest.raises(JobError, match=fact):
-        Run(planned, around()).check()
+        plan.show_plan(planned, around())
     assert not (tmp_path / "out").exists()
 
 
@@ -201,9 +201,9 @@ def test_what_is_chosen_automatically_always_fits(cores: int, gpus: int) -> None
     ("written", "environment", "address"),
     [
         (None, {}, None),
-        (None, {"RAY_ADDRESS": "ray://a"}, "ray://a"),
-        ("ray://b", {"RAY_ADDRESS": "ray://a"}, "ray://b"),
-        ("local", {"RAY_ADDRESS": "ray://a"}, None),
+        (None, {"RAY_ADDRESS": "a:6379"}, "a:6379"),
+        ("b:6379", {"RAY_ADDRESS": "a:6379"}, "b:6379"),
+        ("local", {"RAY_ADDRESS": "a:6379"}, None),
         (None, {"RAY_ADDRESS": ""}, None),
         (None, {"RAY_ADDRESS": "local"}, None),
     ],
@@ -231,9 +231,12 @@ def test_a_ray_of_our_own_tells_its_makers_nothing(monkeypatch: pytest.MonkeyPat
     assert not usage_lib.usage_stats_enabled()
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
-def test_an_address_where_nobody_answers_is_told_at_once(address: str) -> None:
-    with pytest.raises(JobError, match=f"{re.escape(address)}: no Ray cluster answers there .*refused"):
+@pytest.mark.parametrize(
+    ("address", "fact"),
+    [("127.0.0.1:9", "no Ray cluster answers there .*refused"), ("ray://127.0.0.1:9", "Ray Client .* can't run a job")],
+)
+def test_an_address_where_nobody_answers_is_told_at_once(address: str, fact: str) -> None:
+    with pytest.raises(JobError, match=f"{re.escape(address)}: {fact}"):
         connect(address)
 
 

@@ -250,8 +250,8 @@ def test_who_names_no_model_is_told_what_the_one_that_is_taken_can_not_do() -> N
 
 
 def test_what_was_ignored_is_not_said_to_be_anything() -> None:
-    outcome = Outcome(Account(listed=1, done=1), ignored={".heic": 3, "link to a folder": 2})
-    assert "ignored: 3 .heic, 2 links to a folder" in summary_of(outcome, "out").splitlines()
+    outcome = Outcome(Account(listed=1, done=1), ignored={".heic": 3, "hidden": 2})
+    assert "ignored: 3 .heic, 2 hidden" in summary_of(outcome, "out").splitlines()
 
 
 # ------------------------------------------------------------------------------------------------- what is waited for
