@@ -235,9 +235,9 @@ from pipelines.sources import Ignored, Source, entries
 from pipelines.stores import Access
 found = list(entries(Source(({str(path)!r},)), Ignored()))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 limits = FetchLimits(in_flight=4, max_bytes=16 << 20)
-sizes = [*Fetcher(Access(), limits, None, lambda f: len(f[1])).stream(table_of(found[:320]))]
+sizes = [*Fetcher(Access(), limits, None, lambda f: len(f[1])).stream(table_of(found[:64]))]
 assert set(sizes) == {{{len(value)}}}, sizes
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before >> 10)
 """
