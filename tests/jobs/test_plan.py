@@ -153,9 +153,9 @@ def test_a_machine_with_gpus_has_a_worker_a_gpu_and_its_cores_decode() -> None:
 
 
 def test_a_cluster_is_planned_with_what_it_has_and_not_with_this_machine() -> None:
-    made = make_plan(job(), Machine(2, 0, 1 << 34), "ray://head", {"CPU": 64.0, "GPU": 4.0, "memory": 1e12})
+    made = make_plan(job(), Machine(2, 0, 1 << 34), "head:6379", {"CPU": 64.0, "GPU": 4.0, "memory": 1e12})
     assert (made.pool.actors, made.pool.cpus, made.pool.gpus) == (4, 15, 1)
-    made = make_plan(job(), Machine(2, 8, 1 << 34), "ray://head", {"CPU": 64.0})
+    made = make_plan(job(), Machine(2, 8, 1 << 34), "head:6379", {"CPU": 64.0})
     assert (made.pool.actors, made.device) == (64, "cpu")
 
 
@@ -194,7 +194,7 @@ def test_what_is_chosen_automatically_always_fits(cores: int, gpus: int) -> None
     resources = {"CPU": float(cores), "GPU": float(gpus)}
     if gpus and cores <= gpus:  # a core for each GPU and one to publish
         return
-    assert make_plan(job(), Machine(cores, gpus, 1 << 34), "ray://head", resources).pool.actors >= 1
+    assert make_plan(job(), Machine(cores, gpus, 1 << 34), "head:6379", resources).pool.actors >= 1
 
 
 @pytest.mark.parametrize(

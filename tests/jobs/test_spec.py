@@ -290,7 +290,7 @@ CANARY = "Zx9Canary7Q"
         "source.in_flight=a${SECRET}b",
         "source.format=${SECRET}",
         "source.anon=${SECRET}",
-        "source.uri=[1, {a: ${SECRET}}]",
+        "source.uri=[1, {a: '${SECRET}'}]",
         "out={uri: [ '${SECRET}' ]}",
         "stages.0.model=${SECRET}",
         "stages.0.model=torchvision:${SECRET}",
@@ -309,15 +309,19 @@ CANARY = "Zx9Canary7Q"
     "form", [CANARY, f"x {CANARY}'\"\\", f"{CANARY}/{CANARY}", f"torchvision:{CANARY}", f"resnet18{CANARY}"]
 )
 def test_a_wrong_value_of_the_environment_is_shown_as_its_reference(override: str, form: str) -> None:
-    """The columns clash, so that there is a fault whatever the value is."""
-    clash = ["stages.0.column=uri"] if "column" not in override and "stages=" not in override else []
-    column = (
-        [override]
-        if "column" not in override
-        else ["stages=[{embed: {column: '${SECRET}'}}, {embed: {column: '${SECRET}'}}]"]
-    )
-    message = fault_with(SMALLEST, *column, *clash, SECRET=form)
+    message = fault_with(SMALLEST, override, SECRET=form)
     assert CANARY.casefold() not in message.casefold()
+
+
+def test_the_reason_stays_where_it_does_not_show_the_value() -> None:
+    message = fault_with(SMALLEST, "stages.0.model=torchvision:resnet18/${SECRET}", SECRET=CANARY)
+    assert "model torchvision:resnet18/${SECRET}: resnet18 has no weights ${SECRET}; it has IMAGENET1K_V1" in message
+
+
+def test_where_the_reason_shows_a_part_of_the_value_the_reference_is_all_that_is_said() -> None:
+    message = fault_with(SMALLEST, "stages.0.model=${SECRET}", SECRET=f"torchvision:{CANARY}")
+    assert message.startswith("job.yaml: a value of the environment can't be used: ${SECRET}; ")
+    assert CANARY not in message
 
 
 def test_the_reference_of_a_wrong_value_is_named_even_when_the_value_is_short() -> None:
