@@ -26,9 +26,11 @@ from jobs import cluster, thrift
 from jobs.guard import Guard
 from jobs.lock import Lock
 from jobs.quiet import chatter_to, log_file
+from jobs.resources import worker_memory_bytes
 from jobs.spec import Job, absolute
 from jobs.terminal import Rate, Terminal, View, duration
 from pipelines import ledger
+from pipelines.deaths import Troubles
 from pipelines.fetch import FetchLimits
 from pipelines.manifest import Known, Listing, Segment, plan_parts, read_segments, tables_of, texts
 from pipelines.mill import MillConfig
@@ -66,6 +68,8 @@ class Plan:
     decode_threads: int
     device: str
     address: str | None
+    memory_bytes: int
+    """What each worker may take in all."""
 
 
 @dataclass
@@ -111,7 +115,8 @@ def make_plan(job: Job, machine: cluster.Machine, address: str | None, resources
         raise JobError(f"run: {actors} workers can't be placed: {lack}; lower run.actors or run.num_gpus")
     decode = run.decode_threads if run.decode_threads != "auto" else int(max(1, cpus_each)) if gpus_each else 0
     threads = max(1, cores // actors) if not gpus_each and resources is None else max(1, int(cpus_each))
-    return Plan(pool, threads, decode, "cuda" if gpus_each else "cpu", address)
+    memory_bytes = worker_memory_bytes(run.memory_gb, actors, machine, resources)
+    return Plan(pool, threads, decode, "cuda" if gpus_each else "cpu", address, memory_bytes)
 
 
 def _pool_size(cores: int, gpus: float, gpus_each: float) -> int:
@@ -357,6 +362,8 @@ class Run:
             max_pixels=source.max_pixels,
             decode_threads=plan.decode_threads,
             weights=self._weights,
+            memory_bytes=plan.memory_bytes,
+            stall_s=self.job.spec.run.stall_s,
         )
         compression = ledger.Compression(out.compression, row_group_bytes=out.row_group_mb << 20)
         board = bulk.Board(uuid.uuid4().hex)
@@ -506,6 +513,7 @@ class _Watch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
         self._rate, self._base = Rate(), (run.view.done, run.view.failed)
+        self._troubles = Troubles(run.view.workers)
         self._why: str | None = None
 
     def __enter__(self) -> _Watch:
@@ -528,6 +536,7 @@ class _Watch:
 
     def judge(self, done: int, failed: int) -> None:
         """Whether the job should stop itself by what is published: a short one may be over before the next look at the board."""
+        self._troubles.order_finished()
         if self._why is None and self._run.goes_wrong(done, failed):
             with suppress(Exception):  # without the board there is nothing to say why
                 self._why = self._run.why_it_stops(self._board.read())
@@ -536,6 +545,7 @@ class _Watch:
         began_s: float | None = None
         while not self._over.wait(0.5):
             with suppress(Exception):  # nothing but the display depends on the board
+                self._hear()
                 tally = self._board.read()
                 seen = tally.done + tally.failed
                 if seen and began_s is None:
@@ -544,6 +554,12 @@ class _Watch:
                 if self._run.goes_wrong(tally.done, tally.failed):
                     self._why = self._run.why_it_stops(tally)
                     return
+
+    def _hear(self) -> None:
+        """Say which workers died or devices failed; too many of them end the run."""
+        for line in self._troubles.hear(self._board.events(), self._board.starts()):
+            self._terminal.say(line)
+        self._why = self._why or self._troubles.why()
 
     def _show(self, tally: Any, working_s: float) -> None:
         view = self._run.view

@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 
 from pipelines.sources import image_column
 from pipelines.stores import Access, Reader, open_store, retried, row_error, scheme_of, too_many_bytes
+from workers.budget import does_not_fit
 from workers.errors import RowError
 
 Item = TypeVar("Item")
 
 UNKNOWN_BYTES = 1 << 20
-"""What an object is taken to weigh while it is under way and its size is not known."""
+"""What an object of unknown size weighs until more of it is about to be read."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class FetchLimits:
     window_bytes: int = 256 << 20
     max_bytes: int = 256 << 20
     coalesce_bytes: int = 4 << 20
+    memory_bytes: int | None = None
+    """The most that one object may take of the worker's memory; no more than `max_bytes` where left out."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,43 @@ class Request:
 
     @property
     def weight_bytes(self) -> int:
-        return sum(UNKNOWN_BYTES if i.size is None else i.size for i in self.inputs)
+        return sum(map(_weight, self.inputs))
 
 
 Fetched = tuple[Input, bytes | RowError]
+
+
+def _weight(item: Input) -> int:
+    return UNKNOWN_BYTES if item.size is None else item.size
+
+
+class _NoRoom(Exception):
+    """An object turns out to be larger than the window has room for: it is read when it is the next one."""
+
+
+class _Window:
+    """The bytes under way, asked for from many threads: what was planned, and what objects turn out to have beyond it."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self.held_bytes = 0
+        self.next_position = 0
+        """The input that is waited for. It may always be read, or nothing would go on."""
+
+    def has_room(self, more_bytes: int) -> bool:
+        return self.held_bytes + more_bytes <= self._most_bytes
+
+    def take(self, more_bytes: int) -> None:
+        with self._lock:
+            self.held_bytes += more_bytes
+
+    def grow(self, item: Input, more_bytes: int) -> None:
+        """_NoRoom when others under way leave no room for so much more of this object."""
+        with self._lock:
+            if not self.has_room(more_bytes) and item.position != self.next_position:
+                raise _NoRoom
+            self.held_bytes += more_bytes
 
 
 def inputs_of(rows: pa.Table) -> list[Input]:
@@ -107,6 +143,51 @@ def _together(group: list[Input], item: Input, limits: FetchLimits) -> bool:
     return 0 <= gap <= 65_536 and span <= limits.coalesce_bytes
 
 
+_MISSING: Any = object()
+
+
+@dataclass(frozen=True)
+class _Read(Generic[Item]):
+    """What became of one input, and what it weighs until it is consumed."""
+
+    item: Input
+    weight_bytes: int
+    result: Item = _MISSING
+
+    @property
+    def is_read(self) -> bool:
+        return self.result is not _MISSING
+
+
+class _Grant:
+    """What one object may weigh: what was planned at first, and more as it turns out to be larger."""
+
+    def __init__(self, item: Input, window: _Window, limits: FetchLimits) -> None:
+        self._item, self._window, self._limits = item, window, limits
+        self.weight_bytes = _weight(item)
+
+    def check(self) -> None:
+        """RowError when the object is known not to fit into the worker's memory."""
+        self._refuse(self._item.size or 0)
+
+    def expect(self, size: int) -> None:
+        """So many bytes of it are about to be held. RowError when that can never be, _NoRoom when it can't be now."""
+        self._refuse(size)
+        if size > self.weight_bytes:
+            self._window.grow(self._item, size - self.weight_bytes)
+            self.weight_bytes = size
+
+    def give_back(self) -> None:
+        planned_bytes = _weight(self._item)
+        self._window.take(planned_bytes - self.weight_bytes)
+        self.weight_bytes = planned_bytes
+
+    def _refuse(self, size: int) -> None:
+        most_bytes = self._limits.memory_bytes
+        if most_bytes is not None and size > most_bytes:
+            raise does_not_fit(size, most_bytes, "fetched")
+
+
 class Fetcher(Generic[Item]):
     """`stream(rows)` gives what `then` makes of each input's bytes, in order, while the next ones are under way.
 
@@ -128,34 +209,46 @@ class Fetcher(Generic[Item]):
 
     def stream(self, rows: pa.Table) -> Iterator[Item]:
         requests = plan_requests(inputs_of(rows), self._limits)
-        window: deque[tuple[Request, Future[list[Item]]]] = deque()
-        weight = count = 0
+        under_way: deque[tuple[Request, Future[list[_Read[Item]]]]] = deque()
+        window, count = _Window(self._limits.window_bytes), 0
         upcoming = next(requests, None)
-        while window or upcoming:
+        while under_way or upcoming:
             if count <= self._limits.window_rows // 2:  # in bursts: single requests wake up both sides each time
-                while upcoming and (not window or self._has_room(weight, count, upcoming)):
-                    window.append((upcoming, self._pool.submit(self._work, upcoming)))
-                    weight, count = weight + upcoming.weight_bytes, count + len(upcoming.inputs)
+                while upcoming and (not under_way or self._has_room(window, count, upcoming)):
+                    window.take(upcoming.weight_bytes)
+                    under_way.append((upcoming, self._pool.submit(self._work, upcoming, window)))
+                    count += len(upcoming.inputs)
                     upcoming = next(requests, None)
-            request, future = window.popleft()
-            yield from future.result()
-            weight, count = weight - request.weight_bytes, count - len(request.inputs)
+            request, future = under_way.popleft()
+            window.next_position = request.inputs[0].position
+            for read in future.result():
+                window.next_position = read.item.position
+                read = read if read.is_read else self._pool.submit(self._read, read.item, window).result()
+                yield read.result
+                window.take(-read.weight_bytes)
+            count -= len(request.inputs)
 
-    def _has_room(self, weight_bytes: int, rows: int, upcoming: Request) -> bool:
-        return (
-            weight_bytes + upcoming.weight_bytes <= self._limits.window_bytes
-            and rows + len(upcoming.inputs) <= self._limits.window_rows
-        )
+    def _has_room(self, window: _Window, rows: int, upcoming: Request) -> bool:
+        return window.has_room(upcoming.weight_bytes) and rows + len(upcoming.inputs) <= self._limits.window_rows
 
-    def _work(self, request: Request) -> list[Item]:
-        return [self._then(fetched) for fetched in self._fetch(request)]
+    def _work(self, request: Request, window: _Window) -> list[_Read[Item]]:
+        first = request.inputs[0]
+        if first.container is None or first.problem is not None:
+            return [self._read(item, window) for item in request.inputs]
+        return [_Read(item, _weight(item), self._then((item, data))) for item, data in self._fetch(request)]
+
+    def _read(self, item: Input, window: _Window) -> _Read[Item]:
+        """One object, which may weigh more than was planned; without its bytes when the window has no room for them."""
+        grant = _Grant(item, window, self._limits)
+        try:
+            fetched = self._one(item, grant)
+        except _NoRoom:
+            grant.give_back()
+            return _Read(item, grant.weight_bytes)
+        return _Read(item, grant.weight_bytes, self._then((item, fetched)))
 
     def _fetch(self, request: Request) -> Iterator[Fetched]:
         first = request.inputs[0]
-        if first.container is None or first.problem is not None:
-            for item in request.inputs:
-                yield item, self._one(item)
-            return
         try:
             read = {"tar": self._members, "parquet": self._rows}[first.container]
             yield from retried(lambda: read(request), for_s=self._access.retry_for_s)
@@ -163,16 +256,20 @@ class Fetcher(Generic[Item]):
             for item in request.inputs:
                 yield item, row_error(error, item.uri)
 
-    def _one(self, item: Input) -> bytes | RowError:
+    def _one(self, item: Input, grant: _Grant) -> bytes | RowError:
         if item.problem is not None:
             error_type, _, message = item.problem.partition(": ")
             return RowError("list", error_type, message)
         if item.size is not None and item.size > self._limits.max_bytes:
             return too_many_bytes(item.size, self._limits.max_bytes)
         try:
+            grant.check()
             return retried(
-                lambda: self._reader.read(item.uri, max_bytes=self._limits.max_bytes), for_s=self._access.retry_for_s
+                lambda: self._reader.read(item.uri, max_bytes=self._limits.max_bytes, expect=grant.expect),
+                for_s=self._access.retry_for_s,
             )
+        except _NoRoom:
+            raise
         except Exception as error:
             return row_error(error, item.uri)
 

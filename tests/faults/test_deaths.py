@@ -1,0 +1,93 @@
+"""Law 9 with the real command: an input that kills its worker, or holds it up, costs one row and not the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Ended, Home, Output, assert_every_input_in_one_row, home, job_file, pictures, pixelmill
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+ROWS = 60
+KILLS, HANGS, GRIPS = b"<kills its worker>", b"<never ends>", b"<never ends, and keeps the lock>"
+"""Behind the end of a JPEG, where no decoder looks but the one below."""
+
+DECODER = f"""
+import ctypes, importlib.abc, importlib.util, os, signal, sys, time
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if not name.endswith("workers.images"):
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        run = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: (run(module), patch(module))
+        return spec
+
+def patch(images):
+    decode = images.decode
+    def dangerous(data, **options):
+        if {KILLS!r} in data:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if {HANGS!r} in data:
+            time.sleep(10_000)
+        if {GRIPS!r} in data:
+            ctypes.PyDLL(None).sleep(10_000)
+        return decode(data, **options)
+    images.decode = dangerous
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.fixture
+def user() -> Iterator[Home]:
+    """Somebody whose decoder has the faults that some files trigger."""
+    with home() as user:
+        (user.folder / "sitecustomize.py").write_text(DECODER)
+        user.environment["PYTHONPATH"] = f"{user.folder}:{user.environment.get('PYTHONPATH', '')}"
+        yield user
+
+
+def mill(user: Home, tmp_path: Path, deadly: dict[int, bytes], **run: object) -> Ended:
+    """Mill ROWS pictures, of which some are deadly."""
+    for number, path in enumerate(pictures(tmp_path / "in", ROWS)):
+        path.write_bytes(path.read_bytes() + deadly.get(number, b""))
+    run = {"actors": 2, "max_failed_fraction": 1.0} | run
+    return pixelmill(user, "run", job_file(tmp_path / "job.yaml", str(tmp_path / "in"), str(tmp_path / "out"), **run))
+
+
+def assert_only_these_failed(tmp_path: Path, ended: Ended, deadly: dict[int, bytes]) -> Output:
+    assert ended.code == 3, ended.stderr
+    output = Output(str(tmp_path / "out"))
+    assert assert_every_input_in_one_row(output, inputs=ROWS) == {"KilledWorker": len(deadly)}
+    failed = output.table("failed")
+    assert {Path(uri).name for uri in failed["uri"].to_pylist()} == {f"{number:05d}.jpg" for number in deadly}
+    assert set(failed["stage"].to_pylist()) == {"worker"}
+    parts = {name.removeprefix("data/") for name in output.files("data")}
+    segments = [json.loads(output.read(n)) for n in output.files("_run/manifest") if n.endswith(".json")]
+    assert len(parts) == sum(len(segment["part_rows"]) for segment in segments)
+    return output
+
+
+@pytest.mark.parametrize("decode_threads", [0, 2])
+@pytest.mark.parametrize("deadly", [{17: KILLS}, {0: KILLS, 31: KILLS, 32: KILLS}], ids=["one", "three"])
+def test_a_picture_that_kills_its_worker_costs_one_row(
+    user: Home, tmp_path: Path, deadly: dict[int, bytes], decode_threads: int
+) -> None:
+    ended = mill(user, tmp_path, deadly, decode_threads=decode_threads)
+    output = assert_only_these_failed(tmp_path, ended, deadly)
+    assert "pixelmill retry" in output.table("failed")["error"][0].as_py()
+    assert ended.stderr.count("a worker died while it did part-") >= 4, ended.stderr
+
+
+@pytest.mark.parametrize("how", [HANGS, GRIPS], ids=["waits", "keeps the lock"])
+def test_a_picture_that_never_ends_costs_one_row(user: Home, tmp_path: Path, how: bytes) -> None:
+    deadly = {23: how}
+    ended = mill(user, tmp_path, deadly, stall_s=8)
+    assert_only_these_failed(tmp_path, ended, deadly)
