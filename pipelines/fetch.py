@@ -107,7 +107,7 @@ def inputs_of(rows: pa.Table) -> list[Input]:
 def plan_requests(inputs: Sequence[Input], limits: FetchLimits) -> Iterator[Request]:
     """Join neighbours in one archive into one read, up to `coalesce_bytes` and a quarter of the window's rows.
 
-    Files of a local disk are read a few in a row by one thread, as many as leave work for all threads: for a file that
+    Small files of a local disk are read a few in a row by one thread, as many as leave work for all threads: for one that
     is read in microseconds, waking a thread and being woken by it costs more than the file.
     """
     group: list[Input] = []
@@ -124,7 +124,8 @@ def _together(group: list[Input], item: Input, limits: FetchLimits) -> bool:
     last = group[-1]
     if item.container is None and last.container is None:
         both_local = scheme_of(item.uri) == scheme_of(last.uri) == "file"
-        return both_local and len(group) < limits.window_rows // limits.in_flight
+        fits = sum(map(_weight, group)) + _weight(item) <= limits.coalesce_bytes
+        return both_local and fits and len(group) < limits.window_rows // limits.in_flight
     if len(group) >= limits.window_rows // 4:
         return False
     if (
@@ -183,9 +184,14 @@ class _Grant:
         self.weight_bytes = planned_bytes
 
     def _refuse(self, size: int) -> None:
-        most_bytes = self._limits.memory_bytes
-        if most_bytes is not None and size > most_bytes:
-            raise does_not_fit(size, most_bytes, "fetched")
+        if error := _too_much(size, self._limits):
+            raise error
+
+
+def _too_much(size: int, limits: FetchLimits) -> RowError | None:
+    """Why an object can't be had in this worker's memory; None when it can."""
+    most_bytes = limits.memory_bytes
+    return None if most_bytes is None or size <= most_bytes else does_not_fit(size, most_bytes, "fetched")
 
 
 class Fetcher(Generic[Item]):
@@ -235,7 +241,18 @@ class Fetcher(Generic[Item]):
         first = request.inputs[0]
         if first.container is None or first.problem is not None:
             return [self._read(item, window) for item in request.inputs]
-        return [_Read(item, _weight(item), self._then((item, data))) for item, data in self._fetch(request)]
+        return [self._member(item, data, window) for item, data in self._fetch(request)]
+
+    def _member(self, item: Input, data: bytes | RowError, window: _Window) -> _Read[Item]:
+        weight_bytes = len(data) if isinstance(data, bytes) else _weight(item)
+        window.take(weight_bytes - _weight(item))  # it is there: those that come after wait the longer
+        return _Read(item, weight_bytes, self._then((item, self._within_memory(data))))
+
+    def _within_memory(self, data: bytes | RowError) -> bytes | RowError:
+        """What an archive or a table held, or why it is too much."""
+        if isinstance(data, RowError):
+            return data
+        return _too_much(len(data), self._limits) or data
 
     def _read(self, item: Input, window: _Window) -> _Read[Item]:
         """One object, which may weigh more than was planned; without its bytes when the window has no room for them."""
@@ -249,6 +266,9 @@ class Fetcher(Generic[Item]):
 
     def _fetch(self, request: Request) -> Iterator[Fetched]:
         first = request.inputs[0]
+        if len(request.inputs) == 1 and (error := _too_much(first.size or 0, self._limits)):
+            yield first, error
+            return
         try:
             read = {"tar": self._members, "parquet": self._rows}[first.container]
             yield from retried(lambda: read(request), for_s=self._access.retry_for_s)

@@ -76,7 +76,7 @@ def assert_only_these_failed(tmp_path: Path, ended: Ended, deadly: dict[int, byt
 
 
 @pytest.mark.parametrize("decode_threads", [0, 2])
-@pytest.mark.parametrize("deadly", [{17: KILLS}, {0: KILLS, 31: KILLS, 32: KILLS}], ids=["one", "three"])
+@pytest.mark.parametrize("deadly", [{17: KILLS}, {0: KILLS, 32: KILLS}], ids=["one", "two"])
 def test_a_picture_that_kills_its_worker_costs_one_row(
     user: Home, tmp_path: Path, deadly: dict[int, bytes], decode_threads: int
 ) -> None:
@@ -91,3 +91,60 @@ def test_a_picture_that_never_ends_costs_one_row(user: Home, tmp_path: Path, how
     deadly = {23: how}
     ended = mill(user, tmp_path, deadly, stall_s=8)
     assert_only_these_failed(tmp_path, ended, deadly)
+
+
+FAULTY_DEVICE = """
+import importlib.abc, importlib.util, os, sys
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if not name.endswith("workers.execution"):
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        run = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: (run(module), patch(module))
+        return spec
+
+def patch(execution):
+    import torch
+    call = execution.Executor.__call__
+    def faulty(self, images_BCHW):
+        left = [name for name in os.listdir(FOLDER) if name.startswith("fault")]
+        if left:
+            os.unlink(os.path.join(FOLDER, left[0]))
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        return call(self, images_BCHW)
+    execution.Executor.__call__ = faulty
+
+FOLDER = {folder!r}
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.fixture
+def unlucky() -> Iterator[Home]:
+    """Somebody whose device fails once for each file `fault*` in a folder."""
+    with home() as user:
+        (user.folder / "sitecustomize.py").write_text(FAULTY_DEVICE.replace("{folder!r}", repr(str(user.folder))))
+        user.environment["PYTHONPATH"] = f"{user.folder}:{user.environment.get('PYTHONPATH', '')}"
+        yield user
+
+
+def test_a_device_that_fails_now_and_then_costs_no_row(unlucky: Home, tmp_path: Path) -> None:
+    for number in range(2):
+        (unlucky.folder / f"fault{number}").touch()
+    ended = mill(unlucky, tmp_path, {}, actors=1)
+    assert ended.code == 0, ended.stderr
+    assert assert_every_input_in_one_row(Output(str(tmp_path / "out")), inputs=ROWS) == {}
+    assert ended.stderr.count("CUDA error: an illegal memory access was encountered") == 2, ended.stderr
+
+
+def test_a_device_that_fails_again_and_again_ends_the_run_with_a_sentence(unlucky: Home, tmp_path: Path) -> None:
+    for number in range(99):
+        (unlucky.folder / f"fault{number}").touch()
+    ended = mill(unlucky, tmp_path, {}, actors=1)
+    assert ended.code == 1, ended.stderr
+    assert "the device failed 3 times in a row" in " ".join(ended.stderr.splitlines()[-3:]), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert Output(str(tmp_path / "out")).table("failed").num_rows == 0

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workers import watchdog
 from workers.errors import ModelError
 from workers.networks.upsample import LOCAL_UPSAMPLINGS, UPSAMPLINGS, Upsample, Upsampling, pool
 from workers.networks.vgg import he_initialized
@@ -185,6 +186,7 @@ def predict_tiled(network: UNet, images_BCHW: Tensor, tile_px: int = 388) -> Ten
     for top, left in product(tops, lefts):
         window_BCHW = extended_BCHW[:, :, top : top + window_px, left : left + window_px]
         canvas_BKHW[:, :, top : top + tile_px, left : left + tile_px] = network(window_BCHW)
+        watchdog.progress()
     return canvas_BKHW[:, :, :height, :width]
 
 
