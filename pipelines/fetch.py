@@ -266,6 +266,7 @@ class Fetcher(Generic[Item]):
 
     def _fetch(self, request: Request) -> Iterator[Fetched]:
         first = request.inputs[0]
+        assert first.container is not None
         if len(request.inputs) == 1 and (error := _too_much(first.size or 0, self._limits)):
             yield first, error
             return

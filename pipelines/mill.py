@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
 import time
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ORDER_COLUMN = "_order"
+_STATED_PIXELS = re.compile(r" = ([\d,]+) pixels, over max_pixels")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ class MillConfig:
 
 @dataclass
 class Tally:
-    """What a worker did since it was built: rows, reasons with an example each, and seconds by activity."""
+    """What a worker did since it was built: rows, reasons with an example each, and seconds by activity.
+
+    Those of decoding are the sum over all threads that decode at once.
+    """
 
     done: int = 0
     failed: int = 0
@@ -195,7 +200,7 @@ class Mill:
         """A sample is decoded: it joins those that wait for each stage, and the stages run that have a batch together."""
         watchdog.progress()
         work.samples[sample.position] = sample
-        self._tally.busy_s["decode"] += sample.decode_s / max(1, self._config.decode_threads)
+        self._tally.busy_s["decode"] += sample.decode_s
         if sample.error is not None:
             self._count_failure(sample.error, work.uri(sample))
             return
@@ -246,12 +251,27 @@ class Mill:
         """
         start_s = time.perf_counter()
         refusal = self._budget.refusal(need_bytes)
-        sample = _Sample(fetched[0].position, error=refusal) if refusal else self._prepared(fetched)
+        sample = self._refused(fetched, refusal) if refusal else self._prepared(fetched)
         sample.decode_s = time.perf_counter() - start_s
         if refusal is None:
             sample.held_bytes = _held_bytes(sample)
             self._budget.change(sample.held_bytes - need_bytes)
         return sample
+
+    def _refused(self, fetched: Fetched, refusal: RowError) -> _Sample:
+        """What does not fit; of a picture that is not allowed either, this is said, since no memory would help it."""
+        from workers import images
+
+        item, data = fetched
+        assert isinstance(data, bytes)
+        try:
+            images.decode(data, max_pixels=0)  # by its header alone
+        except RowError as error:
+            stated = _STATED_PIXELS.search(str(error))
+            if stated is not None and int(stated[1].replace(",", "")) > self._config.max_pixels:
+                text = str(error).replace("max_pixels = 0", f"max_pixels = {self._config.max_pixels:,}")
+                return _Sample(item.position, error=RowError(error.stage, error.error_type, text))
+        return _Sample(item.position, error=refusal)
 
     def _prepared(self, fetched: Fetched) -> _Sample:
         from workers import images  # here, so that the driver, which plans orders, does not import torch
@@ -372,12 +392,12 @@ def _weights(stages: Sequence[Stage], config: MillConfig) -> dict[str, str | Non
 
 
 def _need(fetched: Fetched) -> int:
-    """What decoding takes, the bytes that were read among it; of what can't be decoded, those alone."""
+    """What decoding takes, and the bytes that were read; of what can't be decoded, those alone."""
     data = fetched[1]
     if isinstance(data, RowError):
         return 0
     try:
-        return decode_bytes(data)
+        return len(data) + decode_bytes(data)
     except RowError:  # the decoder will say the same
         return len(data)
 

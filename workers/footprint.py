@@ -8,9 +8,9 @@ _BYTES_PER_PIXEL = 12
 
 
 def decode_bytes(data: bytes) -> int:
-    """About how many bytes decoding will hold at its peak, the encoded ones among them. RowError for a broken header."""
+    """About how many bytes decoding will hold at its peak, beside `data`. RowError for a broken header."""
     width, height = _size_of(data)
-    return len(data) + width * height * _BYTES_PER_PIXEL
+    return width * height * _BYTES_PER_PIXEL
 
 
 def _size_of(data: bytes) -> tuple[int, int]:

@@ -53,7 +53,7 @@ def _group_limits(root: Path) -> Iterator[int]:
         return
     for line in lines:
         _, controllers, group = line.split(":", 2)
-        if controllers in {"", "memory"} or "memory" in controllers.split(","):
+        if not controllers or "memory" in controllers.split(","):
             folder, name = ("", "memory.max") if not controllers else ("memory", "memory.limit_in_bytes")
             yield from _limits_along(root / "sys/fs/cgroup" / folder, group, name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,8 +59,9 @@ def mill(user: Home, tmp_path: Path, deadly: dict[int, bytes], **run: object) ->
     """Mill ROWS pictures, of which some are deadly."""
     for number, path in enumerate(pictures(tmp_path / "in", ROWS)):
         path.write_bytes(path.read_bytes() + deadly.get(number, b""))
-    run = {"actors": 2, "max_failed_fraction": 1.0} | run
-    return pixelmill(user, "run", job_file(tmp_path / "job.yaml", str(tmp_path / "in"), str(tmp_path / "out"), **run))
+    settings: dict[str, Any] = {"actors": 2, "max_failed_fraction": 1.0} | run
+    job = job_file(tmp_path / "job.yaml", str(tmp_path / "in"), str(tmp_path / "out"), **settings)
+    return pixelmill(user, "run", job)
 
 
 def assert_only_these_failed(tmp_path: Path, ended: Ended, deadly: dict[int, bytes]) -> Output:
@@ -67,7 +69,7 @@ def assert_only_these_failed(tmp_path: Path, ended: Ended, deadly: dict[int, byt
     output = Output(str(tmp_path / "out"))
     assert assert_every_input_in_one_row(output, inputs=ROWS) == {"KilledWorker": len(deadly)}
     failed = output.table("failed")
-    assert {Path(uri).name for uri in failed["uri"].to_pylist()} == {f"{number:05d}.jpg" for number in deadly}
+    assert {Path(str(uri)).name for uri in failed["uri"].to_pylist()} == {f"{number:05d}.jpg" for number in deadly}
     assert set(failed["stage"].to_pylist()) == {"worker"}
     parts = {name.removeprefix("data/") for name in output.files("data")}
     segments = [json.loads(output.read(n)) for n in output.files("_run/manifest") if n.endswith(".json")]

@@ -27,7 +27,7 @@ from pipelines.mill import ORDER_COLUMN, Mill, MillConfig, Tally
 from pipelines.orders import Order
 from pipelines.sources import Source
 from pipelines.stores import Access, Folder, Reader
-from tests.corpus import encode, photo
+from tests.corpus import Item, encode, image_items, photo
 from workers import images
 from workers.budget import Budget
 from workers.errors import ModelError, RowError
@@ -433,6 +433,22 @@ def test_a_picture_that_can_never_fit_is_a_row_that_says_what_it_needs(
     assert (3, 500, 500) not in decoded
 
 
+@pytest.mark.parametrize(
+    "item", [item for item in image_items() if item.expected == "TooManyPixels"], ids=lambda item: item.name
+)
+def test_a_picture_that_is_not_allowed_either_says_so(
+    tmp_path: Path, item: Item, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(4):
+        (tmp_path / "photos" / f"{number}.png").write_bytes(item.data)
+    monkeypatch.setattr(mill_module, "decode_bytes", lambda _: 1 << 50)
+    mill, _ = mill_of(tmp_path / "photos", ColourConfig(), max_pixels=10**7)
+    table = mill(order(parts=(Part(0, 0, 0, 1),)))
+    assert table["error_type"].to_pylist() == ["TooManyPixels"]
+    assert "max_pixels = 10,000,000" in table["error"][0].as_py()
+
+
 def test_an_object_that_can_never_fit_is_not_read(photos: Path, little: int, monkeypatch: pytest.MonkeyPatch) -> None:
     (photos / "3.png").write_bytes(bytes(little))
     opened: list[str] = []
@@ -477,4 +493,4 @@ def test_as_many_pictures_are_decoded_at_once_as_there_are_decoding_threads(
     elapsed_s = time.perf_counter() - started_s
     assert table["error_type"].null_count == 24
     assert most == [threads]
-    assert reports[-1].busy_s["decode"] <= elapsed_s
+    assert reports[-1].busy_s["decode"] <= threads * elapsed_s
