@@ -77,8 +77,15 @@ def assert_only_these_failed(tmp_path: Path, ended: Ended, deadly: dict[int, byt
     return output
 
 
-@pytest.mark.parametrize("decode_threads", [0, 2])
-@pytest.mark.parametrize("deadly", [{17: KILLS}, {0: KILLS, 32: KILLS}], ids=["one", "two"])
+@pytest.mark.parametrize(
+    ("deadly", "decode_threads"),
+    [
+        pytest.param({17: KILLS}, 0, id="one"),
+        pytest.param({17: KILLS}, 2, id="one, decoded on a thread", marks=pytest.mark.slow),
+        pytest.param({0: KILLS, 32: KILLS}, 0, id="two", marks=pytest.mark.slow),
+        pytest.param({0: KILLS, 32: KILLS}, 2, id="two, decoded on threads", marks=pytest.mark.slow),
+    ],
+)
 def test_a_picture_that_kills_its_worker_costs_one_row(
     user: Home, tmp_path: Path, deadly: dict[int, bytes], decode_threads: int
 ) -> None:
@@ -88,7 +95,9 @@ def test_a_picture_that_kills_its_worker_costs_one_row(
     assert ended.stderr.count("a worker died while it did part-") >= 4, ended.stderr
 
 
-@pytest.mark.parametrize("how", [HANGS, GRIPS], ids=["waits", "keeps the lock"])
+@pytest.mark.parametrize(
+    "how", [pytest.param(HANGS, id="waits"), pytest.param(GRIPS, id="keeps the lock", marks=pytest.mark.slow)]
+)
 def test_a_picture_that_never_ends_costs_one_row(user: Home, tmp_path: Path, how: bytes) -> None:
     deadly = {23: how}
     ended = mill(user, tmp_path, deadly, stall_s=8)
@@ -142,6 +151,7 @@ def test_a_device_that_fails_now_and_then_costs_no_row(unlucky: Home, tmp_path: 
     assert ended.stderr.count("CUDA error: an illegal memory access was encountered") == 2, ended.stderr
 
 
+@pytest.mark.slow
 def test_a_device_that_fails_again_and_again_ends_the_run_with_a_sentence(unlucky: Home, tmp_path: Path) -> None:
     for number in range(99):
         (unlucky.folder / f"fault{number}").touch()

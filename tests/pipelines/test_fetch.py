@@ -242,8 +242,16 @@ def test_objects_of_unknown_size_are_bounded_in_sum_and_all_arrive(store: Counti
         return data
 
     with pytest.MonkeyPatch.context() as patch:
+        windows: list[fetch._Window] = []
+
+        class Kept(fetch._Window):
+            def __init__(self, most_bytes: int) -> None:
+                super().__init__(most_bytes)
+                windows.append(self)
+
         patch.setattr(CountingStore, "cat_file", watched)
         patch.setattr(fetch, "UNKNOWN_BYTES", 100)
+        patch.setattr(fetch, "_Window", Kept)
         limits = FetchLimits(in_flight=4, window_bytes=window_bytes)
         for size, (item, data) in zip(sizes, fetcher(limits).stream(table_of(found)), strict=True):
             assert isinstance(data, bytes)
@@ -251,8 +259,26 @@ def test_objects_of_unknown_size_are_bounded_in_sum_and_all_arrive(store: Counti
             with lock:
                 del under_way[item.uri.removeprefix("counting://")]
     assert most[0] <= window_bytes + max(sizes)
+    assert [window.held_bytes for window in windows] == [0]
     if window_bytes == 1 << 30:
         assert set(store.asked.values()) == {1}
+
+
+def test_what_was_read_of_an_object_that_finds_no_room_is_given_back() -> None:
+    window = fetch._Window(5000)
+    item = Input(7, "https://a.example/a.jpg", None, None, None, None)
+    grant = fetch._Grant(item, window, LIMITS)
+    grant.weight_bytes = 0
+    grant.expect(2000)
+    grant.expect(4000)
+    with pytest.raises(fetch._NoRoom):
+        grant.expect(6000)
+    assert window.held_bytes == 4000
+    grant.give_back()
+    assert window.held_bytes == fetch._weight(item)
+    window.next_position = 7
+    grant.expect(1 << 30)
+    assert window.held_bytes == 1 << 30
 
 
 def test_an_object_larger_than_the_workers_memory_is_not_read_where_its_size_is_known(store: CountingStore) -> None:

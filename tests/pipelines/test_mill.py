@@ -431,6 +431,7 @@ def test_a_picture_that_can_never_fit_is_a_row_that_says_what_it_needs(
     assert "raise run.memory_gb or use fewer run.actors" in rows["3.png"]["error"]
     assert rows["2.png"]["colour"] is not None
     assert (3, 500, 500) not in decoded
+    assert mill._budget.held_bytes == 0
 
 
 @pytest.mark.parametrize(
