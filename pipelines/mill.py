@@ -259,7 +259,7 @@ class Mill:
         return sample
 
     def _refused(self, fetched: Fetched, refusal: RowError) -> _Sample:
-        """What does not fit; of a picture that is not allowed either, this is said, since no memory would help it."""
+        """Why a picture that does not fit is not done: by its header it is broken, or not allowed, or else just too large."""
         from workers import images
 
         item, data = fetched
@@ -268,7 +268,9 @@ class Mill:
             images.decode(data, max_pixels=0)  # by its header alone
         except RowError as error:
             stated = _STATED_PIXELS.search(str(error))
-            if stated is not None and int(stated[1].replace(",", "")) > self._config.max_pixels:
+            if stated is None:
+                return _Sample(item.position, error=error)
+            if int(stated[1].replace(",", "")) > self._config.max_pixels:
                 text = str(error).replace("max_pixels = 0", f"max_pixels = {self._config.max_pixels:,}")
                 return _Sample(item.position, error=RowError(error.stage, error.error_type, text))
         return _Sample(item.position, error=refusal)

@@ -450,6 +450,16 @@ def test_a_picture_that_is_not_allowed_either_says_so(
     assert "max_pixels = 10,000,000" in table["error"][0].as_py()
 
 
+def test_a_picture_that_does_not_fit_and_is_broken_says_that_it_is_broken(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mill_module, "decode_bytes", lambda _: 1 << 50)
+    mill, _ = mill_of(photos, ColourConfig())
+    rows = rows_by_name(mill(order()))
+    assert {rows[f"{number}.png"]["error_type"] for number in range(8)} == {"TooMuchMemory"}
+    assert (rows["8.png"]["error_type"], rows["9.png"]["error_type"]) == ("NotAnImage", "NotFound")
+
+
 def test_an_object_that_can_never_fit_is_not_read(photos: Path, little: int, monkeypatch: pytest.MonkeyPatch) -> None:
     (photos / "3.png").write_bytes(bytes(little))
     opened: list[str] = []
