@@ -22,6 +22,7 @@ from jobs.guard import RUN_VARIABLE, Guard, run_mark
 from pipelines.orders import Pool
 from pipelines.stores import scrub
 from workers.errors import JobError
+from workers.memory import limit_bytes
 
 OBJECT_STORE_BYTES = 1 << 30
 LOG_BYTES = 20_000
@@ -50,11 +51,16 @@ class Machine:
     memory_bytes: int
 
 
+def object_store_bytes(machine: Machine) -> int:
+    """What a Ray of our own may keep its objects in."""
+    return min(OBJECT_STORE_BYTES, machine.memory_bytes // 8)
+
+
 def this_machine() -> Machine:
-    """Cores that this process may use, GPUs that nvidia's driver shows, and memory."""
+    """Cores and memory that this process may use, and GPUs that nvidia's driver shows."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if Path("/proc/driver/nvidia/gpus").exists() else 0
-    return Machine(cores, gpus, psutil.virtual_memory().total)
+    return Machine(cores, gpus, limit_bytes())
 
 
 def address_of(address: str | None, environment: Mapping[str, str]) -> str | None:
@@ -97,7 +103,7 @@ def _start(pool: Pool, machine: Machine, folder: Path) -> None:
             address="local",
             num_cpus=math.ceil(pool.total_cpus),
             num_gpus=machine.gpus,
-            object_store_memory=min(OBJECT_STORE_BYTES, machine.memory_bytes // 8),
+            object_store_memory=object_store_bytes(machine),
             include_dashboard=False,
             log_to_driver=False,
             configure_logging=False,

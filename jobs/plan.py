@@ -6,6 +6,7 @@ from itertools import islice
 
 from jobs import cluster
 from jobs.console import PrintableConsole
+from jobs.resources import described_memory
 from jobs.run import Run, Surroundings
 from jobs.spec import Job
 from pipelines import ledger
@@ -37,6 +38,7 @@ def show_plan(job: Job, around: Surroundings) -> None:
     show("cluster", f"{where}; needs {plan.pool.total_cpus:g} logical CPUs, {plan.pool.total_gpus:g} GPUs")
     decoding = f"{plan.decode_threads} decoding threads" if plan.decode_threads else "decoding in the worker"
     show("workers", f"{plan.pool.actors} on {plan.device}, {plan.threads} torch threads each, {decoding}")
+    show("memory", described_memory(plan.memory_bytes))
     for index, config in enumerate(job.spec.configs):
         context = StageContext(plan.device, plan.threads, LOOKED_AT, around.cache_dir)
         first, *more = config.describe(context, here=plan.address is None)

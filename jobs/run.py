@@ -25,6 +25,7 @@ from jobs import checks, cluster, thrift
 from jobs.guard import Guard, run_mark
 from jobs.holding import Holding
 from jobs.quiet import chatter_to, log_file
+from jobs.resources import worker_memory_bytes
 from jobs.spec import Job, absolute, spelled_before
 from jobs.terminal import Terminal, View
 from jobs.watch import Watch
@@ -66,6 +67,8 @@ class Plan:
     decode_threads: int
     device: str
     address: str | None
+    memory_bytes: int
+    """What each worker may take in all."""
 
 
 @dataclass
@@ -107,7 +110,8 @@ def make_plan(job: Job, machine: cluster.Machine, address: str | None, resources
         raise JobError(f"run: {actors} workers can't be placed: {lack}; lower run.actors or run.num_gpus")
     decode = run.decode_threads if run.decode_threads != "auto" else int(max(1, cpus_each)) if gpus_each else 0
     threads = max(1, cores // actors) if not gpus_each and resources is None else max(1, int(cpus_each))
-    return Plan(pool, threads, decode, "cuda" if gpus_each else "cpu", address)
+    memory_bytes = worker_memory_bytes(run.memory_gb, actors, machine, resources)
+    return Plan(pool, threads, decode, "cuda" if gpus_each else "cpu", address, memory_bytes)
 
 
 def _pool_size(cores: int, gpus: float, gpus_each: float) -> int:
@@ -358,6 +362,8 @@ class Run:
             max_pixels=source.max_pixels,
             decode_threads=plan.decode_threads,
             weights=self._weights,
+            memory_bytes=plan.memory_bytes,
+            stall_s=self.job.spec.run.stall_s,
         )
         compression = ledger.Compression(out.compression, row_group_bytes=out.row_group_mb << 20)
         board = bulk.Board(uuid.uuid4().hex)

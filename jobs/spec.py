@@ -103,6 +103,13 @@ class RunSpec(Strict):
     decode_threads: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
         "auto", description="threads that decode beside the network; auto: none on CPUs, the worker's CPUs with a GPU"
     )
+    memory_gb: PositiveFloat | Literal["auto"] = Field(
+        "auto", description="memory of each worker; auto: an equal share of the machine's, or of its control group's"
+    )
+    stall_s: PositiveFloat = Field(
+        600,
+        description="a worker that makes no progress for so long is ended; an input that did it alone is filed as failed",
+    )
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         0.05, description="the job stops when more fail, of the inputs seen and of the first 1,000"
     )

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jobs.terminal import Rate, Terminal
+from pipelines.deaths import Troubles
 from pipelines.orders import Pool
 from workers.errors import JobStopped
 
@@ -29,6 +30,7 @@ class Watch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
         self._rate, self._base = Rate(), (run.view.done, run.view.failed)
+        self._troubles = Troubles(pool.actors)
         self._why: str | None = None
 
     def __enter__(self) -> Watch:
@@ -51,6 +53,7 @@ class Watch:
 
     def judge(self, done: int, failed: int) -> None:
         """Whether the job should stop itself by what is published: a short one may be over before the next look at the board."""
+        self._troubles.order_finished()
         if self._why is None and self._run.goes_wrong(done, failed):
             with suppress(Exception):  # without the board there is nothing to say why
                 self._why = self._run.why_it_stops(self._board.read())
@@ -59,6 +62,7 @@ class Watch:
         began_s: float | None = None
         while not self._over.wait(POLL_S):
             with suppress(Exception):  # nothing but the display depends on the board
+                self._hear()
                 phases, tally = self._board.phases(), self._board.read()
                 if began_s is None and (tally.done + tally.failed or phases[MILLING]):
                     began_s = time.monotonic()
@@ -68,6 +72,12 @@ class Watch:
                 if self._run.goes_wrong(tally.done, tally.failed):
                     self._why = self._run.why_it_stops(tally)
                     return
+
+    def _hear(self) -> None:
+        """Say which workers died or devices failed; too many of them end the run."""
+        for line in self._troubles.hear(self._board.events(), self._board.starts()):
+            self._terminal.say(line)
+        self._why = self._why or self._troubles.why()
 
     def _show(self, tally: Any, working_s: float) -> None:
         view = self._run.view

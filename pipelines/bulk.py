@@ -9,10 +9,12 @@ made a table publishes it, which spares the processes and the copies. Ray Data s
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,14 +29,19 @@ from ray.experimental import internal_kv
 
 from pipelines import claims, ledger
 from pipelines.claims import Claim
+from pipelines.deaths import EVENT_PREFIX, START_PREFIX, Careful, Deaths, Event, Notes, Start, event_of
 from pipelines.manifest import texts
 from pipelines.mill import ORDER_COLUMN, Mill, MillConfig, Tally
 from pipelines.orders import Order, Pool
 from pipelines.stores import Access, Folder, explain
 from workers.errors import PixelmillError
+from workers.faults import DeviceFault, is_device_fault
 from workers.memory import keep_freed_memory
+from workers.watchdog import Watchdog
 
 ORDER, SUMMARY = "order", "summary"
+TALLY_PREFIX, PHASE_PREFIX = "tally:", "phase:"
+EXIT_DEVICE_FAULT = 71
 
 _ADVICE_OF_RAY = re.compile(r"\nFailed to [^\n]* attempts \(total backoff.*", re.DOTALL)
 """What Ray adds to the text of every error: which of its options to change."""
@@ -53,19 +60,18 @@ class Published:
 
 
 class Board:
-    """What the workers tell, for the terminal: each keeps its tally under a key of its own in Ray's key-value store.
+    """What the workers tell, in Ray's key-value store: each its tally for the terminal, and what they know of deaths.
 
-    Nothing that is kept depends on it. An actor would do the same for a process more, which on a small machine every
-    start would wait for.
+    An actor would do the same for a process more, which on a small machine every start would wait for.
     """
 
     def __init__(self, run: str) -> None:
         self._prefix = f"pixelmill:{run}:"
-        self._phases = f"pixelmill-phase:{run}:"
+        self._heard: set[bytes] = set()
 
     def reporter(self) -> Callable[[Tally], None]:
         """For one worker: tells its tally, and never fails."""
-        key = f"{self._prefix}{uuid.uuid4().hex}".encode()
+        key = f"{self._prefix}{TALLY_PREFIX}{uuid.uuid4().hex}".encode()
 
         def report(tally: Tally) -> None:
             with suppress(Exception):
@@ -73,17 +79,20 @@ class Board:
 
         return report
 
+    def notes(self) -> Notes:
+        """For one worker: where it keeps what outlives it."""
+        return _KvNotes(self._prefix)
+
     def read(self) -> Tally:
         """The sum over all workers."""
         total = Tally()
-        for key in internal_kv._internal_kv_list(self._prefix.encode()):
-            if (text := internal_kv._internal_kv_get(key)) is not None:
-                total.add(Tally.from_json(text))
+        for text in self._texts(self._keys(TALLY_PREFIX)):
+            total.add(Tally.from_json(text))
         return total
 
     def teller(self) -> Callable[[str], None]:
         """For one worker: tells what it is at before it reports, and never fails."""
-        key = f"{self._phases}{uuid.uuid4().hex}".encode()
+        key = f"{self._prefix}{PHASE_PREFIX}{uuid.uuid4().hex}".encode()
 
         def tell(phase: str) -> None:
             with suppress(Exception):
@@ -93,12 +102,53 @@ class Board:
 
     def phases(self) -> Counter[str]:
         """How many workers are at what."""
-        told = map(internal_kv._internal_kv_get, internal_kv._internal_kv_list(self._phases.encode()))
-        return Counter(phase.decode() for phase in told if phase is not None)
+        told = self._texts(self._keys(PHASE_PREFIX))
+        return Counter(told)
+
+    def events(self) -> list[Event]:
+        """What happened since this was last asked: deaths of workers, faults of devices."""
+        new = [key for key in self._keys(EVENT_PREFIX) if key not in self._heard]
+        self._heard.update(new)
+        return [event_of(text) for text in self._texts(new)]
+
+    def starts(self) -> int:
+        """How many workers were started and have not come as far as an order."""
+        return len(self._keys(START_PREFIX))
 
     def clear(self) -> None:
-        internal_kv._internal_kv_del(self._phases.encode(), del_by_prefix=True)
         internal_kv._internal_kv_del(self._prefix.encode(), del_by_prefix=True)
+
+    def _keys(self, prefix: str) -> list[bytes]:
+        return internal_kv._internal_kv_list(f"{self._prefix}{prefix}".encode())
+
+    @staticmethod
+    def _texts(keys: Iterable[bytes]) -> Iterator[str]:
+        for key in keys:
+            if (text := internal_kv._internal_kv_get(key)) is not None:
+                yield text.decode()
+
+
+@dataclass(frozen=True)
+class _KvNotes:
+    """Notes in Ray's key-value store, below a prefix."""
+
+    prefix: str
+
+    def add(self, key: str, value: str) -> bool:
+        return not internal_kv._internal_kv_put(self._key(key), value.encode(), overwrite=False)
+
+    def get(self, key: str) -> str | None:
+        found = internal_kv._internal_kv_get(self._key(key))
+        return None if found is None else found.decode()
+
+    def put(self, key: str, value: str) -> None:
+        internal_kv._internal_kv_put(self._key(key), value.encode(), overwrite=True)
+
+    def remove(self, key: str) -> None:
+        internal_kv._internal_kv_del(self._key(key))
+
+    def _key(self, key: str) -> bytes:
+        return f"{self.prefix}{key}".encode()
 
 
 @dataclass(frozen=True)
@@ -134,7 +184,10 @@ class Publisher:
 
 
 class MillActor:
-    """The mill as Ray Data calls it: a block with one order in, its table out, or its summary when it publishes too."""
+    """The mill as Ray Data calls it: a block with one order in, its table out, or its summary when it publishes too.
+
+    Each order is recorded as it begins and when it is done, so that whoever does it again knows how often it was begun.
+    """
 
     def __init__(self, config: MillConfig, board: Board, publisher: Publisher | None) -> None:
         if config.context.device == "cpu":
@@ -143,19 +196,45 @@ class MillActor:
         tell("importing torch")
         import_module("torch")
         tell("loading the network")
-        try:
-            self._mill: Callable[[dict[str, Any]], pa.Table] = Mill(config, board.reporter())
-        except PixelmillError as error:  # Ray passes on what a call raises, and of what building raises only the text
-            self._mill = partial(_refuse, error)
+        notes = board.notes()
+        self._start = Start(notes)
+        self._deaths = Deaths(notes, config.stall_s)
+        self._watchdog = Watchdog(config.stall_s, self._deaths.stall)
+        self._mill = _built(config, board)
         tell("milling")
         self._publisher = publisher or (lambda table: table)
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         for text in texts(block[ORDER]):
-            yield self._publisher(self._mill(json.loads(text)))
+            yield self._do(json.loads(text))
+
+    def _do(self, order: dict[str, Any]) -> pa.Table:
+        self._start.succeeded()
+        careful = self._deaths.begin(order["name"])
+        try:
+            with self._watchdog.watching():
+                table = self._mill(order, careful)
+        except DeviceFault as fault:
+            self._deaths.forgive(str(fault))
+            os._exit(EXIT_DEVICE_FAULT)
+        made = self._publisher(table)
+        self._deaths.finish()
+        return made
 
 
-def _refuse(error: PixelmillError, order: dict[str, Any]) -> pa.Table:
+def _built(config: MillConfig, board: Board) -> Callable[[dict[str, Any], Careful | None], pa.Table]:
+    """The mill, or what raises why there is none: Ray passes on what a call raises, and of what building raises the text."""
+    try:
+        return Mill(config, board.reporter())
+    except PixelmillError as error:
+        return partial(_refuse, error)
+    except Exception as error:
+        if not is_device_fault(error):
+            raise
+        return partial(_refuse, DeviceFault(f"on {socket.gethostname()}: {error}"))
+
+
+def _refuse(error: Exception, order: dict[str, Any], careful: Careful | None) -> pa.Table:
     raise error
 
 
@@ -183,7 +262,9 @@ def run(job: BulkJob, board: Board) -> Iterator[Published]:
     context.print_on_execution_start = False
     publisher = Publisher(job.config.out, job.config.out_access, job.compression, job.claim)
     items = [{ORDER: order.to_json()} for order in job.orders]
-    summaries = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+    summaries = ray.data.from_items(
+        items, override_num_blocks=len(items)
+    ).map_batches(
         MillActor,
         fn_constructor_args=(job.config, board, publisher if job.pool.publishes else None),
         batch_size=None,
@@ -191,6 +272,8 @@ def run(job: BulkJob, board: Board) -> Iterator[Published]:
         compute=ray.data.ActorPoolStrategy(size=job.pool.actors, max_tasks_in_flight_per_actor=2),
         num_cpus=job.pool.cpus,
         num_gpus=job.pool.gpus or None,
+        max_restarts=-1,  # pipelines/deaths.py bounds how often an order is begun, and the driver how often workers start
+        max_task_retries=-1,
     )
     if not job.pool.publishes:
         summaries = summaries.map_batches(

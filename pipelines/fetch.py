@@ -17,12 +17,13 @@ import pyarrow as pa
 from pipelines.sources import image_column, sequential
 from pipelines.stores import Access, Reader, open_store, retried, row_error, scheme_of, scrub, too_many_bytes
 from pipelines.tables import Elsewhere, cells_of, open_parquet
+from workers.budget import does_not_fit
 from workers.errors import RowError
 
 Item = TypeVar("Item")
 
 UNKNOWN_BYTES = 1 << 20
-"""What an object is taken to weigh while it is under way and its size is not known."""
+"""What an object of unknown size weighs until more of it is about to be read."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class FetchLimits:
     window_bytes: int = 256 << 20
     max_bytes: int = 256 << 20
     coalesce_bytes: int = 4 << 20
+    memory_bytes: int | None = None
+    """The most that one object may take of the worker's memory; no more than `max_bytes` where left out."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,43 @@ class Request:
 
     @property
     def weight_bytes(self) -> int:
-        return sum(UNKNOWN_BYTES if i.size is None else i.size for i in self.inputs)
+        return sum(map(_weight, self.inputs))
 
 
 Fetched = tuple[Input, bytes | RowError]
+
+
+def _weight(item: Input) -> int:
+    return UNKNOWN_BYTES if item.size is None else item.size
+
+
+class _NoRoom(Exception):
+    """An object turns out to be larger than the window has room for: it is read when it is the next one."""
+
+
+class _Window:
+    """The bytes under way, asked for from many threads: what was planned, and what objects turn out to have beyond it."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self.held_bytes = 0
+        self.next_position = 0
+        """The input that is waited for. It may always be read, or nothing would go on."""
+
+    def has_room(self, more_bytes: int) -> bool:
+        return self.held_bytes + more_bytes <= self._most_bytes
+
+    def take(self, more_bytes: int) -> None:
+        with self._lock:
+            self.held_bytes += more_bytes
+
+    def grow(self, item: Input, more_bytes: int) -> None:
+        """_NoRoom when others under way leave no room for so much more of this object."""
+        with self._lock:
+            if not self.has_room(more_bytes) and item.position != self.next_position:
+                raise _NoRoom
+            self.held_bytes += more_bytes
 
 
 def inputs_of(rows: pa.Table) -> list[Input]:
@@ -72,7 +108,7 @@ def inputs_of(rows: pa.Table) -> list[Input]:
 def plan_requests(inputs: Sequence[Input], limits: FetchLimits) -> Iterator[Request]:
     """Join neighbours in one archive into one read, up to `coalesce_bytes` and a quarter of the window's rows.
 
-    Files of a local disk are read a few in a row by one thread, as many as leave work for all threads: for a file that
+    Small files of a local disk are read a few in a row by one thread, as many as leave work for all threads: for one that
     is read in microseconds, waking a thread and being woken by it costs more than the file.
     """
     group: list[Input] = []
@@ -89,7 +125,8 @@ def _together(group: list[Input], item: Input, limits: FetchLimits) -> bool:
     last = group[-1]
     if item.container is None and last.container is None:
         both_local = scheme_of(item.uri) == scheme_of(last.uri) == "file"
-        return both_local and len(group) < limits.window_rows // limits.in_flight
+        fits = sum(map(_weight, group)) + _weight(item) <= limits.coalesce_bytes
+        return both_local and fits and len(group) < limits.window_rows // limits.in_flight
     if len(group) >= limits.window_rows // 4:
         return False
     if (
@@ -112,6 +149,56 @@ def _is_of_a_table(request: Request) -> bool:
     return request.inputs[0].container == "parquet" and request.inputs[0].problem is None
 
 
+_MISSING: Any = object()
+
+
+@dataclass(frozen=True)
+class _Read(Generic[Item]):
+    """What became of one input, and what it weighs until it is consumed."""
+
+    item: Input
+    weight_bytes: int
+    result: Item = _MISSING
+
+    @property
+    def is_read(self) -> bool:
+        return self.result is not _MISSING
+
+
+class _Grant:
+    """What one object may weigh: what was planned at first, and more as it turns out to be larger."""
+
+    def __init__(self, item: Input, window: _Window, limits: FetchLimits) -> None:
+        self._item, self._window, self._limits = item, window, limits
+        self.weight_bytes = _weight(item)
+
+    def check(self) -> None:
+        """RowError when the object is known not to fit into the worker's memory."""
+        self._refuse(self._item.size or 0)
+
+    def expect(self, size: int) -> None:
+        """So many bytes of it are about to be held. RowError when that can never be, _NoRoom when it can't be now."""
+        self._refuse(size)
+        if size > self.weight_bytes:
+            self._window.grow(self._item, size - self.weight_bytes)
+            self.weight_bytes = size
+
+    def give_back(self) -> None:
+        planned_bytes = _weight(self._item)
+        self._window.take(planned_bytes - self.weight_bytes)
+        self.weight_bytes = planned_bytes
+
+    def _refuse(self, size: int) -> None:
+        if error := _too_much(size, self._limits):
+            raise error
+
+
+def _too_much(size: int, limits: FetchLimits) -> RowError | None:
+    """Why an object can't be had in this worker's memory; None when it can."""
+    most_bytes = limits.memory_bytes
+    return None if most_bytes is None or size <= most_bytes else does_not_fit(size, most_bytes, "fetched")
+
+
 class Fetcher(Generic[Item]):
     """`stream(rows)` gives what `then` makes of each input's bytes, in order, while the next ones are under way.
 
@@ -131,37 +218,65 @@ class Fetcher(Generic[Item]):
 
     def stream(self, rows: pa.Table) -> Iterator[Item]:
         requests = plan_requests(inputs_of(rows), self._limits)
-        window: deque[tuple[Request, Future[list[Item]]]] = deque()
-        weight = count = 0
+        under_way: deque[tuple[Request, Future[list[_Read[Item]]]]] = deque()
+        window, count = _Window(self._limits.window_bytes), 0
         upcoming = next(requests, None)
-        while window or upcoming:
+        while under_way or upcoming:
             if count <= self._limits.window_rows // 2:  # in bursts: single requests wake up both sides each time
-                while upcoming and (not window or self._has_room(weight, count, upcoming)):
-                    window.append((upcoming, self._submit(upcoming)))
-                    weight, count = weight + upcoming.weight_bytes, count + len(upcoming.inputs)
+                while upcoming and (not under_way or self._has_room(window, count, upcoming)):
+                    window.take(upcoming.weight_bytes)
+                    under_way.append((upcoming, self._submit(upcoming, window)))
+                    count += len(upcoming.inputs)
                     upcoming = next(requests, None)
-            request, future = window.popleft()
-            yield from future.result()
-            weight, count = weight - request.weight_bytes, count - len(request.inputs)
+            request, future = under_way.popleft()
+            window.next_position = request.inputs[0].position
+            for read in future.result():
+                window.next_position = read.item.position
+                read = read if read.is_read else self._pool.submit(self._read, read.item, window).result()
+                yield read.result
+                window.take(-read.weight_bytes)
+            count -= len(request.inputs)
 
-    def _has_room(self, weight_bytes: int, rows: int, upcoming: Request) -> bool:
-        return (
-            weight_bytes + upcoming.weight_bytes <= self._limits.window_bytes
-            and rows + len(upcoming.inputs) <= self._limits.window_rows
-        )
+    def _has_room(self, window: _Window, rows: int, upcoming: Request) -> bool:
+        return window.has_room(upcoming.weight_bytes) and rows + len(upcoming.inputs) <= self._limits.window_rows
 
-    def _submit(self, request: Request) -> Future[list[Item]]:
-        return self._pool.submit(self._work, request, self._turns.ticket() if _is_of_a_table(request) else None)
+    def _submit(self, request: Request, window: _Window) -> Future[list[_Read[Item]]]:
+        ticket = self._turns.ticket() if _is_of_a_table(request) else None
+        return self._pool.submit(self._work, request, window, ticket)
 
-    def _work(self, request: Request, ticket: int | None) -> list[Item]:
+    def _work(self, request: Request, window: _Window, ticket: int | None) -> list[_Read[Item]]:
+        first = request.inputs[0]
+        if first.container is None or first.problem is not None:
+            return [self._read(item, window) for item in request.inputs]
         with closing(self._fetch(request) if ticket is None else self._rows(request, ticket)) as fetched:
-            return [self._then(each) for each in fetched]
+            return [self._member(item, data, window) for item, data in fetched]
+
+    def _member(self, item: Input, data: bytes | RowError, window: _Window) -> _Read[Item]:
+        weight_bytes = len(data) if isinstance(data, bytes) else _weight(item)
+        window.take(weight_bytes - _weight(item))  # it is there: those that come after wait the longer
+        return _Read(item, weight_bytes, self._then((item, self._within_memory(data))))
+
+    def _within_memory(self, data: bytes | RowError) -> bytes | RowError:
+        """What an archive or a table held, or why it is too much."""
+        if isinstance(data, RowError):
+            return data
+        return _too_much(len(data), self._limits) or data
+
+    def _read(self, item: Input, window: _Window) -> _Read[Item]:
+        """One object, which may weigh more than was planned; without its bytes when the window has no room for them."""
+        grant = _Grant(item, window, self._limits)
+        try:
+            fetched = self._one(item, grant)
+        except _NoRoom:
+            grant.give_back()
+            return _Read(item, grant.weight_bytes)
+        return _Read(item, grant.weight_bytes, self._then((item, fetched)))
 
     def _fetch(self, request: Request) -> Generator[Fetched]:
         first = request.inputs[0]
-        if first.container is None or first.problem is not None:
-            for item in request.inputs:
-                yield item, self._one(item)
+        assert first.container is not None
+        if len(request.inputs) == 1 and (error := _too_much(first.size or 0, self._limits)):
+            yield first, error
             return
         try:
             yield from retried(lambda: self._members(request), for_s=self._access.retry_for_s)
@@ -169,16 +284,20 @@ class Fetcher(Generic[Item]):
             for item in request.inputs:
                 yield item, row_error(error, item.uri)
 
-    def _one(self, item: Input) -> bytes | RowError:
+    def _one(self, item: Input, grant: _Grant) -> bytes | RowError:
         if item.problem is not None:
             error_type, _, message = item.problem.partition(": ")
             return RowError("list", error_type, message)
         if item.size is not None and item.size > self._limits.max_bytes:
             return too_many_bytes(item.size, self._limits.max_bytes)
         try:
+            grant.check()
             return retried(
-                lambda: self._reader.read(item.uri, max_bytes=self._limits.max_bytes), for_s=self._access.retry_for_s
+                lambda: self._reader.read(item.uri, max_bytes=self._limits.max_bytes, expect=grant.expect),
+                for_s=self._access.retry_for_s,
             )
+        except _NoRoom:
+            raise
         except Exception as error:
             return row_error(error, item.uri)
 

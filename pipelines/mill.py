@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.deaths import Careful
+from pipelines.decoding import DecodeAhead
 from pipelines.fetch import Fetched, Fetcher, FetchLimits
 from pipelines.ledger import ERROR_COLUMNS, INPUT_FIELDS
-from pipelines.manifest import Part, Rows, Segment
+from pipelines.manifest import Part, Rows, Segment, texts
 from pipelines.stores import Access, Folder, scrub
+from workers import watchdog
+from workers.budget import Budget
 from workers.errors import ModelError, RowError
+from workers.faults import DeviceFault, free_cached_memory, is_device_fault, is_out_of_memory
+from workers.footprint import decode_bytes
+from workers.memory import for_pictures
 from workers.stages import Milled, Stage, StageConfig, StageContext
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ORDER_COLUMN = "_order"
+_STATED_PIXELS = re.compile(r" = ([\d,]+) pixels, over max_pixels")
 
 
 @dataclass(frozen=True)
@@ -42,11 +52,18 @@ class MillConfig:
     decode_threads: int
     weights: dict[str, str | None] | None
     """The weights that the output was made with so far; None for a new output."""
+    memory_bytes: int = 8 << 30
+    """What a worker may take in all."""
+    stall_s: float = 600.0
+    """How long it may make no progress."""
 
 
 @dataclass
 class Tally:
-    """What a worker did since it was built: rows, reasons with an example each, and seconds by activity."""
+    """What a worker did since it was built: rows, reasons with an example each, and seconds by activity.
+
+    Those of decoding are the sum over all threads that decode at once.
+    """
 
     done: int = 0
     failed: int = 0
@@ -89,6 +106,8 @@ class _Sample:
     height: int = 0
     prepared: list[Tensor | None] = field(default_factory=list)
     error: RowError | None = None
+    decode_s: float = 0.0
+    held_bytes: int = 0
 
 
 @dataclass
@@ -99,6 +118,19 @@ class _Columns:
     chunks: list[dict[str, pa.Array]] = field(default_factory=list)
 
 
+class _Work:
+    """One order on its way through the stages: its rows, what waits for each stage, and what each has made."""
+
+    def __init__(self, rows: pa.Table, stages: int) -> None:
+        self.rows = rows
+        self.samples = [_Sample(position) for position in range(rows.num_rows)]
+        self.waiting: list[list[_Sample]] = [[] for _ in range(stages)]
+        self.made = [_Columns() for _ in range(stages)]
+
+    def uri(self, sample: _Sample) -> str:
+        return self.rows["uri"][sample.position].as_py()
+
+
 class Mill:
     """Built once per worker: loads every stage's network; then called with one order at a time."""
 
@@ -106,39 +138,90 @@ class Mill:
         self._config = config
         self._report = report
         self._stages: list[Stage] = [stage.build(config.context) for stage in config.stages]
+        self._most = [sys.maxsize for _ in self._stages]
+        """The largest batch that each stage is known to have memory for."""
         self.weights = _weights(self._stages, config)
         self._rows = Rows(Folder(config.out, config.out_access), list(config.segments))
-        inline = config.decode_threads == 0
-        self._fetcher = Fetcher(
-            config.source_access, config.fetch, config.column, then=(lambda f: f) if inline else self._prepare
+        self._budget = Budget(for_pictures(config.memory_bytes), config.fetch.window_bytes)
+        self._fetcher, self._one_by_one = (self._fetcher_of(limits) for limits in self._limits())
+        self._longest_fetch_s = config.source_access.retry_for_s + 2 * config.source_access.timeout_s
+        threads = config.decode_threads
+        self._ahead = (
+            DecodeAhead(threads, self._budget, _need, self._prepare, config.fetch.window_rows) if threads else None
         )
-        self._prepare_here = self._prepare if inline else (lambda sample: sample)
         self._tally = Tally()
         self._reported_s = time.monotonic()
 
-    def __call__(self, order: dict[str, Any]) -> pa.Table:
-        """Every row of the order, in its order, with the stages' columns, or with the reason why it failed."""
+    def _limits(self) -> tuple[FetchLimits, FetchLimits]:
+        """How inputs are fetched, and how where each has to be alone."""
+        most_bytes = self._budget.capacity_bytes // 2  # as much again is left to decode it into
+        limits = replace(self._config.fetch, window_bytes=self._budget.window_bytes, memory_bytes=most_bytes)
+        return limits, replace(limits, in_flight=1, window_rows=1)
+
+    def _fetcher_of(self, limits: FetchLimits) -> Fetcher[Fetched]:
+        return Fetcher(self._config.source_access, limits, self._config.column, then=lambda fetched: fetched)
+
+    def __call__(self, order: dict[str, Any], careful: Careful | None = None) -> pa.Table:
+        """Every row of the order, in its order, with the stages' columns, or with the reason why it failed.
+
+        With `careful` each input is done alone from its first byte to its last column. DeviceFault when the device fails.
+        """
         started_s = time.time()
         rows = rows_of(self._rows, order)
-        made = [_Columns() for _ in self._stages]
-        waiting: list[list[_Sample]] = [[] for _ in self._stages]
-        samples = [_Sample(position) for position in range(rows.num_rows)]
-        for fetched in self._timed("fetch", self._fetcher.stream(rows)):
-            sample = self._prepare_here(fetched)
-            samples[sample.position] = sample
-            if sample.error is not None:
-                self._count_failure(sample.error, rows["uri"][sample.position].as_py())
-                continue
-            for index, stage in enumerate(self._stages):
-                waiting[index].append(sample)
-                if len(waiting[index]) >= stage.batch:
-                    self._flush(index, waiting[index], made[index], rows)
-            self._maybe_report()
-        for index, batch in enumerate(waiting):
-            self._flush(index, batch, made[index], rows)
-        table = self._table(rows, samples, made)
+        work = _Work(rows, len(self._stages))
+        if careful is None:
+            self._do(work, self._decoded(work))
+        else:
+            self._do_one_by_one(work, careful)
+        table = self._table(rows, work.samples, work.made)
         self._maybe_report(now=True)
         return table.append_column(ORDER_COLUMN, self._order_column(order, rows.num_rows, started_s))
+
+    def _do(self, work: _Work, decoded: Iterator[_Sample]) -> None:
+        for sample in decoded:
+            self._add(work, sample)
+            self._maybe_report()
+        self._flush_all(work)
+
+    def _do_one_by_one(self, work: _Work, careful: Careful) -> None:
+        for position, identity in enumerate(texts(work.rows["id"])):
+            reason = careful.begin(identity)
+            if reason is not None:
+                self._add(work, _Sample(position, error=reason))
+                continue
+            fetched = self._timed("fetch", self._one_by_one.stream(work.rows.slice(position, 1)))
+            for item, data in fetched:
+                self._add(work, self._prepare_here(work, (replace(item, position=position), data)))
+            self._flush_all(work)
+            self._maybe_report()
+        careful.end()
+
+    def _add(self, work: _Work, sample: _Sample) -> None:
+        """A sample is decoded: it joins those that wait for each stage, and the stages run that have a batch together."""
+        watchdog.progress()
+        work.samples[sample.position] = sample
+        self._tally.busy_s["decode"] += sample.decode_s
+        if sample.error is not None:
+            self._count_failure(sample.error, work.uri(sample))
+            return
+        for index, stage in enumerate(self._stages):
+            work.waiting[index].append(sample)
+            if len(work.waiting[index]) >= min(stage.batch, self._most[index]):
+                self._flush(index, work)
+
+    def _decoded(self, work: _Work) -> Iterator[_Sample]:
+        """The samples in order, decoded in this thread or on threads of their own."""
+        fetched = self._fetcher.stream(work.rows)
+        if self._ahead is None:
+            return (self._prepare_here(work, each) for each in self._timed("fetch", fetched))
+        return self._timed("fetch", self._ahead.stream(fetched, make_room=lambda: self._flush_all(work)))
+
+    def _prepare_here(self, work: _Work, fetched: Fetched) -> _Sample:
+        need_bytes = _need(fetched)
+        if self._budget.refusal(need_bytes) is None and not self._budget.try_take(need_bytes):
+            self._flush_all(work)
+            self._budget.change(need_bytes)
+        return self._prepare(fetched, need_bytes)
 
     def _order_column(self, order: dict[str, Any], rows: int, started_s: float) -> pa.Array:
         """What the publisher has to know, once, whatever the number of rows."""
@@ -156,20 +239,51 @@ class Mill:
         """Counts the time that the worker waits for the stream as time of `name`."""
         while True:
             start = time.perf_counter()
-            item = next(stream, None)
+            with watchdog.waiting(self._longest_fetch_s):
+                item = next(stream, None)
             self._tally.busy_s[name] += time.perf_counter() - start
             if item is None:
                 return
             yield item
 
-    def _prepare(self, fetched: Fetched) -> _Sample:
-        """Bytes to what the stages want; never raises, since it may run on a fetching thread."""
+    def _prepare(self, fetched: Fetched, need_bytes: int) -> _Sample:
+        """Bytes to what the stages want, within `need_bytes` that were taken from the budget unless they can't be had.
+
+        Raises nothing but DeviceFault; may run on many threads.
+        """
+        start_s = time.perf_counter()
+        refusal = self._budget.refusal(need_bytes)
+        sample = self._refused(fetched, refusal) if refusal else self._prepared(fetched)
+        sample.decode_s = time.perf_counter() - start_s
+        if refusal is None:
+            sample.held_bytes = _held_bytes(sample)
+            self._budget.change(sample.held_bytes - need_bytes)
+        return sample
+
+    def _refused(self, fetched: Fetched, refusal: RowError) -> _Sample:
+        """Why a picture that does not fit is not done: by its header it is broken, or not allowed, or else just too large."""
+        from workers import images
+
+        item, data = fetched
+        assert isinstance(data, bytes)
+        try:
+            images.decode(data, max_pixels=0)  # by its header alone
+        except RowError as error:
+            stated = _STATED_PIXELS.search(str(error))
+            if stated is None:
+                return _Sample(item.position, error=error)
+            if int(stated[1].replace(",", "")) > self._config.max_pixels:
+                text = str(error).replace("max_pixels = 0", f"max_pixels = {self._config.max_pixels:,}")
+                return _Sample(item.position, error=RowError(error.stage, error.error_type, text))
+        return _Sample(item.position, error=refusal)
+
+    def _prepared(self, fetched: Fetched) -> _Sample:
         from workers import images  # here, so that the driver, which plans orders, does not import torch
 
         item, data = fetched
         if isinstance(data, RowError):
             return _Sample(item.position, error=data)
-        start, stage = time.perf_counter(), "decode"
+        stage = "decode"
         try:
             pixels_CHW = images.decode(data, max_pixels=self._config.max_pixels)
             prepared: list[Tensor | None] = []
@@ -180,28 +294,59 @@ class Mill:
             return _Sample(item.position, width, height, prepared)
         except Exception as error:
             return _Sample(item.position, error=_as_row_error(error, stage))
-        finally:
-            self._tally.busy_s["decode"] += time.perf_counter() - start
 
-    def _flush(self, index: int, batch: list[_Sample], made: _Columns, rows: pa.Table) -> None:
+    def _flush_all(self, work: _Work) -> None:
+        for index in range(len(self._stages)):
+            self._flush(index, work)
+
+    def _flush(self, index: int, work: _Work) -> None:
         """Run a stage over the samples that wait for it, but for those that another stage already failed."""
-        ready = [sample for sample in batch if sample.error is None]
-        batch.clear()
+        waiting = work.waiting[index]
+        ready = [sample for sample in waiting if sample.error is None]
+        self._release(sample for sample in waiting if sample.error is not None)
+        waiting.clear()
         if not ready:
             return
-        stage = self._stages[index]
-        start = time.perf_counter()
-        for chunk, milled in _run(stage, [(sample, cast("Tensor", sample.prepared[index])) for sample in ready]):
+        stage, made = self._stages[index], work.made[index]
+        start_s = time.perf_counter()
+        for chunk, milled in self._run(index, [(sample, cast("Tensor", sample.prepared[index])) for sample in ready]):
             for place, error in milled.errors.items():
                 chunk[place].error = error
-                self._count_failure(error, rows["uri"][chunk[place].position].as_py())
+                self._count_failure(error, work.uri(chunk[place]))
             if milled.columns:
                 made.positions += [sample.position for sample in chunk]
                 made.chunks.append(milled.columns)
-        self._tally.busy_s[stage.name] += time.perf_counter() - start
+        self._tally.busy_s[stage.name] += time.perf_counter() - start_s
         for sample in ready:  # stages have batches of their own, so that any of them may be the last
             sample.prepared[index] = None
             self._tally.done += sample.error is None and all(each is None for each in sample.prepared)
+        self._release(sample for sample in ready if sample.error or all(each is None for each in sample.prepared))
+
+    def _release(self, samples: Iterable[_Sample]) -> None:
+        """Nothing is held of these any more."""
+        for sample in samples:
+            sample.prepared = [None] * len(sample.prepared)
+            self._budget.change(-sample.held_bytes)
+            sample.held_bytes = 0
+
+    def _run(self, index: int, batch: list[tuple[_Sample, Tensor]]) -> list[tuple[list[_Sample], Milled]]:
+        """A batch through a stage, by halves where memory is short; when a picture breaks it, one by one, so that one
+        bad picture costs one row. DeviceFault when it is the device that fails."""
+        stage, samples = self._stages[index], [sample for sample, _ in batch]
+        try:
+            milled = stage.run([prepared for _, prepared in batch])
+            watchdog.progress()
+            return [(samples, milled)]
+        except Exception as error:
+            row_error, lacks_memory = _as_row_error(error, stage.name), is_out_of_memory(error)
+        if len(batch) == 1:
+            return [(samples, Milled({}, {0: row_error}))]
+        size = 1
+        if lacks_memory:
+            free_cached_memory()
+            size = self._most[index] = len(batch) // 2
+        chunks = [batch[start : start + size] for start in range(0, len(batch), size)]
+        return [result for chunk in chunks for result in self._run(index, chunk)]
 
     def _count_failure(self, error: RowError, uri: str) -> None:
         self._tally.failed += 1
@@ -250,21 +395,33 @@ def _weights(stages: Sequence[Stage], config: MillConfig) -> dict[str, str | Non
     return weights
 
 
-def _run(stage: Stage, batch: list[tuple[_Sample, Tensor]]) -> list[tuple[list[_Sample], Milled]]:
-    """A batch through a stage; when it fails, one by one, so that one bad picture costs one row."""
-    samples = [sample for sample, _ in batch]
+def _need(fetched: Fetched) -> int:
+    """What decoding takes, and the bytes that were read; of what can't be decoded, those alone."""
+    data = fetched[1]
+    if isinstance(data, RowError):
+        return 0
     try:
-        return [(samples, stage.run([prepared for _, prepared in batch]))]
-    except Exception as error:
-        if len(batch) == 1:
-            return [(samples, Milled({}, {0: _as_row_error(error, stage.name)}))]
-    return [result for item in batch for result in _run(stage, [item])]
+        return len(data) + decode_bytes(data)
+    except RowError:  # the decoder will say the same
+        return len(data)
+
+
+def _held_bytes(sample: _Sample) -> int:
+    """What waits for the stages; a tensor that is another's view counts again."""
+    return sum(each.nbytes for each in sample.prepared if each is not None)
 
 
 def _as_row_error(error: Exception, stage: str) -> RowError:
+    """The error of one row; DeviceFault where it isn't the row's."""
     if isinstance(error, RowError):
         return error
-    return RowError(stage, type(error).__name__, scrub(str(error)).partition("\n")[0][:500] or "no detail")
+    text = scrub(str(error)).partition("\n")[0][:500] or "no detail"
+    if isinstance(error, DeviceFault) or is_device_fault(error):
+        raise DeviceFault(f"{stage} on {socket.gethostname()}: {type(error).__name__}: {text}") from error
+    if is_out_of_memory(error):
+        fact = f"the device has too little memory for it, even alone ({text})"
+        return RowError(stage, "OutOfMemory", f"{fact}: use a device with more, or fewer run.actors on this one")
+    return RowError(stage, type(error).__name__, text)
 
 
 def _aligned(column: pa.Field, made: _Columns, errors: Sequence[RowError | None]) -> pa.Array:

@@ -6,6 +6,7 @@ s3:// objects are read with obstore, which costs a sixth of s3fs's processor tim
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import random
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from obstore.store import S3Store
 
 Result = TypeVar("Result")
+Expect = Callable[[int], None]
+"""Hears how many bytes are about to be held in all."""
 
 _S3_PLAIN_KEY = re.compile(r"(?!.*/\.{1,2}(/|$))[A-Za-z0-9_\-. ()=+,@]+(/[A-Za-z0-9_\-. ()=+,@]+)*")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
@@ -237,20 +240,32 @@ class Reader:
         self._s3_stores: dict[str, S3Store] = {}
         self._lock = threading.Lock()
 
-    def read(self, uri: str, *, start: int | None = None, size: int | None = None, max_bytes: int) -> bytes:
-        """The bytes of an object, or `size` of them from `start`; RowError when there are more than `max_bytes`."""
+    def read(
+        self,
+        uri: str,
+        *,
+        start: int | None = None,
+        size: int | None = None,
+        max_bytes: int,
+        expect: Expect = lambda _: None,
+    ) -> bytes:
+        """The bytes of an object, or `size` of them from `start`; RowError when there are more than `max_bytes`.
+
+        `expect` hears how many bytes will be held before they are read, and refuses by raising. A request takes no more
+        than `access.timeout_s`, from its first byte to its last.
+        """
         if size is not None and size > max_bytes:
             raise too_many_bytes(size, max_bytes)
         if size == 0:
             return b""  # a store may refuse a range of nothing
         scheme = scheme_of(uri)
         if scheme == "file":
-            return _read_local(uri.removeprefix("file://"), start, size, max_bytes)
+            return _read_local(uri.removeprefix("file://"), start, size, max_bytes, expect)
         if scheme == "s3" and _S3_PLAIN_KEY.fullmatch(uri[5:]):
-            return self._read_s3(uri, start, size, max_bytes)
-        return _read_fsspec(uri, self.access, start, size, max_bytes)
+            return self._read_s3(uri, start, size, max_bytes, expect)
+        return _read_fsspec(uri, self.access, start, size, max_bytes, expect)
 
-    def _read_s3(self, uri: str, start: int | None, size: int | None, max_bytes: int) -> bytes:
+    def _read_s3(self, uri: str, start: int | None, size: int | None, max_bytes: int, expect: Expect) -> bytes:
         bucket, _, key = uri[5:].partition("/")
         store = self._s3_store(bucket)
         import obstore
@@ -260,6 +275,7 @@ class Reader:
         answer = obstore.get(store, key)
         if answer.meta["size"] > max_bytes:
             raise too_many_bytes(answer.meta["size"], max_bytes)
+        expect(answer.meta["size"])
         return bytes(answer.bytes())
 
     def _s3_store(self, bucket: str) -> S3Store:
@@ -318,7 +334,7 @@ def _bucket_region(bucket: str, access: Access) -> str:
     return answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "us-east-1")
 
 
-def _read_local(path: str, start: int | None, size: int | None, max_bytes: int) -> bytes:
+def _read_local(path: str, start: int | None, size: int | None, max_bytes: int, expect: Expect) -> bytes:
     """The bytes of a regular file. A pipe or a device is refused, without waiting for whoever is at its other end."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -334,6 +350,8 @@ def _read_local(path: str, start: int | None, size: int | None, max_bytes: int) 
             raise _no_file()
         if size is None and status.st_size > max_bytes:
             raise too_many_bytes(status.st_size, max_bytes)
+        if size is None:
+            expect(status.st_size)
         if start:
             file.seek(start)
         data = file.read(size if size is not None else max_bytes + 1)
@@ -348,30 +366,51 @@ def _no_file() -> RowError:
     )
 
 
-def _read_fsspec(uri: str, access: Access, start: int | None, size: int | None, max_bytes: int) -> bytes:
+def _read_fsspec(
+    uri: str, access: Access, start: int | None, size: int | None, max_bytes: int, expect: Expect
+) -> bytes:
     store, path = open_store(uri, access)
     if start is not None and size is not None:
-        return bytes(store.cat_file(path, start=start, end=start + size))
+        return _cat(store, path, access, start=start, end=start + size)
     if scheme_of(uri) in {"http", "https"}:
-        data = _read_web(store, path, max_bytes)
+        data = _read_web(store, path, max_bytes, access.timeout_s, expect)
     else:
         found = int(store.info(path).get("size") or 0)
         if found > max_bytes:
             raise too_many_bytes(found, max_bytes)
-        data = bytes(store.cat_file(path))
+        expect(found)
+        data = _cat(store, path, access)
     if len(data) > max_bytes:
         raise too_many_bytes(len(data), max_bytes)
     return data
 
 
-def _read_web(store: Any, path: str, max_bytes: int) -> bytes:
+def _cat(store: Any, path: str, access: Access, **span: int) -> bytes:
+    """One request as a whole: stores' own timeouts are between two bytes, and a body that drips would never end."""
+    if not getattr(store, "async_impl", False):
+        return bytes(store.cat_file(path, **span))
+    under_way = asyncio.run_coroutine_threadsafe(store._cat_file(path, **span), store.loop)
+    try:
+        return bytes(under_way.result(access.timeout_s))
+    except TimeoutError:
+        under_way.cancel()
+        raise TimeoutError(f"not whole after {access.timeout_s:g} s (source.timeout_s)") from None
+
+
+WEB_CHUNK_BYTES = 1 << 20
+
+
+def _read_web(store: Any, path: str, max_bytes: int, timeout_s: float, expect: Expect) -> bytes:
     """At most one byte more than `max_bytes`: a server may not know the size beforehand."""
-    chunks, left = [], max_bytes + 1
+    chunks, left, deadline_s = [], max_bytes + 1, time.monotonic() + timeout_s
     # With a size, fsspec asks for the file at once, and what the server says to that is not hidden.
     with store.open(path, "rb", block_size=0, size=1) as file:
-        while left > 0 and (chunk := file.read(left)):
+        while left > 0 and (chunk := file.read(min(left, WEB_CHUNK_BYTES))):
             chunks.append(bytes(chunk))
             left -= len(chunk)
+            expect(max_bytes + 1 - left)
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"not whole after {timeout_s:g} s (source.timeout_s)")
     return b"".join(chunks)
 
 

@@ -1,12 +1,17 @@
 """Save and load a network as safetensors with a JSON card that says how to build it and what to feed it; never pickle.
 
 A checkpoint is NAME.safetensors with NAME.json beside it, or a folder with model.safetensors and card.json.
+
+A card may come from anybody. Its network is first built without memory, on torch's meta device, and with few more
+parameters than the weights file has tensors; only when all shapes are those in the file's header is anything allocated, so that a
+checkpoint takes no more memory than its file accounts for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib import import_module
@@ -15,9 +20,10 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, PositiveInt, ValidationError, field_validator
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from workers.errors import ModelError
 from workers.modelnames import checkpoint_files
@@ -35,6 +41,13 @@ NETWORKS: dict[str, tuple[str, str, str]] = {
     "finetuned": ("workers.networks.finetuned", "FinetunedConfig", "Finetuned"),
 }
 """Every network that a card can name: its module, its frozen config in it, and the class built from one."""
+
+MOST_HEADER_BYTES, MOST_CARD_BYTES = 16 << 20, 64 << 20
+SPARE_TENSORS = 16
+MOST_NUMBER, MOST_ENTRIES = 1 << 20, 1024
+"""The largest number and the longest list in a card's config; sizes, widths and depths stay far below."""
+MOST_BUFFER_BYTES = 1 << 28
+"""What a network may compute for itself when it is built, such as kernels that no file holds."""
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 ZOO = Path(__file__).parent / "zoo"
@@ -96,7 +109,7 @@ def save(folder_or_file: Path, module: nn.Module, card: Card) -> None:
     """
     weights, card_file = _files(folder_or_file)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    described = _build(folder_or_file, card, "meta").state_dict()
+    described = _skeleton(folder_or_file, card, most_tensors=len(state)).state_dict()
     _refuse_misfit(folder_or_file, expected=_shapes(described), found=_shapes(state))
     weights.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, _part(weights))
@@ -112,14 +125,11 @@ def load(path: Path) -> tuple[nn.Module, Card]:
     """
     weights, _ = _found(path)
     card = read_card(path)
-    try:
-        state = load_file(weights)
-    except FileNotFoundError as error:
-        raise ModelError(f"{weights}: no such file; copy the weights to where their card is") from error
-    except SafetensorError as error:
-        raise ModelError(f"{weights}: not a whole safetensors file ({error}); fetch or convert it again") from error
+    found = _stored_shapes(weights)
+    skeleton = _skeleton(path, card, most_tensors=len(found))
+    _refuse_misfit(weights, expected=_shapes(skeleton.state_dict()), found=found)
+    state = load_file(weights)
     module = _build(path, card)
-    _refuse_misfit(weights, expected=_shapes(module.state_dict()), found=_shapes(state))
     if broken := sorted(name for name, tensor in state.items() if not tensor.isfinite().all()):
         several = ", ".join(broken[:6]) + (" ..." if len(broken) > 6 else "")
         raise ModelError(f"{weights}: {several} hold values that are no numbers; take another checkpoint")
@@ -131,7 +141,13 @@ def read_card(path: Path) -> Card:
     """The card of the checkpoint at `path`, without its weights; ModelError when there is none, or a bad one."""
     weights, card_file = _found(path)
     try:
-        return Card.model_validate_json(card_file.read_bytes())
+        with card_file.open("rb") as file:
+            text = file.read(MOST_CARD_BYTES + 1)
+        if len(text) > MOST_CARD_BYTES:
+            raise ModelError(
+                f"{card_file}: has more than {MOST_CARD_BYTES >> 20} MB; take the card that came with the weights"
+            )
+        return Card.model_validate_json(text)
     except FileNotFoundError as error:
         if not weights.exists():
             raise ModelError(
@@ -209,6 +225,7 @@ def config_of(path: Path, card: Card) -> Any:
             "take the pixelmill that wrote the card"
         )
     try:
+        _refuse_absurd(card.config)
         return config_type(**card.config)
     except (ModelError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: config of its card: {error}; take the card that came with the weights") from error
@@ -218,6 +235,66 @@ def _build(path: Path, card: Card, device: str = "cpu") -> nn.Module:
     config = config_of(path, card)
     with torch.device(device), torch.random.fork_rng(devices=[]):
         return network_types(card.network)[1](config)
+
+
+def _skeleton(path: Path, card: Card, *, most_tensors: int) -> nn.Module:
+    """The network on the meta device: shapes without memory. ModelError where it is far larger than the file."""
+    count, thread = 0, threading.get_ident()
+
+    def refuse_more(*_: object) -> None:
+        nonlocal count
+        count += threading.get_ident() == thread
+        if count > 2 * most_tensors + SPARE_TENSORS:  # a misfit of a few is reported by name
+            raise ModelError(
+                f"{path}: the network of its card has more than twice the {most_tensors} tensors of the file; "
+                "take weights and card from the same checkpoint"
+            )
+
+    hook = register_module_parameter_registration_hook(refuse_more)
+    try:
+        skeleton = _build(path, card, "meta")
+    except ModelError:
+        raise
+    except Exception as error:  # sizes beyond what torch can count, arguments that an inner network does not have, ...
+        raise ModelError(f"{path}: config of its card: {error}; take the card that came with the weights") from error
+    finally:
+        hook.remove()
+    _refuse_large_buffers(path, skeleton)
+    return skeleton
+
+
+def _refuse_large_buffers(path: Path, skeleton: nn.Module) -> None:
+    stored = skeleton.state_dict().keys()
+    computed_bytes = sum(buffer.nbytes for name, buffer in skeleton.named_buffers() if name not in stored)
+    if computed_bytes > MOST_BUFFER_BYTES:
+        raise ModelError(
+            f"{path}: the network of its card would compute {computed_bytes >> 20:,} MB of buffers; take another checkpoint"
+        )
+
+
+def _refuse_absurd(value: JsonValue) -> None:
+    """ValueError for numbers and lists that no network has, before anything is computed from them."""
+    if isinstance(value, int | float) and abs(value) > MOST_NUMBER:
+        raise ValueError(f"{value} is larger than any size of a network")
+    if isinstance(value, list | dict) and len(value) > MOST_ENTRIES:
+        raise ValueError(f"a list of {len(value):,} entries is longer than any of a network")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _refuse_absurd(inner)
+
+
+def _stored_shapes(weights: Path) -> Shapes:
+    """The shapes that a safetensors file states in its header; no tensor is read."""
+    try:
+        with weights.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(8), "little")
+        if header_bytes > MOST_HEADER_BYTES:
+            raise ModelError(f"{weights}: not a whole safetensors file (its header would have {header_bytes:,} bytes)")
+        with safe_open(weights, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise ModelError(f"{weights}: no such file; copy the weights to where their card is") from error
+    except SafetensorError as error:
+        raise ModelError(f"{weights}: not a whole safetensors file ({error}); fetch or convert it again") from error
 
 
 def _shapes(state: Mapping[str, Tensor]) -> Shapes:

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from torch.fx import symbolic_trace
 from torch.fx.experimental.optimization import fuse
 
+from workers import watchdog
+
 Precision = Literal["float32", "bfloat16", "float16"]
 
 MIN_COSINE = 0.999
@@ -125,6 +127,7 @@ class Executor:
                 self.settings = replace(self.settings, microbatch=self.settings.microbatch // 2)
                 continue
             start += len(chunk)
+            watchdog.progress()
         return torch.cat([output.float().cpu() for output in outputs])
 
     def _padded(self, images_BCHW: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""Keep freed memory in the process: a network's activations come and go with every batch, and new pages cost time.
+"""How much memory there is for pictures, and how freed memory stays in the process.
+
+Why it should stay: a network's activations come and go with every batch, and new pages cost time.
 
 glibc gives blocks above a threshold back to the kernel when they are freed, which then has to clear and map new pages for
 the next batch: 5,000 to 30,000 page faults a batch of 16 for ResNet-18 at 224 px. Measured on one core, without and with:
@@ -9,6 +11,10 @@ time in the kernel. Memory stays at its peak, which a worker reaches with its la
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # malloc.h
 
@@ -20,3 +26,45 @@ def keep_freed_memory() -> None:
         set_option(_MMAP_MAX, 0)
         set_option(_TRIM_THRESHOLD, 2**31 - 1)
         set_option(_ARENA_MAX, 1)  # the arenas of other threads are cut from maps, and are given back
+
+
+LEAST_FOR_PICTURES = 256 << 20
+"""What a worker takes for its pictures however little there is: a camera's picture can be tried with it."""
+FOR_BATCHES = 4
+"""One part in so many of a worker's memory is for the network's activations and for what it has made."""
+
+
+def limit_bytes(root: Path = Path("/")) -> int:
+    """The memory that this process may use: the machine's, or less where a control group (v1 or v2) says so."""
+    return min([psutil.virtual_memory().total, *_group_limits(root)])
+
+
+def for_pictures(worker_bytes: int) -> int:
+    """What is left of a worker's memory for pictures, once it has loaded torch and its networks."""
+    used_bytes = psutil.Process().memory_info().rss
+    return max(LEAST_FOR_PICTURES, worker_bytes - worker_bytes // FOR_BATCHES - used_bytes)
+
+
+def _group_limits(root: Path) -> Iterator[int]:
+    """The limits of this process's control group and of each group above it, as far as they can be seen from here."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if not controllers or "memory" in controllers.split(","):
+            folder, name = ("", "memory.max") if not controllers else ("memory", "memory.limit_in_bytes")
+            yield from _limits_along(root / "sys/fs/cgroup" / folder, group, name)
+
+
+def _limits_along(mount: Path, group: str, name: str) -> Iterator[int]:
+    """In a container the group may be named as it is seen from outside: then only the mount itself has a limit."""
+    parts = [part for part in group.split("/") if part not in {"", ".."}]
+    for depth in range(len(parts) + 1):
+        try:
+            text = mount.joinpath(*parts[:depth], name).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if text.isdecimal():
+            yield int(text)

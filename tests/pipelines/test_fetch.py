@@ -6,6 +6,9 @@ import io
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +26,7 @@ from pipelines import fetch
 from pipelines.fetch import Fetched, Fetcher, FetchLimits, Input, inputs_of, plan_requests
 from pipelines.manifest import table_of
 from pipelines.sources import Entry, Ignored, Source, entries
-from pipelines.stores import Access, Reader
+from pipelines.stores import Access, Reader, filesystem
 from tests.conftest import Reach
 from tests.pipelines.test_sources import image_structs, tar_of
 from workers.errors import RowError
@@ -210,16 +213,91 @@ def test_no_more_bytes_are_under_way_than_the_window_has_and_a_larger_object_goe
                 exceeded.append(under_way[0])
 
     class Watched(Fetcher[int]):
-        def _object(self, request: fetch.Request) -> list[Fetched]:
-            start(request.inputs[0])
-            return [(request.inputs[0], b"")]
+        def _one(self, item: Input, grant: Any) -> bytes | RowError:
+            start(item)
+            return b""
 
     found = [Entry(f"/{number}.jpg", size=size) for number, size in enumerate(sizes)]
-    limits = FetchLimits(in_flight=4, window_bytes=window_bytes)
+    limits = FetchLimits(in_flight=4, window_bytes=window_bytes, coalesce_bytes=window_bytes)
     for size in Watched(ACCESS, limits, None, lambda f: f[0].size or 0).stream(table_of(found)):
         with lock:
             under_way[0] -= size
     assert not exceeded
+
+
+@pytest.mark.parametrize("window_bytes", [1, 5000, 10_000, 1 << 30])
+def test_objects_of_unknown_size_are_bounded_in_sum_and_all_arrive(store: CountingStore, window_bytes: int) -> None:
+    sizes = [300, 4000, 9000, 1, 2500, 8000, 8000, 0, 700, 9999] * 4
+    found = [Entry(put(store, f"{number:03d}.jpg", bytes(size))) for number, size in enumerate(sizes)]
+    under_way, most, lock = Counter[str](), [0], threading.Lock()
+    original = CountingStore.cat_file
+
+    def watched(self: CountingStore, path: str, *args: Any, **options: Any) -> bytes:
+        data = original(self, path, *args, **options)
+        with lock:
+            under_way[path] = len(data)
+            most[0] = max(most[0], under_way.total())
+        return data
+
+    with pytest.MonkeyPatch.context() as patch:
+        windows: list[fetch._Window] = []
+
+        class Kept(fetch._Window):
+            def __init__(self, most_bytes: int) -> None:
+                super().__init__(most_bytes)
+                windows.append(self)
+
+        patch.setattr(CountingStore, "cat_file", watched)
+        patch.setattr(fetch, "UNKNOWN_BYTES", 100)
+        patch.setattr(fetch, "_Window", Kept)
+        limits = FetchLimits(in_flight=4, window_bytes=window_bytes)
+        for size, (item, data) in zip(sizes, fetcher(limits).stream(table_of(found)), strict=True):
+            assert isinstance(data, bytes)
+            assert len(data) == size
+            with lock:
+                del under_way[item.uri.removeprefix("counting://")]
+    assert most[0] <= window_bytes + max(sizes)
+    assert [window.held_bytes for window in windows] == [0]
+    if window_bytes == 1 << 30:
+        assert set(store.asked.values()) == {1}
+
+
+def test_what_was_read_of_an_object_that_finds_no_room_is_given_back() -> None:
+    window = fetch._Window(5000)
+    item = Input(7, "https://a.example/a.jpg", None, None, None, None)
+    grant = fetch._Grant(item, window, LIMITS)
+    grant.weight_bytes = 0
+    grant.expect(2000)
+    grant.expect(4000)
+    with pytest.raises(fetch._NoRoom):
+        grant.expect(6000)
+    assert window.held_bytes == 4000
+    grant.give_back()
+    assert window.held_bytes == fetch._weight(item)
+    window.next_position = 7
+    grant.expect(1 << 30)
+    assert window.held_bytes == 1 << 30
+
+
+def test_an_object_larger_than_the_workers_memory_is_not_read_where_its_size_is_known(store: CountingStore) -> None:
+    large, small = put(store, "large.jpg", bytes(1001)), put(store, "small.jpg", bytes(1000))
+    limits = FetchLimits(memory_bytes=1000)
+    assert fetched([Entry(large, size=1001), Entry(large), Entry(small, size=1000), Entry(small)], limits) == [
+        "TooMuchMemory",
+        "TooMuchMemory",
+        bytes(1000),
+        bytes(1000),
+    ]
+    assert store.asked == {"/small.jpg": 2}
+
+
+def test_a_member_larger_than_the_workers_memory_is_filed(store: CountingStore) -> None:
+    tar = put(store, "a.tar", tar_of(("a.jpg", bytes(9)), ("large.jpg", bytes(1001)), ("b.jpg", bytes(9))))
+    members = listed(tar)
+    assert fetched(members, FetchLimits(memory_bytes=1000)) == [bytes(9), "TooMuchMemory", bytes(9)]
+    store.asked.clear()
+    assert fetched(members[1:2], FetchLimits(memory_bytes=1000)) == ["TooMuchMemory"]
+    assert not store.asked
 
 
 def test_a_consumer_that_stops_leaves_nothing_waiting(store: CountingStore) -> None:
@@ -457,3 +535,67 @@ def test_a_table_that_changes_its_rows_between_two_readings_is_opened_anew_after
     uri = put(store, "table.parquet", sink.getvalue())
     rows = [Entry(uri, f"row {n}", "parquet", n) for n in (0, 7, 1)]
     assert fetched(rows) == [b"a", "ReadError", b"b"]
+
+
+# ---------------------------------------------------------------------------------------------- bodies that never end
+
+
+class Dripping(BaseHTTPRequestHandler):
+    """Sends a byte every now and then, for ever."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"x")
+                self.wfile.flush()
+                time.sleep(0.05)
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Dripping)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+HASTY = Access(retry_for_s=0.0, timeout_s=1.0)
+
+
+def test_a_web_page_that_never_ends_is_a_row(dripping: str) -> None:
+    fetching = Fetcher(HASTY, LIMITS, None, then=lambda fetched: fetched[1])
+    (error,) = fetching.stream(table_of([Entry(f"http://{dripping}/a.jpg")]))
+    assert isinstance(error, RowError)
+    assert (error.stage, error.error_type) == ("fetch", "StoreUnavailable")
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "odd&key.jpg"], ids=["obstore", "s3fs"])
+def test_an_object_in_a_bucket_that_never_ends_is_a_row(
+    dripping: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{dripping}",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    filesystem.cache_clear()
+    fetching = Fetcher(HASTY, LIMITS, None, then=lambda fetched: fetched[1])
+    (error,) = fetching.stream(table_of([Entry(f"s3://bucket/{key}")]))
+    filesystem.cache_clear()
+    assert isinstance(error, RowError)
+    assert (error.stage, error.error_type) == ("fetch", "StoreUnavailable")

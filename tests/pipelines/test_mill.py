@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
+import struct
+import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from torch import Tensor
 
+from pipelines import mill as mill_module
+from pipelines.deaths import Careful
 from pipelines.fetch import FetchLimits
 from pipelines.manifest import Known, Listing, Part, Segment, tables_of
 from pipelines.mill import ORDER_COLUMN, Mill, MillConfig, Tally
 from pipelines.orders import Order
 from pipelines.sources import Source
-from pipelines.stores import Access, Folder
-from tests.corpus import encode, photo
+from pipelines.stores import Access, Folder, Reader
+from tests.corpus import Item, encode, image_items, photo
+from workers import images
+from workers.budget import Budget
 from workers.errors import ModelError, RowError
+from workers.faults import DeviceFault
 from workers.stages import Milled, Stage, StageConfig, StageContext
 
 ACCESS = Access(retry_for_s=0.0)
@@ -37,6 +47,9 @@ class ColourConfig(StageConfig):
     refuses: tuple[int, int, int] | None = None
     breaks_on: tuple[int, int, int] | None = None
     cannot_prepare: tuple[int, int, int] | None = None
+    most: int = 1000
+    """Pictures in a batch that memory is there for."""
+    faults_on: tuple[int, int, int] | None = None
     batch: int = 4
     weights: str = "w1"
 
@@ -64,6 +77,10 @@ class Colour:
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
         self.batches.append(len(samples))
+        if len(samples) > self.config.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        if any(self.is_near(sample, self.config.faults_on) for sample in samples):
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
         if any(self.is_near(sample, self.config.breaks_on) for sample in samples):
             raise RuntimeError("broke on https://user:hunter2@host")
         errors = {
@@ -112,9 +129,10 @@ def mill_of(photos: Path, *stages: StageConfig, decode_threads: int = 0, **chang
         stages=stages,
         context=CONTEXT,
         fetch=FetchLimits(in_flight=2),
-        max_pixels=1000,
+        max_pixels=changes.get("max_pixels", 1000),
         decode_threads=decode_threads,
         weights=changes.get("weights"),
+        memory_bytes=changes.get("memory_bytes", 8 << 30),
     )
     reports: list[Tally] = []
     return Mill(config, lambda tally: reports.append(Tally.from_json(tally.to_json()))), reports
@@ -124,8 +142,11 @@ def rows_by_name(table: pa.Table) -> dict[str, dict[str, Any]]:
     return {Path(row["uri"]).name: row for row in table.to_pylist()}
 
 
-def order(ids: Sequence[str] | None = None, name: str = "part-000000") -> dict[str, Any]:
-    parts = (Part(0, 0, 0, 7), Part(1, 0, 7, 3))
+def order(
+    ids: Sequence[str] | None = None,
+    name: str = "part-000000",
+    parts: tuple[Part, ...] = (Part(0, 0, 0, 7), Part(1, 0, 7, 3)),
+) -> dict[str, Any]:
     return json.loads(Order(name, parts, None if ids is None else tuple(ids)).to_json())
 
 
@@ -236,3 +257,251 @@ def test_other_weights_than_the_output_was_made_with_are_refused(photos: Path) -
     mill_of(photos, ColourConfig(weights="abc"), weights={"0.colour": "abc"})
     with pytest.raises(ModelError, match=r"out was made with other weights.*stage 0\.colour: abc there, def here"):
         mill_of(photos, ColourConfig(weights="def"), weights={"0.colour": "abc"})
+
+
+# ------------------------------------------------------------------------------------------- batches, devices, deaths
+
+
+def test_a_batch_that_memory_is_too_short_for_is_halved_for_good_and_costs_no_row(photos: Path) -> None:
+    mill, _ = mill_of(photos, ColourConfig(batch=8, most=2))
+    table = mill(order())
+    assert table.filter(pc.is_null(table["error_type"])).num_rows == 8
+    assert mill._stages[0].batches == [8, 4, 2, 2, 4, 2, 2]  # type: ignore[attr-defined]
+    mill(order())
+    assert mill._stages[0].batches[7:] == [2, 2, 2, 2]  # type: ignore[attr-defined]
+
+
+def test_a_picture_that_memory_is_too_short_for_even_alone_is_a_row_that_says_so(photos: Path) -> None:
+    mill, _ = mill_of(photos, ColourConfig(batch=4, most=0))
+    rows = rows_by_name(mill(order()))
+    assert {rows[f"{number}.png"]["error_type"] for number in range(8)} == {"OutOfMemory"}
+    assert "even alone" in rows["0.png"]["error"]
+
+
+@pytest.mark.parametrize("decode_threads", [0, 2])
+def test_a_fault_of_the_device_is_raised_and_no_row_is_blamed(photos: Path, decode_threads: int) -> None:
+    stages = ColourConfig(faults_on=BLUE, batch=3), ColourConfig(column="other", batch=2)
+    mill, reports = mill_of(photos, *stages, decode_threads=decode_threads)
+    with pytest.raises(DeviceFault, match=r"colour on .*: AcceleratorError: CUDA error: an illegal memory access"):
+        mill(order())
+    assert not any("colour" in stage for report in reports for stage, _ in report.reasons)
+
+
+@dataclass(frozen=True)
+class Listening(Careful):
+    """Records which inputs were begun, and what had been read and run by then."""
+
+    begun: list[str]
+    seen: Callable[[], object]
+    moments: list[object]
+    blamed: str | None = None
+
+    def begin(self, identity: str) -> RowError | None:
+        self.begun.append(identity)
+        self.moments.append(self.seen())
+        return RowError("worker", "KilledWorker", "was alone") if identity == self.blamed else None
+
+    def end(self) -> None:
+        self.begun.append("end")
+
+
+@pytest.mark.parametrize("decode_threads", [0, 2])
+def test_carefully_each_input_is_alone_from_its_first_byte_to_its_last_column(
+    photos: Path, decode_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = ColourConfig(batch=3), ColourConfig(column="other", batch=5)
+    mill, _ = mill_of(photos, *stages, decode_threads=decode_threads)
+    expected = mill(order())
+    reads: list[str] = []
+    original = Reader.read
+
+    def read(self: Reader, uri: str, **options: Any) -> bytes:
+        reads.append(uri)
+        return original(self, uri, **options)
+
+    monkeypatch.setattr(Reader, "read", read)
+    for stage in mill._stages:
+        stage.batches.clear()  # type: ignore[attr-defined]
+
+    def seen() -> object:
+        return len(reads), *(sum(stage.batches) for stage in mill._stages)  # type: ignore[attr-defined]
+
+    careful = Listening(None, [], seen, [])  # type: ignore[arg-type]
+    table = mill(order(), careful)
+    assert table.drop_columns([ORDER_COLUMN]).equals(expected.drop_columns([ORDER_COLUMN]))
+    assert careful.begun == [*table["id"].to_pylist(), "end"]
+    assert careful.moments == [(n, min(n, 8), min(n, 8)) for n in range(10)]  # the last two are no pictures
+
+
+def test_an_input_that_is_blamed_is_never_begun_again(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mill, reports = mill_of(photos, ColourConfig())
+    blamed = mill(order())["id"].to_pylist()[3]
+    careful = Listening(None, [], lambda: None, [], blamed)  # type: ignore[arg-type]
+    original = Reader.read
+
+    def read(self: Reader, uri: str, **options: Any) -> bytes:
+        assert "3.png" not in uri
+        return original(self, uri, **options)
+
+    monkeypatch.setattr(Reader, "read", read)
+    rows = rows_by_name(mill(order(), careful))
+    assert (rows["3.png"]["stage"], rows["3.png"]["error_type"]) == ("worker", "KilledWorker")
+    assert rows["2.png"]["colour"] is not None
+    assert reports[-1].reasons["worker", "KilledWorker"] == 1
+
+
+# -------------------------------------------------------------------------------------------------------------- memory
+
+
+class Whole(Colour):
+    """Keeps the whole picture until its batch is complete, as a network that works on whole pictures does."""
+
+    def prepare(self, pixels_CHW: Tensor) -> Tensor:
+        return pixels_CHW.contiguous()
+
+    def run(self, samples: Sequence[Tensor]) -> Milled:
+        return super().run([Colour.prepare(self, pixels_CHW) for pixels_CHW in samples])
+
+
+class WholeConfig(ColourConfig):
+    def build(self, context: StageContext) -> Stage:
+        return Whole(self)
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A worker with memory for about three of the pictures below at once, which take twice their pixels to decode."""
+
+    def need(data: bytes) -> int:
+        if not data.startswith(b"\x89PNG"):
+            raise RowError("decode", "NotAnImage", "looks like something else")
+        width, height = struct.unpack_from(">II", data, 16)
+        return 6 * width * height
+
+    monkeypatch.setattr(mill_module, "for_pictures", lambda _: 400_000)
+    monkeypatch.setattr(mill_module, "decode_bytes", need)
+    return 400_000
+
+
+@pytest.mark.parametrize("decode_threads", [0, 1, 3])
+def test_pictures_under_way_are_bounded_in_bytes_and_all_are_done(
+    tmp_path: Path, little: int, decode_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        write(tmp_path / "photos", f"{number:02d}.png", RED, size=(200, 100 + number))
+    mill, _ = mill_of(tmp_path / "photos", WholeConfig(batch=16), decode_threads=decode_threads, max_pixels=10**6)
+    most = [0]
+    change, take = Budget.change, Budget.try_take
+
+    def changed(self: Budget, by_bytes: int) -> None:
+        change(self, by_bytes)
+        most[0] = max(most[0], self.held_bytes)
+
+    def taken(self: Budget, needed_bytes: int) -> bool:
+        found = take(self, needed_bytes)
+        most[0] = max(most[0], self.held_bytes)
+        return found
+
+    monkeypatch.setattr(Budget, "change", changed)
+    monkeypatch.setattr(Budget, "try_take", taken)
+    table = mill(order(parts=(Part(0, 0, 0, 37), Part(1, 0, 37, 3))))
+    assert table["error_type"].null_count == 40
+    assert 0 < most[0] <= mill._budget.capacity_bytes < little
+    assert mill._budget.held_bytes == 0
+    assert max(mill._stages[0].batches) < 16  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("decode_threads", [0, 2])
+def test_a_picture_that_can_never_fit_is_a_row_that_says_what_it_needs(
+    photos: Path, little: int, decode_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(photos, "3.png", RED, size=(500, 500))
+    decoded: list[tuple[int, ...]] = []
+    original = images.decode
+
+    def decode(data: bytes, **options: Any) -> Tensor:
+        pixels_CHW = original(data, **options)
+        decoded.append(tuple(pixels_CHW.shape))
+        return pixels_CHW
+
+    monkeypatch.setattr(images, "decode", decode)
+    mill, _ = mill_of(photos, ColourConfig(), decode_threads=decode_threads, max_pixels=10**6)
+    rows = rows_by_name(mill(order()))
+    assert (rows["3.png"]["stage"], rows["3.png"]["error_type"]) == ("decode", "TooMuchMemory")
+    assert "raise run.memory_gb or use fewer run.actors" in rows["3.png"]["error"]
+    assert rows["2.png"]["colour"] is not None
+    assert (3, 500, 500) not in decoded
+    assert mill._budget.held_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "item", [item for item in image_items() if item.expected == "TooManyPixels"], ids=lambda item: item.name
+)
+def test_a_picture_that_is_not_allowed_either_says_so(
+    tmp_path: Path, item: Item, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(4):
+        (tmp_path / "photos" / f"{number}.png").write_bytes(item.data)
+    monkeypatch.setattr(mill_module, "decode_bytes", lambda _: 1 << 50)
+    mill, _ = mill_of(tmp_path / "photos", ColourConfig(), max_pixels=10**7)
+    table = mill(order(parts=(Part(0, 0, 0, 1),)))
+    assert table["error_type"].to_pylist() == ["TooManyPixels"]
+    assert "max_pixels = 10,000,000" in table["error"][0].as_py()
+
+
+def test_a_picture_that_does_not_fit_and_is_broken_says_that_it_is_broken(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mill_module, "decode_bytes", lambda _: 1 << 50)
+    mill, _ = mill_of(photos, ColourConfig())
+    rows = rows_by_name(mill(order()))
+    assert {rows[f"{number}.png"]["error_type"] for number in range(8)} == {"TooMuchMemory"}
+    assert (rows["8.png"]["error_type"], rows["9.png"]["error_type"]) == ("NotAnImage", "NotFound")
+
+
+def test_an_object_that_can_never_fit_is_not_read(photos: Path, little: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    (photos / "3.png").write_bytes(bytes(little))
+    opened: list[str] = []
+    original = Reader.read
+
+    def read(self: Reader, uri: str, **options: Any) -> bytes:
+        opened.append(Path(uri).name)
+        return original(self, uri, **options)
+
+    monkeypatch.setattr(Reader, "read", read)
+    mill, _ = mill_of(photos, ColourConfig())
+    rows = rows_by_name(mill(order()))
+    assert (rows["3.png"]["stage"], rows["3.png"]["error_type"]) == ("fetch", "TooMuchMemory")
+    assert "3.png" not in opened
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_as_many_pictures_are_decoded_at_once_as_there_are_decoding_threads(
+    tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(24):
+        write(tmp_path / "photos", f"{number:02d}.png", RED)
+    at_once, most, lock = [0], [0], threading.Lock()
+    together = threading.Barrier(threads)
+    original = images.decode
+
+    def decode(data: bytes, **options: Any) -> Tensor:
+        with lock:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+        together.wait(timeout=60)  # nobody goes on before `threads` are here
+        try:
+            return original(data, **options)
+        finally:
+            with lock:
+                at_once[0] -= 1
+
+    monkeypatch.setattr(images, "decode", decode)
+    mill, reports = mill_of(tmp_path / "photos", ColourConfig(), decode_threads=threads)
+    started_s = time.perf_counter()
+    table = mill(order(parts=(Part(0, 0, 0, 21), Part(1, 0, 21, 3))))
+    elapsed_s = time.perf_counter() - started_s
+    assert table["error_type"].null_count == 24
+    assert most == [threads]
+    assert reports[-1].busy_s["decode"] <= threads * elapsed_s

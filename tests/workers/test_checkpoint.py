@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -212,3 +215,75 @@ def test_loading_draws_nothing_from_the_callers_random_numbers(saved: Path) -> N
 def test_importing_checkpoint_does_not_import_torchvision() -> None:
     code = "import sys, workers.checkpoint; sys.exit('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ------------------------------------------------------------------------------------------- cards that ask too much
+
+SMALL: dict[str, dict[str, object]] = {
+    "autoencoder": {"size_px": 32, "width": 4, "code_channels": 2},
+    "vae": {"size_px": 8, "hidden": 4, "latent_size": 2, "architecture": "convolutional", "width": 2},
+    "fcn": {"width": 2, "fc_width": 2, "classes": 2},
+    "segnet": {"width": 2, "classes": 2},
+    "unet": {"base": 2},
+    "monodepth": {"width": 2, "size_px": [128, 128]},
+    "vdsr": {"depth": 3, "width": 2},
+    "faststyle": {"width": 2, "blocks": 1},
+    "crn": {"widths": [2, 2], "classes": 2},
+    "finetuned": {"encoder": "autoencoder", "encoder_config": {"size_px": 32, "width": 4, "code_channels": 2}},
+}
+OPTIONS = [
+    (network, option.name)
+    for network in checkpoint.NETWORKS
+    for option in fields(checkpoint.network_types(network)[0])
+    if str(option.type).startswith(("int", "tuple", "float", "dict"))
+]
+
+
+def test_every_network_has_its_small_config() -> None:
+    assert SMALL.keys() == checkpoint.NETWORKS.keys()
+
+
+@pytest.mark.parametrize("size", [8192, 2**20, 10**9, 10**30], ids=["8192", "1M", "1G", "1e30"])
+@pytest.mark.parametrize(("network", "option"), OPTIONS)
+def test_a_card_that_asks_for_more_than_its_file_holds_is_refused_without_memory(
+    tmp_path: Path, network: str, option: str, size: int
+) -> None:
+    card = make_card(network=network, config=SMALL[network])
+    with torch.random.fork_rng(devices=[]):
+        checkpoint.save(tmp_path, checkpoint._build(tmp_path, card), card)
+    config = dict(SMALL[network])
+    normal = config.get(option, getattr(checkpoint.config_of(tmp_path, card), option))
+    absurd = {int: size, float: float(size), tuple: [size] * 7, list: [size] * 7, dict: {"width": size}}[type(normal)]
+    raw = json.loads((tmp_path / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps(raw | {"config": config | {option: absurd}}))
+    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with suppress(ModelError):
+        checkpoint.load(tmp_path)
+        assert changes_no_tensor(tmp_path, card)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_kb < 200_000
+
+
+def changes_no_tensor(path: Path, card: Card) -> bool:
+    """Whether what the card at `path` describes has the same tensors as `card`: a float, or a size that none depends on."""
+    shapes = [checkpoint._shapes(checkpoint._build(path, each, "meta").state_dict()) for each in (card, read(path))]
+    return shapes[0] == shapes[1]
+
+
+def read(path: Path) -> Card:
+    return checkpoint.read_card(path)
+
+
+def test_a_header_that_claims_to_be_endless_is_refused_unread(saved: Path) -> None:
+    weights_of(saved).write_bytes((2**40).to_bytes(8, "little") + b"{}")
+    with pytest.raises(ModelError, match="not a whole safetensors file"):
+        checkpoint.load(saved)
+
+
+def test_no_tensor_is_read_before_all_shapes_are_found_right(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("tensors were read")
+
+    change(saved, lambda state: state | {"encoder.0.bias": torch.zeros(5)})
+    monkeypatch.setattr(checkpoint, "load_file", fail)
+    with pytest.raises(ModelError, match=r"encoder\.0\.bias is \(5,\), not \(4,\)"):
+        checkpoint.load(saved)

@@ -20,9 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workers import watchdog
 from workers.errors import ModelError
 from workers.networks.upsample import LOCAL_UPSAMPLINGS, UPSAMPLINGS, Upsample, Upsampling, pool
 from workers.networks.vgg import he_initialized
+
+MOST_LEVELS = 16
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class UNetConfig:
         object.__setattr__(self, "skips", tuple(sorted(self.skips)))  # a card holds a list
         if min(self.channels, self.classes, self.base, self.levels) < 1:
             raise ModelError("unet: channels, classes, base and levels have to be 1 or more")
+        if self.levels > MOST_LEVELS:
+            raise ModelError(f"unet: levels is {self.levels}; take {MOST_LEVELS} or fewer, the paper has 4")
         if len(set(self.skips)) < len(self.skips) or not set(self.skips) <= set(range(1, self.levels + 1)):
             raise ModelError(f"unet: skips are {self.skips}; take levels 1 (the finest) to {self.levels}, each once")
         if self.padding not in ("valid", "same"):
@@ -181,6 +186,7 @@ def predict_tiled(network: UNet, images_BCHW: Tensor, tile_px: int = 388) -> Ten
     for top, left in product(tops, lefts):
         window_BCHW = extended_BCHW[:, :, top : top + window_px, left : left + window_px]
         canvas_BKHW[:, :, top : top + tile_px, left : left + tile_px] = network(window_BCHW)
+        watchdog.progress()
     return canvas_BKHW[:, :, :height, :width]
 
 

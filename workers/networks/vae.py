@@ -23,6 +23,7 @@ from workers.errors import ModelError
 
 Architecture = Literal["dense", "convolutional"]
 Output = Literal["bernoulli", "gaussian"]
+MOST_LEVELS = 16
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class VaeConfig:
         for name in ("size_px", "channels", "latent_size", "hidden", "width", "levels"):
             if getattr(self, name) < 1:
                 raise ModelError(f"vae: {name} is {getattr(self, name)}; take 1 or more")
+        if self.levels > MOST_LEVELS:
+            raise ModelError(f"vae: levels is {self.levels}; take {MOST_LEVELS} or fewer")
         if self.deviation <= 0:
             raise ModelError(f"vae: deviation is {self.deviation}; take more than 0, in [0, 1] as pixels are")
         if self.architecture == "convolutional" and self.size_px % 2**self.levels:

@@ -238,6 +238,8 @@ def load_vgg(
     """
     weights = read_vgg(source, convention=convention)
     config = VggConfig(weights.depth, max(weights.width, 1), weights.convention, pooling)
+    with torch.device("meta"):
+        _fitting(Vgg(config).convolutions, weights, at_least=1.0)  # before anything is allocated
     with torch.random.fork_rng(devices=[]):
         network = Vgg(config)
     fill(network.convolutions, weights, at_least=1.0)
@@ -250,6 +252,18 @@ def fill(layers: nn.ModuleDict, weights: VggWeights, *, at_least: float = TRUNK_
     ModelError, and no tensor touched, where less than `at_least` of all weights and biases would be filled, and where
     the weights are of a deeper VGG, which would fill a shallower one and mean nothing in it.
     """
+    report = _fitting(layers, weights, at_least=at_least)
+    if broken := [name for name in report.matched if not weights.tensors[name].isfinite().all()]:
+        raise ModelError(f"{weights.source}: {', '.join(broken)} hold values that are no numbers; take other weights")
+    own = dict(layers.named_parameters())
+    with torch.no_grad():
+        for name in report.matched:
+            own[name].copy_(weights.tensors[name])
+    return report
+
+
+def _fitting(layers: nn.ModuleDict, weights: VggWeights, *, at_least: float) -> LoadReport:
+    """Which weights would fill which layers, by their shapes alone; ModelError as `fill` has it."""
     own = dict(layers.named_parameters())
     if deeper := sorted(weights.tensors.keys() - own.keys()):
         raise ModelError(f"{weights.source}: is a VGG-{weights.depth} with {', '.join(deeper)}; take weights of VGG-16")
@@ -259,11 +273,6 @@ def fill(layers: nn.ModuleDict, weights: VggWeights, *, at_least: float = TRUNK_
     report = LoadReport(weights.source, tuple(matched), tuple(missing), tuple(misshapen), weights.unused)
     if report.share < at_least:
         raise ModelError(f"{report}; under {at_least:.0%} is refused: take weights of this VGG, at its published width")
-    if broken := [name for name in matched if not weights.tensors[name].isfinite().all()]:
-        raise ModelError(f"{weights.source}: {', '.join(broken)} hold values that are no numbers; take other weights")
-    with torch.no_grad():
-        for name in matched:
-            own[name].copy_(weights.tensors[name])
     return report
 
 

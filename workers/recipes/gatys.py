@@ -15,6 +15,7 @@ import torch
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from workers import watchdog
 from workers.networks.vgg import Vgg
 from workers.perceptual import Features, Scale, StyleChoice, StyleTransferLoss
 
@@ -73,6 +74,7 @@ def stylize(
             if on_step is not None:
                 on_step(step, terms)
             images_BCHW = images_BCHW + descent.step(gradients_BCHW.flatten(1)).view_as(images_BCHW)
+            watchdog.progress()
     return images_BCHW.clamp(0, 1)
 
 

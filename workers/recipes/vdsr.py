@@ -18,7 +18,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from workers import images, resampling
+from workers import images, resampling, watchdog
 from workers.errors import DataError, RowError
 from workers.networks.vdsr import Vdsr, VdsrConfig
 from workers.recipes import Batch, RecipeSettings, Sample, config_from, half_cosine
@@ -166,6 +166,7 @@ def sharpen(network: nn.Module, interpolated_HW: np.ndarray, tile_px: int = TILE
         top, left = rows.start - around[0].start, columns.start - around[1].start
         target_HW = sharp_HW[rows, columns]
         target_HW[:] = output_HW[top : top + target_HW.shape[0], left : left + target_HW.shape[1]]
+        watchdog.progress()
     return sharp_HW
 
 
