@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from workers import headers, tiff
+from workers import headers, tiff_layout
 from workers.signatures import Format, find_format
 
 OVERHEAD_BYTES = 2**21  # tables, buffers of single rows, Python objects
@@ -27,8 +27,6 @@ _FROM_RGB = 9
 _FROM_OTHER = 4 + 6  # an RGB copy, 4 bytes in Pillow, then as above
 _FROM_16_BIT_GREY = 2 + 4 + 6  # the high byte, twice, before that
 _FROM_ALPHA = 4 * 4  # RGBA, white, both composed, RGB
-
-_YCBCR = 6  # of TIFF's photometric interpretations
 
 
 def decode_bytes(data: bytes) -> int:
@@ -103,14 +101,19 @@ def _bmp(data: bytes) -> int:
 
 
 def _tiff(data: bytes) -> int:
-    layout = tiff.read_layout(data)
-    is_grey = layout.samples == 1 and layout.photometric in (0, 1, 3)
-    pixel_bytes = (2 if layout.bits[0] > 8 else 1) if is_grey else 4
-    segment = 2 * layout.segment_bytes()  # as it lies in the file, and decompressed
-    if layout.photometric == _YCBCR:
-        segment += 4 * layout.segment_width * layout.segment_height  # libtiff makes RGBA of it
+    layout = tiff_layout.read_layout(data)
+    is_grey = layout.colours == 1
     tail = _FROM_16_BIT_GREY if is_grey else _FROM_RGB if layout.samples == 3 else _FROM_ALPHA
-    return _picture(layout.width, layout.height, pixel_bytes, decoder=0, tail=tail) + segment + len(data)
+    segment = 2 * layout.segment_bytes  # as it lies in the file, and decompressed
+    if layout.photometric == tiff_layout.YCBCR:
+        segment += 4 * layout.segment_width * layout.segment_height  # libtiff makes RGBA of it
+    if tiff_layout.is_for_pillow(layout):
+        pixel_bytes = (2 if layout.bits > 8 else 1) if is_grey else 4
+        whole = _picture(layout.width, layout.height, pixel_bytes, decoder=0, tail=tail)
+        return whole + segment + len(data)
+    samples = layout.samples * (2 if layout.bits > 8 else 1)
+    whole = _picture(layout.width, layout.height, 4, decoder=samples + 2 * layout.samples + 8, tail=_FROM_ALPHA)
+    return whole + 3 * segment + len(data)
 
 
 def _avif(data: bytes) -> int:

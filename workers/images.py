@@ -44,7 +44,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from torch.nn import functional
 
-from workers import headers
+from workers import headers, tiff, tiff_layout
 from workers.decode_errors import (
     DECODE_ERROR_TYPES,
     check_size,
@@ -290,8 +290,15 @@ def _read_gif(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
 
 
 def _read_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
-    _check_tiff_directory(data)
-    return _read_quietly(TiffImageFile, data, max_pixels), 1  # Pillow turns a TIFF upright by itself
+    layout = tiff_layout.read_layout(data)
+    check_size(layout.width, layout.height, max_pixels)
+    try:
+        if tiff_layout.is_for_pillow(layout):
+            return _read_quietly(TiffImageFile, data, max_pixels), 1  # Pillow turns a TIFF upright by itself
+        return tiff.read(data, layout), layout.orientation
+    except OSError:
+        tiff_layout.segments(data)  # tells a cut file from a damaged one, which libtiff does not
+        raise
 
 
 def _read_quietly(plugin: type[GifImageFile | TiffImageFile], data: bytes, max_pixels: int) -> Image.Image:
@@ -300,36 +307,7 @@ def _read_quietly(plugin: type[GifImageFile | TiffImageFile], data: bytes, max_p
         warnings.simplefilter("ignore")
         picture = plugin(io.BytesIO(data))
         check_size(*picture.size, max_pixels)
-        if isinstance(picture, TiffImageFile) and (50706 in picture.tag_v2 or picture.tag_v2.get(254) == 1):
-            # DNGVersion, or NewSubfileType "reduced-resolution copy of another page"
-            raise unsupported("camera RAW (a TIFF whose first page is only a preview)")
-        try:
-            return _load(picture)
-        except OSError:
-            if isinstance(picture, TiffImageFile):
-                _check_tiff_strips(picture, len(data))
-            raise
-
-
-def _check_tiff_directory(data: bytes) -> None:
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-    if order is None:  # BigTIFF
-        return
-    try:
-        (directory,) = struct.unpack_from(f"{order}I", data, 4)
-        (entry_count,) = struct.unpack_from(f"{order}H", data, directory)
-    except struct.error:
-        raise truncated("its first directory lies past the end") from None
-    if directory + 2 + 12 * entry_count > len(data):
-        raise truncated("its first directory runs past the end")
-
-
-def _check_tiff_strips(picture: TiffImageFile, byte_count: int) -> None:
-    """Tell a cut file from a damaged one, once libtiff has refused it without a word."""
-    for offsets, lengths in ((273, 279), (324, 325)):  # strips, tiles
-        pairs = zip(picture.tag_v2.get(offsets, ()), picture.tag_v2.get(lengths, ()), strict=False)
-        if any(start + length > byte_count for start, length in pairs):
-            raise truncated("a strip of its pixels runs past the end")
+        return _load(picture)
 
 
 _READERS: dict[Format, Reader] = {
@@ -357,7 +335,9 @@ def _to_rgb_or_grey(picture: Image.Image) -> Image.Image:
     """A picture of mode RGB or L, without alpha."""
     if picture.mode.startswith("I;16"):
         return _high_byte(picture)
-    if picture.mode in ("I", "F", "LAB", "HSV"):
+    if picture.mode == "LAB":
+        return picture.convert("RGB")  # by way of LittleCMS, from white D50 to sRGB
+    if picture.mode in ("I", "F", "HSV"):
         raise unsupported(f"a picture of signed, 32-bit or float values ({picture.mode}), which have no agreed white,")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
