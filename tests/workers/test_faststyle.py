@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.learning import assert_seeded, descend
+from tests.tolerances import network_tolerance, sum_tolerance
 from workers import images
 from workers.errors import DataError, ModelError
 from workers.networks.faststyle import Doubling, FastStyleConfig, TransformNetwork, Upsampling
@@ -139,7 +140,9 @@ def test_doubling_paints_no_checkerboard_and_a_transposed_convolution_does() -> 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_picture_is_painted_the_same_alone_and_in_company(training: bool) -> None:
     network, images_BCHW = built(SLIM).train(training), random_images(3)
-    torch.testing.assert_close(network(images_BCHW)[1:2], network(images_BCHW[1:2]), atol=1e-5, rtol=0)
+    painted_BCHW = network(images_BCHW)
+    tolerance = network_tolerance(network, painted_BCHW)
+    torch.testing.assert_close(painted_BCHW[1:2], network(images_BCHW[1:2]), atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
@@ -201,7 +204,8 @@ def test_photographs_left_as_they_are_have_a_ratio_of_one_and_no_content_loss(as
     assert metrics["loss_ratio"] == 1
     assert metrics["content_loss"] == 0
     assert metrics["total_loss"] == metrics["total_loss_untouched"] > 0
-    assert metrics["style_loss"] + metrics["tv_loss"] == pytest.approx(metrics["total_loss"])
+    # the total is summed over pictures in float32, each term by itself too
+    assert metrics["style_loss"] + metrics["tv_loss"] == pytest.approx(metrics["total_loss"], rel=sum_tolerance(20))
     assert metrics["tv_loss"] > 0
 
 
@@ -228,7 +232,10 @@ def test_losses_are_trained_through_after_an_evaluation_in_inference_mode(assets
     losses = trained.losses(network, trained.batch(photographs(trained), np.random.default_rng(0)))
     losses["loss"].backward()
     assert losses.keys() == {"loss", "content", "style", "total_variation"}
-    torch.testing.assert_close(losses["loss"], losses["content"] + losses["style"] + losses["total_variation"])
+    total = losses["content"] + losses["style"] + losses["total_variation"]
+    torch.testing.assert_close(
+        losses["loss"], total, rtol=sum_tolerance(3 * 4), atol=0
+    )  # 3 terms of 4 pictures at most
 
 
 def test_losses_call_the_network_once_and_stay_in_float32_under_autocast(assets: dict[str, Path]) -> None:

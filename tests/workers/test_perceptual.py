@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.tolerances import sum_tolerance
 from workers.networks.vgg import Vgg, VggConfig
 from workers.perceptual import (
     FEATURE_SIZE,
@@ -142,13 +143,33 @@ def test_total_variation_sees_both_directions_and_nothing_in_a_flat_picture() ->
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_picture_has_the_loss_that_it_has_alone(vgg: Vgg, scale: Scale) -> None:
-    photos_BCHW, images_BCHW = random_images(3), random_images(3, seed=1)
-    loss = StyleTransferLoss(vgg, random_images(1, 20, 2), replace(WEIGHTS, scale=scale))
+    """In float64 the network's maps agree to 1e-13, whatever kernels a batch of 1 and one of 3 get; float32 sums remain."""
+    vgg.double()
+    photos_BCHW, images_BCHW = random_images(3).double(), random_images(3, seed=1).double()
+    loss = StyleTransferLoss(vgg, random_images(1, 20, 2).double(), replace(WEIGHTS, scale=scale))
     together = loss(images_BCHW, loss.content_targets(photos_BCHW))
     for index in range(3):
         one = slice(index, index + 1)
         alone = loss(images_BCHW[one], loss.content_targets(photos_BCHW[one]))
-        torch.testing.assert_close({name: term[one] for name, term in together.items()}, alone)
+        for name, term in together.items():
+            torch.testing.assert_close(term[one], alone[name], rtol=loss_tolerance(loss, images_BCHW[one]), atol=0)
+
+
+def loss_tolerance(loss: StyleTransferLoss, image_1CHW: Tensor) -> float:
+    """Of float32 losses of one picture: of sums over all values of a map, and of squared differences of Gram matrices.
+
+    Taking one Gram matrix from another multiplies the relative error of their own sums by how much smaller the difference
+    is, and squaring it by 2.
+    """
+    maps = loss.network(image_1CHW, loss.weights.style_layers)
+    terms = max(map_1CHW.numel() for map_1CHW in maps.values())
+    lost = max(
+        float((gram(maps[name]).norm() + target.norm()) / (gram(maps[name]) - target).norm())
+        for name, target in loss.grams.items()
+    )
+    tolerance = sum_tolerance(terms, condition=2 * lost)
+    assert tolerance < 0.05, "looser than what a wrong formula would make"
+    return tolerance
 
 
 def test_terms_are_weighted_and_add_up_to_the_total(vgg: Vgg) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tests.learning import assert_seeded, descend
+from tests.tolerances import network_tolerance
 from workers.errors import ModelError
 from workers.networks import unet
 from workers.networks.unet import UNet, UNetConfig, mirrored, predict_tiled
@@ -126,7 +127,7 @@ def test_tiles_give_what_the_whole_picture_gives(
     with torch.inference_mode():
         whole_BKHW = network(mirrored(images_BCHW, config.margin_px, whole_HW))[:, :, :height, :width]
         tiled_BKHW = predict_tiled(network, images_BCHW, tile_px)
-    torch.testing.assert_close(tiled_BKHW, whole_BKHW, rtol=0, atol=1e-5)
+    torch.testing.assert_close(tiled_BKHW, whole_BKHW, rtol=0, atol=network_tolerance(network, whole_BKHW))
 
 
 def test_a_picture_smaller_than_the_margin_is_mirrored_again_and_again() -> None:
