@@ -234,7 +234,7 @@ class Run:
                 attempt.sign(self.job.identity(), lambda stored: self._require_same(stored, retry), spec)
             self.view.phase = "listing"
             with _explained(self.out.uri, "writing the manifest"):
-                segments = attempt.list_failed(segments) if retry else self._list(attempt, segments)
+                segments = attempt.list_failed(segments, self._list_source) if retry else self._list(attempt, segments)
                 segments = attempt.seal(segments)
             parts = pending(segments, held, retry=retry)
             self._show_pending(segments, parts, held, retry)
@@ -268,6 +268,12 @@ class Run:
         if not segments:
             raise nothing_found(self.source, listing.ignored)
         return segments
+
+    def _list_source(self) -> Iterator[Any]:
+        """All that is there now, as if nothing had been listed before."""
+        known, listing = Known(self.out, []), Listing(self.out, 0)
+        where = ", ".join(map(scrub, self.source.uris))
+        return _each_explained(tables_of(self.source, listing, known), where, "listing the source")
 
     def _seen(self, table: Any) -> Any:
         self.view.found += table.num_rows

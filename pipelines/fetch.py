@@ -15,7 +15,17 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 
 from pipelines.sources import image_column, sequential
-from pipelines.stores import Access, Reader, open_store, retried, row_error, scheme_of, scrub, too_many_bytes
+from pipelines.stores import (
+    Access,
+    Reader,
+    open_store,
+    require_version,
+    retried,
+    row_error,
+    scheme_of,
+    scrub,
+    too_many_bytes,
+)
 from pipelines.tables import Elsewhere, cells_of, open_parquet
 from workers.budget import does_not_fit
 from workers.errors import RowError
@@ -49,6 +59,7 @@ class Input:
     offset: int | None
     size: int | None
     problem: str | None
+    version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,7 @@ class _Window:
 
 def inputs_of(rows: pa.Table) -> list[Input]:
     """The rows of a manifest table as inputs, numbered from 0."""
-    columns = [rows[name].to_pylist() for name in ("uri", "container", "offset", "size", "problem")]
+    columns = [rows[name].to_pylist() for name in ("uri", "container", "offset", "size", "problem", "version")]
     return [Input(position, *values) for position, values in enumerate(zip(*columns, strict=True))]
 
 
@@ -293,7 +304,9 @@ class Fetcher(Generic[Item]):
         try:
             grant.check()
             return retried(
-                lambda: self._reader.read(item.uri, max_bytes=self._limits.max_bytes, expect=grant.expect),
+                lambda: self._reader.read(
+                    item.uri, max_bytes=self._limits.max_bytes, expect=grant.expect, version=item.version
+                ),
                 for_s=self._access.retry_for_s,
             )
         except _NoRoom:
@@ -307,7 +320,8 @@ class Fetcher(Generic[Item]):
         size = (last.offset or 0) + (last.size or 0) - start
         if len(request.inputs) == 1 and size > self._limits.max_bytes:
             raise too_many_bytes(size, self._limits.max_bytes)
-        data = self._reader.read(last.uri, start=start, size=size, max_bytes=max(size, self._limits.max_bytes))
+        most = max(size, self._limits.max_bytes)
+        data = self._reader.read(last.uri, start=start, size=size, max_bytes=most, version=last.version)
         return [(item, self._cut(item, data, start)) for item in request.inputs]
 
     def _cut(self, item: Input, data: bytes, start: int) -> bytes | RowError:
@@ -335,7 +349,7 @@ class Fetcher(Generic[Item]):
 
     def _cell(self, item: Input) -> bytes | RowError:
         try:
-            value = retried(lambda: self._tables.value(item.uri, item.offset or 0), for_s=self._access.retry_for_s)
+            value = retried(lambda: self._tables.value(item), for_s=self._access.retry_for_s)
         except Exception as error:
             return row_error(error, item.uri)
         if isinstance(value, Elsewhere):
@@ -381,19 +395,21 @@ class _Tables:
 
     def __init__(self, access: Access, column: str | None) -> None:
         self._access, self._column = access, column
-        self._open: OrderedDict[str, _OpenTable] = OrderedDict()
+        self._open: OrderedDict[tuple[str, str | None], _OpenTable] = OrderedDict()
 
-    def value(self, uri: str, row: int) -> pa.Buffer | Elsewhere | None:
-        table = self._open.pop(uri, None) or _OpenTable(uri, self._access, self._column)
-        value = table.value(row)  # a table that could not be read is opened anew the next time
-        self._open[uri] = table
+    def value(self, item: Input) -> pa.Buffer | Elsewhere | None:
+        key = item.uri, item.version
+        table = self._open.pop(key, None) or _OpenTable(*key, self._access, self._column)
+        value = table.value(item.offset or 0)  # a table that could not be read is opened anew the next time
+        self._open[key] = table
         if len(self._open) > 2:
             self._open.popitem(last=False)
         return value
 
 
 class _OpenTable:
-    def __init__(self, uri: str, access: Access, column: str | None) -> None:
+    def __init__(self, uri: str, version: str | None, access: Access, column: str | None) -> None:
+        self._require = lambda: require_version(uri, version, access)
         store, path = open_store(uri, access)
         self._parquet = open_parquet(store.open(path, "rb", **sequential(uri)))
         self._column = image_column(self._parquet.schema_arrow, column, uri)
@@ -407,6 +423,7 @@ class _OpenTable:
         if group != self._group or row < self._next:
             if group >= len(self._starts) - 1:
                 raise LookupError(f"the table has {self._starts[-1]:,} rows")
+            self._require()
             self._cells = cells_of(self._parquet, group, self._column)
             self._group, self._next = group, self._starts[group]
         cell = next(islice(self._cells, row - self._next, None), _END)

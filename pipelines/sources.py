@@ -19,7 +19,7 @@ from typing import Any
 
 from fsspec.utils import glob_translate
 
-from pipelines import lists
+from pipelines import lists, versions
 from pipelines.archives import image_column, parquet_rows, tar_members
 from pipelines.inputs import Container, Entry, Format, Found, Ignored, Index, Source, sequential
 from pipelines.names import (
@@ -215,7 +215,7 @@ def _all_files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Fou
 def _local_files(path: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
     status = os.stat(path)
     if stat.S_ISREG(status.st_mode):
-        return iter([Found(path, status.st_size, _version(status))]), True
+        return iter([Found(path, status.st_size, versions.of_status(status))]), True
     if not stat.S_ISDIR(status.st_mode):
         raise JobError(f"source {path}: is a pipe, a socket or a device; name a file or a folder")
     return _walk(path, source, ignored), False
@@ -342,15 +342,11 @@ def _files_among(items: list[os.DirEntry[str]], ignored: Ignored) -> Iterator[Fo
             yield Found(item.path, None, None)
             continue
         if stat.S_ISREG(status.st_mode):
-            yield Found(item.path, status.st_size, _version(status))
+            yield Found(item.path, status.st_size, versions.of_status(status))
         elif not stat.S_ISDIR(status.st_mode):
             ignored.count("pipe, socket or device")
         elif item.is_symlink() and is_hidden(item.name):
             ignored.count("hidden")
-
-
-def _version(status: os.stat_result) -> str:
-    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
 
 
 def _walk_fsspec(uri: str, access: Access, ignored: Ignored) -> Iterator[Found]:
@@ -376,10 +372,7 @@ def _walk_fsspec(uri: str, access: Access, ignored: Ignored) -> Iterator[Found]:
 
 
 def _found(uri: str, info: dict[str, Any]) -> Found:
-    version = next(
-        (info[key] for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if info.get(key)), None
-    )
-    return Found(_comparable(uri), info.get("size"), None if version is None else str(version).strip('"'))
+    return Found(_comparable(uri), info.get("size"), versions.of_info(info))
 
 
 # What it is

@@ -23,15 +23,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec
 
-from pipelines import conditional
+from pipelines import conditional, versions
 from workers.credentials import carries_credentials as carries_credentials
 from workers.credentials import scrub as scrub
 from workers.errors import RowError, StoreError
 
 if TYPE_CHECKING:
+    from obstore import GetOptions
     from obstore.store import S3Store
 
 Result = TypeVar("Result")
+RANGE_NOT_THERE = 416
+
 Expect = Callable[[int], None]
 """Hears how many bytes are about to be held in all."""
 
@@ -248,9 +251,11 @@ class Reader:
         size: int | None = None,
         max_bytes: int,
         expect: Expect = lambda _: None,
+        version: str | None = None,
     ) -> bytes:
         """The bytes of an object, or `size` of them from `start`; RowError when there are more than `max_bytes`.
 
+        `version` says which object was listed (pipelines/versions.py), and another one under its name is a RowError too.
         `expect` hears how many bytes will be held before they are read, and refuses by raising. A request takes no more
         than `access.timeout_s`, from its first byte to its last.
         """
@@ -260,22 +265,32 @@ class Reader:
             return b""  # a store may refuse a range of nothing
         scheme = scheme_of(uri)
         if scheme == "file":
-            return _read_local(uri.removeprefix("file://"), start, size, max_bytes, expect)
+            return _read_local(uri.removeprefix("file://"), start, size, max_bytes, expect, version)
         if scheme == "s3" and _S3_PLAIN_KEY.fullmatch(uri[5:]):
-            return self._read_s3(uri, start, size, max_bytes, expect)
-        return _read_fsspec(uri, self.access, start, size, max_bytes, expect)
+            return self._read_s3(uri, start, size, max_bytes, expect, version)
+        return _read_fsspec(uri, self.access, start, size, max_bytes, expect, version)
 
-    def _read_s3(self, uri: str, start: int | None, size: int | None, max_bytes: int, expect: Expect) -> bytes:
+    def _read_s3(
+        self, uri: str, start: int | None, size: int | None, max_bytes: int, expect: Expect, version: str | None
+    ) -> bytes:
         bucket, _, key = uri[5:].partition("/")
         store = self._s3_store(bucket)
         import obstore
 
-        if start is not None and size is not None:
-            return bytes(obstore.get_range(store, key, start=start, length=size))
-        answer = obstore.get(store, key)
-        if answer.meta["size"] > max_bytes:
-            raise too_many_bytes(answer.meta["size"], max_bytes)
-        expect(answer.meta["size"])
+        span: GetOptions = {} if start is None or size is None else {"range": (start, start + size)}
+        try:
+            answer = obstore.get(store, key, options=span)
+        except Exception as error:
+            if version is not None and status_of(error) == RANGE_NOT_THERE:
+                raise versions.changed() from error
+            raise
+        # The tag came with the bytes, in one answer: between two requests the object could be replaced.
+        if version is not None and not versions.is_same_object(version, {"ETag": answer.meta["e_tag"]}):
+            _require_listed(uri, version, self.access)
+        if not span:
+            if answer.meta["size"] > max_bytes:
+                raise too_many_bytes(answer.meta["size"], max_bytes)
+            expect(answer.meta["size"])
         return bytes(answer.bytes())
 
     def _s3_store(self, bucket: str) -> S3Store:
@@ -334,7 +349,37 @@ def _bucket_region(bucket: str, access: Access) -> str:
     return answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "us-east-1")
 
 
-def _read_local(path: str, start: int | None, size: int | None, max_bytes: int, expect: Expect) -> bytes:
+def require_version(uri: str, version: str | None, access: Access) -> None:
+    """RowError where an object is not the one that was listed."""
+    if version is None:
+        return
+    if scheme_of(uri) == "file":
+        if not versions.is_same_file(version, os.stat(uri.removeprefix("file://"))):
+            raise versions.changed()
+        return
+    store, path = open_store(uri, access)
+    _require_same(uri, store.info(path), version, access)
+
+
+def _require_same(uri: str, info: dict[str, Any], version: str, access: Access) -> None:
+    if not versions.is_same_object(version, info):
+        _require_listed(uri, version, access)
+
+
+def _require_listed(uri: str, version: str, access: Access) -> None:
+    """RowError unless a listing still says the same of this object: some servers give one tag there and another one here."""
+    if scheme_of(uri) in {"s3", "s3a"}:
+        store, path = open_store(uri, access)
+        bucket, _, key = path.partition("/")
+        found = store.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+        if any(each["Key"] == key and versions.is_same_object(version, {"ETag": each.get("ETag")}) for each in found):
+            return
+    raise versions.changed()
+
+
+def _read_local(
+    path: str, start: int | None, size: int | None, max_bytes: int, expect: Expect, version: str | None = None
+) -> bytes:
     """The bytes of a regular file. A pipe or a device is refused, without waiting for whoever is at its other end."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -355,6 +400,9 @@ def _read_local(path: str, start: int | None, size: int | None, max_bytes: int, 
         if start:
             file.seek(start)
         data = file.read(size if size is not None else max_bytes + 1)
+        for seen in (status, os.fstat(handle)):  # it may have been written to meanwhile
+            if version is not None and not versions.is_same_file(version, seen):
+                raise versions.changed()
     if len(data) > max_bytes:  # a file that grows, or of a kind that does not know its size
         raise too_many_bytes(len(data), max_bytes)
     return data
@@ -367,15 +415,20 @@ def _no_file() -> RowError:
 
 
 def _read_fsspec(
-    uri: str, access: Access, start: int | None, size: int | None, max_bytes: int, expect: Expect
+    uri: str, access: Access, start: int | None, size: int | None, max_bytes: int, expect: Expect, version: str | None
 ) -> bytes:
     store, path = open_store(uri, access)
+    if start is not None and version is not None:
+        require_version(uri, version, access)
     if start is not None and size is not None:
         return _cat(store, path, access, start=start, end=start + size)
     if scheme_of(uri) in {"http", "https"}:
         data = _read_web(store, path, max_bytes, access.timeout_s, expect)
     else:
-        found = int(store.info(path).get("size") or 0)
+        info = store.info(path)
+        if version is not None:
+            _require_same(uri, info, version, access)
+        found = int(info.get("size") or 0)
         if found > max_bytes:
             raise too_many_bytes(found, max_bytes)
         expect(found)

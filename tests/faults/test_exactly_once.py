@@ -87,7 +87,11 @@ def work(driver: Driver, folder: Folder, source: list[str], command: str, job: s
     def tables(listing: Listing, known: Known) -> list[pa.Table]:
         return [known.fresh(listed(source))]
 
-    segments = attempt.list_failed(segments) if command == "retry" else attempt.list_new(segments, tables)[0]
+    segments = (
+        attempt.list_failed(segments, lambda: [listed(source)])
+        if command == "retry"
+        else attempt.list_new(segments, tables)[0]
+    )
     segments = attempt.seal(segments)
     rows = Rows(folder, segments)
     for part in pending(segments, ledger.progress(folder), retry=command == "retry"):
