@@ -74,11 +74,9 @@ def _png(data: bytes) -> int:
             break
     else:
         raise headers.corrupt("it has no IHDR chunk")
-    pixel_bytes, tail = 4, _FROM_ALPHA  # RGB may have a transparent colour
-    if header.colour in (0, 3):
-        pixel_bytes = 2 if header.bits == 16 else 1
-        tail = _FROM_ALPHA
-    return _picture(header.width, header.height, pixel_bytes, decoder=0, tail=tail) + 2 * len(data)
+    # every kind may have a transparent colour; of 16-bit grey it is made alpha before the rest
+    pixel_bytes = 1 if header.colour in (0, 3) and header.bits < 16 else 4
+    return _picture(header.width, header.height, pixel_bytes, decoder=0, tail=_FROM_ALPHA) + 2 * len(data)
 
 
 def _webp(data: bytes) -> int:
