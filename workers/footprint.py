@@ -74,11 +74,9 @@ def _png(data: bytes) -> int:
             break
     else:
         raise headers.corrupt("it has no IHDR chunk")
-    pixel_bytes, tail = 4, _FROM_ALPHA  # RGB may have a transparent colour
-    if header.colour in (0, 3):
-        pixel_bytes = 2 if header.bits == 16 else 1
-        tail = _FROM_ALPHA
-    return _picture(header.width, header.height, pixel_bytes, decoder=0, tail=tail) + 2 * len(data)
+    # every kind may have a transparent colour; of 16-bit grey it is made alpha before the rest
+    pixel_bytes = 1 if header.colour in (0, 3) and header.bits < 16 else 4
+    return _picture(header.width, header.height, pixel_bytes, decoder=0, tail=_FROM_ALPHA) + 2 * len(data)
 
 
 def _webp(data: bytes) -> int:
@@ -104,16 +102,17 @@ def _tiff(data: bytes) -> int:
     layout = tiff_layout.read_layout(data)
     is_grey = layout.colours == 1
     tail = _FROM_16_BIT_GREY if is_grey else _FROM_RGB if layout.samples == 3 else _FROM_ALPHA
-    segment = 2 * layout.segment_bytes  # as it lies in the file, and decompressed
-    if layout.photometric == tiff_layout.YCBCR:
-        segment += 4 * layout.segment_width * layout.segment_height  # libtiff makes RGBA of it
     if tiff_layout.is_for_pillow(layout):
         pixel_bytes = (2 if layout.bits > 8 else 1) if is_grey else 4
-        whole = _picture(layout.width, layout.height, pixel_bytes, decoder=0, tail=tail)
-        return whole + segment + len(data)
-    samples = layout.samples * (2 if layout.bits > 8 else 1)
-    whole = _picture(layout.width, layout.height, 4, decoder=samples + 2 * layout.samples + 8, tail=_FROM_ALPHA)
-    return whole + 3 * segment + len(data)
+        decoder = 2 * layout.segment_bytes  # as it lies in the file, and decompressed
+        if layout.photometric == tiff_layout.YCBCR:
+            decoder += 4 * layout.segment_width * layout.segment_height  # libtiff makes RGBA of it
+    else:
+        pixel_bytes, tail = 4, _FROM_ALPHA
+        samples = layout.width * layout.height * layout.samples * (3 if layout.bits > 8 else 2)  # and their high bytes
+        decoder = samples + max(4 * layout.segment_bytes, 8 * layout.width * layout.height)  # then the picture, twice
+    copied = _picture(layout.width, layout.height, pixel_bytes, decoder=0, tail=tail)
+    return max(copied, _picture(layout.width, layout.height, pixel_bytes, decoder=0, tail=0) + decoder) + len(data)
 
 
 def _avif(data: bytes) -> int:

@@ -225,6 +225,9 @@ def _with_key_to_scale(picture: Image.Image, header: headers.PngHeader) -> Image
     key = picture.info.get("transparency")
     if header.bits in (2, 4) and header.colour == 0 and isinstance(key, int):
         picture.info["transparency"] = key * 255 // (2**header.bits - 1)
+    elif header.bits == 16 and isinstance(key, int):
+        covers = Image.fromarray(np.where(np.asarray(picture) == key, np.uint8(0), np.uint8(255)))
+        return Image.merge("LA", (_high_byte(picture), covers))
     elif header.bits == 16 and isinstance(key, tuple):
         picture.info["transparency"] = tuple(level >> 8 for level in key)
     return picture

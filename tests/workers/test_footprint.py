@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from tests.corpus import encode, faded, image_items, photo, png, png_bomb
@@ -82,7 +84,31 @@ def large_pictures() -> dict[str, bytes]:
         "jpeg_2000": (rgb, "JPEG2000", {}),
         "jpeg_2000_tiled": (rgb, "JPEG2000", {"tile_size": (256, 256)}),
     }
-    return {name: encode(picture, kind, **more) for name, (picture, kind, more) in options.items()}
+    pictures = {name: encode(picture, kind, **more) for name, (picture, kind, more) in options.items()}
+    return pictures | {name: tiff(values, **more) for name, (values, more) in large_tiffs(np.asarray(rgba)).items()}
+
+
+def large_tiffs(rgba_HWC: np.ndarray) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
+    """Layouts that Pillow reads, and such as it does not."""
+    deep_HWC, planes_CHW = rgba_HWC.astype(np.uint16) * 257, rgba_HWC[..., :3].transpose(2, 0, 1)
+    return {
+        "tiff_tiled": (rgba_HWC[..., :3], {"tile": (256, 256), "compression": "zlib"}),
+        "tiff_16_bit_rgb": (deep_HWC[..., :3], {}),
+        "tiff_16_bit_planes": (
+            np.ascontiguousarray(deep_HWC[..., :3].transpose(2, 0, 1)),
+            {"planarconfig": "separate"},
+        ),
+        "tiff_16_bit_rgba": (deep_HWC, {"extrasamples": ["unassalpha"]}),
+        "tiff_big_endian": (planes_CHW, {"planarconfig": "separate", "byteorder": ">", "bigtiff": True}),
+        "tiff_16_bit_grey": (deep_HWC[..., 0], {"photometric": "miniswhite"}),
+        "tiff_lab": (rgba_HWC[..., :3], {"photometric": "cielab"}),
+    }
+
+
+def tiff(values: np.ndarray, **options: Any) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, **{"photometric": "rgb", "metadata": None, **options})
+    return file.getvalue()
 
 
 def peaks(folder: Path, pictures: list[bytes]) -> list[int]:

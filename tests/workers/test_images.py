@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
 import warnings
@@ -20,9 +21,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import pil_to_tensor
 
-from tests.corpus import Item, encode, image_items, photo, png, png16, stored
+from tests.corpus import Item, encode, exif, faded, image_items, photo, png, png16, png_chunk, stored
 from workers import images
 from workers.errors import RowError
+from workers.footprint import decode_bytes
 
 ITEMS = {item.name: item for item in image_items()}
 REPOSITORY = Path(__file__).parents[2]
@@ -104,7 +106,73 @@ def test_an_error_says_what_the_input_looks_like(name: str, words: str) -> None:
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+PICTURES_NOT_READ = {
+    "PBM": b"P4\n# made\n8 1\n\xff",
+    "PGM": b"P5 2 1 255 ab",
+    "PPM": b"P3\n1 1\n255\n1 2 3\n",
+    "PAM": b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nENDHDR\na",
+    "PFM": b"Pf\n1 1\n-1.0\n" + bytes(4),
+    "PCX": encode(photo(width=16, height=16), "PCX"),
+    "Targa TGA": encode(photo(width=16, height=16), "TGA") + bytes(8) + b"TRUEVISION-XFILE.\0",
+    "XBM": encode(photo(width=16, height=16).convert("1"), "XBM"),
+    "SGI image": encode(photo(width=16, height=16), "SGI"),
+    "Apple ICNS": b"icns" + bytes(100),
+    "DirectDraw DDS": b"DDS " + bytes(124),
+    "QOI": b"qoif" + bytes(20),
+    "Radiance HDR": b"#?RGBE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n",
+    "OpenEXR": b"\x76\x2f\x31\x01\2\0\0\0",
+    "FITS": b"SIMPLE  =                    T".ljust(2880),
+    "Windows metafile WMF": b"\xd7\xcd\xc6\x9a" + bytes(40),
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    "camera RAW (Olympus ORF)": b"IIRO\x08\0\0\0" + bytes(50),
+    "iOS PNG (CgBI": b"\x89PNG\r\n\x1a\n" + png_chunk(b"CgBI", b"\x50\0\x20\2") + encode(photo(), "PNG")[8:],
+}
+
+
+@pytest.mark.parametrize("name", PICTURES_NOT_READ)
+def test_a_picture_that_is_not_read_is_named_and_not_called_something_else(name: str) -> None:
+    with pytest.raises(RowError) as caught:
+        images.decode(PICTURES_NOT_READ[name])
+    assert caught.value.error_type == "UnsupportedFormat"
+    assert str(caught.value).startswith(name)
+
+
+@pytest.mark.parametrize("text", ["P3 of the magazine", "P5 is a bus", "\n\n\n", "#define MAX 5"])
+def test_text_that_begins_like_a_picture_is_text(text: str) -> None:
+    assert fate(text.encode())[0] == "NotAnImage"
+
+
+def test_metadata_that_macos_leaves_beside_files_is_named() -> None:
+    header = struct.pack(">II16xHIIIIII", 0x00051607, 0x00020000, 2, 9, 50, 3760, 2, 3810, 286)
+    with pytest.raises(RowError, match=r"macOS metadata \(AppleDouble\)") as caught:
+        images.decode(header.ljust(4096, b"\0"))
+    assert caught.value.error_type == "NotAnImage"
+
+
+def many_scans(scans: int, side: int = 64) -> bytes:
+    """A progressive JPEG that repeats its last scan."""
+    jpeg = encode(photo(width=side, height=side).convert("L"), progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    return jpeg[:-2] + jpeg[last:-2] * (scans - jpeg.count(b"\xff\xda")) + jpeg[-2:]
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
+    assert fate(many_scans(500)) == ("good", (64, 64))
+    for reads in (images.decode, decode_bytes):
+        with pytest.raises(RowError, match=r"64 x 64 pixels in 501 scans") as caught:
+            reads(many_scans(501))
+        assert caught.value.error_type == "UnsupportedFormat"
+
+
+def test_scans_are_counted_against_the_pixels_that_each_of_them_visits() -> None:
+    wide = bytearray(many_scans(100))
+    at = wide.index(b"\xff\xc2") + 5
+    wide[at : at + 4] = struct.pack(">HH", 10_000, 10_000)
+    assert fate(bytes(wide))[0] == "UnsupportedFormat"  # 100 scans of 100 megapixels
+    assert decode_bytes(encode(photo(width=64, height=64), progressive=True)) > 0
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000"])
 def test_max_pixels_is_the_largest_picture_that_is_decoded(file_format: str) -> None:
     data = encode(photo(width=40, height=30), file_format)
     assert fate(data, max_pixels=1200) == ("good", (40, 30))
@@ -274,6 +342,58 @@ def test_a_transparent_colour_is_white() -> None:
         assert images.decode(ITEMS[name].data)[:, hidden_HW].unique().tolist() == [255]
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_transparent_level_of_grey_is_white_at_every_depth(bits: int) -> None:
+    most = 2**bits - 1
+    levels = [0, most // 3, most - most // 3, most]
+    packed = sum(level << bits * (3 - place) for place, level in enumerate(levels)) << -4 * bits % 8
+    row = packed.to_bytes(-(-4 * bits // 8), "big")
+    for place, level in enumerate(levels):
+        data = png(4, 1, bits, 0, [row], png_chunk(b"tRNS", struct.pack(">H", level)))
+        shown = [255 if other == level else round(other / most * 255) for other in levels]
+        assert np.abs(images.decode(data)[0, 0].numpy() - np.array(shown)).max() <= 1, (bits, place)
+
+
+def test_a_transparent_colour_of_16_bits_is_white() -> None:
+    values_HWC = np.array([[[1000, 2000, 3000], [60000, 2000, 3000]]], np.uint16)
+    rows = [row.astype(">u2").tobytes() for row in values_HWC]
+    data = png(2, 1, 16, 2, rows, png_chunk(b"tRNS", struct.pack(">HHH", 1000, 2000, 3000)))
+    assert images.decode(data)[:, 0].T.tolist() == [[255, 255, 255], [60000 >> 8, 2000 >> 8, 3000 >> 8]]
+
+
+@pytest.mark.parametrize("file_format", ["AVIF", "JPEG2000"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_avif_and_jpeg_2000_show_the_photograph_and_lay_alpha_on_white(file_format: str, mode: str) -> None:
+    picture = faded() if mode == "RGBA" else photo().convert(mode)
+    options = {"quality": 95, "speed": 10} if file_format == "AVIF" else {}
+    white = Image.new("RGBA", picture.size, "white")
+    shown = Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+    assert distance(images.decode(encode(picture, file_format, **options)), as_pixels(shown)).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_avif_is_turned_upright(orientation: int) -> None:
+    upright = photo("coffee")
+    data = encode(stored(upright, orientation), "AVIF", quality=95, speed=10, exif=b"Exif\0\0" + exif(orientation))
+    assert distance(images.decode(data), as_pixels(upright)).mean() < 3  # turned wrongly: over 40
+
+
+def test_jpeg_2000_is_read_as_a_bare_codestream_and_of_16_bits() -> None:
+    bare = encode(photo(), "JPEG2000", no_jp2=True)
+    assert bare.startswith(b"\xff\x4f")
+    assert torch.equal(images.decode(bare), as_pixels(photo()))
+    grey_HW = np.asarray(photo().convert("L"))
+    data = encode(Image.fromarray(grey_HW.astype(np.uint16) * 257), "JPEG2000")
+    assert torch.equal(images.decode(data), as_pixels(photo().convert("L")))
+
+
+def test_heic_without_its_decoder_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)  # as if it were not there
+    with pytest.raises(RowError, match=r"pip install 'pixelmill\[heic\]'") as caught:
+        images.decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    assert caught.value.error_type == "UnsupportedFormat"
+
+
 # -------------------------------------------------------------------------------------------------------------- fuzz
 
 BASES = [
@@ -287,6 +407,8 @@ BASES = [
     encode(photo(width=48, height=40), "BMP"),
     encode(photo(width=48, height=40), "TIFF", compression="tiff_lzw"),
     encode(photo(width=48, height=40).convert("RGBA"), "TIFF"),
+    encode(photo(width=48, height=40), "AVIF", speed=10),
+    encode(photo(width=48, height=40), "JPEG2000"),
 ]
 PLACES = st.one_of(st.integers(0, 300), st.integers(0, 4000))
 EDITS = st.lists(
