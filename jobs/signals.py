@@ -7,6 +7,7 @@ within logging, whose locks all threads share.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import signal
 import sys
@@ -33,10 +34,12 @@ def install() -> None:
         postponed = 0
         raise KeyboardInterrupt
 
+    # First and to the last: a timer that runs out while nobody handles it ends the process.
+    signal.signal(signal.SIGALRM, interrupt)
+    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGALRM, interrupt)
 
 
 def is_delicate(frame: FrameType | None) -> bool:
