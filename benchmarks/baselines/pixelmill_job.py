@@ -55,7 +55,7 @@ def main() -> None:
     total_s = time.time() - started_s
     if process.returncode:
         raise SystemExit(f"pixelmill ended with {process.returncode}: {errors.decode()}")
-    attempt: dict[str, Any] = json.loads((task.out / "_run/attempts/0001.json").read_text())
+    attempt: dict[str, Any] = json.loads((task.out / "_run/attempts/0001/record.json").read_text())
     first_s = min(file.stat().st_mtime for file in (task.out / "data").glob("*.parquet"))
     figures = {
         "images": sum(rows for _, _, rows in orders_of(task.out)),
