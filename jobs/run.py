@@ -35,6 +35,7 @@ from pipelines.fetch import FetchLimits
 from pipelines.manifest import Known, Listing, Part, Segment, tables_of
 from pipelines.mill import MillConfig
 from pipelines.orders import Order, Pool, orders_for, shortfall
+from pipelines.relisting import as_now
 from pipelines.sources import Source, nothing_found
 from pipelines.stores import Access, Folder, explain, scrub
 from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
@@ -234,7 +235,11 @@ class Run:
                 attempt.sign(self.job.identity(), lambda stored: self._require_same(stored, retry), spec)
             self.view.phase = "listing"
             with _explained(self.out.uri, "writing the manifest"):
-                segments = attempt.list_failed(segments, self._list_source) if retry else self._list(attempt, segments)
+                segments = (
+                    attempt.list_failed(segments, lambda rows: as_now(rows, self.source))
+                    if retry
+                    else self._list(attempt, segments)
+                )
                 segments = attempt.seal(segments)
             parts = pending(segments, held, retry=retry)
             self._show_pending(segments, parts, held, retry)
@@ -268,12 +273,6 @@ class Run:
         if not segments:
             raise nothing_found(self.source, listing.ignored)
         return segments
-
-    def _list_source(self) -> Iterator[Any]:
-        """All that is there now, as if nothing had been listed before."""
-        known, listing = Known(self.out, []), Listing(self.out, 0)
-        where = ", ".join(map(scrub, self.source.uris))
-        return _each_explained(tables_of(self.source, listing, known), where, "listing the source")
 
     def _seen(self, table: Any) -> Any:
         self.view.found += table.num_rows

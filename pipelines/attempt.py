@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines import claims, ledger, repair
 from pipelines.claims import Claim
 from pipelines.manifest import (
     FOLDER,
-    SCHEMA,
     Known,
     Listing,
     Part,
@@ -99,33 +97,28 @@ class Attempt:
         listing.write(table for table in tables(listing, known) if table.num_rows)
         return (self._committed(segments, listing) if listing.rows else segments), listing, known
 
-    def list_failed(self, segments: list[Segment], list_source: Callable[[], Iterable[pa.Table]]) -> list[Segment]:
+    def list_failed(self, segments: list[Segment], as_now: Callable[[pa.Table], pa.Table]) -> list[Segment]:
         """Add to the manifest what failed, to be done once more, but for what waits for that already.
 
-        What changed since it was listed is looked up in the source by `list_source`, as it is now.
+        `as_now` gives manifest rows as their objects are now: a broken one may have been replaced since.
         """
         held = ledger.progress(self.out)
         parts = {f"{part.name}.parquet": part for segment in segments for part in segment.parts()}
         waiting = {each for each, part in superseding_ids(self.out, segments).items() if not held.is_done(part)}
         failed: dict[Part, list[str]] = {}
-        changed: set[str] = set()
         for name, table in ledger.failures(self.out):
             ids = [identity for identity in texts(table["id"]) if identity not in waiting]
             if ids and name in parts and held.is_done(parts[name]):
                 failed[parts[name]] = ids
-                changed.update(texts(table.filter(pc.is_in(table["error_type"], pa.array(["Changed"])))["id"]))
-        now = _rows_of(changed, list_source()) if changed else None
-        return self._list_again(segments, failed, now) if failed else segments
+        return self._list_again(segments, failed, as_now) if failed else segments
 
     def _list_again(
-        self, segments: list[Segment], ids: dict[Part, list[str]], now: pa.Table | None = None
+        self, segments: list[Segment], ids: dict[Part, list[str]], as_now: Callable[[pa.Table], pa.Table] | None = None
     ) -> list[Segment]:
-        """A segment whose rows supersede those of these inputs: as they were listed, or as they are `now`."""
+        """A segment whose rows supersede those of these inputs."""
         listing = Listing(self.out, len(segments), self.held.claim.writer, supersedes=True)
         rows = repair.listed_again(self.out, segments, ids)
-        if now is not None:
-            rows = [*(table.filter(pc.invert(pc.is_in(table["id"], now["id"]))) for table in rows), now]
-        listing.write(table for table in rows if table.num_rows)
+        listing.write(rows if as_now is None else map(as_now, rows))
         return self._committed(segments, listing)
 
     def _committed(self, segments: list[Segment], listing: Listing) -> list[Segment]:
@@ -152,11 +145,6 @@ class Attempt:
         said = json.loads(self.out.read(ledger.SUCCESS) or b"{}")
         if _lasting(said) != _lasting(success):
             self._replace(ledger.SUCCESS, json.dumps(success | {"attempt": self.held.claim.epoch}, indent=1).encode())
-
-
-def _rows_of(ids: set[str], tables: Iterable[pa.Table]) -> pa.Table:
-    wanted = pa.array(sorted(ids), pa.string())
-    return pa.concat_tables([SCHEMA.empty_table(), *(t.filter(pc.is_in(t["id"], wanted)) for t in tables)])
 
 
 def _lasting(success: dict[str, Any]) -> dict[str, Any]:

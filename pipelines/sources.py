@@ -221,6 +221,21 @@ def _local_files(path: str, source: Source, ignored: Ignored) -> tuple[Iterator[
     return _walk(path, source, ignored), False
 
 
+def found_now(uri: str, access: Access) -> Found | None:
+    """A file or an object as it is at this moment; None where it is gone, or where a store says nothing of it."""
+    try:
+        if is_local(uri):
+            status = os.stat(local_path(uri))
+            return Found(uri, status.st_size, versions.of_status(status)) if stat.S_ISREG(status.st_mode) else None
+        if _is_web(uri):
+            return None
+        store, path = open_store(uri, access)
+        info = retried(lambda: store.info(path), for_s=min(10.0, access.retry_for_s))
+    except Exception:  # whoever reads it next finds out and says so
+        return None
+    return Found(uri, info.get("size"), versions.of_info(info)) if info["type"] == "file" else None
+
+
 def _opened(uri: str, access: Access) -> tuple[Any, str]:
     return open_store(local_path(uri) if is_local(uri) else uri, access)
 

@@ -16,6 +16,7 @@ import pytest
 from benchmarks.gateway import Gateway
 from pipelines.fetch import Fetched, Fetcher, FetchLimits
 from pipelines.manifest import table_of
+from pipelines.relisting import as_now
 from pipelines.sources import Entry, Ignored, Source, entries
 from pipelines.stores import Access
 from tests.support import Home, Output, assert_every_input_in_one_row, home, job_file, pictures, pixelmill
@@ -156,6 +157,26 @@ def test_a_server_that_gives_another_tag_than_its_listing_is_asked_to_list_again
     assert outcomes(found) == [b"first"]
     s3.put("tags", "in/a.jpg", b"other")
     assert outcomes(found) == ["Changed"]
+
+
+def test_what_failed_is_listed_as_it_is_now(place: Place) -> None:
+    """The broken picture was replaced, the shard has its members elsewhere and one less, the table another row group."""
+    place.put("a.jpg", b"broken")
+    place.put("b.jpg", b"b")
+    place.put("sub/0.tar", tar(("x.jpg", b"x" * 900), ("y.jpg", b"y" * 900)))
+    sources = [Source((place.uri,), access=ACCESS), Source((f"{place.uri}/sub",), access=ACCESS)]
+    rows = pa.concat_tables([table_of(list(entries(source, Ignored()))) for source in sources])
+    place.put("a.jpg", b"put right")
+    place.put("sub/0.tar", tar(("y.jpg", b"y" * 900)))
+    now = as_now(rows, sources[0])
+    assert sorted(now["id"].to_pylist()) == sorted(rows["id"].to_pylist())
+    keep = {row["member"] or row["uri"].rpartition("/")[2]: row for row in now.to_pylist()}
+    read = dict(zip(keep, outcomes([Entry(**_entry(row)) for row in keep.values()]), strict=True))
+    assert read == {"a.jpg": b"put right", "b.jpg": b"b", "y.jpg": b"y" * 900, "x.jpg": "Changed"}
+
+
+def _entry(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in Entry._fields}
 
 
 @pytest.mark.timeout(600)

@@ -88,7 +88,7 @@ def work(driver: Driver, folder: Folder, source: list[str], command: str, job: s
         return [known.fresh(listed(source))]
 
     segments = (
-        attempt.list_failed(segments, lambda: [listed(source)])
+        attempt.list_failed(segments, lambda rows: rows)
         if command == "retry"
         else attempt.list_new(segments, tables)[0]
     )
