@@ -5,15 +5,17 @@ Legend: C = 3 channels (red, green, blue), H = height, W = width; pixels are uin
 What a decoded picture is:
 
 - the first frame or page, three channels, EXIF orientation applied, so that H and W are what a viewer shows;
-- alpha is laid on white; a palette's transparent colour is alpha too;
-- 16 bits become 8 by keeping the high byte, as libpng, OpenCV and Pillow do; that is within 1 of value / 257;
+- alpha is laid on white; a transparent colour of a palette or of PNG is alpha too; alpha that is 0 in all of a BMP is none;
+- 16 bits become 8 by keeping the high byte, as libpng, OpenCV and Pillow do; that is within 1 of value / 257. 12 bits and
+  other depths are scaled likewise, by their own depth;
 - CMYK and YCCK JPEG hold inverted inks, with an Adobe marker or without, as in browsers; R = (255 - C)(255 - K) / 255;
 - colour profiles are not applied.
 
-One decoder, Pillow, reads every format. torchvision.io sits on the same libjpeg-turbo and is a tenth faster (500x375 JPEG
-to contiguous pixels on one core: 0.70 ms, here 0.77), but it is deprecated, and of a scan that ends early it makes a
-half-grey picture. Nothing is taken on trust from the file's name, and nothing but what makes pixels reaches the
-decoder: metadata is cut out of JPEG and PNG first, so a broken EXIF block can't lose a picture.
+One decoder, Pillow, reads every format but HEIC and a few layouts of TIFF (`workers/tiff.py`). torchvision.io sits on the
+same libjpeg-turbo and is a tenth faster (500x375 JPEG to contiguous pixels on one core: 0.70 ms, here 0.77), but it is
+deprecated, and of a scan that ends early it makes a half-grey picture. Nothing is taken on trust from the file's name, and
+nothing but what makes pixels reaches the decoder: metadata is cut out of JPEG and PNG first, so a broken EXIF block can't
+lose a picture.
 
 A file without its end marker is Truncated even where all of its pixels happen to be there: it is not what was written,
 and no one can tell a lost marker from a lost last scan. Bytes after the end marker are ignored.
@@ -83,7 +85,9 @@ Reader = Callable[[bytes, int], tuple[Image.Image, int]]  # data, max_pixels -> 
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
-    """Decode JPEG, PNG, WebP, TIFF, BMP or GIF to uint8 pixels_CHW; width and height are its shape.
+    """Decode JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000 or HEIC to uint8 pixels_CHW; its shape has width and height.
+
+    HEIC needs an extra (pi-heif).
 
     They lie in memory as decoders give them, pixel by pixel (a contiguous HWC, permuted), which is what resizes, crops and
     batches for a network in channels_last work on fastest.

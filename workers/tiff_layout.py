@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from workers.decode_errors import check_has_pixels, corrupt, truncated, unsupported
+from workers.errors import RowError
 
 Tags = dict[int, tuple[int, ...]]
 
@@ -210,7 +211,7 @@ def _compression_name(layout: TiffLayout) -> str:
     return _COMPRESSIONS.get(layout.compression, f"compression {layout.compression}")
 
 
-def _unread(what: str) -> Exception:
+def _unread(what: str) -> RowError:
     return unsupported(f"TIFF {what}")
 
 

@@ -46,8 +46,8 @@ class Variant:
 
     @property
     def can_be_written(self) -> bool:
-        if self.photometric == "palette":
-            return self.bits == 8 and self.extra is None and self.planar == "contig"
+        if self.photometric == "palette" and (self.bits != 8 or self.extra is not None or self.planar == "separate"):
+            return False
         if self.photometric.startswith("minis") and self.extra is None and self.planar == "separate":
             return False
         if self.bits not in (8, 16) and (self.compression is not None or self.bits > 8):
@@ -73,9 +73,8 @@ def variants() -> list[Variant]:
     for bits, photometric, planar, extra in kinds:
         for container in itertools.islice(containers, 11):  # has no divisor in common with the number of containers
             for compression in (container.compression, None):
-                each = replace(
-                    container, bits=bits, photometric=photometric, planar=planar, extra=extra, compression=compression
-                )
+                kind = replace(container, bits=bits, photometric=photometric, planar=planar, extra=extra)
+                each = replace(kind, compression=compression)
                 if each.can_be_written:
                     found[each] = None
     return list(found)
@@ -171,7 +170,7 @@ def test_the_matrix_has_every_kind() -> None:
         assert len({getattr(each, name) for each in found}) > 1
     assert {each.compression for each in found} == set(BYTE_COMPRESSIONS)
     layouts = [tiff_layout.read_layout(write(each)[0]) for each in found[::7]]
-    assert 0.2 < np.mean([tiff_layout.is_for_pillow(layout) for layout in layouts]) < 0.8
+    assert 0.1 < np.mean([tiff_layout.is_for_pillow(layout) for layout in layouts]) < 0.9
 
 
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "rgb", "palette", "separated"])
