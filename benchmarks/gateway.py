@@ -35,6 +35,9 @@ class Gateway:
     addressing; one region, us-east-1.
     """
 
+    ready_path = "/minio/health/ready"
+    """Answered with 200 once the server serves."""
+
     def __init__(
         self, folder: Path | None = None, *, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
     ) -> None:
@@ -150,7 +153,7 @@ class Gateway:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             try:
-                urllib.request.urlopen(f"{self.env['AWS_ENDPOINT_URL']}/minio/health/ready", timeout=1).close()
+                urllib.request.urlopen(f"{self.env['AWS_ENDPOINT_URL']}{self.ready_path}", timeout=1).close()
                 return
             except OSError:
                 time.sleep(0.05)

@@ -196,7 +196,8 @@ class S3:
                 found = self.read(path)
                 return found is not None and found[0] == data
             if status == CONFLICT:
-                raise ConnectionError("the store is at work on another write of this file") from error
+                # Not from the error: its status would say that it is of no use to try again.
+                raise ConnectionError("the store is at work on another write of this file") from None
             raise
         return True
 

@@ -108,14 +108,28 @@ def publish(
     data = table.filter(ok).drop_columns(list(ERROR_COLUMNS))
     facts = {METADATA_KEY: json.dumps(provenance, sort_keys=True), FAILURES_KEY: packed(failures)}
     encoded = encode(data.replace_schema_metadata(facts), compression)
-    written = len(encoded)
+    stale = folder.read_tagged(f"{FAILED}/{name}.parquet")  # before the part is there, so that nobody has settled it
     if not folder.create(f"{DATA}/{name}.parquet", encoded):
-        rows, failures, written = facts_of(folder, name)
-    else:
-        rows = data.num_rows
-    if failures is not None and failures.num_rows:
-        folder.create(f"{FAILED}/{name}.parquet", encode(failures, compression))
-    return Written(rows, 0 if failures is None else failures.num_rows, written)
+        rows, recorded, size = facts_of(folder, name)
+        _file(folder, name, recorded, compression)
+        return Written(rows, 0 if recorded is None else recorded.num_rows, size)
+    _file(folder, name, failures, compression, stale and stale[1])
+    return Written(data.num_rows, failures.num_rows, len(encoded))
+
+
+def _file(
+    folder: Folder, name: str, failures: pa.Table | None, compression: Compression, stale: str | None = None
+) -> None:
+    """Write the failures of a part whose data file is there.
+
+    `stale` is the tag of a file that lay there before the data file did: of versions that wrote it first, or of a data file
+    that was removed by hand.
+    """
+    file = f"{FAILED}/{name}.parquet"
+    if failures is not None and stale is not None:
+        folder.replace(file, encode(failures, compression), stale)
+    elif failures is not None and failures.num_rows:
+        folder.create(file, encode(failures, compression))
 
 
 def packed(failures: pa.Table) -> bytes:
@@ -223,9 +237,7 @@ class Places:
     """In which part each input is accounted for: the last one that lists it and is done, else the first."""
 
     def __init__(self, folder: Folder, segments: list[Segment], held: Progress) -> None:
-        self._again = {
-            identity: part for identity, part in superseding_ids(folder, segments).items() if held.is_done(part)
-        }
+        self._again = superseding_ids(folder, segments, held.is_done)
         self.parts = [
             part
             for segment in segments

@@ -17,7 +17,7 @@ import io
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -366,11 +366,16 @@ def read_files(folder: Folder, segment: Segment, columns: list[str] | None = Non
         yield open_parquet(pa.BufferReader(data)).read(columns, use_threads=False)
 
 
-def superseding_ids(folder: Folder, segments: list[Segment]) -> dict[str, Part]:
-    """The part in which each input that was listed again is done last; few, since only what failed is listed again."""
+def superseding_ids(
+    folder: Folder, segments: list[Segment], counts: Callable[[Part], bool] = lambda _: True
+) -> dict[str, Part]:
+    """The last part that does each input which was listed again, of the parts that count.
+
+    They are few, since only what failed is listed again.
+    """
     rows, found = Rows(folder, segments), dict[str, Part]()
     for segment in segments:
-        for part in segment.parts() if segment.supersedes else ():
+        for part in filter(counts, segment.parts()) if segment.supersedes else ():
             found |= dict.fromkeys(texts(rows.of(part)["id"]), part)
     return found
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.deaths import Careful
 from pipelines.decoding import DecodeAhead
@@ -375,11 +374,8 @@ class Mill:
 
 
 def rows_of(rows: Rows, order: dict[str, Any]) -> pa.Table:
-    """The manifest rows of an order: whole parts, or those of some ids in them."""
-    table = pa.concat_tables([rows.of(Part(**part)) for part in order["parts"]])
-    if order["ids"] is None:
-        return table
-    return table.filter(pc.is_in(table["id"], pa.array(order["ids"], pa.string())))
+    """The manifest rows of an order."""
+    return pa.concat_tables([rows.of(Part(**part)) for part in order["parts"]])
 
 
 def _weights(stages: Sequence[Stage], config: MillConfig) -> dict[str, str | None]:

@@ -17,7 +17,7 @@ class Order:
     parts: tuple[Part, ...]
 
     def to_json(self) -> str:
-        return json.dumps({"name": self.name, "parts": [vars(part) for part in self.parts], "ids": None})
+        return json.dumps({"name": self.name, "parts": [vars(part) for part in self.parts]})
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import s3fs
 
 from benchmarks.gateway import Gateway
 from pipelines import stores
+from tests.moto_server import Moto
 
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL")
 
@@ -48,6 +49,13 @@ def gateway() -> Iterator[Gateway]:
     """One S3 server for the session; each test makes a bucket of its own."""
     with Gateway() as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Moto]:
+    """One S3 server for the session that honours conditional writes."""
+    with Moto() as moto:
+        yield moto
 
 
 @pytest.fixture

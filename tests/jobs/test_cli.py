@@ -227,7 +227,7 @@ def test_elsewhere_than_on_a_terminal_progress_is_plain_lines_and_the_summary_go
 
 
 def test_what_ray_prints_is_in_the_log_of_the_run(mixed: Mixed) -> None:
-    assert b"ray" in mixed.output.read("_run/logs/0001.log").lower()
+    assert b"ray" in mixed.output.read("_run/attempts/0001/log.txt").lower()
 
 
 def test_no_secret_is_in_any_file_of_the_output_any_log_or_any_word(mixed: Mixed) -> None:
@@ -297,7 +297,7 @@ def test_ctrl_c_stops_in_order_a_second_writer_is_refused_and_a_terminal_shows_a
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", ["_run/lock.json", "_run/manifest", "data"])
+@pytest.mark.parametrize("after", ["_run/attempts", "_run/manifest", "data"])
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_at_any_stage_stops_in_order(user: Home, tmp_path: Path, after: str, stop: signal.Signals) -> None:
     out = Output(str(tmp_path / "out"))

@@ -50,7 +50,7 @@ def test_a_job_takes_every_node_and_goes_on_where_it_was(user: Home, cluster: Cl
     again = pixelmill(user, *command)
     assert again.code == 0, again.stderr
     assert_every_input_in_one_row(Output(str(tmp_path / "out")), inputs=48)
-    assert json.loads((tmp_path / "out/_run/attempts/0002.json").read_text())["done"] == 8
+    assert json.loads((tmp_path / "out/_run/attempts/0002/record.json").read_text())["done"] == 8
     assert_is_up(cluster)
 
 

@@ -233,7 +233,10 @@ def test_a_ray_of_our_own_tells_its_makers_nothing(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("address", "fact"),
-    [("127.0.0.1:9", "no Ray cluster answers there .*refused"), ("ray://127.0.0.1:9", "Ray Client .* can't run a job")],
+    [
+        ("127.0.0.1:9", "no Ray cluster answers there .*refused"),
+        ("ray://127.0.0.1:9", "ray:// can't run a job .*ray job submit"),
+    ],
 )
 def test_an_address_where_nobody_answers_is_told_at_once(address: str, fact: str) -> None:
     with pytest.raises(JobError, match=f"{re.escape(address)}: {fact}"):

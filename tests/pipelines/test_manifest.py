@@ -16,7 +16,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines import manifest
-from pipelines.manifest import FIRST_PART_ROWS, Known, Listing, Rows, Segment, input_id, plan_parts
+from pipelines.manifest import (
+    FIRST_PART_ROWS,
+    MOST_WORKERS,
+    ROWS_PER_WORKER,
+    Known,
+    Listing,
+    Rows,
+    Segment,
+    input_id,
+    plan_parts,
+)
 from pipelines.sources import Source
 from pipelines.stores import Access, Folder
 
@@ -24,14 +34,14 @@ REPOSITORY = Path(__file__).parents[2]
 ACCESS = Access(retry_for_s=0.0)
 
 
-def list_into(out: Folder, source: Source, workers: int = 2) -> tuple[list[Segment], Known, Listing]:
+def list_into(out: Folder, source: Source) -> tuple[list[Segment], Known, Listing]:
     """What a run does before it mills: read what is known, list, commit what is new."""
     segments = manifest.read_segments(out)
     known, listing = Known(out, segments), Listing(out, len(segments))
     listing.write(table for table in manifest.tables_of(source, listing, known) if table.num_rows)
     if listing.rows:
         first_part = sum(len(segment.part_rows) for segment in segments)
-        parts = plan_parts(listing.rows, workers=workers, row_bytes=2048, file_bytes=128 << 20)
+        parts = plan_parts(listing.rows, row_bytes=2048, file_bytes=128 << 20)
         segments = [*segments, listing.commit(parts, first_part)]
     return segments, known, listing
 
@@ -63,7 +73,6 @@ def out(tmp_path: Path) -> Folder:
 
 PLANS = {
     "rows": st.one_of(st.integers(0, 3000), st.integers(0, 300_000)),
-    "workers": st.integers(1, 64),
     "row_bytes": st.integers(1, 1 << 21),
     "file_bytes": st.integers(1 << 20, 1 << 30),
 }
@@ -71,12 +80,12 @@ PLANS = {
 
 @settings(deadline=None, max_examples=150)
 @given(**PLANS)
-@example(rows=0, workers=1, row_bytes=1, file_bytes=1 << 20)
-@example(rows=1, workers=64, row_bytes=1 << 21, file_bytes=1 << 20)
+@example(rows=0, row_bytes=1, file_bytes=1 << 20)
+@example(rows=1, row_bytes=1 << 21, file_bytes=1 << 20)
 def test_parts_hold_every_row_and_none_is_empty_or_above_the_file_size(
-    rows: int, workers: int, row_bytes: int, file_bytes: int
+    rows: int, row_bytes: int, file_bytes: int
 ) -> None:
-    sizes = plan_parts(rows, workers=workers, row_bytes=row_bytes, file_bytes=file_bytes)
+    sizes = plan_parts(rows, row_bytes=row_bytes, file_bytes=file_bytes)
     assert sum(sizes) == rows
     assert min(sizes, default=1) >= 1
     assert max(sizes, default=1) <= max(1, file_bytes // row_bytes)
@@ -84,11 +93,13 @@ def test_parts_hold_every_row_and_none_is_empty_or_above_the_file_size(
 
 
 @settings(deadline=None, max_examples=150)
-@given(**PLANS)
+@given(**PLANS, share=st.floats(0, 1))
 def test_first_parts_are_small_and_the_last_ones_let_all_workers_finish_together(
-    rows: int, workers: int, row_bytes: int, file_bytes: int
+    rows: int, row_bytes: int, file_bytes: int, share: float
 ) -> None:
-    sizes = plan_parts(rows, workers=workers, row_bytes=row_bytes, file_bytes=file_bytes)
+    most = min(max(rows // ROWS_PER_WORKER, 2), MOST_WORKERS)
+    workers = max(1, round(share * most))  # any number of them, up to as many as so many rows are planned for
+    sizes = plan_parts(rows, row_bytes=row_bytes, file_bytes=file_bytes)
     assert max(sizes[:workers], default=0) <= FIRST_PART_ROWS
     assert max(sizes[: 2 * workers], default=0) <= 2 * FIRST_PART_ROWS
     for done, size in zip(accumulate(sizes, initial=0), sizes, strict=False):
@@ -97,15 +108,15 @@ def test_first_parts_are_small_and_the_last_ones_let_all_workers_finish_together
 
 
 @pytest.mark.parametrize("rows", [100_000, 1_000_000, 10_000_000])
-@pytest.mark.parametrize("workers", [1, 2, 8, 16])
-def test_a_big_job_has_about_256_parts(rows: int, workers: int) -> None:
-    sizes = plan_parts(rows, workers=workers, row_bytes=512, file_bytes=1 << 30)
+def test_a_big_job_has_about_256_parts_beside_the_small_ones_of_its_workers(rows: int) -> None:
+    sizes = plan_parts(rows, row_bytes=512, file_bytes=1 << 30)
+    workers = min(rows // ROWS_PER_WORKER, MOST_WORKERS)
     assert 256 <= len(sizes) <= 256 + 32 * workers + 64
 
 
 def test_a_job_of_many_small_parts_is_planned_in_seconds() -> None:
     start_s = time.process_time()
-    assert len(plan_parts(500_000, workers=1, row_bytes=1 << 20, file_bytes=1 << 20)) == 500_000
+    assert len(plan_parts(500_000, row_bytes=1 << 20, file_bytes=1 << 20)) == 500_000
     assert time.process_time() - start_s < 5
 
 
@@ -151,11 +162,11 @@ def test_a_second_listing_adds_only_what_is_new(photos: Path, out: Folder) -> No
 
 
 def test_parts_of_an_earlier_segment_never_change(photos: Path, out: Folder) -> None:
-    first, _, _ = list_into(out, Source((str(photos),)), workers=2)
+    first, _, _ = list_into(out, Source((str(photos),)))
     rows = Rows(out, first)
     parts = {part: rows.of(part) for segment in first for part in segment.parts()}
     make_files(photos, *(f"more/{number}.jpg" for number in range(100)))
-    second, _, _ = list_into(out, Source((str(photos),)), workers=9)
+    second, _, _ = list_into(out, Source((str(photos),)))
     assert {part: Rows(out, second).of(part) for part in parts} == parts
     assert len(second) == 2
 
@@ -238,10 +249,7 @@ def test_names_that_are_not_utf8_are_listed_with_their_reason(photos: Path, out:
 
 
 @pytest.mark.parametrize("lengths", [[1], [7, 7, 7], [1, 2, 3, 50, 1], [64], [13] * 9])
-@pytest.mark.parametrize("workers", [1, 3])
-def test_every_part_reads_exactly_its_rows(
-    out: Folder, monkeypatch: pytest.MonkeyPatch, lengths: list[int], workers: int
-) -> None:
+def test_every_part_reads_exactly_its_rows(out: Folder, monkeypatch: pytest.MonkeyPatch, lengths: list[int]) -> None:
     monkeypatch.setattr(manifest, "ROWS_PER_FILE", 10)
     monkeypatch.setattr(manifest, "ROWS_PER_GROUP", 3)
     monkeypatch.setattr(manifest, "FIRST_PART_ROWS", 2)
@@ -252,7 +260,7 @@ def test_every_part_reads_exactly_its_rows(
         written.append(names)
         listing = Listing(out, number)
         listing.write(table_of(names[start : start + 4]) for start in range(0, rows, 4))
-        segments.append(listing.commit(plan_parts(rows, workers=workers, row_bytes=1, file_bytes=5), first))
+        segments.append(listing.commit(plan_parts(rows, row_bytes=1, file_bytes=5), first))
         first += len(segments[-1].part_rows)
     reader = Rows(out, manifest.read_segments(out))
     assert [part.number for segment in segments for part in segment.parts()] == list(range(first))
@@ -357,7 +365,7 @@ for attempt in range(2):
     known, listing = Known(out, segments), Listing(out, len(segments))
     listing.write(t for t in tables_of(Source(("endless://archive",)), listing, known) if t.num_rows)
     if listing.rows:
-        listing.commit(plan_parts(listing.rows, workers=8, row_bytes=2048, file_bytes=128 << 20), 0)
+        listing.commit(plan_parts(listing.rows, row_bytes=2048, file_bytes=128 << 20), 0)
     rows.append(listing.rows)
     assert known.removed == known.changed == 0
     (peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]

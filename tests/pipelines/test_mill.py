@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -143,11 +142,10 @@ def rows_by_name(table: pa.Table) -> dict[str, dict[str, Any]]:
 
 
 def order(
-    ids: Sequence[str] | None = None,
     name: str = "part-000000",
     parts: tuple[Part, ...] = (Part(0, 0, 0, 7), Part(1, 0, 7, 3)),
 ) -> dict[str, Any]:
-    return json.loads(Order(name, parts, None if ids is None else tuple(ids)).to_json())
+    return json.loads(Order(name, parts).to_json())
 
 
 @pytest.mark.parametrize("decode_threads", [0, 2])
@@ -219,12 +217,6 @@ def test_a_picture_above_max_pixels_is_filed_before_it_is_decoded(photos: Path) 
     write(photos, "3.png", RED, size=(1001, 1))
     mill, _ = mill_of(photos, ColourConfig())
     assert rows_by_name(mill(order()))["3.png"]["error_type"] == "TooManyPixels"
-
-
-def test_a_retry_does_the_rows_of_its_ids_and_no_others(photos: Path) -> None:
-    mill, _ = mill_of(photos, ColourConfig())
-    wanted = mill(order()).filter(pa.array(np.arange(10) % 4 == 0))["id"].to_pylist()
-    assert mill(order(ids=wanted))["id"].to_pylist() == wanted
 
 
 def test_what_is_told_adds_up_and_survives_its_journey(photos: Path) -> None:
