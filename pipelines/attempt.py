@@ -87,7 +87,10 @@ class Attempt:
             read_segments(self.out) if self.out.is_fenced else repair.restore_manifest(self.out, self.held.require)
         )
         found = repair.repair(self.out, segments, self.held.require)
-        return (self._list_again(segments, found.lost) if found.lost else segments), found.rows
+        waiting = self._waiting(segments)
+        lost = {part: [each for each in ids if each not in waiting] for part, ids in found.lost.items()}
+        lost = {part: ids for part, ids in lost.items() if ids}
+        return (self._list_again(segments, lost) if lost else segments), found.rows
 
     def list_new(
         self, segments: list[Segment], tables: Callable[[Listing, Known], Iterable[pa.Table]]
@@ -102,15 +105,19 @@ class Attempt:
 
         `as_now` gives manifest rows as their objects are now: a broken one may have been replaced since.
         """
-        held = ledger.progress(self.out)
+        held, waiting = ledger.progress(self.out), self._waiting(segments)
         parts = {f"{part.name}.parquet": part for segment in segments for part in segment.parts()}
-        waiting = {each for each, part in superseding_ids(self.out, segments).items() if not held.is_done(part)}
         failed: dict[Part, list[str]] = {}
         for name, table in ledger.failures(self.out):
             ids = [identity for identity in texts(table["id"]) if identity not in waiting]
             if ids and name in parts and held.is_done(parts[name]):
                 failed[parts[name]] = ids
         return self._list_again(segments, failed, as_now) if failed else segments
+
+    def _waiting(self, segments: list[Segment]) -> frozenset[str]:
+        """The inputs that are listed again already, in parts that are still to be done."""
+        held = ledger.progress(self.out)
+        return frozenset(superseding_ids(self.out, segments, lambda part: not held.is_done(part)))
 
     def _list_again(
         self, segments: list[Segment], ids: dict[Part, list[str]], as_now: Callable[[pa.Table], pa.Table] | None = None

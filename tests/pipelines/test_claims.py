@@ -164,6 +164,25 @@ def test_of_many_that_begin_at_once_each_has_an_epoch_of_its_own(folder: Folder)
     assert [claim for claim in made if claims.holds(folder, claim)] == [max(made, key=lambda claim: claim.epoch)]
 
 
+def test_a_claim_that_another_one_went_past_while_it_was_written_does_not_hold(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk the folder of an attempt is there a moment before its claim."""
+    original, faster = Folder.create, list[Claim]()
+
+    def slowly(self: Folder, name: str, data: bytes) -> bool:
+        if not faster:
+            (tmp_path / name).parent.mkdir(parents=True)
+            monkeypatch.setattr(Folder, "create", original)
+            faster.append(take(folder))
+        return original(self, name, data)
+
+    monkeypatch.setattr(Folder, "create", slowly)
+    mine = take(folder)
+    assert (faster[0].epoch, mine.epoch) == (2, 3)
+    assert [claims.holds(folder, claim) for claim in (faster[0], mine)] == [False, True]
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"7"])
 def test_a_claim_that_can_not_be_read_is_waited_for_and_followed(folder: Folder, text: bytes) -> None:
     folder.publish("_run/attempts/0001/claim.json", text)
