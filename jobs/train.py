@@ -203,9 +203,12 @@ class TrainingRun:
         try:
             with terminal:
                 self._fit(plan, guard, terminal, held)
-        except BaseException:
+        except BaseException as raised:
             traceback.print_exc()
-            raise
+            error = held.loss_behind(raised)
+            if error is raised:
+                raise
+            raise error from raised
         finally:
             with suppress(Exception):
                 self.out.publish(LOG, scrub(log.read_text(errors="replace")).encode())
@@ -324,7 +327,8 @@ class TrainingRun:
                 cluster.stop(guard, folder)
 
     def _end_at_once(self, dead: str, terminal: Terminal, held: Holding, guard: Guard) -> None:
-        error = JobStopped(f"Ray's {dead} died; the same command goes on from the last checkpoint")
+        died = JobStopped(f"Ray's {dead} died; the same command goes on from the last checkpoint")
+        error = held.loss_behind(died)
         terminal.end(f"pixelmill: {error}")
         held.release()
         cluster.remove_all(guard)

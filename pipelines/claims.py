@@ -183,12 +183,17 @@ def holds(folder: Folder, claim: Claim) -> bool:
 def require(folder: Folder, claim: Claim) -> None:
     """ClaimLost, in the user's words, unless the claim still holds."""
     if not holds(folder, claim):
-        now = standing(folder).epoch
-        who = "another attempt that began in the same moment" if now == claim.epoch else f"attempt {now}"
-        raise ClaimLost(
-            f"{folder.uri}: {who} has taken over since this process was last seen alive (suspended, cut off, or "
-            "started at the same moment); it stops here, and what the other makes stays"
-        )
+        raise lost(folder, claim)
+
+
+def lost(folder: Folder, claim: Claim) -> ClaimLost:
+    """Who holds the run in the place of this claim."""
+    now = standing(folder).epoch
+    who = "another attempt that began in the same moment" if now == claim.epoch else f"attempt {now}"
+    return ClaimLost(
+        f"{folder.uri}: {who} has taken over since this process was last seen alive (suspended, cut off, or "
+        "started at the same moment); it stops here, and what the other makes stays"
+    )
 
 
 def ended_well(folder: Folder, epoch: int) -> bool:
