@@ -196,6 +196,21 @@ def lost(folder: Folder, claim: Claim) -> ClaimLost:
     )
 
 
+class ClaimedFolder(Folder):
+    """A folder whose files are this attempt's only for as long as its claim stands: for files of which the newest counts."""
+
+    def __init__(self, folder: Folder, claim: Claim) -> None:
+        super().__init__(folder.uri, folder.access, is_fenced=claim.is_fenced)
+        self._claim = claim
+
+    def publish(self, name: str, data: bytes) -> None:
+        """As `Folder.publish`; ClaimLost, and nothing is written, where another attempt has taken over."""
+        tag = self.tag(name)
+        require(self, self._claim)  # after the look: whoever takes over from here on changes the tag
+        if not (self.create(name, data) if tag is None else self.replace(name, data, tag)):
+            require(self, self._claim)
+
+
 def ended_well(folder: Folder, epoch: int) -> bool:
     """Whether this attempt left nothing to put right: it was complete, or there was none."""
     if epoch < 1:

@@ -40,6 +40,10 @@ class ConditionalWrites(Protocol):
         """The content with its tag; None where there is none."""
         ...
 
+    def tag(self, path: str) -> str | None:
+        """The tag that `read` gives, without the content where the store has it."""
+        ...
+
     def create(self, path: str, data: bytes) -> bool:
         """Write the file unless it exists; whether it was written."""
         ...
@@ -66,6 +70,10 @@ class LocalDisk:
         except (FileNotFoundError, NotADirectoryError):
             return None
         return data, _digest(data)
+
+    def tag(self, path: str) -> str | None:
+        found = self.read(path)
+        return None if found is None else found[1]
 
     def create(self, path: str, data: bytes) -> bool:
         with _written(path, data) as temporary:
@@ -179,6 +187,13 @@ class S3:
         except FileNotFoundError:
             return None
 
+    def tag(self, path: str) -> str | None:
+        bucket, _, key = path.partition("/")
+        try:
+            return self._store.call_s3("head_object", Bucket=bucket, Key=key)["ETag"]
+        except FileNotFoundError:
+            return None
+
     def create(self, path: str, data: bytes) -> bool:
         return self._put(path, data, IfNoneMatch="*")
 
@@ -224,6 +239,10 @@ class Unfenced:
         except FileNotFoundError:
             return None
         return data, _digest(data)
+
+    def tag(self, path: str) -> str | None:
+        found = self.read(path)
+        return None if found is None else found[1]
 
     def create(self, path: str, data: bytes) -> bool:
         if self._exists(path):
