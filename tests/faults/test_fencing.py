@@ -22,7 +22,7 @@ import pytest
 from benchmarks.faulty_proxy import FaultyProxy
 from benchmarks.gateway import Gateway
 from tests.faults.conftest import MODEL, Mine
-from tests.support import Home, Output, Run, assert_every_input_in_one_row, home, pictures, pixelmill
+from tests.support import SECONDS_TO_DIE, Home, Output, Run, assert_every_input_in_one_row, home, pictures, pixelmill
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -147,7 +147,9 @@ def assert_ends_by_itself(run: Run) -> None:
     assert code in {0, 1, 3}, run.stderr
     assert code != 1 or "has taken over since" in run.stderr.splitlines()[-1], run.stderr
     assert "Traceback" not in run.stderr
-    assert run.wait_until_gone() == []
+    assert (
+        run.wait_until_gone(4 * SECONDS_TO_DIE) == []
+    )  # agents of a raylet that did not survive notice it in a minute
 
 
 def decided(output: Output) -> dict[str, str]:
@@ -184,6 +186,7 @@ RUN_MOMENTS = {
     "its segment": Moment("before", r"_run/manifest/000000\.json$"),
     "its first rows": Moment("before", r"data/part-"),
     "its failures": Moment("before", r"failed/part-"),
+    "its last look": Moment("reading", r"_SUCCESS$"),
     "its success": Moment("before", r"_SUCCESS$"),
 }
 RETRY_MOMENTS = {

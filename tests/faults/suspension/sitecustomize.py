@@ -24,6 +24,7 @@ Patch = Callable[[ModuleType], None]
 class Moment:
     """`when` it is, a pattern of the `file` in the output folder, and the `marker` that the suspended process makes.
 
+    reading   a look of Folder at the file is about to begin
     before    a write of Folder is about to begin
     after     it has been done
     landing   the file is on its way: past every look, so that only the store itself can refuse it
@@ -43,18 +44,20 @@ class Moment:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def around_writes(moment: Moment) -> Patch:
+def around_calls(moment: Moment) -> Patch:
     """Of pipelines/stores.py."""
 
     def patch(module: ModuleType) -> None:
         for method in ("publish", "create", "replace"):
-            setattr(module.Folder, method, watched(getattr(module.Folder, method)))
+            setattr(module.Folder, method, watched(getattr(module.Folder, method), "before", "after"))
+        for method in ("read", "read_tagged"):
+            setattr(module.Folder, method, watched(getattr(module.Folder, method), "reading", "read"))
 
-    def watched(write: Callable[..., Any]) -> Callable[..., Any]:
+    def watched(call: Callable[..., Any], before: str, after: str) -> Callable[..., Any]:
         def wrapper(folder: Any, name: str, *arguments: Any) -> Any:
-            moment.reached("before", name)
-            result = write(folder, name, *arguments)
-            moment.reached("after", name)
+            moment.reached(before, name)
+            result = call(folder, name, *arguments)
+            moment.reached(after, name)
             return result
 
         return wrapper
@@ -131,7 +134,7 @@ def install() -> None:
     if stop in os.environ:
         moment = Moment(**json.loads(os.environ[stop]))
         patches["pipelines.conditional"].append(inside_writes(moment))
-        patches["pipelines.stores"] = [around_writes(moment)]
+        patches["pipelines.stores"] = [around_calls(moment)]
     sys.meta_path.insert(0, Finder(patches))  # pyright: ignore[reportArgumentType]
 
 
