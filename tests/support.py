@@ -296,6 +296,9 @@ class Output:
                 found += [] if each["supersedes"] and set(ids) <= set(found) else ids
         return found
 
+    def failed_uris(self) -> set[str]:
+        return set(self.table("failed")["uri"].to_pylist())  # pyright: ignore[reportReturnType]
+
     def parts(self) -> int:
         return len(self.files("data"))
 

@@ -205,11 +205,12 @@ def overtaken(
     mine: Local | Mine, moment: Moment, first: list[str], second: list[str], between: Callable[[], object]
 ) -> None:
     """`first` is suspended, `second` completes what is there after `between`, `first` wakes up: nothing changes any more."""
+    may_be_fetched = mine.output.failed_uris() if second[0] == "retry" else set[str]()
     with asleep(mine, moment, first) as sleeper:
         mine.seal()
         between()
         completes(mine, *second)
-        assert mine.fetched_again() == {}
+        assert mine.fetched_again().keys() <= may_be_fetched
         inputs = ROWS + BROKEN + (NEW if second[0] == "embed" else 0)
         failed = assert_every_input_in_one_row(mine.output, inputs=inputs)
         before = decided(mine.output)
@@ -217,7 +218,7 @@ def overtaken(
     assert decided(mine.output) == before
     mine.seal()
     completes(mine, *mine.command("run.actors=1"))
-    assert mine.fetched_again() == {}
+    assert mine.fetched_again().keys() <= may_be_fetched
     assert assert_every_input_in_one_row(mine.output, inputs=inputs) == failed
 
 
@@ -257,6 +258,7 @@ def test_a_retry_over_s3_that_sleeps_before(honouring: Mine, moment: Moment, tmp
     retry_overtaken(honouring, moment, tmp_path / "mended")
 
 
+@pytest.mark.slow
 def test_a_file_on_its_way_when_its_run_is_overtaken_is_not_written(local: Local) -> None:
     """The next attempt removes it while it has no name yet."""
     run_overtaken(local, Moment("landing", r"data/part-[0-9]+\.parquet$"))
