@@ -15,6 +15,7 @@ from jobs.process import ProcessIdentity
 from pipelines import claims
 from pipelines.claims import BEAT, BEAT_S, RECORD, SETTLE_S, Claim, Holder
 from pipelines.stores import Folder
+from workers.errors import ClaimLost, RunRefused
 
 
 class SystemClock:
@@ -78,6 +79,16 @@ class Holding:
         """ClaimLost as soon as the beat has found out; asks no store."""
         if self._lost:
             claims.require(self._folder, self.claim)
+
+    def loss_behind(self, error: BaseException) -> BaseException:
+        """ClaimLost in the place of an error where another attempt has taken over: what this process met then, as a Ray
+        that did not survive its own suspension, has no other cause. Else the error itself."""
+        if not isinstance(error, Exception) or isinstance(error, RunRefused | ClaimLost):
+            return error
+        with suppress(Exception):
+            if not claims.holds(self._pulse, self.claim):
+                return claims.lost(self._pulse, self.claim)
+        return error
 
     def follows_unknown(self, since: int) -> bool:
         """Whether an attempt from `since` on has neither ended nor is provably gone, and so may wake up."""

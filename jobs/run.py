@@ -171,9 +171,11 @@ class Run:
             with terminal:
                 self._work(retry, terminal)
         except BaseException as raised:
-            error = raised
+            error = self._held.loss_behind(raised)
             traceback.print_exc()
-            raise
+            if error is raised:
+                raise
+            raise error from raised
         finally:
             self._record(error, log)
 
@@ -336,9 +338,11 @@ class Run:
 
     def _end_at_once(self, dead: str, log: Path, terminal: Terminal) -> None:
         """Ray's `dead` died: from here on every call of Ray hangs, or ends this process without a word."""
-        error = JobStopped(
-            f"Ray's {dead} died, killed from outside or out of memory; what was finished stays, "
-            "and the same command goes on from there"
+        error = self._held.loss_behind(
+            JobStopped(
+                f"Ray's {dead} died, killed from outside or out of memory; what was finished stays, "
+                "and the same command goes on from there"
+            )
         )
         terminal.end(f"pixelmill: {error}")
         self._record(error, log)

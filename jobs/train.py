@@ -28,6 +28,7 @@ from jobs.quiet import chatter_to, log_file
 from jobs.run import EXIT_FAILED, Surroundings, beside, versions
 from jobs.spec import Place, Places, Strict, absolute
 from jobs.terminal import Bar, Terminal, duration, waiting
+from pipelines.claims import ClaimedFolder
 from pipelines.names import place_of
 from pipelines.orders import Pool, shortfall
 from pipelines.stores import Access, Folder, explain, scrub
@@ -203,12 +204,15 @@ class TrainingRun:
         try:
             with terminal:
                 self._fit(plan, guard, terminal, held)
-        except BaseException:
+        except BaseException as raised:
             traceback.print_exc()
-            raise
+            error = held.loss_behind(raised)
+            if error is raised:
+                raise
+            raise error from raised
         finally:
-            with suppress(Exception):
-                self.out.publish(LOG, scrub(log.read_text(errors="replace")).encode())
+            with suppress(Exception):  # the error that is under way says more
+                self._claimed(held).publish(LOG, scrub(log.read_text(errors="replace")).encode())
 
     def _check_identity(self) -> None:
         """The folder is empty, or holds this very training."""
@@ -225,11 +229,15 @@ class TrainingRun:
             held.require()
             if not self.out.create(IDENTITY, json.dumps(self.job.identity(), indent=1).encode()):
                 self._check_identity()
-            self.out.publish(SPEC, yaml.safe_dump(self.job.document, sort_keys=False, allow_unicode=True).encode())
+            spec = yaml.safe_dump(self.job.document, sort_keys=False, allow_unicode=True)
+            self._claimed(held).publish(SPEC, spec.encode())
         except PixelmillError:
             raise
         except Exception as error:
             raise explain(error, self.out.uri, "writing to the output folder") from error
+
+    def _claimed(self, held: Holding) -> ClaimedFolder:
+        return ClaimedFolder(self.out, held.claim)
 
     def _plan(self) -> Any:
         """What the workers are told, after the first samples were read here: bad data is told before Ray starts."""
@@ -324,7 +332,8 @@ class TrainingRun:
                 cluster.stop(guard, folder)
 
     def _end_at_once(self, dead: str, terminal: Terminal, held: Holding, guard: Guard) -> None:
-        error = JobStopped(f"Ray's {dead} died; the same command goes on from the last checkpoint")
+        died = JobStopped(f"Ray's {dead} died; the same command goes on from the last checkpoint")
+        error = held.loss_behind(died)
         terminal.end(f"pixelmill: {error}")
         held.release()
         cluster.remove_all(guard)

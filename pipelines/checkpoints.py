@@ -61,7 +61,9 @@ def save_training(
     """
     name = f"_run/step-{progress.step:08d}{writer and f'-{writer}'}"
     tensors, groups = optimizer_state(optimizer)
-    before = folder.read_tagged(LAST)
+    before = folder.read_tagged(
+        LAST
+    )  # first: a folder that is claimed looks at its claim before each file that follows
     folder.publish(f"{name}/{WEIGHTS}", save_tensors(_tensors(network)))
     folder.publish(f"{name}/training.safetensors", save_tensors(tensors))
     folder.publish(f"{name}/training.json", json.dumps({"progress": vars(progress), "groups": groups}).encode())

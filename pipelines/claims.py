@@ -183,12 +183,32 @@ def holds(folder: Folder, claim: Claim) -> bool:
 def require(folder: Folder, claim: Claim) -> None:
     """ClaimLost, in the user's words, unless the claim still holds."""
     if not holds(folder, claim):
-        now = standing(folder).epoch
-        who = "another attempt that began in the same moment" if now == claim.epoch else f"attempt {now}"
-        raise ClaimLost(
-            f"{folder.uri}: {who} has taken over since this process was last seen alive (suspended, cut off, or "
-            "started at the same moment); it stops here, and what the other makes stays"
-        )
+        raise lost(folder, claim)
+
+
+def lost(folder: Folder, claim: Claim) -> ClaimLost:
+    """Who holds the run in the place of this claim."""
+    now = standing(folder).epoch
+    who = "another attempt that began in the same moment" if now == claim.epoch else f"attempt {now}"
+    return ClaimLost(
+        f"{folder.uri}: {who} has taken over since this process was last seen alive (suspended, cut off, or "
+        "started at the same moment); it stops here, and what the other makes stays"
+    )
+
+
+class ClaimedFolder(Folder):
+    """A folder whose files are this attempt's only for as long as its claim stands: for files of which the newest counts."""
+
+    def __init__(self, folder: Folder, claim: Claim) -> None:
+        super().__init__(folder.uri, folder.access, is_fenced=claim.is_fenced)
+        self._claim = claim
+
+    def publish(self, name: str, data: bytes) -> None:
+        """As `Folder.publish`; ClaimLost, and nothing is written, where another attempt has taken over."""
+        tag = self.tag(name)
+        require(self, self._claim)  # after the look: whoever takes over from here on changes the tag
+        if not (self.create(name, data) if tag is None else self.replace(name, data, tag)):
+            require(self, self._claim)
 
 
 def ended_well(folder: Folder, epoch: int) -> bool:

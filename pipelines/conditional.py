@@ -18,9 +18,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from workers.errors import StoreError
+
+Result = TypeVar("Result")
 
 TEMPORARY = ".{}.tmp"
 LOCK = ".pixelmill-lock"
@@ -38,6 +40,10 @@ class ConditionalWrites(Protocol):
 
     def read(self, path: str) -> tuple[bytes, str] | None:
         """The content with its tag; None where there is none."""
+        ...
+
+    def tag(self, path: str) -> str | None:
+        """The tag that `read` gives, without the content where the store has it."""
         ...
 
     def create(self, path: str, data: bytes) -> bool:
@@ -67,7 +73,14 @@ class LocalDisk:
             return None
         return data, _digest(data)
 
+    def tag(self, path: str) -> str | None:
+        found = self.read(path)
+        return None if found is None else found[1]
+
     def create(self, path: str, data: bytes) -> bool:
+        return _with_its_temporary(lambda: self._create(path, data))
+
+    def _create(self, path: str, data: bytes) -> bool:
         with _written(path, data) as temporary:
             try:
                 os.link(temporary, path)
@@ -90,6 +103,9 @@ class LocalDisk:
         return True
 
     def replace(self, path: str, data: bytes, tag: str) -> bool:
+        return _with_its_temporary(lambda: self._replace(path, data, tag))
+
+    def _replace(self, path: str, data: bytes, tag: str) -> bool:
         with _written(path, data) as temporary, self._locked():
             found = self.read(path)
             if found is None or found[1] != tag:
@@ -139,10 +155,22 @@ def _written(path: str, data: bytes) -> Iterator[str]:
             os.unlink(temporary)
 
 
+def _with_its_temporary(write: Callable[[], Result]) -> Result:
+    """Write once more where the temporary file is gone: an attempt removes those that others left, and one may be awake."""
+    try:
+        return write()
+    except FileNotFoundError:
+        return write()
+
+
 def write_local(path: str, data: bytes) -> None:
     """Put a file into its place in one step, whatever was there."""
-    with _written(path, data) as temporary:
-        os.replace(temporary, path)
+
+    def write() -> None:
+        with _written(path, data) as temporary:
+            os.replace(temporary, path)
+
+    _with_its_temporary(write)
     sync_folder(os.path.dirname(path))
 
 
@@ -176,6 +204,13 @@ class S3:
         try:
             answer = self._store.call_s3("get_object", Bucket=bucket, Key=key)
             return bytes(_body(self._store, answer)), answer["ETag"]
+        except FileNotFoundError:
+            return None
+
+    def tag(self, path: str) -> str | None:
+        bucket, _, key = path.partition("/")
+        try:
+            return self._store.call_s3("head_object", Bucket=bucket, Key=key)["ETag"]
         except FileNotFoundError:
             return None
 
@@ -225,6 +260,10 @@ class Unfenced:
         except FileNotFoundError:
             return None
         return data, _digest(data)
+
+    def tag(self, path: str) -> str | None:
+        found = self.read(path)
+        return None if found is None else found[1]
 
     def create(self, path: str, data: bytes) -> bool:
         if self._exists(path):

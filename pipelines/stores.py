@@ -518,6 +518,10 @@ class Folder:
         """The bytes of a file and the tag under which it can be replaced; None when there is none."""
         return retried(lambda: self._writes.read(self._path(name)), for_s=self.access.retry_for_s)
 
+    def tag(self, name: str) -> str | None:
+        """The tag under which a file can be replaced; None when there is none."""
+        return retried(lambda: self._writes.tag(self._path(name)), for_s=self.access.retry_for_s)
+
     def read(self, name: str) -> bytes | None:
         """The bytes of a file, or None when there is none."""
 

@@ -206,7 +206,8 @@ class Training:
         self.scale = scale
         self.recipe = plan.built(assets)
         self.settings = self.recipe.settings
-        self.folder = Folder(plan.out, plan.access, is_fenced=plan.claim is not None and plan.claim.is_fenced)
+        plain = Folder(plan.out, plan.access)
+        self.folder = plain if plan.claim is None else claims.ClaimedFolder(plain, plan.claim)
         self.share = Share(self.settings.batch, self.settings.accumulate, scale.workers, rank)
         self.tell(phase="reading the data")
         self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes)
@@ -416,7 +417,6 @@ class Training:
         progress.since_best = 0 if is_best else progress.since_best + 1
         if is_best:
             progress.best, progress.best_step, progress.metrics = value, progress.step, metrics
-            self._require_claim()
             checkpoints.publish(self.folder, self.network, self.card())
         return self.settings.patience is not None and progress.since_best >= self.settings.patience
 
@@ -427,15 +427,10 @@ class Training:
             self.progress.unlogged = {
                 name: [float(each[name]) for each in self._pending] for name in (self._pending or [{}])[0]
             }
-            self._require_claim()
             writer = self.plan.claim.writer if self.plan.claim else ""
-            if not checkpoints.save_training(self.folder, self.network, self.optimizer, self.progress, writer):
-                self._require_claim()
-
-    def _require_claim(self) -> None:
-        """ClaimLost where another process has gone on with this training meanwhile."""
-        if self.plan.claim is not None:
-            claims.require(self.folder, self.plan.claim)
+            saved = checkpoints.save_training(self.folder, self.network, self.optimizer, self.progress, writer)
+            if not saved and self.plan.claim is not None:
+                claims.require(self.folder, self.plan.claim)
 
     def card(self) -> Card:
         """The card of the weights as they are now."""

@@ -85,12 +85,13 @@ def home(environment: Mapping[str, str] | None = None) -> Iterator[Home]:
 class Run:
     """One process of `pixelmill` and everything that it started: they share a session, whoever their parent is."""
 
-    def __init__(self, home: Home, *arguments: str, **options: Any) -> None:
+    def __init__(self, home: Home, *arguments: str, under: Sequence[str] = (), **options: Any) -> None:
+        """`under` is a program that starts the command, as `unshare`."""
         self.folder = Path(tempfile.mkdtemp(prefix="run-", dir=home.folder))
         self.started_s = time.monotonic()
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
             self.process = subprocess.Popen(
-                [COMMAND, *arguments],
+                [*under, COMMAND, *arguments],
                 env=home.environment,
                 stdin=subprocess.DEVNULL,
                 **{"stdout": out, "stderr": err, **options},
@@ -146,6 +147,19 @@ class Run:
         self.process.kill()
         self.process.wait()
 
+    def suspend(self) -> None:
+        """SIGSTOP of every process of the session, until none is left that could start another one."""
+        while running := [process for process in self.processes() if _is_running(process)]:
+            for process in running:
+                with suppress(psutil.NoSuchProcess):
+                    process.suspend()
+
+    def wake(self) -> None:
+        """SIGCONT of every process of the session."""
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
     def interrupt(self) -> None:
         """Ctrl-C as a terminal sends it: to the driver's process group."""
         os.killpg(self.pid, signal.SIGINT)
@@ -169,6 +183,12 @@ def _lives_in(session: int, process: psutil.Process) -> bool:
         return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
     except (OSError, psutil.Error):
         return False
+
+
+def _is_running(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+    return False
 
 
 def _title(process: psutil.Process) -> str:
@@ -264,6 +284,20 @@ class Output:
         names = [f"data/{name}" for name in parts] + [f"failed/{name}" for name in parts if f"failed/{name}" in filed]
         tables = [pq.read_table(io.BytesIO(self.read(name)), columns=["uri"]) for name in names]
         return {uri for table in tables for uri in table["uri"].to_pylist()}
+
+    def listed_ids(self) -> list[str]:
+        """The ids of the manifest, by the files that its segments name; without what was listed a second time."""
+        segments = [json.loads(self.read(name)) for name in self.files("_run/manifest") if name.endswith(".json")]
+        found: list[str] = []
+        for each in segments:
+            prefix = f"_run/manifest/{each['number']:06d}-" + (f"{each['writer']}-" if each["writer"] else "")
+            for file in range(len(each["file_rows"])):
+                ids = pq.read_table(io.BytesIO(self.read(f"{prefix}{file:04d}.parquet")))["id"].to_pylist()
+                found += [] if each["supersedes"] and set(ids) <= set(found) else ids
+        return found
+
+    def failed_uris(self) -> set[str]:
+        return set(self.table("failed")["uri"].to_pylist())  # pyright: ignore[reportReturnType]
 
     def parts(self) -> int:
         return len(self.files("data"))
