@@ -290,10 +290,10 @@ class Output:
         segments = [json.loads(self.read(name)) for name in self.files("_run/manifest") if name.endswith(".json")]
         found: list[str] = []
         for each in segments:
-            prefix = f"_run/manifest/{each['number']:06d}-" + (f"{each['writer']}-" if each["writer"] else "")
+            prefix = f"_run/manifest/{each['number']:06d}-" + (f"{each['writer']}-" if each.get("writer") else "")
             for file in range(len(each["file_rows"])):
                 ids = pq.read_table(io.BytesIO(self.read(f"{prefix}{file:04d}.parquet")))["id"].to_pylist()
-                found += [] if each["supersedes"] and set(ids) <= set(found) else ids
+                found += [] if each.get("supersedes") and set(ids) <= set(found) else ids
         return found
 
     def failed_uris(self) -> set[str]:
@@ -308,10 +308,10 @@ def assert_every_input_in_one_row(output: Output, *, inputs: int) -> Counter[str
 
     What a retry does once more is listed once more; its id counts once.
     """
-    listed = set(output.table("_run/manifest")["id"].to_pylist())
+    listed = output.listed_ids()
     data, failed = output.table("data"), output.table("failed")
     found = Counter(data["id"].to_pylist()) + Counter(failed["id"].to_pylist())
-    assert len(listed) == inputs
+    assert len(listed) == len(set(listed)) == inputs
     assert found == Counter(listed)
     assert data["embedding"].null_count == 0 if data.num_rows else True
     assert "_SUCCESS" in output.files()
