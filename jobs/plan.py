@@ -66,6 +66,6 @@ def _state(run: Run) -> str:
     if not segments:
         return "new"
     held = ledger.progress(run.out)
-    parts = [part for segment in segments for part in segment.parts()]
+    parts = [part for segment in segments if not segment.supersedes for part in segment.parts()]
     done = sum(part.rows for part in parts if held.is_done(part))
     return f"{done:,} of {sum(part.rows for part in parts):,} listed inputs are finished and will not be read again"

@@ -95,7 +95,8 @@ class Deaths:
         if self._record.deaths_outside >= OUTSIDE:
             raise JobStopped(
                 f"{order}: its worker died {self._record.deaths} times, at last where no picture was being done; "
-                "_run/logs and the kernel's log (out of memory?) may say why; what was finished stays"
+                "the log.txt of this attempt, below _run/attempts, and the kernel's log (out of memory?) may say why; "
+                "what was finished stays"
             )
         return Careful(self) if self._record.is_careful else None
 
@@ -219,8 +220,9 @@ class Troubles:
             )
         if self._starts > self._most_starts:
             return (
-                f"{self._starts} workers were started and died before they began to work; _run/logs and the kernel's log "
-                "(out of memory?) may say why; use fewer run.actors or a smaller model, and run the same command again"
+                f"{self._starts} workers were started and died before they began to work; the log.txt of this "
+                "attempt, below _run/attempts, and the kernel's log (out of memory?) may say why; use fewer run.actors or a "
+                "smaller model, and run the same command again"
             )
         return None
 

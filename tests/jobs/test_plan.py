@@ -16,7 +16,7 @@ from jobs import plan, spec
 from jobs.cluster import QUIET, Machine, address_of, connect
 from jobs.run import Run, Surroundings, make_plan
 from pipelines.attempt import IDENTITY
-from pipelines.manifest import Known, Listing, tables_of
+from pipelines.manifest import Known, Listing, read_files, read_segments, tables_of
 from pipelines.sources import Source
 from pipelines.stores import Access, Folder
 from tests.conftest import Reach
@@ -106,8 +106,12 @@ def test_what_is_finished_is_said_not_to_be_read_again(
     out.publish("data/part-000000.parquet", b"")
     planned = job(photos, tmp_path / "out")
     out.publish(IDENTITY, json.dumps(planned.identity()).encode())
-    told = plan_of(capsys, planned)
-    assert told["output"] == f"{out.uri}: 2 of 3 listed inputs are finished and will not be read again"
+    said = f"{out.uri}: 2 of 3 listed inputs are finished and will not be read again"
+    assert plan_of(capsys, planned)["output"] == said
+    again = Listing(out, 1, supersedes=True)  # what a retry lists again is no other input
+    again.write(table.slice(0, 1) for table in read_files(out, read_segments(out)[0]))
+    again.commit([1], 2)
+    assert plan_of(capsys, planned)["output"] == said
 
 
 def test_a_job_that_finds_no_input_at_all_is_refused_and_not_complete(photos: Path, tmp_path: Path) -> None:
