@@ -244,7 +244,7 @@ def live(folder: Folder, epoch: int) -> None:
         first = (NAMES[1],) if part.number > 1 else (NAMES[0], NAMES[1], NAMES[4])
         publish(folder, part.number, names, failed=first, error_type="NotFound" if part.number > 1 else "Corrupt")
     ledger.settle(folder, segments)
-    segments = attempt.list_failed(segments)
+    segments = attempt.list_failed(segments, lambda rows: rows)
     for part in pending(segments, ledger.progress(folder), retry=True):
         names = [name for name in NAMES if input_id(name, None) in ids_of(folder, segments, part)]
         publish(folder, part.number, names, failed=(NAMES[1],), error_type="NotFound")
@@ -342,7 +342,7 @@ def test_what_failed_in_an_old_output_is_retried_as_a_later_part(folder: Folder,
     publish_as_before(folder, "part-000001", NAMES[3:])
     attempt = Attempt(folder, Held(2), row_bytes=1, file_bytes=1 << 20)
     ledger.settle(folder, old)
-    segments = attempt.list_failed(attempt.resume()[0])
+    segments = attempt.list_failed(attempt.resume()[0], lambda rows: rows)
     (part,) = pending(segments, ledger.progress(folder), retry=True)
     assert ids_of(folder, segments, part) == [input_id(NAMES[1], None)]
     publish(folder, part.number, [NAMES[1]])
