@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
-import time
-import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,32 +84,6 @@ class Mine:
     def fetched_again(self) -> dict[str, tuple[int, int]]:
         """Objects that were fetched after their row was finished: GETs then and now."""
         return {uri: (count, self.gets(uri)) for uri, count in self._counts.items() if self.gets(uri) != count}
-
-
-class Moto(Gateway):
-    """An S3 server that honours conditional writes; it keeps its objects in memory and asks for no credentials."""
-
-    def _format(self) -> None:
-        pass
-
-    def _serve_command(self) -> Sequence[str]:
-        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-
-    def _wait_until_it_answers(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.env['AWS_ENDPOINT_URL']}/moto-api/", timeout=1).close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, f"moto did not start:\n{self._log_end()}"
-                time.sleep(0.05)
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[Gateway]:
-    with Moto() as server:
-        yield server
 
 
 @pytest.fixture
