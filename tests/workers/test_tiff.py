@@ -46,13 +46,14 @@ class Variant:
 
     @property
     def can_be_written(self) -> bool:
+        if self.has_predictor and (self.compression not in ("lzw", "zlib", "zstd") or self.bits not in (8, 16)):
+            return False
         if self.photometric == "palette":
             return self.bits == 8 and self.extra is None and self.planar == "contig"
         if self.photometric.startswith("minis") and self.extra is None and self.planar == "separate":
             return False
-        if self.bits not in (8, 16) and (self.compression is not None or self.bits > 8):
-            return False  # tifffile packs no bits into compressed strips, and 12 bits of big-endian files wrongly
-        return not self.has_predictor or (self.compression in ("lzw", "zlib", "zstd") and self.bits in (8, 16))
+        # tifffile packs no bits into compressed strips, and 12 bits of big-endian files wrongly
+        return self.bits in (8, 16) or (self.compression is None and self.bits <= 8)
 
 
 def variants() -> list[Variant]:
