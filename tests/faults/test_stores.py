@@ -206,8 +206,9 @@ def test_a_disk_without_space_is_said_before_anything_is_lost(
     disk = small_disk(64 << 10)
     (disk / "other").write_bytes(b"\0" * (60 << 10))
     arguments = ("embed", str(tmp_path / "in"), str(disk / "out"), "--model", MODEL)
-    said = refused(user, *arguments, code=1)
-    assert f"{disk}/out: no space is left" in said
+    said = refused(user, *arguments, code=2)
+    assert f"{disk}/out: 0 MB are free and at least 1 MB will be written; free some" in said
+    assert not (disk / "out").exists()
 
 
 def test_a_disk_that_fills_up_in_the_middle_ends_the_run_and_the_same_command_completes_it(
