@@ -111,7 +111,7 @@ def input_id(uri: str, member: str | None) -> str:
 
 
 def plan_parts(rows: int, *, row_bytes: int, file_bytes: int) -> list[int]:
-    """Cut `rows` into parts: about PARTS_PER_JOB a job, none above `file_bytes` of output.
+    """Cut `rows` into parts: about PARTS_PER_JOB of one size beside smaller ones, none above `file_bytes` of output.
 
     The first ones are small, so that results come early, and double; the last ones shrink, so that all workers finish
     together. For how many workers is a guess from the rows alone: parts must not depend on the machine that lists. All but
