@@ -179,6 +179,7 @@ def _entry(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in Entry._fields}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_retry_lists_what_changed_anew_and_the_new_row_takes_the_place_of_the_old(tmp_path: Path) -> None:
     """A shard is written again in another order after it was listed: no row gets the picture of another member."""

@@ -17,18 +17,30 @@ ROWS = 60
 KILLS, HANGS, GRIPS = b"<kills its worker>", b"<never ends>", b"<never ends, and keeps the lock>"
 """Behind the end of a JPEG, where no decoder looks but the one below."""
 
-DECODER = f"""
-import ctypes, importlib.abc, importlib.util, os, signal, sys, time
+PATCHING = """
+import importlib.abc, importlib.util, sys
 
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if not name.endswith("workers.images"):
+        if not name.endswith("MODULE"):
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         run = spec.loader.exec_module
         spec.loader.exec_module = lambda module: (run(module), patch(module))
         return spec
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def patching(module: str, patch: str) -> str:
+    """A sitecustomize that calls `patch` of this source with a module as soon as it is imported, in every process."""
+    return patch + PATCHING.replace("MODULE", module)
+
+
+DECODER = f"""
+import ctypes, os, signal, time
 
 def patch(images):
     decode = images.decode
@@ -41,8 +53,6 @@ def patch(images):
             ctypes.PyDLL(None).sleep(10_000)
         return decode(data, **options)
     images.decode = dangerous
-
-sys.meta_path.insert(0, Finder())
 """
 
 
@@ -50,7 +60,7 @@ sys.meta_path.insert(0, Finder())
 def user() -> Iterator[Home]:
     """Somebody whose decoder has the faults that some files trigger."""
     with home() as user:
-        (user.folder / "sitecustomize.py").write_text(DECODER)
+        (user.folder / "sitecustomize.py").write_text(patching("workers.images", DECODER))
         user.environment["PYTHONPATH"] = f"{user.folder}:{user.environment.get('PYTHONPATH', '')}"
         yield user
 
@@ -95,9 +105,8 @@ def test_a_picture_that_kills_its_worker_costs_one_row(
     assert ended.stderr.count("a worker died while it did part-") >= 4, ended.stderr
 
 
-@pytest.mark.parametrize(
-    "how", [pytest.param(HANGS, id="waits"), pytest.param(GRIPS, id="keeps the lock", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [pytest.param(HANGS, id="waits"), pytest.param(GRIPS, id="keeps the lock")])
 def test_a_picture_that_never_ends_costs_one_row(user: Home, tmp_path: Path, how: bytes) -> None:
     deadly = {23: how}
     ended = mill(user, tmp_path, deadly, stall_s=8)
@@ -105,17 +114,7 @@ def test_a_picture_that_never_ends_costs_one_row(user: Home, tmp_path: Path, how
 
 
 FAULTY_DEVICE = """
-import importlib.abc, importlib.util, os, sys
-
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if not name.endswith("workers.execution"):
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        run = spec.loader.exec_module
-        spec.loader.exec_module = lambda module: (run(module), patch(module))
-        return spec
+import os
 
 def patch(execution):
     import torch
@@ -129,7 +128,6 @@ def patch(execution):
     execution.Executor.__call__ = faulty
 
 FOLDER = {folder!r}
-sys.meta_path.insert(0, Finder())
 """
 
 
@@ -137,11 +135,14 @@ sys.meta_path.insert(0, Finder())
 def unlucky() -> Iterator[Home]:
     """Somebody whose device fails once for each file `fault*` in a folder."""
     with home() as user:
-        (user.folder / "sitecustomize.py").write_text(FAULTY_DEVICE.replace("{folder!r}", repr(str(user.folder))))
+        (user.folder / "sitecustomize.py").write_text(
+            patching("workers.execution", FAULTY_DEVICE.replace("{folder!r}", repr(str(user.folder))))
+        )
         user.environment["PYTHONPATH"] = f"{user.folder}:{user.environment.get('PYTHONPATH', '')}"
         yield user
 
 
+@pytest.mark.slow
 def test_a_device_that_fails_now_and_then_costs_no_row(unlucky: Home, tmp_path: Path) -> None:
     for number in range(2):
         (unlucky.folder / f"fault{number}").touch()

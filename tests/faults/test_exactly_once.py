@@ -362,7 +362,7 @@ def test_of_two_jobs_that_start_together_one_is_refused() -> None:
 # In any order
 
 
-EXAMPLES = int(os.environ.get("PIXELMILL_TEST_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("PIXELMILL_TEST_EXAMPLES", "15"))
 Drivers.TestCase.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=25,

@@ -193,7 +193,7 @@ RETRY_MOMENTS = {
     "its segment": Moment("before", r"_run/manifest/000001\.json$"),
     "what it settles": Moment("before", r"failed/part-000001\.parquet$"),
 }
-QUICK = {"its segment", "its first rows"}
+QUICK = {"its segment"}
 
 
 def of_each(moments: dict[str, Moment], quick: set[str]) -> list[Any]:
