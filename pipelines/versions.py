@@ -44,5 +44,7 @@ def is_same_object(then: str, info: Mapping[str, Any]) -> bool:
 
 def changed() -> RowError:
     return RowError(
-        "fetch", "Changed", "was replaced or written to since it was listed; `pixelmill retry` lists and does it anew"
+        "fetch",
+        "Changed",
+        "was replaced or written to since it was listed; `pixelmill retry` looks at it again, and a training when it starts",
     )

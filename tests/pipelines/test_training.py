@@ -311,6 +311,9 @@ def test_a_rehearsal_finds_what_is_wrong_in_the_middle_and_needs_no_memory(pictu
     data = datasets.find("pictures", [pictures], Access())
     training.rehearse(VaeRecipe(VaeRecipe.Settings(**SETTINGS | {"hidden": 10**10}), {}), data, together=8)
     (Path(pictures) / "013.png").write_bytes(b"<html>")
+    with pytest.raises(DataError, match=r"013\.png: was replaced or written to since it was listed"):
+        training.rehearse(VaeRecipe(VaeRecipe.Settings(**SETTINGS), {}), data, together=8)
+    data = datasets.find("pictures", [pictures], Access())
     with pytest.raises(DataError, match=r"013\.png: looks like an HTML page"):
         training.rehearse(VaeRecipe(VaeRecipe.Settings(**SETTINGS), {}), data, together=8)
 
