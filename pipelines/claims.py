@@ -8,7 +8,7 @@ The highest epoch holds the run. An attempt that ended, or whose process is prov
 one when its beat has not changed for LEASE_S of the judge's own clock. Clocks of two machines are never compared.
 
 Where the store does not refuse to overwrite (`Folder.is_fenced`), a claim is a file of its own,
-`claim-TOKEN.json`, and the lowest token of an epoch wins once SETTLE_S have passed, which is longer than a write takes.
+`claim-TOKEN.json`, and the lowest token of an epoch wins once SETTLE_S have passed, which is longer than most writes take.
 Whoever writes looks again first. That bounds how much is done twice, and is weaker than a fence: a write that is already past its
 last look may land late, and the next run of the command repairs it (pipelines/repair.py).
 """
