@@ -87,7 +87,7 @@ class Attempt:
             read_segments(self.out) if self.out.is_fenced else repair.restore_manifest(self.out, self.held.require)
         )
         found = repair.repair(self.out, segments, self.held.require)
-        waiting = self._waiting(segments)
+        waiting = self._waiting(segments, ledger.progress(self.out))
         lost = {part: [each for each in ids if each not in waiting] for part, ids in found.lost.items()}
         lost = {part: ids for part, ids in lost.items() if ids}
         return (self._list_again(segments, lost) if lost else segments), found.rows
@@ -105,7 +105,8 @@ class Attempt:
 
         `as_now` gives manifest rows as their objects are now: a broken one may have been replaced since.
         """
-        held, waiting = ledger.progress(self.out), self._waiting(segments)
+        held = ledger.progress(self.out)
+        waiting = self._waiting(segments, held)
         parts = {f"{part.name}.parquet": part for segment in segments for part in segment.parts()}
         failed: dict[Part, list[str]] = {}
         for name, table in ledger.failures(self.out):
@@ -114,9 +115,8 @@ class Attempt:
                 failed[parts[name]] = ids
         return self._list_again(segments, failed, as_now) if failed else segments
 
-    def _waiting(self, segments: list[Segment]) -> frozenset[str]:
+    def _waiting(self, segments: list[Segment], held: ledger.Progress) -> frozenset[str]:
         """The inputs that are listed again already, in parts that are still to be done."""
-        held = ledger.progress(self.out)
         return frozenset(superseding_ids(self.out, segments, lambda part: not held.is_done(part)))
 
     def _list_again(

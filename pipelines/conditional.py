@@ -74,8 +74,7 @@ class LocalDisk:
         return data, _digest(data)
 
     def tag(self, path: str) -> str | None:
-        found = self.read(path)
-        return None if found is None else found[1]
+        return _tag_by_reading(self, path)
 
     def create(self, path: str, data: bytes) -> bool:
         return _with_its_temporary(lambda: self._create(path, data))
@@ -184,6 +183,11 @@ def sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
+def _tag_by_reading(writes: ConditionalWrites, path: str) -> str | None:
+    found = writes.read(path)
+    return None if found is None else found[1]
+
+
 def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
@@ -262,8 +266,7 @@ class Unfenced:
         return data, _digest(data)
 
     def tag(self, path: str) -> str | None:
-        found = self.read(path)
-        return None if found is None else found[1]
+        return _tag_by_reading(self, path)
 
     def create(self, path: str, data: bytes) -> bool:
         if self._exists(path):
