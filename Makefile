@@ -33,7 +33,7 @@ test-all: $(STAMP) ## everything
 lint: $(STAMP) ## ruff, types, and the three floors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
+	cd .types && $(abspath $(BIN))/lint-imports --no-logo ../pyproject.toml
 	$(BIN)/basedpyright
 
 format: $(STAMP) ## rewrite the code in the project's format

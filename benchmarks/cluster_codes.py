@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
-from pipelines import datasets
-from pipelines.stores import Access
-from workers import checkpoint
-from workers.clustering import cluster
-from workers.networks.autoencoder import ConvAutoencoder
-from workers.networks.vae import Vae
-from workers.recipes import Recipe, Sample, recipe_of, squares
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training import datasets
+from pixelmill.workers.evaluation.clustering import cluster
+from pixelmill.workers.models import checkpoint
+from pixelmill.workers.networks.autoencoder import ConvAutoencoder
+from pixelmill.workers.networks.vae import Vae
+from pixelmill.workers.recipes import Recipe, Sample, recipe_of, squares
 
 BATCH = 256
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from jobs.train import judging
-from pipelines import checkpoints, datasets, training
-from pipelines.stores import Access
-from workers import checkpoint
-from workers.checkpoint import Card
-from workers.recipes import Recipe
+from pixelmill.jobs.train import judging
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training import checkpoints, datasets, loop
+from pixelmill.workers.models import checkpoint, zoo
+from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.recipes import Recipe
 
 COST = 2.5e-3
 MOST_BYTES = 10_000_000
@@ -45,7 +45,7 @@ def export(options: argparse.Namespace, recipe: Recipe, network: nn.Module, card
     found, says = datasets.to_evaluate(recipe.LAYOUT, options.data, options.split, frozenset(card.trained_on), Access())
 
     def metrics() -> dict[str, float]:
-        return training.evaluate(recipe, network, found, torch.device("cpu"))[0]
+        return loop.evaluate(recipe, network, found, torch.device("cpu"))[0]
 
     goal = recipe.GOAL[0]
     whole = metrics()
@@ -59,7 +59,7 @@ def export(options: argparse.Namespace, recipe: Recipe, network: nn.Module, card
         network, _ = checkpoints.load(options.run, Access())
     kept = {name: round(value, 6) for name, value in (halved if is_half else whole).items()}
     timing = {name: card.metrics[name] for name in ("step", "trained_s") if name in card.metrics}
-    path = checkpoint.ZOO / f"{options.name}.safetensors"
+    path = zoo.ZOO / f"{options.name}.safetensors"
     checkpoint.save(path, halve(network) if is_half else network, card.model_copy(update={"metrics": kept | timing}))
     size = Path(path).stat().st_size
     print(f"{path.name}: {size / 1e6:.2f} MB")

@@ -27,14 +27,14 @@ from sklearn.manifold import TSNE
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from jobs import generate
-from jobs.generate import Asked, Kind
-from pipelines import datasets
-from pipelines.stores import Access
-from workers import checkpoint
-from workers.networks.vgg import load_vgg
-from workers.recipes import recipe_of, squares
-from workers.recipes.gatys import GatysSettings, stylize
+from pixelmill.jobs import generate
+from pixelmill.jobs.generate import Asked, Kind
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training import datasets
+from pixelmill.workers.models import checkpoint, zoo
+from pixelmill.workers.networks.vgg import load_vgg
+from pixelmill.workers.recipes import recipe_of, squares
+from pixelmill.workers.recipes.gatys import GatysSettings, stylize
 
 GALLERY = Path("docs/gallery")
 QUALITY = 88
@@ -118,7 +118,7 @@ def enlarged(picture_CHW: Tensor) -> Tensor:
 
 def digits(sources: Sources) -> Tensor:
     """The codes of test digits in the plane by t-SNE, which never sees the labels that colour them."""
-    network, card = checkpoint.load(checkpoint.zoo_path("autoencoder-mnist") or Path())
+    network, card = checkpoint.load(zoo.zoo_path("autoencoder-mnist") or Path())
     recipe = recipe_of(card)
     found = datasets.find("pictures", [f"{sources.data}/mnist/test.parquet"], Access()).take(range(DIGITS_SHOWN))
     read = datasets.load(found, recipe)
@@ -166,7 +166,7 @@ def styles(sources: Sources) -> Tensor:
     with photographs() as folder:
         photo = f"{folder}/{CONTENT}.png"
         shown = [generate.to_bytes(generate.read_picture(photo, 256))]
-        there = [name for name in checkpoint.zoo_names() if name.startswith("faststyle-")]
+        there = [name for name in zoo.zoo_names() if name.startswith("faststyle-")]
         return beside(*shown, *(generate.stylized(name, photo, 256) for name in there))
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from pipelines.datasets import DataSet
-from pipelines.stores import Access
-from pipelines.training import Scale, Telegraph, Training, TrainingPlan
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training.datasets import DataSet
+from pixelmill.pipelines.training.loop import Scale, Telegraph, Training, TrainingPlan
 
 CPU = torch.device("cpu")
 NOTHING: Mapping[str, Path] = {}

@@ -24,14 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import functional as transforms
 
-from pipelines import datasets
-from pipelines.stores import Access
-from workers import checkpoint
-from workers.backbones import Pool
-from workers.networks.autoencoder import ConvAutoencoder
-from workers.recipes import Sample, recipe_of
-from workers.recipes.autoencoder import AutoencoderRecipe
-from workers.recipes.squares import stack
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training import datasets
+from pixelmill.workers.models import checkpoint
+from pixelmill.workers.models.backbones import Pool
+from pixelmill.workers.networks.autoencoder import ConvAutoencoder
+from pixelmill.workers.recipes import Sample, recipe_of
+from pixelmill.workers.recipes.autoencoder import AutoencoderRecipe
+from pixelmill.workers.recipes.squares import stack
 
 PCA_EPOCHS = 6
 UNSEEN = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "retina", "rocket")

@@ -21,11 +21,11 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.throughput import RESULTS
-from jobs.generate import read_picture
-from pipelines import checkpoints
-from pipelines.stores import Access
-from workers.networks.vgg import load_vgg
-from workers.recipes.gatys import GatysSettings, stylize
+from pixelmill.jobs.generate import read_picture
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training import checkpoints
+from pixelmill.workers.networks.vgg import load_vgg
+from pixelmill.workers.recipes.gatys import GatysSettings, stylize
 
 PASSES = 15
 

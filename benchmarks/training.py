@@ -4,7 +4,7 @@
 
 The bare loop is what one would write by hand: batches that lie augmented in memory, forward, backward, step. It has the
 same network, precision, threads and batch. Both are timed in one process, in turns, after a warm-up, over whole steps of
-`pipelines.training.Training` with its data path, schedule, log and checks, but for evaluations and checkpoints.
+`pixelmill.pipelines.training.loop.Training` with its data path, schedule, log and checks, but for evaluations and checkpoints.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from torch import nn
 
 from benchmarks.in_process import training_of
 from benchmarks.throughput import RESULTS
-from pipelines import datasets
-from pipelines.sampling import Batches, ahead
-from pipelines.stores import Access
-from pipelines.training import AHEAD, Training
-from workers.memory import keep_freed_memory
-from workers.recipes import Batch
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.loop import AHEAD, Training
+from pixelmill.pipelines.training.sampling import Batches, ahead
+from pixelmill.workers.recipes import Batch
+from pixelmill.workers.runtime.memory import keep_freed_memory
 
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "autoencoder, 32 px digits, batch 128": (

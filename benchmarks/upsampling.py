@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.in_process import training_of
-from pipelines import datasets
-from pipelines.datasets import DataSet
-from pipelines.stores import Access
-from workers.networks.upsample import UPSAMPLINGS
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.datasets import DataSet
+from pixelmill.workers.networks.upsample import UPSAMPLINGS
 
 
 @dataclass(frozen=True)

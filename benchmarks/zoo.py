@@ -11,8 +11,8 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from workers import checkpoint
-from workers.recipes import recipe_type
+from pixelmill.workers.models import checkpoint, zoo
+from pixelmill.workers.recipes import recipe_type
 
 RECIPES = Path(__file__).parent.parent / "jobs/recipes"
 
@@ -20,8 +20,8 @@ RECIPES = Path(__file__).parent.parent / "jobs/recipes"
 def main() -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print("with PIXELMILL_DATA set to the folder of the data sets:\n")
-    for name in checkpoint.zoo_names():
-        path = checkpoint.zoo_path(name)
+    for name in zoo.zoo_names():
+        path = zoo.zoo_path(name)
         assert path is not None
         card = checkpoint.read_card(path)
         file = RECIPES / f"{name}.yaml"

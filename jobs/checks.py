@@ -8,11 +8,14 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jobs import cluster
-from pipelines.manifest import read_segments
-from pipelines.sources import Ignored, Source, check, entries, nothing_found
-from pipelines.stores import Folder, explain, scheme_of, scrub
-from workers.errors import JobError, PixelmillError
+from pixelmill.jobs.session import cluster
+from pixelmill.pipelines.inputs.sources import Ignored, Source, check, entries, nothing_found
+from pixelmill.pipelines.outputs.manifest import read_segments
+from pixelmill.pipelines.stores.access import scheme_of
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import JobError, PixelmillError
 
 LEAST_ROW_BYTES = 200
 PROBE = "_run/.writable"

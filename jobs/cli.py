@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
-from jobs import printable, signals, streams
+from pixelmill.jobs.host import signals
+from pixelmill.jobs.terminal import printable, streams
 
 if TYPE_CHECKING:
-    from jobs.run import Surroundings
-    from jobs.spec import Job
+    from pixelmill.jobs.run import Surroundings
+    from pixelmill.jobs.spec import Job
 
 STARTED_S = time.time()
 
@@ -45,7 +46,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and what 
 
 def _recipe_names(incomplete: str) -> list[str]:
     """For the completion of the shell, which asks at each key."""
-    from jobs import catalogue
+    from pixelmill.jobs import catalogue
 
     return [name for name in catalogue.names() if name.startswith(incomplete)]
 
@@ -59,7 +60,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a job file; run it again to resume it, or to pick up what is new in the source."""
-    from jobs import spec
+    from pixelmill.jobs import spec
 
     text = spec.read_file(job)
     all_overrides = [*(overrides or []), *_failing(failures)]
@@ -79,7 +80,7 @@ def embed(
     """Embed every picture of SOURCE into OUT: the commonest job, without a file."""
     import yaml
 
-    from jobs import spec
+    from pixelmill.jobs import spec
 
     stage: dict[str, Any] = {} if model is None else {"model": model}
     document = {"version": 1, "source": source, "out": out, "stages": [{"embed": stage}]}
@@ -96,8 +97,8 @@ def retry(
     quiet: Quiet = False,
 ) -> None:
     """Do what failed once more, and only that."""
-    from jobs import spec
-    from jobs.inspect import open_run
+    from pixelmill.jobs import spec
+    from pixelmill.jobs.inspect import open_run
 
     folder = open_run(out)
     text = (folder.read("_run/spec.yaml") or b"").decode()
@@ -118,7 +119,7 @@ def inspect(
     rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
 ) -> None:
     """Say what a run holds: counts, rates, failures by reason, schema, first rows."""
-    from jobs import inspect as inspection
+    from pixelmill.jobs import inspect as inspection
 
     report = inspection.report(inspection.open_run(out), rows=rows)
     if as_json:
@@ -138,10 +139,10 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a network; run it again to go on from the last checkpoint."""
-    from jobs import catalogue
+    from pixelmill.jobs import catalogue
 
     text = catalogue.recipe_text(recipe)  # before torch is imported: a misspelt name should not wait for it
-    from jobs import train as training
+    from pixelmill.jobs import train as training
 
     given: dict[str, Any] = ({"data": data} if data else {}) | ({} if out is None else {"out": out})
     options = [f"{key}={json.dumps(value)}" for key, value in given.items()]
@@ -161,7 +162,7 @@ def recipes(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; of one recipe its JSON Schema too.")] = False,
 ) -> None:
     """List what `pixelmill train` knows; with NAME its settings, their defaults and how its data has to lie."""
-    from jobs import catalogue
+    from pixelmill.jobs import catalogue
 
     found = catalogue.listed() if name is None else catalogue.described(name)
     if as_json:
@@ -183,7 +184,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Judge a checkpoint on data that it was not trained on."""
-    from jobs import train as training
+    from pixelmill.jobs import train as training
 
     report = training.evaluate(network, checkpoint, data, part, overrides or [], picture)
     if as_json:
@@ -210,9 +211,9 @@ def generate(
     """Make pictures with a network: samples, reconstructions, walks through the latent space, predictions."""
     from typing import get_args
 
-    from jobs import checks
-    from jobs import generate as generating
-    from workers.errors import JobError
+    from pixelmill.jobs import checks
+    from pixelmill.jobs import generate as generating
+    from pixelmill.workers.errors import JobError
 
     if kind not in get_args(generating.Kind):
         raise JobError(f"generate {kind}: there are {', '.join(get_args(generating.Kind))}")
@@ -245,9 +246,9 @@ def stylize(
     """Paint photographs in a style: with a trained network, or by optimising the picture itself."""
     from pathlib import PurePosixPath
 
-    from jobs import checks, spec
-    from jobs import generate as generating
-    from workers.errors import JobError
+    from pixelmill.jobs import checks, spec
+    from pixelmill.jobs import generate as generating
+    from pixelmill.workers.errors import JobError
 
     if (checkpoint is None) == (style is None):
         raise JobError("stylize: give --checkpoint for a trained style, or --style and --vgg to optimise")
@@ -282,7 +283,7 @@ def stylize(
 @app.command()
 def zoo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the checkpoints that ship: network, data, licence, metrics, size."""
-    from jobs import train as training
+    from pixelmill.jobs import train as training
 
     listed = training.zoo()
     if as_json:
@@ -294,7 +295,7 @@ def zoo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the job file, for editors."""
-    from jobs import spec
+    from pixelmill.jobs import spec
 
     typer.echo(json.dumps(spec.schema(), indent=1))
 
@@ -304,8 +305,8 @@ def demo(
     out: Annotated[str, typer.Argument(help="Folder for the demo's archive and its output.")] = "demo-output",
 ) -> None:
     """Make an archive of a few hundred JPEGs, broken ones among them, embed it and show what came of it."""
-    from jobs import demo as demonstration
-    from jobs import spec
+    from pixelmill.jobs import demo as demonstration
+    from pixelmill.jobs import spec
 
     raise typer.Exit(demonstration.run(Path(spec.absolute(out)), _surroundings(False)))
 
@@ -330,7 +331,7 @@ def _main(
 def _surroundings(quiet: bool) -> Surroundings:
     from platformdirs import user_cache_path
 
-    from jobs.run import Surroundings
+    from pixelmill.jobs.run import Surroundings
 
     return Surroundings(
         environment=dict(os.environ),
@@ -343,14 +344,14 @@ def _surroundings(quiet: bool) -> Surroundings:
 
 
 def _run(job: Job, dry_run: bool, quiet: bool, retry: bool = False) -> NoReturn:
-    from jobs import run as running
-    from jobs.summary import exit_code_of, note_of, summary_of
+    from pixelmill.jobs import run as running
+    from pixelmill.jobs.summary import exit_code_of, note_of, summary_of
 
     around = _surroundings(quiet)
     if (note := note_of(job.spec)) and not quiet:
         typer.echo(note, err=True)
     if dry_run:
-        from jobs.plan import show_plan
+        from pixelmill.jobs.plan import show_plan
 
         show_plan(job, around)
         raise typer.Exit(0)
@@ -371,7 +372,7 @@ def _interrupted(what_now: str) -> NoReturn:
     import logging
     import shlex
 
-    from jobs.run import EXIT_INTERRUPTED
+    from pixelmill.jobs.run import EXIT_INTERRUPTED
 
     logging.disable()  # threads of Ray Data live to the end of the process, and miss a Ray that is gone
     typer.echo(f"interrupted; {what_now}: {shlex.join(['pixelmill', *sys.argv[1:]])}", err=True)
@@ -381,7 +382,7 @@ def _interrupted(what_now: str) -> NoReturn:
 def _require_utf8(arguments: list[str]) -> None:
     """Before anything of them is done: Ray takes the whole command line."""
     if not all(map(str.isascii, arguments)):
-        from jobs.spec import as_utf8
+        from pixelmill.jobs.spec import as_utf8
 
         for argument in arguments:
             as_utf8(argument)
@@ -392,13 +393,13 @@ def main() -> None:
     streams.install()
     signals.install()
     printable.install()
-    from workers.errors import DataError, JobError, ModelError, PixelmillError, RunRefused
+    from pixelmill.workers.errors import DataError, JobError, ModelError, PixelmillError, RunRefused
 
     try:
         _require_utf8(sys.argv[1:])
         app(standalone_mode=True)
     except PixelmillError as error:
-        from pipelines.stores import scrub
+        from pixelmill.workers.credentials import scrub
 
         sys.stderr.write(f"pixelmill: {scrub(str(error))}\n")
         sys.exit(2 if isinstance(error, JobError | RunRefused | ModelError | DataError) else 1)

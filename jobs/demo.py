@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from jobs import inspect as inspection
-from jobs.console import PrintableConsole
-from jobs.run import Run, Surroundings
-from jobs.spec import check
-from jobs.summary import summary_of
-from pipelines.explore import Vectors, read_vectors
+from pixelmill.jobs import inspect as inspection
+from pixelmill.jobs.run import Run, Surroundings
+from pixelmill.jobs.spec import check
+from pixelmill.jobs.summary import summary_of
+from pixelmill.jobs.terminal.console import PrintableConsole
+from pixelmill.pipelines.explore import Vectors, read_vectors
 
 PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cat", "cell", "coffee", "coins", "grass", "gravel", "hubble_deep_field",

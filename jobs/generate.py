@@ -13,17 +13,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from jobs import spec
-from jobs.spec import absolute, refuse_credentials
-from jobs.train import judging
-from pipelines import checkpoints, datasets
-from pipelines.journal import png
-from pipelines.sampling import spread
-from pipelines.stores import Access, Reader, explain, scrub
-from workers import images, latent, vision
-from workers.checkpoint import Card
-from workers.errors import DataError, JobError, ModelError, RowError
-from workers.recipes import Recipe, Sample, squares
+from pixelmill.jobs import spec
+from pixelmill.jobs.spec import absolute, refuse_credentials
+from pixelmill.jobs.train import judging
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.reading import ObjectReader
+from pixelmill.pipelines.training import checkpoints, datasets
+from pixelmill.pipelines.training.sampling import spread
+from pixelmill.pipelines.training.training_log import png
+from pixelmill.workers.codecs import images
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import DataError, JobError, ModelError, RowError
+from pixelmill.workers.evaluation import latent
+from pixelmill.workers.models import vision
+from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.recipes import Recipe, Sample, squares
 
 Kind = Literal["samples", "reconstructions", "interpolation", "traversal", "predictions"]
 NEEDS_DATA = ("reconstructions", "interpolation", "traversal", "predictions")
@@ -163,7 +168,7 @@ def read_picture(uri: str, shorter_px: int | None = None) -> Tensor:
     """One picture as floats in [0, 1], 3HW; its shorter side resized where `shorter_px` says so."""
     refuse_credentials(uri)
     try:
-        pixels_CHW = images.decode(Reader(Access()).read(absolute(uri), max_bytes=1 << 30))
+        pixels_CHW = images.decode(ObjectReader(Access()).read(absolute(uri), max_bytes=1 << 30))
     except RowError as error:
         raise DataError(f"{uri}: {error}") from error
     except Exception as error:
@@ -200,8 +205,8 @@ def optimized(
     """
     from pydantic import ValidationError
 
-    from workers.networks.vgg import load_vgg
-    from workers.recipes.gatys import GatysSettings, stylize
+    from pixelmill.workers.networks.vgg import load_vgg
+    from pixelmill.workers.recipes.gatys import GatysSettings, stylize
 
     try:
         chosen = GatysSettings(**settings)

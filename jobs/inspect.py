@@ -9,16 +9,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.console import PrintableConsole
-from jobs.printable import printable
-from jobs.spec import absolute
-from jobs.terminal import duration
-from pipelines import ledger
-from pipelines.claims import ATTEMPTS, RECORD
-from pipelines.manifest import read_segments
-from pipelines.stores import Access, Folder, explain, scrub
-from pipelines.tables import declared_schema, first_rows, open_parquet
-from workers.errors import JobError
+from pixelmill.jobs.spec import absolute
+from pixelmill.jobs.terminal.console import PrintableConsole
+from pixelmill.jobs.terminal.display import duration
+from pixelmill.jobs.terminal.printable import printable
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.claims import ATTEMPTS, RECORD
+from pixelmill.pipelines.outputs.manifest import read_segments
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.tables import declared_schema, first_rows, open_parquet
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import JobError
 
 
 def open_run(uri: str) -> Folder:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from itertools import islice
 
-from jobs import cluster
-from jobs.console import PrintableConsole
-from jobs.resources import described_memory
-from jobs.run import Run, Surroundings
-from jobs.spec import Job
-from pipelines import ledger
-from pipelines.manifest import read_segments
-from pipelines.sources import Entry, Ignored, entries
-from pipelines.stores import explain, scrub
-from workers.errors import PixelmillError
-from workers.stages import StageContext
+from pixelmill.jobs.run import Run, Surroundings
+from pixelmill.jobs.session import cluster
+from pixelmill.jobs.session.resources import described_memory
+from pixelmill.jobs.spec import Job
+from pixelmill.jobs.terminal.console import PrintableConsole
+from pixelmill.pipelines.inputs.sources import Entry, Ignored, entries
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.manifest import read_segments
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import PixelmillError
+from pixelmill.workers.stages import StageContext
 
 LOOKED_AT = 10_000
 

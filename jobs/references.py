@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from workers.errors import JobError, ModelError
+from pixelmill.workers.errors import JobError, ModelError
 
 REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _SHORTEST_SECRET = 4

@@ -21,25 +21,30 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
 
-from jobs import checks, cluster, thrift
-from jobs.guard import Guard, run_mark
-from jobs.holding import Holding
-from jobs.quiet import chatter_to, log_file
-from jobs.resources import worker_memory_bytes
-from jobs.spec import Job, absolute, spelled_before
-from jobs.terminal import Terminal, View
-from jobs.watch import Watch
-from pipelines import ledger
-from pipelines.attempt import IDENTITY, Attempt, pending
-from pipelines.fetch import FetchLimits
-from pipelines.manifest import Known, Listing, Part, Segment, tables_of
-from pipelines.mill import MillConfig
-from pipelines.orders import Order, Pool, orders_for, shortfall
-from pipelines.relisting import as_now
-from pipelines.sources import Source, nothing_found
-from pipelines.stores import Access, Folder, explain, scrub
-from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
-from workers.stages import StageContext
+from pixelmill.jobs import checks
+from pixelmill.jobs.session import cluster, minimal_ray
+from pixelmill.jobs.session.holding import Holding
+from pixelmill.jobs.session.ray_watchdog import Guard, run_mark
+from pixelmill.jobs.session.resources import worker_memory_bytes
+from pixelmill.jobs.spec import Job, absolute, spelled_before
+from pixelmill.jobs.terminal.display import Terminal, View
+from pixelmill.jobs.terminal.log_capture import chatter_to, log_file
+from pixelmill.jobs.watch import Watch
+from pixelmill.pipelines.bulk.mill import MillConfig
+from pixelmill.pipelines.bulk.orders import Order, orders_for
+from pixelmill.pipelines.inputs.fetch import FetchLimits
+from pixelmill.pipelines.inputs.relisting import as_now
+from pixelmill.pipelines.inputs.sources import Source, nothing_found
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.attempt import IDENTITY, Attempt, pending
+from pixelmill.pipelines.outputs.manifest import Known, Listing, Part, Segment, tables_of
+from pixelmill.pipelines.placement import WorkerPool, shortfall
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import JobError, JobStopped, PixelmillError, RunRefused
+from pixelmill.workers.stages import StageContext
 
 LOG = "log.txt"
 MIN_ROWS_FOR_FRACTION, ENOUGH_ROWS = 100, 1000
@@ -63,7 +68,7 @@ class Surroundings:
 class Plan:
     """What a job needs, worked out before anything is started."""
 
-    pool: Pool
+    pool: WorkerPool
     threads: int
     decode_threads: int
     device: str
@@ -105,7 +110,7 @@ def make_plan(job: Job, machine: cluster.Machine, address: str | None, resources
     cpus_each = (
         run.cpus_per_actor if run.cpus_per_actor != "auto" else max(1, (cores - 1) // actors) if gpus_each else 1
     )
-    pool = Pool(actors, cpus_each, gpus_each)
+    pool = WorkerPool(actors, cpus_each, gpus_each)
     available = {"CPU": float("inf") if resources is None else float(cores), "GPU": gpus}
     if lack := shortfall(pool, available):
         raise JobError(f"run: {actors} workers can't be placed: {lack}; lower run.actors or run.num_gpus")
@@ -231,7 +236,7 @@ class Run:
         with self._ray(early=not is_finished or retry) as connect:
             if not is_finished:
                 self.view.phase = "starting Ray"
-                import pipelines.bulk  # noqa: F401  # pyright: ignore[reportUnusedImport]  while Ray starts: importing ray.data takes as long as a short job
+                import pixelmill.pipelines.bulk.graph  # noqa: F401  # pyright: ignore[reportUnusedImport]  while Ray starts: importing ray.data takes as long as a short job
             with _explained(self.out.uri, "writing to the output folder"):
                 spec = None if retry else self.job.to_yaml()
                 attempt.sign(self.job.identity(), lambda stored: self._require_same(stored, retry), spec)
@@ -352,7 +357,7 @@ class Run:
     # Work
 
     def _mill(self, orders: tuple[Order, ...], segments: list[Segment], plan: Plan, terminal: Terminal) -> None:
-        from pipelines import bulk
+        from pixelmill.pipelines.bulk import graph
 
         rows = sum(part.rows for order in orders for part in order.parts)
         self.rows = rows
@@ -375,20 +380,20 @@ class Run:
             stall_s=self.job.spec.run.stall_s,
         )
         compression = ledger.Compression(out.compression, row_group_bytes=out.row_group_mb << 20)
-        board = bulk.Board(uuid.uuid4().hex)
+        board = graph.Board(uuid.uuid4().hex)
         self._before = (self.view.done, self.view.failed)
         self.view.phase, self.view.beside = "starting the workers", plan.decode_threads
-        lean = thrift.without_helpers() if plan.address is None else nullcontext()
+        lean = minimal_ray.without_helpers() if plan.address is None else nullcontext()
         try:
             with lean, Watch(self, board, terminal, plan.pool) as watch:
-                bulk_job = bulk.BulkJob(config, plan.pool, orders, self._held.claim, compression)
-                for published in beside(bulk.run(bulk_job, board), lambda: self._go_on(watch)):
+                bulk_job = graph.BulkJob(config, plan.pool, orders, self._held.claim, compression)
+                for published in beside(graph.run(bulk_job, board), lambda: self._go_on(watch)):
                     if "first_result" not in self.outcome.seconds:
                         self.mark("first_result")
                     self._add(published)
                     watch.judge(self.outcome.done_now, self.outcome.failed_now)
         except Exception as error:
-            if (cause := bulk.cause_of(error)) is error:
+            if (cause := graph.cause_of(error)) is error:
                 raise
             raise cause from None  # a sentence of ours says it all
         self.mark("work")

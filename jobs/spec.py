@@ -27,13 +27,13 @@ from pydantic import (
     model_validator,
 )
 
-from jobs import yamlfile
-from jobs.references import REFERENCE, expanded, hidden_values, texts
-from pipelines.names import is_local, place_of, spelled
-from workers.credentials import carries_credentials, scrub
-from workers.errors import JobError, ModelError
-from workers.stages import StageConfig
-from workers.stages.embed import EmbedConfig
+from pixelmill.jobs import yamlfile
+from pixelmill.jobs.references import REFERENCE, expanded, hidden_values, texts
+from pixelmill.pipelines.inputs.names import is_local, place_of, spelled
+from pixelmill.workers.credentials import carries_credentials, scrub
+from pixelmill.workers.errors import JobError, ModelError
+from pixelmill.workers.stages import StageConfig
+from pixelmill.workers.stages.embed import EmbedConfig
 
 UNION_TAGS = frozenset({"text", "list", "mapping", "int", "bool", "float", "str"})
 CREDENTIAL_KEYS = re.compile(r"(?i)^key$|secret|token|passw|credential|access_?key|api_?key")

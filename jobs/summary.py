@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from jobs.terminal import duration
-from pipelines.sources import Ignored
-from workers.modelnames import DEFAULT_MODEL
-from workers.stages.embed import EmbedConfig
+from pixelmill.jobs.terminal.display import duration
+from pixelmill.pipelines.inputs.sources import Ignored
+from pixelmill.workers.models.model_names import DEFAULT_MODEL
+from pixelmill.workers.stages.embed import EmbedConfig
 
 if TYPE_CHECKING:
-    from jobs.run import Outcome
-    from jobs.spec import JobSpec
+    from pixelmill.jobs.run import Outcome
+    from pixelmill.jobs.spec import JobSpec
 
 EXIT_COMPLETE, EXIT_WITH_FAILURES = 0, 3
 

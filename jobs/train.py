@@ -20,24 +20,28 @@ from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt, Validation
 from rich.markup import escape
 from rich.text import Text
 
-from jobs import checks, cluster, spec
-from jobs.console import PrintableConsole
-from jobs.guard import Guard, run_mark
-from jobs.holding import Holding
-from jobs.quiet import chatter_to, log_file
-from jobs.run import EXIT_FAILED, Surroundings, beside, versions
-from jobs.spec import Place, Places, Strict, absolute
-from jobs.terminal import Bar, Terminal, duration, waiting
-from pipelines.claims import ClaimedFolder
-from pipelines.names import place_of
-from pipelines.orders import Pool, shortfall
-from pipelines.stores import Access, Folder, explain, scrub
-from workers.checkpoint import Card
-from workers.errors import JobError, JobStopped, PixelmillError, RunRefused
-from workers.recipes import RECIPES, Recipe, recipe_of, recipe_type
+from pixelmill.jobs import checks, spec
+from pixelmill.jobs.run import EXIT_FAILED, Surroundings, beside, versions
+from pixelmill.jobs.session import cluster
+from pixelmill.jobs.session.holding import Holding
+from pixelmill.jobs.session.ray_watchdog import Guard, run_mark
+from pixelmill.jobs.spec import Place, Places, Strict, absolute
+from pixelmill.jobs.terminal.console import PrintableConsole
+from pixelmill.jobs.terminal.display import Bar, Terminal, duration, waiting
+from pixelmill.jobs.terminal.log_capture import chatter_to, log_file
+from pixelmill.pipelines.inputs.names import place_of
+from pixelmill.pipelines.outputs.claims import ClaimedFolder
+from pixelmill.pipelines.placement import WorkerPool, shortfall
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import JobError, JobStopped, PixelmillError, RunRefused
+from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.recipes import RECIPES, Recipe, recipe_of, recipe_type
 
 DATA_CPUS = 2
-IDENTITY = "_run/training.json"
+IDENTITY = "_run/loop.json"
 SPEC = "_run/recipe.yaml"
 LOG = "_run/log.txt"
 
@@ -150,9 +154,9 @@ def _placed(recipe: type[Recipe], settings: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _ships(name: str) -> bool:
-    from workers import checkpoint
+    from pixelmill.workers.models.zoo import zoo_path
 
-    return checkpoint.zoo_path(name) is not None
+    return zoo_path(name) is not None
 
 
 def _keys(path: list[Any], top: type[BaseModel], inner: dict[str, type[BaseModel]]) -> list[str]:
@@ -176,7 +180,7 @@ class TrainingRun:
         self._told: list[str] = []
 
     def execute(self) -> str:
-        from pipelines import checkpoints
+        from pixelmill.pipelines.training import checkpoints
 
         self._check_identity()
         before = checkpoints.read_progress(self.out)
@@ -195,7 +199,7 @@ class TrainingRun:
         return self._summary("trained")
 
     def _attempt(self, plan: Any, held: Holding, terminal: Terminal, log: Path) -> None:
-        from pipelines import checkpoints
+        from pixelmill.pipelines.training import checkpoints
 
         before = checkpoints.read_progress(self.out)
         if before is not None:
@@ -241,9 +245,9 @@ class TrainingRun:
 
     def _plan(self) -> Any:
         """What the workers are told, after the first samples were read here: bad data is told before Ray starts."""
-        from pipelines import checkpoints, datasets
-        from pipelines.sampling import Share
-        from pipelines.training import TrainingPlan, rehearse
+        from pixelmill.pipelines.training import checkpoints, datasets
+        from pixelmill.pipelines.training.loop import TrainingPlan, rehearse
+        from pixelmill.pipelines.training.sampling import Share
 
         train, settings = self.job.spec, self.job.settings
         share = Share(settings.batch, settings.accumulate, train.run.workers)
@@ -275,13 +279,13 @@ class TrainingRun:
         )
 
     def _fit(self, plan: Any, guard: Guard, terminal: Terminal, held: Holding) -> None:
-        from pipelines import training
+        from pixelmill.pipelines.training import loop
 
         run = self.job.spec.run
         address = cluster.address_of(run.address, self.around.environment)
         machine = cluster.this_machine()
         gpus_each = (1.0 if machine.gpus and address is None else 0.0) if run.num_gpus == "auto" else run.num_gpus
-        pool = Pool(run.workers + DATA_CPUS, 1, 0)
+        pool = WorkerPool(run.workers + DATA_CPUS, 1, 0)
         shared = (
             1 if address is not None else max(1, machine.cores // run.workers)
         )  # a worker asks a cluster for one CPU
@@ -290,24 +294,24 @@ class TrainingRun:
             if run.num_gpus == "auto" and address is not None:
                 gpus_each = 1.0 if available.get("GPU", 0) >= run.workers else 0.0
             # Beside the workers, who keep their CPUs to the end, or the tasks that decode for them would wait for ever.
-            lack = shortfall(Pool(run.workers + DATA_CPUS, 1), available)
-            lack = lack or shortfall(Pool(run.workers, 0, gpus_each), available)
+            lack = shortfall(WorkerPool(run.workers + DATA_CPUS, 1), available)
+            lack = lack or shortfall(WorkerPool(run.workers, 0, gpus_each), available)
             if lack:
                 raise JobError(
                     f"run: {run.workers} workers, and {DATA_CPUS} CPUs to read the data for them, can't be placed: {lack}; "
                     "lower run.workers or run.num_gpus"
                 )
-            scale = training.Scale(run.workers, threads, gpus_each)
-            telegraph = training.Telegraph()
+            scale = loop.Scale(run.workers, threads, gpus_each)
+            telegraph = loop.Telegraph()
             with following(telegraph, terminal):
                 # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
-                work = (training.fit(*each) for each in [(plan, scale, telegraph, str(folder / "train"))])
+                work = (loop.fit(*each) for each in [(plan, scale, telegraph, str(folder / "train"))])
                 for _ in beside(work, held.raise_if_lost):
                     pass
 
     @contextmanager
     def _ray(
-        self, address: str | None, pool: Pool, machine: cluster.Machine, guard: Guard
+        self, address: str | None, pool: WorkerPool, machine: cluster.Machine, guard: Guard
     ) -> Iterator[tuple[Path, dict[str, float]]]:
         import ray
 
@@ -340,7 +344,7 @@ class TrainingRun:
         os._exit(EXIT_FAILED)
 
     def _summary(self, happened: str) -> str:
-        from workers.checkpoint import Card
+        from pixelmill.workers.models.checkpoint import Card
 
         text = self.out.read("card.json")
         if text is None:
@@ -457,7 +461,7 @@ def evaluate(
     """Metrics of a checkpoint on data that it was not trained on, by the recipe that its card names."""
     import torch
 
-    from pipelines import checkpoints, datasets, training
+    from pixelmill.pipelines.training import checkpoints, datasets, loop
 
     access = Access()
     if picture is not None:
@@ -476,9 +480,9 @@ def evaluate(
             access,
             getattr(recipe.settings, "class_names", None),
         )
-        metrics, shown = training.evaluate(recipe, module, found, device)
+        metrics, shown = loop.evaluate(recipe, module, found, device)
     if picture is not None and shown is not None:
-        from pipelines.journal import png
+        from pixelmill.pipelines.training.training_log import png
 
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
         Path(picture).write_bytes(png(shown.cpu()))
@@ -497,7 +501,7 @@ def judging(
     card: Card, uri: str, overrides: Sequence[str], access: Access, *, needs_assets: bool = True
 ) -> Iterator[Recipe]:
     """The recipe of the card at `uri`, with what the user puts in the place of its settings, and what it judges by."""
-    from pipelines import checkpoints
+    from pixelmill.pipelines.training import checkpoints
 
     document: dict[str, Any] = {"settings": {}}
     for override in overrides:
@@ -523,11 +527,12 @@ def judging(
 
 def zoo() -> list[dict[str, Any]]:
     """What ships, as its cards say."""
-    from workers import checkpoint
+    from pixelmill.workers.models import checkpoint
+    from pixelmill.workers.models.zoo import zoo_names, zoo_path
 
     listed = []
-    for name in checkpoint.zoo_names():
-        path = checkpoint.zoo_path(name)
+    for name in zoo_names():
+        path = zoo_path(name)
         assert path is not None
         card = checkpoint.read_card(path)
         listed.append(

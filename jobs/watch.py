@@ -8,13 +8,13 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from jobs.terminal import Rate, Terminal
-from pipelines.deaths import Troubles
-from pipelines.orders import Pool
-from workers.errors import JobStopped
+from pixelmill.jobs.terminal.display import Rate, Terminal
+from pixelmill.pipelines.bulk.deaths import Troubles
+from pixelmill.pipelines.placement import WorkerPool
+from pixelmill.workers.errors import JobStopped
 
 if TYPE_CHECKING:
-    from jobs.run import Run
+    from pixelmill.jobs.run import Run
 
 
 POLL_S = 0.5
@@ -24,7 +24,7 @@ MILLING = "milling"
 class Watch:
     """Follows the board while the graph runs: shows it, and notes when the job should stop itself."""
 
-    def __init__(self, run: Run, board: Any, terminal: Terminal, pool: Pool) -> None:
+    def __init__(self, run: Run, board: Any, terminal: Terminal, pool: WorkerPool) -> None:
         self._run, self._board, self._terminal, self._pool = run, board, terminal, pool
         self._free = _free()
         self._over = threading.Event()

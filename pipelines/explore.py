@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.ledger import DATA
-from pipelines.manifest import texts
-from pipelines.stores import Folder
-from pipelines.tables import open_parquet
+from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.outputs.ledger import DATA
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.tables import open_parquet
 
 
 @dataclass(frozen=True)
@@ -42,4 +42,4 @@ def read_vectors(folder: Folder, column: str = "embedding") -> Vectors:
     values: Any = table[column].combine_chunks()
     vectors_ND = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(table.num_rows, -1)
     lengths_N = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-    return Vectors(texts(table["uri"]), vectors_ND / np.maximum(lengths_N, 1e-12))
+    return Vectors(strings_of(table["uri"]), vectors_ND / np.maximum(lengths_N, 1e-12))

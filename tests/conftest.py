@@ -17,7 +17,7 @@ import pytest
 import s3fs
 
 from benchmarks.gateway import Gateway
-from pipelines import stores
+from pixelmill.pipelines.stores import access
 from tests.moto_server import Moto
 
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL")
@@ -79,7 +79,7 @@ def s3(gateway: Gateway, reach: Reach) -> Gateway:
 
 
 def _forget_clients() -> None:
-    stores.filesystem.cache_clear()
+    access.filesystem.cache_clear()
     s3fs.S3FileSystem.clear_instance_cache()
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipelines.sampling import Order
-from workers.recipes import Recipe, Sample
+from pixelmill.pipelines.training.sampling import Order
+from pixelmill.workers.recipes import Recipe, Sample
 
 OnStep = Callable[[int, dict[str, float]], None]
 

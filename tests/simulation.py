@@ -15,9 +15,12 @@ from typing import Any, Literal
 
 import pytest
 
-from pipelines import claims, conditional, ledger, repair, stores
-from pipelines.claims import Claim, Holder
-from pipelines.stores import Access, Folder
+from pixelmill.pipelines.outputs import claims, ledger, repair
+from pixelmill.pipelines.outputs.claims import Claim, Holder
+from pixelmill.pipelines.stores import conditional
+from pixelmill.pipelines.stores import folder as folder_module
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
 
 Dialect = Literal["conditional", "refusing", "ignoring"]
 ROOT = "bucket/out"
@@ -230,8 +233,8 @@ def world(dialect: Dialect, *, is_death_provable: bool) -> Iterator[World]:
         return Store(made.drivers[int(scheme.removeprefix("memory-"))]), path
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stores, "open_store", open_store)
-        patch.setattr(stores, "scheme_of", lambda uri: "s3")
+        patch.setattr(folder_module, "open_store", open_store)
+        patch.setattr(folder_module, "scheme_of", lambda uri: "s3")
         patch.setattr(conditional, "_body", lambda store, answer: answer["Body"])
         for module in (ledger, repair):
             patch.setattr(module, "ThreadPoolExecutor", Serial)

@@ -29,19 +29,20 @@ AHEAD = 64
 
 def work(paths: list[str], cache_dir: str, ready: Any, finished: Any) -> None:
     """Embed these files batch by batch, once every process is warm."""
-    from workers.memory import keep_freed_memory
+    from pixelmill.workers.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     import torch
 
     torch.set_num_threads(1)
-    from pipelines.stores import Access, Reader
-    from workers import images
-    from workers.stages import StageContext
-    from workers.stages.embed import EmbedConfig
+    from pixelmill.pipelines.stores.access import Access
+    from pixelmill.pipelines.stores.reading import ObjectReader
+    from pixelmill.workers.codecs import images
+    from pixelmill.workers.stages import StageContext
+    from pixelmill.workers.stages.embed import EmbedConfig
 
     stage = EmbedConfig.model_validate({"model": MODEL}).build(StageContext("cpu", 1, len(paths), Path(cache_dir)))
-    read = partial(Reader(Access()).read, max_bytes=1 << 30)
+    read = partial(ObjectReader(Access()).read, max_bytes=1 << 30)
     stage.run([stage.prepare(images.decode(read(path))) for path in paths[:16]])
     events: list[tuple[float, int]] = []
     with ThreadPoolExecutor(8) as pool:

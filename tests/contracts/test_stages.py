@@ -9,8 +9,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from jobs.spec import StageEntry
-from workers.stages import Stage, StageConfig, StageContext
+from pixelmill.jobs.spec import StageEntry
+from pixelmill.workers.stages import Stage, StageConfig, StageContext
 
 QUICK: dict[str, dict[str, Any]] = {"embed": {"model": "torchvision:squeezenet1_1/random"}}
 """For each stage the options with which it is built quickly and offline."""

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.gateway import Gateway
-from pipelines.fetch import Fetched, Fetcher, FetchLimits
-from pipelines.manifest import table_of
-from pipelines.relisting import as_now
-from pipelines.sources import Entry, Ignored, Source, entries
-from pipelines.stores import Access
+from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.relisting import as_now
+from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
+from pixelmill.pipelines.outputs.manifest import table_of
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.workers.errors import RowError
 from tests.support import Home, Output, assert_every_input_in_one_row, home, job_file, pictures, pixelmill
-from workers.errors import RowError
 
 pytestmark = pytest.mark.faults
 
@@ -126,7 +126,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_changed(tmp_path: Path, m
             os.utime(path, ns=(1, 1))
         return real(handle)
 
-    monkeypatch.setattr("pipelines.stores.os.fstat", fstat)
+    monkeypatch.setattr("pixelmill.pipelines.stores.reading.os.fstat", fstat)
     assert outcomes(found) == ["Changed"]
 
 

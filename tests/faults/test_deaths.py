@@ -60,7 +60,7 @@ def patch(images):
 def user() -> Iterator[Home]:
     """Somebody whose decoder has the faults that some files trigger."""
     with home() as user:
-        (user.folder / "sitecustomize.py").write_text(patching("workers.images", DECODER))
+        (user.folder / "sitecustomize.py").write_text(patching("pixelmill.workers.codecs.images", DECODER))
         user.environment["PYTHONPATH"] = f"{user.folder}:{user.environment.get('PYTHONPATH', '')}"
         yield user
 
@@ -136,7 +136,7 @@ def unlucky() -> Iterator[Home]:
     """Somebody whose device fails once for each file `fault*` in a folder."""
     with home() as user:
         (user.folder / "sitecustomize.py").write_text(
-            patching("workers.execution", FAULTY_DEVICE.replace("{folder!r}", repr(str(user.folder))))
+            patching("pixelmill.workers.runtime.execution", FAULTY_DEVICE.replace("{folder!r}", repr(str(user.folder))))
         )
         user.environment["PYTHONPATH"] = f"{user.folder}:{user.environment.get('PYTHONPATH', '')}"
         yield user

@@ -1,8 +1,8 @@
 """Laws 1, 4 and 6 for drivers that are suspended, killed and overtaken at any call of the store, in three dialects of stores.
 
-What runs here is what a run does to the dataset (pipelines/attempt.py, ledger.py, manifest.py, repair.py, claims.py); only the
-network is a table of strings. Whether an input fails depends on the attempt, as faults that pass do, so that two attempts make
-different things of the same part.
+What runs here is what a run does to the dataset (attempt, ledger, manifest, repair and claims of pipelines/outputs); only
+the network is a table of strings. Whether an input fails depends on the attempt, as faults that pass do, so that two attempts
+make different things of the same part.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from pipelines import claims, ledger
-from pipelines.attempt import IDENTITY, Attempt, pending
-from pipelines.manifest import SCHEMA, Known, Listing, Part, Rows, input_id, read_segments
-from pipelines.stores import Folder
+from pixelmill.pipelines.outputs import claims, ledger
+from pixelmill.pipelines.outputs.attempt import IDENTITY, Attempt, pending
+from pixelmill.pipelines.outputs.manifest import SCHEMA, Known, Listing, Part, Rows, input_id, read_segments
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import JobError, PixelmillError, RunRefused
 from tests import simulation
 from tests.simulation import ROOT, Dialect, Driver, World
-from workers.errors import JobError, PixelmillError, RunRefused
 
 pytestmark = pytest.mark.faults
 

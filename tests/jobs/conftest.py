@@ -15,8 +15,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.gateway import Gateway
+from pixelmill.workers.models.model_names import DEFAULT_MODEL
+from pixelmill.workers.models.zoo import ZOO
 from tests.support import Ended, Home, Output, embed, home, job_file, pictures, pixelmill
-from workers.modelnames import DEFAULT_MODEL, ZOO
 
 BUCKET = "mixed"
 Expected = dict[tuple[str, str | None], str]

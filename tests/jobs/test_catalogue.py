@@ -11,9 +11,9 @@ from typing import get_args
 import jsonschema
 import pytest
 
-from jobs import catalogue, train
-from workers.errors import JobError
-from workers.recipes import RECIPES, Layout, recipe_type
+from pixelmill.jobs import catalogue, train
+from pixelmill.workers.errors import JobError
+from pixelmill.workers.recipes import RECIPES, Layout, recipe_type
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,14 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.gateway import Gateway
-from jobs import checks, plan, spec
-from jobs.run import Run, Surroundings
-from pipelines.sources import Ignored, Source, entries
-from pipelines.stores import Access, Folder
+from pixelmill.jobs import checks, plan, spec
+from pixelmill.jobs.run import Run, Surroundings
+from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import JobError, PixelmillError, RunRefused, StoreError
 from tests.conftest import Reach
 from tests.jobs.conftest import tar
 from tests.support import pictures
-from workers.errors import JobError, PixelmillError, RunRefused, StoreError
 
 Wrong = tuple[dict[str, object], type[PixelmillError], str]
 """What is wrong with a job: keys of it, the error that it ends with, and words of that."""

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli
+from pixelmill.jobs import cli
+from pixelmill.workers.errors import PixelmillError
 from tests.jobs.conftest import Mixed
 from tests.support import Home, Output, Run, assert_every_input_in_one_row, pictures, pixelmill
-from workers.errors import PixelmillError
 
 pytestmark = pytest.mark.timeout(1200)
 

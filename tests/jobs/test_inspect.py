@@ -13,11 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import inspect
-from pipelines import datasets, explore, ledger, sources
-from pipelines.manifest import SCHEMA, Listing, input_id, read_files, read_segments
-from pipelines.sources import Source
-from pipelines.stores import Access, Folder
+from pixelmill.jobs import inspect
+from pixelmill.pipelines import explore
+from pixelmill.pipelines.inputs import sources
+from pixelmill.pipelines.inputs.sources import Source
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.manifest import SCHEMA, Listing, input_id, read_files, read_segments
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.training import datasets
 
 ROWS = 12
 VECTOR = pa.list_(pa.float32(), 4)

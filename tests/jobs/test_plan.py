@@ -12,15 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.gateway import Gateway
-from jobs import plan, spec
-from jobs.cluster import QUIET, Machine, address_of, connect
-from jobs.run import Run, Surroundings, make_plan
-from pipelines.attempt import IDENTITY
-from pipelines.manifest import Known, Listing, read_files, read_segments, tables_of
-from pipelines.sources import Source
-from pipelines.stores import Access, Folder
+from pixelmill.jobs import plan, spec
+from pixelmill.jobs.run import Run, Surroundings, make_plan
+from pixelmill.jobs.session.cluster import QUIET, Machine, address_of, connect
+from pixelmill.pipelines.inputs.sources import Source
+from pixelmill.pipelines.outputs.attempt import IDENTITY
+from pixelmill.pipelines.outputs.manifest import Known, Listing, read_files, read_segments, tables_of
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import JobError, StoreError
 from tests.conftest import Reach
-from workers.errors import JobError, StoreError
 
 JOB = """\
 version: 1

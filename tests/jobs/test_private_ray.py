@@ -13,24 +13,25 @@ from typing import Any
 
 import pytest
 
-from jobs import cluster, scratch
-from pipelines.orders import Pool
-from workers.errors import JobError
+from pixelmill.jobs.host import scratch
+from pixelmill.jobs.session import cluster
+from pixelmill.pipelines.placement import WorkerPool
+from pixelmill.workers.errors import JobError
 
 # What a run does: start, work, stop. It prints what it saw of itself meanwhile, as JSON.
 A_RUN = """
 import json, os, sys
 from pathlib import Path
 import psutil
-from jobs import cluster, thrift
-from jobs.guard import Guard, run_mark
-from pipelines.orders import Pool
+from pixelmill.jobs.session import cluster, minimal_ray
+from pixelmill.jobs.session.ray_watchdog import Guard, run_mark
+from pixelmill.pipelines.placement import WorkerPool
 
 before = dict(os.environ)
 guard = Guard(lambda name: os._exit(9), run_mark())
 guard.start()
 machine = cluster.Machine(2, 0, 8 << 30)
-folder = cluster.start_local(Pool(1, 1, 0), machine, os.environ)
+folder = cluster.start_local(WorkerPool(1, 1, 0), machine, os.environ)
 import ray, ray.data
 
 @ray.remote
@@ -41,7 +42,7 @@ class Worker:
 
 worker = Worker.remote()
 pid, mode = ray.get(worker.look.remote())
-with thrift.without_helpers():
+with minimal_ray.without_helpers():
     assert ray.data.range(8).map_batches(lambda batch: batch, concurrency=1).count() == 8
 mine = [psutil.Process(), *psutil.Process().children(recursive=True)]
 listening = []
@@ -142,7 +143,7 @@ def test_the_environment_is_put_back_when_ray_does_not_start(monkeypatch: pytest
     environment = {"RAY_AUTH_MODE": "disabled", "RAY_event_stats": "1"}
     monkeypatch.setattr(cluster, "_start", fail)
     with pytest.raises(ZeroDivisionError):
-        cluster.start_local(Pool(1, 1, 0), cluster.Machine(1, 0, 1 << 30), environment)
+        cluster.start_local(WorkerPool(1, 1, 0), cluster.Machine(1, 0, 1 << 30), environment)
     assert environment == {"RAY_AUTH_MODE": "disabled", "RAY_event_stats": "1"}
     assert not scratch._made
 
@@ -166,16 +167,16 @@ def test_a_client_address_is_refused_with_what_to_write() -> None:
 
 A_CLUSTER_WITH_A_TOKEN = """
 import sys, ray
-from jobs import thrift
-with thrift.without_services():
+from pixelmill.jobs.session import minimal_ray
+with minimal_ray.without_services():
     ray.init(address="local", num_cpus=1, include_dashboard=False, _temp_dir=sys.argv[1], object_store_memory=100 << 20)
 print("at", ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 """
 CONNECT = """
 import sys
-from jobs import cluster
-from workers.errors import JobError
+from pixelmill.jobs.session import cluster
+from pixelmill.workers.errors import JobError
 try:
     cluster.connect(sys.argv[1])
     print("connected")

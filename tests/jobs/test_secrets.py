@@ -160,7 +160,7 @@ def test_no_secret_of_a_list_of_a_redirect_or_of_the_environment_is_written_or_p
 
 MANY_COMMANDS = """
 import json, sys
-from jobs import cli
+from pixelmill.jobs import cli
 for command in json.load(sys.stdin):
     sys.argv = ["pixelmill", *command]
     try:

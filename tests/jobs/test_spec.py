@@ -12,10 +12,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from jobs import spec
-from jobs import train as training
-from jobs.spec import Job, absolute, spelled_before
-from workers.errors import JobError
+from pixelmill.jobs import spec
+from pixelmill.jobs import train as training
+from pixelmill.jobs.spec import Job, absolute, spelled_before
+from pixelmill.workers.errors import JobError
 
 EXAMPLES = sorted((Path(spec.__file__).parent / "examples").glob("*.yaml"))
 SMALLEST = """\

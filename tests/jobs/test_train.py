@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from jobs import train as training
+from pixelmill.jobs import train as training
+from pixelmill.workers.errors import JobError
+from pixelmill.workers.models.zoo import zoo_names
+from pixelmill.workers.recipes import RECIPES, recipe_type
 from tests.support import Home, Run, home, pictures, pixelmill
-from workers.checkpoint import zoo_names
-from workers.errors import JobError
-from workers.recipes import RECIPES, recipe_type
 
 SMALL = ["batch=8", "size_px=16", "latent_size=4", "hidden=32", "channels=3", "evaluate_every_steps=120"]
 RECIPE_FILES = sorted((Path(training.__file__).parent / "recipes").glob("*.yaml"))

@@ -15,19 +15,19 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from benchmarks.in_process import training_of
-from pipelines import datasets
-from pipelines.stores import Access
-from pipelines.training import Training
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.loop import Training
+from pixelmill.workers.models import backbones, checkpoint
+from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.models.model_names import resolve
+from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
+from pixelmill.workers.networks.vgg import Vgg, VggConfig
+from pixelmill.workers.recipes import RECIPES, recipe_type
+from pixelmill.workers.recipes.crn import COLOURS_K3
+from pixelmill.workers.recipes.gatys import GatysSettings, stylize
+from pixelmill.workers.runtime.execution import Executor, Settings
 from tests.elsewhere import HERE, elsewhere
-from workers import backbones, checkpoint
-from workers.checkpoint import Card
-from workers.execution import Executor, Settings
-from workers.modelnames import resolve
-from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
-from workers.networks.vgg import Vgg, VggConfig
-from workers.recipes import RECIPES, recipe_type
-from workers.recipes.crn import COLOURS_K3
-from workers.recipes.gatys import GatysSettings, stylize
 
 SLIM: dict[str, dict[str, Any]] = {
     "autoencoder": {"size_px": 32, "width": 4, "code_channels": 4},

@@ -18,16 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import functional as transforms
 
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models import checkpoint
+from pixelmill.workers.models.model_names import DEFAULT_MODEL
+from pixelmill.workers.models.zoo import ZOO
+from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
+from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes.autoencoder import AutoencoderRecipe, AutoencoderSettings
+from pixelmill.workers.recipes.squares import stack
 from tests import corpus
 from tests.learning import learn
 from tests.tolerances import network_tolerance
-from workers import checkpoint
-from workers.errors import ModelError
-from workers.modelnames import DEFAULT_MODEL, ZOO
-from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
-from workers.recipes import Sample
-from workers.recipes.autoencoder import AutoencoderRecipe, AutoencoderSettings
-from workers.recipes.squares import stack
 
 SMALL = AutoencoderConfig(size_px=32, width=8, code_channels=6)
 TINY = AutoencoderSettings(size_px=32, width=8, code_channels=6, batch=4, steps=3)

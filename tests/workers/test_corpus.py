@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pixelmill.workers.codecs import images
+from pixelmill.workers.errors import RowError
 from tests.corpus import Case, build
-from workers import images
-from workers.errors import RowError
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.credentials import HARMLESS, carries_credentials, scrub
+from pixelmill.workers.credentials import HARMLESS, carries_credentials, scrub
 
 SECRET = "Zx9Canary7Q"
 NAMES = [

@@ -16,13 +16,12 @@ import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tests.learning import assert_seeded, descend
-from workers import images
-from workers.errors import DataError, ModelError
-from workers.networks.crn import CascadedRefinement, CrnConfig, layout_pyramid
-from workers.networks.vgg import Vgg, VggConfig
-from workers.recipes import Sample, recipe_type
-from workers.recipes.crn import (
+from pixelmill.workers.codecs import images
+from pixelmill.workers.errors import DataError, ModelError
+from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig, layout_pyramid
+from pixelmill.workers.networks.vgg import Vgg, VggConfig
+from pixelmill.workers.recipes import Sample, recipe_type
+from pixelmill.workers.recipes.crn import (
     COLOURS_K3,
     LAYERS,
     CrnRecipe,
@@ -34,6 +33,7 @@ from workers.recipes.crn import (
     one_hot,
     resized,
 )
+from tests.learning import assert_seeded, descend
 
 SLIM = CrnConfig(classes=12, start_px=(2, 4), widths=(8, 8, 4))
 

@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pixelmill.workers.codecs import images
+from pixelmill.workers.errors import DataError, ModelError
+from pixelmill.workers.networks.faststyle import Doubling, FastStyleConfig, TransformNetwork, Upsampling
+from pixelmill.workers.networks.vgg import Vgg, VggConfig
+from pixelmill.workers.recipes import Sample, recipe_type
+from pixelmill.workers.recipes.faststyle import FastStyleRecipe, FastStyleSettings, random_crop
 from tests.learning import assert_seeded, descend
 from tests.tolerances import network_tolerance, sum_tolerance
-from workers import images
-from workers.errors import DataError, ModelError
-from workers.networks.faststyle import Doubling, FastStyleConfig, TransformNetwork, Upsampling
-from workers.networks.vgg import Vgg, VggConfig
-from workers.recipes import Sample, recipe_type
-from workers.recipes.faststyle import FastStyleRecipe, FastStyleSettings, random_crop
 
 SLIM = FastStyleConfig(width=4, blocks=1)
 

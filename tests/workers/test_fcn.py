@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.fcn import Fcn, FcnConfig, FcnUpsampling, Up
+from pixelmill.workers.networks.upsample import bilinear_kernel
+from pixelmill.workers.networks.vgg import Vgg, VggConfig, layer_names, read_vgg
 from tests.learning import assert_seeded, descend
-from workers.errors import ModelError
-from workers.networks.fcn import Fcn, FcnConfig, FcnUpsampling, Up
-from workers.networks.upsample import bilinear_kernel
-from workers.networks.vgg import Vgg, VggConfig, layer_names, read_vgg
 
 SLIM: dict[str, Any] = {"classes": 3, "width": 4, "fc_width": 12, "dropout": 0.0}
 
@@ -154,7 +154,7 @@ class Zero(nn.Module):
 
 def without_relu(network: Fcn, images_BCHW: Tensor) -> Tensor:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workers.networks.fcn.F.relu", lambda maps_BCHW: maps_BCHW)
+        patch.setattr("pixelmill.workers.networks.fcn.F.relu", lambda maps_BCHW: maps_BCHW)
         return network(images_BCHW)
 
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import nn
 
+from pixelmill.workers.codecs import images
+from pixelmill.workers.errors import DataError, ModelError
+from pixelmill.workers.models import checkpoint, zoo
+from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder
+from pixelmill.workers.recipes.finetune import DenseRecipe, DenseSettings, FinetuneRecipe, FinetuneSettings
 from tests.learning import descend
-from workers import checkpoint, images
-from workers.checkpoint import Card
-from workers.errors import DataError, ModelError
-from workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder
-from workers.recipes.finetune import DenseRecipe, DenseSettings, FinetuneRecipe, FinetuneSettings
 
 SLIM: dict[str, dict[str, Any]] = {
     "autoencoder": {"size_px": 64, "width": 8, "code_channels": 2},
@@ -167,6 +168,6 @@ def test_pictures_that_the_encoder_does_not_take_are_refused_before_a_training(t
 
 
 def test_a_checkpoint_of_a_network_without_an_encoder_is_refused_by_name() -> None:
-    path = str(checkpoint.zoo_path("vdsr-t91"))
+    path = str(zoo.zoo_path("vdsr-t91"))
     with pytest.raises(ModelError, match=r"vdsr-t91\.safetensors: holds a vdsr, which has no encoder"):
         FinetuneRecipe(FinetuneSettings(checkpoint=path, classes=3), {}).network()

@@ -21,14 +21,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pixelmill.workers.codecs.images import encode_png, encode_png16
+from pixelmill.workers.errors import DataError, ModelError
+from pixelmill.workers.networks.monodepth import Monodepth, MonodepthConfig, Up
+from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes import monodepth as stereo
+from pixelmill.workers.recipes.monodepth import DRAWS, MonodepthRecipe, MonodepthSettings
 from tests.learning import assert_seeded, descend
 from tests.tolerances import sum_tolerance
-from workers.errors import DataError, ModelError
-from workers.images import encode_png, encode_png16
-from workers.networks.monodepth import Monodepth, MonodepthConfig, Up
-from workers.recipes import Sample
-from workers.recipes import monodepth as stereo
-from workers.recipes.monodepth import DRAWS, MonodepthRecipe, MonodepthSettings
 
 KITTI = Path(__file__).parents[3] / "shared" / "data" / "stereo" / "kitti"
 SLIM = MonodepthConfig(width=4, size_px=(64, 128))

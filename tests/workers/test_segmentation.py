@@ -18,13 +18,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tests.learning import descend
-from workers import images
-from workers.checkpoint import Card, network_types
-from workers.errors import DataError, ModelError
-from workers.networks.vgg import Vgg, VggConfig
-from workers.recipes import Sample, recipe_of, recipe_type
-from workers.recipes.segmentation import (
+from pixelmill.workers.codecs import images
+from pixelmill.workers.errors import DataError, ModelError
+from pixelmill.workers.models.checkpoint import Card, network_types
+from pixelmill.workers.networks.vgg import Vgg, VggConfig
+from pixelmill.workers.recipes import Sample, recipe_of, recipe_type
+from pixelmill.workers.recipes.segmentation import (
     CAMVID_COLOURS,
     VOID,
     FcnRecipe,
@@ -40,6 +39,7 @@ from workers.recipes.segmentation import (
     scores,
     window,
 )
+from tests.learning import descend
 
 NAMES = ("sky", "road", "kiosk")
 CLASSES = json.dumps({"classes": NAMES, "ignore_index": 11}).encode()

@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks import segnet
+from pixelmill.workers.networks.segnet import SegNet, SegNetConfig
+from pixelmill.workers.networks.upsample import UPSAMPLINGS
+from pixelmill.workers.networks.vgg import Vgg, VggConfig, read_vgg
 from tests.learning import assert_seeded, descend
-from workers.errors import ModelError
-from workers.networks import segnet
-from workers.networks.segnet import SegNet, SegNetConfig
-from workers.networks.upsample import UPSAMPLINGS
-from workers.networks.vgg import Vgg, VggConfig, read_vgg
 
 SLIM: dict[str, Any] = {"classes": 3, "width": 4}
 

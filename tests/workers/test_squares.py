@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from pixelmill.workers.errors import DataError
+from pixelmill.workers.recipes import squares
 from tests import corpus
-from workers.errors import DataError
-from workers.recipes import squares
 
 GREY_HW = np.arange(28 * 28, dtype=np.int64).reshape(28, 28) % 256
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks import unet
+from pixelmill.workers.networks.unet import UNet, UNetConfig, mirrored, predict_tiled
+from pixelmill.workers.networks.upsample import LOCAL_UPSAMPLINGS, UPSAMPLINGS, Upsampling
 from tests.learning import assert_seeded, descend
 from tests.tolerances import network_tolerance
-from workers.errors import ModelError
-from workers.networks import unet
-from workers.networks.unet import UNet, UNetConfig, mirrored, predict_tiled
-from workers.networks.upsample import LOCAL_UPSAMPLINGS, UPSAMPLINGS, Upsampling
 
 SLIM: dict[str, Any] = {"classes": 3, "base": 4, "levels": 2, "skips": (1, 2), "dropout": 0.0}
 PAPER = UNetConfig(channels=1, classes=2)

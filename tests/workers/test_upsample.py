@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workers.errors import ModelError
-from workers.networks.upsample import (
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.upsample import (
     LOCAL_UPSAMPLINGS,
     UPSAMPLINGS,
     Upsample,

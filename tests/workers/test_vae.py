@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from sklearn.datasets import load_digits
 from torch import Tensor, distributions, nn
 
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.vae import Vae, VaeConfig, draw
+from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes.vae import VaeRecipe, VaeSettings, kl_to_standard_normal, reconstruction_nats
 from tests.learning import learn
-from workers.errors import ModelError
-from workers.networks.vae import Vae, VaeConfig, draw
-from workers.recipes import Sample
-from workers.recipes.vae import VaeRecipe, VaeSettings, kl_to_standard_normal, reconstruction_nats
 
 TINY = VaeSettings(size_px=8, latent_size=3, hidden=16, batch=32, steps=5)
 CONFIGS = [

@@ -19,12 +19,12 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from pixelmill.workers.errors import DataError, ModelError
+from pixelmill.workers.geometry import resampling
+from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig, from_reference
+from pixelmill.workers.recipes.vdsr import DRAWS, VdsrRecipe, VdsrSettings, sharpen, super_resolve
 from tests.learning import assert_seeded, descend
 from tests.tolerances import sum_tolerance
-from workers import resampling
-from workers.errors import DataError, ModelError
-from workers.networks.vdsr import Vdsr, VdsrConfig, from_reference
-from workers.recipes.vdsr import DRAWS, VdsrRecipe, VdsrSettings, sharpen, super_resolve
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SET5 = SHARED / "super_resolution" / "set5"

@@ -18,9 +18,8 @@ from torch.nn import functional
 from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
-from tests.learning import assert_seeded
-from workers.errors import ModelError
-from workers.networks.vgg import (
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.vgg import (
     CONVENTIONS,
     ConventionName,
     Vgg,
@@ -31,6 +30,7 @@ from workers.networks.vgg import (
     load_vgg,
     read_vgg,
 )
+from tests.learning import assert_seeded
 
 WIDTH = 4
 STATISTICS = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)

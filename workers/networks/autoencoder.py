@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from workers.errors import ModelError
+from pixelmill.workers.errors import ModelError
 
 STEM_STRIDE = 4
 WIDENING = (1, 2, 2, 4)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from workers.errors import ModelError
+from pixelmill.workers.errors import ModelError
 
 SLOPE = 0.2
 

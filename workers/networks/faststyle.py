@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from workers.errors import ModelError
+from pixelmill.workers.errors import ModelError
 
 Upsampling = Literal["nearest", "transposed"]
 

@@ -24,9 +24,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from workers.errors import ModelError
-from workers.networks.upsample import bilinear_kernel
-from workers.networks.vgg import (
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.upsample import bilinear_kernel
+from pixelmill.workers.networks.vgg import (
     CONVENTIONS,
     ConventionName,
     LoadReport,

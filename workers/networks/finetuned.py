@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from workers import checkpoint
-from workers.errors import ModelError
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models import checkpoint
 
 LEAST_MATCHED = 0.95
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from workers.errors import ModelError
+from pixelmill.workers.errors import ModelError
 
 ENCODER = ((1, 7), (2, 5), (4, 3), (8, 3), (16, 3), (16, 3), (16, 3))
 """Channels, in units of `width`, and kernel size of the levels 1 (half resolution) to 7 (1/128)."""

@@ -20,9 +20,9 @@ from typing import Literal
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from workers.errors import ModelError
-from workers.networks.upsample import UPSAMPLINGS, Upsample, Upsampling, pool
-from workers.networks.vgg import (
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.upsample import UPSAMPLINGS, Upsample, Upsampling, pool
+from pixelmill.workers.networks.vgg import (
     BLOCKS,
     CONVENTIONS,
     WIDENING,

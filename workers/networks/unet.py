@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workers import watchdog
-from workers.errors import ModelError
-from workers.networks.upsample import LOCAL_UPSAMPLINGS, UPSAMPLINGS, Upsample, Upsampling, pool
-from workers.networks.vgg import he_initialized
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.upsample import LOCAL_UPSAMPLINGS, UPSAMPLINGS, Upsample, Upsampling, pool
+from pixelmill.workers.networks.vgg import he_initialized
+from pixelmill.workers.runtime import stall_watchdog
 
 MOST_LEVELS = 16
 
@@ -186,7 +186,7 @@ def predict_tiled(network: UNet, images_BCHW: Tensor, tile_px: int = 388) -> Ten
     for top, left in product(tops, lefts):
         window_BCHW = extended_BCHW[:, :, top : top + window_px, left : left + window_px]
         canvas_BKHW[:, :, top : top + tile_px, left : left + tile_px] = network(window_BCHW)
-        watchdog.progress()
+        stall_watchdog.progress()
     return canvas_BKHW[:, :, :height, :width]
 
 

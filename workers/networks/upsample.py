@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from workers.errors import ModelError
+from pixelmill.workers.errors import ModelError
 
 Upsampling = Literal["nearest", "bilinear", "bicubic", "transposed_k2", "transposed", "unpool"]
 UPSAMPLINGS: tuple[Upsampling, ...] = get_args(Upsampling)

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from workers.errors import ModelError
+from pixelmill.workers.errors import ModelError
 
 Architecture = Literal["dense", "convolutional"]
 Output = Literal["bernoulli", "gaussian"]

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from workers.errors import ModelError
+from pixelmill.workers.errors import ModelError
 
 FIRST_RESIDUAL = 0.01
 """What the last convolution's first weights are multiplied with, so that a network begins as plain interpolation.

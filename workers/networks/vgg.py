@@ -23,9 +23,9 @@ import torch.nn.functional as F  # noqa: N812
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from workers import vision
-from workers.checkpoint import refuse_pickle
-from workers.errors import ModelError
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models import vision
+from pixelmill.workers.models.checkpoint import refuse_pickle
 
 ConventionName = Literal["torchvision", "torchvision_features", "caffe"]
 

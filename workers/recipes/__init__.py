@@ -1,7 +1,7 @@
 """What a training recipe is: what a sample and a batch are, the loss, the schedule, the metrics; one per file.
 
 A recipe sees bytes, arrays and tensors. It does not know where the files are, how many machines train, or when a run was
-interrupted: `pipelines/training.py` gives it the same samples in the same order with the same random numbers each time.
+interrupted: `pipelines/training/loop.py` gives it the same samples in the same order with the same random numbers each time.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from workers.checkpoint import Card
-from workers.errors import ModelError
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.checkpoint import Card
 
 Config = TypeVar("Config")
 
@@ -32,7 +32,7 @@ Batch = dict[str, Tensor]
 """What `losses` takes: tensors by name, the first axis is the batch."""
 
 Layout = Literal["pictures", "classes", "masks", "stereo"]
-"""How the files of a data set lie, see pipelines/datasets.py; what `decode` is given for each:
+"""How the files of a data set lie, see pipelines/training/datasets.py; what `decode` is given for each:
 
 pictures   image, and label (the text of an integer) where the table has one
 classes    image, label (the text of an integer: the column, or the number of the first folder below the data set),
@@ -42,17 +42,17 @@ stereo     left, right, depth (where there is one), calibration (calib.json, whe
 """
 
 RECIPES: dict[str, str] = {
-    "autoencoder": "workers.recipes.autoencoder:AutoencoderRecipe",
-    "vae": "workers.recipes.vae:VaeRecipe",
-    "fcn": "workers.recipes.segmentation:FcnRecipe",
-    "segnet": "workers.recipes.segmentation:SegNetRecipe",
-    "unet": "workers.recipes.segmentation:UNetRecipe",
-    "monodepth": "workers.recipes.monodepth:MonodepthRecipe",
-    "vdsr": "workers.recipes.vdsr:VdsrRecipe",
-    "faststyle": "workers.recipes.faststyle:FastStyleRecipe",
-    "crn": "workers.recipes.crn:CrnRecipe",
-    "finetune": "workers.recipes.finetune:FinetuneRecipe",
-    "finetune-dense": "workers.recipes.finetune:DenseRecipe",
+    "autoencoder": "pixelmill.workers.recipes.autoencoder:AutoencoderRecipe",
+    "vae": "pixelmill.workers.recipes.vae:VaeRecipe",
+    "fcn": "pixelmill.workers.recipes.segmentation:FcnRecipe",
+    "segnet": "pixelmill.workers.recipes.segmentation:SegNetRecipe",
+    "unet": "pixelmill.workers.recipes.segmentation:UNetRecipe",
+    "monodepth": "pixelmill.workers.recipes.monodepth:MonodepthRecipe",
+    "vdsr": "pixelmill.workers.recipes.vdsr:VdsrRecipe",
+    "faststyle": "pixelmill.workers.recipes.faststyle:FastStyleRecipe",
+    "crn": "pixelmill.workers.recipes.crn:CrnRecipe",
+    "finetune": "pixelmill.workers.recipes.finetune:FinetuneRecipe",
+    "finetune-dense": "pixelmill.workers.recipes.finetune:DenseRecipe",
 }
 """Every recipe that `pixelmill train` knows, by the place of its class: each is imported when it is asked for."""
 
@@ -91,7 +91,7 @@ class Recipe(Protocol):
 
     NAME: ClassVar[str]
     NETWORK: ClassVar[str]
-    """The name in `workers.checkpoint.NETWORKS` of what is trained."""
+    """The name in `pixelmill.workers.models.checkpoint.NETWORKS` of what is trained."""
     LAYOUT: ClassVar[Layout]
     ASSETS: ClassVar[tuple[str, ...]]
     JUDGED_WITH: ClassVar[tuple[str, ...]]

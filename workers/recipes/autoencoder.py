@@ -23,11 +23,11 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from workers.checkpoint import Preprocess
-from workers.clustering import cluster
-from workers.errors import ModelError
-from workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
-from workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine, squares
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.evaluation.clustering import cluster
+from pixelmill.workers.models.checkpoint import Preprocess
+from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
+from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine, squares
 
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 EVALUATION_BATCH = 64
@@ -165,7 +165,7 @@ class AutoencoderRecipe:
         """`mse` on the pictures' own pixels, in [0, 1]; where there are samples enough also
 
         mse_pca            the same of as many principal components as the code has numbers
-        nmi, cluster_accuracy   of k-means on the codes, see workers/clustering.py; only where samples have labels
+        nmi, cluster_accuracy   of k-means on the codes, see workers/evaluation/clustering.py; only where samples have labels
 
         PCA is fitted on one half of the samples and judged on the other, both ways. k-means is fitted on every second
         sample and judged on the others.

@@ -28,13 +28,13 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from workers import images
-from workers.errors import DataError, ModelError, RowError
-from workers.networks.crn import CascadedRefinement, CrnConfig
-from workers.networks.vgg import Vgg, find_published, is_published, load_vgg
-from workers.perceptual import moved
-from workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
-from workers.recipes.squares import chunks, in_rows
+from pixelmill.workers.codecs import images
+from pixelmill.workers.errors import DataError, ModelError, RowError
+from pixelmill.workers.losses.perceptual import moved
+from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig
+from pixelmill.workers.networks.vgg import Vgg, find_published, is_published, load_vgg
+from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
+from pixelmill.workers.recipes.squares import chunks, in_rows
 
 FACADE_CLASSES: dict[str, tuple[int, int, int]] = {
     "background": (0, 0, 223),

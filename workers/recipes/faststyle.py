@@ -24,13 +24,13 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from workers import images
-from workers.errors import DataError, RowError
-from workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, TransformNetwork, Upsampling
-from workers.networks.vgg import find_published, is_published, load_vgg
-from workers.perceptual import Scale, StyleChoice, StyleTransferLoss, moved
-from workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
-from workers.recipes.squares import chunks, cut, decode, in_rows, roomy
+from pixelmill.workers.codecs import images
+from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.losses.perceptual import Scale, StyleChoice, StyleTransferLoss, moved
+from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, TransformNetwork, Upsampling
+from pixelmill.workers.networks.vgg import find_published, is_published, load_vgg
+from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
+from pixelmill.workers.recipes.squares import chunks, cut, decode, in_rows, roomy
 
 METRICS = {"total": "total_loss", "content": "content_loss", "style": "style_loss", "total_variation": "tv_loss"}
 

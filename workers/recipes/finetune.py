@@ -19,11 +19,11 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from workers import checkpoint
-from workers.errors import DataError, ModelError
-from workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder, trained_part
-from workers.recipes import Batch, Layout, RecipeSettings, Sample, half_cosine, squares
-from workers.recipes.segmentation import LabelledSettings, _Segmentation
+from pixelmill.workers.errors import DataError, ModelError
+from pixelmill.workers.models import checkpoint
+from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder, trained_part
+from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, half_cosine, squares
+from pixelmill.workers.recipes.segmentation import LabelledSettings, _Segmentation
 
 EVALUATION_BATCH = 64
 

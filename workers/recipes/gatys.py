@@ -15,9 +15,9 @@ import torch
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from workers import watchdog
-from workers.networks.vgg import Vgg
-from workers.perceptual import Features, Scale, StyleChoice, StyleTransferLoss
+from pixelmill.workers.losses.perceptual import Features, Scale, StyleChoice, StyleTransferLoss
+from pixelmill.workers.networks.vgg import Vgg
+from pixelmill.workers.runtime import stall_watchdog
 
 OnStep = Callable[[int, Mapping[str, Tensor]], None]
 """Told the number of the step, from 0, and the terms before it, float32 B each: content, style, ..., total."""
@@ -74,7 +74,7 @@ def stylize(
             if on_step is not None:
                 on_step(step, terms)
             images_BCHW = images_BCHW + descent.step(gradients_BCHW.flatten(1)).view_as(images_BCHW)
-            watchdog.progress()
+            stall_watchdog.progress()
     return images_BCHW.clamp(0, 1)
 
 

@@ -27,11 +27,11 @@ from PIL import Image
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from workers import images
-from workers.errors import DataError, RowError
-from workers.networks.monodepth import MAX_DISPARITY, Monodepth, MonodepthConfig
-from workers.recipes import Batch, RecipeSettings, Sample
-from workers.recipes.squares import chunks
+from pixelmill.workers.codecs import images
+from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.networks.monodepth import MAX_DISPARITY, Monodepth, MonodepthConfig
+from pixelmill.workers.recipes import Batch, RecipeSettings, Sample
+from pixelmill.workers.recipes.squares import chunks
 
 DRAWS = 7  # random numbers for each sample: mirror, change colours, gamma, brightness, red, green, blue
 NEAREST_M, FARTHEST_M = 1e-3, 80.0

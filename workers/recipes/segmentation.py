@@ -39,14 +39,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
-from workers import images
-from workers.errors import DataError, ModelError, RowError
-from workers.networks.fcn import Fcn, FcnConfig, FcnUpsampling
-from workers.networks.segnet import SegNet, SegNetConfig
-from workers.networks.unet import UNet, UNetConfig, mirrored, predict_tiled
-from workers.networks.upsample import Upsampling
-from workers.networks.vgg import ConventionName, LoadReport, VggWeights, find_published, is_published, read_vgg
-from workers.recipes import Batch, RecipeSettings, Sample, config_from
+from pixelmill.workers.codecs import images
+from pixelmill.workers.errors import DataError, ModelError, RowError
+from pixelmill.workers.networks.fcn import Fcn, FcnConfig, FcnUpsampling
+from pixelmill.workers.networks.segnet import SegNet, SegNetConfig
+from pixelmill.workers.networks.unet import UNet, UNetConfig, mirrored, predict_tiled
+from pixelmill.workers.networks.upsample import Upsampling
+from pixelmill.workers.networks.vgg import (
+    ConventionName,
+    LoadReport,
+    VggWeights,
+    find_published,
+    is_published,
+    read_vgg,
+)
+from pixelmill.workers.recipes import Batch, RecipeSettings, Sample, config_from
 
 VOID = 255
 MOST_CLASSES = VOID

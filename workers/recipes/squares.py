@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from workers import images, vision
-from workers.errors import DataError, RowError
-from workers.recipes import Sample
+from pixelmill.workers.codecs import images
+from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.models import vision
+from pixelmill.workers.recipes import Sample
 
 LONGEST = 2  # a picture kept for crops is at most so many times as long as wide
 LUMA = (0.299, 0.587, 0.114)  # BT.601; in floats and rounded, so that grey stays what it was

@@ -22,11 +22,11 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from workers import latent
-from workers.checkpoint import Preprocess
-from workers.errors import ModelError
-from workers.networks.vae import Architecture, Output, Vae, VaeConfig, draw
-from workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, squares
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.evaluation import latent
+from pixelmill.workers.models.checkpoint import Preprocess
+from pixelmill.workers.networks.vae import Architecture, Output, Vae, VaeConfig, draw
+from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, squares
 
 EVALUATION_BATCH = 128
 EVALUATION_SEED = 0

@@ -18,10 +18,12 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from workers import images, resampling, watchdog
-from workers.errors import DataError, RowError
-from workers.networks.vdsr import Vdsr, VdsrConfig
-from workers.recipes import Batch, RecipeSettings, Sample, config_from, half_cosine
+from pixelmill.workers.codecs import images
+from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.geometry import resampling
+from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig
+from pixelmill.workers.recipes import Batch, RecipeSettings, Sample, config_from, half_cosine
+from pixelmill.workers.runtime import stall_watchdog
 
 DRAWS = 5  # random numbers for each sample: scale, row, column, turn, mirror
 TILE_PX = 512
@@ -166,7 +168,7 @@ def sharpen(network: nn.Module, interpolated_HW: np.ndarray, tile_px: int = TILE
         top, left = rows.start - around[0].start, columns.start - around[1].start
         target_HW = sharp_HW[rows, columns]
         target_HW[:] = output_HW[top : top + target_HW.shape[0], left : left + target_HW.shape[1]]
-        watchdog.progress()
+        stall_watchdog.progress()
     return sharp_HW
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from workers.errors import RowError
+from pixelmill.workers.errors import RowError
 
 if TYPE_CHECKING:
     import pyarrow as pa

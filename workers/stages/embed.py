@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from workers.errors import RowError
-from workers.modelnames import DEFAULT_MODEL, resolve
-from workers.stages import Milled, StageConfig, StageContext
+from pixelmill.workers.errors import RowError
+from pixelmill.workers.models.model_names import DEFAULT_MODEL, resolve
+from pixelmill.workers.stages import Milled, StageConfig, StageContext
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workers.execution import Choice
+    from pixelmill.workers.runtime.execution import Choice
 
 
 class EmbedConfig(StageConfig):
@@ -83,7 +83,8 @@ class Embed:
     def __init__(self, config: EmbedConfig, context: StageContext) -> None:
         import pyarrow as pa
 
-        from workers import backbones, execution
+        from pixelmill.workers.models import backbones
+        from pixelmill.workers.runtime import execution
 
         self.name = config.stage
         self._backbone = backbones.load(resolve(config.model), layer=config.layer, pooling=config.pooling)
@@ -121,7 +122,7 @@ class Embed:
         return self._choice
 
     def prepare(self, pixels_CHW: Tensor) -> Tensor:
-        from workers import images
+        from pixelmill.workers.codecs import images
 
         preprocess = self._backbone.preprocess
         resized_CHW = images.resize_shorter_side(
@@ -146,7 +147,7 @@ class Embed:
         return Milled({self.fields[0].name: pa.FixedSizeListArray.from_arrays(values, self._backbone.dim)}, errors)
 
     def _execute(self, images_BCHW: Tensor) -> Tensor:
-        from workers import execution
+        from pixelmill.workers.runtime import execution
 
         if self._executor is None:
             self._choice = execution.choose(

@@ -1,6 +1,6 @@
 """Loaded by every Python process of a command under test: shortens its leases, and suspends one process at a named moment.
 
-PIXELMILL_TEST_TIMES   JSON: constants of pipelines/claims.py and conditional.py, as {"LEASE_S": 3}
+PIXELMILL_TEST_TIMES   JSON: constants of pipelines/outputs/claims.py and conditional.py, as {"LEASE_S": 3}
 PIXELMILL_TEST_MOMENT  JSON: the write at which the first process to come there stops itself with SIGSTOP; see `Moment`
 
 The folder of this file is put on PYTHONPATH, which Ray's workers inherit. Nothing of it is part of the product.
@@ -45,7 +45,7 @@ class Moment:
 
 
 def around_calls(moment: Moment) -> Patch:
-    """Of pipelines/stores.py."""
+    """Of pipelines/stores/folder.py."""
 
     def patch(module: ModuleType) -> None:
         for method in ("publish", "create", "replace"):
@@ -66,7 +66,7 @@ def around_calls(moment: Moment) -> Patch:
 
 
 def inside_writes(moment: Moment) -> Patch:
-    """Of pipelines/conditional.py: behind the last look of a store without conditions, and before a file gets its name."""
+    """Of pipelines/stores/conditional.py: behind the last look of a store without conditions, and before a file gets its name."""
 
     def patch(module: ModuleType) -> None:
         build = module.Unfenced.__init__
@@ -130,11 +130,14 @@ class Finder:
 
 def install() -> None:
     times, stop = constants(json.loads(os.environ.get("PIXELMILL_TEST_TIMES", "{}"))), "PIXELMILL_TEST_MOMENT"
-    patches: dict[str, list[Patch]] = {"pipelines.claims": [times], "pipelines.conditional": [times]}
+    patches: dict[str, list[Patch]] = {
+        "pixelmill.pipelines.outputs.claims": [times],
+        "pixelmill.pipelines.stores.conditional": [times],
+    }
     if stop in os.environ:
         moment = Moment(**json.loads(os.environ[stop]))
-        patches["pipelines.conditional"].append(inside_writes(moment))
-        patches["pipelines.stores"] = [around_calls(moment)]
+        patches["pixelmill.pipelines.stores.conditional"].append(inside_writes(moment))
+        patches["pixelmill.pipelines.stores.folder"] = [around_calls(moment)]
     sys.meta_path.insert(0, Finder(patches))  # pyright: ignore[reportArgumentType]
 
 

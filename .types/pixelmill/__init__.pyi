@@ -1,0 +1,1 @@
+../../pixelmill/__init__.py

@@ -1,0 +1,272 @@
+"""Connect to Ray: one of its own on this machine, sized for the plan, or a cluster that is there."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import secrets
+import socket
+import stat
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from pixelmill.jobs.host import scratch
+from pixelmill.jobs.session import minimal_ray
+from pixelmill.jobs.session.ray_watchdog import RUN_VARIABLE, Guard, run_mark
+from pixelmill.pipelines.placement import WorkerPool
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import JobError
+from pixelmill.workers.runtime.memory import limit_bytes
+
+OBJECT_STORE_BYTES = 1 << 30
+LOG_BYTES = 20_000
+LOOPBACK = "127.0.0.1"
+_WORKER_LOG = re.compile(r"worker-.*\.(out|err)")
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers, and no actor started that collects it
+    "RAY_enable_metrics_collection": "0",
+    "RAY_event_stats": "0",  # with those below, Ray's own processes take less from the work
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_enable_timeline": "0",
+    "RAY_raylet_report_resources_period_milliseconds": "1000",  # ten times a second, to nodes that are not there
+    "RAY_gcs_pull_resource_loads_period_milliseconds": "10000",
+    "RAY_io_context_event_loop_lag_collection_interval_ms": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+}
+"""What a Ray of our own is told before it is imported, unless the user said otherwise."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine offers a Ray of its own."""
+
+    cores: int
+    gpus: int
+    memory_bytes: int
+
+
+def object_store_bytes(machine: Machine) -> int:
+    """What a Ray of our own may keep its objects in."""
+    return min(OBJECT_STORE_BYTES, machine.memory_bytes // 8)
+
+
+def this_machine() -> Machine:
+    """Cores and memory that this process may use, and GPUs that nvidia's driver shows."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if Path("/proc/driver/nvidia/gpus").exists() else 0
+    return Machine(cores, gpus, limit_bytes())
+
+
+def address_of(address: str | None, environment: Mapping[str, str]) -> str | None:
+    """Where Ray is: what the job says, or RAY_ADDRESS; None for one of our own. JobError where no job can run."""
+    found = address or environment.get("RAY_ADDRESS")
+    if not found or found == "local":
+        return None
+    refuse_unusable_address(found)
+    return found
+
+
+def start_local(pool: WorkerPool, machine: Machine, environment: MutableMapping[str, str]) -> Path:
+    """Start a Ray on this machine with the logical CPUs that the plan needs; gives its folder, for `stop`.
+
+    Threads are what has to match the cores, and the plan sees to that; a graph that asks Ray for more CPUs than it
+    counts would wait for ever.
+    """
+    folder = scratch.make()
+    _remember(environment)
+    environment.update({**QUIET, **environment, **_private()})
+    try:
+        _start(pool, machine, folder / "r")  # which Ray opens to everybody, so the way to it has to be closed
+    except BaseException:
+        _end_local(folder)
+        raise
+    return folder
+
+
+def _private() -> dict[str, str]:
+    """What makes a Ray this run's alone: it serves who knows the token, whatever the user has set for a cluster."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), RUN_VARIABLE: run_mark()}
+
+
+def _start(pool: WorkerPool, machine: Machine, folder: Path) -> None:
+    import ray
+
+    _reread_environment()
+    with minimal_ray.without_services(), minimal_ray.on_loopback():
+        ray.init(
+            address="local",
+            num_cpus=math.ceil(pool.total_cpus),
+            num_gpus=machine.gpus,
+            object_store_memory=object_store_bytes(machine),
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+            _temp_dir=str(folder),
+            _node_ip_address=LOOPBACK,
+        )
+
+
+def stop(guard: Guard, folder: Path | None) -> None:
+    """Shut Ray down in good order; of a Ray of our own, keep what the workers printed, and leave nothing of it."""
+    import ray
+
+    with guard.released():
+        ray.shutdown()
+    if folder is not None:
+        _end_local(folder)
+
+
+def _end_local(folder: Path) -> None:
+    print_worker_logs(folder / "r")
+    scratch.remove(folder)
+    if _before is not None:
+        _restore()
+        _reread_environment()
+
+
+# The environment
+
+
+_before: tuple[MutableMapping[str, str], dict[str, str]] | None = None
+"""What the one Ray of our own that a process can have changes, and how it was."""
+
+
+def _remember(environment: MutableMapping[str, str]) -> None:
+    global _before
+    _before = environment, {name: value for name, value in environment.items() if _is_rays(name)}
+
+
+def _restore() -> None:
+    global _before
+    environment, then = _before or ({}, {})
+    _before = None
+    for name in [name for name in environment if _is_rays(name) and name not in then]:
+        del environment[name]
+    environment.update(then)
+
+
+def _is_rays(name: str) -> bool:
+    """Whether we, or Ray in this process, change a variable of this name."""
+    return name.startswith("RAY_") or name in {RUN_VARIABLE, "PYTHONBREAKPOINT"}
+
+
+def _reread_environment() -> None:
+    """Ray keeps the mode and the token that it once read."""
+    try:
+        from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
+    except ImportError:
+        print("this Ray has no tokens that could be read again", file=sys.stderr)
+        return
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+# Logs
+
+
+def print_worker_logs(folder: Path) -> None:
+    """Copy what the workers printed to standard error, where it goes to the log of the run, before it is removed."""
+    for session in sorted(folder.glob("session_2*")):
+        with suppress(OSError), _opened_folder(session) as outer, _opened_folder("logs", outer) as logs:
+            for name in sorted(os.listdir(logs)):
+                if _WORKER_LOG.fullmatch(name) and (text := _end_of(name, logs)):
+                    print(f"--- {name}", text, sep="\n", file=sys.stderr)
+
+
+@contextmanager
+def _opened_folder(path: str | Path, below: int | None = None) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=below)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _end_of(name: str, folder: int) -> str:
+    """The last words of a log; nothing of a link, a pipe or another user's file, which Ray did not write."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink != 1:
+            return ""
+        if status.st_size > LOG_BYTES:
+            file.seek(status.st_size - LOG_BYTES)
+            file.readline()  # the rest of a line may hold the rest of a password, which nothing recognizes
+        return file.read(LOG_BYTES).decode("utf-8", "replace").strip()
+
+
+# A cluster that is there
+
+
+def refuse_unusable_address(address: str) -> None:
+    """JobError for what reaches Ray Client or the dashboard and not the cluster itself, and for what is no address."""
+    try:
+        place = urlsplit(address if "://" in address else f"//{address}")
+        host, _ = place.hostname or "HOST", place.port
+    except ValueError as error:
+        raise JobError(f"run.address {scrub(address)}: is not HOST:PORT ({error})") from error
+    if place.scheme:
+        raise JobError(
+            f"run.address {scrub(address)}: {place.scheme}:// can't run a job of Pixelmill; run the command on a node of the "
+            "cluster with run.address: auto, or submit it: "
+            f"ray job submit --address http://{host}:8265 -- pixelmill run job.yaml"
+        )
+
+
+def connect(address: str) -> None:
+    """Connect to a cluster, with the token that the user's environment gives; JobError when it does not let us in."""
+    refuse_unusable_address(address)
+    _require_answer(address)
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+        raise JobError(f"run.address {scrub(address)}: {_why_not(error)}") from error
+
+
+def _why_not(error: Exception) -> str:
+    said = f"{type(error).__name__} {error} {error.__cause__ or ''}"
+    if any(word in said for word in ("AuthenticationError", "Unauthenticated", "InvalidAuthToken")):
+        return (
+            "the cluster asks for a token and was given none, or another one; set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to what `ray get-auth-token` prints on its head node"
+        )
+    return f"no Ray cluster answers there ({str(error).splitlines()[0]})"
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself would ask for minutes whether somebody is at HOST:PORT."""
+    place = urlsplit(f"//{address}")
+    if place.hostname and place.port:  # else a word of Ray's, as "auto"
+        try:
+            socket.create_connection((place.hostname, place.port), timeout=10).close()
+        except OSError as error:
+            raise JobError(f"run.address {scrub(address)}: no Ray cluster answers there ({error})") from error
+
+
+temporary_folder = scratch.make
+remove_stale = scratch.remove_stale
+
+
+def remove_all(guard: Guard) -> None:
+    """End every process that this one started and remove its folders, without a word to Ray.
+
+    But for the guard's last will: a dead raylet's agents are nobody's children, and it ends them when this process is gone.
+    """
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.pid != guard.last_will_pid:
+                process.kill()
+    scratch.remove_mine()

@@ -1,0 +1,47 @@
+"""Keep what libraries print out of the terminal and in a file of the run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from pixelmill.jobs.host import scratch
+from pixelmill.jobs.terminal.streams import lasting
+
+
+@contextmanager
+def log_file() -> Iterator[Path]:
+    """A file for the chatter, gone after the block: what is to stay of it is copied before."""
+    folder = scratch.make()
+    try:
+        yield folder / "log"
+    finally:
+        scratch.remove(folder)
+
+
+@contextmanager
+def chatter_to(path: Path) -> Iterator[TextIO]:
+    """Send standard output and error of this process, and of what it starts, to a file; gives the real standard error.
+
+    Ray writes from C++ and from its workers, past Python's logging: only the file descriptors catch all of it.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved_out, saved_err = os.dup(1), os.dup(2)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        with lasting(os.dup(saved_err), sys.stderr, closes=True) as terminal:
+            yield terminal
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(saved_out, 1)
+        os.dup2(saved_err, 2)
+        for descriptor in (saved_out, saved_err, log):
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The bulk graph: orders in, rows fetched, decoded and run through every stage, Parquet out."""

@@ -1,0 +1,304 @@
+"""The bulk graph: orders -> mill (actors: fetch, decode, stages) -> publish (tasks: Parquet) -> summaries.
+
+An order is one part of the manifest, or what is to be retried of several. It stays one block from end to end, so that
+what is published under a part's name is that part and nothing else. The mill is a pool of actors, since networks are
+loaded once. With GPUs, publishing is tasks of its own, which leaves the GPU to the network; on CPUs the worker that
+made a table publishes it, which spares the processes and the copies. Ray Data schedules all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.exceptions import RayError
+from ray.experimental import internal_kv
+
+from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.bulk.deaths import EVENT_PREFIX, START_PREFIX, Careful, Deaths, Event, Notes, Start, event_of
+from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig, Tally
+from pixelmill.pipelines.bulk.orders import Order
+from pixelmill.pipelines.outputs import claims, ledger
+from pixelmill.pipelines.outputs.claims import Claim
+from pixelmill.pipelines.placement import WorkerPool
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import PixelmillError
+from pixelmill.workers.runtime.faults import DeviceFault, is_device_fault
+from pixelmill.workers.runtime.memory import keep_freed_memory
+from pixelmill.workers.runtime.stall_watchdog import Watchdog
+
+ORDER, SUMMARY = "order", "summary"
+TALLY_PREFIX, PHASE_PREFIX = "tally:", "phase:"
+EXIT_DEVICE_FAULT = 71
+
+_ADVICE_OF_RAY = re.compile(r"\nFailed to [^\n]* attempts \(total backoff.*", re.DOTALL)
+"""What Ray adds to the text of every error: which of its options to change."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One order that is done: how many rows of each kind its part holds."""
+
+    name: str
+    done: int
+    failed: int
+    written_bytes: int
+    settings: dict[str, Any]
+    weights: dict[str, str | None]
+
+
+class Board:
+    """What the workers tell, in Ray's key-value store: each its tally for the terminal, and what they know of deaths.
+
+    An actor would do the same for a process more, which on a small machine every start would wait for.
+    """
+
+    def __init__(self, run: str) -> None:
+        self._prefix = f"pixelmill:{run}:"
+        self._heard: set[bytes] = set()
+
+    def reporter(self) -> Callable[[Tally], None]:
+        """For one worker: tells its tally, and never fails."""
+        key = f"{self._prefix}{TALLY_PREFIX}{uuid.uuid4().hex}".encode()
+
+        def report(tally: Tally) -> None:
+            with suppress(Exception):
+                internal_kv._internal_kv_put(key, tally.to_json().encode(), overwrite=True)
+
+        return report
+
+    def notes(self) -> Notes:
+        """For one worker: where it keeps what outlives it."""
+        return _KvNotes(self._prefix)
+
+    def read(self) -> Tally:
+        """The sum over all workers."""
+        total = Tally()
+        for text in self._texts(self._keys(TALLY_PREFIX)):
+            total.add(Tally.from_json(text))
+        return total
+
+    def teller(self) -> Callable[[str], None]:
+        """For one worker: tells what it is at before it reports, and never fails."""
+        key = f"{self._prefix}{PHASE_PREFIX}{uuid.uuid4().hex}".encode()
+
+        def tell(phase: str) -> None:
+            with suppress(Exception):
+                internal_kv._internal_kv_put(key, phase.encode(), overwrite=True)
+
+        return tell
+
+    def phases(self) -> Counter[str]:
+        """How many workers are at what."""
+        told = self._texts(self._keys(PHASE_PREFIX))
+        return Counter(told)
+
+    def events(self) -> list[Event]:
+        """What happened since this was last asked: deaths of workers, faults of devices."""
+        new = [key for key in self._keys(EVENT_PREFIX) if key not in self._heard]
+        self._heard.update(new)
+        return [event_of(text) for text in self._texts(new)]
+
+    def starts(self) -> int:
+        """How many workers were started and have not come as far as an order."""
+        return len(self._keys(START_PREFIX))
+
+    def clear(self) -> None:
+        internal_kv._internal_kv_del(self._prefix.encode(), del_by_prefix=True)
+
+    def _keys(self, prefix: str) -> list[bytes]:
+        return internal_kv._internal_kv_list(f"{self._prefix}{prefix}".encode())
+
+    @staticmethod
+    def _texts(keys: Iterable[bytes]) -> Iterator[str]:
+        for key in keys:
+            if (text := internal_kv._internal_kv_get(key)) is not None:
+                yield text.decode()
+
+
+@dataclass(frozen=True)
+class _KvNotes:
+    """Notes in Ray's key-value store, below a prefix."""
+
+    prefix: str
+
+    def add(self, key: str, value: str) -> bool:
+        return not internal_kv._internal_kv_put(self._key(key), value.encode(), overwrite=False)
+
+    def get(self, key: str) -> str | None:
+        found = internal_kv._internal_kv_get(self._key(key))
+        return None if found is None else found.decode()
+
+    def put(self, key: str, value: str) -> None:
+        internal_kv._internal_kv_put(self._key(key), value.encode(), overwrite=True)
+
+    def remove(self, key: str) -> None:
+        internal_kv._internal_kv_del(self._key(key))
+
+    def _key(self, key: str) -> bytes:
+        return f"{self.prefix}{key}".encode()
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Publishes the table of one order and says so in one row.
+
+    StoreError when the store refuses for good, ClaimLost when another attempt has taken over.
+    """
+
+    out: str
+    access: Access
+    compression: ledger.Compression
+    claim: Claim
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        order = json.loads(block[ORDER_COLUMN][0].as_py())
+        table = block.drop_columns([ORDER_COLUMN])
+        provenance = {key: order[key] for key in ("weights", "settings", "milled", "listing")}
+        try:
+            folder = Folder(self.out, self.access, is_fenced=self.claim.is_fenced)
+            if not self.claim.is_fenced:  # else the store itself refuses what comes late
+                claims.require(folder, self.claim)
+            provenance["attempt"] = self.claim.epoch
+            written = ledger.publish(folder, order["name"], table, provenance, self.compression)
+        except PixelmillError:
+            raise
+        except Exception as error:
+            raise explain(error, self.out, f"writing {order['name']}") from error
+        summary = Published(
+            order["name"], written.done, written.failed, written.bytes, order["settings"], order["weights"]
+        )
+        return pa.table({SUMMARY: [json.dumps(vars(summary))]})
+
+
+class MillActor:
+    """The mill as Ray Data calls it: a block with one order in, its table out, or its summary when it publishes too.
+
+    Each order is recorded as it begins and when it is done, so that whoever does it again knows how often it was begun.
+    """
+
+    def __init__(self, config: MillConfig, board: Board, publisher: Publisher | None) -> None:
+        if config.context.device == "cpu":
+            keep_freed_memory()
+        tell = board.teller()
+        tell("importing torch")
+        import_module("torch")
+        tell("loading the network")
+        notes = board.notes()
+        self._start = Start(notes)
+        self._deaths = Deaths(notes, config.stall_s)
+        self._watchdog = Watchdog(config.stall_s, self._deaths.stall)
+        self._mill = _built(config, board)
+        tell("milling")
+        self._publisher = publisher or (lambda table: table)
+
+    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+        for text in strings_of(block[ORDER]):
+            yield self._do(json.loads(text))
+
+    def _do(self, order: dict[str, Any]) -> pa.Table:
+        self._start.succeeded()
+        careful = self._deaths.begin(order["name"])
+        try:
+            with self._watchdog.watching():
+                table = self._mill(order, careful)
+        except DeviceFault as fault:
+            self._deaths.forgive(str(fault))
+            os._exit(EXIT_DEVICE_FAULT)
+        made = self._publisher(table)
+        self._deaths.finish()
+        return made
+
+
+def _built(config: MillConfig, board: Board) -> Callable[[dict[str, Any], Careful | None], pa.Table]:
+    """The mill, or what raises why there is none: Ray passes on what a call raises, and of what building raises the text."""
+    try:
+        return Mill(config, board.reporter())
+    except PixelmillError as error:
+        return partial(_refuse, error)
+    except Exception as error:
+        if not is_device_fault(error):
+            raise
+        return partial(_refuse, DeviceFault(f"on {socket.gethostname()}: {error}"))
+
+
+def _refuse(error: Exception, order: dict[str, Any], careful: Careful | None) -> pa.Table:
+    raise error
+
+
+@dataclass(frozen=True)
+class BulkJob:
+    """Everything that the graph needs, settled before it starts."""
+
+    config: MillConfig
+    pool: WorkerPool
+    orders: tuple[Order, ...]
+    claim: Claim
+    compression: ledger.Compression = field(default_factory=ledger.Compression)
+
+
+def _publishing(publisher: Publisher) -> Callable[[Any], Any]:
+    """The publisher as a plain function: of a callable object Ray Data would make a pool of actors."""
+    return lambda block: publisher(block)
+
+
+def run(job: BulkJob, board: Board) -> Iterator[Published]:
+    """Run the graph on the Ray that is connected, giving each order as it is published."""
+    context = ray.data.DataContext.get_current()
+    context.target_max_block_size = None  # one block in is one block out: an order is never split or joined
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    publisher = Publisher(job.config.out, job.config.out_access, job.compression, job.claim)
+    items = [{ORDER: order.to_json()} for order in job.orders]
+    summaries = ray.data.from_items(
+        items, override_num_blocks=len(items)
+    ).map_batches(
+        MillActor,
+        fn_constructor_args=(job.config, board, publisher if job.pool.publishes else None),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=job.pool.actors, max_tasks_in_flight_per_actor=2),
+        num_cpus=job.pool.cpus,
+        num_gpus=job.pool.gpus or None,
+        max_restarts=-1,  # pipelines/bulk/deaths.py bounds how often an order is begun, and the driver how often workers start
+        max_task_retries=-1,
+    )
+    if not job.pool.publishes:
+        summaries = summaries.map_batches(
+            _publishing(publisher), batch_size=None, batch_format="pyarrow", zero_copy_batch=True, num_cpus=1
+        )
+    batches: Iterator[Any] = iter(summaries.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+    for batch in batches:
+        for text in strings_of(batch[SUMMARY]):
+            yield Published(**json.loads(text))
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The error of ours inside what Ray wraps around it, or the error as it is."""
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        # Ray makes errors that are ours and its own at once, whose text is the whole traceback of the worker.
+        if isinstance(current, PixelmillError) and not isinstance(current, RayError):
+            return type(current)(_ADVICE_OF_RAY.sub("", str(current)))
+        pending += [current.__cause__, current.__context__, getattr(current, "cause", None)]
+    return error

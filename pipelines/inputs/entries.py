@@ -1,0 +1,84 @@
+"""What is listed and what is found: a source, its files, and the entries that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from pixelmill.pipelines.inputs.names import suffix_of
+from pixelmill.pipelines.stores.access import Access, scheme_of
+
+Format = Literal["auto", "images", "webdataset", "parquet", "list"]
+Container = Literal["tar", "parquet"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be listed. `uris` are folders, globs, or files; `exclude` is a folder that is never an input."""
+
+    uris: tuple[str, ...]
+    format: Format = "auto"
+    pattern: str | None = None
+    column: str | None = None
+    limit: int | None = None
+    access: Access = field(default_factory=Access)
+    exclude: str | None = None
+
+
+class Entry(NamedTuple):
+    """One input: an object, a member of an archive, or a row of a table.
+
+    `offset` is the member's first byte in a tar and the row's number in a Parquet file. `problem` says why an input
+    that was found can't be read at all: "ErrorType: message".
+    """
+
+    uri: str
+    member: str | None = None
+    container: Container | None = None
+    offset: int | None = None
+    size: int | None = None
+    version: str | None = None
+    problem: str | None = None
+
+
+class Found(NamedTuple):
+    """A file in a store."""
+
+    uri: str
+    size: int | None
+    version: str | None
+
+
+class Index(NamedTuple):
+    """What is in an archive: its inputs, and by kind what else is there."""
+
+    entries: Iterable[Entry]
+    ignored: Mapping[str, int]
+
+
+@dataclass
+class Ignored:
+    """Files that lie in the source and are no input, by suffix or kind, so that nothing is left out in silence."""
+
+    by_suffix: dict[str, int] = field(default_factory=dict)
+    members: int = 0
+    """How many of them lie in archives."""
+
+    def add(self, uri: str) -> None:
+        self.count(suffix_of(uri))
+
+    def count(self, kind: str, times: int = 1) -> None:
+        self.by_suffix[kind] = self.by_suffix.get(kind, 0) + times
+
+    def says(self, most: int = 5) -> str:
+        """As `3 .txt, 1 hidden`, the commonest first."""
+        kinds = sorted(self.by_suffix.items(), key=lambda kind: (-kind[1], kind[0]))
+        shown = [f"{count:,} {kind}" for kind, count in kinds[:most]]
+        others = sum(count for _, count in kinds[most:])
+        return ", ".join([*shown, f"{others:,} others"] if others else shown)
+
+
+def sequential(uri: str) -> dict[str, Any]:
+    """How to open a file that is read from front to back."""
+    return {} if scheme_of(uri) in {"file", "local"} else {"block_size": 8 << 20, "cache_type": "readahead"}

@@ -1,0 +1,56 @@
+"""Look at inputs that were listed before as they are now: what failed because its file was broken may have been put right."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.inputs.sources import Found, Ignored, Source, entries, found_now
+from pixelmill.pipelines.outputs.manifest import SCHEMA, table_of
+
+FORMATS: dict[str, Any] = {"tar": "webdataset", "parquet": "parquet"}
+THREADS = 16
+
+
+def as_now(rows: pa.Table, source: Source) -> pa.Table:
+    """The same inputs: those whose object is another one since with its size and version, members of archives with their place.
+
+    What is gone, and what no store tells anything of, stays as it was listed.
+    """
+    uris = list(dict.fromkeys(strings_of(rows["uri"])))
+    with ThreadPoolExecutor(THREADS, "look") as pool:
+        found = pool.map(lambda uri: found_now(uri, source.access), uris)
+        now = {each.uri: each for each in found if each is not None}
+    listed = [_plain(row, now.get(row["uri"])) for row in rows.to_pylist()]
+    archives = {
+        row["uri"]: row["container"] for row in listed if row["container"] and _differs(row, now.get(row["uri"]))
+    }
+    made = pa.Table.from_pylist(listed, SCHEMA)
+    for uri, container in archives.items():
+        again = _indexed(uri, container, source, made["id"])
+        made = pa.concat_tables([made.filter(pc.invert(pc.is_in(made["id"], again["id"]))), again])
+    return made
+
+
+def _differs(row: dict[str, Any], now: Found | None) -> bool:
+    return now is not None and now.version is not None and row["version"] is not None and now.version != row["version"]
+
+
+def _plain(row: dict[str, Any], now: Found | None) -> dict[str, Any]:
+    """A row of an object that is no archive, as the object is now."""
+    if row["container"] is not None or now is None or not _differs(row, now):
+        return row
+    return {**row, "size": now.size, "version": now.version}
+
+
+def _indexed(uri: str, container: str, source: Source, ids: pa.ChunkedArray) -> pa.Table:
+    """Those of an archive's members that have one of these ids."""
+    archive = replace(source, uris=(uri,), format=FORMATS[container], pattern=None, limit=None, exclude=None)
+    members = list(entries(archive, Ignored()))
+    table = table_of(members) if members else SCHEMA.empty_table()
+    return table.filter(pc.is_in(table["id"], ids))

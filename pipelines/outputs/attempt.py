@@ -1,0 +1,164 @@
+"""What one attempt does to the dataset, besides the work itself: sign, put right, list, seal, settle, succeed.
+
+Every step may be the last one of a process, and may be done while another process that was believed dead wakes up; the laws
+hold all the same (tests/faults/test_exactly_once.py tries them in every order).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.outputs import claims, ledger, repair
+from pixelmill.pipelines.outputs.claims import Claim
+from pixelmill.pipelines.outputs.manifest import (
+    FOLDER,
+    Known,
+    Listing,
+    Part,
+    Segment,
+    plan_parts,
+    read_segments,
+    remove_strays,
+    superseding_ids,
+)
+from pixelmill.pipelines.stores.folder import Folder
+
+IDENTITY, SPEC = "_run/identity.json", "_run/spec.yaml"
+TEMPORARIES = (ledger.DATA, ledger.FAILED, "_run", FOLDER)
+PASSING = ("attempt", "finished_at", "seconds")
+"""What _SUCCESS says of the attempt that wrote it and not of the output."""
+
+
+class Held(Protocol):
+    """The run as its holder holds it."""
+
+    claim: Claim
+
+    def require(self) -> None:
+        """ClaimLost unless this attempt may write what decides the result."""
+        ...
+
+    def follows_unknown(self, since: int) -> bool:
+        """Whether an earlier attempt may still wake up that began at epoch `since` or later."""
+        ...
+
+
+@dataclass
+class Attempt:
+    """One attempt at a run whose folder it holds; `row_bytes` and `file_bytes` size the parts."""
+
+    out: Folder
+    held: Held
+    row_bytes: int
+    file_bytes: int
+
+    def sign(self, identity: dict[str, Any], check: Callable[[bytes], None], spec: str | None) -> None:
+        """Write under the claim whose run this is; `check` raises where another job was faster."""
+        stored = self.out.read(IDENTITY)
+        if stored is None:
+            self.held.require()
+            mine = json.dumps(identity, indent=1).encode()
+            stored = mine if self.out.create(IDENTITY, mine) else self.out.read(IDENTITY)
+        check(stored or b"{}")
+        if spec is not None:
+            self._replace(SPEC, f"# attempt {self.held.claim.epoch}\n{spec}".encode())
+
+    def _replace(self, name: str, data: bytes) -> None:
+        """Write a file of which the newest attempt's content counts. ClaimLost where another attempt is that."""
+        found = self.out.read_tagged(name)
+        self.held.require()  # after the read: whoever takes over from here on changes the tag
+        if not (self.out.create(name, data) if found is None else self.out.replace(name, data, found[1])):
+            self.held.require()
+
+    # Listing
+
+    def resume(self) -> tuple[list[Segment], int]:
+        """The manifest so far, with the output put right where an attempt was cut off, or wrote late; and in how many rows."""
+        self.out.remove_temporaries(*TEMPORARIES)
+        if self.out.is_fenced and claims.ended_well(self.out, self.held.claim.epoch - 1):
+            return read_segments(self.out), 0
+        segments = (
+            read_segments(self.out) if self.out.is_fenced else repair.restore_manifest(self.out, self.held.require)
+        )
+        found = repair.repair(self.out, segments, self.held.require)
+        waiting = self._waiting(segments, ledger.progress(self.out))
+        lost = {part: [each for each in ids if each not in waiting] for part, ids in found.lost.items()}
+        lost = {part: ids for part, ids in lost.items() if ids}
+        return (self._list_again(segments, lost) if lost else segments), found.rows
+
+    def list_new(
+        self, segments: list[Segment], tables: Callable[[Listing, Known], Iterable[pa.Table]]
+    ) -> tuple[list[Segment], Listing, Known]:
+        """Add to the manifest what is new in the source; `tables` lists it. Without new inputs nothing is added."""
+        known, listing = Known(self.out, segments), Listing(self.out, len(segments), self.held.claim.writer)
+        listing.write(table for table in tables(listing, known) if table.num_rows)
+        return (self._committed(segments, listing) if listing.rows else segments), listing, known
+
+    def list_failed(self, segments: list[Segment], as_now: Callable[[pa.Table], pa.Table]) -> list[Segment]:
+        """Add to the manifest what failed, to be done once more, but for what waits for that already.
+
+        `as_now` gives manifest rows as their objects are now: a broken one may have been replaced since.
+        """
+        held = ledger.progress(self.out)
+        waiting = self._waiting(segments, held)
+        parts = {f"{part.name}.parquet": part for segment in segments for part in segment.parts()}
+        failed: dict[Part, list[str]] = {}
+        for name, table in ledger.failures(self.out):
+            ids = [identity for identity in strings_of(table["id"]) if identity not in waiting]
+            if ids and name in parts and held.is_done(parts[name]):
+                failed[parts[name]] = ids
+        return self._list_again(segments, failed, as_now) if failed else segments
+
+    def _waiting(self, segments: list[Segment], held: ledger.Progress) -> frozenset[str]:
+        """The inputs that are listed again already, in parts that are still to be done."""
+        return frozenset(superseding_ids(self.out, segments, lambda part: not held.is_done(part)))
+
+    def _list_again(
+        self, segments: list[Segment], ids: dict[Part, list[str]], as_now: Callable[[pa.Table], pa.Table] | None = None
+    ) -> list[Segment]:
+        """A segment whose rows supersede those of these inputs."""
+        listing = Listing(self.out, len(segments), self.held.claim.writer, supersedes=True)
+        rows = repair.listed_again(self.out, segments, ids)
+        listing.write(rows if as_now is None else map(as_now, rows))
+        return self._committed(segments, listing)
+
+    def _committed(self, segments: list[Segment], listing: Listing) -> list[Segment]:
+        """The manifest with one segment more. ClaimLost where another attempt's has its number."""
+        part_rows = plan_parts(listing.rows, row_bytes=self.row_bytes, file_bytes=self.file_bytes)
+        self.held.require()
+        segment = listing.commit(part_rows, sum(len(each.part_rows) for each in segments))
+        if segment.writer != listing.writer:
+            self.held.require()
+        return [*segments, segment]
+
+    def seal(self, segments: list[Segment]) -> list[Segment]:
+        """Make sure that an attempt which may still wake up can't add to the manifest, then remove what such ones left there."""
+        last = int(segments[-1].writer[:4] or 0) if segments else 0
+        if segments and last != self.held.claim.epoch and self.held.follows_unknown(last):
+            segments = self._committed(segments, Listing(self.out, len(segments), self.held.claim.writer))
+        remove_strays(self.out, segments)
+        return segments
+
+    # The end
+
+    def succeed(self, success: dict[str, Any]) -> None:
+        """Say that the run is complete, unless it is said already."""
+        said = json.loads(self.out.read(ledger.SUCCESS) or b"{}")
+        if _lasting(said) != _lasting(success):
+            self._replace(ledger.SUCCESS, json.dumps(success | {"attempt": self.held.claim.epoch}, indent=1).encode())
+
+
+def _lasting(success: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in success.items() if key not in PASSING}
+
+
+def pending(segments: list[Segment], held: ledger.Progress, *, retry: bool) -> list[Part]:
+    """The parts that are not there yet; for a retry, those of what failed before."""
+    chosen = [segment for segment in segments if segment.supersedes or not retry]
+    return [part for segment in chosen for part in segment.parts() if not held.is_done(part)]

@@ -1,0 +1,181 @@
+"""Put right what attempts left that were cut off, or that wrote late to a store which can't refuse: by what data/ says itself.
+
+Each data file says from which listing it was made, and which of its part's rows failed. So everything else can be made
+again: failed/ from the data files, the manifest from the copy that its attempt kept. A row that stands twice is dropped where
+it does not belong, and a row that stands nowhere is listed again, to be done by the run that found it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.claims import ATTEMPTS
+from pixelmill.pipelines.outputs.ledger import DATA, FAILED, FAILED_SCHEMA
+from pixelmill.pipelines.outputs.manifest import SCHEMA, Part, Rows, Segment, read_segments, segment_name
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.tables import declared_schema, open_parquet
+
+
+@dataclass
+class Repaired:
+    """What was found: rows dropped from where they did not belong, failures filed again, and inputs that stand nowhere."""
+
+    dropped: int = 0
+    filed: int = 0
+    lost: dict[Part, list[str]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return self.dropped + self.filed + sum(map(len, self.lost.values()))
+
+
+def restore_manifest(folder: Folder, before_write: Callable[[], None]) -> list[Segment]:
+    """The segments, each as the one that counts where a late write put another in its place.
+
+    That is the one which data/ was made from, or else the newest attempt's. `before_write` is called before anything is written.
+    """
+    segments, made_from = read_segments(folder), _listings(folder)
+    for number, kept in _copies(folder).items():
+        there = next((segment for segment in segments if segment.number == number), None)
+        if there is None:  # its attempt died before it counted
+            continue
+        best = max([*kept, there], key=lambda s: (_evidence(s, made_from), s == there and len(kept) < 2, s.writer))
+        if best != there:
+            before_write()
+            folder.publish(segment_name(number), best.to_json())
+    return read_segments(folder)
+
+
+def _listings(folder: Folder) -> dict[str, object]:
+    """From which listing each data file was made, by the name of its part."""
+    with ThreadPoolExecutor(8, "repair") as pool:
+        names = sorted(ledger.progress(folder).data)
+        found = pool.map(lambda name: ledger.provenance_of(folder, name).get("listing"), names)
+        return dict(zip((name.removesuffix(".parquet") for name in names), found, strict=True))
+
+
+def _copies(folder: Folder) -> dict[int, list[Segment]]:
+    """Every segment that an attempt committed, or was about to, by number."""
+    found: dict[int, list[Segment]] = {}
+    for epoch in folder.folders(ATTEMPTS):
+        for name in folder.names(f"{ATTEMPTS}/{epoch}"):
+            if re.fullmatch(r"segment-\d{6}-[0-9a-f]{8}\.json", name):
+                segment = Segment.from_json(folder.read(f"{ATTEMPTS}/{epoch}/{name}") or b"{}")
+                found.setdefault(segment.number, []).append(segment)
+    return found
+
+
+def _evidence(segment: Segment, made_from: dict[str, object]) -> int:
+    """How many data files were made from this segment."""
+    return sum(made_from.get(part.name) == segment.writer for part in segment.parts())
+
+
+def repair(folder: Folder, segments: list[Segment], before_write: Callable[[], None]) -> Repaired:
+    """Hold every finished part against its listing and its own record, and write again what does not agree.
+
+    `before_write` is called before anything is written.
+    """
+    held, found = ledger.progress(folder), Repaired()
+    places, rows = ledger.Places(folder, segments, held), Rows(folder, segments)
+    old = frozenset(ledger.old_retried_ids(folder, held))
+    parts = iter([part for part in places.parts if held.is_done(part)])
+    with ThreadPoolExecutor(8, "repair") as pool:
+        while batch := list(islice(parts, 32)):
+            owned = [places.own(part, strings_of(rows.of(part)["id"])) for part in batch]
+            checks = pool.map(lambda pair: _checked(folder, pair[0], pair[1], old), zip(batch, owned, strict=True))
+            for check in list(checks):
+                found.dropped += _keep_only(folder, check, before_write) if check.strangers else 0
+                found.filed += _file(folder, check, before_write) if check.is_misfiled else 0
+                if check.lost:
+                    found.lost[check.part] = check.lost
+    return found
+
+
+@dataclass(frozen=True)
+class _Check:
+    """What one part holds beside what it should."""
+
+    part: Part
+    belongs: frozenset[str]
+    strangers: int
+    wanted: pa.Table
+    is_misfiled: bool
+    tag: str | None
+    lost: list[str]
+
+    @property
+    def file(self) -> str:
+        return f"{self.part.name}.parquet"
+
+
+def _checked(folder: Folder, part: Part, own: list[str], old: frozenset[str]) -> _Check:
+    name, belongs = f"{part.name}.parquet", frozenset(own)
+    data = strings_of(ledger.read_columns(folder, f"{DATA}/{name}", ["id"])["id"])
+    done = belongs.intersection(data) | old
+    recorded, filed = ledger.facts_of(folder, part.name)[1], folder.read_tagged(f"{FAILED}/{name}")
+    there = FAILED_SCHEMA.empty_table() if filed is None else _failures(filed[0])
+    wanted = there if recorded is None else recorded
+    wanted = _first_of_each(wanted.filter(pc.is_in(wanted["id"], pa.array(sorted(belongs - done), pa.string()))))
+    failed = frozenset(strings_of(wanted["id"]))
+    return _Check(
+        part,
+        belongs,
+        strangers=len(data) - len(belongs.intersection(data)),
+        wanted=wanted,
+        is_misfiled=sorted(failed) != sorted(strings_of(there["id"])),
+        tag=None if filed is None else filed[1],
+        lost=[identity for identity in own if identity not in done and identity not in failed],
+    )
+
+
+def _file(folder: Folder, check: _Check, before_write: Callable[[], None]) -> int:
+    """Write the failures of a part again. Another attempt may have done so meanwhile, and then it is right."""
+    before_write()
+    name, encoded = f"{FAILED}/{check.file}", ledger.encode(check.wanted)
+    written = folder.create(name, encoded) if check.tag is None else folder.replace(name, encoded, check.tag)
+    return max(1, check.wanted.num_rows) if written else 0
+
+
+def _keep_only(folder: Folder, check: _Check, before_write: Callable[[], None]) -> int:
+    """Write a data file again without rows that don't belong there, and with each of the others once."""
+    name = f"{DATA}/{check.file}"
+    found = folder.read_tagged(name)
+    if found is None:
+        return 0
+    before_write()
+    parquet = open_parquet(pa.BufferReader(found[0]))
+    schema = declared_schema(parquet).remove_metadata()
+    metadata = {
+        key: value for key, value in (parquet.schema_arrow.metadata or {}).items() if key in ledger.METADATA_KEYS
+    }
+    table = parquet.read().replace_schema_metadata(None).cast(schema)
+    kept = _first_of_each(table.filter(pc.is_in(table["id"], pa.array(sorted(check.belongs), pa.string()))))
+    kept = kept.replace_schema_metadata(metadata)
+    return table.num_rows - kept.num_rows if folder.replace(name, ledger.encode(kept), found[1]) else 0
+
+
+def _failures(data: bytes) -> pa.Table:
+    return open_parquet(pa.BufferReader(data)).read(FAILED_SCHEMA.names, use_threads=False).cast(FAILED_SCHEMA)
+
+
+def _first_of_each(table: pa.Table) -> pa.Table:
+    seen: set[str] = set()
+    keep = [not (identity in seen or seen.add(identity)) for identity in strings_of(table["id"])]
+    return table if all(keep) else table.filter(pa.array(keep, pa.bool_()))
+
+
+def listed_again(folder: Folder, segments: list[Segment], ids: dict[Part, list[str]]) -> Iterator[pa.Table]:
+    """The manifest rows of some inputs of some parts, for a segment that supersedes them."""
+    rows = Rows(folder, segments)
+    for part, some in sorted(ids.items(), key=lambda item: item[0].number):
+        table = rows.of(part)
+        yield table.filter(pc.is_in(table["id"], pa.array(some, pa.string()))).select(SCHEMA.names)

@@ -1,0 +1,1 @@
+"""The one seam to stores: everything outside is opened, read and written here."""

@@ -1,0 +1,145 @@
+"""A folder of a store that files are published into, each in one step: written, created once, or replaced as it was read."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from contextlib import suppress
+from typing import Any
+
+from pixelmill.pipelines.stores import conditional
+from pixelmill.pipelines.stores.access import Access, open_store, scheme_of
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.retries import retried, status_of
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+
+
+class Folder:
+    """A folder of a store that files are published into, each under its final name and in one step."""
+
+    def __init__(self, uri: str, access: Access, *, is_fenced: bool = False) -> None:
+        """`is_fenced` says that `probe` found a remote store to honour conditions; a local disk always does."""
+        self.uri = uri.rstrip("/")
+        self.access = access
+        self.store, self.path = open_store(self.uri, access)
+        self.is_local = scheme_of(uri) in {"file", "local"}
+        self._writes = self._conditional(is_fenced)
+
+    def _conditional(self, is_fenced: bool) -> conditional.ConditionalWrites:
+        if self.is_local:
+            return conditional.LocalDisk(self.path)
+        return conditional.S3(self.store, status_of) if is_fenced else conditional.Unfenced(self.store)
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether the store itself refuses a write whose condition does not hold."""
+        return self._writes.is_fenced
+
+    def _path(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+    def publish(self, name: str, data: bytes) -> None:
+        """Write a file so that a reader sees all of it or nothing; the same name again replaces it.
+
+        A store puts an object in one step. A local file is written beside its final place and renamed. For what decides a
+        result, use `create` and `replace`.
+        """
+        if self.is_local:
+            conditional.write_local(self._path(name), data)
+        else:
+            retried(lambda: self.store.pipe_file(self._path(name), data), for_s=self.access.retry_for_s)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file that does not exist yet; False, and nothing is written, where it does."""
+        return retried(lambda: self._writes.create(self._path(name), data), for_s=self.access.retry_for_s)
+
+    def replace(self, name: str, data: bytes, tag: str) -> bool:
+        """Write a file that is as `read_tagged` gave it; False, and nothing is written, where it has changed since."""
+        return retried(lambda: self._writes.replace(self._path(name), data, tag), for_s=self.access.retry_for_s)
+
+    def read_tagged(self, name: str) -> tuple[bytes, str] | None:
+        """The bytes of a file and the tag under which it can be replaced; None when there is none."""
+        return retried(lambda: self._writes.read(self._path(name)), for_s=self.access.retry_for_s)
+
+    def tag(self, name: str) -> str | None:
+        """The tag under which a file can be replaced; None when there is none."""
+        return retried(lambda: self._writes.tag(self._path(name)), for_s=self.access.retry_for_s)
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a file, or None when there is none."""
+
+        def work() -> bytes | None:
+            try:
+                return bytes(self.store.cat_file(self._path(name)))
+            except FileNotFoundError:
+                return None
+
+        return retried(work, for_s=self.access.retry_for_s)
+
+    def exists(self, name: str) -> bool:
+        return retried(lambda: bool(self.store.exists(self._path(name))), for_s=self.access.retry_for_s)
+
+    def remove(self, name: str) -> None:
+        """Remove one file; bulk deletes are refused by stores that are not AWS."""
+        self.store.rm_file(self._path(name))
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder of this one, sorted; none when it does not exist."""
+        return [name for name in self._listed(folder, "file") if not name.startswith(".")]
+
+    def folders(self, folder: str) -> list[str]:
+        """The names of the folders in a folder of this one, sorted."""
+        return self._listed(folder, "directory")
+
+    def _listed(self, folder: str, kind: str) -> list[str]:
+        def work() -> list[dict[str, Any]]:
+            self.store.invalidate_cache()
+            try:
+                return self.store.ls(self._path(folder), detail=True)
+            except FileNotFoundError:
+                return []
+
+        found = retried(work, for_s=self.access.retry_for_s)
+        names = [entry["name"].rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == kind]
+        return sorted(name for name in names if name)
+
+    def open(self, name: str) -> Any:
+        """A seekable binary file for reading."""
+        return self.store.open(self._path(name), "rb")
+
+    def check_writable(self) -> None:
+        """Write and remove a small file, and find out whether the store honours conditions.
+
+        StoreError in the user's words when nothing can be written.
+        """
+        name = f"_run/.probe-{uuid.uuid4().hex}"
+        try:
+            self._probe(name)
+        except Exception as error:
+            raise explain(error, self.uri, "writing to the output folder") from error
+        with suppress(Exception):  # a store that allows no deletes is good enough
+            self.remove(name)
+
+    def _probe(self, name: str) -> None:
+        quick = Access(self.access.profile, self.access.anon, min(5.0, self.access.timeout_s), 2.0)
+        patient = Folder(self.uri, quick)
+        patient.publish(name, b"pixelmill")
+        if self.is_local or scheme_of(self.uri) not in {"s3", "s3a"}:
+            return
+        candidate = conditional.S3(patient.store, status_of)
+        with suppress(Exception):
+            patient.remove(name)
+        if retried(lambda: conditional.probe(candidate, self._path(f"{name}-2"), status_of), for_s=2.0):
+            self._writes = self._conditional(True)
+        with suppress(Exception):
+            patient.remove(f"{name}-2")
+
+    def remove_temporaries(self, *folders: str) -> None:
+        """Remove what writes that were killed left in these folders of a local disk; nothing else, and no link is followed."""
+        for folder in folders if self.is_local else ():
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._path(folder)) as scan:
+                for item in scan:
+                    if _TEMPORARY.fullmatch(item.name) and item.is_file(follow_symlinks=False):
+                        os.unlink(item.path)

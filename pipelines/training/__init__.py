@@ -1,0 +1,1 @@
+"""Training with Ray Train: data sets, samples for every step, checkpoints and the log."""

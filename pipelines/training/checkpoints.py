@@ -1,0 +1,217 @@
+"""Keep checkpoints on any store: weights and card for users, and all that a training needs to go on.
+
+    OUT/model.safetensors, OUT/card.json       the best weights so far: OUT itself is a checkpoint
+    OUT/_run/last.json                         names the newest folder below; written after it is whole
+    OUT/_run/step-00001200-0001-5f1c0e9a/      model.safetensors, training.safetensors, training.json
+
+Nothing is pickled: an optimiser's state is tensors by parameter and name, and numbers as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pixelmill.pipelines.stores.access import Access, join, scheme_of
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import ModelError, RunRefused
+from pixelmill.workers.models import checkpoint
+from pixelmill.workers.models.checkpoint import CARD, WEIGHTS, Card
+from pixelmill.workers.models.zoo import zoo_path
+from pixelmill.workers.recipes import Recipe
+
+LAST = "_run/last.json"
+
+
+@dataclass
+class Progress:
+    """What a training knows besides weights: `step` is the next one to do."""
+
+    step: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    since_best: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    prepared: dict[str, Any] | None = None
+    unlogged: dict[str, list[float]] = field(default_factory=dict)
+    """Losses of the steps since the last row of the log."""
+    trained_s: float = 0.0
+    is_complete: bool = False
+
+
+# --------------------------------------------------------------------------------------------------------- training
+
+
+def save_training(
+    folder: Folder, network: nn.Module, optimizer: Optimizer, progress: Progress, writer: str = ""
+) -> bool:
+    """Publish all that is needed to go on; the marker comes last, then the checkpoint before is removed.
+
+    `writer` keeps attempts apart that save the same step. False, and nothing counts, where another one has moved the marker.
+    """
+    name = f"_run/step-{progress.step:08d}{writer and f'-{writer}'}"
+    tensors, groups = optimizer_state(optimizer)
+    before = folder.read_tagged(
+        LAST
+    )  # first: a folder that is claimed looks at its claim before each file that follows
+    folder.publish(f"{name}/{WEIGHTS}", save_tensors(_tensors(network)))
+    folder.publish(f"{name}/training.safetensors", save_tensors(tensors))
+    folder.publish(f"{name}/training.json", json.dumps({"progress": vars(progress), "groups": groups}).encode())
+    marker = json.dumps({"folder": name, "step": progress.step}).encode()
+    if not (folder.create(LAST, marker) if before is None else folder.replace(LAST, marker, before[1])):
+        return False
+    if before is not None and (old := json.loads(before[0])["folder"]) != name:
+        _remove_checkpoint(folder, old)
+    return True
+
+
+def _remove_checkpoint(folder: Folder, name: str) -> None:
+    """The name stands in a file of the folder, which may have been written by anybody."""
+    if not re.fullmatch(r"_run/step-\d{8}(-\d{4}-[0-9a-f]{8})?", name):
+        return
+    for file in (WEIGHTS, "training.safetensors", "training.json"):
+        with suppress(OSError):
+            folder.remove(f"{name}/{file}")
+    if folder.is_local:
+        with suppress(OSError):
+            (Path(folder.path) / name).rmdir()
+
+
+def read_progress(folder: Folder) -> Progress | None:
+    """How far the training in this folder is; None where none has begun."""
+    marker = folder.read(LAST)
+    if marker is None:
+        return None
+    text = folder.read(f"{json.loads(marker)['folder']}/training.json")
+    if text is None:
+        raise RunRefused(f"{folder.uri}/{LAST}: names a checkpoint that is gone; choose another output folder")
+    return Progress(**json.loads(text)["progress"])
+
+
+def load_training(folder: Folder, network: nn.Module, optimizer: Optimizer) -> None:
+    """Put the newest checkpoint's weights and optimiser state back, bit by bit."""
+    name = json.loads(folder.read(LAST) or b"{}")["folder"]
+    parts = [folder.read(f"{name}/{file}") for file in (WEIGHTS, "training.safetensors", "training.json")]
+    if None in parts:
+        raise RunRefused(f"{folder.uri}/{name}: the checkpoint is not whole; choose another output folder")
+    weights, state, text = (part or b"" for part in parts)
+    network.load_state_dict(load_tensors(weights))
+    restore_optimizer(optimizer, load_tensors(state), json.loads(text)["groups"])
+
+
+def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """The state as tensors named PARAMETER.KEY, and the numbers of each group of parameters."""
+    raw = optimizer.state_dict()
+    tensors = {
+        f"{number}.{key}": (value if isinstance(value, Tensor) else torch.tensor(value))
+        .detach()
+        .cpu()
+        .clone(memory_format=torch.contiguous_format)
+        for number, state in raw["state"].items()
+        for key, value in state.items()
+        if value is not None
+    }
+    return tensors, raw["param_groups"]
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
+    """The inverse of `optimizer_state`."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+
+
+# -------------------------------------------------------------------------------------------------- weights and card
+
+
+def publish(folder: Folder, network: nn.Module, card: Card) -> None:
+    """Make the folder a checkpoint of these weights: the weights, then their card."""
+    with tempfile.TemporaryDirectory(prefix="pixelmill-checkpoint-") as local:
+        checkpoint.save(Path(local), network, card)
+        for name in (WEIGHTS, CARD):
+            folder.publish(name, (Path(local) / name).read_bytes())
+
+
+def load(uri: str, access: Access) -> tuple[nn.Module, Card]:
+    """The network and the card of a checkpoint: a folder, a NAME.safetensors, on any store, or the name of one in the zoo."""
+    with fetched(uri, access) as path:
+        return checkpoint.load(path)
+
+
+@contextmanager
+def fetched(uri: str, access: Access) -> Iterator[Path]:
+    """A checkpoint as a local path for as long as the block runs."""
+    shipped = zoo_path(uri)
+    if shipped is not None:
+        yield shipped
+        return
+    if scheme_of(uri) == "file":
+        yield Path(uri.removeprefix("file://"))
+        return
+    checkpoint.refuse_pickle(uri)
+    parent, _, file = uri.rstrip("/").rpartition("/")
+    is_file = file.endswith(".safetensors")
+    folder = Folder(parent if is_file else uri, access)
+    names = (file, file.removesuffix(".safetensors") + ".json") if is_file else (WEIGHTS, CARD)
+    with tempfile.TemporaryDirectory(prefix="pixelmill-checkpoint-") as local:
+        for name in names:
+            try:
+                data = folder.read(name)
+                if data is None and is_file and name != file:  # model.safetensors may have card.json beside it
+                    name, data = CARD, folder.read(CARD)
+            except Exception as error:
+                raise explain(error, join(folder.uri, name), "reading the checkpoint") from error
+            if data is None:
+                raise ModelError(
+                    f"{join(folder.uri, name)}: no such file; a checkpoint is {' with '.join(names)} beside it"
+                )
+            (Path(local) / name).write_bytes(data)
+        yield Path(local) / file if is_file else Path(local)
+
+
+@contextmanager
+def assets(recipe: type[Recipe], settings: Any, access: Access) -> Iterator[dict[str, Path]]:
+    """The files that a recipe's settings name as local paths, by the name of the setting, for as long as the block runs."""
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context((fetched if name == "checkpoint" else asset)(uri, access))
+            for name in recipe.ASSETS
+            if (uri := getattr(settings, name)) and "torchvision:" not in uri
+        }
+
+
+@contextmanager
+def asset(uri: str, access: Access) -> Iterator[Path]:
+    """One file as a local path for as long as the block runs."""
+    if scheme_of(uri) == "file":
+        yield Path(uri.removeprefix("file://"))
+        return
+    parent, _, name = uri.rpartition("/")
+    with tempfile.TemporaryDirectory(prefix="pixelmill-asset-") as local:
+        try:
+            data = Folder(parent, access).read(name)
+        except Exception as error:
+            raise explain(error, uri, "reading it") from error
+        if data is None:
+            raise ModelError(f"{uri}: no such file")
+        (Path(local) / name).write_bytes(data)
+        yield Path(local) / name

@@ -1,0 +1,371 @@
+"""Repair: whatever was cut off or landed late, data/ says itself what everything else has to be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pixelmill.pipelines.outputs import ledger, repair
+from pixelmill.pipelines.outputs.attempt import Attempt, pending
+from pixelmill.pipelines.outputs.claims import Claim
+from pixelmill.pipelines.outputs.manifest import (
+    SCHEMA,
+    Listing,
+    Rows,
+    Segment,
+    copy_name,
+    input_id,
+    read_segments,
+    segment_name,
+)
+from pixelmill.pipelines.stores import conditional
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import ClaimLost
+
+NAMES = [f"/p/{n}.jpg" for n in range(6)]
+FIRST, SECOND = "0001-aaaaaaaa", "0002-bbbbbbbb"
+VECTOR = pa.list_(pa.float32(), 4)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(str(tmp_path), Access(retry_for_s=0.0))
+
+
+@pytest.fixture
+def unfenced(folder: Folder) -> Folder:
+    """A store that does not refuse to overwrite."""
+    folder._writes = conditional.Unfenced(folder.store)
+    folder.store.auto_mkdir = True
+    return folder
+
+
+@pytest.fixture
+def segments(folder: Folder) -> list[Segment]:
+    """A manifest of six inputs in two parts of three."""
+    list_into(folder, 0, NAMES, [3, 3])
+    return read_segments(folder)
+
+
+def list_into(folder: Folder, number: int, names: list[str], parts: list[int], writer: str = "") -> Listing:
+    """List these inputs as an attempt does, up to the write that makes the segment count, and with that one."""
+    listing = Listing(folder, number, writer)
+    rows = [{"id": input_id(name, None), "uri": name} for name in names]
+    listing.write([pa.Table.from_pylist(rows, SCHEMA)])
+    listing.commit(parts, 0)
+    return listing
+
+
+def table(names: list[str], failed: tuple[str, ...] = ()) -> pa.Table:
+    """What a worker makes of these inputs."""
+    text = [pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS]
+    schema = pa.schema([*ledger.INPUT_FIELDS, pa.field("embedding", VECTOR), *text])
+    bad = {"stage": "decode", "error_type": "Corrupt", "error": "broken"}
+    rows = [
+        {"id": input_id(name, None), "uri": name} | (bad if name in failed else {"embedding": [1.0] * 4})
+        for name in names
+    ]
+    return pa.Table.from_pylist(rows, schema)
+
+
+def publish(folder: Folder, part: int, names: list[str], failed: tuple[str, ...] = (), listing: str = "") -> None:
+    facts = {"listing": listing, "weights": {"0.embed": "abc"}}
+    ledger.publish(folder, f"part-{part:06d}", table(names, failed), facts, ledger.Compression())
+
+
+def both(folder: Folder) -> None:
+    publish(folder, 0, NAMES[:3], failed=(NAMES[0],))
+    publish(folder, 1, NAMES[3:])
+
+
+def uris(folder: Folder, below: str) -> list[str]:
+    return [
+        uri
+        for name in folder.names(below)
+        for uri in pq.read_table(pa.BufferReader(folder.read(f"{below}/{name}") or b""))["uri"].to_pylist()
+    ]
+
+
+def anything() -> None:
+    """Asked before a write, and agrees."""
+
+
+def never() -> None:
+    raise AssertionError("nothing had to be written")
+
+
+def repaired(folder: Folder, segments: list[Segment]) -> repair.Repaired:
+    """Repair, then look that a second one finds nothing any more but what is lost."""
+    found = repair.repair(folder, segments, anything)
+    again = repair.repair(folder, segments, never)
+    assert (again.dropped, again.filed, again.lost) == (0, 0, found.lost)
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------ data and failed
+
+
+def test_an_output_that_is_right_is_not_touched(folder: Folder, segments: list[Segment]) -> None:
+    both(folder)
+    assert repair.repair(folder, segments, never).rows == 0
+    publish(folder, 1, NAMES[3:])
+    assert repair.repair(folder, segments, never).rows == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        ledger.FAILED_SCHEMA.empty_table(),
+        table(NAMES[1:2], failed=(NAMES[1],)).select(ledger.FAILED_SCHEMA.names),
+        pa.concat_tables([table(NAMES[:1], failed=(NAMES[0],)).select(ledger.FAILED_SCHEMA.names)] * 2),
+    ],
+    ids=["no file", "no row", "a row that is done", "a row twice"],
+)
+def test_failures_are_filed_as_the_data_file_has_them(
+    folder: Folder, segments: list[Segment], wrong: pa.Table | None
+) -> None:
+    both(folder)
+    folder.remove("failed/part-000000.parquet")
+    if wrong is not None:
+        folder.publish("failed/part-000000.parquet", ledger.encode(wrong))
+    found = repaired(folder, segments)
+    assert (found.dropped, found.filed, found.lost) == (0, 1, {})
+    assert uris(folder, "failed") == [NAMES[0]]
+    assert ledger.account(folder, segments).is_exact
+
+
+def test_rows_of_another_listing_are_dropped_and_what_the_data_file_says_of_itself_is_kept(
+    folder: Folder, segments: list[Segment]
+) -> None:
+    publish(folder, 0, [*NAMES[:3], "/p/alien.jpg", NAMES[3]], failed=(NAMES[0],))
+    publish(folder, 1, NAMES[3:])
+    provenance = ledger.provenance_of(folder, "part-000000.parquet")
+    found = repaired(folder, segments)
+    assert (found.dropped, found.lost) == (2, {})
+    assert uris(folder, "data") == NAMES[1:]
+    assert ledger.provenance_of(folder, "part-000000.parquet") == provenance
+    assert provenance["weights"] == {"0.embed": "abc"}
+    assert ledger.account(folder, segments).is_exact
+    folder.remove("failed/part-000000.parquet")  # and the failures are in it still
+    assert repaired(folder, segments).filed == 1
+    schema = pq.read_schema(pa.BufferReader(folder.read("data/part-000000.parquet") or b""))
+    assert schema.field("embedding").type.list_size == 4
+
+
+def test_a_row_that_stands_twice_beside_one_that_does_not_belong_is_kept_once(
+    folder: Folder, segments: list[Segment]
+) -> None:
+    publish(folder, 0, [*NAMES[:3], NAMES[1], "/p/alien.jpg"])
+    publish(folder, 1, NAMES[3:])
+    assert repaired(folder, segments).dropped == 2
+    assert sorted(uris(folder, "data")) == NAMES
+
+
+def test_an_input_that_stands_nowhere_is_lost_where_it_was_listed(folder: Folder, segments: list[Segment]) -> None:
+    publish(folder, 0, ["/p/alien.jpg", NAMES[2]])  # made from another listing, under the name of a part of this one
+    publish(folder, 1, NAMES[3:])
+    part = next(segments[0].parts())
+    found = repaired(folder, segments)
+    assert found.lost == {part: [input_id(name, None) for name in NAMES[:2]]}
+    assert (found.dropped, found.rows) == (1, 3)
+
+
+def test_a_part_that_is_not_done_is_left_to_the_run(folder: Folder, segments: list[Segment]) -> None:
+    publish(folder, 0, NAMES[:3])
+    assert repair.repair(folder, segments, never).lost == {}
+
+
+def test_what_a_later_part_did_once_more_is_not_filed_again(folder: Folder, segments: list[Segment]) -> None:
+    both(folder)
+    listing = Listing(folder, 1, supersedes=True)
+    listing.write(repair.listed_again(folder, segments, {next(segments[0].parts()): [input_id(NAMES[0], None)]}))
+    listing.commit([1], 2)
+    again = read_segments(folder)
+    assert repair.repair(folder, again, never).rows == 0  # not done yet
+    publish(folder, 2, NAMES[:1])
+    assert repaired(folder, again).filed == 1  # what a retry was killed before it settled
+    assert uris(folder, "failed") == []
+    assert ledger.account(folder, again).is_exact
+
+
+@pytest.mark.parametrize("broken", ["data", "failed"])
+def test_nothing_is_written_by_an_attempt_that_was_overtaken(
+    folder: Folder, segments: list[Segment], broken: str
+) -> None:
+    publish(folder, 0, [*NAMES[:3], "/p/alien.jpg"] if broken == "data" else NAMES[:3], failed=(NAMES[0],))
+    if broken == "failed":
+        folder.remove("failed/part-000000.parquet")
+    before = uris(folder, "data"), uris(folder, "failed")
+
+    def overtaken() -> None:
+        raise ClaimLost("attempt 2 has taken over")
+
+    with pytest.raises(ClaimLost):
+        repair.repair(folder, segments, overtaken)
+    assert (uris(folder, "data"), uris(folder, "failed")) == before
+
+
+def test_of_two_attempts_that_put_the_same_right_one_writes(folder: Folder, segments: list[Segment]) -> None:
+    publish(folder, 0, [*NAMES[:3], "/p/alien.jpg"], failed=(NAMES[0],))
+    folder.remove("failed/part-000000.parquet")
+    others = iter([lambda: repair.repair(folder, segments, anything)])
+
+    def while_another_is_faster() -> None:
+        next(others, anything)()
+
+    repair.repair(folder, segments, while_another_is_faster)
+    publish(folder, 1, NAMES[3:])
+    assert ledger.account(folder, segments).is_exact
+
+
+def test_the_rows_that_are_listed_again_are_those_of_the_manifest(folder: Folder, segments: list[Segment]) -> None:
+    first, second = segments[0].parts()
+    wanted = {second: [input_id(NAMES[5], None)], first: [input_id(NAMES[0], None), input_id(NAMES[2], None)]}
+    rows = pa.concat_tables(repair.listed_again(folder, segments, wanted))
+    assert rows.schema.equals(SCHEMA)
+    assert rows["uri"].to_pylist() == [NAMES[0], NAMES[2], NAMES[5]]
+
+
+# ------------------------------------------------------------------------------------------------------------ manifest
+
+
+def segment_of(folder: Folder, name: str) -> Segment:
+    return Segment.from_json(folder.read(name) or b"")
+
+
+def two_listings(folder: Folder) -> tuple[Segment, Segment]:
+    """Two attempts listed at once; the first one's write, which can't be refused, landed on the second one's."""
+    list_into(folder, 0, NAMES, [3, 3], FIRST)
+    first = read_segments(folder)[0]
+    folder.remove(segment_name(0))
+    list_into(folder, 0, NAMES[::-1], [2, 4], SECOND)
+    second = read_segments(folder)[0]
+    folder.publish(segment_name(0), first.to_json())
+    assert (first.writer, second.writer) == (FIRST, SECOND)
+    assert {segment_of(folder, copy_name(0, w)).writer for w in (FIRST, SECOND)} == {FIRST, SECOND}
+    return first, second
+
+
+def test_the_segment_that_data_was_made_from_is_put_back(unfenced: Folder) -> None:
+    _, second = two_listings(unfenced)
+    publish(unfenced, 0, NAMES[:3:-1], listing=SECOND)
+    assert repair.restore_manifest(unfenced, anything) == [second]
+    assert read_segments(unfenced) == [second]
+    assert repair.restore_manifest(unfenced, never) == [second]
+    publish(unfenced, 1, NAMES[3::-1], listing=SECOND)
+    assert ledger.account(unfenced, [second]).is_exact
+
+
+def test_of_two_segments_that_nothing_was_made_from_the_newest_counts(unfenced: Folder) -> None:
+    _, second = two_listings(unfenced)
+    assert repair.restore_manifest(unfenced, anything) == [second]
+
+
+def test_a_segment_that_more_data_was_made_from_counts_more(unfenced: Folder) -> None:
+    first, _ = two_listings(unfenced)
+    publish(unfenced, 0, NAMES[:3], listing=FIRST)
+    publish(unfenced, 1, NAMES[3:], listing=FIRST)
+    assert repair.restore_manifest(unfenced, never) == [first]
+
+
+def test_a_segment_whose_attempt_died_before_it_counted_does_not_count(unfenced: Folder) -> None:
+    list_into(unfenced, 0, NAMES, [3, 3], FIRST)
+    unfenced.remove(segment_name(0))
+    assert unfenced.exists(copy_name(0, FIRST))
+    assert repair.restore_manifest(unfenced, never) == []
+
+
+def test_a_manifest_is_put_back_by_nobody_who_was_overtaken(unfenced: Folder) -> None:
+    first, _ = two_listings(unfenced)
+
+    def overtaken() -> None:
+        raise ClaimLost("attempt 3 has taken over")
+
+    with pytest.raises(ClaimLost):
+        repair.restore_manifest(unfenced, overtaken)
+    assert read_segments(unfenced) == [first]
+
+
+def test_a_manifest_of_a_version_before_claims_stays_as_it_is(unfenced: Folder) -> None:
+    list_into(unfenced, 0, NAMES, [3, 3])
+    for epoch in unfenced.folders("_run/attempts"):  # those versions kept no copies
+        for name in unfenced.names(f"_run/attempts/{epoch}"):
+            unfenced.remove(f"_run/attempts/{epoch}/{name}")
+    (before,) = read_segments(unfenced)
+    assert repair.restore_manifest(unfenced, never) == [before]
+
+
+# ------------------------------------------------------------------------------------------------------------- resumed
+
+
+class Held:
+    """The folder as its second attempt holds it."""
+
+    def __init__(self, *, is_fenced: bool) -> None:
+        self.claim = Claim(2, "b" * 32, is_fenced)
+
+    def require(self) -> None:
+        pass
+
+    def follows_unknown(self, since: int) -> bool:
+        return False
+
+
+def resume(folder: Folder) -> tuple[list[Segment], int]:
+    return Attempt(folder, Held(is_fenced=folder.is_fenced), row_bytes=1, file_bytes=1 << 20).resume()
+
+
+def test_what_is_lost_is_listed_again_and_done_by_the_run_that_found_it(
+    folder: Folder, segments: list[Segment]
+) -> None:
+    publish(folder, 0, ["/p/alien.jpg", NAMES[2]])
+    publish(folder, 1, NAMES[3:])
+    found, rows = resume(folder)
+    assert rows == 3
+    (part,) = pending(found, ledger.progress(folder), retry=False)
+    assert Rows(folder, found).of(part)["uri"].to_pylist() == NAMES[:2]
+    assert found[1].supersedes
+    publish(folder, part.number, NAMES[:2])
+    ledger.settle(folder, found)
+    assert ledger.account(folder, found).is_exact
+    assert (part.number, sorted(uris(folder, "data"))) == (2, NAMES)
+
+
+def test_what_is_lost_is_listed_once_though_the_run_that_found_it_was_killed(
+    folder: Folder, segments: list[Segment]
+) -> None:
+    publish(folder, 0, ["/p/alien.jpg", NAMES[2]])
+    publish(folder, 1, NAMES[3:])
+    resume(folder)
+    found, _ = resume(folder)
+    (part,) = pending(found, ledger.progress(folder), retry=False)
+    publish(folder, part.number, NAMES[:2])
+    ledger.settle(folder, found)
+    assert ledger.account(folder, found).is_exact
+    assert sorted(uris(folder, "data")) == NAMES
+
+
+def test_an_attempt_that_ended_well_is_followed_without_a_look_at_every_part(
+    folder: Folder, segments: list[Segment]
+) -> None:
+    both(folder)
+    folder.remove("failed/part-000000.parquet")
+    folder.publish("_run/attempts/0001/record.json", json.dumps({"ended": "complete"}).encode())
+    assert resume(folder) == (segments, 0)
+    folder.publish("_run/attempts/0001/record.json", json.dumps({"ended": "JobStopped"}).encode())
+    assert resume(folder) == (segments, 1)
+
+
+def test_where_a_store_can_not_refuse_the_manifest_is_looked_at_every_time(unfenced: Folder) -> None:
+    _, second = two_listings(unfenced)
+    publish(unfenced, 0, NAMES[:3:-1], failed=(NAMES[4],), listing=SECOND)
+    unfenced.remove("failed/part-000000.parquet")
+    unfenced.publish("_run/attempts/0001/record.json", json.dumps({"ended": "complete"}).encode())
+    assert resume(unfenced) == ([second], 1)
+    assert uris(unfenced, "failed") == [NAMES[4]]

@@ -1,0 +1,289 @@
+"""Checkpoints: what was saved is what is loaded, and whatever does not fit is refused by name."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models import checkpoint
+from pixelmill.workers.models.checkpoint import Card, Preprocess
+from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
+
+CONFIG = AutoencoderConfig(size_px=32, width=4, code_channels=2)
+State = dict[str, Tensor]
+
+
+def make_card(**changes: object) -> Card:
+    described: dict[str, object] = {
+        "network": "autoencoder",
+        "config": {"size_px": 32, "channels": 3, "width": 4, "code_channels": 2, "dims": 2},
+        "recipe": "autoencoder",
+        "settings": {"steps": 1},
+        "data": "noise, https://example.org/noise",
+        "data_licence": "CC0",
+        "split": "all",
+        "metrics": {"mse": 0.5},
+        "preprocess": Preprocess(size_px=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        "trained_on": (),
+        "versions": {"torch": torch.__version__},
+        "git_revision": None,
+    }
+    return Card.model_validate(described | changes)
+
+
+@pytest.fixture(params=["net.safetensors", "folder"])
+def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / request.param
+    checkpoint.save(path, ConvAutoencoder(CONFIG), make_card())
+    return path
+
+
+def weights_of(path: Path) -> Path:
+    return path if path.suffix else path / "model.safetensors"
+
+
+def card_of(path: Path) -> Path:
+    return path.with_suffix(".json") if path.suffix else path / "card.json"
+
+
+def change(path: Path, edit: Callable[[State], State]) -> None:
+    state = load_file(weights_of(path))
+    save_file(edit(dict(state)), weights_of(path))
+
+
+@pytest.mark.parametrize("name", ["net.safetensors", "folder"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_what_is_loaded_is_what_was_saved_as_float32(tmp_path: Path, name: str, dtype: torch.dtype) -> None:
+    module = ConvAutoencoder(CONFIG).to(dtype).to(memory_format=torch.channels_last)
+    checkpoint.save(tmp_path / name, module, make_card())
+    loaded, card = checkpoint.load(tmp_path / name)
+    assert card == make_card() == checkpoint.read_card(tmp_path / name)
+    assert not loaded.training
+    assert loaded.state_dict().keys() == module.state_dict().keys()
+    for tensor_name, tensor in loaded.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, module.state_dict()[tensor_name].float())
+
+
+def test_a_checkpoint_is_two_files_and_can_be_written_over(saved: Path) -> None:
+    module = ConvAutoencoder(CONFIG)
+    checkpoint.save(saved, module, make_card(split="another"))
+    loaded, card = checkpoint.load(saved)
+    assert card.split == "another"
+    assert torch.equal(loaded.state_dict()["encoder.0.weight"], module.state_dict()["encoder.0.weight"])
+    assert sorted(weights_of(saved).parent.iterdir()) == sorted([weights_of(saved), card_of(saved)])
+
+
+def test_a_missing_tensor_is_refused_by_name(saved: Path) -> None:
+    change(saved, lambda state: {name: state[name] for name in state if name != "encoder.0.bias"})
+    with pytest.raises(ModelError, match=r"safetensors: 1 of \d+ tensors .* missing encoder\.0\.bias;"):
+        checkpoint.load(saved)
+
+
+def test_an_unexpected_tensor_is_refused_by_name(saved: Path) -> None:
+    change(saved, lambda state: state | {"head.weight": torch.zeros(3)})
+    with pytest.raises(ModelError, match=r"safetensors: .* unexpected head\.weight;"):
+        checkpoint.load(saved)
+
+
+def test_a_tensor_of_another_shape_is_refused_by_name(saved: Path) -> None:
+    change(saved, lambda state: state | {"encoder.0.bias": torch.zeros(5)})
+    with pytest.raises(ModelError, match=r"safetensors: .* encoder\.0\.bias is \(5,\), not \(4,\);"):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".bin", ".pkl", ".PT"])
+def test_a_pickle_is_refused_unread_with_the_next_step(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"net{suffix}"
+    for touch in (checkpoint.load, checkpoint.read_card, checkpoint.sha256_of):
+        with pytest.raises(ModelError, match=r"pickle .*save_file"):
+            touch(path)
+    with pytest.raises(ModelError, match="pickle"):
+        checkpoint.save(path, ConvAutoencoder(CONFIG), make_card())
+    assert not path.exists()
+
+
+def test_a_pickle_under_the_name_of_safetensors_is_never_run(saved: Path, tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+            return Path.touch, (tmp_path / "ran",)
+
+    weights_of(saved).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ModelError, match=r"safetensors: not a whole safetensors file"):
+        checkpoint.load(saved)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_truncated_file_is_refused(saved: Path) -> None:
+    weights_of(saved).write_bytes(weights_of(saved).read_bytes()[:-10])
+    with pytest.raises(ModelError, match="not a whole safetensors file"):
+        checkpoint.load(saved)
+
+
+def test_weights_that_are_no_numbers_are_refused_by_name(saved: Path) -> None:
+    change(saved, lambda state: state | {"encoder.0.bias": state["encoder.0.bias"] * float("nan")})
+    with pytest.raises(ModelError, match=r"encoder\.0\.bias hold values that are no numbers"):
+        checkpoint.load(saved)
+
+
+def test_missing_weights_and_a_missing_card_are_told_apart(saved: Path) -> None:
+    weights = weights_of(saved).rename(weights_of(saved).with_suffix(".away"))
+    with pytest.raises(ModelError, match="no such file"):
+        checkpoint.load(saved)
+    weights.rename(weights_of(saved))
+    card_of(saved).unlink()
+    with pytest.raises(ModelError, match=f"its card {card_of(saved).name} is missing"):
+        checkpoint.load(saved)
+    weights_of(saved).unlink()
+    with pytest.raises(ModelError, match=r"no such checkpoint; .* one that ships: autoencoder-"):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("network", "perceptron", "names the network perceptron; there are autoencoder"),
+        ("config", {"size_px": 32, "depth": 3}, "no option depth; it has channels"),
+        ("config", {"size_px": 33}, "config of its card: .*multiple of 32"),
+        ("config", {"width": "many"}, "config of its card: .*'str'"),
+        ("config", {"size_px": 64}, r"code_mean_D is \(2,\), not"),
+        ("metrics", {"mse": "good"}, r"metrics\.mse"),
+        ("author", "me", "author"),
+    ],
+)
+def test_a_card_that_does_not_describe_the_weights_is_refused(
+    saved: Path, field: str, value: object, message: str
+) -> None:
+    card = json.loads(card_of(saved).read_text(encoding="utf-8"))
+    card_of(saved).write_text(json.dumps(card | {field: value}), encoding="utf-8")
+    with pytest.raises(ModelError, match=message):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize("field", sorted(Card.model_fields))
+def test_every_field_of_a_card_is_required(saved: Path, field: str) -> None:
+    card = json.loads(card_of(saved).read_text(encoding="utf-8"))
+    del card[field]
+    card_of(saved).write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ModelError, match=rf"{field}: Field required"):
+        checkpoint.read_card(saved)
+
+
+def test_a_card_of_another_network_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="tensors do not fit"):
+        checkpoint.save(tmp_path / "net.safetensors", ConvAutoencoder(AutoencoderConfig(size_px=32)), make_card())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["/home/me/photos", "~/photos", "C:\\photos", "D:/photos", "file:///photos"])
+@pytest.mark.parametrize("field", ["data", "split", "settings"])
+def test_a_card_holds_no_path_of_the_machine(field: str, text: str) -> None:
+    with pytest.raises(ValidationError, match="path of one machine"):
+        make_card(**{field: {"from": [text]} if field == "settings" else text})
+
+
+def test_the_hash_follows_the_weights_and_nothing_else(saved: Path) -> None:
+    first = checkpoint.sha256_of(saved)
+    checkpoint.save(saved, checkpoint.load(saved)[0], make_card(split="another"))
+    assert checkpoint.sha256_of(saved) == first
+    change(saved, lambda state: state | {"encoder.0.bias": state["encoder.0.bias"] + 1})
+    assert checkpoint.sha256_of(saved) != first
+
+
+def test_loading_draws_nothing_from_the_callers_random_numbers(saved: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    checkpoint.load(saved)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_importing_checkpoint_does_not_import_torchvision() -> None:
+    code = "import sys, workers.checkpoint; sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ------------------------------------------------------------------------------------------- cards that ask too much
+
+SMALL: dict[str, dict[str, object]] = {
+    "autoencoder": {"size_px": 32, "width": 4, "code_channels": 2},
+    "vae": {"size_px": 8, "hidden": 4, "latent_size": 2, "architecture": "convolutional", "width": 2},
+    "fcn": {"width": 2, "fc_width": 2, "classes": 2},
+    "segnet": {"width": 2, "classes": 2},
+    "unet": {"base": 2},
+    "monodepth": {"width": 2, "size_px": [128, 128]},
+    "vdsr": {"depth": 3, "width": 2},
+    "faststyle": {"width": 2, "blocks": 1},
+    "crn": {"widths": [2, 2], "classes": 2},
+    "finetuned": {"encoder": "autoencoder", "encoder_config": {"size_px": 32, "width": 4, "code_channels": 2}},
+}
+OPTIONS = [
+    (network, option.name)
+    for network in checkpoint.NETWORKS
+    for option in fields(checkpoint.network_types(network)[0])
+    if str(option.type).startswith(("int", "tuple", "float", "dict"))
+]
+
+
+def test_every_network_has_its_small_config() -> None:
+    assert SMALL.keys() == checkpoint.NETWORKS.keys()
+
+
+@pytest.mark.parametrize("size", [8192, 2**20, 10**9, 10**30], ids=["8192", "1M", "1G", "1e30"])
+@pytest.mark.parametrize(("network", "option"), OPTIONS)
+def test_a_card_that_asks_for_more_than_its_file_holds_is_refused_without_memory(
+    tmp_path: Path, network: str, option: str, size: int
+) -> None:
+    card = make_card(network=network, config=SMALL[network])
+    with torch.random.fork_rng(devices=[]):
+        checkpoint.save(tmp_path, checkpoint._build(tmp_path, card), card)
+    config = dict(SMALL[network])
+    normal = config.get(option, getattr(checkpoint.config_of(tmp_path, card), option))
+    absurd = {int: size, float: float(size), tuple: [size] * 7, list: [size] * 7, dict: {"width": size}}[type(normal)]
+    raw = json.loads((tmp_path / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps(raw | {"config": config | {option: absurd}}))
+    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with suppress(ModelError):
+        checkpoint.load(tmp_path)
+        assert changes_no_tensor(tmp_path, card)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_kb < 200_000
+
+
+def changes_no_tensor(path: Path, card: Card) -> bool:
+    """Whether what the card at `path` describes has the same tensors as `card`: a float, or a size that none depends on."""
+    shapes = [checkpoint._shapes(checkpoint._build(path, each, "meta").state_dict()) for each in (card, read(path))]
+    return shapes[0] == shapes[1]
+
+
+def read(path: Path) -> Card:
+    return checkpoint.read_card(path)
+
+
+def test_a_header_that_claims_to_be_endless_is_refused_unread(saved: Path) -> None:
+    weights_of(saved).write_bytes((2**40).to_bytes(8, "little") + b"{}")
+    with pytest.raises(ModelError, match="not a whole safetensors file"):
+        checkpoint.load(saved)
+
+
+def test_no_tensor_is_read_before_all_shapes_are_found_right(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("tensors were read")
+
+    change(saved, lambda state: state | {"encoder.0.bias": torch.zeros(5)})
+    monkeypatch.setattr(checkpoint, "load_file", fail)
+    with pytest.raises(ModelError, match=r"encoder\.0\.bias is \(5,\), not \(4,\)"):
+        checkpoint.load(saved)

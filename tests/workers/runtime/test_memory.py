@@ -1,0 +1,74 @@
+"""How much memory there is: the machine's, or what a control group of either version leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pixelmill.workers.runtime.budget import Budget, does_not_fit
+from pixelmill.workers.runtime.memory import LEAST_FOR_PICTURES, for_pictures, limit_bytes
+
+TOTAL = psutil.virtual_memory().total
+V1, V2 = "memory.limit_in_bytes", "memory.max"
+
+
+def machine(root: Path, cgroup: str, files: dict[str, str]) -> Path:
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text(cgroup)
+    for name, text in files.items():
+        path = root / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "files", "limit"),
+    [
+        ("", {}, TOTAL),
+        ("0::/\n", {}, TOTAL),
+        ("0::/\n", {V2: "1000000"}, 1_000_000),
+        ("0::/a/b\n", {f"a/b/{V2}": "max", f"a/{V2}": "5000", V2: "7000"}, 5000),
+        ("0::/a/b\n", {f"a/b/{V2}": "max"}, TOTAL),
+        ("0::/../../kubepods/pod\n", {V2: "123"}, 123),
+        ("0::/seen/from/outside\n", {V2: "123"}, 123),
+        ("5:cpu:/x\n4:memory:/docker/1\n", {f"memory/{V1}": "9223372036854771712"}, TOTAL),
+        ("4:memory:/docker/1\n", {f"memory/docker/1/{V1}": "99", f"memory/{V1}": "9223372036854771712"}, 99),
+        ("4:cpu,memory:/\n0::/\n", {f"memory/{V1}": "77"}, 77),
+        ("5:cpu:/x\n", {f"memory/{V1}": "77"}, TOTAL),
+    ],
+)
+def test_the_least_limit_on_the_way_up_counts(tmp_path: Path, cgroup: str, files: dict[str, str], limit: int) -> None:
+    assert limit_bytes(machine(tmp_path, cgroup, files)) == limit
+
+
+def test_a_machine_without_control_groups_has_its_memory(tmp_path: Path) -> None:
+    assert limit_bytes(tmp_path) == TOTAL
+
+
+def test_what_the_process_holds_already_is_not_there_for_pictures() -> None:
+    held = psutil.Process().memory_info().rss
+    assert for_pictures(100 << 30) < (75 << 30) - held // 2
+    assert for_pictures(0) == LEAST_FOR_PICTURES
+
+
+def test_a_budget_keeps_a_part_for_what_is_fetched() -> None:
+    budget = Budget(1000, most_window_bytes=10_000)
+    assert (budget.window_bytes, budget.capacity_bytes) == (250, 750)
+    assert Budget(1000, most_window_bytes=10).capacity_bytes == 990
+    assert budget.refusal(750) is None
+    assert budget.refusal(751) is not None
+    assert budget.try_take(700)
+    assert not budget.try_take(51)
+    budget.change(-700)
+    assert budget.try_take(750)
+
+
+def test_a_refusal_says_what_is_needed_what_there_is_and_what_to_do() -> None:
+    error = does_not_fit(5 << 30, 1200 << 20)
+    assert (error.stage, error.error_type) == ("decode", "TooMuchMemory")
+    assert str(error) == (
+        "needs 5.0 GB decoded, and its worker has 1.2 GB for that: raise run.memory_gb or use fewer run.actors"
+    )

@@ -1,0 +1,1 @@
+"""Sizes and positions of pixels: resizing, cropping, turning."""
