@@ -25,7 +25,7 @@ def test_the_recipes_are_those_that_there_are_and_every_layout_is_explained() ->
 
 def test_the_list_names_every_recipe_and_file_without_importing_torch() -> None:
     code = (
-        "import sys; from jobs import catalogue; print('\\n'.join(catalogue.list_lines(catalogue.listed()))); "
+        "import sys; from pixelmill.jobs import catalogue; print('\\n'.join(catalogue.list_lines(catalogue.listed()))); "
         "print({'torch', 'ray'} & set(sys.modules))"
     )
     lines = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout

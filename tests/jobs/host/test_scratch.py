@@ -15,7 +15,9 @@ import pytest
 
 from pixelmill.jobs.host import scratch
 
-MAKE_AND_BE_KILLED = "import os; from jobs import scratch; print(scratch.make(), flush=True); os.kill(os.getpid(), 9)"
+MAKE_AND_BE_KILLED = (
+    "import os; from pixelmill.jobs.host import scratch; print(scratch.make(), flush=True); os.kill(os.getpid(), 9)"
+)
 
 
 @pytest.fixture
@@ -149,7 +151,7 @@ def test_the_owner_removes_its_own_and_no_other(temporary: Path, stale: Path) ->
 
 def test_a_child_that_was_forked_does_not_remove_what_its_parent_made(temporary: Path) -> None:
     script = (
-        "import os; from jobs import scratch; folder = scratch.make()\n"
+        "import os; from pixelmill.jobs.host import scratch; folder = scratch.make()\n"
         "if os.fork() == 0: scratch.remove_mine(); os._exit(0)\n"
         "os.wait(); print(folder.is_dir()); scratch.remove_mine(); print(folder.is_dir())"
     )

@@ -121,6 +121,6 @@ def test_an_argument_that_the_command_repeats_is_scrubbed(user: Home) -> None:
 
 
 def test_help_does_not_pay_for_the_console() -> None:
-    script = "import sys; from jobs import cli; print('rich.console' in sys.modules)"
+    script = "import sys; from pixelmill.jobs import cli; print('rich.console' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", script], env=os.environ.copy(), capture_output=True, text=True)
     assert ended.stdout.strip() == "False", ended.stderr

@@ -187,7 +187,8 @@ def refused(reads: Callable[[bytes], Any], data: bytes) -> tuple[str, str] | Non
 
 def test_the_footprint_is_told_without_torch() -> None:
     program = (
-        "import sys; from workers.footprint import decode_bytes; print({'torch', 'PIL', 'numpy'} & set(sys.modules))"
+        "import sys; from pixelmill.workers.codecs.footprint import decode_bytes; "
+        "print({'torch', 'PIL', 'numpy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

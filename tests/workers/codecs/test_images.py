@@ -194,7 +194,7 @@ def test_bombs_are_refused_at_once_and_without_memory(tmp_path: Path) -> None:
     for name, path in zip(names, paths, strict=True):
         path.write_bytes(ITEMS[name].data)
     program = (
-        "import resource, sys, time; from workers import images; from workers.errors import RowError\n"
+        "import resource, sys, time; from pixelmill.workers.codecs import images; from pixelmill.workers.errors import RowError\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for data in [open(path, 'rb').read() for path in sys.argv[1:]]:\n"
         "    before, start = peak(), time.perf_counter()\n"

@@ -213,7 +213,7 @@ def test_loading_draws_nothing_from_the_callers_random_numbers(saved: Path) -> N
 
 
 def test_importing_checkpoint_does_not_import_torchvision() -> None:
-    code = "import sys, workers.checkpoint; sys.exit('torchvision' in sys.modules)"
+    code = "import sys, pixelmill.workers.models.checkpoint; sys.exit('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

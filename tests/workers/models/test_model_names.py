@@ -30,7 +30,7 @@ def test_what_torchvision_offers_is_read_from_its_source_as_torchvision_says_it(
 
 def test_a_name_is_resolved_without_importing_torch() -> None:
     code = (
-        "import sys; from workers.modelnames import resolve; resolve('torchvision:resnet50'); "
+        "import sys; from pixelmill.workers.models.model_names import resolve; resolve('torchvision:resnet50'); "
         "resolve('timm:resnet18/random'); print({'torch', 'torchvision', 'timm'} & set(sys.modules))"
     )
     printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout

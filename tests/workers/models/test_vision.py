@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-LIGHTENED = "import sys; from workers import vision; vision.lighten(); import torch, torchvision; "
+LIGHTENED = "import sys; from pixelmill.workers.models import vision; vision.lighten(); import torch, torchvision; "
 
 
 def says(code: str) -> str:
@@ -36,7 +36,8 @@ def test_whoever_wants_torchdynamo_later_has_the_real_one(wants: str) -> None:
 
 def test_what_torchvision_may_ask_for_some_day_is_imported_for_it() -> None:
     code = (
-        "import sys, torch; from workers import vision; sys.modules.update({n: vision._Later(n) for n in vision._LATER}); "
+        "import sys, torch; from pixelmill.workers.models import vision; "
+        "sys.modules.update({n: vision._Later(n) for n in vision._LATER}); "
         "from torch._dynamo.utils import counters; print(type(counters).__name__, 'sympy' in sys.modules)"
     )
     assert says(code) == "defaultdict True"
