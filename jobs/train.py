@@ -482,10 +482,10 @@ def evaluate(
         )
         metrics, shown = loop.evaluate(recipe, module, found, device)
     if picture is not None and shown is not None:
-        from pixelmill.pipelines.training.training_log import png
+        from pixelmill.workers.codecs.encode import encode_png_tensor
 
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
-        Path(picture).write_bytes(png(shown.cpu()))
+        Path(picture).write_bytes(encode_png_tensor(shown.cpu()))
     return {
         "network": card.network,
         "checkpoint": uri,

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.encode import encode_jpeg, encode_png
 from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.networks.faststyle import Doubling, FastStyleConfig, TransformNetwork, Upsampling
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
@@ -51,7 +51,7 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     save_file({f"block{key[4]}_conv{key[6:]}": tensor for key, tensor in state.items()}, folder / "vgg.safetensors")
     stripes_HWC = np.zeros((40, 56, 3), np.uint8)
     stripes_HWC[:, ::4] = (255, 200, 0)
-    (folder / "style.png").write_bytes(images.encode_png(stripes_HWC))
+    (folder / "style.png").write_bytes(encode_png(stripes_HWC))
     return {"vgg": folder / "vgg.safetensors", "style": folder / "style.png"}
 
 
@@ -69,7 +69,7 @@ def recipe(assets: dict[str, Path], **settings: object) -> FastStyleRecipe:
 
 
 def photographs(recipe: FastStyleRecipe, count: int = 3) -> list[Sample]:
-    encoded = (images.encode_jpeg(coarse_pixels(40, 50, seed)) for seed in range(count))
+    encoded = (encode_jpeg(coarse_pixels(40, 50, seed)) for seed in range(count))
     return [recipe.decode({"image": data}) for data in encoded]
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.encode import encode_png
 from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.models import checkpoint, zoo
 from pixelmill.workers.models.checkpoint import Card
@@ -145,7 +145,7 @@ def sample(label: int, side: int = 64) -> dict[str, np.ndarray]:
 
 def test_a_label_out_of_range_is_refused(tmp_path: Path) -> None:
     recipe = recipe_for(tmp_path)
-    picture = images.encode_png(np.zeros((8, 8, 3), np.uint8))
+    picture = encode_png(np.zeros((8, 8, 3), np.uint8))
     assert recipe.decode({"image": picture, "label": b"2"})["label"] == 2
     for label in (b"3", b"-1"):
         with pytest.raises(DataError, match=f"its label is {label.decode()}, but there are only 0 to 2"):

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pixelmill.workers.codecs.images import encode_png, encode_png16
+from pixelmill.workers.codecs.encode import encode_png, encode_png16
 from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.networks.monodepth import Monodepth, MonodepthConfig, Up
 from pixelmill.workers.recipes import Sample

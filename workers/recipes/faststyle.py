@@ -24,8 +24,9 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 from pixelmill.workers.losses.perceptual import Scale, StyleChoice, StyleTransferLoss, moved
 from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, TransformNetwork, Upsampling
 from pixelmill.workers.networks.vgg import find_published, is_published, load_vgg
@@ -156,15 +157,15 @@ class FastStyleRecipe:
         """The painting in [0, 1], its shorter side `style_size_px` long; DataError when it is no picture."""
         path = Path(self.assets.get("style", self.settings.style))
         try:
-            pixels_CHW = images.decode(path.read_bytes())
+            pixels_CHW = decode_picture(path.read_bytes())
         except (OSError, RowError) as error:
             fact = error.strerror if isinstance(error, OSError) else error
             raise DataError(f"{path}: the painting can't be read ({fact}); give a picture as style") from error
-        return images.resize_shorter_side(pixels_CHW, self.settings.style_size_px)[None].float() / 255
+        return resize_shorter_side(pixels_CHW, self.settings.style_size_px)[None].float() / 255
 
     def _painting_square(self) -> Tensor:
         side_px = min(self._painting.shape[2:])
-        square_CHW = images.center_crop(self._painting[0], side_px)
+        square_CHW = center_crop(self._painting[0], side_px)
         size_px = self.settings.size_px
         return F.interpolate(square_CHW[None], (size_px, size_px), mode="bilinear", antialias=True)
 

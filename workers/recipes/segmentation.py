@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import DataError, ModelError, RowError
 from pixelmill.workers.networks.fcn import Fcn, FcnConfig, FcnUpsampling
 from pixelmill.workers.networks.segnet import SegNet, SegNetConfig
@@ -211,7 +211,7 @@ def read_ids(data: bytes) -> np.ndarray:
     if not data.startswith(PNG_MAGIC):
         raise DataError("the label is no PNG, and other formats may change ids: save it as a grey or palette PNG")
     try:
-        images.decode(data)  # refuses a file that is cut or damaged
+        decode_picture(data)  # refuses a file that is cut or damaged
     except RowError as error:
         raise DataError(f"the label can't be read: {error}") from error
     bits, colour = data[24], data[25]  # of IHDR
@@ -440,7 +440,7 @@ class _Segmentation:
         if "label" not in files:
             raise DataError("the picture has no label; put a PNG of class ids of the same name among the labels")
         try:
-            image_CHW = images.decode(files["image"])
+            image_CHW = decode_picture(files["image"])
         except RowError as error:
             raise DataError(str(error)) from error
         ids_HW = _mapped(read_ids(files["label"]), self.settings.map_ids)

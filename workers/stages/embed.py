@@ -122,13 +122,11 @@ class Embed:
         return self._choice
 
     def prepare(self, pixels_CHW: Tensor) -> Tensor:
-        from pixelmill.workers.codecs import images
+        from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 
         preprocess = self._backbone.preprocess
-        resized_CHW = images.resize_shorter_side(
-            pixels_CHW, preprocess.resize_px, preprocess.interpolation, exact=False
-        )
-        return images.center_crop(resized_CHW, preprocess.crop_px)
+        resized_CHW = resize_shorter_side(pixels_CHW, preprocess.resize_px, preprocess.interpolation, exact=False)
+        return center_crop(resized_CHW, preprocess.crop_px)
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
         import pyarrow as pa
