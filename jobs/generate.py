@@ -28,7 +28,7 @@ from pixelmill.workers.errors import DataError, JobError, ModelError, RowError
 from pixelmill.workers.evaluation import latent
 from pixelmill.workers.geometry.resize import resize_shorter_side
 from pixelmill.workers.models import vision
-from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.models.card import Card
 from pixelmill.workers.recipes import Recipe, Sample, squares
 
 Kind = Literal["samples", "reconstructions", "interpolation", "traversal", "predictions"]
@@ -57,7 +57,7 @@ def picture(asked: Asked) -> Tensor:
     if asked.kind in NEEDS_DATA and not asked.data:
         raise JobError(f"generate {asked.kind}: needs pictures to start from; give --data")
     refuse_credentials(asked.checkpoint, *asked.data)
-    network, card = checkpoints.load(asked.checkpoint, Access())
+    network, card = checkpoints.load_from_store(asked.checkpoint, Access())
     makers: dict[Kind, Callable[[Any, Recipe, Card, Asked], Tensor]] = {
         "samples": _samples,
         "reconstructions": _reconstructions,
@@ -187,7 +187,7 @@ def to_bytes(image_CHW: Tensor) -> Tensor:
 def stylized(checkpoint: str, content: str, shorter_px: int | None) -> Tensor:
     """A picture through a network that knows one style, uint8 CHW."""
     refuse_credentials(checkpoint)
-    network, card = checkpoints.load(checkpoint, Access())
+    network, card = checkpoints.load_from_store(checkpoint, Access())
     if card.network != "faststyle":
         raise ModelError(
             f"{checkpoint}: holds a {card.network}, and no style; train one with `pixelmill train faststyle`"

@@ -21,7 +21,7 @@ from pixelmill.workers.codecs.encode import encode_jpeg, encode_png
 from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig, layout_pyramid
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
-from pixelmill.workers.recipes import Sample, recipe_type
+from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.crn import (
     COLOURS_K3,
     LAYERS,
@@ -34,6 +34,7 @@ from pixelmill.workers.recipes.crn import (
     one_hot,
     resized,
 )
+from pixelmill.workers.recipes.registry import recipe_type
 from tests.learning import assert_seeded, descend
 
 SLIM = CrnConfig(classes=12, start_px=(2, 4), widths=(8, 8, 4))

@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.codecs.encode import encode_jpeg, encode_png, encode_png16, encode_png_palette
 from pixelmill.workers.errors import DataError, ModelError
-from pixelmill.workers.models.checkpoint import Card, network_types
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.networks.registry import network_types
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
-from pixelmill.workers.recipes import Sample, recipe_of, recipe_type
+from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes.registry import recipe_of, recipe_type
 from pixelmill.workers.recipes.segmentation import (
     CAMVID_COLOURS,
     VOID,

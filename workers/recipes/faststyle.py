@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import DataError, RowError
 from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
-from pixelmill.workers.losses.perceptual import Scale, StyleChoice, StyleTransferLoss, moved
-from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, TransformNetwork, Upsampling
+from pixelmill.workers.losses.perceptual import LossScale, StyleChoice, StyleTransferLoss, moved
+from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, FastStyleUpsampling, TransformNetwork
 from pixelmill.workers.networks.vgg import find_published, is_published, load_vgg
 from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
 from pixelmill.workers.recipes.squares import chunks, cut, decode, in_rows, roomy
@@ -52,13 +52,13 @@ class FastStyleSettings(RecipeSettings, StyleChoice):
     style_size_px: PositiveInt = 256
     width: PositiveInt = 32
     blocks: int = Field(default=5, ge=0)
-    upsampling: Upsampling = "nearest"
+    upsampling: FastStyleUpsampling = "nearest"
     content_layers: tuple[str, ...] = ("relu3_3",)
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
     content_weight: NonNegativeFloat = 1.0
     style_weight: NonNegativeFloat = 5.0
     tv_weight: NonNegativeFloat = 6400.0
-    scale: Scale = "johnson"
+    scale: LossScale = "johnson"
 
     @property
     def network(self) -> FastStyleConfig:

@@ -61,7 +61,7 @@ DRAWS = 5  # random numbers for each sample: mirror, scale, row, column, brightn
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 Size = tuple[PositiveInt, PositiveInt]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 # --------------------------------------------------------------------------------------------------------- settings
@@ -87,7 +87,7 @@ class LabelledSettings(RecipeSettings):
     crop_px: Size | None = None
     flip: bool = True
     scales: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
-    brightness: Share = 0.0
+    brightness: Fraction = 0.0
 
 
 class SegmentationSettings(LabelledSettings):
@@ -98,11 +98,11 @@ class SegmentationSettings(LabelledSettings):
 
     learning_rate: PositiveFloat = 0.01
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: Share = 0.9
+    momentum: Fraction = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     schedule: Literal["constant", "poly", "step"] = "constant"
     poly_power: PositiveFloat = 0.9
-    step_at: tuple[Share, ...] = (0.6, 0.85)
+    step_at: tuple[Fraction, ...] = (0.6, 0.85)
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup_steps: NonNegativeInt = 0
 
@@ -128,7 +128,7 @@ class FcnSettings(TrunkSettings):
     skips: tuple[int, ...] = (3, 4)
     fc_width: PositiveInt = 4096
     skip_scales: tuple[PositiveFloat, ...] | None = None
-    dropout: Share = 0.5
+    dropout: Fraction = 0.5
     padding: Literal["same", "caffe"] = "same"
     upsampling: FcnUpsampling = "fixed"
 
@@ -149,14 +149,14 @@ class UNetSettings(SegmentationSettings):
 
     batch: PositiveInt = 1
     learning_rate: PositiveFloat = 1e-3
-    momentum: Share = 0.99
+    momentum: Fraction = 0.99
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     base: PositiveInt = 64
     levels: PositiveInt = 4
     padding: Literal["valid", "same"] = "valid"
     upsampling: Upsampling = "transposed_k2"
     skips: tuple[int, ...] | None = None
-    dropout: Share = 0.5
+    dropout: Fraction = 0.5
     batch_norm: bool = False
     tile_px: PositiveInt = 388
 

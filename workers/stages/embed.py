@@ -87,7 +87,7 @@ class Embed:
         from pixelmill.workers.runtime import execution
 
         self.name = config.stage
-        self._backbone = backbones.load(resolve(config.model), layer=config.layer, pooling=config.pooling)
+        self._backbone = backbones.load_backbone(resolve(config.model), layer=config.layer, pooling=config.pooling)
         self._value_type = pa.float32() if config.output == "float32" else pa.float16()
         self.fields = (pa.field(config.column, pa.list_(self._value_type, self._backbone.dim)),)
         self.weights_sha256 = self._backbone.weights_sha256

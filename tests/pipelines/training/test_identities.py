@@ -21,7 +21,7 @@ from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import datasets
 from pixelmill.pipelines.training.datasets import DataSet
-from pixelmill.workers.recipes import recipe_type
+from pixelmill.workers.recipes.registry import recipe_type
 
 ACCESS = Access(retry_for_s=0.0)
 EXPECTED: dict[str, Any] = json.loads((Path(__file__).parent / "identities.json").read_text())
