@@ -1,14 +1,8 @@
-"""VDSR: the paper's network, patches that are cut as a whole picture would be, and scores that agree with the literature.
-
-Legend: B batch, 1 the luma channel, C = 3 colours, H height, W width, P side of a patch.
-"""
+"""The recipe of VDSR: patches, the loss, the paper's schedule, scores beside bicubic."""
 
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,130 +11,34 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from pixelmill.workers.errors import DataError, ModelError
+from pixelmill.workers.errors import DataError
 from pixelmill.workers.geometry import resampling
-from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig, from_reference
-from pixelmill.workers.recipes.vdsr import DRAWS, VdsrRecipe, VdsrSettings, sharpen, super_resolve
-from tests.learning import assert_seeded, descend
+from pixelmill.workers.networks.vdsr import from_reference
+from pixelmill.workers.recipes.vdsr import DRAWS, VdsrRecipe, VdsrSettings
+from tests.learning import descend
 from tests.tolerances import sum_tolerance
+from tests.workers.scenes import scene
+from tests.workers.sharpeners import layers, seeded_network
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+
+
 SET5 = SHARED / "super_resolution" / "set5"
+
+
 REFERENCE = SHARED / "weights" / "vdsr_reference_nobias.safetensors"
-SLIM = VdsrConfig(depth=4, width=8)
 
 
 def recipe(**changes: object) -> VdsrRecipe:
     return VdsrRecipe(VdsrSettings.model_validate({"depth": 4, "width": 8, **changes}), {})
 
 
-def scene(height: int = 90, width: int = 101, seed: int = 0) -> np.ndarray:
-    """uint8 luma HW with edges of every direction."""
-    random = np.random.default_rng(seed)
-    y_HW, x_HW = np.mgrid[:height, :width]
-    luma_HW = np.full((height, width), 128.0)
-    for angle in random.random(6) * math.pi:
-        luma_HW += 20 * np.sign(np.sin((x_HW * math.cos(angle) + y_HW * math.sin(angle)) / 5))
-    return luma_HW.clip(16, 235).astype(np.uint8)
-
-
 def png(rgb: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(rgb).save(file, "PNG")
     return file.getvalue()
-
-
-def seeded_network(seed: int, config: VdsrConfig = SLIM) -> Vdsr:
-    torch.manual_seed(seed)
-    return Vdsr(config)
-
-
-def layers(network: Vdsr) -> list[nn.Conv2d]:
-    return [layer for layer in network.convolutions if isinstance(layer, nn.Conv2d)]
-
-
-# ------------------------------------------------------------------------------------------------------------ network
-
-
-def test_the_docstring_states_the_number_of_parameters_which_is_the_papers() -> None:
-    count = sum(parameter.numel() for parameter in Vdsr(VdsrConfig()).parameters())
-    assert count == 665_921
-    assert f"{count:,} parameters" in (Vdsr.__doc__ or "")
-
-
-def test_a_pixel_depends_on_41_by_41_pixels() -> None:
-    config = VdsrConfig(width=2)
-    network = Vdsr(config)
-    for parameter in network.parameters():
-        nn.init.constant_(parameter, 0.1)  # nothing cancels, and no ReLU is off
-    image_11HW = torch.ones(1, 1, 61, 61, dtype=torch.float64, requires_grad=True)
-    network.double()(image_11HW)[0, 0, 30, 30].backward()
-    assert image_11HW.grad is not None
-    seen = image_11HW.grad[0, 0].nonzero()
-    assert config.receptive_field_px == 41
-    assert seen.amin(0).tolist() == [10, 10]
-    assert seen.amax(0).tolist() == [50, 50]
-
-
-def test_what_is_learned_is_the_residual() -> None:
-    network, image_11HW = seeded_network(0), torch.rand(1, 1, 20, 30)
-    nn.init.zeros_(layers(network)[-1].weight)
-    assert torch.equal(network(image_11HW), image_11HW)
-
-
-def test_every_parameter_gets_a_gradient() -> None:
-    network = seeded_network(0)
-    network(torch.rand(2, 1, 16, 16)).square().mean().backward()
-    silent = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()]
-    assert silent == []
-
-
-@pytest.mark.parametrize("wrong", [{"depth": 1}, {"width": 0}])
-def test_a_shape_that_cannot_be_built_is_refused_by_name(wrong: dict[str, int]) -> None:
-    with pytest.raises(ModelError, match=next(iter(wrong))):
-        VdsrConfig(**wrong)
-
-
-def test_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
-    assert_seeded(lambda: Vdsr(SLIM))
-
-
-def test_a_config_rebuilds_the_network() -> None:
-    assert VdsrConfig(**asdict(seeded_network(0).config)) == SLIM
-
-
-def reference_state(depth: int = 4, width: int = 8) -> dict[str, Tensor]:
-    between = {f"residual_layer.{number}.conv.weight": torch.rand(width, width, 3, 3) for number in range(depth - 2)}
-    return {"input.weight": torch.rand(width, 1, 3, 3), **between, "output.weight": torch.rand(1, width, 3, 3)}
-
-
-def test_a_reference_state_is_loaded_layer_for_layer_with_biases_of_0() -> None:
-    state = reference_state()
-    network = from_reference(state)
-    assert network.config == SLIM
-    assert torch.equal(layers(network)[2].weight, state["residual_layer.1.conv.weight"])
-    assert not any(layer.bias.any() for layer in layers(network) if layer.bias is not None)
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        pytest.param(lambda state: state.pop("residual_layer.0.conv.weight"), id="missing"),
-        pytest.param(lambda state: state.update({"extra.weight": torch.zeros(1)}), id="left over"),
-        pytest.param(lambda state: state.update({"output.weight": torch.zeros(1, 7, 3, 3)}), id="another shape"),
-        pytest.param(lambda state: state.clear(), id="empty"),
-    ],
-)
-def test_a_reference_state_that_does_not_fit_is_refused(spoil: Callable[[dict[str, Tensor]], object]) -> None:
-    state = reference_state()
-    spoil(state)
-    with pytest.raises(ModelError, match="vdsr"):
-        from_reference(state)
-
-
-# ------------------------------------------------------------------------------------------------- samples and batches
 
 
 def test_decode_keeps_luma_as_uint8() -> None:
@@ -207,9 +105,6 @@ def test_a_sample_takes_the_same_count_of_random_numbers_always() -> None:
     recipe().batch([{"luma": scene()}] * 2, random)
     expected.random(2 * DRAWS)
     assert random.random() == expected.random()
-
-
-# ------------------------------------------------------------------------------------------------------------ training
 
 
 def test_the_loss_is_half_the_squared_error_summed_over_a_patch() -> None:
@@ -292,9 +187,6 @@ def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
         VdsrSettings.model_validate(wrong)
 
 
-# ---------------------------------------------------------------------------------------------------------- evaluation
-
-
 def test_a_network_that_changes_nothing_gains_nothing_over_bicubic() -> None:
     chosen, network = recipe(scales=(2, 3)), seeded_network(0)
     nn.init.zeros_(layers(network)[-1].weight)
@@ -316,23 +208,6 @@ def test_a_score_is_the_mean_over_pictures() -> None:
 def test_nothing_to_evaluate_is_an_error() -> None:
     with pytest.raises(DataError, match="held out"):
         recipe().evaluate(seeded_network(0), [])
-
-
-def test_tiles_leave_no_seam() -> None:
-    network, luma_HW = seeded_network(0), scene(70, 53).astype(np.float64)
-    np.testing.assert_allclose(sharpen(network, luma_HW, tile_px=16), sharpen(network, luma_HW), atol=1e-3)
-
-
-def test_a_picture_comes_back_larger_with_its_colours() -> None:
-    rgb_HWC = np.zeros((20, 30, 3), dtype=np.uint8)
-    rgb_HWC[:, :15], rgb_HWC[:, 15:] = (200, 30, 30), (30, 30, 200)
-    network = seeded_network(0)
-    nn.init.zeros_(layers(network)[-1].weight)
-    large_HWC = super_resolve(network, rgb_HWC, 3)
-    assert large_HWC.shape == (60, 90, 3)
-    assert large_HWC.dtype == np.uint8
-    assert np.abs(large_HWC[30, 10].astype(int) - (200, 30, 30)).max() <= 1
-    assert np.abs(large_HWC[30, 80].astype(int) - (30, 30, 200)).max() <= 1
 
 
 def test_pictures_show_three_versions_of_each_sample() -> None:

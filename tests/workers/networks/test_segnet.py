@@ -82,7 +82,7 @@ def test_each_level_is_unpooled_with_the_switches_of_its_own_pool(
         made.append(switches_BCHW)
         return pooled_BCHW, switches_BCHW
 
-    monkeypatch.setattr(segnet, "pool", recording)
+    monkeypatch.setattr(segnet, "pool_with_switches", recording)
     network = SegNet(SegNetConfig(**SLIM, variant=variant)).eval()
     for up in network.ups:
         up.register_forward_pre_hook(lambda _, given: used.append(given[2]))

@@ -310,7 +310,7 @@ def test_the_classifier_is_read_when_asked_for_as_the_convolutions_that_do_the_s
     assert tensors["fc7.weight"].shape == (6, 6, 1, 1)
 
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "weights"
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "weights"
 IMAGENET = SHARED / "vgg16_imagenet_conv_bgr255_fp16.safetensors"
 
 

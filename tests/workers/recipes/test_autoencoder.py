@@ -1,7 +1,4 @@
-"""The autoencoder: its shapes, that it learns, how it is judged, and that the one that ships is worth shipping.
-
-Legend: N images of a data set, B batch, C channels, H height, W width, S side of the network's input, D code size.
-"""
+"""The recipe of the autoencoder, and the weights that ship."""
 
 from __future__ import annotations
 
@@ -18,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import functional as transforms
 
-from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.card import Card, SquareInput, read_card
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.models.model_names import DEFAULT_MODEL
@@ -31,8 +27,9 @@ from tests import corpus
 from tests.learning import learn
 from tests.tolerances import network_tolerance
 
-SMALL = AutoencoderConfig(size_px=32, width=8, code_channels=6)
 TINY = AutoencoderSettings(size_px=32, width=8, code_channels=6, batch=4, steps=3)
+
+
 UNSEEN = ("astronaut", "chelsea", "coffee", "rocket")
 
 
@@ -51,10 +48,6 @@ def ramp(height: int = 64, width: int = 64) -> Sample:
     return {"pixels": np.broadcast_to(row_W[None, :, None], (height, width, 3))}
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def unseen_photograph(name: str, size_px: int) -> Tensor:
     pixels_CHW = torch.from_numpy(getattr(skimage.data, name)()).permute(2, 0, 1)
     return transforms.center_crop(transforms.resize(pixels_CHW, [size_px], antialias=True), [size_px, size_px])
@@ -69,67 +62,6 @@ def shipped() -> tuple[ConvAutoencoder, Card]:
     module, card = load_checkpoint(ZOO / f"{DEFAULT_MODEL}.safetensors")
     assert isinstance(module, ConvAutoencoder)
     return module, card
-
-
-# ------------------------------------------------------------------------------------------------------------ network
-
-
-@pytest.mark.parametrize(
-    ("config", "code_size"),
-    [
-        (AutoencoderConfig(), 256),
-        (AutoencoderConfig(size_px=96, code_channels=20), 180),
-        (AutoencoderConfig(size_px=64, channels=1, width=4, code_channels=3), 12),
-        (AutoencoderConfig(size_px=64, channels=1, width=2, code_channels=3, dims=3), 24),
-        (AutoencoderConfig(size_px=32, channels=1, width=4, code_channels=32), 32),
-    ],
-)
-def test_a_code_has_the_stated_size_and_decodes_to_the_shape_it_came_from(
-    config: AutoencoderConfig, code_size: int
-) -> None:
-    model = ConvAutoencoder(config).eval()
-    images_BCHW = torch.rand(2, config.channels, *[config.size_px] * config.dims, generator=seeded())
-    codes_BD = model.encode(images_BCHW)
-    assert codes_BD.shape == (2, code_size) == (2, config.code_size)
-    assert code_size < images_BCHW[0].numel()
-    assert model.decode(codes_BD).shape == images_BCHW.shape
-    assert torch.equal(model(images_BCHW), model.decode(codes_BD))
-
-
-def test_the_docstring_states_the_number_of_parameters() -> None:
-    count = sum(parameter.numel() for parameter in ConvAutoencoder(AutoencoderConfig()).parameters())
-    assert f"{count:,} parameters" in (ConvAutoencoder.__doc__ or "")
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_every_parameter_gets_a_gradient(dims: int) -> None:
-    model = ConvAutoencoder(AutoencoderConfig(size_px=32, width=4, code_channels=2, dims=2 if dims == 2 else 3))
-    images_BCHW = torch.rand(2, 3, *[32] * dims, generator=seeded())
-    functional.mse_loss(model(images_BCHW), images_BCHW).backward()
-    silent = [
-        name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()
-    ]
-    assert silent == []
-
-
-@pytest.mark.parametrize("wrong", [{"size_px": 100}, {"size_px": 0}, {"width": 0}, {"code_channels": 0}, {"dims": 4}])
-def test_a_shape_that_cannot_be_built_is_refused_by_name(wrong: dict[str, int]) -> None:
-    with pytest.raises(ModelError, match=next(iter(wrong))):
-        AutoencoderConfig(**wrong)  # pyright: ignore[reportArgumentType]
-
-
-def test_centring_moves_the_codes_and_not_the_reconstruction() -> None:
-    model, images_BCHW = ConvAutoencoder(SMALL).eval(), torch.rand(5, 3, 32, 32, generator=seeded())
-    with torch.inference_mode():
-        before_BCHW, codes_BD = model(images_BCHW), model.encode(images_BCHW) + 3
-        model.center(codes_BD - 3)
-        tolerance = network_tolerance(model.encoder, codes_BD)
-        centred_D = model.encode(images_BCHW).mean(0)
-        torch.testing.assert_close(centred_D, torch.zeros(SMALL.code_size), atol=tolerance, rtol=0)
-        torch.testing.assert_close(model(images_BCHW), before_BCHW)
-
-
-# ------------------------------------------------------------------------------------------------------------- recipe
 
 
 @pytest.mark.parametrize(
@@ -254,9 +186,6 @@ def test_the_card_tells_an_embedding_job_how_to_prepare_what_was_not_padded() ->
     assert recipe_of(crop=False, pad=True).preprocess() is None
 
 
-# --------------------------------------------------------------------------------------------------------- evaluation
-
-
 class Fixed(nn.Module):
     """Stands in for a network: the code is the mean of the picture, and what is made of it is given."""
 
@@ -346,9 +275,6 @@ def test_the_picture_shows_inputs_over_reconstructions() -> None:
     assert picture_CHW.dtype == torch.uint8
     assert picture_CHW.shape == (3, 2 + 2 * 34, 2 + 3 * 34)
     assert np.array_equal(picture_CHW[:, 2:34, 2:34].permute(1, 2, 0).numpy(), samples[0]["pixels"])
-
-
-# -------------------------------------------------------------------------------------------------- the one that ships
 
 
 @pytest.mark.parametrize("name", UNSEEN)
