@@ -247,7 +247,8 @@ class TrainingRun:
     def _plan(self) -> Any:
         """What the workers are told, after the first samples were read here: bad data is told before Ray starts."""
         from pixelmill.pipelines.training import checkpoints
-        from pixelmill.pipelines.training.loop import TrainingPlan, rehearse
+        from pixelmill.pipelines.training.driver import rehearse
+        from pixelmill.pipelines.training.plan import TrainingPlan
         from pixelmill.pipelines.training.sampling import BatchShare
         from pixelmill.pipelines.training.splits import split
 
@@ -282,7 +283,8 @@ class TrainingRun:
 
     def _fit(self, plan: Any, guard: Guard, terminal: Terminal, held: Holding) -> None:
         from pixelmill.pipelines.progress import ProgressStore
-        from pixelmill.pipelines.training import loop
+        from pixelmill.pipelines.training.driver import fit
+        from pixelmill.pipelines.training.plan import NEWS, WorkerGroup
 
         run = self.job.spec.run
         address = cluster.address_of(run.address, self.around.environment)
@@ -304,11 +306,11 @@ class TrainingRun:
                     f"run: {run.workers} workers, and {DATA_CPUS} CPUs to read the data for them, can't be placed: {lack}; "
                     "lower run.workers or run.num_gpus"
                 )
-            scale = loop.WorkerGroup(run.workers, threads, gpus_each)
+            scale = WorkerGroup(run.workers, threads, gpus_each)
             store = ProgressStore()
-            with following(lambda: json.loads(store.get(loop.NEWS) or "{}"), terminal):
+            with following(lambda: json.loads(store.get(NEWS) or "{}"), terminal):
                 # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
-                work = (loop.fit(*each) for each in [(plan, scale, store, str(folder / "train"))])
+                work = (fit(*each) for each in [(plan, scale, store, str(folder / "train"))])
                 for _ in beside(work, held.raise_if_lost):
                     pass
 
@@ -465,7 +467,7 @@ def evaluate(
     """Metrics of a checkpoint on data that it was not trained on, by the recipe that its card names."""
     import torch
 
-    from pixelmill.pipelines.training import checkpoints, loop
+    from pixelmill.pipelines.training import checkpoints, evaluation
     from pixelmill.pipelines.training.splits import to_evaluate
 
     access = Access()
@@ -485,7 +487,7 @@ def evaluate(
             access,
             getattr(recipe.settings, "class_names", None),
         )
-        metrics, shown = loop.evaluate(recipe, module, found, device)
+        metrics, shown = evaluation.evaluate(recipe, module, found, device)
     if picture is not None and shown is not None:
         from pixelmill.workers.codecs.encode import encode_png_tensor
 
