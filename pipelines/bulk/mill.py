@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import sys
 import time
@@ -22,20 +21,20 @@ from pixelmill.pipelines.outputs.ledger import ERROR_COLUMNS, INPUT_FIELDS
 from pixelmill.pipelines.outputs.manifest import Part, Rows, Segment
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.codecs.footprint import decode_bytes
 from pixelmill.workers.credentials import scrub
+from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.budget import Budget
 from pixelmill.workers.runtime.faults import DeviceFault, free_cached_memory, is_device_fault, is_out_of_memory
 from pixelmill.workers.runtime.memory import for_pictures
 from pixelmill.workers.stages import Milled, Stage, StageConfig, StageContext
+from pixelmill.workers.stages.wiring import names_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ORDER_COLUMN = "_order"
-_STATED_PIXELS = re.compile(r" = ([\d,]+) pixels, over max_pixels")
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ class MillConfig:
     """What a worker may take in all."""
     stall_s: float = 600.0
     """How long it may make no progress."""
+    decoder: str = "picture"
 
 
 @dataclass
@@ -139,6 +139,8 @@ class Mill:
     def __init__(self, config: MillConfig, report: Report) -> None:
         self._config = config
         self._report = report
+        self._decoder = decoder_of(config.decoder)
+        self._names = names_of(config.stages)
         self._stages: list[Stage] = [stage.build(config.context) for stage in config.stages]
         self._most = [sys.maxsize for _ in self._stages]
         """The largest batch that each stage is known to have memory for."""
@@ -149,7 +151,7 @@ class Mill:
         self._longest_fetch_s = config.source_access.retry_for_s + 2 * config.source_access.timeout_s
         threads = config.decode_threads
         self._ahead = (
-            DecodeAhead(threads, self._budget, _need, self._prepare, config.fetch.window_rows) if threads else None
+            DecodeAhead(threads, self._budget, self._need, self._prepare, config.fetch.window_rows) if threads else None
         )
         self._tally = Tally()
         self._reported_s = time.monotonic()
@@ -219,7 +221,7 @@ class Mill:
         return self._timed("fetch", self._ahead.stream(fetched, make_room=lambda: self._flush_all(work)))
 
     def _prepare_here(self, work: _Work, fetched: Fetched) -> _Sample:
-        need_bytes = _need(fetched)
+        need_bytes = self._need(fetched)
         if self._budget.refusal(need_bytes) is None and not self._budget.try_take(need_bytes):
             self._flush_all(work)
             self._budget.change(need_bytes)
@@ -235,7 +237,7 @@ class Mill:
         return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
 
     def _settings(self) -> dict[str, object]:
-        return {stage.name: stage.settings for stage in self._stages}
+        return {name: stage.settings for name, stage in zip(self._names, self._stages, strict=True)}
 
     def _timed(self, name: str, stream: Any) -> Any:
         """Counts the time that the worker waits for the stream as time of `name`."""
@@ -262,39 +264,38 @@ class Mill:
             self._budget.change(sample.held_bytes - need_bytes)
         return sample
 
+    def _need(self, fetched: Fetched) -> int:
+        """What decoding takes, and the bytes that were read; of what can't be decoded, those alone."""
+        data = fetched[1]
+        if isinstance(data, RowError):
+            return 0
+        try:
+            return len(data) + self._decoder.need_bytes((data,))
+        except RowError:  # the decoder will say the same
+            return len(data)
+
     def _refused(self, fetched: Fetched, refusal: RowError) -> _Sample:
         """Why a picture that does not fit is not done: by its header it is broken, or not allowed, or else just too large."""
-        from pixelmill.workers.codecs.decode import decode_picture
-
         item, data = fetched
         assert isinstance(data, bytes)
         try:
-            decode_picture(data, max_pixels=0)  # by its header alone
+            self._decoder.check((data,), max_pixels=self._config.max_pixels)
         except RowError as error:
-            stated = _STATED_PIXELS.search(str(error))
-            if stated is None:
-                return _Sample(item.position, error=error)
-            if int(stated[1].replace(",", "")) > self._config.max_pixels:
-                text = str(error).replace("max_pixels = 0", f"max_pixels = {self._config.max_pixels:,}")
-                return _Sample(item.position, error=RowError(error.stage, error.error_type, text))
+            return _Sample(item.position, error=error)
         return _Sample(item.position, error=refusal)
 
     def _prepared(self, fetched: Fetched) -> _Sample:
-        # imported here, so that the driver, which plans orders, does not import torch
-        from pixelmill.workers.codecs.decode import decode_picture
-
         item, data = fetched
         if isinstance(data, RowError):
             return _Sample(item.position, error=data)
         stage = "decode"
         try:
-            pixels_CHW = decode_picture(data, max_pixels=self._config.max_pixels)
+            ((picture, _),) = self._decoder.decode((data,), max_pixels=self._config.max_pixels)
             prepared: list[Tensor | None] = []
-            for each in self._stages:
-                stage = each.name
-                prepared.append(each.prepare(pixels_CHW))
-            height, width = pixels_CHW.shape[1:]
-            return _Sample(item.position, width, height, prepared)
+            for name, each in zip(self._names, self._stages, strict=True):
+                stage = name
+                prepared.append(each.prepare(picture))
+            return _Sample(item.position, picture.width, picture.height, prepared)
         except Exception as error:
             return _Sample(item.position, error=_as_row_error(error, stage))
 
@@ -310,7 +311,7 @@ class Mill:
         waiting.clear()
         if not ready:
             return
-        stage, made = self._stages[index], work.made[index]
+        made = work.made[index]
         start_s = time.perf_counter()
         for chunk, milled in self._run(index, [(sample, cast("Tensor", sample.prepared[index])) for sample in ready]):
             for place, error in milled.errors.items():
@@ -319,7 +320,7 @@ class Mill:
             if milled.columns:
                 made.positions += [sample.position for sample in chunk]
                 made.chunks.append(milled.columns)
-        self._tally.busy_s[stage.name] += time.perf_counter() - start_s
+        self._tally.busy_s[self._names[index]] += time.perf_counter() - start_s
         for sample in ready:  # stages have batches of their own, so that any of them may be the last
             sample.prepared[index] = None
             self._tally.done += sample.error is None and all(each is None for each in sample.prepared)
@@ -341,7 +342,7 @@ class Mill:
             stall_watchdog.progress()
             return [(samples, milled)]
         except Exception as error:
-            row_error, lacks_memory = _as_row_error(error, stage.name), is_out_of_memory(error)
+            row_error, lacks_memory = _as_row_error(error, self._names[index]), is_out_of_memory(error)
         if len(batch) == 1:
             return [(samples, Milled({}, {0: row_error}))]
         size = 1
@@ -384,7 +385,8 @@ def rows_of(rows: Rows, order: dict[str, Any]) -> pa.Table:
 
 def _weights(stages: Sequence[Stage], config: MillConfig) -> dict[str, str | None]:
     """The weights that this worker loaded; ModelError when the output was made with others."""
-    weights = {f"{index}.{stage.name}": stage.weights_sha256 for index, stage in enumerate(stages)}
+    kinds = [each.name or each.stage for each in config.stages]
+    weights = {f"{index}.{kinds[index]}": stage.weights_sha256 for index, stage in enumerate(stages)}
     if config.weights is not None and config.weights != weights:
         differ = [key for key in weights if config.weights.get(key) != weights[key]]
         raise ModelError(
@@ -393,17 +395,6 @@ def _weights(stages: Sequence[Stage], config: MillConfig) -> dict[str, str | Non
             + "; choose another output folder"
         )
     return weights
-
-
-def _need(fetched: Fetched) -> int:
-    """What decoding takes, and the bytes that were read; of what can't be decoded, those alone."""
-    data = fetched[1]
-    if isinstance(data, RowError):
-        return 0
-    try:
-        return len(data) + decode_bytes(data)
-    except RowError:  # the decoder will say the same
-        return len(data)
 
 
 def _held_bytes(sample: _Sample) -> int:

@@ -19,7 +19,7 @@ SHOWN = 8
 FINISHING_SAMPLES = 512
 
 
-def evaluate(
+def evaluate_network(
     recipe: Recipe, network: nn.Module, data: DataSet, device: torch.device
 ) -> tuple[dict[str, float], Tensor]:
     """Metrics of a network over samples, and a picture, uint8 CHW, of what it makes of the first ones."""

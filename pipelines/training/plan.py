@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Required, TypedDict
 
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.stores.access import Access
@@ -16,6 +17,18 @@ from pixelmill.workers.recipes.registry import recipe_type
 CACHE_BYTES = 4 << 30
 NEWS, FAULT = "news", "fault"
 """Keys of the progress store: how far the training is, and what a worker found to be wrong."""
+
+
+class News(TypedDict, total=False):
+    """What the first worker reports: what it does, and from the first step on how far it is."""
+
+    phase: Required[str]
+    step: int
+    steps: int
+    loss: float
+    images_per_s: float
+    left_s: float
+    metrics: dict[str, float]
 
 
 class TrainingFailed(PixelmillError):

@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.cards import card_of
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
-from pixelmill.pipelines.training.plan import FAULT, NEWS, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.sampling import Batches, BatchShare, ahead, open_samples
 from pixelmill.pipelines.training.step import Descent, PinnedBatches
 from pixelmill.pipelines.training.training_log import TrainingLog
@@ -120,7 +120,7 @@ class Training:
         self._descent = Descent(self.recipe, self.network, self.trained, self.optimizer, device)
         self._is_judged = False
 
-    def report(self, **news: object) -> None:
+    def report(self, **news: Unpack[News]) -> None:
         if self.is_first:
             self.store.report(NEWS, json.dumps(news))
 

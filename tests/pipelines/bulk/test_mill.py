@@ -29,7 +29,9 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.workers.codecs import decode
+from pixelmill.workers.decoders import picture as picture_decoder
 from pixelmill.workers.errors import ModelError, RowError
+from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.budget import Budget
 from pixelmill.workers.runtime.faults import DeviceFault
 from pixelmill.workers.stages import Milled, Stage, StageConfig, StageContext
@@ -63,6 +65,7 @@ class ColourConfig(StageConfig):
 
 class Colour:
     settings: ClassVar[dict[str, object]] = {"chosen": "for tests"}
+    batch_pixels: int | None = None
 
     def __init__(self, config: ColourConfig) -> None:
         self.config = config
@@ -70,8 +73,8 @@ class Colour:
         self.fields = (pa.field(config.column, pa.list_(pa.float32(), 3)),)
         self.batches: list[int] = []
 
-    def prepare(self, pixels_CHW: Tensor) -> Tensor:
-        mean_C = pixels_CHW.float().mean(dim=(1, 2))
+    def prepare(self, picture: Picture) -> Tensor:
+        mean_C = picture.pixels.float().mean(dim=(1, 2))
         if self.is_near(mean_C, self.config.cannot_prepare):
             raise ArithmeticError("can't be prepared")
         return mean_C
@@ -350,11 +353,11 @@ def test_an_input_that_is_blamed_is_never_begun_again(photos: Path, monkeypatch:
 class Whole(Colour):
     """Keeps the whole picture until its batch is complete, as a network that works on whole pictures does."""
 
-    def prepare(self, pixels_CHW: Tensor) -> Tensor:
-        return pixels_CHW.contiguous()
+    def prepare(self, picture: Picture) -> Tensor:
+        return picture.pixels.contiguous()
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
-        return super().run([Colour.prepare(self, pixels_CHW) for pixels_CHW in samples])
+        return super().run([Colour.prepare(self, Picture(pixels_CHW)) for pixels_CHW in samples])
 
 
 class WholeConfig(ColourConfig):
@@ -373,7 +376,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> int:
         return 6 * width * height
 
     monkeypatch.setattr(mill_module, "for_pictures", lambda _: 400_000)
-    monkeypatch.setattr(mill_module, "decode_bytes", need)
+    monkeypatch.setattr(picture_decoder, "decode_bytes", need)
     return 400_000
 
 
@@ -437,7 +440,7 @@ def test_a_picture_that_is_not_allowed_either_says_so(
     (tmp_path / "photos").mkdir()
     for number in range(4):
         (tmp_path / "photos" / f"{number}.png").write_bytes(item.data)
-    monkeypatch.setattr(mill_module, "decode_bytes", lambda _: 1 << 50)
+    monkeypatch.setattr(picture_decoder, "decode_bytes", lambda _: 1 << 50)
     mill, _ = mill_of(tmp_path / "photos", ColourConfig(), max_pixels=10**7)
     table = mill(order(parts=(Part(0, 0, 0, 1),)))
     assert table["error_type"].to_pylist() == ["TooManyPixels"]
@@ -447,7 +450,7 @@ def test_a_picture_that_is_not_allowed_either_says_so(
 def test_a_picture_that_does_not_fit_and_is_broken_says_that_it_is_broken(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mill_module, "decode_bytes", lambda _: 1 << 50)
+    monkeypatch.setattr(picture_decoder, "decode_bytes", lambda _: 1 << 50)
     mill, _ = mill_of(photos, ColourConfig())
     rows = rows_by_name(mill(order()))
     assert {rows[f"{number}.png"]["error_type"] for number in range(8)} == {"TooMuchMemory"}
