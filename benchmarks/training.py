@@ -27,8 +27,8 @@ from torch import nn
 from benchmarks.in_process import training_of
 from benchmarks.throughput import RESULTS
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training.batches import Batches, ahead
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
-from pixelmill.pipelines.training.sampling import Batches, ahead
 from pixelmill.pipelines.training.worker import AHEAD, Training
 from pixelmill.workers.recipes import Batch
 from pixelmill.workers.runtime.memory import keep_freed_memory

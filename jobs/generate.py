@@ -23,7 +23,7 @@ from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.reading import read_samples
-from pixelmill.pipelines.training.sampling import spread
+from pixelmill.pipelines.training.sample_order import spread
 from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,7 +159,7 @@ def load_from_store(uri: str, access: Access) -> tuple[nn.Module, Card]:
 
 
 @contextmanager
-def fetched(uri: str, access: Access) -> Iterator[Path]:
+def fetched(uri: str, access: Access) -> Generator[Path]:
     """A checkpoint as a local path for as long as the block runs."""
     shipped = zoo_path(uri)
     if shipped is not None:
@@ -190,7 +190,7 @@ def fetched(uri: str, access: Access) -> Iterator[Path]:
 
 
 @contextmanager
-def assets(recipe: type[Recipe], settings: RecipeSettings, access: Access) -> Iterator[dict[str, Path]]:
+def assets(recipe: type[Recipe], settings: RecipeSettings, access: Access) -> Generator[dict[str, Path]]:
     """The files that a recipe's settings name as local paths, by the name of the setting, for as long as the block runs."""
     with ExitStack() as stack:
         yield {
@@ -201,7 +201,7 @@ def assets(recipe: type[Recipe], settings: RecipeSettings, access: Access) -> It
 
 
 @contextmanager
-def asset(uri: str, access: Access) -> Iterator[Path]:
+def asset(uri: str, access: Access) -> Generator[Path]:
     """One file as a local path for as long as the block runs."""
     if scheme_of(uri) == "file":
         yield Path(uri.removeprefix("file://"))

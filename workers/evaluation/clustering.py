@@ -11,14 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Protocol, cast
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
-from sklearn.metrics import normalized_mutual_info_score
-from sklearn.metrics.cluster import contingency_matrix
+from scipy.optimize import linear_sum_assignment  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+from sklearn.cluster import KMeans  # pyright: ignore[reportMissingTypeStubs]
+from sklearn.metrics import normalized_mutual_info_score  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+from sklearn.metrics.cluster import contingency_matrix  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 STARTS = 5  # k-means keeps the best of so many starts, told by its inertia on the training codes
+
+
+class _Clusters(Protocol):
+    def fit(self, codes_ND: np.ndarray) -> object: ...
+
+    def predict(self, codes_MD: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ def cluster(
 
 def assign(train_codes_ND: np.ndarray, test_codes_MD: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     """The number of the cluster of each held-out code: M integers. No held-out code moves a centre."""
-    means = KMeans(clusters, random_state=seed).set_params(n_init=STARTS)
+    means = cast("_Clusters", KMeans(clusters, random_state=seed).set_params(n_init=STARTS))  # pyright: ignore[reportUnknownMemberType]
     means.fit(np.asarray(train_codes_ND, np.float32))
     return np.asarray(means.predict(np.asarray(test_codes_MD, np.float32)))
 
@@ -62,5 +69,5 @@ def hungarian_accuracy(clusters_M: np.ndarray, labels_M: np.ndarray) -> float:
     The matching is Kuhn's (1955), the Hungarian method, as deep clustering papers report it.
     """
     counts_LK = np.asarray(contingency_matrix(labels_M, clusters_M))
-    rows, columns = linear_sum_assignment(counts_LK, maximize=True)
+    rows, columns = cast("tuple[np.ndarray, np.ndarray]", linear_sum_assignment(counts_LK, maximize=True))
     return float(counts_LK[rows, columns].sum() / counts_LK.sum())

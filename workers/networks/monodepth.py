@@ -98,7 +98,7 @@ class Monodepth(nn.Module):
         pyramid = [images_BCHW]
         for down in self.encoder:
             pyramid.append(down(pyramid[-1]))
-        features_BCHW, disparities = pyramid.pop(), []
+        features_BCHW, disparities = pyramid.pop(), list[Tensor]()
         for level, up in zip(reversed(range(len(DECODER))), self.decoder, strict=True):
             skip_BCHW = pyramid[level] if level in self.config.skips else None
             coarser_B2HW = disparities[-1] if disparities else None

@@ -189,7 +189,7 @@ class FinetuneRecipe:
                 "take labels of its classes, or set classes"
             )
         correct_N = (logits_NK.argmax(1) == labels_N).double()
-        recalls = [float(correct_N[labels_N == label].mean()) for label in labels_N.unique()]
+        recalls = [float(correct_N[labels_N == label].mean()) for label in sorted(set(labels))]
         return {
             "accuracy": float(correct_N.mean()),
             "balanced_accuracy": float(np.mean(recalls)),

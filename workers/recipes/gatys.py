@@ -169,7 +169,7 @@ class Adam:
             self.optimizer = torch.optim.Adam([self.position_BN], self.learning_rate)
         before_BN = self.position_BN.detach().clone()
         self.position_BN.grad = gradients_BN
-        self.optimizer.step()
+        self.optimizer.step()  # pyright: ignore[reportUnknownMemberType]
         return self.position_BN.detach() - before_BN
 
 

@@ -25,6 +25,7 @@ from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig
 from pixelmill.workers.prediction.super_resolution import luma_to_input, sharpen
 from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.typed_torch import from_numpy
 
 DRAWS = 5  # random numbers for each sample: scale, row, column, turn, mirror
 PICTURE_PX = 160
@@ -135,7 +136,7 @@ class VdsrRecipe:
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """A row for each sample: interpolated from the smallest scale, made by the network, as it was."""
         rows = [self._row(network, sample["luma"]) for sample in samples]
-        grey_HW = torch.from_numpy(np.concatenate(rows, axis=0))
+        grey_HW = from_numpy(np.concatenate(rows, axis=0))
         return grey_HW.expand(3, -1, -1).contiguous()
 
     def _row(self, network: nn.Module, luma_HW: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.outputs.manifest import SCHEMA, table_of
 from pixelmill.pipelines.stores.access import Access, open_store
 from pixelmill.pipelines.stores.explain import explain
-from pixelmill.pipelines.stores.tables import Parquet, integers_of, open_parquet
+from pixelmill.pipelines.stores.tables import Parquet, integers_of, open_parquet  # pyright: ignore[reportUnknownVariableType]
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.reading import LABEL
 from pixelmill.workers.credentials import scrub
@@ -59,7 +59,7 @@ def labels_of(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray
     """The column `label` of the tables, where all of them have one with integers; DataError where one is needed."""
     if set(table["container"].to_pylist()) != {"parquet"}:
         return None
-    columns = []
+    columns: list[np.ndarray] = []
     for uri in dict.fromkeys(strings_of(table["uri"])):
         store, path = open_store(uri, access)
         with store.open(path, "rb") as file, open_parquet(file) as parquet:
@@ -76,15 +76,15 @@ def labels_of(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray
 
 def _label_column(parquet: Parquet) -> np.ndarray | str:
     """The labels of a table, or why they can't be had."""
-    kind = parquet.schema_arrow.field(LABEL).type
+    kind = cast("pa.DataType", parquet.schema_arrow.field(LABEL).type)  # pyright: ignore[reportUnknownMemberType]
     if not pa.types.is_integer(kind):
         return f"column {LABEL} holds {kind}, not integers"
-    column = integers_of(parquet, LABEL)
+    column = cast("pa.ChunkedArray[Any]", integers_of(parquet, LABEL))
     return _problem(column) or column.to_numpy()
 
 
-def _problem(column: pa.ChunkedArray) -> str | None:
+def _problem(column: pa.ChunkedArray[Any]) -> str | None:
     """Why labels can't be had from a column."""
-    values = column.to_pylist() if column.null_count else column.to_numpy()
+    values = cast("Sequence[int | None]", column.to_pylist() if column.null_count else column.to_numpy())
     bad = next((row for row, value in enumerate(values) if value is None or value < 0), None)
     return None if bad is None else f"row {bad} of column {LABEL} is {'null' if values[bad] is None else values[bad]}"

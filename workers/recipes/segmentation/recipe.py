@@ -41,6 +41,7 @@ from pixelmill.workers.recipes.segmentation.label_facts import LabelFacts, count
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
 from pixelmill.workers.recipes.segmentation.samples import read_sample
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings, SegmentationSettings, TrunkSettings
+from pixelmill.workers.typed_torch import from_numpy
 
 Labelled = TypeVar("Labelled", bound=LabelledSettings)
 Segmenting = TypeVar("Segmenting", bound=SegmentationSettings)
@@ -122,7 +123,7 @@ class LabelledRecipe(Generic[Labelled]):
         if len(sizes := {label_HW.shape for _, label_HW in pairs}) > 1:
             raise unequal_sizes(sizes)
         images_BCHW = torch.stack([image_CHW for image_CHW, _ in pairs]).contiguous(memory_format=torch.channels_last)
-        labels_BHW = torch.from_numpy(np.stack([label_HW for _, label_HW in pairs])).long()
+        labels_BHW = from_numpy(np.stack([label_HW for _, label_HW in pairs])).long()
         return {"images": images_BCHW, "labels": labels_BHW}
 
     def _augmented(self, sample: Sample, draws_D: np.ndarray) -> tuple[Tensor, np.ndarray]:
