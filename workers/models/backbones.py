@@ -114,7 +114,7 @@ def _torchvision(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Mod
     else:
         weights: Any = models.get_model_weights(name.name)[str(name.weights)]
         # torchvision has no switch for it, and torch.hub would run what a pickle in the cached file says.
-        kind: Any = type(weights)
+        kind = cast("Any", type(weights))
         weights.get_state_dict = partial(kind.get_state_dict, weights, weights_only=True)
         try:
             module = models.get_model(name.name, weights=weights, progress=False)
