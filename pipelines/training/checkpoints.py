@@ -1,4 +1,4 @@
-"""Keep checkpoints on any store: weights and card for users, and all that a training needs to go on.
+"""Keep checkpoints on any store: weights and card for users, and all that a training needs to be resumed.
 
     OUT/model.safetensors, OUT/card.json       the best weights so far: OUT itself is a checkpoint
     OUT/_run/last.json                         names the newest folder below; written after it is whole
@@ -59,7 +59,7 @@ class TrainingProgress:
 def save_training(
     folder: Folder, network: nn.Module, optimizer: Optimizer, progress: TrainingProgress, writer: str = ""
 ) -> bool:
-    """Publish all that is needed to go on; the marker comes last, then the checkpoint before is removed.
+    """Publish all that is needed to resume; the marker comes last, then the checkpoint before is removed.
 
     `writer` keeps attempts apart that save the same step. False, and nothing counts, where another one has moved the marker.
     """

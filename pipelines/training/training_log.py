@@ -1,11 +1,11 @@
-"""Write down how a training goes: a CSV, TensorBoard events, the loss curve and sample pictures, on any store.
+"""Record how a training goes: a CSV, TensorBoard events, the loss curve and sample pictures, on any store.
 
     OUT/log.csv               one row for each step that was logged and for each evaluation
     OUT/curve.png             the loss over the steps, and the metric that decides
     OUT/samples/00001200.png  what the network made of a few held-out samples
     OUT/tensorboard/...       the same for TensorBoard
 
-The CSV is published whole with each checkpoint, so that a training that is resumed goes on where its curve ends.
+The CSV is published whole with each checkpoint, so that a resumed training continues where its curve ends.
 """
 
 from __future__ import annotations

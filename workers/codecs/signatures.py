@@ -1,4 +1,4 @@
-"""Tell from its first bytes which format an input has: one that is read, a picture that is not, or something else."""
+"""Recognize by its first bytes which format an input has: one that is read, a picture that is not, or something else."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from sklearn.cluster import KMeans  # pyright: ignore[reportMissingTypeStubs]
 from sklearn.metrics import normalized_mutual_info_score  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from sklearn.metrics.cluster import contingency_matrix  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-STARTS = 5  # k-means keeps the best of so many starts, told by its inertia on the training codes
+STARTS = 5  # k-means keeps the best of so many starts, by its inertia on the training codes
 
 
 class _Clusters(Protocol):

@@ -150,7 +150,7 @@ class MonodepthUp(nn.Module):
 class Disparity(nn.Module):
     """Features to disparities B2HW in [0, 0.3], in float32 also under autocast.
 
-    Eight bits of a logit would be steps of a hundredth of the disparity, coarser than what the loss can tell apart.
+    Eight bits of a logit would be steps of a hundredth of the disparity, coarser than what the loss can distinguish.
     """
 
     def __init__(self, channels: int) -> None:

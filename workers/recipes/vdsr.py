@@ -159,7 +159,7 @@ def _scores(network: nn.Module, luma_HW: np.ndarray, scale: int) -> dict[str, fl
 
 
 def _turned(patch_PP: np.ndarray, turn: float, mirror: float) -> np.ndarray:
-    """One of the eight ways to lay a square, told by two numbers in [0, 1)."""
+    """One of the eight ways to lay a square, chosen by two numbers in [0, 1)."""
     turned_PP = np.rot90(patch_PP, int(turn * 4))
     return turned_PP[:, ::-1] if mirror < 0.5 else turned_PP
 

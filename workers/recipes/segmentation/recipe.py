@@ -91,7 +91,7 @@ class LabelledRecipe(Generic[Labelled]):
         return read_sample(files, self.settings)
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
-        """What a few samples tell before a training: whether they fit into batches, and the settings to their classes."""
+        """Check with a few samples, before a training, whether they fit into batches, and the settings to their classes."""
         sizes = {self.grid(self.settings.crop_px or _size_of(sample))[0] for sample in samples}
         if together > 1 and len(sizes) > 1:
             raise unequal_sizes(sizes)
