@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypedDict, cast
@@ -76,7 +76,7 @@ def data_to_judge(recipe: Recipe, card: Card, data: Sequence[str], part: str) ->
 @contextmanager
 def judging(
     card: Card, uri: str, overrides: Sequence[str], access: Access, *, needs_assets: bool = True
-) -> Iterator[Recipe]:
+) -> Generator[Recipe]:
     """The recipe of the card at `uri`, with what the user puts in the place of its settings, and what it judges by."""
     settings: Document = {}
     document: Document = {"settings": settings}
