@@ -209,13 +209,13 @@ def test_a_row_that_failed_in_one_stage_is_not_run_by_another(photos: Path) -> N
     refusing = ColourConfig(column="first", refuses=GREEN, breaks_on=BLUE, batch=1)
     mill, _ = mill_of(photos, refusing, ColourConfig(column="second", batch=100))
     mill(order())
-    assert mill._stages[1].batches == [6]  # type: ignore[attr-defined]
+    assert mill.stages[1].batches == [6]  # type: ignore[attr-defined]
 
 
 def test_a_stage_sees_full_batches_and_one_rest(photos: Path) -> None:
     mill, _ = mill_of(photos, ColourConfig(batch=3))
     mill(order())
-    assert mill._stages[0].batches == [3, 3, 2]  # type: ignore[attr-defined]
+    assert mill.stages[0].batches == [3, 3, 2]  # type: ignore[attr-defined]
 
 
 def test_a_picture_above_max_pixels_is_filed_before_it_is_decoded(photos: Path) -> None:
@@ -263,9 +263,9 @@ def test_a_batch_that_memory_is_too_short_for_is_halved_for_good_and_costs_no_ro
     mill, _ = mill_of(photos, ColourConfig(batch=8, most=2))
     table = mill(order())
     assert table.filter(pc.is_null(table["error_type"])).num_rows == 8
-    assert mill._stages[0].batches == [8, 4, 2, 2, 4, 2, 2]  # type: ignore[attr-defined]
+    assert mill.stages[0].batches == [8, 4, 2, 2, 4, 2, 2]  # type: ignore[attr-defined]
     mill(order())
-    assert mill._stages[0].batches[7:] == [2, 2, 2, 2]  # type: ignore[attr-defined]
+    assert mill.stages[0].batches[7:] == [2, 2, 2, 2]  # type: ignore[attr-defined]
 
 
 def test_a_picture_that_memory_is_too_short_for_even_alone_is_a_row_that_says_so(photos: Path) -> None:
@@ -317,11 +317,11 @@ def test_carefully_each_input_is_alone_from_its_first_byte_to_its_last_column(
         return original(self, uri, **options)
 
     monkeypatch.setattr(ObjectReader, "read", read)
-    for stage in mill._stages:
+    for stage in mill.stages:
         stage.batches.clear()  # type: ignore[attr-defined]
 
     def seen() -> object:
-        return len(reads), *(sum(stage.batches) for stage in mill._stages)  # type: ignore[attr-defined]
+        return len(reads), *(sum(stage.batches) for stage in mill.stages)  # type: ignore[attr-defined]
 
     careful = Listening(None, [], seen, [])  # type: ignore[arg-type]
     table = mill(order(), careful)
@@ -403,9 +403,9 @@ def test_pictures_under_way_are_bounded_in_bytes_and_all_are_done(
     monkeypatch.setattr(Budget, "try_take", taken)
     table = mill(order(parts=(Part(0, 0, 0, 37), Part(1, 0, 37, 3))))
     assert table["error_type"].null_count == 40
-    assert 0 < most[0] <= mill._budget.capacity_bytes < little
-    assert mill._budget.held_bytes == 0
-    assert max(mill._stages[0].batches) < 16  # type: ignore[attr-defined]
+    assert 0 < most[0] <= mill.budget.capacity_bytes < little
+    assert mill.budget.held_bytes == 0
+    assert max(mill.stages[0].batches) < 16  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("decode_threads", [0, 2])
@@ -428,7 +428,7 @@ def test_a_picture_that_can_never_fit_is_a_row_that_says_what_it_needs(
     assert "raise run.memory_gb or use fewer run.actors" in rows["3.png"]["error"]
     assert rows["2.png"]["colour"] is not None
     assert (3, 500, 500) not in decoded
-    assert mill._budget.held_bytes == 0
+    assert mill.budget.held_bytes == 0
 
 
 @pytest.mark.parametrize(
