@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
+from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.datasets import DataSet
-from pixelmill.pipelines.training.loop import Scale, Telegraph, Training, TrainingPlan
+from pixelmill.pipelines.training.loop import Scale, Training, TrainingPlan
 
 CPU = torch.device("cpu")
 NOTHING: Mapping[str, Path] = {}
 
 
-class Quiet(Telegraph):
-    """Tells nobody."""
+class Quiet(ProgressStore):
+    """Reports to nobody."""
 
-    def tell(self, **news: Any) -> None:
+    def report(self, key: str, text: str) -> None:
         pass
 
 

@@ -123,7 +123,9 @@ def described(name: str) -> dict[str, Any]:
 
 def _help(settings: type[Any]) -> list[str]:
     """What the settings' classes say of them, the recipe's own first."""
-    docs = [each.__dict__.get("__doc__") for each in settings.__mro__ if each.__module__.startswith("workers.")]
+    docs = [
+        each.__dict__.get("__doc__") for each in settings.__mro__ if each.__module__.startswith("pixelmill.workers.")
+    ]
     return [" ".join(doc.split()) for doc in docs if doc]
 
 

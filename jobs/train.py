@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ from pixelmill.workers.models.checkpoint import Card
 from pixelmill.workers.recipes import RECIPES, Recipe, recipe_of, recipe_type
 
 DATA_CPUS = 2
-IDENTITY = "_run/loop.json"
+IDENTITY = "_run/training.json"
 SPEC = "_run/recipe.yaml"
 LOG = "_run/log.txt"
 
@@ -279,6 +279,7 @@ class TrainingRun:
         )
 
     def _fit(self, plan: Any, guard: Guard, terminal: Terminal, held: Holding) -> None:
+        from pixelmill.pipelines.progress import ProgressStore
         from pixelmill.pipelines.training import loop
 
         run = self.job.spec.run
@@ -302,10 +303,10 @@ class TrainingRun:
                     "lower run.workers or run.num_gpus"
                 )
             scale = loop.Scale(run.workers, threads, gpus_each)
-            telegraph = loop.Telegraph()
-            with following(telegraph, terminal):
+            store = ProgressStore()
+            with following(lambda: json.loads(store.get(loop.NEWS) or "{}"), terminal):
                 # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
-                work = (loop.fit(*each) for each in [(plan, scale, telegraph, str(folder / "train"))])
+                work = (loop.fit(*each) for each in [(plan, scale, store, str(folder / "train"))])
                 for _ in beside(work, held.raise_if_lost):
                     pass
 
@@ -420,13 +421,14 @@ class News:
 
 
 @contextmanager
-def following(telegraph: Any, terminal: Terminal) -> Iterator[None]:
+def following(read: Callable[[], Mapping[str, Any]], terminal: Terminal) -> Iterator[None]:
     """Show what the workers tell while the block runs."""
     over = threading.Event()
 
     def follow() -> None:
         while not over.wait(0.5):
-            terminal.show(News(telegraph.read()))
+            with suppress(Exception):  # nothing but the display depends on it
+                terminal.show(News(read()))
 
     thread = threading.Thread(target=follow, name="news", daemon=True)
     thread.start()

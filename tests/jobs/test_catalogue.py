@@ -48,6 +48,7 @@ def test_a_recipe_is_described_with_every_setting_its_default_and_its_schema(nam
         )
         assert default in line
     assert catalogue.LAYOUTS[recipe_type(name).LAYOUT] in "\n".join(lines)
+    assert any("batch" in each for each in found["help"])  # what the settings' classes say of them
     for file in found["files"]:
         assert f"recipe: {name}\n" in (catalogue.SHIPPED / f"{file}.yaml").read_text()
 

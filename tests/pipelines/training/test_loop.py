@@ -18,9 +18,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints, datasets, loop, sampling
-from pixelmill.pipelines.training.loop import Scale, Telegraph, Training, TrainingFailed, TrainingPlan
+from pixelmill.pipelines.training.loop import Scale, Training, TrainingFailed, TrainingPlan
 from pixelmill.pipelines.training.sampling import Batches, Memory, Order, Share, Stream
 from pixelmill.workers import recipes
 from pixelmill.workers.errors import DataError, JobError, PixelmillError
@@ -62,13 +63,13 @@ def plan_of(pictures: str, out: Path, settings: dict[str, Any] | None = None, **
     return TrainingPlan(**options | changes)
 
 
-class Silent(Telegraph):
-    """Tells nobody."""
+class Silent(ProgressStore):
+    """Reports to nobody."""
 
     def __init__(self) -> None:
         pass
 
-    def tell(self, **news: Any) -> None:
+    def report(self, key: str, text: str) -> None:
         pass
 
 
