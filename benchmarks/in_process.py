@@ -11,7 +11,7 @@ import torch
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.datasets import DataSet
-from pixelmill.pipelines.training.loop import Scale, Training, TrainingPlan
+from pixelmill.pipelines.training.loop import Training, TrainingPlan, WorkerGroup
 
 CPU = torch.device("cpu")
 NOTHING: Mapping[str, Path] = {}
@@ -40,4 +40,4 @@ def training_of(
         recipe=recipe, settings=settings, train=train, held_out=held_out, split="", trained_on=(), data="",
         data_licence="", out=str(out), access=Access(), versions={}, git_revision=None, checkpoint_every_s=1e9,
     )  # fmt: skip
-    return Training(plan, Scale(threads=threads), 0, device, assets, Quiet("benchmark"))
+    return Training(plan, WorkerGroup(threads=threads), 0, device, assets, Quiet("benchmark"))

@@ -37,8 +37,9 @@ from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError, JobStopped, PixelmillError, RunRefused
-from pixelmill.workers.models.checkpoint import Card
-from pixelmill.workers.recipes import RECIPES, Recipe, recipe_of, recipe_type
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.recipes import Recipe
+from pixelmill.workers.recipes.registry import RECIPES, recipe_of, recipe_type
 
 DATA_CPUS = 2
 IDENTITY = "_run/training.json"
@@ -247,10 +248,10 @@ class TrainingRun:
         """What the workers are told, after the first samples were read here: bad data is told before Ray starts."""
         from pixelmill.pipelines.training import checkpoints, datasets
         from pixelmill.pipelines.training.loop import TrainingPlan, rehearse
-        from pixelmill.pipelines.training.sampling import Share
+        from pixelmill.pipelines.training.sampling import BatchShare
 
         train, settings = self.job.spec, self.job.settings
-        share = Share(settings.batch, settings.accumulate, train.run.workers)
+        share = BatchShare(settings.batch, settings.accumulate, train.run.workers)
         found = datasets.split(
             self.job.recipe.LAYOUT, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access
         )
@@ -302,7 +303,7 @@ class TrainingRun:
                     f"run: {run.workers} workers, and {DATA_CPUS} CPUs to read the data for them, can't be placed: {lack}; "
                     "lower run.workers or run.num_gpus"
                 )
-            scale = loop.Scale(run.workers, threads, gpus_each)
+            scale = loop.WorkerGroup(run.workers, threads, gpus_each)
             store = ProgressStore()
             with following(lambda: json.loads(store.get(loop.NEWS) or "{}"), terminal):
                 # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
@@ -345,7 +346,7 @@ class TrainingRun:
         os._exit(EXIT_FAILED)
 
     def _summary(self, happened: str) -> str:
-        from pixelmill.workers.models.checkpoint import Card
+        from pixelmill.workers.models.card import Card
 
         text = self.out.read("card.json")
         if text is None:
@@ -469,7 +470,7 @@ def evaluate(
     if picture is not None:
         checks.check_file(picture)
     spec.refuse_credentials(uri, data)
-    module, card = checkpoints.load(uri if _ships(uri) else absolute(uri), access)
+    module, card = checkpoints.load_from_store(uri if _ships(uri) else absolute(uri), access)
     if network not in {card.network, card.recipe}:
         raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -484,10 +485,10 @@ def evaluate(
         )
         metrics, shown = loop.evaluate(recipe, module, found, device)
     if picture is not None and shown is not None:
-        from pixelmill.pipelines.training.training_log import png
+        from pixelmill.workers.codecs.encode import encode_png_tensor
 
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
-        Path(picture).write_bytes(png(shown.cpu()))
+        Path(picture).write_bytes(encode_png_tensor(shown.cpu()))
     return {
         "network": card.network,
         "checkpoint": uri,
@@ -529,14 +530,14 @@ def judging(
 
 def zoo() -> list[dict[str, Any]]:
     """What ships, as its cards say."""
-    from pixelmill.workers.models import checkpoint
+    from pixelmill.workers.models.card import read_card
     from pixelmill.workers.models.zoo import zoo_names, zoo_path
 
     listed = []
     for name in zoo_names():
         path = zoo_path(name)
         assert path is not None
-        card = checkpoint.read_card(path)
+        card = read_card(path)
         listed.append(
             {"name": name, "bytes": path.stat().st_size, **card.model_dump(mode="json", exclude={"trained_on"})}
         )

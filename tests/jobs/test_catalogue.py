@@ -13,7 +13,8 @@ import pytest
 
 from pixelmill.jobs import catalogue, train
 from pixelmill.workers.errors import JobError
-from pixelmill.workers.recipes import RECIPES, Layout, recipe_type
+from pixelmill.workers.recipes import Layout
+from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 
 ROOT = Path(__file__).parents[2]
 
