@@ -17,7 +17,7 @@ import pyarrow as pa
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.bulk.deaths import Careful
 from pixelmill.pipelines.bulk.decoding import DecodeAhead
-from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits, single
 from pixelmill.pipelines.outputs.ledger import ERROR_COLUMNS, INPUT_FIELDS
 from pixelmill.pipelines.outputs.manifest import Part, Rows, Segment
 from pixelmill.pipelines.stores.access import Access
@@ -266,7 +266,7 @@ class Mill:
         """Why a picture that does not fit is not done: by its header it is broken, or not allowed, or else just too large."""
         from pixelmill.workers.codecs import images
 
-        item, data = fetched
+        item, data = fetched[0], single(fetched)
         assert isinstance(data, bytes)
         try:
             images.decode(data, max_pixels=0)  # by its header alone
@@ -284,7 +284,7 @@ class Mill:
             images,  # here, so that the driver, which plans orders, does not import torch
         )
 
-        item, data = fetched
+        item, data = fetched[0], single(fetched)
         if isinstance(data, RowError):
             return _Sample(item.position, error=data)
         stage = "decode"
@@ -398,7 +398,7 @@ def _weights(stages: Sequence[Stage], config: MillConfig) -> dict[str, str | Non
 
 def _need(fetched: Fetched) -> int:
     """What decoding takes, and the bytes that were read; of what can't be decoded, those alone."""
-    data = fetched[1]
+    data = single(fetched)
     if isinstance(data, RowError):
         return 0
     try:

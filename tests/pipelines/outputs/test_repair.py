@@ -12,12 +12,12 @@ import pytest
 from pixelmill.pipelines.outputs import ledger, repair
 from pixelmill.pipelines.outputs.attempt import Attempt, pending
 from pixelmill.pipelines.outputs.claims import Claim
+from pixelmill.pipelines.outputs.layout import copy_name
 from pixelmill.pipelines.outputs.manifest import (
     SCHEMA,
     Listing,
     Rows,
     Segment,
-    copy_name,
     input_id,
     read_segments,
     segment_name,
