@@ -19,7 +19,8 @@ from torch.nn import functional
 from torchvision.transforms import functional as transforms
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models import checkpoint
+from pixelmill.workers.models.card import Card, SquareInput, read_card
+from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.models.model_names import DEFAULT_MODEL
 from pixelmill.workers.models.zoo import ZOO
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
@@ -64,8 +65,8 @@ def to_input(images_NCHW: Tensor, size_px: int = 128) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def shipped() -> tuple[ConvAutoencoder, checkpoint.Card]:
-    module, card = checkpoint.load(ZOO / f"{DEFAULT_MODEL}.safetensors")
+def shipped() -> tuple[ConvAutoencoder, Card]:
+    module, card = load_checkpoint(ZOO / f"{DEFAULT_MODEL}.safetensors")
     assert isinstance(module, ConvAutoencoder)
     return module, card
 
@@ -249,7 +250,7 @@ def test_finished_codes_have_mean_zero_over_the_training_samples_and_decode_as_b
 
 
 def test_the_card_tells_an_embedding_job_how_to_prepare_what_was_not_padded() -> None:
-    assert recipe_of().preprocess() == checkpoint.Preprocess(size_px=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert recipe_of().preprocess() == SquareInput(size_px=32, mean=(0.0,) * 3, std=(1.0,) * 3)
     assert recipe_of(crop=False, pad=True).preprocess() is None
 
 
@@ -352,7 +353,7 @@ def test_the_picture_shows_inputs_over_reconstructions() -> None:
 
 @pytest.mark.parametrize("name", UNSEEN)
 def test_the_shipped_weights_reconstruct_photographs_that_they_never_saw(
-    shipped: tuple[ConvAutoencoder, checkpoint.Card], name: str
+    shipped: tuple[ConvAutoencoder, Card], name: str
 ) -> None:
     model, _ = shipped
     image_1CSS = to_input(unseen_photograph(name, model.config.size_px)[None])
@@ -362,17 +363,17 @@ def test_the_shipped_weights_reconstruct_photographs_that_they_never_saw(
 
 
 def test_the_shipped_weights_beat_pca_with_a_code_of_the_same_size(
-    shipped: tuple[ConvAutoencoder, checkpoint.Card],
+    shipped: tuple[ConvAutoencoder, Card],
 ) -> None:
     assert (
         shipped[1].metrics["mse"] < 0.0104
     )  # what `python -m benchmarks.neighbours` prints for PCA on these photographs
 
 
-def test_the_shipped_code_keeps_its_direction_in_bfloat16(shipped: tuple[ConvAutoencoder, checkpoint.Card]) -> None:
+def test_the_shipped_code_keeps_its_direction_in_bfloat16(shipped: tuple[ConvAutoencoder, Card]) -> None:
     model, _ = shipped
     images_BCHW = torch.cat([to_input(unseen_photograph(name, 128)[None]) for name in UNSEEN])
-    rounded, _ = checkpoint.load(ZOO / f"{DEFAULT_MODEL}.safetensors")
+    rounded, _ = load_checkpoint(ZOO / f"{DEFAULT_MODEL}.safetensors")
     assert isinstance(rounded, ConvAutoencoder)
     with torch.inference_mode():
         rounded_BD = rounded.bfloat16().encode(images_BCHW.bfloat16()).float()
@@ -389,7 +390,7 @@ def test_the_shipped_code_keeps_its_direction_in_bfloat16(shipped: tuple[ConvAut
     ],
 )
 def test_a_near_duplicate_is_nearest_to_its_original(
-    shipped: tuple[ConvAutoencoder, checkpoint.Card], changed: Callable[[Tensor], Tensor]
+    shipped: tuple[ConvAutoencoder, Card], changed: Callable[[Tensor], Tensor]
 ) -> None:
     model, _ = shipped
     images_NCHW = torch.stack([unseen_photograph(name, 160) for name in UNSEEN])
@@ -401,7 +402,7 @@ def test_a_near_duplicate_is_nearest_to_its_original(
 
 def test_the_shipped_files_are_small_and_their_card_is_complete() -> None:
     weights = ZOO / f"{DEFAULT_MODEL}.safetensors"
-    card = checkpoint.read_card(weights)
+    card = read_card(weights)
     assert weights.stat().st_size < 4_000_000
     assert card.network == "autoencoder"
     assert card.settings.keys() >= {"steps", "batch", "loss", "learning_rate", "seed"}

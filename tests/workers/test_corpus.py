@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.codecs.decode_errors import DECODE_ERROR_TYPES
 from pixelmill.workers.errors import RowError
 from tests.corpus import Case, build
 
@@ -26,7 +27,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def fate(data: bytes | None) -> str:
     try:
-        images.decode(data or b"")
+        decode_picture(data or b"")
     except RowError as error:
         return error.error_type
     return "good"
@@ -50,7 +51,7 @@ def test_every_image_file_has_one_case_and_no_row_has_two(corpus: tuple[Path, li
 def test_the_corpus_covers_every_fate_and_the_limits_of_names(corpus: tuple[Path, list[Case]]) -> None:
     _, cases = corpus
     counts = Counter(case.expected for case in cases)
-    assert set(counts) == {"good", *images.DECODE_ERROR_TYPES}
+    assert set(counts) == {"good", *DECODE_ERROR_TYPES}
     assert sum(counts.values()) - counts["good"] >= 60
     assert max(len(part.encode()) for case in cases for part in case.path.split("/")) == 255
     assert max(len(case.path) for case in cases) > 300

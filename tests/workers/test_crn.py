@@ -16,11 +16,12 @@ import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.codecs.encode import encode_jpeg, encode_png
 from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig, layout_pyramid
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
-from pixelmill.workers.recipes import Sample, recipe_type
+from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.crn import (
     COLOURS_K3,
     LAYERS,
@@ -33,6 +34,7 @@ from pixelmill.workers.recipes.crn import (
     one_hot,
     resized,
 )
+from pixelmill.workers.recipes.registry import recipe_type
 from tests.learning import assert_seeded, descend
 
 SLIM = CrnConfig(classes=12, start_px=(2, 4), widths=(8, 8, 4))
@@ -62,7 +64,7 @@ def facade(seed: int = 0, height: int = 32, width: int = 32) -> bytes:
     """A JPEG with a photograph, here a picture of the layout in other colours, on the left of its layout."""
     ids_HW = block_ids(height, width, seed)
     both_HWC = np.concatenate([255 - COLOURS_K3[ids_HW] // 2, COLOURS_K3[ids_HW]], 1)
-    return images.encode_jpeg(torch.from_numpy(both_HWC).permute(2, 0, 1), quality=95)
+    return encode_jpeg(torch.from_numpy(both_HWC).permute(2, 0, 1), quality=95)
 
 
 @pytest.fixture(scope="module")
@@ -275,8 +277,8 @@ def test_the_recipe_is_found_by_name_and_has_the_papers_defaults() -> None:
 def test_the_colours_of_a_jpeg_are_snapped_to_their_classes(quality: int) -> None:
     ids_HW = block_ids(64, 64, 0)
     assert set(ids_HW.ravel()) == set(range(12))
-    jpeg = images.encode_jpeg(torch.from_numpy(COLOURS_K3[ids_HW]).permute(2, 0, 1), quality=quality)
-    read_HWC = images.decode(jpeg).permute(1, 2, 0).numpy()
+    jpeg = encode_jpeg(torch.from_numpy(COLOURS_K3[ids_HW]).permute(2, 0, 1), quality=quality)
+    read_HWC = decode_picture(jpeg).permute(1, 2, 0).numpy()
     assert not np.array_equal(read_HWC, COLOURS_K3[ids_HW])
     read_HW = class_ids(read_HWC)
     assert (read_HW == ids_HW)[2::8, 2::8].all()
@@ -297,9 +299,9 @@ def test_files_of_another_size_are_set_to_the_networks_and_odd_ones_are_refused(
     assert sample["photo"].shape == (16, 16, 3)
     assert np.array_equal(sample["layout"][1::4, 1::4], block_ids(32, 32, 0)[4::8, 4::8])
     with pytest.raises(DataError, match="15 pixels wide"):
-        recipe(assets).decode({"image": images.encode_png(np.zeros((8, 15, 3), np.uint8))})
+        recipe(assets).decode({"image": encode_png(np.zeros((8, 15, 3), np.uint8))})
     with pytest.raises(DataError, match="colours"):
-        recipe(assets).decode({"image": images.encode_png(np.full((8, 16, 3), 128, np.uint8))})
+        recipe(assets).decode({"image": encode_png(np.full((8, 16, 3), 128, np.uint8))})
     with pytest.raises(DataError, match=r"signature|text"):
         recipe(assets).decode({"image": b"no picture at all"})
 

@@ -14,12 +14,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.encode import encode_jpeg, encode_png
 from pixelmill.workers.errors import DataError, ModelError
-from pixelmill.workers.networks.faststyle import Doubling, FastStyleConfig, TransformNetwork, Upsampling
+from pixelmill.workers.networks.faststyle import Doubling, FastStyleConfig, FastStyleUpsampling, TransformNetwork
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
-from pixelmill.workers.recipes import Sample, recipe_type
+from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.faststyle import FastStyleRecipe, FastStyleSettings, random_crop
+from pixelmill.workers.recipes.registry import recipe_type
 from tests.learning import assert_seeded, descend
 from tests.tolerances import network_tolerance, sum_tolerance
 
@@ -51,7 +52,7 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     save_file({f"block{key[4]}_conv{key[6:]}": tensor for key, tensor in state.items()}, folder / "vgg.safetensors")
     stripes_HWC = np.zeros((40, 56, 3), np.uint8)
     stripes_HWC[:, ::4] = (255, 200, 0)
-    (folder / "style.png").write_bytes(images.encode_png(stripes_HWC))
+    (folder / "style.png").write_bytes(encode_png(stripes_HWC))
     return {"vgg": folder / "vgg.safetensors", "style": folder / "style.png"}
 
 
@@ -69,7 +70,7 @@ def recipe(assets: dict[str, Path], **settings: object) -> FastStyleRecipe:
 
 
 def photographs(recipe: FastStyleRecipe, count: int = 3) -> list[Sample]:
-    encoded = (images.encode_jpeg(coarse_pixels(40, 50, seed)) for seed in range(count))
+    encoded = (encode_jpeg(coarse_pixels(40, 50, seed)) for seed in range(count))
     return [recipe.decode({"image": data}) for data in encoded]
 
 
@@ -77,7 +78,7 @@ def photographs(recipe: FastStyleRecipe, count: int = 3) -> list[Sample]:
 
 
 @pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
-def test_it_has_the_papers_size(upsampling: Upsampling) -> None:
+def test_it_has_the_papers_size(upsampling: FastStyleUpsampling) -> None:
     with torch.device("meta"):
         network = TransformNetwork(FastStyleConfig(upsampling=upsampling))
     count = sum(parameter.numel() for parameter in network.parameters())
@@ -108,7 +109,7 @@ def test_its_layers_are_c9_d64_d128_five_blocks_u64_u32_c9() -> None:
 
 @pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
 @pytest.mark.parametrize(("height", "width"), [(24, 24), (25, 38), (7, 5), (1, 1), (9, 64)])
-def test_a_picture_of_any_size_comes_out_at_that_size(upsampling: Upsampling, height: int, width: int) -> None:
+def test_a_picture_of_any_size_comes_out_at_that_size(upsampling: FastStyleUpsampling, height: int, width: int) -> None:
     network = built(FastStyleConfig(width=4, blocks=1, upsampling=upsampling))
     painted_BCHW = network(random_images(2, height, width))
     assert painted_BCHW.shape == (2, 3, height, width)
@@ -147,7 +148,7 @@ def test_a_picture_is_painted_the_same_alone_and_in_company(training: bool) -> N
 
 @pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
 def test_every_parameter_gets_a_gradient_but_the_published_offsets_that_the_next_norm_cancels(
-    upsampling: Upsampling,
+    upsampling: FastStyleUpsampling,
 ) -> None:
     network = built(FastStyleConfig(width=4, blocks=2, upsampling=upsampling))
     (network(random_images()) - random_images(seed=1)).square().mean().backward()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.networks.fcn import Fcn, FcnConfig, FcnUpsampling, Up
+from pixelmill.workers.networks.fcn import Fcn, FcnConfig, FcnUp, FcnUpsampling
 from pixelmill.workers.networks.upsample import bilinear_kernel
 from pixelmill.workers.networks.vgg import Vgg, VggConfig, layer_names, read_vgg
 from tests.learning import assert_seeded, descend
@@ -170,7 +170,7 @@ def test_caffes_padding_is_cropped_as_in_the_reference_code(skips: tuple[int, ..
 def test_the_kernels_are_bilinear_of_the_papers_sizes_and_stay_as_they_are() -> None:
     torch.manual_seed(0)
     network, images_BCHW = Fcn(FcnConfig(**SLIM)), pictures(40, 40)
-    ups = [cast(Up, up) for up in network.ups]
+    ups = [cast(FcnUp, up) for up in network.ups]
     kernels = [torch.as_tensor(up.weight_KJHW).clone() for up in ups]
     assert [(up.stride, kernel.shape[-1]) for up, kernel in zip(ups, kernels, strict=True)] == [(2, 4), (2, 4), (8, 16)]
     assert all(torch.equal(kernel[2, 0], bilinear_kernel(up.stride)) for up, kernel in zip(ups, kernels, strict=True))

@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.encode import encode_png
 from pixelmill.workers.errors import DataError, ModelError
-from pixelmill.workers.models import checkpoint, zoo
-from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.models import zoo
+from pixelmill.workers.models.card import Card, read_card
+from pixelmill.workers.models.checkpoint import load_checkpoint, save_checkpoint
 from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder
+from pixelmill.workers.networks.registry import network_types
 from pixelmill.workers.recipes.finetune import DenseRecipe, DenseSettings, FinetuneRecipe, FinetuneSettings
 from tests.learning import descend
 
@@ -30,7 +32,7 @@ SLIM: dict[str, dict[str, Any]] = {
 
 
 def base_of(name: str, seed: int = 1) -> nn.Module:
-    config_type, network_type = checkpoint.network_types(name)
+    config_type, network_type = network_types(name)
     torch.manual_seed(seed)
     return network_type(config_type(**SLIM[name]))
 
@@ -41,7 +43,7 @@ def saved(name: str, path: Path) -> Path:
         network=name, config=asdict(network.config), recipe=name, settings={}, data="noise", data_licence="none",  # pyright: ignore
         split="none", metrics={}, versions={}, git_revision=None, preprocess=None, trained_on=(),
     )  # fmt: skip
-    checkpoint.save(path, network, card)
+    save_checkpoint(path, network, card)
     return path
 
 
@@ -69,7 +71,7 @@ def test_weights_of_another_network_are_refused_with_what_did_not_match() -> Non
     network = Finetuned(FinetunedConfig("autoencoder", SLIM["autoencoder"]))
     with pytest.raises(ModelError, match=r"only 0% of the encoder's numbers .* encoder\.0\.bias"):
         load_encoder(network, base_of("monodepth").state_dict(), "depth")
-    wider = checkpoint.network_types("autoencoder")
+    wider = network_types("autoencoder")
     with pytest.raises(ModelError, match="95% have to be"):
         load_encoder(network, wider[1](wider[0](**{**SLIM["autoencoder"], "width": 16})).state_dict(), "wider")
 
@@ -130,11 +132,11 @@ def test_scratch_is_the_same_network_without_the_weights(tmp_path: Path) -> None
 
 def test_a_finetuned_network_is_a_checkpoint_too(tmp_path: Path) -> None:
     network = recipe_for(tmp_path).network()
-    card = checkpoint.read_card(tmp_path / "base").model_copy(
+    card = read_card(tmp_path / "base").model_copy(
         update={"network": "finetuned", "config": asdict(network.config), "recipe": "finetune"}  # type: ignore[call-overload]
     )
-    checkpoint.save(tmp_path / "tuned", network, card)
-    again, _ = checkpoint.load(tmp_path / "tuned")
+    save_checkpoint(tmp_path / "tuned", network, card)
+    again, _ = load_checkpoint(tmp_path / "tuned")
     pictures = torch.rand(1, 3, 64, 64)
     assert torch.equal(network.eval()(pictures), again(pictures))
 
@@ -145,7 +147,7 @@ def sample(label: int, side: int = 64) -> dict[str, np.ndarray]:
 
 def test_a_label_out_of_range_is_refused(tmp_path: Path) -> None:
     recipe = recipe_for(tmp_path)
-    picture = images.encode_png(np.zeros((8, 8, 3), np.uint8))
+    picture = encode_png(np.zeros((8, 8, 3), np.uint8))
     assert recipe.decode({"image": picture, "label": b"2"})["label"] == 2
     for label in (b"3", b"-1"):
         with pytest.raises(DataError, match=f"its label is {label.decode()}, but there are only 0 to 2"):

@@ -21,9 +21,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pixelmill.workers.codecs.images import encode_png, encode_png16
+from pixelmill.workers.codecs.encode import encode_png, encode_png16
 from pixelmill.workers.errors import DataError, ModelError
-from pixelmill.workers.networks.monodepth import Monodepth, MonodepthConfig, Up
+from pixelmill.workers.networks.monodepth import Monodepth, MonodepthConfig, MonodepthUp
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes import monodepth as stereo
 from pixelmill.workers.recipes.monodepth import DRAWS, MonodepthRecipe, MonodepthSettings
@@ -137,7 +137,7 @@ def test_every_parameter_gets_a_gradient() -> None:
 def test_skips_are_joined_at_the_levels_that_are_asked_for() -> None:
     def joined(*skips: int) -> list[int]:
         network = Monodepth(MonodepthConfig(width=4, skips=skips))
-        convolutions = [up.joined for up in network.decoder if isinstance(up, Up)]
+        convolutions = [up.joined for up in network.decoder if isinstance(up, MonodepthUp)]
         return [convolution.in_channels - convolution.out_channels for convolution in convolutions]
 
     assert joined() == [0, 0, 0, 0, 2, 2, 2]

@@ -18,11 +18,14 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.codecs.encode import encode_jpeg, encode_png, encode_png16, encode_png_palette
 from pixelmill.workers.errors import DataError, ModelError
-from pixelmill.workers.models.checkpoint import Card, network_types
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.networks.registry import network_types
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
-from pixelmill.workers.recipes import Sample, recipe_of, recipe_type
+from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes.registry import recipe_of, recipe_type
 from pixelmill.workers.recipes.segmentation import (
     CAMVID_COLOURS,
     VOID,
@@ -86,7 +89,7 @@ def png(picture: Image.Image) -> bytes:
 def files(label_HW: np.ndarray | None = None, **more: bytes) -> dict[str, bytes]:
     image_HWC = sample()["image"]
     label_HW = np.where(ids() == VOID, 11, ids()).astype(np.uint8) if label_HW is None else label_HW
-    return {"image": images.encode_png(image_HWC), "label": images.encode_png(label_HW), "classes": CLASSES} | more
+    return {"image": encode_png(image_HWC), "label": encode_png(label_HW), "classes": CLASSES} | more
 
 
 # Labels
@@ -104,24 +107,24 @@ def test_ids_are_what_a_file_stores_whatever_its_colours_and_bits() -> None:
     ids_HW = ids(8, 9) % 3
     colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
     stored = {
-        "grey": images.encode_png(ids_HW),
-        "palette": images.encode_png_palette(ids_HW, colours),
-        "16 bits": images.encode_png16(ids_HW.astype(np.uint16)),
+        "grey": encode_png(ids_HW),
+        "palette": encode_png_palette(ids_HW, colours),
+        "16 bits": encode_png16(ids_HW.astype(np.uint16)),
     }
     for kind, data in stored.items():
         assert np.array_equal(read_ids(data), ids_HW), kind
-    assert images.decode(stored["palette"])[0].max() == 200  # as a picture it would be colours
+    assert decode_picture(stored["palette"])[0].max() == 200  # as a picture it would be colours
 
 
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        pytest.param(images.encode_png(sample()["image"]), "holds colours, not class ids", id="colours"),
+        pytest.param(encode_png(sample()["image"]), "holds colours, not class ids", id="colours"),
         pytest.param(png(Image.new("1", (64, 48))), "1-bit grey levels, not class ids", id="bits"),
-        pytest.param(images.encode_jpeg(torch.zeros(3, 48, 64, dtype=torch.uint8)), "is no PNG", id="JPEG"),
-        pytest.param(images.encode_png(ids())[:-30], "can't be read: the end of the file is missing", id="cut"),
-        pytest.param(images.encode_png(ids(47, 64) % 3), "has 64x47 px and its picture 64x48", id="size"),
-        pytest.param(images.encode_png(ids() // 9), r"ids \[28\], but there are only 0 to 2 and 11", id="range"),
+        pytest.param(encode_jpeg(torch.zeros(3, 48, 64, dtype=torch.uint8)), "is no PNG", id="JPEG"),
+        pytest.param(encode_png(ids())[:-30], "can't be read: the end of the file is missing", id="cut"),
+        pytest.param(encode_png(ids(47, 64) % 3), "has 64x47 px and its picture 64x48", id="size"),
+        pytest.param(encode_png(ids() // 9), r"ids \[28\], but there are only 0 to 2 and 11", id="range"),
     ],
 )
 def test_a_label_that_cannot_be_learned_from_is_refused(label: bytes, message: str) -> None:
@@ -679,14 +682,14 @@ def turned(orientation: int, height: int, width: int) -> tuple[bytes, np.ndarray
     exif[0x0112] = orientation
     file = io.BytesIO()
     Image.fromarray(stored_HW * 100).convert("RGB").save(file, "JPEG", quality=100, subsampling=0, exif=exif)
-    shown_HW = (images.decode(file.getvalue())[0].numpy() / 100).round().astype(np.uint8)
+    shown_HW = (decode_picture(file.getvalue())[0].numpy() / 100).round().astype(np.uint8)
     return file.getvalue(), stored_HW, shown_HW
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_labels_of_pictures_that_exif_turns_are_read_as_they_lie(orientation: int) -> None:
     data, stored_HW, shown_HW = turned(orientation, 48, 64)
-    as_stored, as_shown = (images.encode_png(label_HW) for label_HW in (stored_HW, shown_HW))
+    as_stored, as_shown = (encode_png(label_HW) for label_HW in (stored_HW, shown_HW))
     for settings, label in (({"turned_labels": "stored"}, as_stored), ({"turned_labels": "shown"}, as_shown)):
         decoded = recipe(**settings).decode(files(image=data) | {"label": label})
         assert np.array_equal(decoded["label"], shown_HW)
@@ -707,7 +710,7 @@ def test_labels_of_pictures_that_exif_turns_are_read_as_they_lie(orientation: in
 
 
 def test_a_label_of_another_size_says_so_whether_exif_turns_its_picture_or_not() -> None:
-    label = images.encode_png(np.zeros((10, 10), np.uint8))
+    label = encode_png(np.zeros((10, 10), np.uint8))
     with pytest.raises(DataError, match="the label has 10x10 px and its picture 64x48; make them the same size"):
         recipe().decode(files() | {"label": label})
     with pytest.raises(DataError, match=r"EXIF turns the picture.*10x10; make them the same size"):

@@ -19,7 +19,7 @@ from pixelmill.workers.networks.upsample import (
     bilinear_kernel,
     fit,
     interpolate,
-    pool,
+    pool_with_switches,
     unpool,
 )
 
@@ -39,7 +39,7 @@ def impulse(row: int, column: int) -> Tensor:
 @pytest.mark.parametrize("way", UPSAMPLINGS)
 @pytest.mark.parametrize("size_HW", [(12, 10), (13, 10), (12, 11), (13, 11)])
 def test_every_way_gives_twice_the_grid_and_odd_ones_their_size(way: Upsampling, size_HW: tuple[int, int]) -> None:
-    pooled_BCHW, switches_BCHW = pool(random_maps(2, 3, *size_HW))
+    pooled_BCHW, switches_BCHW = pool_with_switches(random_maps(2, 3, *size_HW))
     upsample = Upsample(way, 5, 3)
     assert upsample(random_maps(2, 5, *pooled_BCHW.shape[2:]), size_HW, switches_BCHW).shape == (2, 3, *size_HW)
 
@@ -50,7 +50,7 @@ def test_every_way_works_in_bfloat16_and_gives_every_weight_a_gradient(way: Upsa
     upsample = Upsample(way, 4, 3)
     maps_BCHW = random_maps(2, 4, 4, 5).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        _, switches_BCHW = pool(functional.conv2d(random_maps(2, 3, 9, 10), random_maps(3, 3, 1, 1)))
+        _, switches_BCHW = pool_with_switches(functional.conv2d(random_maps(2, 3, 9, 10), random_maps(3, 3, 1, 1)))
         doubled_BCHW = upsample(maps_BCHW, (9, 10), switches_BCHW)
     (doubled_BCHW.float() * random_maps(2, 3, 9, 10, seed=1)).sum().backward()
     assert doubled_BCHW.dtype == torch.bfloat16
@@ -99,18 +99,18 @@ def test_the_channels_may_be_mixed_before_because_interpolation_commutes_with_it
 @pytest.mark.parametrize("size_HW", [(4, 6), (45, 60), (7, 9), (360, 479)])
 def test_unpooling_undoes_pooling_at_the_maxima_and_leaves_zeros_elsewhere(size_HW: tuple[int, int]) -> None:
     maps_BCHW = random_maps(2, 3, *size_HW) + 0.1
-    pooled_BCHW, switches_BCHW = pool(maps_BCHW)
+    pooled_BCHW, switches_BCHW = pool_with_switches(maps_BCHW)
     restored_BCHW = unpool(pooled_BCHW, switches_BCHW, size_HW)
     is_maximum_BCHW = torch.zeros_like(maps_BCHW).flatten(2).scatter(2, switches_BCHW.flatten(2), 1).view_as(maps_BCHW)
     assert restored_BCHW.shape == maps_BCHW.shape
     assert torch.equal(restored_BCHW, maps_BCHW * is_maximum_BCHW)
-    assert torch.equal(pool(restored_BCHW)[0], pooled_BCHW)
+    assert torch.equal(pool_with_switches(restored_BCHW)[0], pooled_BCHW)
     assert int((restored_BCHW > 0).sum()) == pooled_BCHW.numel()
 
 
 def test_switches_of_another_layer_and_none_are_refused() -> None:
-    pooled_BCHW, _ = pool(random_maps(1, 2, 45, 60))
-    _, other_BCHW = pool(random_maps(1, 2, 22, 30))
+    pooled_BCHW, _ = pool_with_switches(random_maps(1, 2, 45, 60))
+    _, other_BCHW = pool_with_switches(random_maps(1, 2, 22, 30))
     with pytest.raises(ModelError, match="another layer"):
         unpool(pooled_BCHW, other_BCHW, (45, 60))
     with pytest.raises(ModelError, match="needs the switches"):

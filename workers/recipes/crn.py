@@ -28,7 +28,7 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import DataError, ModelError, RowError
 from pixelmill.workers.losses.perceptual import moved
 from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig
@@ -113,7 +113,7 @@ class CrnRecipe:
     def decode(self, files: Mapping[str, bytes]) -> Sample:
         """{"photo": uint8 HWC, "layout": uint8 HW of class ids}, both of the network's size."""
         try:
-            pixels_CHW = images.decode(files["image"])
+            pixels_CHW = decode_picture(files["image"])
         except RowError as error:
             raise DataError(str(error)) from error
         if pixels_CHW.shape[2] % 2:

@@ -24,10 +24,11 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import DataError, RowError
-from pixelmill.workers.losses.perceptual import Scale, StyleChoice, StyleTransferLoss, moved
-from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, TransformNetwork, Upsampling
+from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
+from pixelmill.workers.losses.perceptual import LossScale, StyleChoice, StyleTransferLoss, moved
+from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, FastStyleUpsampling, TransformNetwork
 from pixelmill.workers.networks.vgg import find_published, is_published, load_vgg
 from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
 from pixelmill.workers.recipes.squares import chunks, cut, decode, in_rows, roomy
@@ -51,13 +52,13 @@ class FastStyleSettings(RecipeSettings, StyleChoice):
     style_size_px: PositiveInt = 256
     width: PositiveInt = 32
     blocks: int = Field(default=5, ge=0)
-    upsampling: Upsampling = "nearest"
+    upsampling: FastStyleUpsampling = "nearest"
     content_layers: tuple[str, ...] = ("relu3_3",)
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
     content_weight: NonNegativeFloat = 1.0
     style_weight: NonNegativeFloat = 5.0
     tv_weight: NonNegativeFloat = 6400.0
-    scale: Scale = "johnson"
+    scale: LossScale = "johnson"
 
     @property
     def network(self) -> FastStyleConfig:
@@ -156,15 +157,15 @@ class FastStyleRecipe:
         """The painting in [0, 1], its shorter side `style_size_px` long; DataError when it is no picture."""
         path = Path(self.assets.get("style", self.settings.style))
         try:
-            pixels_CHW = images.decode(path.read_bytes())
+            pixels_CHW = decode_picture(path.read_bytes())
         except (OSError, RowError) as error:
             fact = error.strerror if isinstance(error, OSError) else error
             raise DataError(f"{path}: the painting can't be read ({fact}); give a picture as style") from error
-        return images.resize_shorter_side(pixels_CHW, self.settings.style_size_px)[None].float() / 255
+        return resize_shorter_side(pixels_CHW, self.settings.style_size_px)[None].float() / 255
 
     def _painting_square(self) -> Tensor:
         side_px = min(self._painting.shape[2:])
-        square_CHW = images.center_crop(self._painting[0], side_px)
+        square_CHW = center_crop(self._painting[0], side_px)
         size_px = self.settings.size_px
         return F.interpolate(square_CHW[None], (size_px, size_px), mode="bilinear", antialias=True)
 

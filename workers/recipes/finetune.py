@@ -20,7 +20,8 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import DataError, ModelError
-from pixelmill.workers.models import checkpoint
+from pixelmill.workers.models.card import read_card
+from pixelmill.workers.models.checkpoint import config_of, load_checkpoint
 from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder, trained_part
 from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, half_cosine, squares
 from pixelmill.workers.recipes.segmentation import LabelledSettings, _Segmentation
@@ -58,15 +59,15 @@ def taken_from(
 ) -> Finetuned:
     """The encoder of `settings.checkpoint` under a new head; its weights are loaded unless `scratch` says not to."""
     path = assets.get("checkpoint", Path(settings.checkpoint))
-    card = checkpoint.read_card(path)
-    checkpoint.config_of(path, card)
+    card = read_card(path)
+    config_of(path, card)
     if card.network not in ENCODERS:
         raise ModelError(f"{path}: holds a {card.network}, which has no encoder to take; take a {', '.join(ENCODERS)}")
     network = Finetuned(
         FinetunedConfig(card.network, dict(card.config), head, classes, frozen=settings.frozen, **options)
     )
     if not settings.scratch:
-        load_encoder(network, checkpoint.load(path)[0].state_dict(), str(settings.checkpoint))
+        load_encoder(network, load_checkpoint(path)[0].state_dict(), str(settings.checkpoint))
     return network
 
 

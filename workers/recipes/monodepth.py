@@ -27,7 +27,7 @@ from PIL import Image
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import MAX_PIXELS, decode_picture
 from pixelmill.workers.errors import DataError, RowError
 from pixelmill.workers.networks.monodepth import MAX_DISPARITY, Monodepth, MonodepthConfig
 from pixelmill.workers.recipes import Batch, RecipeSettings, Sample
@@ -176,21 +176,19 @@ class MonodepthRecipe:
 
 def _decode_view(view: str, files: Mapping[str, bytes]) -> Tensor:
     try:
-        return images.decode(files[view])
+        return decode_picture(files[view])
     except RowError as error:
         raise DataError(f"{view}: {error}") from error
 
 
 def _decode_depth(data: bytes) -> np.ndarray:
-    """The values of a 16-bit PNG, uint16 HW, 0 where there is no LiDAR return; `images.decode` would keep 8 bits."""
+    """The values of a 16-bit PNG, uint16 HW, 0 where there is no LiDAR return; `decode_picture` would keep 8 bits."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             if not picture.mode.startswith("I;16"):
                 raise DataError(f"depth: a PNG of mode {picture.mode}; write depth as 16-bit grey PNG, metres x 256")
-            if picture.width * picture.height > images.MAX_PIXELS:
-                raise DataError(
-                    f"depth: {picture.width} x {picture.height} pixels are over {images.MAX_PIXELS:,}; cut it"
-                )
+            if picture.width * picture.height > MAX_PIXELS:
+                raise DataError(f"depth: {picture.width} x {picture.height} pixels are over {MAX_PIXELS:,}; cut it")
             return np.asarray(picture).astype(np.uint16)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"depth: not a whole PNG ({error}); write depth as 16-bit grey PNG, metres x 256") from error

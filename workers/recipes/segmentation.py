@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import DataError, ModelError, RowError
 from pixelmill.workers.networks.fcn import Fcn, FcnConfig, FcnUpsampling
 from pixelmill.workers.networks.segnet import SegNet, SegNetConfig
@@ -61,7 +61,7 @@ DRAWS = 5  # random numbers for each sample: mirror, scale, row, column, brightn
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 Size = tuple[PositiveInt, PositiveInt]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 # --------------------------------------------------------------------------------------------------------- settings
@@ -87,7 +87,7 @@ class LabelledSettings(RecipeSettings):
     crop_px: Size | None = None
     flip: bool = True
     scales: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
-    brightness: Share = 0.0
+    brightness: Fraction = 0.0
 
 
 class SegmentationSettings(LabelledSettings):
@@ -98,11 +98,11 @@ class SegmentationSettings(LabelledSettings):
 
     learning_rate: PositiveFloat = 0.01
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: Share = 0.9
+    momentum: Fraction = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     schedule: Literal["constant", "poly", "step"] = "constant"
     poly_power: PositiveFloat = 0.9
-    step_at: tuple[Share, ...] = (0.6, 0.85)
+    step_at: tuple[Fraction, ...] = (0.6, 0.85)
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup_steps: NonNegativeInt = 0
 
@@ -128,7 +128,7 @@ class FcnSettings(TrunkSettings):
     skips: tuple[int, ...] = (3, 4)
     fc_width: PositiveInt = 4096
     skip_scales: tuple[PositiveFloat, ...] | None = None
-    dropout: Share = 0.5
+    dropout: Fraction = 0.5
     padding: Literal["same", "caffe"] = "same"
     upsampling: FcnUpsampling = "fixed"
 
@@ -149,14 +149,14 @@ class UNetSettings(SegmentationSettings):
 
     batch: PositiveInt = 1
     learning_rate: PositiveFloat = 1e-3
-    momentum: Share = 0.99
+    momentum: Fraction = 0.99
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     base: PositiveInt = 64
     levels: PositiveInt = 4
     padding: Literal["valid", "same"] = "valid"
     upsampling: Upsampling = "transposed_k2"
     skips: tuple[int, ...] | None = None
-    dropout: Share = 0.5
+    dropout: Fraction = 0.5
     batch_norm: bool = False
     tile_px: PositiveInt = 388
 
@@ -211,7 +211,7 @@ def read_ids(data: bytes) -> np.ndarray:
     if not data.startswith(PNG_MAGIC):
         raise DataError("the label is no PNG, and other formats may change ids: save it as a grey or palette PNG")
     try:
-        images.decode(data)  # refuses a file that is cut or damaged
+        decode_picture(data)  # refuses a file that is cut or damaged
     except RowError as error:
         raise DataError(f"the label can't be read: {error}") from error
     bits, colour = data[24], data[25]  # of IHDR
@@ -440,7 +440,7 @@ class _Segmentation:
         if "label" not in files:
             raise DataError("the picture has no label; put a PNG of class ids of the same name among the labels")
         try:
-            image_CHW = images.decode(files["image"])
+            image_CHW = decode_picture(files["image"])
         except RowError as error:
             raise DataError(str(error)) from error
         ids_HW = _mapped(read_ids(files["label"]), self.settings.map_ids)

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 from pixelmill.workers.models import vision
 from pixelmill.workers.recipes import Sample
 
@@ -31,7 +32,7 @@ Fit = Callable[[Tensor], Tensor]
 def decode(files: Mapping[str, bytes], channels: int, fit: Fit) -> Sample:
     """{"pixels": uint8 HWC, "label": int64, where there is one}; DataError when the bytes are no picture."""
     try:
-        pixels_CHW = images.decode(files["image"])
+        pixels_CHW = decode_picture(files["image"])
     except RowError as error:
         raise DataError(str(error)) from error
     fitted_CHW = fit(to_grey(pixels_CHW) if channels == 1 else pixels_CHW)
@@ -56,7 +57,7 @@ def to_grey(pixels_CHW: Tensor) -> Tensor:
 
 def central(size_px: int) -> Fit:
     """The central square, resized to S."""
-    return lambda pixels_CHW: images.center_crop(images.resize_shorter_side(pixels_CHW, size_px, exact=False), size_px)
+    return lambda pixels_CHW: center_crop(resize_shorter_side(pixels_CHW, size_px, exact=False), size_px)
 
 
 def whole(size_px: int) -> Fit:
@@ -77,7 +78,7 @@ def roomy(size_px: int) -> Fit:
     kept_px = size_px + size_px // 4
 
     def fit(pixels_CHW: Tensor) -> Tensor:
-        resized_CHW = images.resize_shorter_side(pixels_CHW, kept_px, exact=False)
+        resized_CHW = resize_shorter_side(pixels_CHW, kept_px, exact=False)
         height, width = (min(side, LONGEST * kept_px) for side in resized_CHW.shape[1:])
         top, left = (resized_CHW.shape[1] - height) // 2, (resized_CHW.shape[2] - width) // 2
         return resized_CHW[:, top : top + height, left : left + width]

@@ -18,7 +18,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import DataError, RowError
 from pixelmill.workers.geometry import resampling
 from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig
@@ -70,7 +70,7 @@ class VdsrRecipe:
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
         try:
-            rgb_HWC = images.decode(files["image"]).permute(1, 2, 0).numpy()
+            rgb_HWC = decode_picture(files["image"]).permute(1, 2, 0).numpy()
         except RowError as error:
             raise DataError(str(error)) from error
         luma_HW = resampling.luma(rgb_HWC)

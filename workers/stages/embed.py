@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.models.model_names import DEFAULT_MODEL, resolve
+from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, StageConfig, StageContext
 
 if TYPE_CHECKING:
@@ -54,15 +55,16 @@ class EmbedConfig(StageConfig):
         return 2048 * (4 if self.output == "float32" else 2)
 
     def identity(self) -> dict[str, object]:
-        config = self.model_dump(exclude={"model", *self.speed_only})
-        return {"embed": config | resolve(self.model).identity}
+        options = self.output_options()
+        del options["model"]  # by its complete name, or the hash of its weights
+        return {self.stage: options | resolve(self.model).identity}
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
         name = ", ".join(f"{key} {value}" for key, value in resolve(self.model).identity.items())
         if not here:
             return [name, "settings are chosen on the workers when the job starts"]
         embed = self.build(context)
-        embed.run([embed.prepare(noise) for noise in _noise(embed.batch)])
+        embed.run([embed.prepare(Picture(noise)) for noise in _noise(embed.batch)])
         lines = [name, f"column {embed.fields[0].name}: {embed.fields[0].type}"]
         lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in embed.settings.items()))
         for trial in embed.choice.trials if embed.choice else ():
@@ -87,7 +89,7 @@ class Embed:
         from pixelmill.workers.runtime import execution
 
         self.name = config.stage
-        self._backbone = backbones.load(resolve(config.model), layer=config.layer, pooling=config.pooling)
+        self._backbone = backbones.load_backbone(resolve(config.model), layer=config.layer, pooling=config.pooling)
         self._value_type = pa.float32() if config.output == "float32" else pa.float16()
         self.fields = (pa.field(config.column, pa.list_(self._value_type, self._backbone.dim)),)
         self.weights_sha256 = self._backbone.weights_sha256
@@ -121,14 +123,16 @@ class Embed:
         """The settings with every trial behind them; None before the first batch."""
         return self._choice
 
-    def prepare(self, pixels_CHW: Tensor) -> Tensor:
-        from pixelmill.workers.codecs import images
+    @property
+    def batch_pixels(self) -> None:
+        return None  # every crop has one size
+
+    def prepare(self, picture: Picture) -> Tensor:
+        from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 
         preprocess = self._backbone.preprocess
-        resized_CHW = images.resize_shorter_side(
-            pixels_CHW, preprocess.resize_px, preprocess.interpolation, exact=False
-        )
-        return images.center_crop(resized_CHW, preprocess.crop_px)
+        resized_CHW = resize_shorter_side(picture.pixels, preprocess.resize_px, preprocess.interpolation, exact=False)
+        return center_crop(resized_CHW, preprocess.crop_px)
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
         import pyarrow as pa

@@ -1,4 +1,4 @@
-"""The laws of images: every input has one fate, an upright RGB picture or a reason, and the crop is torchvision's."""
+"""The laws of decoding: every input has one fate, an upright RGB picture or a reason."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import pil_to_tensor
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.codecs.decode_errors import DECODE_ERROR_TYPES
 from pixelmill.workers.codecs.footprint import decode_bytes
 from pixelmill.workers.errors import RowError
 from tests.corpus import Item, encode, exif, faded, image_items, photo, png, png16, png_chunk, stored
+from tests.pixels import as_pixels, distance
 
 ITEMS = {item.name: item for item in image_items()}
 REPOSITORY = Path(__file__).parents[3]
@@ -33,23 +33,14 @@ REPOSITORY = Path(__file__).parents[3]
 def fate(data: bytes, **options: int) -> tuple[str, tuple[int, int] | None]:
     """What becomes of the data: ("good", (width, height)) or (error type, None)."""
     try:
-        pixels_CHW = images.decode(data, **options)
+        pixels_CHW = decode_picture(data, **options)
     except RowError as error:
-        is_told = error.stage == "decode" and error.error_type in images.DECODE_ERROR_TYPES and str(error) != ""
+        is_told = error.stage == "decode" and error.error_type in DECODE_ERROR_TYPES and str(error) != ""
         return error.error_type if is_told else f"not in the closed set: {error!r}", None
     assert pixels_CHW.dtype == torch.uint8
     assert pixels_CHW.permute(1, 2, 0).is_contiguous()
     assert pixels_CHW.shape[0] == 3
     return "good", (pixels_CHW.shape[2], pixels_CHW.shape[1])
-
-
-def as_pixels(picture: Image.Image) -> torch.Tensor:
-    return pil_to_tensor(picture.convert("RGB"))
-
-
-def distance(one_CHW: torch.Tensor, other_CHW: torch.Tensor) -> torch.Tensor:
-    assert one_CHW.shape == other_CHW.shape
-    return (one_CHW.int() - other_CHW.int()).abs().float()
 
 
 # ------------------------------------------------------------------------------------------------------------- fates
@@ -102,7 +93,7 @@ def test_threads_decode_what_one_thread_decodes() -> None:
 )
 def test_an_error_says_what_the_input_looks_like(name: str, words: str) -> None:
     with pytest.raises(RowError) as caught:
-        images.decode(ITEMS[name].data)
+        decode_picture(ITEMS[name].data)
     assert words in str(caught.value)
 
 
@@ -132,7 +123,7 @@ PICTURES_NOT_READ = {
 @pytest.mark.parametrize("name", PICTURES_NOT_READ)
 def test_a_picture_that_is_not_read_is_named_and_not_called_something_else(name: str) -> None:
     with pytest.raises(RowError) as caught:
-        images.decode(PICTURES_NOT_READ[name])
+        decode_picture(PICTURES_NOT_READ[name])
     assert caught.value.error_type == "UnsupportedFormat"
     assert str(caught.value).startswith(name)
 
@@ -145,7 +136,7 @@ def test_text_that_begins_like_a_picture_is_text(text: str) -> None:
 def test_metadata_that_macos_leaves_beside_files_is_named() -> None:
     header = struct.pack(">II16xHIIIIII", 0x00051607, 0x00020000, 2, 9, 50, 3760, 2, 3810, 286)
     with pytest.raises(RowError, match=r"macOS metadata \(AppleDouble\)") as caught:
-        images.decode(header.ljust(4096, b"\0"))
+        decode_picture(header.ljust(4096, b"\0"))
     assert caught.value.error_type == "NotAnImage"
 
 
@@ -158,7 +149,7 @@ def many_scans(scans: int, side: int = 64) -> bytes:
 
 def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
     assert fate(many_scans(500)) == ("good", (64, 64))
-    for reads in (images.decode, decode_bytes):
+    for reads in (decode_picture, decode_bytes):
         with pytest.raises(RowError, match=r"64 x 64 pixels in 501 scans") as caught:
             reads(many_scans(501))
         assert caught.value.error_type == "UnsupportedFormat"
@@ -194,11 +185,13 @@ def test_bombs_are_refused_at_once_and_without_memory(tmp_path: Path) -> None:
     for name, path in zip(names, paths, strict=True):
         path.write_bytes(ITEMS[name].data)
     program = (
-        "import resource, sys, time; from pixelmill.workers.codecs import images; from pixelmill.workers.errors import RowError\n"
+        "import resource, sys, time\n"
+        "from pixelmill.workers.codecs.decode import decode_picture\n"
+        "from pixelmill.workers.errors import RowError\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for data in [open(path, 'rb').read() for path in sys.argv[1:]]:\n"
         "    before, start = peak(), time.perf_counter()\n"
-        "    try: images.decode(data)\n"
+        "    try: decode_picture(data)\n"
         "    except RowError as error: print(error.error_type, peak() - before, time.perf_counter() - start)\n"
     )
     command = [sys.executable, "-c", program, *map(str, paths)]
@@ -244,14 +237,14 @@ def test_a_flat_picture_is_whole() -> None:
 def test_metadata_changes_no_pixel(name: str) -> None:
     extension = name.rpartition(".")[2]
     plain = {"jpg": encode(photo(), quality=90), "png": encode(photo(), "PNG"), "webp": encode(photo(), "WEBP")}
-    expected_CHW = images.decode(plain.get(extension, encode(photo(), "TIFF")))
-    assert torch.equal(images.decode(ITEMS[name].data), expected_CHW)
+    expected_CHW = decode_picture(plain.get(extension, encode(photo(), "TIFF")))
+    assert torch.equal(decode_picture(ITEMS[name].data), expected_CHW)
 
 
 @pytest.mark.parametrize("name", [name for name in ITEMS if name.startswith("orientation/")])
 def test_every_orientation_is_turned_upright(name: str) -> None:
     upright_CHW = as_pixels(photo("coffee"))
-    decoded_CHW = images.decode(ITEMS[name].data)
+    decoded_CHW = decode_picture(ITEMS[name].data)
     if name.endswith(".jpg"):
         assert distance(decoded_CHW, upright_CHW).mean() < 3  # turned wrongly: over 40
     else:
@@ -263,13 +256,13 @@ def test_orientation_swaps_width_and_height() -> None:
     tall = stored(upright, 6)
     assert tall.size == (17, 31)
     data = encode(tall, "PNG", exif=b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0")  # big-endian
-    assert torch.equal(images.decode(data), as_pixels(upright))
+    assert torch.equal(decode_picture(data), as_pixels(upright))
 
 
 @pytest.mark.parametrize("name", ["cmyk_adobe", "cmyk_without_adobe", "ycck"])
 def test_cmyk_jpeg_shows_the_colours_of_the_photograph(name: str) -> None:
     data = ITEMS[f"jpeg/{name}.jpg"].data
-    decoded_CHW = images.decode(data)
+    decoded_CHW = decode_picture(data)
     assert distance(decoded_CHW, as_pixels(photo())).mean() < 3
     assert distance(decoded_CHW, as_pixels(Image.open(io.BytesIO(data)))).max() <= 1
 
@@ -285,19 +278,19 @@ PLAIN = [
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_picture_without_alpha_is_what_pillow_makes_of_it(name: str) -> None:
     data = ITEMS[name].data
-    assert torch.equal(images.decode(data), as_pixels(Image.open(io.BytesIO(data))))
+    assert torch.equal(decode_picture(data), as_pixels(Image.open(io.BytesIO(data))))
 
 
 @pytest.mark.parametrize(
     "name", ["png/rgb.png", "webp/lossless.webp", "bmp/24_bit.bmp", "tiff/lzw.tif", "tiff/tiled.tif"]
 )
 def test_a_lossless_format_gives_the_very_pixels(name: str) -> None:
-    assert torch.equal(images.decode(ITEMS[name].data), as_pixels(photo()))
+    assert torch.equal(decode_picture(ITEMS[name].data), as_pixels(photo()))
 
 
 @pytest.mark.parametrize("name", ["gif/animated.gif", "webp/animated.webp", "png/apng.png", "tiff/multi_page.tif"])
 def test_of_an_animation_the_first_frame_is_decoded(name: str) -> None:
-    assert distance(images.decode(ITEMS[name].data), as_pixels(photo("chelsea"))).mean() < 6
+    assert distance(decode_picture(ITEMS[name].data), as_pixels(photo("chelsea"))).mean() < 6
 
 
 @pytest.mark.parametrize("name", ["grey", "grey_white_is_zero", "grey_big_endian", "rgb", "rgba", "grey_alpha"])
@@ -307,18 +300,18 @@ def test_16_bits_that_were_8_give_the_8_back(name: str) -> None:
     expected_CHW = colour_CHW if name.startswith("rgb") else grey_CHW
     for path in (f"png/16_bit_{name}.png", f"tiff/16_bit_{name}.tif"):
         if path in ITEMS and "alpha" not in name and name != "rgba":
-            assert torch.equal(images.decode(ITEMS[path].data), expected_CHW)
+            assert torch.equal(decode_picture(ITEMS[path].data), expected_CHW)
         elif path in ITEMS:  # alpha is the grey picture: laid on white
             alpha_CHW = grey_CHW.float() / 255
             assert (
-                distance(images.decode(ITEMS[path].data), expected_CHW * alpha_CHW + 255 * (1 - alpha_CHW)).max() <= 1
+                distance(decode_picture(ITEMS[path].data), expected_CHW * alpha_CHW + 255 * (1 - alpha_CHW)).max() <= 1
             )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bits_become_8_within_one_of_division_by_257(channels: int) -> None:
     values_HWC = np.random.default_rng(0).integers(0, 65536, (50, 60, channels), np.uint16)
-    decoded_HWC = images.decode(png16(values_HWC)).permute(1, 2, 0)[..., :channels].numpy()
+    decoded_HWC = decode_picture(png16(values_HWC)).permute(1, 2, 0)[..., :channels].numpy()
     assert np.abs(decoded_HWC - values_HWC / 257).max() <= 1
 
 
@@ -328,18 +321,18 @@ def test_alpha_is_laid_on_white(name: str) -> None:
     colour_CHW, alpha_HW = as_pixels(picture).float(), pil_to_tensor(picture.getchannel("A")).float() / 255
     assert alpha_HW.min() == 0
     expected_CHW = colour_CHW * alpha_HW + 255 * (1 - alpha_HW)
-    assert distance(images.decode(ITEMS[name].data), expected_CHW).max() <= 1
+    assert distance(decode_picture(ITEMS[name].data), expected_CHW).max() <= 1
 
 
 def test_a_transparent_colour_is_white() -> None:
-    assert images.decode(ITEMS["png/colour_key.png"].data).unique().tolist() == [255]
+    assert decode_picture(ITEMS["png/colour_key.png"].data).unique().tolist() == [255]
     opaque = png(4, 4, 8, 2, [b"\x0a\x14\x1e" * 4] * 4)
-    assert images.decode(opaque)[:, 0, 0].tolist() == [10, 20, 30]
+    assert decode_picture(opaque)[:, 0, 0].tolist() == [10, 20, 30]
     for name in ("png/palette_transparent.png", "gif/transparent.gif"):
         picture = Image.open(io.BytesIO(ITEMS[name].data))
         hidden_HW = torch.from_numpy(np.array(picture) == 3)
         assert hidden_HW.any()
-        assert images.decode(ITEMS[name].data)[:, hidden_HW].unique().tolist() == [255]
+        assert decode_picture(ITEMS[name].data)[:, hidden_HW].unique().tolist() == [255]
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
@@ -351,14 +344,14 @@ def test_a_transparent_level_of_grey_is_white_at_every_depth(bits: int) -> None:
     for place, level in enumerate(levels):
         data = png(4, 1, bits, 0, [row], png_chunk(b"tRNS", struct.pack(">H", level)))
         shown = [255 if other == level else round(other / most * 255) for other in levels]
-        assert np.abs(images.decode(data)[0, 0].numpy() - np.array(shown)).max() <= 1, (bits, place)
+        assert np.abs(decode_picture(data)[0, 0].numpy() - np.array(shown)).max() <= 1, (bits, place)
 
 
 def test_a_transparent_colour_of_16_bits_is_white() -> None:
     values_HWC = np.array([[[1000, 2000, 3000], [60000, 2000, 3000]]], np.uint16)
     rows = [row.astype(">u2").tobytes() for row in values_HWC]
     data = png(2, 1, 16, 2, rows, png_chunk(b"tRNS", struct.pack(">HHH", 1000, 2000, 3000)))
-    assert images.decode(data)[:, 0].T.tolist() == [[255, 255, 255], [60000 >> 8, 2000 >> 8, 3000 >> 8]]
+    assert decode_picture(data)[:, 0].T.tolist() == [[255, 255, 255], [60000 >> 8, 2000 >> 8, 3000 >> 8]]
 
 
 @pytest.mark.parametrize("file_format", ["AVIF", "JPEG2000"])
@@ -368,29 +361,29 @@ def test_avif_and_jpeg_2000_show_the_photograph_and_lay_alpha_on_white(file_form
     options = {"quality": 95, "speed": 10} if file_format == "AVIF" else {}
     white = Image.new("RGBA", picture.size, "white")
     shown = Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
-    assert distance(images.decode(encode(picture, file_format, **options)), as_pixels(shown)).mean() < 3
+    assert distance(decode_picture(encode(picture, file_format, **options)), as_pixels(shown)).mean() < 3
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_avif_is_turned_upright(orientation: int) -> None:
     upright = photo("coffee")
     data = encode(stored(upright, orientation), "AVIF", quality=95, speed=10, exif=b"Exif\0\0" + exif(orientation))
-    assert distance(images.decode(data), as_pixels(upright)).mean() < 3  # turned wrongly: over 40
+    assert distance(decode_picture(data), as_pixels(upright)).mean() < 3  # turned wrongly: over 40
 
 
 def test_jpeg_2000_is_read_as_a_bare_codestream_and_of_16_bits() -> None:
     bare = encode(photo(), "JPEG2000", no_jp2=True)
     assert bare.startswith(b"\xff\x4f")
-    assert torch.equal(images.decode(bare), as_pixels(photo()))
+    assert torch.equal(decode_picture(bare), as_pixels(photo()))
     grey_HW = np.asarray(photo().convert("L"))
     data = encode(Image.fromarray(grey_HW.astype(np.uint16) * 257), "JPEG2000")
-    assert torch.equal(images.decode(data), as_pixels(photo().convert("L")))
+    assert torch.equal(decode_picture(data), as_pixels(photo().convert("L")))
 
 
 def test_heic_without_its_decoder_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pi_heif", None)  # as if it were not there
     with pytest.raises(RowError, match=r"pip install 'pixelmill\[heic\]'") as caught:
-        images.decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+        decode_picture(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     assert caught.value.error_type == "UnsupportedFormat"
 
 
@@ -435,132 +428,3 @@ def test_a_mutated_image_is_pixels_or_a_row_error_and_nothing_else(
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_pixels_or_a_row_error(data: bytes) -> None:
     fate(data, max_pixels=10**6)
-
-
-# --------------------------------------------------------------------------------------------------- resize and crop
-
-
-def preset(pixels_CHW: torch.Tensor | Image.Image, resize_px: int, crop_px: int, interpolation: str) -> torch.Tensor:
-    """torchvision's classification preset, its mean and deviation left out, back in grey levels."""
-    mode = InterpolationMode(interpolation)
-    transform = ImageClassification(
-        crop_size=crop_px, resize_size=resize_px, interpolation=mode, mean=(0, 0, 0), std=(1, 1, 1)
-    )
-    return (transform(pixels_CHW) * 255).round().to(torch.uint8)
-
-
-def ours(
-    pixels_CHW: torch.Tensor, resize_px: int, crop_px: int, interpolation: str, *, exact: bool = True
-) -> torch.Tensor:
-    resized_CHW = images.resize_shorter_side(pixels_CHW, resize_px, interpolation, exact=exact)  # pyright: ignore
-    return images.center_crop(resized_CHW, crop_px)
-
-
-SIZES = [
-    (500, 375),
-    (375, 500),
-    (256, 256),
-    (224, 300),
-    (40, 30),
-    (1, 1),
-    (1, 40),
-    (333, 257),
-    (64, 1),
-    (3, 190),
-    (1200, 900),
-]
-
-
-@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize(("resize_px", "crop_px"), [(256, 224), (232, 224), (33, 20), (20, 33), (64, 64)])
-def test_the_crop_is_the_presets_bit_for_bit(
-    size: tuple[int, int], resize_px: int, crop_px: int, interpolation: str
-) -> None:
-    pixels_CHW = as_pixels(photo(width=size[0], height=size[1]))
-    cropped_CHW = ours(pixels_CHW, resize_px, crop_px, interpolation)
-    assert cropped_CHW.shape == (3, crop_px, crop_px)
-    assert cropped_CHW.permute(1, 2, 0).is_contiguous()
-    assert torch.equal(cropped_CHW, preset(pixels_CHW, resize_px, crop_px, interpolation))
-
-
-@pytest.mark.parametrize("size", SIZES[:6], ids=str)
-def test_the_integer_crop_is_within_one_grey_level_of_the_presets(size: tuple[int, int]) -> None:
-    picture = photo(width=size[0], height=size[1])
-    cropped_CHW = ours(as_pixels(picture), 256, 224, "bilinear", exact=False)
-    assert distance(cropped_CHW, preset(as_pixels(picture), 256, 224, "bilinear")).max() <= 1
-    on_pil = distance(cropped_CHW, preset(picture, 256, 224, "bilinear"))
-    assert on_pil.max() <= 1
-    assert on_pil.mean() < 0.006
-
-
-@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("long", [100, 101, 102, 103])
-def test_beyond_the_longest_aspect_a_line_still_gives_the_presets_crop(long: int, interpolation: str) -> None:
-    for size_px, crop_px in ((32, 28), (33, 28), (32, 27)):
-        for pixels_CHW in (as_pixels(photo(width=long, height=1)), as_pixels(photo(width=1, height=long))):
-            expected_CHW = preset(pixels_CHW, size_px, crop_px, interpolation)
-            assert distance(ours(pixels_CHW, size_px, crop_px, interpolation), expected_CHW).max() <= 1
-
-
-def test_an_extreme_aspect_does_not_explode() -> None:
-    for size in ((1, 30_000), (30_000, 1), (2, 100_001)):
-        pixels_CHW = torch.zeros(3, *size, dtype=torch.uint8)
-        resized_CHW = images.resize_shorter_side(pixels_CHW, 256)
-        assert resized_CHW.numel() <= 3 * 256 * 256 * (images.MAX_ASPECT + 3)
-        assert min(resized_CHW.shape[1:]) == 256
-        assert images.center_crop(resized_CHW, 224).shape == (3, 224, 224)
-
-
-# ---------------------------------------------------------------------------------------------------------- encoding
-
-
-def reread(data: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(data)))
-
-
-@pytest.mark.parametrize("shape", [(30, 40), (30, 40, 3), (30, 40, 4), (1, 1)])
-def test_png_keeps_every_value(shape: tuple[int, ...]) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    assert np.array_equal(reread(images.encode_png(pixels)), pixels)
-
-
-def test_png16_keeps_every_value() -> None:
-    values_HW = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    data = images.encode_png16(values_HW)
-    assert np.array_equal(reread(data), values_HW)
-    assert data[24] == 16  # bits, of IHDR
-    assert np.array_equal(images.decode(data)[0].numpy(), values_HW >> 8)
-
-
-@pytest.mark.parametrize("class_count", [1, 2, 5, 16, 17, 256])
-def test_palette_png_keeps_every_id_and_shows_its_colour(class_count: int) -> None:
-    generator = np.random.default_rng(class_count)
-    ids_HW = generator.integers(0, class_count, (31, 43)).astype(np.uint8)
-    palette = [(int(red), int(green), int(blue)) for red, green, blue in generator.integers(0, 256, (class_count, 3))]
-    data = images.encode_png_palette(ids_HW, palette)
-    assert np.array_equal(reread(data), ids_HW)
-    assert np.array_equal(images.decode(data).permute(1, 2, 0).numpy(), np.array(palette, np.uint8)[ids_HW])
-
-
-def test_jpeg_comes_back_close_and_closer_with_quality() -> None:
-    pixels_CHW = as_pixels(photo())
-    errors = [distance(images.decode(images.encode_jpeg(pixels_CHW, q)), pixels_CHW).mean() for q in (20, 60, 95)]
-    assert errors[0] > errors[1] > errors[2]
-    assert errors[2] < 3
-
-
-def test_encoders_refuse_what_they_would_distort() -> None:
-    grey_HW = np.zeros((4, 4), np.uint8)
-    with pytest.raises(ValueError, match="uint8"):
-        images.encode_png(grey_HW.astype(np.float32))
-    with pytest.raises(ValueError, match="HW3"):
-        images.encode_png(np.zeros((3, 4, 5), np.uint8))
-    with pytest.raises(ValueError, match="uint16"):
-        images.encode_png16(grey_HW)
-    with pytest.raises(ValueError, match="class id 2 has no colour"):
-        images.encode_png_palette(grey_HW + np.uint8(2), [(0, 0, 0), (1, 1, 1)])
-    with pytest.raises(ValueError, match="uint8 HW"):
-        images.encode_png_palette(grey_HW.astype(np.int64), [(0, 0, 0)])  # pyright: ignore
-    with pytest.raises(ValueError, match="quality"):
-        images.encode_jpeg(torch.zeros(3, 4, 4, dtype=torch.uint8), quality=0)
