@@ -21,7 +21,8 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models import backbones
 from pixelmill.workers.models.backbones import FeaturePooling, Pooling, hash_weights, load_backbone
 from pixelmill.workers.models.model_names import DEFAULT_MODEL, resolve
-from pixelmill.workers.runtime import execution
+from pixelmill.workers.pictures import Picture
+from pixelmill.workers.runtime.folding import folded
 from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.embed import EmbedConfig
 
@@ -53,11 +54,11 @@ def last_linear(module: nn.Module) -> nn.Linear | None:
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:mobilenet_v3_small", "timm:resnet18"])
 def test_no_batchnorm_is_left_in_a_backbone_that_is_folded(name: str) -> None:
     network = load_backbone(resolve(f"{name}/random")).network.module
-    folded = execution.folded(network)
+    without_norms = folded(network)
     assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in without_norms.modules())
     images_BCHW = crops(64)
-    assert torch.allclose(folded(images_BCHW), network(images_BCHW), atol=1e-4)
+    assert torch.allclose(without_norms(images_BCHW), network(images_BCHW), atol=1e-4)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
@@ -69,7 +70,7 @@ def test_the_stage_gives_the_features_of_the_pictures_as_they_stand(channels_las
     for picture_CHW in pictures:
         picture_CHW[:, :150] //= 8  # dark above: turned or mirrored it is another
     mean_C11, std_C11 = (torch.tensor(each).view(3, 1, 1) for each in (loaded.preprocess.mean, loaded.preprocess.std))
-    prepared = [stage.prepare(picture_CHW) for picture_CHW in pictures]
+    prepared = [stage.prepare(Picture(picture_CHW)) for picture_CHW in pictures]
     with torch.inference_mode():
         expected_BD = loaded.network.module(torch.stack([(each / 255 - mean_C11) / std_C11 for each in prepared]))
     made = stage.run(prepared).columns["embedding"]
