@@ -24,7 +24,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from benchmarks.in_process import training_of
 from benchmarks.throughput import RESULTS
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import datasets
@@ -32,6 +31,7 @@ from pixelmill.pipelines.training.loop import AHEAD, Training
 from pixelmill.pipelines.training.sampling import Batches, ahead
 from pixelmill.workers.recipes import Batch
 from pixelmill.workers.runtime.memory import keep_freed_memory
+from tests.in_process import training_of
 
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "autoencoder, 32 px digits, batch 128": (

@@ -20,11 +20,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.in_process import training_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import datasets
 from pixelmill.pipelines.training.datasets import DataSet
 from pixelmill.workers.networks.upsample import UPSAMPLINGS
+from tests.in_process import training_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmarks.in_process import training_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import datasets
 from pixelmill.pipelines.training.loop import Training
@@ -28,6 +27,7 @@ from pixelmill.workers.recipes.crn import COLOURS_K3
 from pixelmill.workers.recipes.gatys import GatysSettings, stylize
 from pixelmill.workers.runtime.execution import Executor, Settings
 from tests.elsewhere import HERE, elsewhere
+from tests.in_process import training_of
 
 SLIM: dict[str, dict[str, Any]] = {
     "autoencoder": {"size_px": 32, "width": 4, "code_channels": 4},
