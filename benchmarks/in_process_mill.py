@@ -99,5 +99,5 @@ def _settings_of(milled: pa.Table) -> dict[str, Any]:
 
 def _vectors_of(milled: pa.Table) -> dict[str, np.ndarray]:
     done = milled.filter(milled["error"].is_null())
-    vectors_BD = np.stack(done["embedding"].to_pylist()).astype(np.float32) if done.num_rows else np.zeros((0, 1))
-    return dict(zip(map(str, done["uri"].to_pylist()), vectors_BD, strict=True))
+    vectors = [np.asarray(vector, np.float32) for vector in done["embedding"].to_pylist()]
+    return dict(zip(map(str, done["uri"].to_pylist()), vectors, strict=True))
