@@ -113,7 +113,7 @@ class Finder:
         self._patches = patches
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        patches = self._patches.get(".".join(name.split(".")[-2:]), [])
+        patches = self._patches.get(name, [])
         spec = PathFinder.find_spec(name, path, target) if patches else None
         if spec is None or spec.loader is None:
             return None
