@@ -17,6 +17,7 @@ import pytest
 import s3fs
 
 from pixelmill.pipelines.stores import access
+from tests.installation import Installation, Kind, build_wheel, copy_of_the_tree, install
 from tests.servers.gateway import Gateway
 from tests.servers.moto import Moto
 
@@ -99,6 +100,22 @@ def as_nobody() -> AsNobody:
                 os.seteuid(0)
 
     return without_privileges
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this tree."""
+    return build_wheel(copy_of_the_tree(tmp_path_factory.mktemp("tree")), tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="session")
+def installations(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, Installation]:
+    """Environments with pixelmill installed in both ways."""
+    tree = copy_of_the_tree(tmp_path_factory.mktemp("checkout"))
+    return {
+        "wheel": install(wheel, tmp_path_factory.mktemp("wheel") / "venv"),
+        "editable": install(tree, tmp_path_factory.mktemp("editable") / "venv"),
+    }
 
 
 @pytest.fixture
