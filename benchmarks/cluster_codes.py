@@ -20,10 +20,11 @@ from sklearn.decomposition import PCA
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import datasets
 from pixelmill.workers.evaluation.clustering import cluster
-from pixelmill.workers.models import checkpoint
+from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.networks.autoencoder import ConvAutoencoder
 from pixelmill.workers.networks.vae import Vae
-from pixelmill.workers.recipes import Recipe, Sample, recipe_of, squares
+from pixelmill.workers.recipes import Recipe, Sample, squares
+from pixelmill.workers.recipes.registry import recipe_of
 
 BATCH = 256
 
@@ -33,7 +34,7 @@ Network = ConvAutoencoder | Vae
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    network, card = checkpoint.load(arguments.checkpoint)
+    network, card = load_checkpoint(arguments.checkpoint)
     assert isinstance(network, Network)
     recipe = recipe_of(card)
     train = read(arguments.train, recipe, arguments.train_count)

@@ -26,11 +26,12 @@ from torchvision.transforms import functional as transforms
 
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import datasets
-from pixelmill.workers.models import checkpoint
-from pixelmill.workers.models.backbones import Pool
+from pixelmill.workers.models.backbones import FeaturePooling
+from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.networks.autoencoder import ConvAutoencoder
-from pixelmill.workers.recipes import Sample, recipe_of
+from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.autoencoder import AutoencoderRecipe
+from pixelmill.workers.recipes.registry import recipe_of
 from pixelmill.workers.recipes.squares import stack
 
 PCA_EPOCHS = 6
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    model, card = checkpoint.load(arguments.checkpoint)
+    model, card = load_checkpoint(arguments.checkpoint)
     recipe = recipe_of(card)
     assert isinstance(model, ConvAutoencoder)
     assert isinstance(recipe, AutoencoderRecipe)
@@ -102,7 +103,7 @@ def reconstruct_all(model: ConvAutoencoder, images_NCSS: Tensor) -> Tensor:
 @torch.inference_mode()
 def feature_statistics(model: ConvAutoencoder, images_NCSS: Tensor) -> Tensor:
     """What `pixelmill embed` takes by default: mean and deviation of the last feature map before the code."""
-    encoder = nn.Sequential(*model.encoder[:-1], Pool("stats"))
+    encoder = nn.Sequential(*model.encoder[:-1], FeaturePooling("stats"))
     return torch.cat([encoder(chunk_BCSS - 0.5) for chunk_BCSS in images_NCSS.split(64)])
 
 

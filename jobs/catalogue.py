@@ -102,7 +102,7 @@ def described(name: str) -> dict[str, Any]:
     """A recipe, or a file that ships and its recipe: what is trained, on data that lies how, and every setting."""
     if name not in names():
         raise JobError(f"{name}: there is no such recipe{_near(name)}; `pixelmill recipes` lists them")
-    from pixelmill.workers.recipes import recipe_type
+    from pixelmill.workers.recipes.registry import recipe_type
 
     file = shipped().get(name)
     kind = recipe_type(yaml.safe_load(file.read_text(encoding="utf-8"))["recipe"] if file else name)
@@ -123,7 +123,9 @@ def described(name: str) -> dict[str, Any]:
 
 def _help(settings: type[Any]) -> list[str]:
     """What the settings' classes say of them, the recipe's own first."""
-    docs = [each.__dict__.get("__doc__") for each in settings.__mro__ if each.__module__.startswith("workers.")]
+    docs = [
+        each.__dict__.get("__doc__") for each in settings.__mro__ if each.__module__.startswith("pixelmill.workers.")
+    ]
     return [" ".join(doc.split()) for doc in docs if doc]
 
 

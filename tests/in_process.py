@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
+from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.datasets import DataSet
-from pixelmill.pipelines.training.loop import Scale, Telegraph, Training, TrainingPlan
+from pixelmill.pipelines.training.loop import Training, TrainingPlan, WorkerGroup
 
 CPU = torch.device("cpu")
 NOTHING: Mapping[str, Path] = {}
 
 
-class Quiet(Telegraph):
-    """Tells nobody."""
+class Quiet(ProgressStore):
+    """Reports to nobody."""
 
-    def tell(self, **news: Any) -> None:
+    def report(self, key: str, text: str) -> None:
         pass
 
 
@@ -39,4 +40,4 @@ def training_of(
         recipe=recipe, settings=settings, train=train, held_out=held_out, split="", trained_on=(), data="",
         data_licence="", out=str(out), access=Access(), versions={}, git_revision=None, checkpoint_every_s=1e9,
     )  # fmt: skip
-    return Training(plan, Scale(threads=threads), 0, device, assets, Quiet("benchmark"))
+    return Training(plan, WorkerGroup(threads=threads), 0, device, assets, Quiet("benchmark"))

@@ -264,12 +264,12 @@ class Mill:
 
     def _refused(self, fetched: Fetched, refusal: RowError) -> _Sample:
         """Why a picture that does not fit is not done: by its header it is broken, or not allowed, or else just too large."""
-        from pixelmill.workers.codecs import images
+        from pixelmill.workers.codecs.decode import decode_picture
 
         item, data = fetched
         assert isinstance(data, bytes)
         try:
-            images.decode(data, max_pixels=0)  # by its header alone
+            decode_picture(data, max_pixels=0)  # by its header alone
         except RowError as error:
             stated = _STATED_PIXELS.search(str(error))
             if stated is None:
@@ -280,16 +280,15 @@ class Mill:
         return _Sample(item.position, error=refusal)
 
     def _prepared(self, fetched: Fetched) -> _Sample:
-        from pixelmill.workers.codecs import (
-            images,  # here, so that the driver, which plans orders, does not import torch
-        )
+        # imported here, so that the driver, which plans orders, does not import torch
+        from pixelmill.workers.codecs.decode import decode_picture
 
         item, data = fetched
         if isinstance(data, RowError):
             return _Sample(item.position, error=data)
         stage = "decode"
         try:
-            pixels_CHW = images.decode(data, max_pixels=self._config.max_pixels)
+            pixels_CHW = decode_picture(data, max_pixels=self._config.max_pixels)
             prepared: list[Tensor | None] = []
             for each in self._stages:
                 stage = each.name

@@ -35,7 +35,7 @@ MEASURED = 32
 
 
 @dataclass(frozen=True)
-class Order:
+class SampleOrder:
     """Which sample comes when: an endless row of shuffled passes over `samples`.
 
     `in_blocks` shuffles blocks of BLOCK_SAMPLES neighbours, then the samples of every BLOCKS_MIXED blocks in a row.
@@ -70,7 +70,7 @@ def spread(samples: int, count: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Share:
+class BatchShare:
     """What one of `workers` takes of each batch, in `accumulate` passes."""
 
     batch: int
@@ -121,14 +121,14 @@ class Memory:
     def __iter__(self) -> Iterator[Sample]:
         return iter(self._samples)
 
-    def order(self, seed: int) -> Order:
-        return Order(len(self._samples), seed)
+    def order(self, seed: int) -> SampleOrder:
+        return SampleOrder(len(self._samples), seed)
 
     def some(self, count: int) -> list[Sample]:
         """So many, from all over the data."""
         return [self._samples[index] for index in spread(len(self._samples), count)]
 
-    def stream(self, order: Order, share: Share, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
+    def stream(self, order: SampleOrder, share: BatchShare, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
         """For each step this worker's indices and samples."""
         for step in steps:
             indices = order.indices(step * share.batch, (step + 1) * share.batch)[share.places()]
@@ -144,14 +144,14 @@ class Stream:
     def __iter__(self) -> Iterator[Sample]:
         return scan(self._data, self._recipe)
 
-    def order(self, seed: int) -> Order:
-        return Order(len(self._data), seed, in_blocks=self._data.is_contained)
+    def order(self, seed: int) -> SampleOrder:
+        return SampleOrder(len(self._data), seed, in_blocks=self._data.is_contained)
 
     def some(self, count: int) -> list[Sample]:
         """So many, from all over the data."""
         return list(read_in_order(self._data, self._recipe, spread(len(self._data), count), WINDOW_SAMPLES))
 
-    def stream(self, order: Order, share: Share, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
+    def stream(self, order: SampleOrder, share: BatchShare, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
         """For each step this worker's indices and samples; one pass of Ray Data for each epoch."""
         each = share.batch // share.workers
         per_pass = max(1, order.samples // share.batch)
@@ -253,7 +253,7 @@ def unpack(data: bytes) -> list[Sample]:
 class Batches:
     """The batches of one worker: for each step its indices, and one list of chunks' tensors for each pass."""
 
-    def __init__(self, source: Memory | Stream, recipe: Recipe, order: Order, share: Share) -> None:
+    def __init__(self, source: Memory | Stream, recipe: Recipe, order: SampleOrder, share: BatchShare) -> None:
         self._source, self._recipe, self._order, self._share = source, recipe, order, share
 
     def __call__(self, steps: range) -> Iterator[tuple[np.ndarray, list[dict[str, Any]]]]:

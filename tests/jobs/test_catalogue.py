@@ -13,7 +13,8 @@ import pytest
 
 from pixelmill.jobs import catalogue, train
 from pixelmill.workers.errors import JobError
-from pixelmill.workers.recipes import RECIPES, Layout, recipe_type
+from pixelmill.workers.recipes import Layout
+from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +49,7 @@ def test_a_recipe_is_described_with_every_setting_its_default_and_its_schema(nam
         )
         assert default in line
     assert catalogue.LAYOUTS[recipe_type(name).LAYOUT] in "\n".join(lines)
+    assert any("batch" in each for each in found["help"])  # what the settings' classes say of them
     for file in found["files"]:
         assert f"recipe: {name}\n" in (catalogue.SHIPPED / f"{file}.yaml").read_text()
 

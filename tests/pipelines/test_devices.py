@@ -17,14 +17,15 @@ from safetensors.torch import save_file
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import datasets
 from pixelmill.pipelines.training.loop import Training
-from pixelmill.workers.models import backbones, checkpoint
-from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.models import backbones
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.checkpoint import save_checkpoint
 from pixelmill.workers.models.model_names import resolve
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
-from pixelmill.workers.recipes import RECIPES, recipe_type
 from pixelmill.workers.recipes.crn import COLOURS_K3
 from pixelmill.workers.recipes.gatys import GatysSettings, stylize
+from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 from pixelmill.workers.runtime.execution import Executor, Settings
 from tests.elsewhere import HERE, elsewhere
 from tests.in_process import training_of
@@ -106,7 +107,7 @@ def make_assets(folder: Path, name: str) -> dict[str, Path]:
             network="autoencoder", config=asdict(network.config), recipe="autoencoder", settings={}, data="noise",
             data_licence="none", split="none", metrics={}, versions={}, git_revision=None, preprocess=None, trained_on=(),
         )  # fmt: skip
-        checkpoint.save(files["checkpoint"], network, card)
+        save_checkpoint(files["checkpoint"], network, card)
     return {name: path for name, path in files.items() if path.exists()}
 
 
@@ -142,7 +143,7 @@ def test_a_training_on_another_device_ends_with_the_weights_and_the_figures_of_o
 
 @pytest.mark.parametrize("name", ["torchvision:resnet18/random", "autoencoder-photos"])
 def test_embeddings_from_another_device_are_those_from_the_cpu(name: str) -> None:
-    network = backbones.load(resolve(name)).network
+    network = backbones.load_backbone(resolve(name)).network
     images_BCHW = torch.from_numpy(noise(1, 3 * network.input_px, network.input_px)).view(3, 3, network.input_px, -1)
     here = Executor(network, Settings(microbatch=2))(images_BCHW)
     with elsewhere() as device:

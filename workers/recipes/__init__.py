@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -19,9 +18,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
-
-from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.checkpoint import Card
 
 Config = TypeVar("Config")
 
@@ -40,21 +36,6 @@ classes    image, label (the text of an integer: the column, or the number of th
 masks      image, label (a picture of class ids), classes (classes.json, where there is one)
 stereo     left, right, depth (where there is one), calibration (calib.json, where there is one)
 """
-
-RECIPES: dict[str, str] = {
-    "autoencoder": "pixelmill.workers.recipes.autoencoder:AutoencoderRecipe",
-    "vae": "pixelmill.workers.recipes.vae:VaeRecipe",
-    "fcn": "pixelmill.workers.recipes.segmentation:FcnRecipe",
-    "segnet": "pixelmill.workers.recipes.segmentation:SegNetRecipe",
-    "unet": "pixelmill.workers.recipes.segmentation:UNetRecipe",
-    "monodepth": "pixelmill.workers.recipes.monodepth:MonodepthRecipe",
-    "vdsr": "pixelmill.workers.recipes.vdsr:VdsrRecipe",
-    "faststyle": "pixelmill.workers.recipes.faststyle:FastStyleRecipe",
-    "crn": "pixelmill.workers.recipes.crn:CrnRecipe",
-    "finetune": "pixelmill.workers.recipes.finetune:FinetuneRecipe",
-    "finetune-dense": "pixelmill.workers.recipes.finetune:DenseRecipe",
-}
-"""Every recipe that `pixelmill train` knows, by the place of its class: each is imported when it is asked for."""
 
 
 class RecipeSettings(BaseModel):
@@ -91,7 +72,7 @@ class Recipe(Protocol):
 
     NAME: ClassVar[str]
     NETWORK: ClassVar[str]
-    """The name in `pixelmill.workers.models.checkpoint.NETWORKS` of what is trained."""
+    """The name in `pixelmill.workers.networks.registry.NETWORKS` of what is trained."""
     LAYOUT: ClassVar[Layout]
     ASSETS: ClassVar[tuple[str, ...]]
     JUDGED_WITH: ClassVar[tuple[str, ...]]
@@ -136,27 +117,6 @@ class Recipe(Protocol):
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """A picture, uint8 CHW, that shows a person what the network makes of a few held-out samples."""
         ...
-
-
-def recipe_type(name: str) -> type[Recipe]:
-    """The recipe of this name; KeyError when there is none."""
-    module, _, attribute = RECIPES[name].partition(":")
-    return getattr(import_module(module), attribute)
-
-
-def recipe_of(card: Card, changes: Mapping[str, Any] | None = None, assets: Mapping[str, Path] | None = None) -> Recipe:
-    """The recipe that a checkpoint was trained by, to judge it or to read data for it; ModelError where there is none.
-
-    `changes` are put in the place of the card's settings; ValidationError where they are wrong. A card keeps only the
-    names of assets, so that those that judge have to be given.
-    """
-    if card.recipe not in RECIPES:
-        raise ModelError(f"the card names the recipe {card.recipe}, and there are {', '.join(RECIPES)}")
-    kind = recipe_type(card.recipe)
-    settings = {**card.settings, **(changes or {})}
-    if "classes" in kind.Settings.model_fields and settings.get("classes") is None:
-        settings["classes"] = card.config.get("classes")  # the network knows them where the data names none
-    return kind(kind.Settings.model_validate(settings), assets or {})
 
 
 def config_from(config: type[Config], settings: RecipeSettings, **others: Any) -> Config:

@@ -87,7 +87,7 @@ class Embed:
         from pixelmill.workers.runtime import execution
 
         self.name = config.stage
-        self._backbone = backbones.load(resolve(config.model), layer=config.layer, pooling=config.pooling)
+        self._backbone = backbones.load_backbone(resolve(config.model), layer=config.layer, pooling=config.pooling)
         self._value_type = pa.float32() if config.output == "float32" else pa.float16()
         self.fields = (pa.field(config.column, pa.list_(self._value_type, self._backbone.dim)),)
         self.weights_sha256 = self._backbone.weights_sha256
@@ -122,13 +122,11 @@ class Embed:
         return self._choice
 
     def prepare(self, pixels_CHW: Tensor) -> Tensor:
-        from pixelmill.workers.codecs import images
+        from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 
         preprocess = self._backbone.preprocess
-        resized_CHW = images.resize_shorter_side(
-            pixels_CHW, preprocess.resize_px, preprocess.interpolation, exact=False
-        )
-        return images.center_crop(resized_CHW, preprocess.crop_px)
+        resized_CHW = resize_shorter_side(pixels_CHW, preprocess.resize_px, preprocess.interpolation, exact=False)
+        return center_crop(resized_CHW, preprocess.crop_px)
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
         import pyarrow as pa

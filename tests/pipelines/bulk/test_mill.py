@@ -28,7 +28,7 @@ from pixelmill.pipelines.outputs.manifest import Known, Listing, Part, Segment, 
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.reading import ObjectReader
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs import decode
 from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.runtime.budget import Budget
 from pixelmill.workers.runtime.faults import DeviceFault
@@ -411,14 +411,14 @@ def test_a_picture_that_can_never_fit_is_a_row_that_says_what_it_needs(
 ) -> None:
     write(photos, "3.png", RED, size=(500, 500))
     decoded: list[tuple[int, ...]] = []
-    original = images.decode
+    original = decode.decode_picture
 
-    def decode(data: bytes, **options: Any) -> Tensor:
+    def counted(data: bytes, **options: Any) -> Tensor:
         pixels_CHW = original(data, **options)
         decoded.append(tuple(pixels_CHW.shape))
         return pixels_CHW
 
-    monkeypatch.setattr(images, "decode", decode)
+    monkeypatch.setattr(decode, "decode_picture", counted)
     mill, _ = mill_of(photos, ColourConfig(), decode_threads=decode_threads, max_pixels=10**6)
     rows = rows_by_name(mill(order()))
     assert (rows["3.png"]["stage"], rows["3.png"]["error_type"]) == ("decode", "TooMuchMemory")
@@ -478,9 +478,9 @@ def test_as_many_pictures_are_decoded_at_once_as_there_are_decoding_threads(
         write(tmp_path / "photos", f"{number:02d}.png", RED)
     at_once, most, lock = [0], [0], threading.Lock()
     together = threading.Barrier(threads)
-    original = images.decode
+    original = decode.decode_picture
 
-    def decode(data: bytes, **options: Any) -> Tensor:
+    def counted(data: bytes, **options: Any) -> Tensor:
         with lock:
             at_once[0] += 1
             most[0] = max(most[0], at_once[0])
@@ -491,7 +491,7 @@ def test_as_many_pictures_are_decoded_at_once_as_there_are_decoding_threads(
             with lock:
                 at_once[0] -= 1
 
-    monkeypatch.setattr(images, "decode", decode)
+    monkeypatch.setattr(decode, "decode_picture", counted)
     mill, reports = mill_of(tmp_path / "photos", ColourConfig(), decode_threads=threads)
     started_s = time.perf_counter()
     table = mill(order(parts=(Part(0, 0, 0, 21), Part(1, 0, 21, 3))))

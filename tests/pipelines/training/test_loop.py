@@ -18,13 +18,13 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints, datasets, loop, sampling
-from pixelmill.pipelines.training.loop import Scale, Telegraph, Training, TrainingFailed, TrainingPlan
-from pixelmill.pipelines.training.sampling import Batches, Memory, Order, Share, Stream
-from pixelmill.workers import recipes
+from pixelmill.pipelines.training.loop import Training, TrainingFailed, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.sampling import Batches, BatchShare, Memory, SampleOrder, Stream
 from pixelmill.workers.errors import DataError, JobError, PixelmillError
-from pixelmill.workers.recipes import Batch
+from pixelmill.workers.recipes import Batch, registry
 from pixelmill.workers.recipes.vae import VaeRecipe
 
 PICTURES = 24
@@ -62,13 +62,13 @@ def plan_of(pictures: str, out: Path, settings: dict[str, Any] | None = None, **
     return TrainingPlan(**options | changes)
 
 
-class Silent(Telegraph):
-    """Tells nobody."""
+class Silent(ProgressStore):
+    """Reports to nobody."""
 
     def __init__(self) -> None:
         pass
 
-    def tell(self, **news: Any) -> None:
+    def report(self, key: str, text: str) -> None:
         pass
 
 
@@ -84,7 +84,7 @@ class Mortal(Training):
 
 
 def train(plan: TrainingPlan, killed_at: int | None = None) -> Training:
-    made = Mortal(plan, Scale(), 0, torch.device("cpu"), {}, Silent())
+    made = Mortal(plan, WorkerGroup(), 0, torch.device("cpu"), {}, Silent())
     made.killed_at = killed_at
     made.run()
     return made
@@ -122,7 +122,7 @@ def test_weights_and_curve_after_a_kill_equal_those_of_an_undisturbed_training(
 def test_batches_for_a_gpu_are_pinned_before_their_step(
     pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Training(plan_of(pictures, tmp_path / "out"), Scale(), 0, torch.device("cpu"), {}, Silent())
+    made = Training(plan_of(pictures, tmp_path / "out"), WorkerGroup(), 0, torch.device("cpu"), {}, Silent())
     batch = {"images": torch.zeros(2), "labels": torch.ones(2)}
     assert made._placed((0, [batch]))[1] == [batch]
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor + 5)
@@ -145,7 +145,7 @@ def test_a_resumed_training_does_not_repeat_the_steps_before_its_checkpoint(pict
             steps.append(step)
             return super().step(step, indices, passes)
 
-    Counting(plan, Scale(), 0, torch.device("cpu"), {}, Silent()).run()
+    Counting(plan, WorkerGroup(), 0, torch.device("cpu"), {}, Silent()).run()
     assert steps == [8, 9, 10, 11]
 
 
@@ -156,10 +156,10 @@ def test_what_a_network_draws_follows_from_the_seed_the_step_and_the_worker_alon
 
     def drawn(seed: int, rank: int, step: int) -> float:
         plan = plan_of(pictures, tmp_path / "out", {"seed": seed})
-        made = Training(plan, Scale(), rank, torch.device("cpu"), {}, Silent())
-        ((indices, passes),) = Batches(made.samples, made.recipe, made.samples.order(seed), Share(made.settings.batch))(
-            range(step, step + 1)
-        )
+        made = Training(plan, WorkerGroup(), rank, torch.device("cpu"), {}, Silent())
+        ((indices, passes),) = Batches(
+            made.samples, made.recipe, made.samples.order(seed), BatchShare(made.settings.batch)
+        )(range(step, step + 1))
         torch.rand(step)  # what was drawn before does not count
         made.step(step, indices, passes)
         return torch.rand(()).item()
@@ -198,7 +198,7 @@ def test_only_the_newest_training_checkpoint_is_kept_and_the_best_is_the_folder_
     out = tmp_path / "out"
     train(plan_of(pictures, out))
     assert [each.name for each in (out / "_run").iterdir() if each.is_dir()] == ["step-00000012"]
-    network, card = checkpoints.load(str(out), Access())
+    network, card = checkpoints.load_from_store(str(out), Access())
     evaluations = [row for row in log(out) if row["kind"] == "evaluation"]
     best = min(evaluations, key=lambda row: float(row["negative_elbo"]))
     assert card.metrics["negative_elbo"] == pytest.approx(float(best["negative_elbo"]))
@@ -225,10 +225,10 @@ def test_patience_ends_a_training(pictures: str, tmp_path: Path) -> None:
 def test_each_batch_is_the_same_whatever_the_workers_and_passes(pictures: str, workers: int, accumulate: int) -> None:
     data = datasets.find("pictures", [pictures], Access())
     recipe = VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})
-    samples, order = Memory(data, recipe), Order(len(data), 3)
+    samples, order = Memory(data, recipe), SampleOrder(len(data), 3)
 
     def batches(workers: int, accumulate: int) -> list[Tensor]:
-        shares = [Share(8, accumulate, workers, rank) for rank in range(workers)]
+        shares = [BatchShare(8, accumulate, workers, rank) for rank in range(workers)]
         streams = [list(Batches(samples, recipe, order, share)(range(7))) for share in shares]
         steps = zip(*streams, strict=True)
         return [torch.cat([one["noise"] for _, passes in step for one in passes]) for step in steps]
@@ -241,17 +241,17 @@ def test_streamed_samples_are_those_of_memory(pictures: str, monkeypatch: pytest
     monkeypatch.setattr(sampling, "WINDOW_SAMPLES", 5)
     data = datasets.find("pictures", [pictures], Access())
     recipe = VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})
-    order = Order(len(data), 1)
+    order = SampleOrder(len(data), 1)
     for steps in (range(9), range(4, 9)):
-        kept = list(Memory(data, recipe).stream(order, Share(7), steps))
-        streamed = list(Stream(data, recipe).stream(order, Share(7), steps))
+        kept = list(Memory(data, recipe).stream(order, BatchShare(7), steps))
+        streamed = list(Stream(data, recipe).stream(order, BatchShare(7), steps))
         for (indices, samples), (others, read) in zip(kept, streamed, strict=True):
             assert indices.tolist() == others.tolist()
             assert all(np.array_equal(a["pixels"], b["pixels"]) for a, b in zip(samples, read, strict=True))
 
 
 def test_every_sample_comes_once_an_epoch_and_epochs_differ() -> None:
-    order = Order(10, 0)
+    order = SampleOrder(10, 0)
     epochs = [order.indices(start, start + 10).tolist() for start in (0, 10, 20)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
@@ -260,7 +260,7 @@ def test_every_sample_comes_once_an_epoch_and_epochs_differ() -> None:
 
 def test_a_batch_that_workers_cannot_share_is_refused() -> None:
     with pytest.raises(JobError, match="multiple of workers x accumulate"):
-        Share(9, 1, 2)
+        BatchShare(9, 1, 2)
 
 
 def test_samples_of_any_shape_survive_the_way_through_ray_data() -> None:
@@ -292,7 +292,7 @@ class BrokenRecipe(VaeRecipe):
 def test_a_loss_that_is_not_a_number_stops_with_the_step_and_the_samples(
     pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(recipes.RECIPES, "broken", f"{__name__}:BrokenRecipe")
+    monkeypatch.setitem(registry.RECIPES, "broken", f"{__name__}:BrokenRecipe")
     monkeypatch.setattr(loop, "recipe_type", lambda name: BrokenRecipe)
     plan = plan_of(pictures, tmp_path / "out", recipe="broken")
     with pytest.raises(TrainingFailed, match=r"step 2: the loss is not a number .*\d\d\d\.png"):
@@ -332,7 +332,7 @@ def test_samples_of_different_sizes_in_one_batch_are_told_with_their_sizes() -> 
 
     recipe = Uncut(VaeRecipe.Settings(**SETTINGS), {})
     with pytest.raises(DataError, match=r"images of 8x8x1 and 9x8x1 don't fit into one batch"):
-        list(Batches(Two(), recipe, Order(2, 0), Share(2))(range(1)))
+        list(Batches(Two(), recipe, SampleOrder(2, 0), BatchShare(2))(range(1)))
 
 
 # --------------------------------------------------------------------------------------------------------- data sets
@@ -489,7 +489,7 @@ def test_a_metric_that_is_no_number_is_never_the_best_nor_on_the_card(pictures: 
     made.progress.best = None
     made._judge({"negative_elbo": float("nan"), "elbo": 1.0})
     assert made.progress.best is None
-    assert "negative_elbo" not in checkpoints.load(str(tmp_path / "out"), Access())[1].metrics
+    assert "negative_elbo" not in checkpoints.load_from_store(str(tmp_path / "out"), Access())[1].metrics
     made._judge({"negative_elbo": 5.0})
     assert made.progress.best == 5.0
 
