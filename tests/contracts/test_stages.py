@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 import pytest
 import torch
 from pydantic import ValidationError
 
-from pixelmill.jobs.spec import StageEntry
-from pixelmill.workers.stages import Stage, StageConfig, StageContext
+from pixelmill.workers.pictures import Picture
+from pixelmill.workers.stages import STAGES, Stage, StageConfig, StageContext, config_class
 
 QUICK: dict[str, dict[str, Any]] = {"embed": {"model": "torchvision:squeezenet1_1/random"}}
 """For each stage the options with which it is built quickly and offline."""
@@ -30,7 +30,7 @@ CHANGED: dict[str, dict[str, Any]] = {
 }
 """For each key of each stage a value that is not its own."""
 
-CONFIGS = {name: get_args(field.annotation)[0] for name, field in StageEntry.model_fields.items()}
+CONFIGS = {name: config_class(name) for name in STAGES}
 SIZES = ((1, 1), (5000, 1), (37, 501), (256, 256))
 CONTEXT = StageContext(device="cpu", threads=1, job_images=len(SIZES), cache_dir=None)
 
@@ -45,16 +45,21 @@ def stage(config: StageConfig) -> Stage:
     return config.build(CONTEXT)
 
 
-def pictures() -> list[torch.Tensor]:
+def pictures() -> list[Picture]:
     generator = torch.Generator().manual_seed(0)
-    return [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in SIZES]
+    return [Picture(torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator)) for size in SIZES]
+
+
+def own_keys(config: StageConfig) -> set[str]:
+    """The keys that this kind of stage has beside those of every stage."""
+    return set(type(config).model_fields) - set(StageConfig.model_fields)
 
 
 def test_a_config_is_frozen_and_refuses_unknown_keys(config: StageConfig) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         setattr(config, next(iter(type(config).model_fields)), None)
     with pytest.raises(ValidationError, match="not permitted"):
-        type(config)(**config.model_dump(), no_such_key=1)
+        type(config)(**config.model_dump(by_alias=True), no_such_key=1)
 
 
 def test_every_key_is_described_in_the_schema(config: StageConfig) -> None:
@@ -64,13 +69,14 @@ def test_every_key_is_described_in_the_schema(config: StageConfig) -> None:
 def test_identity_is_everything_but_speed(config: StageConfig) -> None:
     (identity,) = config.identity().values()
     assert isinstance(identity, dict)
-    assert set(type(config).model_fields) - config.speed_only <= set(identity)
+    assert own_keys(config) - config.speed_only <= set(identity)
+    assert not {"name", "from", "reads"} & set(identity), "an output made before there were such keys has to resume"
     assert not config.speed_only & set(identity)
 
 
 def test_identity_changes_with_every_key_but_those_of_speed(config: StageConfig) -> None:
     changes = CHANGED[config.stage]
-    assert set(changes) == set(type(config).model_fields)
+    assert set(changes) == own_keys(config)
     for key, value in changes.items():
         changed = config.model_copy(update={key: value})
         assert (changed.identity() == config.identity()) == (key in config.speed_only), key

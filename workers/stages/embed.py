@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.models.model_names import DEFAULT_MODEL, resolve
+from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, StageConfig, StageContext
 
 if TYPE_CHECKING:
@@ -54,15 +55,16 @@ class EmbedConfig(StageConfig):
         return 2048 * (4 if self.output == "float32" else 2)
 
     def identity(self) -> dict[str, object]:
-        config = self.model_dump(exclude={"model", *self.speed_only})
-        return {"embed": config | resolve(self.model).identity}
+        options = self.output_options()
+        del options["model"]  # by its complete name, or the hash of its weights
+        return {self.stage: options | resolve(self.model).identity}
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
         name = ", ".join(f"{key} {value}" for key, value in resolve(self.model).identity.items())
         if not here:
             return [name, "settings are chosen on the workers when the job starts"]
         embed = self.build(context)
-        embed.run([embed.prepare(noise) for noise in _noise(embed.batch)])
+        embed.run([embed.prepare(Picture(noise)) for noise in _noise(embed.batch)])
         lines = [name, f"column {embed.fields[0].name}: {embed.fields[0].type}"]
         lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in embed.settings.items()))
         for trial in embed.choice.trials if embed.choice else ():
@@ -121,11 +123,15 @@ class Embed:
         """The settings with every trial behind them; None before the first batch."""
         return self._choice
 
-    def prepare(self, pixels_CHW: Tensor) -> Tensor:
+    @property
+    def batch_pixels(self) -> None:
+        return None  # every crop has one size
+
+    def prepare(self, picture: Picture) -> Tensor:
         from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 
         preprocess = self._backbone.preprocess
-        resized_CHW = resize_shorter_side(pixels_CHW, preprocess.resize_px, preprocess.interpolation, exact=False)
+        resized_CHW = resize_shorter_side(picture.pixels, preprocess.resize_px, preprocess.interpolation, exact=False)
         return center_crop(resized_CHW, preprocess.crop_px)
 
     def run(self, samples: Sequence[Tensor]) -> Milled:

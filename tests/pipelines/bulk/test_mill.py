@@ -29,7 +29,9 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.workers.codecs import decode
+from pixelmill.workers.decoders import picture as picture_decoder
 from pixelmill.workers.errors import ModelError, RowError
+from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.budget import Budget
 from pixelmill.workers.runtime.faults import DeviceFault
 from pixelmill.workers.stages import Milled, Stage, StageConfig, StageContext
@@ -63,6 +65,7 @@ class ColourConfig(StageConfig):
 
 class Colour:
     settings: ClassVar[dict[str, object]] = {"chosen": "for tests"}
+    batch_pixels: int | None = None
 
     def __init__(self, config: ColourConfig) -> None:
         self.config = config
@@ -70,8 +73,8 @@ class Colour:
         self.fields = (pa.field(config.column, pa.list_(pa.float32(), 3)),)
         self.batches: list[int] = []
 
-    def prepare(self, pixels_CHW: Tensor) -> Tensor:
-        mean_C = pixels_CHW.float().mean(dim=(1, 2))
+    def prepare(self, picture: Picture) -> Tensor:
+        mean_C = picture.pixels.float().mean(dim=(1, 2))
         if self.is_near(mean_C, self.config.cannot_prepare):
             raise ArithmeticError("can't be prepared")
         return mean_C
@@ -206,13 +209,13 @@ def test_a_row_that_failed_in_one_stage_is_not_run_by_another(photos: Path) -> N
     refusing = ColourConfig(column="first", refuses=GREEN, breaks_on=BLUE, batch=1)
     mill, _ = mill_of(photos, refusing, ColourConfig(column="second", batch=100))
     mill(order())
-    assert mill._stages[1].batches == [6]  # type: ignore[attr-defined]
+    assert mill.stages[1].batches == [6]  # type: ignore[attr-defined]
 
 
 def test_a_stage_sees_full_batches_and_one_rest(photos: Path) -> None:
     mill, _ = mill_of(photos, ColourConfig(batch=3))
     mill(order())
-    assert mill._stages[0].batches == [3, 3, 2]  # type: ignore[attr-defined]
+    assert mill.stages[0].batches == [3, 3, 2]  # type: ignore[attr-defined]
 
 
 def test_a_picture_above_max_pixels_is_filed_before_it_is_decoded(photos: Path) -> None:
@@ -260,9 +263,9 @@ def test_a_batch_that_memory_is_too_short_for_is_halved_for_good_and_costs_no_ro
     mill, _ = mill_of(photos, ColourConfig(batch=8, most=2))
     table = mill(order())
     assert table.filter(pc.is_null(table["error_type"])).num_rows == 8
-    assert mill._stages[0].batches == [8, 4, 2, 2, 4, 2, 2]  # type: ignore[attr-defined]
+    assert mill.stages[0].batches == [8, 4, 2, 2, 4, 2, 2]  # type: ignore[attr-defined]
     mill(order())
-    assert mill._stages[0].batches[7:] == [2, 2, 2, 2]  # type: ignore[attr-defined]
+    assert mill.stages[0].batches[7:] == [2, 2, 2, 2]  # type: ignore[attr-defined]
 
 
 def test_a_picture_that_memory_is_too_short_for_even_alone_is_a_row_that_says_so(photos: Path) -> None:
@@ -314,11 +317,11 @@ def test_carefully_each_input_is_alone_from_its_first_byte_to_its_last_column(
         return original(self, uri, **options)
 
     monkeypatch.setattr(ObjectReader, "read", read)
-    for stage in mill._stages:
+    for stage in mill.stages:
         stage.batches.clear()  # type: ignore[attr-defined]
 
     def seen() -> object:
-        return len(reads), *(sum(stage.batches) for stage in mill._stages)  # type: ignore[attr-defined]
+        return len(reads), *(sum(stage.batches) for stage in mill.stages)  # type: ignore[attr-defined]
 
     careful = Listening(None, [], seen, [])  # type: ignore[arg-type]
     table = mill(order(), careful)
@@ -350,11 +353,11 @@ def test_an_input_that_is_blamed_is_never_begun_again(photos: Path, monkeypatch:
 class Whole(Colour):
     """Keeps the whole picture until its batch is complete, as a network that works on whole pictures does."""
 
-    def prepare(self, pixels_CHW: Tensor) -> Tensor:
-        return pixels_CHW.contiguous()
+    def prepare(self, picture: Picture) -> Tensor:
+        return picture.pixels.contiguous()
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
-        return super().run([Colour.prepare(self, pixels_CHW) for pixels_CHW in samples])
+        return super().run([Colour.prepare(self, Picture(pixels_CHW)) for pixels_CHW in samples])
 
 
 class WholeConfig(ColourConfig):
@@ -373,7 +376,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> int:
         return 6 * width * height
 
     monkeypatch.setattr(mill_module, "for_pictures", lambda _: 400_000)
-    monkeypatch.setattr(mill_module, "decode_bytes", need)
+    monkeypatch.setattr(picture_decoder, "decode_bytes", need)
     return 400_000
 
 
@@ -400,9 +403,9 @@ def test_pictures_under_way_are_bounded_in_bytes_and_all_are_done(
     monkeypatch.setattr(Budget, "try_take", taken)
     table = mill(order(parts=(Part(0, 0, 0, 37), Part(1, 0, 37, 3))))
     assert table["error_type"].null_count == 40
-    assert 0 < most[0] <= mill._budget.capacity_bytes < little
-    assert mill._budget.held_bytes == 0
-    assert max(mill._stages[0].batches) < 16  # type: ignore[attr-defined]
+    assert 0 < most[0] <= mill.budget.capacity_bytes < little
+    assert mill.budget.held_bytes == 0
+    assert max(mill.stages[0].batches) < 16  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("decode_threads", [0, 2])
@@ -425,7 +428,7 @@ def test_a_picture_that_can_never_fit_is_a_row_that_says_what_it_needs(
     assert "raise run.memory_gb or use fewer run.actors" in rows["3.png"]["error"]
     assert rows["2.png"]["colour"] is not None
     assert (3, 500, 500) not in decoded
-    assert mill._budget.held_bytes == 0
+    assert mill.budget.held_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -437,7 +440,7 @@ def test_a_picture_that_is_not_allowed_either_says_so(
     (tmp_path / "photos").mkdir()
     for number in range(4):
         (tmp_path / "photos" / f"{number}.png").write_bytes(item.data)
-    monkeypatch.setattr(mill_module, "decode_bytes", lambda _: 1 << 50)
+    monkeypatch.setattr(picture_decoder, "decode_bytes", lambda _: 1 << 50)
     mill, _ = mill_of(tmp_path / "photos", ColourConfig(), max_pixels=10**7)
     table = mill(order(parts=(Part(0, 0, 0, 1),)))
     assert table["error_type"].to_pylist() == ["TooManyPixels"]
@@ -447,7 +450,7 @@ def test_a_picture_that_is_not_allowed_either_says_so(
 def test_a_picture_that_does_not_fit_and_is_broken_says_that_it_is_broken(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mill_module, "decode_bytes", lambda _: 1 << 50)
+    monkeypatch.setattr(picture_decoder, "decode_bytes", lambda _: 1 << 50)
     mill, _ = mill_of(photos, ColourConfig())
     rows = rows_by_name(mill(order()))
     assert {rows[f"{number}.png"]["error_type"] for number in range(8)} == {"TooMuchMemory"}

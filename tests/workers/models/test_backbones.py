@@ -21,6 +21,7 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models import backbones
 from pixelmill.workers.models.backbones import FeaturePooling, Pooling, hash_weights, load_backbone
 from pixelmill.workers.models.model_names import DEFAULT_MODEL, resolve
+from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime import execution
 from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.embed import EmbedConfig
@@ -69,7 +70,7 @@ def test_the_stage_gives_the_features_of_the_pictures_as_they_stand(channels_las
     for picture_CHW in pictures:
         picture_CHW[:, :150] //= 8  # dark above: turned or mirrored it is another
     mean_C11, std_C11 = (torch.tensor(each).view(3, 1, 1) for each in (loaded.preprocess.mean, loaded.preprocess.std))
-    prepared = [stage.prepare(picture_CHW) for picture_CHW in pictures]
+    prepared = [stage.prepare(Picture(picture_CHW)) for picture_CHW in pictures]
     with torch.inference_mode():
         expected_BD = loaded.network.module(torch.stack([(each / 255 - mean_C11) / std_C11 for each in prepared]))
     made = stage.run(prepared).columns["embedding"]
