@@ -22,7 +22,7 @@ from pixelmill.pipelines.bulk.stage_runner import StageRunner
 from pixelmill.pipelines.bulk.table import table_of
 from pixelmill.pipelines.bulk.tally import Report, Tally, TallyReporter
 from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits
-from pixelmill.pipelines.outputs.manifest import Part, Rows
+from pixelmill.pipelines.outputs.manifest import Part, Rows, carries_source_ids
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.errors import ModelError
@@ -49,6 +49,7 @@ class Mill:
         self.stages = [stage.build(config.context) for stage in config.stages]
         self.weights = _weights(self, config)
         self._runners = [StageRunner(self._wiring.names[i], i, stage) for i, stage in enumerate(self.stages)]
+        self._has_source_ids = carries_source_ids(config.segments)
         self._rows = Rows(Folder(config.out, config.out_access), list(config.segments))
         self.budget = Budget(for_pictures(config.memory_bytes), config.fetch.window_bytes)
         self._holdings = Holdings(self.budget)
@@ -69,7 +70,7 @@ class Mill:
         inputs = rows_of(self._rows, order)
         queues = StageQueues(self._runners, self._wiring, self._holdings, self._tally, strings_of(inputs["uri"]))
         items = self._together(inputs, queues) if careful is None else self._carefully(inputs, queues, careful)
-        table = table_of(inputs, items, self._decoder, self.stages, queues.outputs)
+        table = table_of(inputs, items, self._decoder, self.stages, queues.outputs, has_source_ids=self._has_source_ids)
         self._reporter.report()
         return table.append_column(ORDER_COLUMN, self._order_column(order, table.num_rows, started_s))
 

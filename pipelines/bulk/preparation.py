@@ -36,7 +36,7 @@ class Preparation:
 
     def need_bytes(self, fetched: Fetched) -> int:
         """What decoding takes, and the bytes that were read; of what can't be decoded, those alone."""
-        pieces = _pieces_of(fetched)
+        pieces = fetched[1]
         if isinstance(pieces, RowError):
             return 0
         read_bytes = sum(map(len, pieces))
@@ -48,7 +48,7 @@ class Preparation:
     def prepare(self, fetched: Fetched, need_bytes: int) -> Item:
         """The input, within `need_bytes` that were taken from the budget unless they can never be had."""
         start_s = time.perf_counter()
-        pieces = _pieces_of(fetched)
+        pieces = fetched[1]
         refusal = self._budget.refusal(need_bytes)
         if isinstance(pieces, RowError):
             item = self._failed(fetched, pieces, 0 if refusal else need_bytes)
@@ -104,8 +104,3 @@ class Preparation:
     def _failed(self, fetched: Fetched, error: RowError, taken_bytes: int) -> Item:
         self._budget.change(-taken_bytes)
         return Item(fetched[0].position, error=filed_under(error.stage, error))
-
-
-def _pieces_of(fetched: Fetched) -> Sequence[bytes] | RowError:
-    data = fetched[1]
-    return data if isinstance(data, RowError) else (data,)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pixelmill.pipelines.bulk.items import Item, Row
 from pixelmill.pipelines.bulk.stage_queues import StageOutput
-from pixelmill.pipelines.outputs.ledger import ERROR_COLUMNS, INPUT_FIELDS
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, PLACE, SOURCE_ID, input_fields
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.decoders import Decoder
 from pixelmill.workers.errors import RowError
@@ -18,16 +18,24 @@ from pixelmill.workers.stages import Stage
 if TYPE_CHECKING:
     Column = pa.Array[Any] | pa.ChunkedArray[Any]
 
-PLACE = pa.field("place", pa.int32())
-_FROM_MANIFEST = ("id", "uri", "member")
+_FROM_MANIFEST = ("id", "uri", "member", SOURCE_ID.name)
 
 
 def table_of(
-    inputs: pa.Table, items: Sequence[Item], decoder: Decoder, stages: Sequence[Stage], outputs: Sequence[StageOutput]
+    inputs: pa.Table,
+    items: Sequence[Item],
+    decoder: Decoder,
+    stages: Sequence[Stage],
+    outputs: Sequence[StageOutput],
+    *,
+    has_source_ids: bool = False,
 ) -> pa.Table:
     """`inputs` are the manifest rows of the order, `items` what became of each, `outputs` what each stage made."""
     rows = _number_rows(items)
-    fields: list[pa.Field[Any]] = [*INPUT_FIELDS, *([PLACE] if decoder.makes_many else []), *decoder.fields]
+    fields: list[pa.Field[Any]] = [
+        *input_fields(makes_many=decoder.makes_many, has_source_ids=has_source_ids),
+        *decoder.fields,
+    ]
     columns = {**_input_columns(inputs, items, rows), **_picture_columns(rows, decoder)}
     for stage, output in zip(stages, outputs, strict=True):
         fields += stage.fields

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
-from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
 from pixelmill.pipelines.inputs.names import is_hidden, is_local
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries, folder_of
 from pixelmill.pipelines.outputs.manifest import SCHEMA, table_of
@@ -476,4 +476,4 @@ def _load(samples: DataSet, recipe: Recipe) -> list[Sample]:
 
 
 def _bytes_of(table: pa.Table, access: Access) -> Any:
-    return Fetcher(access, _LIMITS, None, then=lambda fetched: fetched[1]).stream(table)
+    return Fetcher(access, _LIMITS, None, then=single).stream(table)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits, single
 from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
 from pixelmill.pipelines.outputs.manifest import table_of
@@ -76,7 +76,7 @@ def listed(place: Place) -> list[Entry]:
 
 def outcomes(found: list[Entry]) -> list[bytes | str]:
     def keep(fetched: Fetched) -> Any:
-        data = fetched[1]
+        data = single(fetched)
         return data.error_type if isinstance(data, RowError) else data
 
     return list(Fetcher(ACCESS, FetchLimits(), None, then=keep).stream(table_of(found)))

@@ -11,7 +11,6 @@ import pytest
 from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.outputs.claims import Claim, ClaimedFolder
 from pixelmill.pipelines.stores import conditional
-from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ClaimLost
 
@@ -26,11 +25,6 @@ class NoTime:
 
     def wait(self, seconds: float) -> None:
         raise AssertionError("nobody is waited for")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(str(tmp_path / "out"), Access())
 
 
 def claim(folder: Folder) -> Claim:
