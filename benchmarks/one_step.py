@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pixelmill.workers.recipes import Recipe, Sample, recipe_type
+from pixelmill.workers.recipes import Recipe, Sample
+from pixelmill.workers.recipes.registry import recipe_type
 
 SIDE_PX = 128
 STEPS = 3

@@ -107,9 +107,10 @@ def private_reaches(path: Path) -> set[str]:
     own = _names_made(tree)
     found = {name for name in modules_imported(path) if any(map(_is_private, name.split(".")))}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and _is_private(node.attr) and node.attr not in own | PUBLIC_UNDERSCORES:
-            if not _is_own(node.value):
-                found.add(ast.unparse(node))
+        if not isinstance(node, ast.Attribute) or node.attr in own | PUBLIC_UNDERSCORES:
+            continue
+        if _is_private(node.attr) and not _is_own(node.value):
+            found.add(ast.unparse(node))
     return found
 
 
