@@ -26,7 +26,7 @@ from torch import nn
 
 from benchmarks.throughput import RESULTS
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
 from pixelmill.pipelines.training.loop import AHEAD, Training
 from pixelmill.pipelines.training.sampling import Batches, ahead
 from pixelmill.workers.recipes import Batch
@@ -80,7 +80,7 @@ def make_data(folder: Path, recipe: str, settings: dict[str, Any]) -> str:
 def endless(folder: Path, recipe: str, settings: dict[str, Any], threads: int) -> Training:
     """A training that is not over before it is measured."""
     data = make_data(folder / "data", recipe, settings)
-    found = datasets.find("masks" if recipe == "segnet" else "pictures", [data], Access())
+    found = find(layout_of("masks" if recipe == "segnet" else "pictures").ROLES, [data], Access())
     return training_of(recipe, settings | {"steps": 1_000_000}, found, None, folder / "out", threads)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training.datasets import DataSet
+from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.loop import Training, TrainingPlan, WorkerGroup
 
 CPU = torch.device("cpu")

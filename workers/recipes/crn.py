@@ -31,7 +31,7 @@ from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.losses.perceptual import moved
 from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig
 from pixelmill.workers.networks.vgg import Vgg, find_published, is_published, load_vgg
-from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
 from pixelmill.workers.recipes.squares import chunks, in_rows, scaled
 
@@ -95,7 +95,7 @@ class CrnRecipe:
 
     NAME: ClassVar[str] = "crn"
     NETWORK: ClassVar[str] = "crn"
-    LAYOUT: ClassVar[Layout] = "pictures"
+    ROLES: ClassVar[tuple[Role, ...]] = PICTURES
     ASSETS: ClassVar[tuple[str, ...]] = ("vgg",)
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ("vgg",)
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("perceptual_loss", "min")

@@ -29,7 +29,7 @@ from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 from pixelmill.workers.losses.perceptual import LossScale, StyleChoice, StyleTransferLoss, moved
 from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, FastStyleUpsampling, TransformNetwork
 from pixelmill.workers.networks.vgg import find_published, is_published, load_vgg
-from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
 from pixelmill.workers.recipes.squares import chunks, cut, decode, in_rows, roomy, scaled
 
 METRICS = {"total": "total_loss", "content": "content_loss", "style": "style_loss", "total_variation": "tv_loss"}
@@ -69,7 +69,7 @@ class FastStyleRecipe:
 
     NAME: ClassVar[str] = "faststyle"
     NETWORK: ClassVar[str] = "faststyle"
-    LAYOUT: ClassVar[Layout] = "pictures"
+    ROLES: ClassVar[tuple[Role, ...]] = PICTURES
     ASSETS: ClassVar[tuple[str, ...]] = ("vgg", "style")
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ("vgg", "style")
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("total_loss", "min")

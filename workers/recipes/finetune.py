@@ -23,7 +23,7 @@ from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.models.card import read_card
 from pixelmill.workers.models.checkpoint import config_of, load_checkpoint
 from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder, trained_part
-from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, half_cosine, squares
+from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, half_cosine, squares
 from pixelmill.workers.recipes.segmentation.recipe import LabelledRecipe
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
 
@@ -107,7 +107,7 @@ class FinetuneRecipe:
 
     NAME: ClassVar[str] = "finetune"
     NETWORK: ClassVar[str] = "finetuned"
-    LAYOUT: ClassVar[Layout] = "classes"
+    ROLES: ClassVar[tuple[Role, ...]] = (Role("image", "picture"), Role("label", "class"))
     ASSETS: ClassVar[tuple[str, ...]] = ("checkpoint",)
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("accuracy", "max")

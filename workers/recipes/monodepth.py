@@ -29,7 +29,7 @@ from pixelmill.workers.evaluation.depth_colours import coloured
 from pixelmill.workers.losses.stereo import photometric_loss, stereo_losses, warp
 from pixelmill.workers.networks.monodepth import MAX_DISPARITY, Monodepth, MonodepthConfig
 from pixelmill.workers.prediction.depth import disparity_to_depth, flip_averaged
-from pixelmill.workers.recipes import Batch, RecipeSettings, Sample
+from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
 from pixelmill.workers.recipes.squares import chunks
 from pixelmill.workers.recipes.stereo_pairs import (
@@ -74,7 +74,11 @@ class MonodepthRecipe:
 
     NAME: ClassVar[str] = "monodepth"
     NETWORK: ClassVar[str] = "monodepth"
-    LAYOUT: ClassVar[Literal["stereo"]] = "stereo"
+    ROLES: ClassVar[tuple[Role, ...]] = (
+        Role("left", "picture"),
+        Role("right", "picture"),
+        Role("depth", "depth map", is_needed=False),
+    )
     ASSETS: ClassVar[tuple[str, ...]] = ()
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("abs_rel", "min")

@@ -23,7 +23,7 @@ from pixelmill.workers.evaluation.picture_quality import psnr, ssim
 from pixelmill.workers.geometry import resampling
 from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig
 from pixelmill.workers.prediction.super_resolution import luma_to_input, sharpen
-from pixelmill.workers.recipes import Batch, RecipeSettings, Sample, config_from, half_cosine
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
 
 DRAWS = 5  # random numbers for each sample: scale, row, column, turn, mirror
@@ -55,7 +55,7 @@ class VdsrRecipe:
 
     NAME: ClassVar[str] = "vdsr"
     NETWORK: ClassVar[str] = "vdsr"
-    LAYOUT: ClassVar[Literal["pictures"]] = "pictures"
+    ROLES: ClassVar[tuple[Role, ...]] = PICTURES
     ASSETS: ClassVar[tuple[str, ...]] = ()
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("gain", "max")

@@ -34,7 +34,7 @@ from pixelmill.workers.networks.vgg import (
     is_published,
     read_vgg,
 )
-from pixelmill.workers.recipes import Batch, Sample
+from pixelmill.workers.recipes import Batch, Role, Sample
 from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, augment, unequal_sizes
 from pixelmill.workers.recipes.segmentation.judging import batches_of_one_size, images_of, judged, shown
 from pixelmill.workers.recipes.segmentation.label_facts import LabelFacts, count_labels
@@ -50,7 +50,7 @@ Trunked = TypeVar("Trunked", bound=TrunkSettings)
 class LabelledRecipe(Generic[Labelled]):
     """All but the network and how it is descended. `prepare` or `restore` comes before `network`: labels say the classes."""
 
-    LAYOUT: ClassVar[Literal["masks"]] = "masks"
+    ROLES: ClassVar[tuple[Role, ...]] = (Role("image", "picture"), Role("label", "class map"))
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("miou", "max")
 
