@@ -6,14 +6,20 @@ folder/a.r.tif, folder/a.g.tif, folder/a.b.tif   ->   rows (id of folder and a, 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import torch
 from PIL import Image, ImageSequence
 
-from pixelmill.pipelines.inputs.entries import Entry, Piece
+from pixelmill.pipelines.inputs.entries import Entry
+from pixelmill.workers.decoders import Decoded
+from pixelmill.workers.errors import RowError
+from pixelmill.workers.pictures import Kind, Picture
 
 COLOURS = ("r", "g", "b")
 
@@ -32,8 +38,8 @@ class ByColour:
             return None
         return (entry.uri, f"{folder}/{stem}") if entry.member else (folder, stem)
 
-    def order_of(self, piece: Piece) -> tuple[int | str, ...]:
-        return next((COLOURS.index(c) for c in COLOURS if piece.uri.endswith(f".{c}.tif")), 0), piece.offset or 0
+    def order_of(self, entry: Entry) -> tuple[int | str, ...]:
+        return (COLOURS.index((entry.member or entry.uri).removesuffix(".tif")[-1]),)
 
 
 def pages_of(number: int, pages: int, size: int = 16) -> np.ndarray:
@@ -57,11 +63,40 @@ def write_scan(folder: Path, name: str, pages_PHWC: np.ndarray) -> list[Path]:
     return paths
 
 
-def pages_in(pieces: Sequence[bytes]) -> np.ndarray:
-    """The pixels that three files hold together; PHWC. ValueError when they don't agree."""
-    if len(pieces) != len(COLOURS):
-        raise ValueError(f"a scan is {len(COLOURS)} files, and {len(pieces)} are there")
-    channels = [
-        np.stack([np.asarray(page) for page in ImageSequence.Iterator(Image.open(io.BytesIO(p)))]) for p in pieces
-    ]
-    return np.stack(channels, axis=-1)
+class ScanDecoder:
+    """Three files to one rgb8 picture a page."""
+
+    fields: tuple[pa.Field, ...] = (pa.field("page", pa.int32()),)
+    makes_many = True
+    kind: Kind = "rgb8"
+
+    def need_bytes(self, pieces: Sequence[bytes]) -> int:
+        frames, height, width = self._shape(pieces)
+        return 3 * len(pieces) * frames * height * width
+
+    def check(self, pieces: Sequence[bytes], *, max_pixels: int) -> None:
+        _, height, width = self._shape(pieces)
+        if height * width > max_pixels:
+            raise RowError("decode", "TooLarge", f"{height * width:,} pixels, over max_pixels = {max_pixels:,}")
+
+    def decode(self, pieces: Sequence[bytes], *, max_pixels: int) -> Iterator[Decoded]:
+        self.check(pieces, max_pixels=max_pixels)
+        images = [_opened(piece) for piece in pieces]
+        for number, frames in enumerate(zip(*map(ImageSequence.Iterator, images), strict=True)):
+            pixels_CHW = np.stack([np.asarray(frame) for frame in frames])
+            yield Decoded(Picture(torch.from_numpy(pixels_CHW)), {"page": number + 1})
+
+    def _shape(self, pieces: Sequence[bytes]) -> tuple[int, int, int]:
+        if len(pieces) != len(COLOURS):
+            raise RowError("decode", "Incomplete", f"has {len(pieces)} files, and a scan is {len(COLOURS)}")
+        shapes = {(image.n_frames, image.height, image.width) for image in map(_opened, pieces)}
+        if len(shapes) != 1:
+            raise RowError("decode", "Corrupt", "the files do not have pages of the same number and size")
+        return shapes.pop()
+
+
+def _opened(data: bytes) -> Any:
+    try:
+        return Image.open(io.BytesIO(data))
+    except OSError as error:
+        raise RowError("decode", "Corrupt", f"not a TIFF ({error})") from None

@@ -25,8 +25,8 @@ class Grouping(Protocol):
         """
         ...
 
-    def order_of(self, piece: Piece) -> tuple[int | str, ...]:
-        """What the pieces of an input are sorted by."""
+    def order_of(self, entry: Entry) -> tuple[int | str, ...]:
+        """What the pieces of an input are sorted by, so that its decoder knows which is which."""
         ...
 
 

@@ -11,12 +11,14 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from pixelmill.pipelines.inputs.entries import Entry, Grouping, Piece
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 
 Name = tuple[str, str]
+Rank = tuple[int | str, ...]
 
 
 @dataclass
@@ -25,7 +27,7 @@ class _Open:
 
     last: int = 0
     """The number of the last entry that was a piece of it."""
-    pieces: list[Piece] = field(default_factory=list[Piece])
+    pieces: list[tuple[Rank, Piece]] = field(default_factory=list[tuple[Rank, Piece]])
     found: int = 0
     problem: str | None = None
 
@@ -65,12 +67,12 @@ def _add(to: _Open, entry: Entry, number: int, grouping: Grouping) -> None:
     to.found += 1
     to.problem = to.problem or entry.problem
     if to.found <= grouping.most_pieces:
-        to.pieces.append(Piece(entry.uri, entry.offset, entry.size, entry.version))
+        to.pieces.append((grouping.order_of(entry), Piece(entry.uri, entry.offset, entry.size, entry.version)))
 
 
 def _given(name: Name, made: _Open, grouping: Grouping, given: set[int]) -> Entry:
     given.add(hash(name))
-    pieces = tuple(sorted(made.pieces, key=grouping.order_of))
+    pieces = tuple(piece for _, piece in sorted(made.pieces, key=itemgetter(0)))
     problem = made.problem
     if made.found > grouping.most_pieces:
         problem = (

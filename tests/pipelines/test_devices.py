@@ -26,7 +26,8 @@ from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes.crn import COLOURS_K3
 from pixelmill.workers.recipes.gatys import GatysSettings, stylize
 from pixelmill.workers.recipes.registry import RECIPES, recipe_type
-from pixelmill.workers.runtime.execution import Executor, Settings
+from pixelmill.workers.runtime.execution import Executor
+from pixelmill.workers.runtime.settings import Settings
 from tests.elsewhere import HERE, elsewhere
 from tests.in_process import training_of
 

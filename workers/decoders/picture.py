@@ -1,4 +1,4 @@
-"""One RGB picture of one file: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, HEIC, as `codecs/images.py` reads them."""
+"""One RGB picture of one file: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, HEIC, as `codecs/decode.py` reads them."""
 
 from __future__ import annotations
 
