@@ -18,13 +18,16 @@ from pixelmill.jobs.documents.parsing import Document
 from pixelmill.jobs.places import absolute
 from pixelmill.jobs.training_job import known_settings, with_places
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import checkpoints, datasets, loop
-from pixelmill.pipelines.training.training_log import png
+from pixelmill.pipelines.training import checkpoints, loop
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.splits import to_evaluate
+from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
-from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.zoo import zoo_path
-from pixelmill.workers.recipes import Recipe, recipe_of
+from pixelmill.workers.recipes import Recipe
+from pixelmill.workers.recipes.registry import recipe_of
 
 
 class Evaluation(TypedDict):
@@ -46,7 +49,7 @@ def evaluate(
     if picture is not None:
         checks.check_file(picture)
     refuse_credentials(uri, data)
-    module, card = checkpoints.load(uri if zoo_path(uri) is not None else absolute(uri), access)
+    module, card = checkpoints.load_from_store(uri if zoo_path(uri) is not None else absolute(uri), access)
     if network not in {card.network, card.recipe}:
         raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -55,7 +58,7 @@ def evaluate(
         metrics, shown_CHW = loop.evaluate(recipe, module, found, device)
     if picture is not None and shown_CHW is not None:
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
-        Path(picture).write_bytes(png(shown_CHW.cpu()))
+        Path(picture).write_bytes(encode_png_tensor(shown_CHW.cpu()))
     return {
         "network": card.network,
         "checkpoint": uri,
@@ -66,11 +69,11 @@ def evaluate(
     }
 
 
-def data_to_judge(recipe: Recipe, card: Card, data: Sequence[str], part: str) -> tuple[datasets.DataSet, str]:
+def data_to_judge(recipe: Recipe, card: Card, data: Sequence[str], part: str) -> tuple[DataSet, str]:
     """The samples that the network was not trained on, and in words which part of the data they are."""
     uris, known = [absolute(each) for each in data], frozenset(card.trained_on)
     classes = getattr(recipe.settings, "class_names", None)
-    return datasets.to_evaluate(recipe.LAYOUT, uris, part, known, Access(), classes)
+    return to_evaluate(recipe.ROLES, uris, part, known, Access(), classes)
 
 
 @contextmanager

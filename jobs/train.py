@@ -28,7 +28,7 @@ from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints, loop
 from pixelmill.pipelines.training.loop import TrainingPlan
-from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.models.card import Card
 
 IDENTITY = "_run/training.json"
 SPEC = "_run/recipe.yaml"

@@ -19,7 +19,8 @@ from pixelmill.jobs.training_spec import TrainSpec, known_keys, paths_of_all_key
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.zoo import zoo_path
-from pixelmill.workers.recipes import RECIPES, Recipe, RecipeSettings, recipe_type
+from pixelmill.workers.recipes import Recipe, RecipeSettings
+from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 
 
 @dataclass(frozen=True)

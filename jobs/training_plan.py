@@ -12,9 +12,10 @@ from pixelmill.jobs.training_job import TrainJob
 from pixelmill.jobs.training_spec import TrainRun
 from pixelmill.jobs.versions import git_revision, versions
 from pixelmill.pipelines.placement import WorkerPool, shortfall
-from pixelmill.pipelines.training import checkpoints, datasets
-from pixelmill.pipelines.training.loop import Scale, TrainingPlan, rehearse
-from pixelmill.pipelines.training.sampling import Share
+from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.loop import TrainingPlan, WorkerGroup, rehearse
+from pixelmill.pipelines.training.sampling import BatchShare
+from pixelmill.pipelines.training.splits import Split, split
 from pixelmill.workers.errors import JobError
 
 DATA_CPUS = 2
@@ -32,9 +33,7 @@ class PlannedTraining:
 def plan_training(job: TrainJob, out: str) -> PlannedTraining:
     """Read the first samples, so that bad data is reported before Ray starts: DataError, ModelError, JobError."""
     train, settings = job.spec, job.settings
-    found = datasets.split(
-        job.recipe.LAYOUT, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access
-    )
+    found = split(job.recipe.ROLES, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access)
     _rehearse(job, found)
     names = [PurePosixPath(uri).name for uri in train.data_uris]
     plan = TrainingPlan(
@@ -57,9 +56,9 @@ def plan_training(job: TrainJob, out: str) -> PlannedTraining:
     return PlannedTraining(plan, found.train.says())
 
 
-def _rehearse(job: TrainJob, found: datasets.Split) -> None:
+def _rehearse(job: TrainJob, found: Split) -> None:
     """Find what a worker would trip over in the samples that are trained and judged on."""
-    share = Share(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
+    share = BatchShare(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
     with checkpoints.assets(job.recipe, job.settings, job.spec.access) as assets:
         for data in (found.train, found.held_out):
             if data is not None:
@@ -71,7 +70,7 @@ def pool_of(run: TrainRun) -> WorkerPool:
     return WorkerPool(run.workers + DATA_CPUS, 1, 0)
 
 
-def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> Scale:
+def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> WorkerGroup:
     """How many workers train and what each has. JobError, with figures, when there is not enough for them."""
     gpus_each = _gpus_each(run, machine, resources, is_cluster=is_cluster)
     # The tasks that decode run beside the workers, or they would wait for ever.
@@ -83,7 +82,7 @@ def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluste
             "lower run.workers or run.num_gpus"
         )
     shared = 1 if is_cluster else max(1, machine.cores // run.workers)  # a worker asks a cluster for one CPU
-    return Scale(run.workers, shared if run.threads == "auto" else run.threads, gpus_each)
+    return WorkerGroup(run.workers, shared if run.threads == "auto" else run.threads, gpus_each)
 
 
 def _gpus_each(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> float:

@@ -10,7 +10,7 @@ from pixelmill.jobs.documents.faults import KnownKeys
 from pixelmill.jobs.places import Place, Places, absolute
 from pixelmill.jobs.spec import Strict
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.workers.recipes import RECIPES
+from pixelmill.workers.recipes.registry import RECIPES
 
 
 class TrainRun(Strict):

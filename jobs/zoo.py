@@ -7,9 +7,9 @@ from typing import NamedTuple
 from rich.markup import escape
 
 from pixelmill.jobs.terminal.console import PrintableConsole
-from pixelmill.workers.models.checkpoint import Card, read_card
+from pixelmill.workers.models.card import Card, read_card
 from pixelmill.workers.models.zoo import zoo_names, zoo_path
-from pixelmill.workers.recipes import recipe_type
+from pixelmill.workers.recipes.registry import recipe_type
 
 
 class Shipped(NamedTuple):

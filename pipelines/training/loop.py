@@ -30,13 +30,24 @@ from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
-from pixelmill.pipelines.training.checkpoints import Progress
-from pixelmill.pipelines.training.datasets import DataSet, load
-from pixelmill.pipelines.training.sampling import MEASURED, Batches, Memory, Share, Stream, ahead, open_samples, spread
+from pixelmill.pipelines.training.checkpoints import TrainingProgress
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.reading import read_samples
+from pixelmill.pipelines.training.sampling import (
+    MEASURED,
+    Batches,
+    BatchShare,
+    Memory,
+    Stream,
+    ahead,
+    open_samples,
+    spread,
+)
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.errors import PixelmillError
-from pixelmill.workers.models.checkpoint import Card
-from pixelmill.workers.recipes import Batch, Recipe, recipe_type
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.recipes import Batch, Recipe
+from pixelmill.workers.recipes.registry import recipe_type
 from pixelmill.workers.runtime.memory import keep_freed_memory
 
 AHEAD = 2
@@ -65,7 +76,7 @@ class TrainingFailed(PixelmillError):
 
 
 @dataclass(frozen=True)
-class Scale:
+class WorkerGroup:
     """How many workers train, and what each of them has."""
 
     workers: int = 1
@@ -108,7 +119,7 @@ def rehearse(recipe: Recipe, data: DataSet, together: int) -> None:
 
     The network is made without memory. `together` samples go through it at once. Raises DataError or ModelError.
     """
-    samples = load(data.take(spread(len(data), MEASURED)), recipe)
+    samples = read_samples(data.take(spread(len(data), MEASURED)), recipe)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that weights are not copied into what has no memory
         if hasattr(recipe, "check"):
@@ -117,7 +128,7 @@ def rehearse(recipe: Recipe, data: DataSet, together: int) -> None:
             recipe.network()
 
 
-def fit(plan: TrainingPlan, scale: Scale, store: ProgressStore, storage: str) -> None:
+def fit(plan: TrainingPlan, scale: WorkerGroup, store: ProgressStore, storage: str) -> None:
     """Train to the end on the cluster that is connected. Raises what a worker found to be wrong.
 
     A worker that dies is started again, twice at most, and goes on from the newest checkpoint. `storage` is a folder for
@@ -153,7 +164,7 @@ def _work(config: dict[str, Any]) -> None:
     """What Ray Train runs on each worker. An error for the user is told, not raised: raising would start all again."""
     from ray import train
 
-    plan, scale = cast("TrainingPlan", config["plan"]), cast("Scale", config["scale"])
+    plan, scale = cast("TrainingPlan", config["plan"]), cast("WorkerGroup", config["scale"])
     rank = train.get_context().get_world_rank()
     store = ProgressStore(config["run"])
     if store.get(FAULT) is not None:
@@ -185,7 +196,7 @@ class Training:
     def __init__(
         self,
         plan: TrainingPlan,
-        scale: Scale,
+        scale: WorkerGroup,
         rank: int,
         device: torch.device,
         assets: Mapping[str, Path],
@@ -198,11 +209,11 @@ class Training:
         self.settings = self.recipe.settings
         plain = Folder(plan.out, plan.access)
         self.folder = plain if plan.claim is None else claims.ClaimedFolder(plain, plan.claim)
-        self.share = Share(self.settings.batch, self.settings.accumulate, scale.workers, rank)
+        self.share = BatchShare(self.settings.batch, self.settings.accumulate, scale.workers, rank)
         self.tell(phase="reading the data")
         self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes)
         self.held_out = self._open_held_out() if self.is_first else None
-        self.progress = checkpoints.read_progress(self.folder) or Progress()
+        self.progress = checkpoints.read_progress(self.folder) or TrainingProgress()
         self._prepare()
         self.network = self._new_network()
         self.optimizer = optimizer_of(self.recipe, self.network)

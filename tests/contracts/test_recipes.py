@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pixelmill.workers.recipes import RECIPES, recipe_type
+from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

@@ -1,4 +1,4 @@
-"""One RGB picture of one file: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, HEIC, as `codecs/images.py` reads them."""
+"""One RGB picture of one file: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, HEIC, as `codecs/decode.py` reads them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class PictureDecoder:
         return decode_bytes(_only(pieces))
 
     def check(self, pieces: Sequence[bytes], *, max_pixels: int) -> None:
-        from pixelmill.workers.codecs import images
+        from pixelmill.workers.codecs.decode import decode_picture
 
         try:
-            images.decode(_only(pieces), max_pixels=0)  # by its header alone: it has one pixel at least
+            decode_picture(_only(pieces), max_pixels=0)  # by its header alone: it has one pixel at least
         except RowError as error:
             stated = _STATED_PIXELS.search(str(error))
             if stated is None:
@@ -41,9 +41,9 @@ class PictureDecoder:
                 raise RowError(error.stage, error.error_type, text) from None
 
     def decode(self, pieces: Sequence[bytes], *, max_pixels: int) -> Sequence[Decoded]:
-        from pixelmill.workers.codecs import images
+        from pixelmill.workers.codecs.decode import decode_picture
 
-        return (Decoded(Picture(images.decode(_only(pieces), max_pixels=max_pixels))),)
+        return (Decoded(Picture(decode_picture(_only(pieces), max_pixels=max_pixels))),)
 
 
 def _only(pieces: Sequence[bytes]) -> bytes:
