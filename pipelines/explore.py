@@ -14,7 +14,7 @@ import pyarrow as pa
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.outputs.ledger import DATA
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.stores.tables import open_parquet
+from pixelmill.pipelines.stores.tables import open_parquet, read_rows
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Vectors:
 
 def read_vectors(folder: Folder, column: str = "embedding") -> Vectors:
     """Every vector of a run, in memory: 2 KB a row for 512 numbers."""
-    tables = []
+    tables: list[pa.Table] = []
     for name in folder.names(DATA):
         with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
-            tables.append(parquet.read(["uri", column], use_threads=False))
+            tables.append(read_rows(parquet, ["uri", column]))
     table = pa.concat_tables(tables).combine_chunks()
     values: Any = table[column].combine_chunks()
     vectors_ND = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(table.num_rows, -1)
