@@ -150,7 +150,7 @@ class Mill:
 
     # What the publisher has to know
 
-    def _order_column(self, order: Mapping[str, Any], rows: int, started_s: float) -> pa.Array:
+    def _order_column(self, order: Mapping[str, Any], rows: int, started_s: float) -> pa.Array[Any]:
         """What travels with the table, once, whatever the number of rows."""
         facts = {
             "name": order["name"],
@@ -159,7 +159,8 @@ class Mill:
             "milled": {"started_s": started_s, "ended_s": time.time(), "host": socket.gethostname()},
             "listing": order["parts"][0]["writer"],
         }
-        return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([json.dumps(facts)]))
+        once: Any = pa.DictionaryArray  # its stubs leave the type of the values open
+        return once.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([json.dumps(facts)]))
 
 
 def rows_of(rows: Rows, order: Mapping[str, Any]) -> pa.Table:

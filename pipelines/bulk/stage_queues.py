@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from pixelmill.pipelines.bulk.items import Item, Row, Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under
@@ -22,13 +21,16 @@ from pixelmill.workers.runtime.holdings import Held, Holdings
 from pixelmill.workers.stages import Prepared
 from pixelmill.workers.stages.wiring import Wiring
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 @dataclass
 class StageOutput:
     """What one stage made, batch by batch, and of which rows."""
 
     rows: list[Row] = field(default_factory=list[Row])
-    chunks: list[dict[str, pa.Array]] = field(default_factory=list[dict[str, pa.Array]])
+    chunks: list[dict[str, pa.Array[Any]]] = field(default_factory=list)
 
 
 class _Queue:

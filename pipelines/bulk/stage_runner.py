@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from pixelmill.pipelines.bulk.items import Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under, row_error_of
@@ -83,10 +84,10 @@ def pixels_of(prepared: Prepared) -> int:
     if isinstance(prepared, Picture):
         return prepared.pixel_count
     if isinstance(prepared, dict):
-        prepared = next(iter(prepared.values()), None)
-        return pixels_of(prepared)
+        prepared = list(cast("dict[str, Prepared]", prepared).values())
     if isinstance(prepared, list | tuple):
-        return pixels_of(prepared[0]) if prepared else 1
+        first = cast("Sequence[Prepared]", prepared)[:1]
+        return pixels_of(first[0]) if first else 1
     return pixel_count(prepared) if hasattr(prepared, "shape") else 1
 
 

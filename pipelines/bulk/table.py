@@ -91,7 +91,7 @@ def _places(rows: Sequence[Row | None]) -> list[int | None]:
     return places
 
 
-def _error_columns(errors: Sequence[RowError | None]) -> list[pa.Array]:
+def _error_columns(errors: Sequence[RowError | None]) -> list[pa.Array[Any]]:
     """Stage, type and message."""
     texts = (
         [error and error.stage for error in errors],
@@ -101,10 +101,11 @@ def _error_columns(errors: Sequence[RowError | None]) -> list[pa.Array]:
     return [pa.array([text and scrub(text) for text in column], pa.string()) for column in texts]
 
 
-def _aligned(column: pa.Field, output: StageOutput, rows: int) -> pa.Array:
+def _aligned(column: pa.Field[Any], output: StageOutput, rows: int) -> pa.Array[Any]:
     """One stage's column in the order of the rows, null where the input failed."""
     if not output.chunks:
-        return pa.nulls(rows, column.type)
+        nothing: pa.Array[Any] = pa.nulls(rows, column.type)
+        return nothing
     values = pa.concat_arrays([chunk[column.name] for chunk in output.chunks])
     places: list[int | None] = [None] * rows
     for place, row in enumerate(output.rows):

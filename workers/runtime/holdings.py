@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.budget import Budget
@@ -63,10 +63,10 @@ def blocks_of(value: Any) -> Iterator[tuple[int, int]]:
     if isinstance(value, Picture):
         yield _block_of(value.pixels)
     elif isinstance(value, Mapping):
-        for each in value.values():
+        for each in cast("Mapping[str, Any]", value).values():
             yield from blocks_of(each)
     elif isinstance(value, list | tuple):
-        for each in value:
+        for each in cast("Sequence[Any]", value):
             yield from blocks_of(each)
     elif hasattr(value, "untyped_storage"):
         yield _block_of(value)
