@@ -81,6 +81,8 @@ def split(batch: Sequence[Waiting], most_pixels: int) -> list[Sequence[Waiting]]
 
 def pixels_of(prepared: Prepared) -> int:
     """The pixels of the first picture or tensor in what a stage prepared; 1 where there is none."""
+    if hasattr(prepared, "shape"):
+        return pixel_count(prepared)
     if isinstance(prepared, Picture):
         return prepared.pixel_count
     if isinstance(prepared, dict):
@@ -88,7 +90,7 @@ def pixels_of(prepared: Prepared) -> int:
     if isinstance(prepared, list | tuple):
         first = cast("Sequence[Prepared]", prepared)[:1]
         return pixels_of(first[0]) if first else 1
-    return pixel_count(prepared) if hasattr(prepared, "shape") else 1
+    return 1
 
 
 def errors_of(ran: Ran) -> list[tuple[Waiting, RowError]]:
