@@ -100,7 +100,7 @@ def _error_columns(errors: Sequence[RowError | None]) -> list[pa.Array[Any]]:
 def _aligned(column: pa.Field[Any], output: StageOutput, rows: int) -> pa.Array[Any]:
     """One stage's column in the order of the rows, null where the input failed."""
     if not output.chunks:
-        return pa.nulls(rows, cast("Any", column).type)
+        return cast("pa.Array[Any]", pa.nulls(rows, cast("Any", column).type))
     values = pa.concat_arrays([chunk[column.name] for chunk in output.chunks])
     places: list[int | None] = [None] * rows
     for place, row in enumerate(output.rows):

@@ -23,7 +23,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
-from benchmarks.gateway import Gateway
 from pixelmill.pipelines.inputs.archives import _Headers, tar_members
 from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
 from pixelmill.pipelines.inputs.sources import Entry, Found, Ignored, Source, entries, nothing_found
@@ -32,6 +31,7 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.workers.errors import JobError, StoreError
 from tests import corpus
 from tests.conftest import AsNobody
+from tests.servers.gateway import Gateway
 
 ACCESS = Access(retry_for_s=0.0, timeout_s=10.0)
 

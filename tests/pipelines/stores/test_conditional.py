@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gateway import Gateway
 from pixelmill.pipelines.stores import conditional, local_disk, s3
 from pixelmill.pipelines.stores import folder as folder_module
 from pixelmill.pipelines.stores.access import Access
@@ -28,7 +27,8 @@ from pixelmill.pipelines.stores.s3 import S3
 from pixelmill.pipelines.stores.tags import digest
 from pixelmill.workers.errors import StoreError
 from tests.conftest import Reach
-from tests.moto_server import Moto
+from tests.servers.gateway import Gateway
+from tests.servers.moto import Moto
 
 WRITERS = 8
 
