@@ -20,12 +20,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.in_process import training_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.layouts.registry import layout_of
 from pixelmill.pipelines.training.splits import split
 from pixelmill.workers.networks.upsample import UPSAMPLINGS
+from tests.in_process_training import training_of
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypedDict, cast
@@ -57,7 +57,7 @@ def evaluate(
     with judging(card, uri, overrides, access) as recipe:
         found, says = data_to_judge(recipe, card, data, part)
         metrics, shown_CHW = evaluate_network(recipe, module, found, device)
-    if picture is not None and shown_CHW is not None:
+    if picture is not None:
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
         Path(picture).write_bytes(encode_png_tensor(shown_CHW.cpu()))
     return {
@@ -80,7 +80,7 @@ def data_to_judge(recipe: Recipe, card: Card, data: Sequence[str], part: str) ->
 @contextmanager
 def judging(
     card: Card, uri: str, overrides: Sequence[str], access: Access, *, needs_assets: bool = True
-) -> Iterator[Recipe]:
+) -> Generator[Recipe]:
     """The recipe of the card at `uri`, with what the user puts in the place of its settings, and what it judges by."""
     settings: Document = {}
     document: Document = {"settings": settings}

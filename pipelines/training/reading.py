@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
-from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.dataset import DataSet, names_of
 from pixelmill.workers.credentials import scrub
@@ -51,4 +51,4 @@ def _load(samples: DataSet, recipe: Recipe) -> list[Sample]:
 
 
 def _bytes_of(table: pa.Table, access: Access) -> Iterator[bytes | RowError]:
-    return Fetcher(access, _LIMITS, None, then=lambda fetched: fetched[1]).stream(table)
+    return Fetcher(access, _LIMITS, None, then=single).stream(table)

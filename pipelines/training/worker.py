@@ -151,11 +151,11 @@ class Training:
         logged_step = steps.start
         placed = map(PinnedBatches(self.device), batches(steps))
         for step, (indices, passes) in zip(steps, ahead(placed, AHEAD), strict=True):
-            self.keep_losses(self.step(step, indices, passes))
+            self._pending.append(self.step(step, indices, passes))
             done = self.progress.step = step + 1
             is_over = done == self.steps
             if done % self.plan.log_every_steps == 0 or is_over:
-                losses = self.mean_losses()
+                losses = self._mean_losses()
                 now_s = time.monotonic()
                 rate = (done - logged_step) * self.settings.batch / max(1e-9, now_s - logged_s)
                 self.progress.trained_s += now_s - logged_s
@@ -186,11 +186,7 @@ class Training:
 
     # ----------------------------------------------------------------------------------------------- logs, evaluation
 
-    def keep_losses(self, losses: dict[str, Tensor]) -> None:
-        """Count the losses of a step in the next means."""
-        self._pending.append(losses)
-
-    def mean_losses(self) -> dict[str, float]:
+    def _mean_losses(self) -> dict[str, float]:
         """The means of the losses since the last call, over all workers."""
         names = list(self._pending[0])
         means = torch.stack([torch.stack([each[name].float() for each in self._pending]).mean() for name in names])

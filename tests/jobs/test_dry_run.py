@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gateway import Gateway
 from pixelmill.jobs import dry_run
 from pixelmill.jobs.job import Job, read_job
 from pixelmill.jobs.surroundings import Surroundings
@@ -20,6 +19,7 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, StoreError
 from tests.conftest import Reach
+from tests.servers.gateway import Gateway
 
 JOB = """\
 version: 1

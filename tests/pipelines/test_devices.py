@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmarks.in_process import training_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layouts_for
 from pixelmill.pipelines.training.worker import Training
@@ -27,8 +26,10 @@ from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes.crn import COLOURS_K3
 from pixelmill.workers.recipes.gatys import GatysSettings, stylize
 from pixelmill.workers.recipes.registry import RECIPES, recipe_type
-from pixelmill.workers.runtime.execution import Executor, Settings
+from pixelmill.workers.runtime.execution import Executor
+from pixelmill.workers.runtime.settings import Settings
 from tests.elsewhere import HERE, elsewhere
+from tests.in_process_training import training_of
 
 SLIM: dict[str, dict[str, Any]] = {
     "autoencoder": {"size_px": 32, "width": 4, "code_channels": 4},

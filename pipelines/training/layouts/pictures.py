@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
 
-from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.arrow import Column, strings_of, type_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.outputs.manifest import SCHEMA, table_of
 from pixelmill.pipelines.stores.access import Access, open_store
 from pixelmill.pipelines.stores.explain import explain
-from pixelmill.pipelines.stores.tables import Parquet, integers_of, open_parquet  # pyright: ignore[reportUnknownVariableType]
+from pixelmill.pipelines.stores.tables import Parquet, integers_of, open_parquet
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.reading import LABEL
 from pixelmill.workers.credentials import scrub
@@ -76,14 +76,14 @@ def labels_of(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray
 
 def _label_column(parquet: Parquet) -> np.ndarray | str:
     """The labels of a table, or why they can't be had."""
-    kind = cast("pa.DataType", parquet.schema_arrow.field(LABEL).type)  # pyright: ignore[reportUnknownMemberType]
+    kind = type_of(parquet.schema_arrow, LABEL)
     if not pa.types.is_integer(kind):
         return f"column {LABEL} holds {kind}, not integers"
-    column = cast("pa.ChunkedArray[Any]", integers_of(parquet, LABEL))
+    column = integers_of(parquet, LABEL)
     return _problem(column) or column.to_numpy()
 
 
-def _problem(column: pa.ChunkedArray[Any]) -> str | None:
+def _problem(column: Column) -> str | None:
     """Why labels can't be had from a column."""
     values = cast("Sequence[int | None]", column.to_pylist() if column.null_count else column.to_numpy())
     bad = next((row for row, value in enumerate(values) if value is None or value < 0), None)

@@ -19,7 +19,7 @@ import pytest
 import ray.data  # registers the extension types whose values are unpickled  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 from pixelmill.jobs import inspect
-from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.manifest import table_of
@@ -143,7 +143,7 @@ def test_a_registered_type_is_never_built_from_what_a_file_says(tmp_path: Path) 
 
 def rows_of(path: Path) -> list[bytes | str]:
     found = list(entries(Source((str(path),), access=ACCESS), Ignored()))
-    stream = Fetcher(ACCESS, FetchLimits(), None, then=lambda fetched: fetched[1]).stream(table_of(found))
+    stream = Fetcher(ACCESS, FetchLimits(), None, then=single).stream(table_of(found))
     return [data.error_type if isinstance(data, RowError) else data for data in stream]
 
 
@@ -231,7 +231,7 @@ def test_a_small_file_of_one_large_value_that_every_row_names_is_read_row_by_row
     assert path.stat().st_size < 20_000
     code = f"""
 import resource, sys
-from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
 from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.stores.access import Access
@@ -239,7 +239,7 @@ found = list(entries(Source(({str(path)!r},)), Ignored()))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 limits = FetchLimits(in_flight=4, max_bytes=16 << 20)
-sizes = [*Fetcher(Access(), limits, None, lambda f: len(f[1])).stream(table_of(found[:64]))]
+sizes = [*Fetcher(Access(), limits, None, lambda f: len(single(f))).stream(table_of(found[:64]))]
 assert set(sizes) == {{{len(value)}}}, sizes
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before >> 10)
 """

@@ -22,7 +22,7 @@ from pixelmill.workers.models import backbones
 from pixelmill.workers.models.backbones import FeaturePooling, Pooling, hash_weights, load_backbone
 from pixelmill.workers.models.model_names import DEFAULT_MODEL, resolve
 from pixelmill.workers.pictures import Picture
-from pixelmill.workers.runtime import execution
+from pixelmill.workers.runtime.folding import folded
 from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.embed import EmbedConfig
 
@@ -54,11 +54,11 @@ def last_linear(module: nn.Module) -> nn.Linear | None:
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:mobilenet_v3_small", "timm:resnet18"])
 def test_no_batchnorm_is_left_in_a_backbone_that_is_folded(name: str) -> None:
     network = load_backbone(resolve(f"{name}/random")).network.module
-    folded = execution.folded(network)
+    without_norms = folded(network)
     assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in without_norms.modules())
     images_BCHW = crops(64)
-    assert torch.allclose(folded(images_BCHW), network(images_BCHW), atol=1e-4)
+    assert torch.allclose(without_norms(images_BCHW), network(images_BCHW), atol=1e-4)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])

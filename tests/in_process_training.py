@@ -1,4 +1,4 @@
-"""A training in this very process, without Ray Train and its workers: what the benchmarks measure and compare."""
+"""A training in this very process, without Ray Train and its workers: for tests and benchmarks."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from benchmarks.gateway import Gateway
+from tests.servers.gateway import Gateway
 
 # Headers that belong to one connection, not to the message (RFC 9110, 7.6.1). This server answers Expect by itself.
 _HOP_BY_HOP = frozenset(

@@ -15,10 +15,10 @@ import obstore
 import pytest
 from obstore.exceptions import BaseError
 
-from benchmarks.faulty_proxy import FaultyProxy
-from benchmarks.gateway import Gateway, s3_store
+from tests.servers.faulty_proxy import FaultyProxy
+from tests.servers.gateway import Gateway, s3_store
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 KEYS = [f"small/{number:03d}" for number in range(300)]
 
 
@@ -70,7 +70,9 @@ def test_an_outage_keeps_the_data(tmp_path: Path) -> None:
 
 
 def test_no_server_outlives_a_killed_test(tmp_path: Path) -> None:
-    script = "import sys; from benchmarks.gateway import *; g = Gateway(Path(sys.argv[1])).__enter__(); print(g.port)"
+    script = (
+        "import sys; from tests.servers.gateway import *; g = Gateway(Path(sys.argv[1])).__enter__(); print(g.port)"
+    )
     script += "; sys.stdout.flush(); sys.stdin.read()"
     command = [sys.executable, "-c", script, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY) as test:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.gateway import Gateway
+from tests.servers.gateway import Gateway
 
 
 class Moto(Gateway):

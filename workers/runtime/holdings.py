@@ -1,0 +1,86 @@
+"""Tensors that wait for stages, counted against a worker's memory: each block of memory once, whatever views there are.
+
+A crop that is a view of a frame keeps the whole frame; a mask that is a view of a batch of masks keeps them all. What is
+counted is what is kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from pixelmill.workers.pictures import Picture
+from pixelmill.workers.runtime.budget import Budget
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Held = tuple[int, ...]
+"""The blocks of memory behind one value, by address."""
+
+
+class Holdings:
+    """What waits, against a budget; safe to use from many threads."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._blocks: dict[int, list[int]] = {}
+        """By address: bytes, and how many values hold the block."""
+
+    def hold(self, values: Sequence[object], taken_bytes: int = 0) -> list[Held]:
+        """Count the values, for which `taken_bytes` of the budget were taken beforehand."""
+        found = [blocks_of(value) for value in values]
+        added_bytes = 0
+        with self._lock:
+            for blocks in found:
+                for address, size in blocks.items():
+                    added_bytes += self._add(address, size)
+        self._budget.change(added_bytes - taken_bytes)
+        return [tuple(blocks) for blocks in found]
+
+    def free(self, values: Sequence[Held]) -> None:
+        """The values are not needed any more."""
+        freed_bytes = 0
+        with self._lock:
+            for held in values:
+                for address in held:
+                    freed_bytes += self._remove(address)
+        if freed_bytes:
+            self._budget.change(-freed_bytes)
+
+    def _add(self, address: int, size: int) -> int:
+        block = self._blocks.get(address)
+        if block is not None:
+            block[1] += 1
+            return 0
+        self._blocks[address] = [size, 1]
+        return size
+
+    def _remove(self, address: int) -> int:
+        block = self._blocks[address]
+        block[1] -= 1
+        if block[1]:
+            return 0
+        del self._blocks[address]
+        return block[0]
+
+
+def blocks_of(value: Any) -> dict[int, int]:
+    """Bytes by address of each block of memory behind a tensor, a Picture, an array, or a tuple, list or dict of them."""
+    if hasattr(value, "untyped_storage"):
+        return _block_of(value)
+    if isinstance(value, Picture):
+        return _block_of(value.pixels)
+    if isinstance(value, Mapping):
+        value = list(cast("Mapping[str, Any]", value).values())
+    if isinstance(value, list | tuple):
+        return {address: size for each in cast("Sequence[Any]", value) for address, size in blocks_of(each).items()}
+    size: int = getattr(value, "nbytes", 0)
+    return {id(value): size} if size else {}
+
+
+def _block_of(tensor: Tensor) -> dict[int, int]:
+    storage = tensor.untyped_storage()
+    return {storage.data_ptr(): storage.nbytes()}
