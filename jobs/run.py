@@ -43,6 +43,7 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
+from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.errors import JobError, JobStopped, PixelmillError, RunRefused
 from pixelmill.workers.stages import StageContext
 
@@ -225,7 +226,9 @@ class Run:
 
     def _work(self, retry: bool, terminal: Terminal) -> None:
         row_bytes = sum(config.row_bytes() for config in self.job.spec.configs)
-        attempt = Attempt(self.out, self._held, row_bytes, self.job.spec.out_options.file_mb << 20)
+        file_bytes = self.job.spec.out_options.file_mb << 20
+        rows_per_input = decoder_of(self.job.spec.source_options.decoder).rows_per_input
+        attempt = Attempt(self.out, self._held, row_bytes, file_bytes, rows_per_input)
         with _explained(self.out.uri, "reading what an earlier run made"):
             segments, self.outcome.repaired = attempt.resume()
             held = ledger.progress(self.out)
