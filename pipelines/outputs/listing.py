@@ -99,7 +99,7 @@ class Listing:
 def tables_of(source: Source, listing: Listing, known: Known) -> Iterator[pa.Table]:
     """The entries of a source as tables of the manifest's schema, each input once."""
     listing.is_limited, known.sees_all = source.limit is not None, source.limit is None
-    stream = entries(source, listing.ignored, known.passes_over)
+    stream = entries(source, listing.ignored, known.is_indexed)
     # One folder can't name a file twice; lists can, and so can sources that overlap.
     seen: set[str] | None = set() if len(source.uris) > 1 or source.format in {"auto", "list"} else None
     while batch := list(islice(stream, layout.ROWS_PER_GROUP)):
