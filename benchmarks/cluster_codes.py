@@ -18,7 +18,8 @@ import torch
 from sklearn.decomposition import PCA
 
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.workers.evaluation.clustering import cluster
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.networks.autoencoder import ConvAutoencoder
@@ -60,8 +61,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def read(table: Path, recipe: Recipe, count: int | None) -> list[Sample]:
     """The first so many samples of a table, all of them if None."""
-    data = datasets.find("pictures", [str(table)], Access())
-    return datasets.load(data.take(np.arange(len(data))[:count]), recipe)
+    data = find(layout_of("pictures").ROLES, [str(table)], Access())
+    return read_samples(data.take(np.arange(len(data))[:count]), recipe)
 
 
 def spaces(

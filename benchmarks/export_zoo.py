@@ -17,7 +17,8 @@ from torch import nn
 
 from pixelmill.jobs.train import judging
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import checkpoints, datasets, loop
+from pixelmill.pipelines.training import checkpoints, loop
+from pixelmill.pipelines.training.splits import to_evaluate
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import save_checkpoint
@@ -43,7 +44,7 @@ def main() -> None:
 
 
 def export(options: argparse.Namespace, recipe: Recipe, network: nn.Module, card: Card) -> None:
-    found, says = datasets.to_evaluate(recipe.LAYOUT, options.data, options.split, frozenset(card.trained_on), Access())
+    found, says = to_evaluate(recipe.ROLES, options.data, options.split, frozenset(card.trained_on), Access())
 
     def metrics() -> dict[str, float]:
         return loop.evaluate(recipe, network, found, torch.device("cpu"))[0]

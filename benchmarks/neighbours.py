@@ -25,7 +25,8 @@ from torch.nn import functional
 from torchvision.transforms import functional as transforms
 
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.workers.models.backbones import FeaturePooling
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.networks.autoencoder import ConvAutoencoder
@@ -53,10 +54,10 @@ def main() -> None:
     recipe = recipe_of(card)
     assert isinstance(model, ConvAutoencoder)
     assert isinstance(recipe, AutoencoderRecipe)
-    found = datasets.find("pictures", [arguments.photos], Access())
+    found = find(layout_of("pictures").ROLES, [arguments.photos], Access())
     is_known_N = np.isin(found.fingerprints(), card.trained_on)
     known, unseen = (found.take(np.flatnonzero(chosen_N)) for chosen_N in (is_known_N, ~is_known_N))
-    training, held_out = (datasets.load(data, recipe) for data in (known, unseen))
+    training, held_out = (read_samples(data, recipe) for data in (known, unseen))
     axes = fit_pca(training, recipe, model.config.code_size)
     table = Table("space", "squared error", "nearest is of the same category", "nearest crop is of the same photograph")
     crops_MCSS, photo_M = unseen_crops(recipe.settings.seed, model.config.size_px)

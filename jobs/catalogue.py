@@ -32,7 +32,7 @@ SPLIT = (
 @cache
 def recipe_places() -> dict[str, str]:
     """Every recipe by the place of its class, read from the source: importing it would import torch."""
-    for node in ast.parse((SOURCES / "__init__.py").read_text(encoding="utf-8")).body:
+    for node in ast.parse((SOURCES / "registry.py").read_text(encoding="utf-8")).body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "RECIPES":
             return ast.literal_eval(node.value or ast.Dict([], []))
     raise AssertionError("workers/recipes names no RECIPES")
@@ -102,6 +102,7 @@ def described(name: str) -> dict[str, Any]:
     """A recipe, or a file that ships and its recipe: what is trained, on data that lies how, and every setting."""
     if name not in names():
         raise JobError(f"{name}: there is no such recipe{_near(name)}; `pixelmill recipes` lists them")
+    from pixelmill.pipelines.training.layouts.registry import layouts_for
     from pixelmill.workers.recipes.registry import recipe_type
 
     file = shipped().get(name)
@@ -112,7 +113,7 @@ def described(name: str) -> dict[str, Any]:
         "about": _about(recipe_places()[kind.NAME]),
         "network": kind.NETWORK,
         "goal": f"{metric}, {best}",
-        "data": LAYOUTS[kind.LAYOUT],
+        "data": LAYOUTS[layouts_for(kind.ROLES)[0]],
         "split": SPLIT,
         "files": [stem for stem, path in shipped().items() if f"\nrecipe: {kind.NAME}\n" in path.read_text("utf-8")],
         "help": _help(kind.Settings),

@@ -19,8 +19,10 @@ from pixelmill.jobs.train import judging
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.reading import ObjectReader
-from pixelmill.pipelines.training import checkpoints, datasets
+from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.pipelines.training.sampling import spread
+from pixelmill.pipelines.training.splits import to_evaluate
 from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub
@@ -88,8 +90,8 @@ def _read(recipe: Recipe, card: Card, asked: Asked, count: int) -> list[Sample]:
     """Samples that were not trained on, from all over the data."""
     uris = [absolute(uri) for uri in asked.data]
     known, classes = frozenset(card.trained_on), getattr(recipe.settings, "class_names", None)
-    found, _ = datasets.to_evaluate(recipe.LAYOUT, uris, asked.part, known, Access(), classes)
-    return datasets.load(found.take(spread(len(found), count)), recipe)
+    found, _ = to_evaluate(recipe.ROLES, uris, asked.part, known, Access(), classes)
+    return read_samples(found.take(spread(len(found), count)), recipe)
 
 
 def _codes(network: Any, recipe: Recipe, card: Card, asked: Asked, count: int) -> tuple[Tensor, Tensor]:

@@ -246,14 +246,15 @@ class TrainingRun:
 
     def _plan(self) -> Any:
         """What the workers are told, after the first samples were read here: bad data is told before Ray starts."""
-        from pixelmill.pipelines.training import checkpoints, datasets
+        from pixelmill.pipelines.training import checkpoints
         from pixelmill.pipelines.training.loop import TrainingPlan, rehearse
         from pixelmill.pipelines.training.sampling import BatchShare
+        from pixelmill.pipelines.training.splits import split
 
         train, settings = self.job.spec, self.job.settings
         share = BatchShare(settings.batch, settings.accumulate, train.run.workers)
-        found = datasets.split(
-            self.job.recipe.LAYOUT, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access
+        found = split(
+            self.job.recipe.ROLES, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access
         )
         with checkpoints.assets(self.job.recipe, settings, train.access) as assets:
             for data in (found.train, found.held_out):
@@ -464,7 +465,8 @@ def evaluate(
     """Metrics of a checkpoint on data that it was not trained on, by the recipe that its card names."""
     import torch
 
-    from pixelmill.pipelines.training import checkpoints, datasets, loop
+    from pixelmill.pipelines.training import checkpoints, loop
+    from pixelmill.pipelines.training.splits import to_evaluate
 
     access = Access()
     if picture is not None:
@@ -475,8 +477,8 @@ def evaluate(
         raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with judging(card, uri, overrides, access) as recipe:
-        found, says = datasets.to_evaluate(
-            recipe.LAYOUT,
+        found, says = to_evaluate(
+            recipe.ROLES,
             [absolute(each) for each in data],
             part,
             frozenset(card.trained_on),

@@ -1,20 +1,84 @@
-"""Look at what was made: nearest neighbours over a column of vectors.
+"""Look at what was made: its columns, its rows a piece at a time, nearest neighbours over a column of vectors.
 
 Legend: N rows, Q queries, D dimension of a vector.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.outputs.ledger import DATA
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.stores.tables import open_parquet, read_rows
+from pixelmill.pipelines.stores.tables import declared_schema, open_parquet
+from pixelmill.workers.errors import JobError
+
+BATCH_ROWS = 16_384
+TINY = 1e-12
+"""In the place of the length of a vector of zeros."""
+
+# Rows
+
+
+def schema_of(folder: Folder) -> pa.Schema:
+    """Names and types as the writer meant them, without the metadata of the files; empty where there is no part yet."""
+    for name in folder.names(DATA):
+        with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
+            return declared_schema(parquet).remove_metadata()
+    return pa.schema([])
+
+
+def memory_bytes(folder: Folder, columns: Sequence[str] | None) -> int:
+    """About what these columns take in memory, from the footers alone; what a dictionary repeats counts once."""
+    total = 0
+    for name in folder.names(DATA):
+        with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
+            groups = [parquet.metadata.row_group(index) for index in range(parquet.num_row_groups)]
+            total += sum(_group_bytes(group, columns) for group in groups)
+    return total
+
+
+def _group_bytes(group: Any, columns: Sequence[str] | None) -> int:
+    chunks = [group.column(index) for index in range(group.num_columns)]
+    chosen = [chunk for chunk in chunks if columns is None or chunk.path_in_schema.partition(".")[0] in columns]
+    return sum(chunk.total_uncompressed_size for chunk in chosen)
+
+
+def column_types(folder: Folder) -> dict[str, str]:
+    """The columns and the names of their types, for a person."""
+    return {field.name: str(field.type) for field in schema_of(folder)}
+
+
+def vector_columns(folder: Folder) -> list[str]:
+    """The columns of vectors that have one length."""
+    return [field.name for field in schema_of(folder) if _holds_vectors(field.type)]
+
+
+def table(folder: Folder, columns: Sequence[str] | None = None) -> pa.Table:
+    """Every finished row in memory; see `memory_bytes`."""
+    schema = schema_of(folder)
+    chosen = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    return pa.Table.from_batches(batches(folder, columns), chosen)
+
+
+def batches(folder: Folder, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Every finished row, at most BATCH_ROWS at a time, with the types that the writer meant."""
+    chosen = None if columns is None else list(columns)
+    for name in folder.names(DATA):
+        with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
+            declared = declared_schema(parquet).remove_metadata()
+            wanted = declared if chosen is None else pa.schema([declared.field(column) for column in chosen])
+            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=chosen, use_threads=False):
+                yield batch.select(wanted.names).cast(wanted)
+
+
+# Vectors
 
 
 @dataclass(frozen=True)
@@ -34,12 +98,59 @@ class Vectors:
 
 def read_vectors(folder: Folder, column: str = "embedding") -> Vectors:
     """Every vector of a run, in memory: 2 KB a row for 512 numbers."""
-    tables: list[pa.Table] = []
-    for name in folder.names(DATA):
-        with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
-            tables.append(read_rows(parquet, ["uri", column]))
-    table = pa.concat_tables(tables).combine_chunks()
-    values: Any = table[column].combine_chunks()
-    vectors_ND = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(table.num_rows, -1)
+    rows = table(folder, ["uri", column])
+    parts = [_unit_vectors(batch.column(column)) for batch in rows.to_batches()]
+    return Vectors(strings_of(rows["uri"]), np.concatenate(parts))
+
+
+def _holds_vectors(kind: pa.DataType) -> bool:
+    return pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type)
+
+
+def nearest(folder: Folder, column: str, query: str | Sequence[float], count: int) -> pa.Table:
+    """The `count` rows with the greatest cosine to a vector, or to the row of an id or uri, which is left out.
+
+    Columns id, uri, member, cosine. One pass over the vectors, a piece at a time, and one before it to find a row.
+    """
+    identity, query_D = _query(folder, column, query)
+    best = _NEAREST.empty_table()
+    for batch in batches(folder, ["id", "uri", "member", column]):
+        near = _with_cosines(batch, column, query_D, folder.uri)
+        others = near.filter(pc.not_equal(near["id"], pa.scalar(identity)))
+        best = pa.concat_tables([best, others]).sort_by([("cosine", "descending"), ("id", "ascending")]).slice(0, count)
+    return best
+
+
+_NEAREST = pa.schema([("id", pa.string()), ("uri", pa.string()), ("member", pa.string()), ("cosine", pa.float32())])
+
+
+def _query(folder: Folder, column: str, query: str | Sequence[float]) -> tuple[str, np.ndarray]:
+    """The id of the row that was named, or "", and the vector of length 1 that it stands for."""
+    if not isinstance(query, str):
+        query_D = np.asarray(query, np.float32)
+        return "", query_D / max(float(np.linalg.norm(query_D)), TINY)
+    for batch in batches(folder, ["id", "uri", column]):
+        wanted = pa.scalar(query)
+        found = batch.filter(pc.or_(pc.equal(batch["id"], wanted), pc.equal(batch["uri"], wanted)))
+        if found.num_rows > 1:
+            raise JobError(f"{folder.uri}: several rows come from {query}; give the id of one of them")
+        if found.num_rows:
+            return str(found["id"][0]), _unit_vectors(found.column(column))[0]
+    raise JobError(f"{folder.uri}: holds no finished row of {query}; give an id or a uri of .table(['id', 'uri'])")
+
+
+def _with_cosines(batch: pa.RecordBatch, column: str, query_D: np.ndarray, uri: str) -> pa.Table:
+    batch = batch.filter(pc.is_valid(batch[column]))
+    vectors_ND = _unit_vectors(batch.column(column))
+    if query_D.shape != vectors_ND.shape[1:]:
+        shape = "x".join(map(str, query_D.shape))
+        raise JobError(f"{uri}: {column} has vectors of {vectors_ND.shape[1]} numbers, and the query has {shape}")
+    cosines_N = pa.array((vectors_ND @ query_D).astype(np.float32))
+    return pa.Table.from_arrays([batch["id"], batch["uri"], batch["member"], cosines_N], schema=_NEAREST)
+
+
+def _unit_vectors(column: Any) -> np.ndarray:
+    """The vectors of a column, float32 and of length 1."""
+    vectors_ND = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(column), -1)
     lengths_N = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-    return Vectors(strings_of(table["uri"]), vectors_ND / np.maximum(lengths_N, 1e-12))
+    return vectors_ND / np.maximum(lengths_N, TINY)

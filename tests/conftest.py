@@ -16,9 +16,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import s3fs
 
-from benchmarks.gateway import Gateway
 from pixelmill.pipelines.stores import access
-from tests.moto_server import Moto
+from tests.installation import Installation, Kind, build_wheel, copy_of_the_tree, install
+from tests.servers.gateway import Gateway
+from tests.servers.moto import Moto
 
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL")
 
@@ -99,6 +100,22 @@ def as_nobody() -> AsNobody:
                 os.seteuid(0)
 
     return without_privileges
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this tree."""
+    return build_wheel(copy_of_the_tree(tmp_path_factory.mktemp("tree")), tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="session")
+def installations(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, Installation]:
+    """Environments with pixelmill installed in both ways."""
+    tree = copy_of_the_tree(tmp_path_factory.mktemp("checkout"))
+    return {
+        "wheel": install(wheel, tmp_path_factory.mktemp("wheel") / "venv"),
+        "editable": install(tree, tmp_path_factory.mktemp("editable") / "venv"),
+    }
 
 
 @pytest.fixture

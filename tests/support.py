@@ -85,13 +85,20 @@ def home(environment: Mapping[str, str] | None = None) -> Iterator[Home]:
 class Run:
     """One process of `pixelmill` and everything that it started: they share a session, whoever their parent is."""
 
-    def __init__(self, home: Home, *arguments: str, under: Sequence[str] = (), **options: Any) -> None:
-        """`under` is a program that starts the command, as `unshare`."""
+    def __init__(
+        self,
+        home: Home,
+        *arguments: str,
+        under: Sequence[str] = (),
+        command: Sequence[str] = (COMMAND,),
+        **options: Any,
+    ) -> None:
+        """`under` is a program that starts the command, as `unshare`; `command` is another installation's."""
         self.folder = Path(tempfile.mkdtemp(prefix="run-", dir=home.folder))
         self.started_s = time.monotonic()
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
             self.process = subprocess.Popen(
-                [*under, COMMAND, *arguments],
+                [*under, *command, *arguments],
                 env=home.environment,
                 stdin=subprocess.DEVNULL,
                 **{"stdout": out, "stderr": err, **options},

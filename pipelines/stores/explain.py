@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from pixelmill.pipelines.stores.access import scheme_of
 from pixelmill.pipelines.stores.retries import is_passing, status_of
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.errors import RowError, StoreError
+from pixelmill.workers.errors import PixelmillError, RowError, StoreError
 
 
 def row_error(error: Exception, uri: str) -> RowError:
@@ -76,3 +78,14 @@ def explain(error: Exception, uri: str, doing: str) -> StoreError:
 
 def _what_grants(uri: str) -> str:
     return "its permissions" if scheme_of(uri) == "file" else "the credentials and the bucket's policy"
+
+
+@contextmanager
+def explained(uri: str, doing: str) -> Generator[None]:
+    """Errors of a store within the block as StoreError in the user's words; errors of ours as they are."""
+    try:
+        yield
+    except PixelmillError:
+        raise
+    except Exception as error:
+        raise explain(error, uri, doing) from error

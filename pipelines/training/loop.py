@@ -31,7 +31,8 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
-from pixelmill.pipelines.training.datasets import DataSet, load
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.pipelines.training.sampling import (
     MEASURED,
     Batches,
@@ -106,7 +107,7 @@ def rehearse(recipe: Recipe, data: DataSet, together: int) -> None:
 
     The network is made without memory. `together` samples go through it at once. Raises DataError or ModelError.
     """
-    samples = load(data.take(spread(len(data), MEASURED)), recipe)
+    samples = read_samples(data.take(spread(len(data), MEASURED)), recipe)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that weights are not copied into what has no memory
         if hasattr(recipe, "check"):

@@ -22,7 +22,8 @@ import pyarrow as pa
 from safetensors.numpy import load as unpack_arrays
 from safetensors.numpy import save as pack_arrays
 
-from pixelmill.pipelines.training.datasets import DataSet, load
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.workers.errors import DataError, JobError
 from pixelmill.workers.recipes import Recipe, Sample
 
@@ -168,7 +169,7 @@ class Stream:
 
 def open_samples(data: DataSet, recipe: Recipe, cache_bytes: int) -> Memory | Stream:
     """The samples in memory where they fit into `cache_bytes`, judged by the first ones, else streamed."""
-    head = load(data.take(range(min(MEASURED, len(data)))), recipe)
+    head = read_samples(data.take(range(min(MEASURED, len(data)))), recipe)
     each = sum(array.nbytes for sample in head for array in sample.values()) / len(head)
     return (Memory if each * len(data) <= cache_bytes else Stream)(data, recipe)
 
@@ -187,7 +188,7 @@ def read_in_order(data: DataSet, recipe: Recipe, indices: Sequence[int] | np.nda
 
     if len(indices) <= MEASURED or not ray.is_initialized():
         for start in range(0, len(indices), window):
-            yield from load(data.take(indices[start : start + window]), recipe)
+            yield from read_samples(data.take(indices[start : start + window]), recipe)
         return
     from ray.data import DataContext
 
@@ -223,7 +224,7 @@ class _Decode:
         errors: list[str | None] = []
         for indices in table["indices"].to_pylist():
             try:
-                packed.append(pack(load(data.take(indices), recipe)))
+                packed.append(pack(read_samples(data.take(indices), recipe)))
                 errors.append(None)
             except DataError as error:
                 packed.append(None)

@@ -14,9 +14,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmarks.in_process import training_of
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.layouts.registry import find, layouts_for
 from pixelmill.pipelines.training.loop import Training
 from pixelmill.workers.models import backbones
 from pixelmill.workers.models.card import Card
@@ -30,6 +29,7 @@ from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 from pixelmill.workers.runtime.execution import Executor
 from pixelmill.workers.runtime.settings import Settings
 from tests.elsewhere import HERE, elsewhere
+from tests.in_process_training import training_of
 
 SLIM: dict[str, dict[str, Any]] = {
     "autoencoder": {"size_px": 32, "width": 4, "code_channels": 4},
@@ -69,7 +69,7 @@ def noise(seed: int, height: int, width: int) -> np.ndarray:
 
 def make_data(folder: Path, name: str) -> str:
     """Four samples for a recipe, in the layout that it reads."""
-    layout = recipe_type(name).LAYOUT
+    layout = layouts_for(recipe_type(name).ROLES)[0]
     for seed in range(4):
         ids_HW = np.random.default_rng(seed).integers(0, 3, (64, 64), np.uint8)
         if name == "crn":
@@ -117,7 +117,7 @@ def make_assets(folder: Path, name: str) -> dict[str, Path]:
 
 def trained(name: str, data: str, assets: dict[str, Path], out: Path, device: torch.device) -> Training:
     """A training to its end, read back from what it saved."""
-    found = datasets.find(recipe_type(name).LAYOUT, [data], Access())
+    found = find(recipe_type(name).ROLES, [data], Access())
     settings = {**ROUGHLY, **SLIM[name], **{name: str(path) for name, path in assets.items()}}
     for _ in range(2):
         training = training_of(name, settings, found, found.take(range(2)), out, 1, device, assets)

@@ -18,7 +18,7 @@ def name_of(path: Path) -> str:
     return ".".join(["pixelmill", *(part for part in parts if part != "__init__")])
 
 
-ROOMS = ("codecs", "evaluation", "geometry", "losses", "models", "networks", "recipes")
+ROOMS = ("codecs", "evaluation", "geometry", "losses", "models", "networks", "prediction", "recipes")
 MODULES = {name_of(path): path for room in ROOMS for path in sorted((ROOT / "workers" / room).rglob("*.py"))}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -27,15 +27,26 @@ Sample = dict[str, np.ndarray]
 Batch = dict[str, Tensor]
 """What `losses` takes: tensors by name, the first axis is the batch."""
 
-Layout = Literal["pictures", "classes", "masks", "stereo"]
-"""How the files of a data set lie, see pipelines/training/datasets.py; what `decode` is given for each:
+RoleKind = Literal["picture", "class", "class map", "depth map", "volume"]
+"""What the bytes of a role are: a picture; the text of an integer; a picture of class ids; of distances; a CT series."""
 
-pictures   image, and label (the text of an integer) where the table has one
-classes    image, label (the text of an integer: the column, or the number of the first folder below the data set),
-           classes (the folders' names as JSON, where they are the labels)
-masks      image, label (a picture of class ids), classes (classes.json, where there is one)
-stereo     left, right, depth (where there is one), calibration (calib.json, where there is one)
-"""
+
+@dataclass(frozen=True)
+class Role:
+    """One of the things that a sample is made of; `name` is its key in the files that `decode` is given.
+
+    How the files of a data set lie is none of a recipe's business: pipelines/training/layouts finds them by their roles.
+    Files that belong to every sample come along under names of their own: `classes` (the names of classes as JSON, or
+    classes.json), `calibration` (calib.json).
+    """
+
+    name: str
+    kind: RoleKind
+    is_needed: bool = True
+
+
+PICTURES = (Role("image", "picture"), Role("label", "class", is_needed=False))
+"""The roles of a recipe that learns from pictures alone; labels, where there are some, are for its judgement."""
 
 
 class RecipeSettings(BaseModel):
@@ -73,7 +84,8 @@ class Recipe(Protocol):
     NAME: ClassVar[str]
     NETWORK: ClassVar[str]
     """The name in `pixelmill.workers.networks.registry.NETWORKS` of what is trained."""
-    LAYOUT: ClassVar[Layout]
+    ROLES: ClassVar[tuple[Role, ...]]
+    """What a sample is made of."""
     ASSETS: ClassVar[tuple[str, ...]]
     JUDGED_WITH: ClassVar[tuple[str, ...]]
     """Those of ASSETS that `evaluate` needs too."""

@@ -27,7 +27,7 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.evaluation.clustering import cluster
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
-from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine, squares
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine, squares
 
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 EVALUATION_BATCH = 64
@@ -87,7 +87,7 @@ class AutoencoderRecipe:
 
     NAME: ClassVar[str] = "autoencoder"
     NETWORK: ClassVar[str] = "autoencoder"
-    LAYOUT: ClassVar[Layout] = "pictures"
+    ROLES: ClassVar[tuple[Role, ...]] = PICTURES
     ASSETS: ClassVar[tuple[str, ...]] = ()
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("mse", "min")

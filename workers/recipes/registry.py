@@ -14,9 +14,9 @@ from pixelmill.workers.recipes import Recipe
 RECIPES: dict[str, str] = {
     "autoencoder": "pixelmill.workers.recipes.autoencoder:AutoencoderRecipe",
     "vae": "pixelmill.workers.recipes.vae:VaeRecipe",
-    "fcn": "pixelmill.workers.recipes.segmentation:FcnRecipe",
-    "segnet": "pixelmill.workers.recipes.segmentation:SegNetRecipe",
-    "unet": "pixelmill.workers.recipes.segmentation:UNetRecipe",
+    "fcn": "pixelmill.workers.recipes.fcn:FcnRecipe",
+    "segnet": "pixelmill.workers.recipes.segnet:SegNetRecipe",
+    "unet": "pixelmill.workers.recipes.unet:UNetRecipe",
     "monodepth": "pixelmill.workers.recipes.monodepth:MonodepthRecipe",
     "vdsr": "pixelmill.workers.recipes.vdsr:VdsrRecipe",
     "faststyle": "pixelmill.workers.recipes.faststyle:FastStyleRecipe",

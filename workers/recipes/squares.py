@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from pixelmill.workers.codecs.decode import decode_picture
-from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.errors import DataError
 from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 from pixelmill.workers.models import vision
 from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes.sample_pixels import sample_pixels
 
 LONGEST = 2  # a picture kept for crops is at most so many times as long as wide
 LUMA = (0.299, 0.587, 0.114)  # BT.601; in floats and rounded, so that grey stays what it was
@@ -31,10 +31,7 @@ Fit = Callable[[Tensor], Tensor]
 
 def decode(files: Mapping[str, bytes], channels: int, fit: Fit) -> Sample:
     """{"pixels": uint8 HWC, "label": int64, where there is one}; DataError when the bytes are no picture."""
-    try:
-        pixels_CHW = decode_picture(files["image"])
-    except RowError as error:
-        raise DataError(str(error)) from error
+    pixels_CHW = sample_pixels(files["image"])
     fitted_CHW = fit(to_grey(pixels_CHW) if channels == 1 else pixels_CHW)
     sample: Sample = {"pixels": np.ascontiguousarray(fitted_CHW.permute(1, 2, 0).numpy())}
     if "label" in files:
@@ -97,6 +94,11 @@ def stack(samples: Sequence[Sample], size_px: int) -> Tensor:
 def to_floats(squares_BSSC: np.ndarray) -> Tensor:
     """8 bits to [0, 1], BCSS with the memory of channels last."""
     return torch.from_numpy(squares_BSSC).permute(0, 3, 1, 2).float().div_(255)
+
+
+def scaled(pixels_BCHW: Tensor) -> Tensor:
+    """uint8 tensors to [0, 1], channels last."""
+    return (pixels_BCHW.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def centers(pictures_HWC: Sequence[np.ndarray], size_px: int) -> np.ndarray:

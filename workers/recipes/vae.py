@@ -26,7 +26,7 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.evaluation import latent
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.networks.vae import Architecture, Output, Vae, VaeConfig, draw
-from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, squares
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, squares
 
 EVALUATION_BATCH = 128
 EVALUATION_SEED = 0
@@ -75,7 +75,7 @@ class VaeRecipe:
 
     NAME: ClassVar[str] = "vae"
     NETWORK: ClassVar[str] = "vae"
-    LAYOUT: ClassVar[Layout] = "pictures"
+    ROLES: ClassVar[tuple[Role, ...]] = PICTURES
     ASSETS: ClassVar[tuple[str, ...]] = ()
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("negative_elbo", "min")

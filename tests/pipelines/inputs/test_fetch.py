@@ -20,8 +20,6 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.faulty_proxy import FaultyProxy
-from benchmarks.gateway import Gateway
 from pixelmill.pipelines.inputs import fetch, requests
 from pixelmill.pipelines.inputs import window as window_module
 from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits, Input, single
@@ -33,6 +31,8 @@ from pixelmill.workers.errors import RowError
 from tests.conftest import Reach
 from tests.pipelines.inputs.test_archives import image_structs
 from tests.pipelines.inputs.test_sources import tar_of
+from tests.servers.faulty_proxy import FaultyProxy
+from tests.servers.gateway import Gateway
 
 ACCESS = Access(retry_for_s=0.0, timeout_s=10.0)
 LIMITS = FetchLimits()

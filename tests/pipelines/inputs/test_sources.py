@@ -15,13 +15,13 @@ import pytest
 from fsspec.asyn import sync
 from s3fs import S3FileSystem
 
-from benchmarks.gateway import Gateway
 from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries, nothing_found
 from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.workers.errors import JobError, StoreError
 from tests.conftest import AsNobody
+from tests.servers.gateway import Gateway
 
 ACCESS = Access(retry_for_s=0.0, timeout_s=10.0)
 

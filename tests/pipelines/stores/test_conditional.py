@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gateway import Gateway
 from pixelmill.pipelines.stores import conditional, s3
 from pixelmill.pipelines.stores import folder as folder_module
 from pixelmill.pipelines.stores.access import Access
@@ -17,7 +16,8 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.retries import status_of
 from pixelmill.pipelines.stores.s3 import S3
 from tests.conftest import Reach
-from tests.moto_server import Moto
+from tests.servers.gateway import Gateway
+from tests.servers.moto import Moto
 
 WRITERS = 8
 

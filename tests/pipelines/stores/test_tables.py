@@ -26,7 +26,7 @@ from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import cells_of, declared_schema, first_rows, integers_of, open_parquet, texts_of
-from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
 from pixelmill.workers.errors import DataError, JobError, RowError
 
 ACCESS = Access(retry_for_s=0.0)
@@ -165,8 +165,8 @@ def test_a_list_whose_uris_run_code_is_refused_by_name(tmp_path: Path, marker: P
 def test_labels_that_run_code_are_refused_by_name(tmp_path: Path, marker: Path) -> None:
     path = written(tmp_path / "a.parquet", {"image": [b"x"] * 3, "label": pickled(marker)})
     with pytest.raises(DataError, match=r"column label holds binary, not integers"):
-        datasets.find("classes", [str(path)], ACCESS)
-    assert datasets.find("pictures", [str(path)], ACCESS).labels is None
+        find(layout_of("classes").ROLES, [str(path)], ACCESS)
+    assert find(layout_of("pictures").ROLES, [str(path)], ACCESS).labels is None
 
 
 def test_an_output_that_somebody_made_runs_nothing_when_it_is_inspected_or_read_again(

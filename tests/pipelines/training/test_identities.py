@@ -19,8 +19,9 @@ import pytest
 
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import datasets
-from pixelmill.pipelines.training.datasets import DataSet
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.layouts.registry import find
+from pixelmill.pipelines.training.splits import split, to_evaluate
 from pixelmill.workers.recipes.registry import recipe_type
 
 ACCESS = Access(retry_for_s=0.0)
@@ -139,13 +140,13 @@ def described(data: DataSet | None, root: Path) -> dict[str, Any] | None:
 
 def found(recipe: str, made: str, hold_out: float, root: Path) -> dict[str, Any]:
     MADE[made](root / made)
-    layout, uris = recipe_type(recipe).LAYOUT, [str(root / made)]
-    split = datasets.split(layout, uris, [], hold_out, 3, ACCESS)
-    judged, says = datasets.to_evaluate(layout, uris, "auto", frozenset(split.train.fingerprints()[:1]), ACCESS)
+    roles, uris = recipe_type(recipe).ROLES, [str(root / made)]
+    divided = split(roles, uris, [], hold_out, 3, ACCESS)
+    judged, says = to_evaluate(roles, uris, "auto", frozenset(divided.train.fingerprints()[:1]), ACCESS)
     return {
-        "train": described(split.train, root),
-        "held_out": described(split.held_out, root),
-        "split": [split.says, split.has_own],
+        "train": described(divided.train, root),
+        "held_out": described(divided.held_out, root),
+        "split": [divided.says, divided.has_own],
         "judged": [described(judged, root), says],
     }
 
@@ -159,7 +160,7 @@ def test_data_sets_are_joined_in_the_order_given(tmp_path: Path) -> None:
     roots = [tmp_path / "a", tmp_path / "b"]
     for root in roots:
         whole_masks(root)
-    joined = datasets.find(recipe_type("unet").LAYOUT, [str(root) for root in roots], ACCESS)
+    joined = find(recipe_type("unet").ROLES, [str(root) for root in roots], ACCESS)
     assert [name.removeprefix(str(tmp_path)) for name in joined.names()] == [
         f"/{folder}/images/{number}.png" for folder in "ab" for number in range(6)
     ]

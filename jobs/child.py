@@ -1,0 +1,227 @@
+"""Run a job in a process of its own, for callers that have to survive it: a notebook's kernel, a script with a Ray of its own.
+
+A run redirects the standard streams, changes how signals are handled, starts Ray, of which a process can have one, and
+ends its process where Ray dies. None of that may happen to a kernel. The child gets a request as a line of JSON on standard
+input and answers with JSON on standard output; the end of its input, as when the caller is killed, interrupts it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from pixelmill.workers.errors import JobStopped, PixelmillError
+
+if TYPE_CHECKING:
+    from pixelmill.jobs.run import Surroundings
+
+_STARTED_S = time.time()
+
+Kind = Literal["run", "train"]
+PATIENCE_S = 120.0
+"""How long an interrupted child may take to end in order."""
+_CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from pixelmill.jobs.child import main; main()"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A job file or a recipe file as text; `overrides` as the command's --set has them."""
+
+    kind: Kind
+    text: str
+    name: str
+    overrides: tuple[str, ...] = ()
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Where the output is, or the error that ended the run: its module, its class, what it says."""
+
+    out: str = ""
+    error: tuple[str, str, str] | None = None
+
+
+# The caller's side
+
+
+def run_in_child(request: Request) -> str:
+    """Do a job and return the URI of its output. PixelmillError as the command has it; KeyboardInterrupt after an orderly end.
+
+    What the command shows on standard error appears on that of the caller, in a notebook below the cell.
+    """
+    command = [sys.executable, "-c", _CHILD, json.dumps(sys.path)]
+    with _screen() as stderr:
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
+        )
+        answer = _answer(child, request)
+    return result_of(answer, child.returncode)
+
+
+def _answer(child: subprocess.Popen[bytes], request: Request) -> bytes:
+    """What the child answered; an interruption is passed on, and waited for once."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with child, child.stdin as stdin:
+        try:
+            with suppress(BrokenPipeError):  # it died at once; its exit code says how
+                stdin.write(json.dumps(asdict(request)).encode() + b"\n")
+                stdin.flush()
+            answer = child.stdout.read()
+            child.wait()
+        except BaseException:
+            child.terminate()
+            try:
+                child.wait(PATIENCE_S)
+            finally:
+                child.kill()
+            raise
+    return answer
+
+
+@contextmanager
+def _screen() -> Generator[int | None]:
+    """A descriptor that shows on the caller's standard error: a terminal as it is, anything else by a thread that copies."""
+    if sys.stderr is sys.__stderr__ and sys.stderr is not None and sys.stderr.isatty():
+        yield None
+        return
+    reading, writing = os.pipe()
+    copying = threading.Thread(target=_copy, args=(reading, sys.stderr), name="screen", daemon=True)
+    copying.start()
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+        copying.join(5.0)  # something that the child left behind may hold the other end
+
+
+def _copy(reading: int, stream: TextIO | None) -> None:
+    with os.fdopen(reading, encoding="utf-8", errors="backslashreplace") as lines:
+        for line in lines:
+            if stream is not None:
+                stream.write(line)
+                stream.flush()
+
+
+def result_of(answer: bytes, code: int) -> str:
+    """The URI in an answer; the error in it, or that there is none, as an exception of this process."""
+    reply = Reply(**json.loads(answer)) if answer else None
+    if reply is None:
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        raise JobStopped(
+            f"the process of the run was ended {how}, and said why above if it could; what was finished stays, and the same "
+            "call goes on from there"
+        )
+    if reply.error is not None:
+        raise _error(*reply.error)
+    return reply.out
+
+
+def _error(module: str, kind: str, message: str) -> Exception:
+    """The error that the run raised, as an exception of this process."""
+    if not module.startswith("pixelmill."):
+        return RuntimeError(f"{kind}: {message}")
+    found = getattr(import_module(module), kind, PixelmillError)
+    is_plain = (
+        isinstance(found, type) and issubclass(found, PixelmillError) and found.__init__ is PixelmillError.__init__
+    )
+    return found(message) if is_plain else PixelmillError(message)
+
+
+# The child's side
+
+
+def main() -> None:
+    """Read a request, do it, answer."""
+    from pixelmill.jobs.host import signals
+    from pixelmill.jobs.terminal import printable, streams
+
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print is no answer
+    streams.install()
+    signals.install()
+    printable.install()
+    request = Request(**json.loads(_first_line(0)))
+    threading.Thread(target=_end_with_the_caller, name="caller", daemon=True).start()
+    reply = _reply(request)
+    with suppress(BrokenPipeError), answers:
+        answers.write(json.dumps(asdict(reply)).encode())
+
+
+def _first_line(descriptor: int) -> bytes:
+    with io.FileIO(descriptor, closefd=False) as raw:
+        return raw.readline()
+
+
+def _end_with_the_caller() -> None:
+    """Interrupt this process when the caller, who holds the other end of standard input, is gone."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _reply(request: Request) -> Reply:
+    import traceback
+
+    from pixelmill.workers.credentials import scrub
+
+    try:
+        return Reply(out=_DO[request.kind](request))
+    except PixelmillError as error:
+        return Reply(error=(type(error).__module__, type(error).__name__, scrub(str(error))))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:  # a defect, of which the caller gets everything
+        return Reply(error=("", type(error).__name__, scrub(traceback.format_exc())))
+
+
+def _run(request: Request) -> str:
+    from pixelmill.jobs import spec
+    from pixelmill.jobs.run import Run
+    from pixelmill.jobs.summary import note_of
+
+    job = spec.load(request.text, name=request.name, overrides=list(request.overrides), environment=os.environ)
+    if (note := note_of(job.spec)) and not request.quiet:
+        sys.stderr.write(f"{note}\n")
+    bulk_run = Run(job, _surroundings(request.quiet))
+    bulk_run.execute()
+    return bulk_run.out.uri
+
+
+def _train(request: Request) -> str:
+    from pixelmill.jobs import train as training
+
+    job = training.load(request.text, name=request.name, overrides=list(request.overrides), environment=os.environ)
+    running = training.TrainingRun(job, _surroundings(request.quiet))
+    running.execute()
+    return running.out.uri
+
+
+_DO: dict[Kind, Callable[[Request], str]] = {"run": _run, "train": _train}
+
+
+def _surroundings(quiet: bool) -> Surroundings:
+    from platformdirs import user_cache_path
+
+    from pixelmill.jobs.run import Surroundings
+
+    return Surroundings(
+        environment=dict(os.environ),
+        stderr=sys.stderr,
+        is_terminal=sys.stderr.isatty(),
+        cache_dir=user_cache_path("pixelmill") / "settings",
+        started_s=_STARTED_S,
+        quiet=quiet,
+    )

@@ -1,0 +1,129 @@
+"""The output folder of a run for a person who works in Python: its tables, what failed, nearest neighbours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import psutil
+import pyarrow as pa
+
+from pixelmill.jobs import inspect as inspection
+from pixelmill.jobs.terminal.printable import printable
+from pixelmill.pipelines import explore
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.ledger import FAILED_SCHEMA
+from pixelmill.pipelines.stores.explain import explained
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import JobError
+
+SHARE_OF_MEMORY = 0.8
+"""The largest table that is read at once, as a share of the memory that is free."""
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """What a run made so far. Every method reads the folder as it is now."""
+
+    folder: Folder
+
+    @classmethod
+    def at(cls, uri: str) -> OpenedRun:
+        """JobError where the folder holds no run."""
+        return cls(inspection.open_run(uri))
+
+    @property
+    def uri(self) -> str:
+        """The output folder."""
+        return self.folder.uri
+
+    @property
+    def counts(self) -> dict[str, int] | None:
+        """Inputs, done and failed of a complete run; None while one is not complete."""
+        with explained(self.uri, "reading the output folder"):
+            success = json.loads(self.folder.read(ledger.SUCCESS) or b"{}")
+        return {name: success[name] for name in ("inputs", "done", "failed")} if success else None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns; empty before the first part is there."""
+        with explained(self.uri, "reading the output folder"):
+            return explore.schema_of(self.folder)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The finished rows a piece at a time, for what is larger than memory."""
+        with explained(self.uri, "reading the output folder"):
+            yield from explore.batches(self.folder, self._known(columns))
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All finished rows, or some columns of them, in memory. JobError where they do not fit; see `batches`."""
+        known = self._known(columns)
+        with explained(self.uri, "reading the output folder"):
+            self._require_memory(explore.memory_bytes(self.folder, known))
+            return explore.table(self.folder, known)
+
+    def failed(self) -> pa.Table:
+        """A row for each input that could not be done: id, uri, member, stage, error_type, error."""
+        with explained(self.uri, "reading the output folder"):
+            tables = [table for _, table in ledger.failures(self.folder)]
+        return pa.concat_tables(tables) if tables else FAILED_SCHEMA.empty_table()
+
+    def neighbors(self, query: str | Sequence[float], k: int = 5, *, column: str | None = None) -> pa.Table:
+        """The k rows nearest to a row, given by its id or uri, or to a vector: id, uri, member, cosine; nearest first.
+
+        Each call reads every vector once, a piece at a time, and keeps the nearest. `column` is needed where several columns
+        hold vectors. JobError where there is no such row.
+        """
+        with explained(self.uri, "reading the output folder"):
+            return explore.nearest(self.folder, self._vectors(column), query, k)
+
+    def _known(self, columns: Sequence[str] | None) -> list[str] | None:
+        if columns is None:
+            return None
+        there = self.schema.names
+        if unknown := [name for name in columns if name not in there]:
+            raise JobError(
+                f"{self.uri}: has no column {', '.join(unknown)}; it has {', '.join(there) or 'no rows yet'}"
+            )
+        return list(columns)
+
+    def _vectors(self, column: str | None) -> str:
+        """The column that `neighbors` compares."""
+        there = explore.vector_columns(self.folder)
+        if column in there or (column is None and len(there) == 1):
+            return column or there[0]
+        wanted = (
+            "several columns hold vectors; give column=" if column is None and there else "no such column of vectors"
+        )
+        raise JobError(f"{self.uri}: {wanted}; there are {', '.join(there) or 'none'}")
+
+    def _require_memory(self, table_bytes: int) -> None:
+        free_bytes = psutil.virtual_memory().available
+        if table_bytes > SHARE_OF_MEMORY * free_bytes:
+            raise JobError(
+                f"{self.uri}: these rows take about {table_bytes / 1e9:.1f} GB, and {free_bytes / 1e9:.1f} GB of memory are "
+                "free; name fewer columns, or go through .batches(), which reads a piece at a time"
+            )
+
+    def _state(self) -> str:
+        counts = self.counts
+        if counts is None:
+            return "not complete: the command that made it goes on from here"
+        return f"{counts['done']:,} done, {counts['failed']:,} failed of {counts['inputs']:,} inputs"
+
+    def __repr__(self) -> str:
+        columns = ", ".join(f"{name} {kind}" for name, kind in explore.column_types(self.folder).items())
+        return printable(f"OpenedRun({self.uri!r}: {self._state()}; {columns or 'no rows'})", one_line=True)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        columns = explore.column_types(self.folder).items()
+        rows = "".join(f"<tr><td>{_cell(name)}</td><td>{_cell(kind)}</td></tr>" for name, kind in columns)
+        title = f"<b>{_cell(self.uri)}</b>: {_cell(self._state())}"
+        return f"<div>{title}<table><tr><th>column</th><th>type</th></tr>{rows}</table></div>"
+
+
+def _cell(text: str) -> str:
+    return escape(printable(text, one_line=True))
