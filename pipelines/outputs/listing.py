@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
@@ -123,8 +123,14 @@ def table_of(batch: list[Entry]) -> pa.Table:
     columns = list(zip(*(_encodable(entry) for entry in batch), strict=True))
     ids = [input_id(entry.uri, entry.member) for entry in batch]
     named = zip([ids, *columns], fields_of(SCHEMA), strict=True)
-    arrays = [cast("Any", pa.array(column, field.type)) for column, field in named]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+    return pa.Table.from_arrays([_array_of(column, field.type) for column, field in named], schema=SCHEMA)
+
+
+def _array_of(column: Sequence[object], kind: pa.DataType) -> Any:
+    """Most columns hold nothing for most inputs, which costs nothing then."""
+    if column[0] is None and column.count(None) == len(column):
+        return cast("Any", pa.nulls(len(column), cast("Any", kind)))
+    return pa.array(column, kind)
 
 
 def _encodable(entry: Entry) -> Entry:
