@@ -25,7 +25,7 @@ from pixelmill.pipelines.inputs.archives import _Headers, tar_members
 from pixelmill.pipelines.inputs.sources import Entry, Found, Source
 from pixelmill.workers.errors import JobError
 from tests import corpus
-from tests.pipelines.inputs.test_sources import left_in, listed, make, members_of, tar_of
+from tests.pipelines.inputs.listings import left_in, listed, make, members_of, tar_of
 
 
 @pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])

@@ -29,8 +29,8 @@ from pixelmill.pipelines.stores.access import Access, filesystem
 from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.workers.errors import RowError
 from tests.conftest import Reach
+from tests.pipelines.inputs.listings import tar_of
 from tests.pipelines.inputs.test_archives import image_structs
-from tests.pipelines.inputs.test_sources import tar_of
 from tests.servers.faulty_proxy import FaultyProxy
 from tests.servers.gateway import Gateway
 

@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import os
-import re
-import tarfile
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fsspec.asyn import sync
-from s3fs import S3FileSystem
 
 from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
-from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries, nothing_found
+from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
 from pixelmill.pipelines.outputs.manifest import table_of
-from pixelmill.pipelines.stores.access import Access
 from pixelmill.workers.errors import JobError, StoreError
-from tests.conftest import AsNobody
-from tests.servers.gateway import Gateway
-
-ACCESS = Access(retry_for_s=0.0, timeout_s=10.0)
-
-
-def listed(*uris: str | Path, **options: Any) -> list[Entry]:
-    return list(entries(Source(tuple(map(str, uris)), access=ACCESS, **options), Ignored()))
-
-
-def uris(*sources: str | Path, **options: Any) -> list[str]:
-    return [entry.uri for entry in listed(*sources, **options)]
-
-
-def names(folder: Path, *sources: str | Path, **options: Any) -> list[str]:
-    """The URIs below a folder, relative to it."""
-    return [os.path.relpath(uri, folder) for uri in uris(*(sources or [folder]), **options)]
-
-
-def make(folder: Path, *files: str, data: bytes = b"x") -> Path:
-    for name in files:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return folder
-
+from tests.pipelines.inputs.listings import ACCESS, left_in, listed, make, members_of, names, tar_of, uris
 
 # ----------------------------------------------------------------------------------------------------------- folders
 
@@ -63,15 +31,6 @@ def test_what_is_no_input_is_counted_by_kind(tmp_path: Path) -> None:
     assert ignored.by_suffix == {".txt": 2, "(none)": 1, "link to a folder that is listed already": 1}
 
 
-def test_links_and_pipes_trap_no_walk_and_a_link_to_nowhere_is_an_input_that_will_fail(tmp_path: Path) -> None:
-    make(tmp_path, "a.jpg")
-    (tmp_path / "b.jpg").symlink_to(tmp_path / "a.jpg")
-    (tmp_path / "c.jpg").symlink_to(tmp_path / "gone.jpg")
-    (tmp_path / "loop").symlink_to(tmp_path)
-    os.mkfifo(tmp_path / "pipe.jpg")
-    assert names(tmp_path) == ["a.jpg", "b.jpg", "c.jpg"]
-
-
 def test_sizes_and_versions_tell_that_a_file_has_changed(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", data=b"one")
     (before,) = listed(tmp_path)
@@ -88,23 +47,6 @@ def test_a_limit_takes_the_first_ones(tmp_path: Path) -> None:
     assert names(tmp_path, limit=99) == names(tmp_path)
 
 
-def test_an_output_folder_inside_the_source_is_not_listed(tmp_path: Path) -> None:
-    make(tmp_path, "a.jpg", "out/data/b.jpg", "outside/c.jpg", "out.jpg")
-    assert names(tmp_path, exclude=str(tmp_path / "out")) == ["a.jpg", "out.jpg", "outside/c.jpg"]
-    assert names(tmp_path, f"{tmp_path}/**/*.jpg", exclude=f"file://{tmp_path}/out/") == [
-        "a.jpg",
-        "out.jpg",
-        "outside/c.jpg",
-    ]
-
-
-def test_a_source_that_lies_in_the_output_folder_says_so(tmp_path: Path) -> None:
-    make(tmp_path, "out/a.jpg", "out/photos/a.jpg")
-    for uri in (f"{tmp_path}/out", f"{tmp_path}/out/", f"{tmp_path}/out/photos", f"{tmp_path}/out/*.jpg"):
-        with pytest.raises(JobError, match="lies in the output folder, of which nothing is read"):
-            listed(uri, exclude=str(tmp_path / "out"))
-
-
 def test_names_of_every_kind_are_listed_as_they_are(tmp_path: Path) -> None:
     odd = ["caf\u00e9 #1 ?&%20+.jpg", "\U0001f431.png", "a\nb.jpg", "-rf.jpg", "caf\udce9.jpg", "[1]*?.jpg", "~x.jpg"]
     make(tmp_path, *odd)
@@ -112,39 +54,6 @@ def test_names_of_every_kind_are_listed_as_they_are(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ hidden, links
-
-LEFT = [
-    "._a.jpg",
-    ".thumbs/a.jpg",
-    "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg",
-    "x/.Trash-1000/files/b.jpg",
-    "__MACOSX/._a.jpg",
-]
-
-
-def left_in(*sources: str | Path, **options: Any) -> dict[str, int]:
-    ignored = Ignored()
-    for _ in entries(Source(tuple(map(str, sources)), access=ACCESS, **options), ignored):
-        pass
-    return ignored.by_suffix
-
-
-def test_what_is_hidden_is_skipped_and_counted_in_folders_and_globs(tmp_path: Path) -> None:
-    make(tmp_path, *LEFT, "a.jpg", "_DSC0001.JPG", "_best/b.jpg")
-    for source in (tmp_path, f"{tmp_path}/**/*.*", f"{tmp_path}/**"):
-        assert sorted(names(tmp_path, source)) == ["_DSC0001.JPG", "_best/b.jpg", "a.jpg"]
-        assert left_in(source) == {"hidden": len(LEFT)}
-    assert left_in(tmp_path, pattern="**/*") == {"hidden": len(LEFT)}
-
-
-def test_a_hidden_folder_is_read_where_it_is_the_source_or_named(tmp_path: Path) -> None:
-    make(tmp_path, ".cache/a.jpg", ".cache/.b.jpg", "c.jpg")
-    assert names(tmp_path, tmp_path / ".cache") == [".cache/a.jpg"]
-    assert names(tmp_path, f"{tmp_path}/.cache/*.jpg") == [".cache/a.jpg"]
-    assert names(tmp_path, f"{tmp_path}/*/.b.jpg") == [".cache/.b.jpg"]
-    assert names(tmp_path, pattern="**/.cache/a.jpg") == [".cache/a.jpg"]
-    with pytest.raises(JobError, match=r"2 files.*2 hidden.*source.pattern names them"):
-        listed(make(tmp_path / "only", ".a.jpg", ".x/b.jpg"))
 
 
 def test_what_is_hidden_is_counted_in_tars_and_tables(tmp_path: Path) -> None:
@@ -159,103 +68,7 @@ def test_what_is_hidden_is_counted_in_tars_and_tables(tmp_path: Path) -> None:
     assert left_in(tmp_path / "t") == {"hidden": 3, ".json": 1}
 
 
-def test_links_to_folders_are_followed_each_folder_once_and_under_its_own_name(tmp_path: Path) -> None:
-    store = make(tmp_path / "store", "b/1.jpg", "c/2.jpg")
-    set_ = make(tmp_path / "set", "a/0.jpg")
-    (set_ / "0-link").symlink_to(store / "b")
-    (set_ / "again").symlink_to(set_ / "a")
-    (set_ / "twice").symlink_to(store / "b")
-    (set_ / "up").symlink_to(tmp_path)
-    (store / "b/loop").symlink_to(store / "b")
-    assert names(set_) == ["a/0.jpg", "0-link/1.jpg"]
-    assert left_in(set_) == {"link to a folder that is listed already": 4}
-
-
-def test_a_source_of_links_alone_is_listed(tmp_path: Path) -> None:
-    make(tmp_path / "store", "a/1.jpg", "b/2.jpg")
-    (tmp_path / "set").mkdir()
-    for name in "ab":
-        (tmp_path / "set" / name).symlink_to(tmp_path / "store" / name)
-    (tmp_path / "all").symlink_to(tmp_path / "set")
-    assert names(tmp_path / "set") == ["a/1.jpg", "b/2.jpg"]
-    assert names(tmp_path, tmp_path / "all") == ["all/a/1.jpg", "all/b/2.jpg"]
-
-
-def test_an_output_folder_is_left_out_by_whatever_name_it_is_called(tmp_path: Path) -> None:
-    make(tmp_path, "in/a.jpg", "in/out/data/b.jpg")
-    (tmp_path / "link").symlink_to(tmp_path / "in")
-    for source, exclude in (("in", "link/out"), ("link", "in/out"), ("in/**/*.jpg", "link/out/")):
-        assert [Path(uri).name for uri in uris(tmp_path / source, exclude=str(tmp_path / exclude))] == ["a.jpg"]
-        assert left_in(tmp_path / source, exclude=str(tmp_path / exclude)) == {}
-    with pytest.raises(JobError, match=r"lies in the output folder"):
-        listed(tmp_path / "link/out/data", exclude=str(tmp_path / "in/out"))
-
-
-def test_pipes_and_devices_are_counted(tmp_path: Path) -> None:
-    make(tmp_path, "a.jpg")
-    os.mkfifo(tmp_path / "pipe.jpg")
-    assert left_in(tmp_path) == {"pipe, socket or device": 1}
-
-
-@pytest.mark.parametrize(
-    "name", ["a.heic", "a.AVIF", "a.jxl", "a.jp2", "a.psd", "a.svg", "a.CR2", "a.dng", "a.exr", "a.ico"]
-)
-def test_every_picture_format_is_an_input_in_folders_and_tars(tmp_path: Path, name: str) -> None:
-    make(tmp_path / "folder", name, "a.jpg")
-    assert sorted(names(tmp_path / "folder")) == sorted([name, "a.jpg"])
-    assert names(make(tmp_path / "alone", name)) == [name]
-    (tmp_path / "a.tar").write_bytes(tar_of((name, b"x")))
-    assert list(members_of(tmp_path / "a.tar")) == [name]
-
-
-def test_pictures_that_lie_about_beside_shards_do_not_make_a_folder_of_pictures(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(tar_of(("a.jpg", b"x")))
-    make(tmp_path, "logo.svg")
-    assert [entry.member for entry in listed(tmp_path)] == ["a.jpg"]
-    assert left_in(tmp_path) == {".svg": 1}
-
-
 # -------------------------------------------------------------------------------------------------- what refusals say
-
-
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        (
-            ["a.tar.gz", "b.tgz"],
-            r"2 files.*1 \.tar\.gz, 1 \.tgz\); what is compressed has to be unpacked, to a folder or to \.tar",
-        ),
-        (["list.csv", "notes.txt"], r"if one is a list of URIs, name that file"),
-        (["a.img", "b.img"], r"2 \.img\); if they are pictures all the same, say so with format: images"),
-    ],
-)
-def test_a_folder_without_inputs_says_what_it_has_and_what_to_write(
-    tmp_path: Path, files: list[str], words: str
-) -> None:
-    with pytest.raises(JobError, match=words):
-        listed(make(tmp_path, *files))
-
-
-@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.zip"])
-def test_a_compressed_file_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
-    make(tmp_path, name)
-    with pytest.raises(JobError, match=r"is compressed; unpack it, to a folder or a .tar, and name that"):
-        listed(tmp_path / name)
-
-
-@pytest.mark.parametrize(
-    ("members", "words"),
-    [
-        ([("a.tar", b"x"), ("b.tar", b"x")], "2 .tar.*tars in a tar have to be unpacked once"),
-        ([("a.img", b"x"), ("b", b"x")], r"1 \(none\), 1 .img\); members of a tar are told by their names"),
-        ([], "it is empty, without a file, line, row or member"),
-    ],
-)
-def test_a_tar_without_inputs_says_what_it_has(tmp_path: Path, members: list[tuple[str, bytes]], words: str) -> None:
-    (tmp_path / "a.tar").write_bytes(tar_of(*members))
-    source, ignored = Source((str(tmp_path / "a.tar"),)), Ignored()
-    assert list(entries(source, ignored)) == []
-    assert re.search(words, str(nothing_found(source, ignored)))
 
 
 def test_a_table_of_urls_says_how_it_is_read(tmp_path: Path) -> None:
@@ -267,92 +80,11 @@ def test_a_table_of_urls_says_how_it_is_read(tmp_path: Path) -> None:
     assert uris(tmp_path / "laion.parquet", format="list") == ["https://host/a.jpg"]
 
 
-def test_braces_name_several_files(tmp_path: Path) -> None:
-    for number in range(4):
-        (tmp_path / f"{number:03d}.tar").write_bytes(tar_of((f"{number}.jpg", b"x")))
-    assert [entry.member for entry in listed(f"{tmp_path}/{{000..002}}.tar")] == ["0.jpg", "1.jpg", "2.jpg"]
-    with pytest.raises(StoreError, match=r"004\.tar: does not exist"):
-        listed(f"{tmp_path}/{{002..004}}.tar")
-    make(tmp_path, "{a,b}.jpg")
-    assert names(tmp_path, tmp_path / "{a,b}.jpg") == ["{a,b}.jpg"]
-
-
 def test_pictures_that_a_table_only_points_to_are_named(tmp_path: Path) -> None:
     paths = pa.StructArray.from_arrays([pa.array([None], pa.binary()), pa.array(["s3://b/a.jpg"])], ["bytes", "path"])
     pq.write_table(pa.table({"image": paths}), tmp_path / "a.parquet")
     (row,) = Fetcher(ACCESS, FetchLimits(), None, single).stream(table_of(listed(tmp_path / "a.parquet")))
     assert str(row) == "bytes is null, and the picture is at s3://b/a.jpg: list such paths"
-
-
-# --------------------------------------------------------------------------------------------------- globs, patterns
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return make(tmp_path, "a.jpg", "b.png", "x/a.jpg", "x/y/a.jpg", "x/y/b.jpg", "photos2/c.jpg", "x/notes.txt")
-
-
-@pytest.mark.parametrize(
-    ("glob", "expected"),
-    [
-        ("*.jpg", ["a.jpg"]),
-        ("*/a.jpg", ["x/a.jpg"]),
-        ("**/a.jpg", ["a.jpg", "x/a.jpg", "x/y/a.jpg"]),
-        ("x/**", ["x/a.jpg", "x/y/a.jpg", "x/y/b.jpg"]),
-        ("x/**/*.jpg", ["x/a.jpg", "x/y/a.jpg", "x/y/b.jpg"]),
-        ("?.[jp][pn]g", ["a.jpg", "b.png"]),
-        ("photos[0-9]/*", ["photos2/c.jpg"]),
-    ],
-)
-def test_a_glob_gives_what_it_matches(tree: Path, glob: str, expected: list[str]) -> None:
-    assert names(tree, f"{tree}/{glob}") == expected
-    assert names(tree, f"file://{tree}/{glob}") == expected
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("*.jpg", ["a.jpg"]),
-        ("**/*.jpg", ["a.jpg", "photos2/c.jpg", "x/a.jpg", "x/y/a.jpg", "x/y/b.jpg"]),
-        ("x/*", ["x/a.jpg", "x/notes.txt"]),
-        ("**/[ab].*", ["a.jpg", "b.png", "x/a.jpg", "x/y/a.jpg", "x/y/b.jpg"]),
-        ("*.gif", []),
-    ],
-)
-def test_a_pattern_chooses_below_the_folder_and_counts_what_it_leaves(
-    tree: Path, pattern: str, expected: list[str]
-) -> None:
-    ignored = Ignored()
-    found = list(entries(Source((f"{tree}/",), pattern=pattern), ignored))
-    assert sorted(os.path.relpath(entry.uri, tree) for entry in found) == expected
-    assert sum(ignored.by_suffix.values()) == 7 - len(expected)
-
-
-def test_a_name_with_brackets_is_a_name_before_it_is_a_glob(tmp_path: Path) -> None:
-    make(tmp_path, "photo[1].jpg", "photo1.jpg", "album [2019]/a.jpg")
-    assert names(tmp_path, f"{tmp_path}/photo[1].jpg") == ["photo[1].jpg"]
-    assert names(tmp_path, f"{tmp_path}/album [2019]") == ["album [2019]/a.jpg"]
-    assert names(tmp_path, f"{tmp_path}/photo[0-9].jpg") == ["photo1.jpg"]
-
-
-def test_pictures_without_a_known_suffix_can_be_named_as_the_message_says(tmp_path: Path) -> None:
-    make(tmp_path, "0001", "0002.dat")
-    with pytest.raises(JobError, match=r"no input was found: 2 files.*format: images and pattern: '\*\*/\*'"):
-        listed(tmp_path)
-    assert names(tmp_path, format="images", pattern="**/*") == ["0001", "0002.dat"]
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        (["a.jpg", "meta.parquet", "shard.tar", "list.csv"], ["a.jpg"]),
-        (["a.tar", "a.idx", "b.tar"], ["a.tar", "b.tar"]),
-        (["a.parquet", "b.pq", "notes.txt"], ["a.parquet", "b.pq"]),
-    ],
-)
-def test_auto_goes_by_what_the_files_are_called(tmp_path: Path, files: list[str], expected: list[str]) -> None:
-    make(tmp_path, *files, data=b"broken")
-    assert names(tmp_path) == expected
 
 
 # ------------------------------------------------------------------------------------------------ what is not there
@@ -370,46 +102,9 @@ def test_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
             listed(uri)
 
 
-def test_a_folder_that_may_not_be_read_is_counted_and_says_so_where_it_is_the_source(
-    common_folder: Path, as_nobody: AsNobody
-) -> None:
-    make(common_folder, "photos/a.jpg", "photos/private/b.jpg")
-    (common_folder / "photos").chmod(0o755)
-    (common_folder / "photos/private").chmod(0)
-    with as_nobody():
-        ignored = Ignored()
-        found = list(entries(Source((str(common_folder / "photos"),)), ignored))
-        assert [Path(entry.uri).name for entry in found] == ["a.jpg"]
-        assert ignored.by_suffix == {"folder that may not be read": 1}
-        with pytest.raises(StoreError, match="private: access denied, listing the source"):
-            listed(common_folder / "photos/private")
-
-
 def test_an_unknown_scheme_says_so() -> None:
     with pytest.raises(StoreError, match=r"nonsense://: Protocol not known"):
         listed("nonsense://bucket/photos")
-
-
-# -------------------------------------------------------------------------------------------------------------- tars
-
-
-def tar_of(*members: tuple[str, bytes], **options: Any) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", **options) as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return file.getvalue()
-
-
-def members_of(path: Path, **options: Any) -> dict[str | None, bytes | str]:
-    """Each entry of a tar by its member: the bytes that its place holds, or its problem."""
-    data, found = path.read_bytes(), listed(path, **options)
-    assert all(entry.container == "tar" and entry.uri == str(path) for entry in found)
-    result = {e.member: e.problem or data[e.offset or 0 : (e.offset or 0) + (e.size or 0)] for e in found}
-    assert len(result) == len(found)
-    return result
 
 
 # ------------------------------------------------------------------------------------------------------------- lists
@@ -473,97 +168,3 @@ def test_a_list_that_is_no_text_or_has_no_column_says_so(tmp_path: Path) -> None
 def test_a_broken_line_costs_its_row_and_not_the_list(tmp_path: Path) -> None:
     path = write_list(tmp_path / "list.txt", ["http://[broken/a.jpg", "b.jpg"])
     assert uris(path) == ["http://[broken/a.jpg", f"{tmp_path}/b.jpg"]
-
-
-# ---------------------------------------------------------------------------------------------------------------- S3
-
-
-@pytest.fixture(scope="module")
-def bucket(gateway: Gateway) -> str:
-    gateway.make_bucket("sources")
-    for key in (*KEYS, "empty/notes.txt", "run/a.jpg", "run/out/data/b.jpg", "brackets [2019]/a.jpg"):
-        gateway.put("sources", key, key.encode())
-    return "sources"
-
-
-KEYS = [
-    "photos/a.jpg",
-    "photos/deep/er/b c.PNG",
-    "photos/#1 100%20+&?=@.jpg",
-    "photos/caf\u00e9 \U0001f431.webp",
-    "photos2/other.jpg",
-]
-
-
-def test_a_prefix_is_a_folder_and_not_the_beginning_of_a_name(s3: Gateway, bucket: str) -> None:
-    for uri in (f"s3://{bucket}/photos", f"s3://{bucket}/photos/"):
-        found = listed(uri)
-        assert sorted(entry.uri for entry in found) == sorted(f"s3://{bucket}/{key}" for key in KEYS[:4])
-        assert all(entry.size == len(entry.uri.encode()) - len(f"s3://{bucket}/") for entry in found)
-        assert all(entry.version for entry in found)
-
-
-def test_globs_patterns_brackets_and_single_objects_work_in_a_store(s3: Gateway, bucket: str) -> None:
-    assert uris(f"s3://{bucket}/photos*/*.jpg") == [
-        f"s3://{bucket}/{KEYS[2]}",
-        f"s3://{bucket}/{KEYS[0]}",
-        f"s3://{bucket}/{KEYS[4]}",
-    ]
-    assert uris(f"s3://{bucket}/photos/**/*.PNG") == [f"s3://{bucket}/{KEYS[1]}"]
-    assert uris(f"s3://{bucket}/photos", pattern="deep/**") == [f"s3://{bucket}/{KEYS[1]}"]
-    assert uris(f"s3://{bucket}/photos/a.jpg") == [f"s3://{bucket}/photos/a.jpg"]
-    assert uris(f"s3://{bucket}/brackets [2019]") == [f"s3://{bucket}/brackets [2019]/a.jpg"]
-
-
-def test_an_output_folder_inside_the_source_is_not_listed_in_a_store(s3: Gateway, bucket: str) -> None:
-    for uri in (f"s3://{bucket}/run", f"s3://{bucket}/run/", f"s3://{bucket}/run/**"):
-        assert uris(uri, exclude=f"s3://{bucket}/run/out") == [f"s3://{bucket}/run/a.jpg"]
-
-
-def test_what_does_not_fit_in_one_answer_is_all_listed(
-    s3: Gateway, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent = []
-
-    def call_s3(store: S3FileSystem, method: str, **options: Any) -> Any:  # pages of 7 keys instead of 1,000
-        sent.append(options)
-        return sync(store.loop, store._call_s3, method, **options, MaxKeys=7)
-
-    for number in range(40):
-        s3.put(bucket, f"many/{number:03d}.jpg", b"x")
-    monkeypatch.setattr(S3FileSystem, "call_s3", call_s3)
-    assert uris(f"s3://{bucket}/many") == [f"s3://{bucket}/many/{number:03d}.jpg" for number in range(40)]
-    assert len(sent) == 6
-    assert len(uris(f"s3://{bucket}/many", limit=15)) == 15
-
-
-@pytest.mark.parametrize(
-    "uri", ["s3://no-such-bucket", "s3://no-such-bucket/photos", "s3://sources/gone", "s3://no-such-bucket/*.jpg"]
-)
-def test_a_bucket_or_prefix_that_is_not_there_says_so(s3: Gateway, bucket: str, uri: str) -> None:
-    with pytest.raises(StoreError, match="does not exist, listing the source; check the name of the bucket or folder"):
-        listed(uri)
-
-
-def test_a_prefix_without_pictures_says_so(s3: Gateway, bucket: str) -> None:
-    with pytest.raises(JobError, match="no input was found: 1 files"):
-        listed(f"s3://{bucket}/empty")
-    with pytest.raises(JobError, match="no input was found: 0 files"):
-        listed(f"s3://{bucket}/gone/")
-
-
-def test_archives_and_lists_in_a_store_are_indexed_where_they_are(s3: Gateway, tmp_path: Path) -> None:
-    s3.make_bucket("archives")
-    s3.put("archives", "tars/0.tar", tar_of(("a.jpg", b"one"), ("b.jpg", b"two")))
-    s3.put("archives", "tars/1.tar", b"<html>")
-    sink = io.BytesIO()
-    pq.write_table(pa.table({"image": [b"x"] * 3}), sink)
-    s3.put("archives", "tables/0.parquet", sink.getvalue())
-    s3.put("archives", "lists/list.txt", b"a.jpg\ns3://other/b.jpg\n")
-    assert [(e.member, e.problem is None) for e in listed("s3://archives/tars")] == [
-        ("a.jpg", True),
-        ("b.jpg", True),
-        (None, False),
-    ]
-    assert [e.member for e in listed("s3://archives/tables")] == ["row 0", "row 1", "row 2"]
-    assert uris("s3://archives/lists/list.txt") == ["s3://archives/lists/a.jpg", "s3://other/b.jpg"]
