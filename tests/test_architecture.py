@@ -124,7 +124,7 @@ READ_SURROUNDINGS = {
     "jobs/session/ray_watchdog.py",
     "jobs/train.py",
     "pipelines/bulk/mill.py",
-    "pipelines/stores/reading.py",
+    "pipelines/stores/obstore_clients.py",
 }
 IMPORT_RAY_IN_JOBS = {
     "jobs/checks.py",
