@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt, Validation
 from rich.markup import escape
 from rich.text import Text
 
-from pixelmill.jobs import checks, spec
+from pixelmill.jobs import checks, extras, spec
 from pixelmill.jobs.run import EXIT_FAILED, Surroundings, beside, versions
 from pixelmill.jobs.session import cluster
 from pixelmill.jobs.session.holding import Holding
@@ -115,6 +115,7 @@ class TrainJob:
 
 def load(text: str, *, name: str, overrides: list[str], environment: Mapping[str, str]) -> TrainJob:
     """Parse a recipe file; JobError with every fault. `--set epochs=20` means settings.epochs."""
+    extras.require("train", name)
     document, root = spec.parse(text, name=name, what="a recipe file is a mapping with recipe, data and out")
     for override in overrides:
         first = override.partition("=")[0].partition(".")[0]
@@ -459,6 +460,7 @@ def evaluate(
     network: str, uri: str, data: list[str], part: str, overrides: list[str], picture: str | None
 ) -> dict[str, Any]:
     """Metrics of a checkpoint on data that it was not trained on, by the recipe that its card names."""
+    extras.require("train", "eval")
     import torch
 
     from pixelmill.pipelines.training import checkpoints, datasets, loop

@@ -18,8 +18,6 @@ from typing import cast
 
 import numpy as np
 import torch
-from skimage.color import rgb2ycbcr, ycbcr2rgb
-from skimage.metrics import structural_similarity
 from torch.nn import functional
 
 REACH_PX = 4
@@ -28,6 +26,8 @@ REACH_PX = 4
 
 def luma(rgb_HWC: np.ndarray) -> np.ndarray:
     """BT.601 luma HW of uint8 RGB, rounded to uint8 in [16, 235], as MATLAB's rgb2ycbcr."""
+    from skimage.color import rgb2ycbcr
+
     return np.rint(rgb2ycbcr(rgb_HWC)[..., 0]).astype(np.uint8)
 
 
@@ -81,12 +81,16 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
 
 def enlarge_to_ycbcr(rgb_HWC: np.ndarray, scale: int) -> np.ndarray:
     """YCbCr of uint8 RGB, each channel `scale` times larger: float64 HWC, BT.601, luma in [16, 235]."""
+    from skimage.color import rgb2ycbcr
+
     ycbcr_HWC = rgb2ycbcr(rgb_HWC)
     return np.stack([enlarge(ycbcr_HWC[..., channel], scale) for channel in range(3)], axis=-1)
 
 
 def to_rgb(ycbcr_HWC: np.ndarray) -> np.ndarray:
     """uint8 RGB of YCbCr."""
+    from skimage.color import ycbcr2rgb
+
     return to_uint8(ycbcr2rgb(ycbcr_HWC) * 255)
 
 
@@ -99,6 +103,8 @@ def psnr(first_HW: np.ndarray, second_HW: np.ndarray, border_px: int) -> float:
 
 def ssim(first_HW: np.ndarray, second_HW: np.ndarray, border_px: int) -> float:
     """Structural similarity of luma without a border: Wang et al. 2004, Gaussian window of 11 px, sigma 1.5."""
+    from skimage.metrics import structural_similarity
+
     first_HW, second_HW = (shave(pixels_HW, border_px).astype(np.float64) for pixels_HW in (first_HW, second_HW))
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(cast("float", structural_similarity(first_HW, second_HW, data_range=255, **options)))
