@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.pixelmill-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 PYTEST := $(BIN)/python -m pytest
+# Two processes that take a file each, in order: the folders that take longest come first. Fixtures of a file are made once.
+TOGETHER ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-slow test-all lint format setup benchmark zoo clean help
 
@@ -22,7 +24,7 @@ demo: $(STAMP) ## embed an archive made from bundled photographs and look at the
 	$(BIN)/pixelmill demo demo-output
 
 test: $(STAMP) lint ## the whole suite but for what takes minutes
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" $(TOGETHER)
 
 test-slow: $(STAMP) ## what takes minutes: many random kills, many models, a million names
 	$(PYTEST) -m slow

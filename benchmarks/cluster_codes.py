@@ -18,12 +18,14 @@ import torch
 from sklearn.decomposition import PCA
 
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.workers.evaluation.clustering import cluster
-from pixelmill.workers.models import checkpoint
+from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.networks.autoencoder import ConvAutoencoder
 from pixelmill.workers.networks.vae import Vae
-from pixelmill.workers.recipes import Recipe, Sample, recipe_of, squares
+from pixelmill.workers.recipes import Recipe, Sample, squares
+from pixelmill.workers.recipes.registry import recipe_of
 
 BATCH = 256
 
@@ -33,7 +35,7 @@ Network = ConvAutoencoder | Vae
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    network, card = checkpoint.load(arguments.checkpoint)
+    network, card = load_checkpoint(arguments.checkpoint)
     assert isinstance(network, Network)
     recipe = recipe_of(card)
     train = read(arguments.train, recipe, arguments.train_count)
@@ -59,8 +61,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def read(table: Path, recipe: Recipe, count: int | None) -> list[Sample]:
     """The first so many samples of a table, all of them if None."""
-    data = datasets.find("pictures", [str(table)], Access())
-    return datasets.load(data.take(np.arange(len(data))[:count]), recipe)
+    data = find(layout_of("pictures").ROLES, [str(table)], Access())
+    return read_samples(data.take(np.arange(len(data))[:count]), recipe)
 
 
 def spaces(

@@ -17,9 +17,11 @@ from torch import nn
 
 from pixelmill.jobs.train import judging
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import checkpoints, datasets, loop
-from pixelmill.workers.models import checkpoint, zoo
-from pixelmill.workers.models.checkpoint import Card
+from pixelmill.pipelines.training import checkpoints, loop
+from pixelmill.pipelines.training.splits import to_evaluate
+from pixelmill.workers.models import zoo
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.checkpoint import save_checkpoint
 from pixelmill.workers.recipes import Recipe
 
 COST = 2.5e-3
@@ -36,13 +38,13 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="of the recipe's settings, as for pixelmill eval")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    network, card = checkpoints.load(options.run, Access())
+    network, card = checkpoints.load_from_store(options.run, Access())
     with judging(card, options.run, options.set, Access()) as recipe:
         export(options, recipe, network, card)
 
 
 def export(options: argparse.Namespace, recipe: Recipe, network: nn.Module, card: Card) -> None:
-    found, says = datasets.to_evaluate(recipe.LAYOUT, options.data, options.split, frozenset(card.trained_on), Access())
+    found, says = to_evaluate(recipe.ROLES, options.data, options.split, frozenset(card.trained_on), Access())
 
     def metrics() -> dict[str, float]:
         return loop.evaluate(recipe, network, found, torch.device("cpu"))[0]
@@ -56,11 +58,11 @@ def export(options: argparse.Namespace, recipe: Recipe, network: nn.Module, card
         f"{goal} on {says}: float32 {whole[goal]:.6g}, float16 {halved[goal]:.6g}; kept as float{16 if is_half else 32}"
     )
     if not is_half:
-        network, _ = checkpoints.load(options.run, Access())
+        network, _ = checkpoints.load_from_store(options.run, Access())
     kept = {name: round(value, 6) for name, value in (halved if is_half else whole).items()}
     timing = {name: card.metrics[name] for name in ("step", "trained_s") if name in card.metrics}
     path = zoo.ZOO / f"{options.name}.safetensors"
-    checkpoint.save(path, halve(network) if is_half else network, card.model_copy(update={"metrics": kept | timing}))
+    save_checkpoint(path, halve(network) if is_half else network, card.model_copy(update={"metrics": kept | timing}))
     size = Path(path).stat().st_size
     print(f"{path.name}: {size / 1e6:.2f} MB")
     if size > MOST_BYTES:

@@ -30,11 +30,14 @@ from torchvision.utils import make_grid
 from pixelmill.jobs import generate
 from pixelmill.jobs.generate import Asked, Kind
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import datasets
-from pixelmill.workers.models import checkpoint, zoo
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from pixelmill.pipelines.training.reading import read_samples
+from pixelmill.workers.models import zoo
+from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.networks.vgg import load_vgg
-from pixelmill.workers.recipes import recipe_of, squares
+from pixelmill.workers.recipes import squares
 from pixelmill.workers.recipes.gatys import GatysSettings, stylize
+from pixelmill.workers.recipes.registry import recipe_of
 
 GALLERY = Path("docs/gallery")
 QUALITY = 88
@@ -118,10 +121,12 @@ def enlarged(picture_CHW: Tensor) -> Tensor:
 
 def digits(sources: Sources) -> Tensor:
     """The codes of test digits in the plane by t-SNE, which never sees the labels that colour them."""
-    network, card = checkpoint.load(zoo.zoo_path("autoencoder-mnist") or Path())
+    network, card = load_checkpoint(zoo.zoo_path("autoencoder-mnist") or Path())
     recipe = recipe_of(card)
-    found = datasets.find("pictures", [f"{sources.data}/mnist/test.parquet"], Access()).take(range(DIGITS_SHOWN))
-    read = datasets.load(found, recipe)
+    found = find(layout_of("pictures").ROLES, [f"{sources.data}/mnist/test.parquet"], Access()).take(
+        range(DIGITS_SHOWN)
+    )
+    read = read_samples(found, recipe)
     with torch.inference_mode():
         codes_ND = network.encode(squares.stack(read, recipe.settings.size_px)).numpy()  # type: ignore[operator]
     places_N2 = TSNE(random_state=0, init="pca", perplexity=30).fit_transform(codes_ND)

@@ -25,12 +25,14 @@ from torch.nn import functional
 from torchvision.transforms import functional as transforms
 
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import datasets
-from pixelmill.workers.models import checkpoint
-from pixelmill.workers.models.backbones import Pool
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from pixelmill.pipelines.training.reading import read_samples
+from pixelmill.workers.models.backbones import FeaturePooling
+from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.networks.autoencoder import ConvAutoencoder
-from pixelmill.workers.recipes import Sample, recipe_of
+from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.autoencoder import AutoencoderRecipe
+from pixelmill.workers.recipes.registry import recipe_of
 from pixelmill.workers.recipes.squares import stack
 
 PCA_EPOCHS = 6
@@ -48,14 +50,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    model, card = checkpoint.load(arguments.checkpoint)
+    model, card = load_checkpoint(arguments.checkpoint)
     recipe = recipe_of(card)
     assert isinstance(model, ConvAutoencoder)
     assert isinstance(recipe, AutoencoderRecipe)
-    found = datasets.find("pictures", [arguments.photos], Access())
+    found = find(layout_of("pictures").ROLES, [arguments.photos], Access())
     is_known_N = np.isin(found.fingerprints(), card.trained_on)
     known, unseen = (found.take(np.flatnonzero(chosen_N)) for chosen_N in (is_known_N, ~is_known_N))
-    training, held_out = (datasets.load(data, recipe) for data in (known, unseen))
+    training, held_out = (read_samples(data, recipe) for data in (known, unseen))
     axes = fit_pca(training, recipe, model.config.code_size)
     table = Table("space", "squared error", "nearest is of the same category", "nearest crop is of the same photograph")
     crops_MCSS, photo_M = unseen_crops(recipe.settings.seed, model.config.size_px)
@@ -102,7 +104,7 @@ def reconstruct_all(model: ConvAutoencoder, images_NCSS: Tensor) -> Tensor:
 @torch.inference_mode()
 def feature_statistics(model: ConvAutoencoder, images_NCSS: Tensor) -> Tensor:
     """What `pixelmill embed` takes by default: mean and deviation of the last feature map before the code."""
-    encoder = nn.Sequential(*model.encoder[:-1], Pool("stats"))
+    encoder = nn.Sequential(*model.encoder[:-1], FeaturePooling("stats"))
     return torch.cat([encoder(chunk_BCSS - 0.5) for chunk_BCSS in images_NCSS.split(64)])
 
 

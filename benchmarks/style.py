@@ -59,7 +59,7 @@ def main() -> None:
     settings = GatysSettings(steps=options.steps)
     loss_network = load_vgg(options.vgg)
     optimized_s = seconds(lambda: stylize(photo_1CHW, painting_1CHW, loss_network, settings, on_step))
-    network, _ = checkpoints.load(options.checkpoint, Access())
+    network, _ = checkpoints.load_from_store(options.checkpoint, Access())
     with torch.inference_mode():
         network(photo_1CHW)
         pass_s = statistics.median(seconds(lambda: network(photo_1CHW)) for _ in range(PASSES))

@@ -33,8 +33,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.gateway import Gateway
-from benchmarks.images import make_jpegs
+from tests.jpegs import make_jpegs
+from tests.servers.gateway import Gateway
 
 # The server is to take little from the cores that it shares with what is measured: 0.7 -> 0.5 ms an object, and fewer
 # threads of it that wake up for one cost the reader 0.17 instead of 0.36 ms.

@@ -20,11 +20,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.in_process import training_of
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import datasets
-from pixelmill.pipelines.training.datasets import DataSet
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.layouts.registry import layout_of
+from pixelmill.pipelines.training.splits import split
 from pixelmill.workers.networks.upsample import UPSAMPLINGS
+from tests.in_process_training import training_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def settings(arguments: argparse.Namespace, **options: object) -> dict[str, Any]
 
 def compare(arguments: argparse.Namespace, what: str, contenders: dict[str, dict[str, Any]]) -> None:
     """Train and judge each contender, and print a table that grows by a row at a time."""
-    found = datasets.split("masks", [str(arguments.data)], [], 0.1, 0, Access())
+    found = split(layout_of("masks").ROLES, [str(arguments.data)], [], 0.1, 0, Access())
     assert found.held_out is not None
     train, val = (data.take(np.arange(min(len(data), arguments.limit))) for data in (found.train, found.held_out))
     table, console = Table(what, "parameters", "s/step", "mIoU", "pixel accuracy"), Console()

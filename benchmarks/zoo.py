@@ -11,8 +11,9 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from pixelmill.workers.models import checkpoint, zoo
-from pixelmill.workers.recipes import recipe_type
+from pixelmill.workers.models import zoo
+from pixelmill.workers.models.card import read_card
+from pixelmill.workers.recipes.registry import recipe_type
 
 RECIPES = Path(__file__).parent.parent / "jobs/recipes"
 
@@ -23,7 +24,7 @@ def main() -> None:
     for name in zoo.zoo_names():
         path = zoo.zoo_path(name)
         assert path is not None
-        card = checkpoint.read_card(path)
+        card = read_card(path)
         file = RECIPES / f"{name}.yaml"
         text = file.read_text()
         recipe = yaml.safe_load(text)

@@ -32,7 +32,7 @@ SPLIT = (
 @cache
 def recipe_places() -> dict[str, str]:
     """Every recipe by the place of its class, read from the source: importing it would import torch."""
-    for node in ast.parse((SOURCES / "__init__.py").read_text(encoding="utf-8")).body:
+    for node in ast.parse((SOURCES / "registry.py").read_text(encoding="utf-8")).body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "RECIPES":
             return ast.literal_eval(node.value or ast.Dict([], []))
     raise AssertionError("workers/recipes names no RECIPES")
@@ -102,7 +102,8 @@ def described(name: str) -> dict[str, Any]:
     """A recipe, or a file that ships and its recipe: what is trained, on data that lies how, and every setting."""
     if name not in names():
         raise JobError(f"{name}: there is no such recipe{_near(name)}; `pixelmill recipes` lists them")
-    from pixelmill.workers.recipes import recipe_type
+    from pixelmill.pipelines.training.layouts.registry import layouts_for
+    from pixelmill.workers.recipes.registry import recipe_type
 
     file = shipped().get(name)
     kind = recipe_type(yaml.safe_load(file.read_text(encoding="utf-8"))["recipe"] if file else name)
@@ -112,7 +113,7 @@ def described(name: str) -> dict[str, Any]:
         "about": _about(recipe_places()[kind.NAME]),
         "network": kind.NETWORK,
         "goal": f"{metric}, {best}",
-        "data": LAYOUTS[kind.LAYOUT],
+        "data": LAYOUTS[layouts_for(kind.ROLES)[0]],
         "split": SPLIT,
         "files": [stem for stem, path in shipped().items() if f"\nrecipe: {kind.NAME}\n" in path.read_text("utf-8")],
         "help": _help(kind.Settings),
@@ -123,7 +124,9 @@ def described(name: str) -> dict[str, Any]:
 
 def _help(settings: type[Any]) -> list[str]:
     """What the settings' classes say of them, the recipe's own first."""
-    docs = [each.__dict__.get("__doc__") for each in settings.__mro__ if each.__module__.startswith("workers.")]
+    docs = [
+        each.__dict__.get("__doc__") for each in settings.__mro__ if each.__module__.startswith("pixelmill.workers.")
+    ]
     return [" ".join(doc.split()) for doc in docs if doc]
 
 

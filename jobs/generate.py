@@ -19,15 +19,18 @@ from pixelmill.jobs.train import judging
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.reading import ObjectReader
-from pixelmill.pipelines.training import checkpoints, datasets
+from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.pipelines.training.sampling import spread
-from pixelmill.pipelines.training.training_log import png
-from pixelmill.workers.codecs import images
+from pixelmill.pipelines.training.splits import to_evaluate
+from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import DataError, JobError, ModelError, RowError
 from pixelmill.workers.evaluation import latent
+from pixelmill.workers.geometry.resize import resize_shorter_side
 from pixelmill.workers.models import vision
-from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.models.card import Card
 from pixelmill.workers.recipes import Recipe, Sample, squares
 
 Kind = Literal["samples", "reconstructions", "interpolation", "traversal", "predictions"]
@@ -57,7 +60,7 @@ def picture(asked: Asked) -> Tensor:
     if asked.kind in NEEDS_DATA and not asked.data:
         raise JobError(f"generate {asked.kind}: needs pictures to start from; give --data")
     refuse_credentials(asked.checkpoint, *asked.data)
-    network, card = checkpoints.load(asked.checkpoint, Access())
+    network, card = checkpoints.load_from_store(asked.checkpoint, Access())
     makers: dict[Kind, Callable[[Any, Recipe, Card, Asked], Tensor]] = {
         "samples": _samples,
         "reconstructions": _reconstructions,
@@ -81,15 +84,15 @@ def picture(asked: Asked) -> Tensor:
 def write(shown_CHW: Tensor, path: str) -> None:
     """A picture as PNG."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(png(shown_CHW))
+    Path(path).write_bytes(encode_png_tensor(shown_CHW))
 
 
 def _read(recipe: Recipe, card: Card, asked: Asked, count: int) -> list[Sample]:
     """Samples that were not trained on, from all over the data."""
     uris = [absolute(uri) for uri in asked.data]
     known, classes = frozenset(card.trained_on), getattr(recipe.settings, "class_names", None)
-    found, _ = datasets.to_evaluate(recipe.LAYOUT, uris, asked.part, known, Access(), classes)
-    return datasets.load(found.take(spread(len(found), count)), recipe)
+    found, _ = to_evaluate(recipe.ROLES, uris, asked.part, known, Access(), classes)
+    return read_samples(found.take(spread(len(found), count)), recipe)
 
 
 def _codes(network: Any, recipe: Recipe, card: Card, asked: Asked, count: int) -> tuple[Tensor, Tensor]:
@@ -169,13 +172,13 @@ def read_picture(uri: str, shorter_px: int | None = None) -> Tensor:
     """One picture as floats in [0, 1], 3HW; its shorter side resized where `shorter_px` says so."""
     refuse_credentials(uri)
     try:
-        pixels_CHW = images.decode(ObjectReader(Access()).read(absolute(uri), max_bytes=1 << 30))
+        pixels_CHW = decode_picture(ObjectReader(Access()).read(absolute(uri), max_bytes=1 << 30))
     except RowError as error:
         raise DataError(f"{uri}: {error}") from error
     except Exception as error:
         raise explain(error, uri, "reading the picture") from error
     if shorter_px is not None:
-        pixels_CHW = images.resize_shorter_side(pixels_CHW, shorter_px, "bilinear", exact=True)
+        pixels_CHW = resize_shorter_side(pixels_CHW, shorter_px, "bilinear", exact=True)
     return pixels_CHW[:3].expand(3, -1, -1).float() / 255
 
 
@@ -187,7 +190,7 @@ def to_bytes(image_CHW: Tensor) -> Tensor:
 def stylized(checkpoint: str, content: str, shorter_px: int | None) -> Tensor:
     """A picture through a network that knows one style, uint8 CHW."""
     refuse_credentials(checkpoint)
-    network, card = checkpoints.load(checkpoint, Access())
+    network, card = checkpoints.load_from_store(checkpoint, Access())
     if card.network != "faststyle":
         raise ModelError(
             f"{checkpoint}: holds a {card.network}, and no style; train one with `pixelmill train faststyle`"

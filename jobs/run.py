@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
@@ -32,6 +31,7 @@ from pixelmill.jobs.terminal.log_capture import chatter_to, log_file
 from pixelmill.jobs.watch import Watch
 from pixelmill.pipelines.bulk.mill import MillConfig
 from pixelmill.pipelines.bulk.orders import Order, orders_for
+from pixelmill.pipelines.bulk.reports import BulkReports
 from pixelmill.pipelines.inputs.fetch import FetchLimits
 from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.inputs.sources import Source, nothing_found
@@ -358,6 +358,7 @@ class Run:
 
     def _mill(self, orders: tuple[Order, ...], segments: list[Segment], plan: Plan, terminal: Terminal) -> None:
         from pixelmill.pipelines.bulk import graph
+        from pixelmill.pipelines.progress import ProgressStore
 
         rows = sum(part.rows for order in orders for part in order.parts)
         self.rows = rows
@@ -380,14 +381,14 @@ class Run:
             stall_s=self.job.spec.run.stall_s,
         )
         compression = ledger.Compression(out.compression, row_group_bytes=out.row_group_mb << 20)
-        board = graph.Board(uuid.uuid4().hex)
+        store = ProgressStore()
         self._before = (self.view.done, self.view.failed)
         self.view.phase, self.view.beside = "starting the workers", plan.decode_threads
         lean = minimal_ray.without_helpers() if plan.address is None else nullcontext()
         try:
-            with lean, Watch(self, board, terminal, plan.pool) as watch:
+            with lean, Watch(self, BulkReports(store), terminal, plan.pool) as watch:
                 bulk_job = graph.BulkJob(config, plan.pool, orders, self._held.claim, compression)
-                for published in beside(graph.run(bulk_job, board), lambda: self._go_on(watch)):
+                for published in beside(graph.run(bulk_job, store), lambda: self._go_on(watch)):
                     if "first_result" not in self.outcome.seconds:
                         self.mark("first_result")
                     self._add(published)
@@ -433,7 +434,7 @@ class Run:
     def _commit(self, attempt: Attempt, segments: list[Segment], terminal: Terminal, *, retry: bool) -> None:
         """Hold what was made against the manifest, and say so in _SUCCESS when every input is accounted for."""
         outcome = self.outcome
-        if outcome.done_now or outcome.failed_now:  # the board may have missed the last second
+        if outcome.done_now or outcome.failed_now:  # the reports may have missed the last second
             self.view.done, self.view.failed = self._before[0] + outcome.done_now, self._before[1] + outcome.failed_now
         self.view.phase = "accounting"
         terminal.show(self.view)

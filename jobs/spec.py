@@ -29,11 +29,20 @@ from pydantic import (
 
 from pixelmill.jobs import yamlfile
 from pixelmill.jobs.references import REFERENCE, expanded, hidden_values, texts
+from pixelmill.jobs.stage_entries import (
+    DecoderName,
+    StageEntry,
+    keys_of_all_stages,
+    raise_misfits,
+    spelled_out,
+    stage_keys,
+    stage_kinds,
+    with_bare_stages,
+)
 from pixelmill.pipelines.inputs.names import is_local, place_of, spelled
 from pixelmill.workers.credentials import carries_credentials, scrub
 from pixelmill.workers.errors import JobError, ModelError
 from pixelmill.workers.stages import StageConfig
-from pixelmill.workers.stages.embed import EmbedConfig
 
 UNION_TAGS = frozenset({"text", "list", "mapping", "int", "bool", "float", "str"})
 CREDENTIAL_KEYS = re.compile(r"(?i)^key$|secret|token|passw|credential|access_?key|api_?key")
@@ -67,6 +76,7 @@ class SourceSpec(Strict):
         None, description="glob below the folder, as **/*.jpg; files that do not match are ignored"
     )
     column: str | None = Field(None, description="the column of pictures (parquet) or of URIs (list)")
+    decoder: DecoderName = Field("picture", description="what makes pictures of an input's bytes")
     limit: PositiveInt | None = Field(None, description="only the first so many inputs")
     max_pixels: PositiveInt = Field(
         178_956_970, description="a larger picture is filed as failed, before it is decoded"
@@ -120,23 +130,6 @@ class RunSpec(Strict):
     )
 
 
-class StageEntry(Strict):
-    """One stage: exactly one of the kinds below."""
-
-    embed: EmbedConfig | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> StageEntry:
-        if len(self.model_fields_set) != 1:
-            raise ValueError(f"a stage names exactly one of: {', '.join(type(self).model_fields)}")
-        return self
-
-    @property
-    def config(self) -> StageConfig:
-        (kind,) = self.model_fields_set
-        return getattr(self, kind) or type(self).model_fields[kind].annotation.__args__[0]()  # type: ignore[union-attr]
-
-
 def _shape(value: Any) -> str:
     return "mapping" if isinstance(value, dict | BaseModel) else "list" if isinstance(value, list) else "text"
 
@@ -157,13 +150,10 @@ class JobSpec(Strict):
     stages: list[StageEntry] = Field(min_length=1)
     run: RunSpec = Field(default_factory=lambda: RunSpec.model_validate({}))
 
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_stages(cls, raw: Any) -> Any:
-        """`- embed` and `- embed:` are `- embed: {}`."""
-        if isinstance(raw, dict) and isinstance(raw.get("stages"), list):
-            raw = raw | {"stages": [_spelled_out(stage) for stage in raw["stages"]]}
-        return raw
+    @model_validator(mode="after")
+    def _stages_fit(self) -> JobSpec:
+        raise_misfits(self.stages, self.source_options.decoder)
+        return self
 
     @model_validator(mode="after")
     def _columns_differ(self) -> JobSpec:
@@ -191,14 +181,6 @@ class JobSpec(Strict):
         return tuple(stage.config for stage in self.stages)
 
 
-def _spelled_out(stage: Any) -> Any:
-    if isinstance(stage, str):
-        return {stage: {}}
-    if isinstance(stage, dict) and len(stage) == 1 and next(iter(stage.values())) is None:
-        return {next(iter(stage)): {}}
-    return stage
-
-
 @dataclass(frozen=True)
 class Job:
     """A job as it was written and as it is run: `document` has the references to the environment, `spec` their values."""
@@ -215,6 +197,7 @@ class Job:
         written = self.document["source"]
         uris = written["uri"] if isinstance(written, dict) else written
         listed_as = [absolute(uri) for uri in self.spec.source_uris]
+        decoder = {} if source.decoder == "picture" else {"decoder": source.decoder}
         return {
             "version": self.spec.version,
             "source": {
@@ -225,6 +208,7 @@ class Job:
                 "column": source.column,
                 "max_pixels": source.max_pixels,
                 "max_bytes": source.max_bytes,
+                **decoder,
             },
             "stages": [config.identity() for config in self.spec.configs],
         }
@@ -350,7 +334,7 @@ def _mapping(here: Any, override: str) -> dict[str, Any]:
 def _step(here: Any, key: str, following: str, override: str) -> Any:
     if isinstance(here, list):
         index = _index(here, key, override)
-        here[index] = _spelled_out(here[index])
+        here[index] = spelled_out(here[index])
         inner = here[index]
         if isinstance(inner, dict) and len(inner) == 1 and following not in inner:
             return next(iter(inner.values()))
@@ -465,8 +449,9 @@ def _meant(key: str, beside: list[str], everywhere: Sequence[str]) -> str | None
 
 def _job_keys() -> list[str]:
     """Every key of a job file by its path, as --set has it."""
-    inner = {"source": SourceSpec, "out": OutSpec, "run": RunSpec, "stages.0": EmbedConfig}
-    return [*JobSpec.model_fields, *(f"{path}.{key}" for path, model in inner.items() for key in model.model_fields)]
+    inner = {"source": SourceSpec, "out": OutSpec, "run": RunSpec}
+    keys = [*JobSpec.model_fields, *(f"{path}.{key}" for path, model in inner.items() for key in model.model_fields)]
+    return [*keys, *(f"stages.0.{key}" for key in keys_of_all_stages())]
 
 
 def _is_plain(value: Any) -> bool:
@@ -475,10 +460,10 @@ def _is_plain(value: Any) -> bool:
 
 def _keys_beside(path: list[Any]) -> list[str]:
     """The keys that the mapping with a wrong key could have had."""
-    models: dict[str, type[BaseModel]] = {"source": SourceSpec, "out": OutSpec, "run": RunSpec, "embed": EmbedConfig}
+    models: dict[str, type[BaseModel]] = {"source": SourceSpec, "out": OutSpec, "run": RunSpec}
     parents = [part for part in path[:-1] if isinstance(part, str)]
-    if parents and parents[-1] == "stages":
-        return list(StageEntry.model_fields)
+    if parents and parents[0] == "stages":
+        return stage_kinds() if len(parents) == 1 else stage_keys(parents[1])
     return list(models.get(parents[-1], JobSpec).model_fields) if parents else list(JobSpec.model_fields)
 
 
@@ -499,9 +484,7 @@ def _line_of(node: yaml.Node | None, path: list[Any]) -> int | None:
 
 def schema() -> dict[str, Any]:
     """JSON Schema of the job file."""
-    made = JobSpec.model_json_schema()
-    stages = made["properties"]["stages"]
-    stages["items"] = {"anyOf": [stages["items"], {"enum": list(StageEntry.model_fields)}]}  # `- embed` is one too
+    made = with_bare_stages(JobSpec.model_json_schema())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
 

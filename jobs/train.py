@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -37,11 +37,12 @@ from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError, JobStopped, PixelmillError, RunRefused
-from pixelmill.workers.models.checkpoint import Card
-from pixelmill.workers.recipes import RECIPES, Recipe, recipe_of, recipe_type
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.recipes import Recipe
+from pixelmill.workers.recipes.registry import RECIPES, recipe_of, recipe_type
 
 DATA_CPUS = 2
-IDENTITY = "_run/loop.json"
+IDENTITY = "_run/training.json"
 SPEC = "_run/recipe.yaml"
 LOG = "_run/log.txt"
 
@@ -246,14 +247,15 @@ class TrainingRun:
 
     def _plan(self) -> Any:
         """What the workers are told, after the first samples were read here: bad data is told before Ray starts."""
-        from pixelmill.pipelines.training import checkpoints, datasets
+        from pixelmill.pipelines.training import checkpoints
         from pixelmill.pipelines.training.loop import TrainingPlan, rehearse
-        from pixelmill.pipelines.training.sampling import Share
+        from pixelmill.pipelines.training.sampling import BatchShare
+        from pixelmill.pipelines.training.splits import split
 
         train, settings = self.job.spec, self.job.settings
-        share = Share(settings.batch, settings.accumulate, train.run.workers)
-        found = datasets.split(
-            self.job.recipe.LAYOUT, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access
+        share = BatchShare(settings.batch, settings.accumulate, train.run.workers)
+        found = split(
+            self.job.recipe.ROLES, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access
         )
         with checkpoints.assets(self.job.recipe, settings, train.access) as assets:
             for data in (found.train, found.held_out):
@@ -280,6 +282,7 @@ class TrainingRun:
         )
 
     def _fit(self, plan: Any, guard: Guard, terminal: Terminal, held: Holding) -> None:
+        from pixelmill.pipelines.progress import ProgressStore
         from pixelmill.pipelines.training import loop
 
         run = self.job.spec.run
@@ -302,11 +305,11 @@ class TrainingRun:
                     f"run: {run.workers} workers, and {DATA_CPUS} CPUs to read the data for them, can't be placed: {lack}; "
                     "lower run.workers or run.num_gpus"
                 )
-            scale = loop.Scale(run.workers, threads, gpus_each)
-            telegraph = loop.Telegraph()
-            with following(telegraph, terminal):
+            scale = loop.WorkerGroup(run.workers, threads, gpus_each)
+            store = ProgressStore()
+            with following(lambda: json.loads(store.get(loop.NEWS) or "{}"), terminal):
                 # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
-                work = (loop.fit(*each) for each in [(plan, scale, telegraph, str(folder / "train"))])
+                work = (loop.fit(*each) for each in [(plan, scale, store, str(folder / "train"))])
                 for _ in beside(work, held.raise_if_lost):
                     pass
 
@@ -345,7 +348,7 @@ class TrainingRun:
         os._exit(EXIT_FAILED)
 
     def _summary(self, happened: str) -> str:
-        from pixelmill.workers.models.checkpoint import Card
+        from pixelmill.workers.models.card import Card
 
         text = self.out.read("card.json")
         if text is None:
@@ -421,13 +424,14 @@ class News:
 
 
 @contextmanager
-def following(telegraph: Any, terminal: Terminal) -> Iterator[None]:
+def following(read: Callable[[], Mapping[str, Any]], terminal: Terminal) -> Iterator[None]:
     """Show what the workers tell while the block runs."""
     over = threading.Event()
 
     def follow() -> None:
         while not over.wait(0.5):
-            terminal.show(News(telegraph.read()))
+            with suppress(Exception):  # nothing but the display depends on it
+                terminal.show(News(read()))
 
     thread = threading.Thread(target=follow, name="news", daemon=True)
     thread.start()
@@ -463,19 +467,20 @@ def evaluate(
     extras.require("train", "eval")
     import torch
 
-    from pixelmill.pipelines.training import checkpoints, datasets, loop
+    from pixelmill.pipelines.training import checkpoints, loop
+    from pixelmill.pipelines.training.splits import to_evaluate
 
     access = Access()
     if picture is not None:
         checks.check_file(picture)
     spec.refuse_credentials(uri, data)
-    module, card = checkpoints.load(uri if _ships(uri) else absolute(uri), access)
+    module, card = checkpoints.load_from_store(uri if _ships(uri) else absolute(uri), access)
     if network not in {card.network, card.recipe}:
         raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with judging(card, uri, overrides, access) as recipe:
-        found, says = datasets.to_evaluate(
-            recipe.LAYOUT,
+        found, says = to_evaluate(
+            recipe.ROLES,
             [absolute(each) for each in data],
             part,
             frozenset(card.trained_on),
@@ -484,10 +489,10 @@ def evaluate(
         )
         metrics, shown = loop.evaluate(recipe, module, found, device)
     if picture is not None and shown is not None:
-        from pixelmill.pipelines.training.training_log import png
+        from pixelmill.workers.codecs.encode import encode_png_tensor
 
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
-        Path(picture).write_bytes(png(shown.cpu()))
+        Path(picture).write_bytes(encode_png_tensor(shown.cpu()))
     return {
         "network": card.network,
         "checkpoint": uri,
@@ -529,14 +534,14 @@ def judging(
 
 def zoo() -> list[dict[str, Any]]:
     """What ships, as its cards say."""
-    from pixelmill.workers.models import checkpoint
+    from pixelmill.workers.models.card import read_card
     from pixelmill.workers.models.zoo import zoo_names, zoo_path
 
     listed = []
     for name in zoo_names():
         path = zoo_path(name)
         assert path is not None
-        card = checkpoint.read_card(path)
+        card = read_card(path)
         listed.append(
             {"name": name, "bytes": path.stat().st_size, **card.model_dump(mode="json", exclude={"trained_on"})}
         )

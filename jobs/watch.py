@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pixelmill.jobs.terminal.display import Rate, Terminal
 from pixelmill.pipelines.bulk.deaths import Troubles
+from pixelmill.pipelines.bulk.reports import BulkReports
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.workers.errors import JobStopped
 
@@ -22,10 +23,10 @@ MILLING = "milling"
 
 
 class Watch:
-    """Follows the board while the graph runs: shows it, and notes when the job should stop itself."""
+    """Follows the reports while the graph runs: shows it, and notes when the job should stop itself."""
 
-    def __init__(self, run: Run, board: Any, terminal: Terminal, pool: WorkerPool) -> None:
-        self._run, self._board, self._terminal, self._pool = run, board, terminal, pool
+    def __init__(self, run: Run, reports: BulkReports, terminal: Terminal, pool: WorkerPool) -> None:
+        self._run, self._reports, self._terminal, self._pool = run, reports, terminal, pool
         self._free = _free()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
@@ -42,7 +43,7 @@ class Watch:
         self._over.set()
         self._thread.join(timeout=5)
         with suppress(Exception):
-            self._board.clear()
+            self._reports.clear()
         self._run.outcome.busy_shares = {k: round(v, 3) for k, v in self._run.view.busy_shares().items()}
         self.raise_if_stopped()
 
@@ -52,18 +53,18 @@ class Watch:
             raise JobStopped(self._why)
 
     def judge(self, done: int, failed: int) -> None:
-        """Whether the job should stop itself by what is published: a short one may be over before the next look at the board."""
+        """Whether the job should stop itself by what is published: a short one may be over before the reports are read again."""
         self._troubles.order_finished()
         if self._why is None and self._run.goes_wrong(done, failed):
-            with suppress(Exception):  # without the board there is nothing to say why
-                self._why = self._run.why_it_stops(self._board.read())
+            with suppress(Exception):  # without the reports there is nothing to say why
+                self._why = self._run.why_it_stops(self._reports.tally())
 
     def _follow(self) -> None:
         began_s: float | None = None
         while not self._over.wait(POLL_S):
-            with suppress(Exception):  # nothing but the display depends on the board
+            with suppress(Exception):  # nothing but the display depends on the reports
                 self._hear()
-                phases, tally = self._board.phases(), self._board.read()
+                phases, tally = self._reports.phases(), self._reports.tally()
                 if began_s is None and (tally.done + tally.failed or phases[MILLING]):
                     began_s = time.monotonic()
                 self._run.view.phase = self._phase(phases) if began_s is None else MILLING
@@ -75,7 +76,7 @@ class Watch:
 
     def _hear(self) -> None:
         """Say which workers died or devices failed; too many of them end the run."""
-        for line in self._troubles.hear(self._board.events(), self._board.starts()):
+        for line in self._troubles.hear(self._reports.events(), self._reports.starts()):
             self._terminal.say(line)
         self._why = self._why or self._troubles.why()
 

@@ -16,10 +16,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import s3fs
 
-from benchmarks.gateway import Gateway
 from pixelmill.pipelines.stores import access
 from tests.installation import Installation, Kind, build_wheel, copy_of_the_tree, install
-from tests.moto_server import Moto
+from tests.servers.gateway import Gateway
+from tests.servers.moto import Moto
 
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL")
 

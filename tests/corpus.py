@@ -10,8 +10,8 @@ complete job over the folder has to account for:
   none. The empty tar has no row;
 - every row of a Parquet table is one row, "row 0" first; a null image and null bytes are Empty.
 
-Not in here: arithmetic-coded JPEG, HEIC, and RAW beyond its header; AVIF and JPEG 2000 are in tests/workers/test_images.py,
-TIFF at large in tests/workers/test_tiff.py.
+Not in here: arithmetic-coded JPEG, HEIC, and RAW beyond its header; AVIF and JPEG 2000 are in
+tests/workers/codecs/test_decode.py, TIFF at large in tests/workers/codecs/test_tiff.py.
 """
 
 from __future__ import annotations

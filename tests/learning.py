@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixelmill.pipelines.training.sampling import Order
+from pixelmill.pipelines.training.sampling import SampleOrder
 from pixelmill.workers.recipes import Recipe, Sample
 
 OnStep = Callable[[int, dict[str, float]], None]
@@ -17,7 +17,7 @@ OnStep = Callable[[int, dict[str, float]], None]
 def learn(recipe: Recipe, samples: Sequence[Sample], on_step: OnStep | None = None) -> nn.Module:
     """A network trained on the CPU, in eval mode; the seeds of the caller stay as they are."""
     settings = recipe.settings
-    order, random = Order(len(samples), settings.seed), np.random.default_rng(settings.seed)
+    order, random = SampleOrder(len(samples), settings.seed), np.random.default_rng(settings.seed)
     steps = settings.steps or round(settings.epochs * len(samples) / settings.batch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

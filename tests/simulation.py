@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import pytest
 
-from pixelmill.pipelines.outputs import claims, ledger, repair
+from pixelmill.pipelines.outputs import accounting, claims, repair
 from pixelmill.pipelines.outputs.claims import Claim, Holder
-from pixelmill.pipelines.stores import conditional
 from pixelmill.pipelines.stores import folder as folder_module
+from pixelmill.pipelines.stores import s3
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 
@@ -42,8 +42,8 @@ class ServerError(Exception):
 class World:
     """The objects of a store, the time, and the drivers."""
 
-    def __init__(self, dialect: Dialect, *, is_death_provable: bool) -> None:
-        self.dialect, self.is_death_provable = dialect, is_death_provable
+    def __init__(self, dialect: Dialect, *, is_death_provable: bool, makes_many: bool) -> None:
+        self.dialect, self.is_death_provable, self.makes_many = dialect, is_death_provable, makes_many
         self.objects: dict[str, bytes] = {}
         self.now = 0.0
         self.drivers: list[Driver] = []
@@ -224,9 +224,9 @@ class Serial:
 
 
 @contextmanager
-def world(dialect: Dialect, *, is_death_provable: bool) -> Iterator[World]:
-    """A world whose leases are short; drivers that are left over die at the end."""
-    made = World(dialect, is_death_provable=is_death_provable)
+def world(dialect: Dialect, *, is_death_provable: bool, makes_many: bool = False) -> Iterator[World]:
+    """A world whose leases are short; drivers that are left over die at the end. `makes_many` rows of an input, or one."""
+    made = World(dialect, is_death_provable=is_death_provable, makes_many=makes_many)
 
     def open_store(uri: str, access: Access) -> tuple[Store, str]:
         scheme, _, path = uri.partition("://")
@@ -235,8 +235,8 @@ def world(dialect: Dialect, *, is_death_provable: bool) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder_module, "open_store", open_store)
         patch.setattr(folder_module, "scheme_of", lambda uri: "s3")
-        patch.setattr(conditional, "_body", lambda store, answer: answer["Body"])
-        for module in (ledger, repair):
+        patch.setattr(s3, "_body", lambda store, answer: answer["Body"])
+        for module in (accounting, repair):
             patch.setattr(module, "ThreadPoolExecutor", Serial)
         for name, seconds in (("LEASE_S", 3.0), ("POLL_S", 1.0), ("SETTLE_S", 2.0)):
             patch.setattr(claims, name, seconds)

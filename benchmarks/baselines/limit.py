@@ -37,19 +37,20 @@ def work(paths: list[str], cache_dir: str, ready: Any, finished: Any) -> None:
     torch.set_num_threads(1)
     from pixelmill.pipelines.stores.access import Access
     from pixelmill.pipelines.stores.reading import ObjectReader
-    from pixelmill.workers.codecs import images
+    from pixelmill.workers.codecs.decode import decode_picture
+    from pixelmill.workers.pictures import Picture
     from pixelmill.workers.stages import StageContext
     from pixelmill.workers.stages.embed import EmbedConfig
 
     stage = EmbedConfig.model_validate({"model": MODEL}).build(StageContext("cpu", 1, len(paths), Path(cache_dir)))
     read = partial(ObjectReader(Access()).read, max_bytes=1 << 30)
-    stage.run([stage.prepare(images.decode(read(path))) for path in paths[:16]])
+    stage.run([stage.prepare(Picture(decode_picture(read(path)))) for path in paths[:16]])
     events: list[tuple[float, int]] = []
     with ThreadPoolExecutor(8) as pool:
         data = ahead(pool, read, paths) if paths[0].startswith("s3://") else iter([read(path) for path in paths])
         ready.wait()
         while batch := list(islice(data, stage.batch)):
-            stage.run([stage.prepare(images.decode(item)) for item in batch])
+            stage.run([stage.prepare(Picture(decode_picture(item))) for item in batch])
             events.append((time.time(), len(batch)))
     finished.put(events)
 

@@ -12,10 +12,7 @@ import json
 import os
 import re
 import socket
-import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -25,15 +22,16 @@ import pyarrow as pa
 import ray
 import ray.data
 from ray.exceptions import RayError
-from ray.experimental import internal_kv
 
 from pixelmill.pipelines.arrow import strings_of
-from pixelmill.pipelines.bulk.deaths import EVENT_PREFIX, START_PREFIX, Careful, Deaths, Event, Notes, Start, event_of
-from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig, Tally
+from pixelmill.pipelines.bulk.deaths import Careful, Deaths, Start
+from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig
 from pixelmill.pipelines.bulk.orders import Order
+from pixelmill.pipelines.bulk.reports import PHASE, TALLY
 from pixelmill.pipelines.outputs import claims, ledger
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.placement import WorkerPool
+from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.folder import Folder
@@ -43,7 +41,6 @@ from pixelmill.workers.runtime.memory import keep_freed_memory
 from pixelmill.workers.runtime.stall_watchdog import Watchdog
 
 ORDER, SUMMARY = "order", "summary"
-TALLY_PREFIX, PHASE_PREFIX = "tally:", "phase:"
 EXIT_DEVICE_FAULT = 71
 
 _ADVICE_OF_RAY = re.compile(r"\nFailed to [^\n]* attempts \(total backoff.*", re.DOTALL)
@@ -60,98 +57,6 @@ class Published:
     written_bytes: int
     settings: dict[str, Any]
     weights: dict[str, str | None]
-
-
-class Board:
-    """What the workers tell, in Ray's key-value store: each its tally for the terminal, and what they know of deaths.
-
-    An actor would do the same for a process more, which on a small machine every start would wait for.
-    """
-
-    def __init__(self, run: str) -> None:
-        self._prefix = f"pixelmill:{run}:"
-        self._heard: set[bytes] = set()
-
-    def reporter(self) -> Callable[[Tally], None]:
-        """For one worker: tells its tally, and never fails."""
-        key = f"{self._prefix}{TALLY_PREFIX}{uuid.uuid4().hex}".encode()
-
-        def report(tally: Tally) -> None:
-            with suppress(Exception):
-                internal_kv._internal_kv_put(key, tally.to_json().encode(), overwrite=True)
-
-        return report
-
-    def notes(self) -> Notes:
-        """For one worker: where it keeps what outlives it."""
-        return _KvNotes(self._prefix)
-
-    def read(self) -> Tally:
-        """The sum over all workers."""
-        total = Tally()
-        for text in self._texts(self._keys(TALLY_PREFIX)):
-            total.add(Tally.from_json(text))
-        return total
-
-    def teller(self) -> Callable[[str], None]:
-        """For one worker: tells what it is at before it reports, and never fails."""
-        key = f"{self._prefix}{PHASE_PREFIX}{uuid.uuid4().hex}".encode()
-
-        def tell(phase: str) -> None:
-            with suppress(Exception):
-                internal_kv._internal_kv_put(key, phase.encode(), overwrite=True)
-
-        return tell
-
-    def phases(self) -> Counter[str]:
-        """How many workers are at what."""
-        told = self._texts(self._keys(PHASE_PREFIX))
-        return Counter(told)
-
-    def events(self) -> list[Event]:
-        """What happened since this was last asked: deaths of workers, faults of devices."""
-        new = [key for key in self._keys(EVENT_PREFIX) if key not in self._heard]
-        self._heard.update(new)
-        return [event_of(text) for text in self._texts(new)]
-
-    def starts(self) -> int:
-        """How many workers were started and have not come as far as an order."""
-        return len(self._keys(START_PREFIX))
-
-    def clear(self) -> None:
-        internal_kv._internal_kv_del(self._prefix.encode(), del_by_prefix=True)
-
-    def _keys(self, prefix: str) -> list[bytes]:
-        return internal_kv._internal_kv_list(f"{self._prefix}{prefix}".encode())
-
-    @staticmethod
-    def _texts(keys: Iterable[bytes]) -> Iterator[str]:
-        for key in keys:
-            if (text := internal_kv._internal_kv_get(key)) is not None:
-                yield text.decode()
-
-
-@dataclass(frozen=True)
-class _KvNotes:
-    """Notes in Ray's key-value store, below a prefix."""
-
-    prefix: str
-
-    def add(self, key: str, value: str) -> bool:
-        return not internal_kv._internal_kv_put(self._key(key), value.encode(), overwrite=False)
-
-    def get(self, key: str) -> str | None:
-        found = internal_kv._internal_kv_get(self._key(key))
-        return None if found is None else found.decode()
-
-    def put(self, key: str, value: str) -> None:
-        internal_kv._internal_kv_put(self._key(key), value.encode(), overwrite=True)
-
-    def remove(self, key: str) -> None:
-        internal_kv._internal_kv_del(self._key(key))
-
-    def _key(self, key: str) -> bytes:
-        return f"{self.prefix}{key}".encode()
 
 
 @dataclass(frozen=True)
@@ -192,19 +97,18 @@ class MillActor:
     Each order is recorded as it begins and when it is done, so that whoever does it again knows how often it was begun.
     """
 
-    def __init__(self, config: MillConfig, board: Board, publisher: Publisher | None) -> None:
+    def __init__(self, config: MillConfig, store: ProgressStore, publisher: Publisher | None) -> None:
         if config.context.device == "cpu":
             keep_freed_memory()
-        tell = board.teller()
-        tell("importing torch")
+        report_phase = store.reporter(PHASE)
+        report_phase("importing torch")
         import_module("torch")
-        tell("loading the network")
-        notes = board.notes()
-        self._start = Start(notes)
-        self._deaths = Deaths(notes, config.stall_s)
+        report_phase("loading the network")
+        self._start = Start(store)
+        self._deaths = Deaths(store, config.stall_s)
         self._watchdog = Watchdog(config.stall_s, self._deaths.stall)
-        self._mill = _built(config, board)
-        tell("milling")
+        self._mill = _built(config, store)
+        report_phase("milling")
         self._publisher = publisher or (lambda table: table)
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
@@ -225,10 +129,11 @@ class MillActor:
         return made
 
 
-def _built(config: MillConfig, board: Board) -> Callable[[dict[str, Any], Careful | None], pa.Table]:
+def _built(config: MillConfig, store: ProgressStore) -> Callable[[dict[str, Any], Careful | None], pa.Table]:
     """The mill, or what raises why there is none: Ray passes on what a call raises, and of what building raises the text."""
+    report_tally = store.reporter(TALLY)
     try:
-        return Mill(config, board.reporter())
+        return Mill(config, lambda tally: report_tally(tally.to_json()))
     except PixelmillError as error:
         return partial(_refuse, error)
     except Exception as error:
@@ -257,7 +162,7 @@ def _publishing(publisher: Publisher) -> Callable[[Any], Any]:
     return lambda block: publisher(block)
 
 
-def run(job: BulkJob, board: Board) -> Iterator[Published]:
+def run(job: BulkJob, store: ProgressStore) -> Iterator[Published]:
     """Run the graph on the Ray that is connected, giving each order as it is published."""
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = None  # one block in is one block out: an order is never split or joined
@@ -269,7 +174,7 @@ def run(job: BulkJob, board: Board) -> Iterator[Published]:
         items, override_num_blocks=len(items)
     ).map_batches(
         MillActor,
-        fn_constructor_args=(job.config, board, publisher if job.pool.publishes else None),
+        fn_constructor_args=(job.config, store, publisher if job.pool.publishes else None),
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=job.pool.actors, max_tasks_in_flight_per_actor=2),

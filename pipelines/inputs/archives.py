@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import tarfile
 from collections import Counter
-from typing import Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 
+from pixelmill.pipelines.arrow import fields_of
 from pixelmill.pipelines.inputs.entries import Entry, Found, Index, Source, sequential
 from pixelmill.pipelines.inputs.names import IMAGE_SUFFIXES, has_hidden, suffix_of
+from pixelmill.pipelines.outputs.columns import METADATA_KEY, SOURCE_ID
 from pixelmill.pipelines.stores.access import open_store
 from pixelmill.pipelines.stores.retries import is_passing
-from pixelmill.pipelines.stores.tables import holds_bytes, open_parquet
+from pixelmill.pipelines.stores.tables import Parquet, holds_bytes, open_parquet, texts_of
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 
@@ -20,6 +22,9 @@ IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "picture", "bytes", "imag
 URI_COLUMNS = ("uri", "url", "path", "image_url", "image_path", "file", "filename", "file_name")
 MOST_HEADER_BYTES = 1 << 20
 """What the headers before one member of a tar may hold together; a long name or extended attributes need kilobytes."""
+
+MOST_ID_CHARACTERS = 128
+"""What is longer than that is no id of a run, whatever its metadata say."""
 
 
 # Tars
@@ -78,7 +83,7 @@ class _Headers:
 def _read_headers(file: _Headers, found: Found, members: list[Entry], ignored: Counter[str]) -> None:
     taken: set[str] = set()
     end = 0
-    with tarfile.open(fileobj=file, mode="r:") as tar:  # type: ignore[call-overload]
+    with _opened_tar(file) as tar:
         for member in tar:
             if member.size < 0:  # before the next header is looked for: it could be this one, for ever
                 raise tarfile.ReadError("a size below zero")
@@ -90,6 +95,10 @@ def _read_headers(file: _Headers, found: Found, members: list[Entry], ignored: C
             tar.members = []  # type: ignore[assignment]  # tarfile keeps every header it saw
             file.renew()
         _check_tar_end(file, end)
+
+
+def _opened_tar(file: _Headers) -> tarfile.TarFile:
+    return tarfile.open(fileobj=cast("IO[bytes]", file), mode="r:")
 
 
 def _kind_of_other(member: tarfile.TarInfo) -> str | None:
@@ -149,17 +158,37 @@ def parquet_rows(found: Found, source: Source) -> Index:
             parquet = open_parquet(file)
             image_column(parquet.schema_arrow, source.column, found.uri)
             rows = parquet.metadata.num_rows
+            source_ids = _source_ids(file, parquet)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None or is_passing(error)):
             raise  # the store's: what pyarrow raises for a broken footer is a bare OSError
         problem = f"Corrupt: not a Parquet file ({error}); copy it again"
         return Index([Entry(found.uri, None, "parquet", None, found.size, found.version, problem)], {})
-    return Index((Entry(found.uri, f"row {row}", "parquet", row, None, found.version) for row in range(rows)), {})
+    if source_ids is None:
+        return Index((Entry(found.uri, f"row {row}", "parquet", row, None, found.version) for row in range(rows)), {})
+    known = enumerate(source_ids)
+    return Index((Entry(found.uri, f"row {r}", "parquet", r, None, found.version, source_id=i) for r, i in known), {})
+
+
+def _source_ids(file: Any, parquet: Parquet) -> list[str | None] | None:
+    """The ids that the inputs of a run's rows had in the first of a chain of runs; None of a table that no run wrote.
+
+    A run over rows of a run carries them on, so that whatever was made of one input can be joined.
+    """
+    if METADATA_KEY not in (parquet.metadata.metadata or {}):
+        return None
+    kinds: dict[str, pa.DataType] = {field.name: field.type for field in fields_of(parquet.schema_arrow)}
+    if kinds.get("id") != pa.string():
+        return None
+    ids = list(texts_of(file, "id"))
+    if kinds.get(SOURCE_ID.name) == pa.string():
+        ids = [first or last for first, last in zip(texts_of(file, SOURCE_ID.name), ids, strict=True)]
+    return [None if each is None or len(each) > MOST_ID_CHARACTERS else each for each in ids]
 
 
 def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
     """The name of the column that holds pictures: bytes, or struct<bytes, path>; JobError when it can't be told."""
-    candidates = [f.name for f in schema if holds_bytes(f.type)]
+    candidates = [f.name for f in fields_of(schema) if holds_bytes(f.type)]
     if column is not None:
         if column in candidates:
             return column
@@ -168,7 +197,7 @@ def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
         )
     if not candidates:
         raise JobError(f"{scrub(uri)}: no column holds pictures; it has {_columns(schema)}; {_what_to_write(schema)}")
-    structs = [f.name for f in schema if pa.types.is_struct(f.type) and holds_bytes(f.type)]
+    structs = [f.name for f in fields_of(schema) if pa.types.is_struct(f.type) and holds_bytes(f.type)]
     named = [name for name in candidates if name.lower() in IMAGE_COLUMNS]
     for choice in (structs, named, candidates):
         if len(choice) == 1:
@@ -184,7 +213,7 @@ def _columns(schema: pa.Schema) -> str:
 
 
 def _what_to_write(schema: pa.Schema) -> str:
-    uris = [f.name for f in schema if f.name.lower() in URI_COLUMNS and pa.types.is_string(f.type)]
+    uris = [f.name for f in fields_of(schema) if f.name.lower() in URI_COLUMNS and pa.types.is_string(f.type)]
     if uris:
         return f"if {uris[0]} says where the pictures are, read it as a list: --set source.format=list"
     return "write them as bytes, or as struct<bytes, path>; if other tables hold them, name those with source.pattern"

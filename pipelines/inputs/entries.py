@@ -4,10 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pixelmill.pipelines.inputs.names import suffix_of
 from pixelmill.pipelines.stores.access import Access, scheme_of
+
+
+class Grouping(Protocol):
+    """Says which entries are pieces of one input."""
+
+    most_pieces: int
+    """How many pieces an input may have; one of more is filed with that as its reason."""
+    most_between: int
+    """How many entries of other inputs may be listed between two pieces of one, which bounds what is held."""
+
+    def name_of(self, entry: Entry) -> tuple[str, str] | None:
+        """Uri and member of the input that an entry is a piece of, from names alone; None for an input of its own.
+
+        The id follows from them, so that an input keeps it when one of its pieces is replaced, added or removed.
+        """
+        ...
+
+    def order_of(self, entry: Entry) -> tuple[int | str, ...]:
+        """What the pieces of an input are sorted by, so that its decoder knows which is which."""
+        ...
+
 
 Format = Literal["auto", "images", "webdataset", "parquet", "list"]
 Container = Literal["tar", "parquet"]
@@ -24,13 +45,28 @@ class Source:
     limit: int | None = None
     access: Access = field(default_factory=Access)
     exclude: str | None = None
+    grouping: Grouping | None = None
+    """Which files and members of archives make one input together; each is one of its own where left out."""
+
+
+class Piece(NamedTuple):
+    """One of the objects that an input of several is made of, or a range of bytes of one where `offset` says so."""
+
+    uri: str
+    offset: int | None = None
+    size: int | None = None
+    version: str | None = None
 
 
 class Entry(NamedTuple):
-    """One input: an object, a member of an archive, or a row of a table.
+    """One input: an object, a member of an archive, a row of a table, or several pieces that belong together.
 
     `offset` is the member's first byte in a tar and the row's number in a Parquet file. `problem` says why an input
     that was found can't be read at all: "ErrorType: message".
+
+    An input of several pieces (pipelines/inputs/grouping.py) names them in `pieces`, in the order in which its decoder
+    takes them; its `uri` and `member` are the name that it was given, its `size` is their sum, and its `version` is another
+    one when a piece is replaced, added or removed. `source_id` is the id that an input of an earlier run had.
     """
 
     uri: str
@@ -40,6 +76,8 @@ class Entry(NamedTuple):
     size: int | None = None
     version: str | None = None
     problem: str | None = None
+    pieces: tuple[Piece, ...] | None = None
+    source_id: str | None = None
 
 
 class Found(NamedTuple):

@@ -97,6 +97,15 @@ def is_local(uri: str) -> bool:
     return "://" not in uri or uri.startswith(("file://", "local://"))
 
 
+def is_web(uri: str) -> bool:
+    return uri.partition("://")[0].lower() in {"http", "https"} and "://" in uri
+
+
+def comparable(uri: str) -> str:
+    """A place in the spelling in which listings give it."""
+    return local_path(uri) if is_local(uri) else uri.replace("s3a://", "s3://", 1)
+
+
 def spelled(uri: str) -> str:
     """A place in the one spelling that is written and compared: local ones as absolute paths, folders without a slash."""
     if is_local(uri):

@@ -52,12 +52,14 @@ class Held(Protocol):
 
 @dataclass
 class Attempt:
-    """One attempt at a run whose folder it holds; `row_bytes` and `file_bytes` size the parts."""
+    """One attempt at a run whose folder it holds; `row_bytes`, `rows_per_input` and `file_bytes` size the parts."""
 
     out: Folder
     held: Held
     row_bytes: int
     file_bytes: int
+    rows_per_input: float = 1.0
+    """An estimate. A part that turns out to have more rows is a larger file, and no input is ever cut."""
 
     def sign(self, identity: dict[str, Any], check: Callable[[bytes], None], spec: str | None) -> None:
         """Write under the claim whose run this is; `check` raises where another job was faster."""
@@ -136,7 +138,9 @@ class Attempt:
 
     def _committed(self, segments: list[Segment], listing: Listing) -> list[Segment]:
         """The manifest with one segment more. ClaimLost where another attempt's has its number."""
-        part_rows = plan_parts(listing.rows, row_bytes=self.row_bytes, file_bytes=self.file_bytes)
+        part_rows = plan_parts(
+            listing.rows, row_bytes=self.row_bytes, file_bytes=self.file_bytes, rows_per_input=self.rows_per_input
+        )
         self.held.require()
         segment = listing.commit(part_rows, sum(len(each.part_rows) for each in segments))
         if segment.writer != listing.writer:

@@ -11,18 +11,24 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pixelmill.pipelines.arrow import strings_of
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.arrow import rows_of, rows_where, strings_of
 from pixelmill.pipelines.outputs.claims import ATTEMPTS
-from pixelmill.pipelines.outputs.ledger import DATA, FAILED, FAILED_SCHEMA
-from pixelmill.pipelines.outputs.manifest import SCHEMA, Part, Rows, Segment, read_segments, segment_name
+from pixelmill.pipelines.outputs.columns import DATA, FAILED, FAILED_SCHEMA, METADATA_KEYS, PLACE
+from pixelmill.pipelines.outputs.contents import facts_of, old_retried_ids, progress, provenance_of, read_columns
+from pixelmill.pipelines.outputs.encoding import encode
+from pixelmill.pipelines.outputs.layout import SCHEMA, segment_name
+from pixelmill.pipelines.outputs.owners import Owners
+from pixelmill.pipelines.outputs.parts import Part
+from pixelmill.pipelines.outputs.rows import Rows
+from pixelmill.pipelines.outputs.segments import Segment, read_segments
+from pixelmill.pipelines.outputs.wholeness import inputs_in, whole_rows_of
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.stores.tables import declared_schema, open_parquet
+from pixelmill.pipelines.stores.tables import declared_schema, open_parquet, read_rows
 
 
 @dataclass
@@ -55,12 +61,16 @@ def restore_manifest(folder: Folder, before_write: Callable[[], None]) -> list[S
     return read_segments(folder)
 
 
-def _listings(folder: Folder) -> dict[str, object]:
+def _listings(folder: Folder) -> dict[str, str | None]:
     """From which listing each data file was made, by the name of its part."""
     with ThreadPoolExecutor(8, "repair") as pool:
-        names = sorted(ledger.progress(folder).data)
-        found = pool.map(lambda name: ledger.provenance_of(folder, name).get("listing"), names)
+        names = sorted(progress(folder).data)
+        found = pool.map(partial(_listing_of, folder), names)
         return dict(zip((name.removesuffix(".parquet") for name in names), found, strict=True))
+
+
+def _listing_of(folder: Folder, name: str) -> str | None:
+    return provenance_of(folder, name).get("listing")
 
 
 def _copies(folder: Folder) -> dict[int, list[Segment]]:
@@ -74,7 +84,7 @@ def _copies(folder: Folder) -> dict[int, list[Segment]]:
     return found
 
 
-def _evidence(segment: Segment, made_from: dict[str, object]) -> int:
+def _evidence(segment: Segment, made_from: dict[str, str | None]) -> int:
     """How many data files were made from this segment."""
     return sum(made_from.get(part.name) == segment.writer for part in segment.parts())
 
@@ -84,15 +94,14 @@ def repair(folder: Folder, segments: list[Segment], before_write: Callable[[], N
 
     `before_write` is called before anything is written.
     """
-    held, found = ledger.progress(folder), Repaired()
-    places, rows = ledger.Places(folder, segments, held), Rows(folder, segments)
-    old = frozenset(ledger.old_retried_ids(folder, held))
-    parts = iter([part for part in places.parts if held.is_done(part)])
+    held, found = progress(folder), Repaired()
+    owners, rows = Owners(folder, segments, held), Rows(folder, segments)
+    old = frozenset(old_retried_ids(folder, held))
+    parts = iter([part for part in owners.parts if held.is_done(part)])
     with ThreadPoolExecutor(8, "repair") as pool:
         while batch := list(islice(parts, 32)):
-            owned = [places.own(part, strings_of(rows.of(part)["id"])) for part in batch]
-            checks = pool.map(lambda pair: _checked(folder, pair[0], pair[1], old), zip(batch, owned, strict=True))
-            for check in list(checks):
+            owned = [owners.own(part, strings_of(rows.of(part)["id"])) for part in batch]
+            for check in list(pool.map(partial(_checked, folder, old), batch, owned)):
                 found.dropped += _keep_only(folder, check, before_write) if check.strangers else 0
                 found.filed += _file(folder, check, before_write) if check.is_misfiled else 0
                 if check.lost:
@@ -117,19 +126,20 @@ class _Check:
         return f"{self.part.name}.parquet"
 
 
-def _checked(folder: Folder, part: Part, own: list[str], old: frozenset[str]) -> _Check:
+def _checked(folder: Folder, old: frozenset[str], part: Part, own: list[str]) -> _Check:
     name, belongs = f"{part.name}.parquet", frozenset(own)
-    data = strings_of(ledger.read_columns(folder, f"{DATA}/{name}", ["id"])["id"])
-    done = belongs.intersection(data) | old
-    recorded, filed = ledger.facts_of(folder, part.name)[1], folder.read_tagged(f"{FAILED}/{name}")
+    data = read_columns(folder, f"{DATA}/{name}", ["id", PLACE.name])
+    keep = pa.array(whole_rows_of(data, belongs), pa.bool_())
+    done = inputs_in(data.filter(keep)).ids | old
+    recorded, filed = facts_of(folder, part.name).failures, folder.read_tagged(f"{FAILED}/{name}")
     there = FAILED_SCHEMA.empty_table() if filed is None else _failures(filed[0])
     wanted = there if recorded is None else recorded
-    wanted = _first_of_each(wanted.filter(pc.is_in(wanted["id"], pa.array(sorted(belongs - done), pa.string()))))
+    wanted = _first_of_each(rows_of(wanted, belongs - done))
     failed = frozenset(strings_of(wanted["id"]))
     return _Check(
         part,
         belongs,
-        strangers=len(data) - len(belongs.intersection(data)),
+        strangers=data.num_rows - keep.true_count,
         wanted=wanted,
         is_misfiled=sorted(failed) != sorted(strings_of(there["id"])),
         tag=None if filed is None else filed[1],
@@ -140,13 +150,16 @@ def _checked(folder: Folder, part: Part, own: list[str], old: frozenset[str]) ->
 def _file(folder: Folder, check: _Check, before_write: Callable[[], None]) -> int:
     """Write the failures of a part again. Another attempt may have done so meanwhile, and then it is right."""
     before_write()
-    name, encoded = f"{FAILED}/{check.file}", ledger.encode(check.wanted)
+    name, encoded = f"{FAILED}/{check.file}", encode(check.wanted)
     written = folder.create(name, encoded) if check.tag is None else folder.replace(name, encoded, check.tag)
     return max(1, check.wanted.num_rows) if written else 0
 
 
 def _keep_only(folder: Folder, check: _Check, before_write: Callable[[], None]) -> int:
-    """Write a data file again without rows that don't belong there, and with each of the others once."""
+    """Write a data file again without rows that don't belong there, and with each of the others once.
+
+    Of an input of many rows that is not whole nothing is kept: it is done once more.
+    """
     name = f"{DATA}/{check.file}"
     found = folder.read_tagged(name)
     if found is None:
@@ -154,23 +167,21 @@ def _keep_only(folder: Folder, check: _Check, before_write: Callable[[], None]) 
     before_write()
     parquet = open_parquet(pa.BufferReader(found[0]))
     schema = declared_schema(parquet).remove_metadata()
-    metadata = {
-        key: value for key, value in (parquet.schema_arrow.metadata or {}).items() if key in ledger.METADATA_KEYS
-    }
-    table = parquet.read().replace_schema_metadata(None).cast(schema)
-    kept = _first_of_each(table.filter(pc.is_in(table["id"], pa.array(sorted(check.belongs), pa.string()))))
+    metadata = {key: value for key, value in (parquet.schema_arrow.metadata or {}).items() if key in METADATA_KEYS}
+    table = read_rows(parquet).replace_schema_metadata(None).cast(schema)
+    kept = table.filter(pa.array(whole_rows_of(table, check.belongs), pa.bool_()))
     kept = kept.replace_schema_metadata(metadata)
-    return table.num_rows - kept.num_rows if folder.replace(name, ledger.encode(kept), found[1]) else 0
+    return table.num_rows - kept.num_rows if folder.replace(name, encode(kept), found[1]) else 0
 
 
 def _failures(data: bytes) -> pa.Table:
-    return open_parquet(pa.BufferReader(data)).read(FAILED_SCHEMA.names, use_threads=False).cast(FAILED_SCHEMA)
+    return read_rows(open_parquet(pa.BufferReader(data)), FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
 
 
 def _first_of_each(table: pa.Table) -> pa.Table:
     seen: set[str] = set()
     keep = [not (identity in seen or seen.add(identity)) for identity in strings_of(table["id"])]
-    return table if all(keep) else table.filter(pa.array(keep, pa.bool_()))
+    return rows_where(table, keep)
 
 
 def listed_again(folder: Folder, segments: list[Segment], ids: dict[Part, list[str]]) -> Iterator[pa.Table]:
@@ -178,4 +189,4 @@ def listed_again(folder: Folder, segments: list[Segment], ids: dict[Part, list[s
     rows = Rows(folder, segments)
     for part, some in sorted(ids.items(), key=lambda item: item[0].number):
         table = rows.of(part)
-        yield table.filter(pc.is_in(table["id"], pa.array(some, pa.string()))).select(SCHEMA.names)
+        yield rows_of(table, some).select(SCHEMA.names)

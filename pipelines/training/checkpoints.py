@@ -28,8 +28,9 @@ from pixelmill.pipelines.stores.access import Access, join, scheme_of
 from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ModelError, RunRefused
-from pixelmill.workers.models import checkpoint
-from pixelmill.workers.models.checkpoint import CARD, WEIGHTS, Card
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.checkpoint import load_checkpoint, save_checkpoint
+from pixelmill.workers.models.weight_files import CARD, WEIGHTS, refuse_pickle
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes import Recipe
 
@@ -37,7 +38,7 @@ LAST = "_run/last.json"
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """What a training knows besides weights: `step` is the next one to do."""
 
     step: int = 0
@@ -56,7 +57,7 @@ class Progress:
 
 
 def save_training(
-    folder: Folder, network: nn.Module, optimizer: Optimizer, progress: Progress, writer: str = ""
+    folder: Folder, network: nn.Module, optimizer: Optimizer, progress: TrainingProgress, writer: str = ""
 ) -> bool:
     """Publish all that is needed to go on; the marker comes last, then the checkpoint before is removed.
 
@@ -90,7 +91,7 @@ def _remove_checkpoint(folder: Folder, name: str) -> None:
             (Path(folder.path) / name).rmdir()
 
 
-def read_progress(folder: Folder) -> Progress | None:
+def read_progress(folder: Folder) -> TrainingProgress | None:
     """How far the training in this folder is; None where none has begun."""
     marker = folder.read(LAST)
     if marker is None:
@@ -98,7 +99,7 @@ def read_progress(folder: Folder) -> Progress | None:
     text = folder.read(f"{json.loads(marker)['folder']}/training.json")
     if text is None:
         raise RunRefused(f"{folder.uri}/{LAST}: names a checkpoint that is gone; choose another output folder")
-    return Progress(**json.loads(text)["progress"])
+    return TrainingProgress(**json.loads(text)["progress"])
 
 
 def load_training(folder: Folder, network: nn.Module, optimizer: Optimizer) -> None:
@@ -146,15 +147,15 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 def publish(folder: Folder, network: nn.Module, card: Card) -> None:
     """Make the folder a checkpoint of these weights: the weights, then their card."""
     with tempfile.TemporaryDirectory(prefix="pixelmill-checkpoint-") as local:
-        checkpoint.save(Path(local), network, card)
+        save_checkpoint(Path(local), network, card)
         for name in (WEIGHTS, CARD):
             folder.publish(name, (Path(local) / name).read_bytes())
 
 
-def load(uri: str, access: Access) -> tuple[nn.Module, Card]:
+def load_from_store(uri: str, access: Access) -> tuple[nn.Module, Card]:
     """The network and the card of a checkpoint: a folder, a NAME.safetensors, on any store, or the name of one in the zoo."""
     with fetched(uri, access) as path:
-        return checkpoint.load(path)
+        return load_checkpoint(path)
 
 
 @contextmanager
@@ -167,7 +168,7 @@ def fetched(uri: str, access: Access) -> Iterator[Path]:
     if scheme_of(uri) == "file":
         yield Path(uri.removeprefix("file://"))
         return
-    checkpoint.refuse_pickle(uri)
+    refuse_pickle(uri)
     parent, _, file = uri.rstrip("/").rpartition("/")
     is_file = file.endswith(".safetensors")
     folder = Folder(parent if is_file else uri, access)

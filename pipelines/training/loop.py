@@ -12,32 +12,42 @@ from __future__ import annotations
 import json
 import math
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import torch
-from ray.experimental import internal_kv
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.outputs.claims import Claim
+from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
-from pixelmill.pipelines.training.checkpoints import Progress
-from pixelmill.pipelines.training.datasets import DataSet, load
-from pixelmill.pipelines.training.sampling import MEASURED, Batches, Memory, Share, Stream, ahead, open_samples, spread
+from pixelmill.pipelines.training.checkpoints import TrainingProgress
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.reading import read_samples
+from pixelmill.pipelines.training.sampling import (
+    MEASURED,
+    Batches,
+    BatchShare,
+    Memory,
+    Stream,
+    ahead,
+    open_samples,
+    spread,
+)
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.errors import PixelmillError
-from pixelmill.workers.models.checkpoint import Card
-from pixelmill.workers.recipes import Batch, Recipe, recipe_type
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.recipes import Batch, Recipe
+from pixelmill.workers.recipes.registry import recipe_type
 from pixelmill.workers.runtime.memory import keep_freed_memory
 
 AHEAD = 2
@@ -45,6 +55,8 @@ EVALUATIONS = 20
 SHOWN = 8
 FINISHING_SAMPLES = 512
 CACHE_BYTES = 4 << 30
+NEWS, FAULT = "news", "fault"
+"""Keys of the progress store: what the first worker is doing, and what a worker found to be wrong."""
 
 
 class TrainingFailed(PixelmillError):
@@ -52,7 +64,7 @@ class TrainingFailed(PixelmillError):
 
 
 @dataclass(frozen=True)
-class Scale:
+class WorkerGroup:
     """How many workers train, and what each of them has."""
 
     workers: int = 1
@@ -90,37 +102,12 @@ class TrainingPlan:
 # ----------------------------------------------------------------------------------------------------------- driver
 
 
-class Telegraph:
-    """What the first worker tells the driver, through Ray's key-value store. Nothing that is kept depends on it."""
-
-    def __init__(self, run: str | None = None) -> None:
-        self.run = run or uuid.uuid4().hex
-        self._news, self._fault = (f"pixelmill:train:{self.run}:{kind}".encode() for kind in ("news", "fault"))
-
-    def tell(self, **news: Any) -> None:
-        with suppress(Exception):
-            internal_kv._internal_kv_put(self._news, json.dumps(news).encode(), overwrite=True)
-
-    def read(self) -> dict[str, Any]:
-        with suppress(Exception):
-            return json.loads(internal_kv._internal_kv_get(self._news) or b"{}")
-        return {}
-
-    def tell_fault(self, message: str) -> None:
-        """What a worker found to be wrong; the last one stays."""
-        internal_kv._internal_kv_put(self._fault, message.encode(), overwrite=True)
-
-    def fault(self) -> str | None:
-        message = internal_kv._internal_kv_get(self._fault)
-        return None if message is None else message.decode()
-
-
 def rehearse(recipe: Recipe, data: DataSet, together: int) -> None:
     """Find now what a worker would trip over: samples from all over the data, the network, the files that it starts from.
 
     The network is made without memory. `together` samples go through it at once. Raises DataError or ModelError.
     """
-    samples = load(data.take(spread(len(data), MEASURED)), recipe)
+    samples = read_samples(data.take(spread(len(data), MEASURED)), recipe)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that weights are not copied into what has no memory
         if hasattr(recipe, "check"):
@@ -129,7 +116,7 @@ def rehearse(recipe: Recipe, data: DataSet, together: int) -> None:
             recipe.network()
 
 
-def fit(plan: TrainingPlan, scale: Scale, telegraph: Telegraph, storage: str) -> None:
+def fit(plan: TrainingPlan, scale: WorkerGroup, store: ProgressStore, storage: str) -> None:
     """Train to the end on the cluster that is connected. Raises what a worker found to be wrong.
 
     A worker that dies is started again, twice at most, and goes on from the newest checkpoint. `storage` is a folder for
@@ -140,21 +127,21 @@ def fit(plan: TrainingPlan, scale: Scale, telegraph: Telegraph, storage: str) ->
 
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"plan": plan, "scale": scale, "run": telegraph.run},
+        train_loop_config={"plan": plan, "scale": scale, "run": store.run},
         scaling_config=ScalingConfig(
             num_workers=scale.workers,
             use_gpu=scale.gpus > 0,
             resources_per_worker={"CPU": 1} | ({"GPU": scale.gpus} if scale.gpus else {}),
         ),
-        run_config=RunConfig(name=telegraph.run, storage_path=storage, failure_config=FailureConfig(max_failures=2)),
+        run_config=RunConfig(name=store.run, storage_path=storage, failure_config=FailureConfig(max_failures=2)),
     )
     try:
         trainer.fit()
     except Exception as error:
-        if telegraph.fault() is None:
+        if store.get(FAULT) is None:
             *_, cause = str(error).strip().splitlines() or [type(error).__name__]  # of a traceback the last line
             raise TrainingFailed(f"a worker failed again and again: {cause}; the log has the whole of it") from error
-    if (fault := telegraph.fault()) is not None:
+    if (fault := store.get(FAULT)) is not None:
         raise TrainingFailed(fault)
 
 
@@ -165,10 +152,10 @@ def _work(config: dict[str, Any]) -> None:
     """What Ray Train runs on each worker. An error for the user is told, not raised: raising would start all again."""
     from ray import train
 
-    plan, scale = cast("TrainingPlan", config["plan"]), cast("Scale", config["scale"])
+    plan, scale = cast("TrainingPlan", config["plan"]), cast("WorkerGroup", config["scale"])
     rank = train.get_context().get_world_rank()
-    telegraph = Telegraph(config["run"])
-    if telegraph.fault() is not None:
+    store = ProgressStore(config["run"])
+    if store.get(FAULT) is not None:
         return  # started again after one of several workers raised what it told
     device = _device()
     if device.type == "cpu":
@@ -177,9 +164,9 @@ def _work(config: dict[str, Any]) -> None:
     try:
         kind = recipe_type(plan.recipe)
         with checkpoints.assets(kind, kind.Settings(**plan.settings), plan.access) as assets:
-            Training(plan, scale, rank, device, assets, telegraph).run()
+            Training(plan, scale, rank, device, assets, store).run()
     except PixelmillError as error:
-        telegraph.tell_fault(str(error))
+        store.put(FAULT, str(error))
         if scale.workers > 1:
             raise  # the others wait for this one
 
@@ -197,24 +184,24 @@ class Training:
     def __init__(
         self,
         plan: TrainingPlan,
-        scale: Scale,
+        scale: WorkerGroup,
         rank: int,
         device: torch.device,
         assets: Mapping[str, Path],
-        telegraph: Telegraph,
+        store: ProgressStore,
     ) -> None:
-        self.plan, self.rank, self.device, self.telegraph = plan, rank, device, telegraph
+        self.plan, self.rank, self.device, self.store = plan, rank, device, store
         self.is_first = rank == 0
         self.scale = scale
         self.recipe = plan.built(assets)
         self.settings = self.recipe.settings
         plain = Folder(plan.out, plan.access)
         self.folder = plain if plan.claim is None else claims.ClaimedFolder(plain, plan.claim)
-        self.share = Share(self.settings.batch, self.settings.accumulate, scale.workers, rank)
+        self.share = BatchShare(self.settings.batch, self.settings.accumulate, scale.workers, rank)
         self.tell(phase="reading the data")
         self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes)
         self.held_out = self._open_held_out() if self.is_first else None
-        self.progress = checkpoints.read_progress(self.folder) or Progress()
+        self.progress = checkpoints.read_progress(self.folder) or TrainingProgress()
         self._prepare()
         self.network = self._new_network()
         self.optimizer = optimizer_of(self.recipe, self.network)
@@ -230,7 +217,7 @@ class Training:
 
     def tell(self, **news: Any) -> None:
         if self.is_first:
-            self.telegraph.tell(**news)
+            self.store.report(NEWS, json.dumps(news))
 
     def _open_held_out(self) -> Memory | Stream | None:
         data = self.plan.held_out

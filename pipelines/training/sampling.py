@@ -22,7 +22,8 @@ import pyarrow as pa
 from safetensors.numpy import load as unpack_arrays
 from safetensors.numpy import save as pack_arrays
 
-from pixelmill.pipelines.training.datasets import DataSet, load
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.workers.errors import DataError, JobError
 from pixelmill.workers.recipes import Recipe, Sample
 
@@ -35,7 +36,7 @@ MEASURED = 32
 
 
 @dataclass(frozen=True)
-class Order:
+class SampleOrder:
     """Which sample comes when: an endless row of shuffled passes over `samples`.
 
     `in_blocks` shuffles blocks of BLOCK_SAMPLES neighbours, then the samples of every BLOCKS_MIXED blocks in a row.
@@ -70,7 +71,7 @@ def spread(samples: int, count: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Share:
+class BatchShare:
     """What one of `workers` takes of each batch, in `accumulate` passes."""
 
     batch: int
@@ -121,14 +122,14 @@ class Memory:
     def __iter__(self) -> Iterator[Sample]:
         return iter(self._samples)
 
-    def order(self, seed: int) -> Order:
-        return Order(len(self._samples), seed)
+    def order(self, seed: int) -> SampleOrder:
+        return SampleOrder(len(self._samples), seed)
 
     def some(self, count: int) -> list[Sample]:
         """So many, from all over the data."""
         return [self._samples[index] for index in spread(len(self._samples), count)]
 
-    def stream(self, order: Order, share: Share, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
+    def stream(self, order: SampleOrder, share: BatchShare, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
         """For each step this worker's indices and samples."""
         for step in steps:
             indices = order.indices(step * share.batch, (step + 1) * share.batch)[share.places()]
@@ -144,14 +145,14 @@ class Stream:
     def __iter__(self) -> Iterator[Sample]:
         return scan(self._data, self._recipe)
 
-    def order(self, seed: int) -> Order:
-        return Order(len(self._data), seed, in_blocks=self._data.is_contained)
+    def order(self, seed: int) -> SampleOrder:
+        return SampleOrder(len(self._data), seed, in_blocks=self._data.is_contained)
 
     def some(self, count: int) -> list[Sample]:
         """So many, from all over the data."""
         return list(read_in_order(self._data, self._recipe, spread(len(self._data), count), WINDOW_SAMPLES))
 
-    def stream(self, order: Order, share: Share, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
+    def stream(self, order: SampleOrder, share: BatchShare, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
         """For each step this worker's indices and samples; one pass of Ray Data for each epoch."""
         each = share.batch // share.workers
         per_pass = max(1, order.samples // share.batch)
@@ -168,7 +169,7 @@ class Stream:
 
 def open_samples(data: DataSet, recipe: Recipe, cache_bytes: int) -> Memory | Stream:
     """The samples in memory where they fit into `cache_bytes`, judged by the first ones, else streamed."""
-    head = load(data.take(range(min(MEASURED, len(data)))), recipe)
+    head = read_samples(data.take(range(min(MEASURED, len(data)))), recipe)
     each = sum(array.nbytes for sample in head for array in sample.values()) / len(head)
     return (Memory if each * len(data) <= cache_bytes else Stream)(data, recipe)
 
@@ -187,7 +188,7 @@ def read_in_order(data: DataSet, recipe: Recipe, indices: Sequence[int] | np.nda
 
     if len(indices) <= MEASURED or not ray.is_initialized():
         for start in range(0, len(indices), window):
-            yield from load(data.take(indices[start : start + window]), recipe)
+            yield from read_samples(data.take(indices[start : start + window]), recipe)
         return
     from ray.data import DataContext
 
@@ -223,7 +224,7 @@ class _Decode:
         errors: list[str | None] = []
         for indices in table["indices"].to_pylist():
             try:
-                packed.append(pack(load(data.take(indices), recipe)))
+                packed.append(pack(read_samples(data.take(indices), recipe)))
                 errors.append(None)
             except DataError as error:
                 packed.append(None)
@@ -253,7 +254,7 @@ def unpack(data: bytes) -> list[Sample]:
 class Batches:
     """The batches of one worker: for each step its indices, and one list of chunks' tensors for each pass."""
 
-    def __init__(self, source: Memory | Stream, recipe: Recipe, order: Order, share: Share) -> None:
+    def __init__(self, source: Memory | Stream, recipe: Recipe, order: SampleOrder, share: BatchShare) -> None:
         self._source, self._recipe, self._order, self._share = source, recipe, order, share
 
     def __call__(self, steps: range) -> Iterator[tuple[np.ndarray, list[dict[str, Any]]]]:

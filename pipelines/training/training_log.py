@@ -19,6 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.codecs.encode import encode_png_tensor
 
 LOG = "log.csv"
 CURVE = "curve.png"
@@ -46,7 +47,7 @@ class TrainingLog:
     def show(self, step: int, picture_CHW: Tensor) -> None:
         """Publish a picture, uint8 CHW, of what the network makes at this step."""
         picture_CHW = picture_CHW.cpu()
-        self._folder.publish(f"samples/{step:08d}.png", png(picture_CHW))
+        self._folder.publish(f"samples/{step:08d}.png", encode_png_tensor(picture_CHW))
         self._writer.add_image("samples", picture_CHW.numpy(), step)
 
     def publish(self, with_curve: bool) -> None:
@@ -63,16 +64,6 @@ class TrainingLog:
     def close(self) -> None:
         self._writer.close()
         self._events.cleanup()
-
-
-def png(picture_CHW: Tensor) -> bytes:
-    """A picture, uint8 CHW of one channel or three, as PNG."""
-    from PIL import Image
-
-    pixels = picture_CHW[0] if picture_CHW.shape[0] == 1 else picture_CHW.permute(1, 2, 0)
-    made = io.BytesIO()
-    Image.fromarray(pixels.contiguous().numpy()).save(made, "png")
-    return made.getvalue()
 
 
 def _read(folder: Folder) -> list[dict[str, Any]]:
@@ -98,7 +89,8 @@ def curve(rows: list[dict[str, Any]], goal: str) -> bytes:
     axes = figure.subplots()
     train = [(int(row["step"]), float(row["loss"])) for row in rows if row["kind"] == "train" and "loss" in row]
     judged = [(int(row["step"]), float(row[goal])) for row in rows if row["kind"] == "evaluation" and goal in row]
-    axes.plot(*zip(*train, strict=True), color="C0", linewidth=0.8) if train else None
+    if train:
+        axes.plot(*zip(*train, strict=True), color="C0", linewidth=0.8)
     axes.set(xlabel="step", ylabel="training loss")
     if train and min(loss for _, loss in train) > 0:
         axes.set_yscale("log")

@@ -1,43 +1,42 @@
-"""What holds for every stage, now and to come: a new one is tested by being added to the job file's stages."""
+"""What holds for every stage, now and to come: one that is registered is tested with the example that has its name."""
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
 import pyarrow as pa
 import pytest
 import torch
 from pydantic import ValidationError
 
-from pixelmill.jobs.spec import StageEntry
-from pixelmill.workers.stages import Stage, StageConfig, StageContext
+from pixelmill.jobs import spec
+from pixelmill.workers.pictures import Kind, Picture
+from pixelmill.workers.stages import STAGES, Stage, StageConfig, StageContext, config_class
+from tests.toys.registered import TOY_STAGES, toy_stages
 
-QUICK: dict[str, dict[str, Any]] = {"embed": {"model": "torchvision:squeezenet1_1/random"}}
-"""For each stage the options with which it is built quickly and offline."""
-
-CHANGED: dict[str, dict[str, Any]] = {
-    "embed": {
-        "model": "torchvision:squeezenet1_0/random",
-        "layer": "features.3",
-        "pooling": "max",
-        "column": "other",
-        "output": "float16",
-        "precision": "float32",
-        "batch": 3,
-        "channels_last": False,
-        "compile": False,
-    }
-}
-"""For each key of each stage a value that is not its own."""
-
-CONFIGS = {name: get_args(field.annotation)[0] for name, field in StageEntry.model_fields.items()}
 SIZES = ((1, 1), (5000, 1), (37, 501), (256, 256))
 CONTEXT = StageContext(device="cpu", threads=1, job_images=len(SIZES), cache_dir=None)
+SHAPES: dict[Kind, tuple[int, torch.dtype]] = {
+    "rgb8": (3, torch.uint8),
+    "grey8": (1, torch.uint8),
+    "grey16": (1, torch.uint16),
+    "ids8": (1, torch.uint8),
+    "hu16": (1, torch.int16),
+}
+"""Channels and numbers of each kind of flat picture."""
 
 
-@pytest.fixture(scope="module", params=sorted(CONFIGS))
-def config(request: pytest.FixtureRequest) -> StageConfig:
-    return CONFIGS[request.param](**QUICK[request.param])
+def example(kind: str) -> Any:
+    """`QUICK`: options with which the stage is built quickly and offline; `CHANGED`: for each key another value."""
+    return import_module(f"tests.contracts.examples.{kind}")
+
+
+@pytest.fixture(scope="module", params=sorted({*STAGES, *TOY_STAGES}))
+def config(request: pytest.FixtureRequest) -> Iterator[StageConfig]:
+    with toy_stages():
+        yield config_class(request.param).model_validate(example(request.param).QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -45,51 +44,79 @@ def stage(config: StageConfig) -> Stage:
     return config.build(CONTEXT)
 
 
-def pictures() -> list[torch.Tensor]:
+def pictures(config: StageConfig) -> list[Picture]:
+    """One of each size, of a kind that the stage takes."""
+    kind = sorted(config.takes)[0]
+    channels, dtype = SHAPES[kind]
     generator = torch.Generator().manual_seed(0)
-    return [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in SIZES]
+    most = min(256, torch.iinfo(dtype).max)
+    return [Picture(torch.randint(0, most, (channels, *size), generator=generator).to(dtype), kind) for size in SIZES]
+
+
+def own_keys(config: StageConfig) -> set[str]:
+    """The keys that this kind of stage has beside those of every stage."""
+    return set(type(config).model_fields) - set(StageConfig.model_fields)
 
 
 def test_a_config_is_frozen_and_refuses_unknown_keys(config: StageConfig) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         setattr(config, next(iter(type(config).model_fields)), None)
     with pytest.raises(ValidationError, match="not permitted"):
-        type(config)(**config.model_dump(), no_such_key=1)
+        type(config)(**config.model_dump(by_alias=True), no_such_key=1)
 
 
 def test_every_key_is_described_in_the_schema(config: StageConfig) -> None:
     assert all("description" in key for key in config.model_json_schema()["properties"].values())
 
 
+def test_importing_a_config_does_not_import_torch(config: StageConfig) -> None:
+    import subprocess
+    import sys
+
+    place = STAGES[config.stage].partition(":")[0]
+    program = f"import sys, {place}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_identity_is_everything_but_speed(config: StageConfig) -> None:
     (identity,) = config.identity().values()
     assert isinstance(identity, dict)
-    assert set(type(config).model_fields) - config.speed_only <= set(identity)
-    assert not config.speed_only & set(identity)
+    assert own_keys(config) - config.speed_only <= set(identity)
+    assert not {*config.speed_only, "name", "from", "reads"} & set(identity)
 
 
 def test_identity_changes_with_every_key_but_those_of_speed(config: StageConfig) -> None:
-    changes = CHANGED[config.stage]
-    assert set(changes) == set(type(config).model_fields)
-    for key, value in changes.items():
+    changes = example(config.stage).CHANGED
+    assert set(changes) == own_keys(config)
+    for key, value in {**changes, "name": "other", "reads": "other"}.items():
         changed = config.model_copy(update={key: value})
         assert (changed.identity() == config.identity()) == (key in config.speed_only), key
 
 
-def test_a_stage_goes_by_the_name_that_the_job_file_has_for_it(config: StageConfig, stage: Stage) -> None:
-    assert CONFIGS[config.stage] is type(config)
-    assert stage.name == config.stage
+def test_a_stage_goes_by_the_name_that_the_job_file_has_for_it(config: StageConfig) -> None:
+    assert config_class(config.stage) is type(config)
     assert list(config.identity()) == [config.stage]
 
 
+def test_the_job_file_its_schema_and_its_suggestions_know_the_stage(config: StageConfig) -> None:
+    written = {"version": 1, "source": "in", "out": "out", "stages": [config.stage]}
+    (entry,) = spec.JobSpec.model_validate(written | {"stages": [{config.stage: example(config.stage).QUICK}]}).stages
+    assert entry.config == config
+    assert config.stage in str(spec.schema()["properties"]["stages"]["items"])
+    for key in own_keys(config):
+        with pytest.raises(ValidationError) as caught:
+            spec.JobSpec.model_validate(written | {"stages": [{config.stage: {f"{key}x": 1}}]})
+        assert f"did you mean {key}?" in spec.faults(caught.value, None)[0]
+
+
 def test_the_bytes_of_a_row_are_foreseen_within_a_factor(config: StageConfig, stage: Stage) -> None:
-    milled = stage.run([stage.prepare(picture) for picture in pictures()])
+    milled = stage.run([stage.prepare(picture) for picture in pictures(config)])
     made = sum(column.nbytes for column in milled.columns.values()) / len(SIZES)
     assert config.row_bytes() / 32 <= made <= config.row_bytes() * 4
 
 
 def test_columns_are_what_the_fields_say_for_pictures_of_any_size(config: StageConfig, stage: Stage) -> None:
-    milled = stage.run([stage.prepare(picture) for picture in pictures()])
+    milled = stage.run([stage.prepare(picture) for picture in pictures(config)])
     assert not milled.errors
     assert tuple(milled.columns) == tuple(f.name for f in stage.fields) == config.columns()
     for column in stage.fields:
@@ -99,8 +126,23 @@ def test_columns_are_what_the_fields_say_for_pictures_of_any_size(config: StageC
         assert len(made) == len(SIZES)
 
 
-def test_a_picture_comes_out_the_same_whatever_lies_beside_it(stage: Stage) -> None:
-    samples = [stage.prepare(picture) for picture in pictures()]
+def test_pictures_are_of_the_kind_that_the_config_states(config: StageConfig, stage: Stage) -> None:
+    milled = stage.run([stage.prepare(picture) for picture in pictures(config)])
+    assert len(milled.pictures) == (0 if config.makes is None else len(SIZES))
+    for picture in milled.pictures:
+        assert picture is not None
+        assert picture.kind == config.makes
+        assert (picture.pixels.shape[0], picture.pixels.dtype) == SHAPES[picture.kind]
+
+
+def test_no_picture_that_a_stage_reads_is_written_to(config: StageConfig, stage: Stage) -> None:
+    read = pictures(config)
+    stage.run([stage.prepare(picture) for picture in read])
+    assert all(torch.equal(mine.pixels, fresh.pixels) for mine, fresh in zip(read, pictures(config), strict=True))
+
+
+def test_a_picture_comes_out_the_same_whatever_lies_beside_it(config: StageConfig, stage: Stage) -> None:
+    samples = [stage.prepare(picture) for picture in pictures(config)]
     together, alone = stage.run(samples), stage.run(samples[2:3])
     for column in stage.fields:
         (first,), (second,) = (
@@ -108,25 +150,22 @@ def test_a_picture_comes_out_the_same_whatever_lies_beside_it(stage: Stage) -> N
             alone.columns[column.name].to_pylist(),
         )
         assert first == pytest.approx(second, rel=1e-3, abs=1e-4)
+    for first, second in zip(together.pictures[2:3], alone.pictures, strict=True):
+        assert first is not None
+        assert second is not None
+        assert torch.equal(first.pixels, second.pixels)
 
 
 def test_the_same_config_has_the_same_weights(config: StageConfig, stage: Stage) -> None:
     assert config.build(CONTEXT).weights_sha256 == stage.weights_sha256
 
 
-def test_settings_are_told_once_they_are_chosen(stage: Stage) -> None:
-    stage.run([stage.prepare(pictures()[0])])
+def test_settings_are_recorded_once_they_are_chosen(config: StageConfig, stage: Stage) -> None:
+    stage.run([stage.prepare(pictures(config)[0])])
     assert stage.settings["chosen"] == "default"
     assert stage.batch >= 1
+    assert stage.batch_pixels is None or stage.batch_pixels >= 1
 
 
-@pytest.mark.parametrize("output", ["float32", "float16"])
-def test_a_vector_that_is_not_finite_is_an_error_at_its_place(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = CONFIGS["embed"](**QUICK["embed"], output=output).build(CONTEXT)
-    vectors_BD = torch.ones(6, stage.fields[0].type.list_size)
-    vectors_BD[1, 5], vectors_BD[2, 0], vectors_BD[4, 3] = float("nan"), float("inf"), 1e6  # too large for float16
-    monkeypatch.setattr(stage, "_execute", lambda _: vectors_BD)
-    milled = stage.run([torch.zeros(3, 8, 8, dtype=torch.uint8)] * 6)
-    assert set(milled.errors) == ({1, 2} if output == "float32" else {1, 2, 4})
-    assert {(error.stage, error.error_type) for error in milled.errors.values()} == {("embed", "NotFinite")}
-    assert len(milled.columns["embedding"]) == 6
+def test_a_plan_describes_the_stage(config: StageConfig) -> None:
+    assert all(config.describe(CONTEXT, here=False))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from benchmarks.faulty_proxy import FaultyProxy
-from benchmarks.gateway import Gateway
+from tests.servers.faulty_proxy import FaultyProxy
+from tests.servers.gateway import Gateway
 from tests.support import Home, Output, Run, home, pictures
 
 MODEL = "torchvision:resnet18/random"

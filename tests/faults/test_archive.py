@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.images import make_jpegs
 from tests import corpus
 from tests.faults.conftest import Mine
+from tests.jpegs import make_jpegs
 from tests.support import READERS, assert_every_input_in_one_row, pixelmill, read_elsewhere
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.gateway import Gateway
-from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits, single
 from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
 from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.workers.errors import RowError
+from tests.servers.gateway import Gateway
 from tests.support import Home, Output, assert_every_input_in_one_row, home, job_file, pictures, pixelmill
 
 pytestmark = pytest.mark.faults
@@ -76,7 +76,7 @@ def listed(place: Place) -> list[Entry]:
 
 def outcomes(found: list[Entry]) -> list[bytes | str]:
     def keep(fetched: Fetched) -> Any:
-        data = fetched[1]
+        data = single(fetched)
         return data.error_type if isinstance(data, RowError) else data
 
     return list(Fetcher(ACCESS, FetchLimits(), None, then=keep).stream(table_of(found)))

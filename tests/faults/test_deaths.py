@@ -42,8 +42,8 @@ def patching(module: str, patch: str) -> str:
 DECODER = f"""
 import ctypes, os, signal, time
 
-def patch(images):
-    decode = images.decode
+def patch(module):
+    decode = module.decode_picture
     def dangerous(data, **options):
         if {KILLS!r} in data:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -52,7 +52,7 @@ def patch(images):
         if {GRIPS!r} in data:
             ctypes.PyDLL(None).sleep(10_000)
         return decode(data, **options)
-    images.decode = dangerous
+    module.decode_picture = dangerous
 """
 
 
@@ -60,7 +60,7 @@ def patch(images):
 def user() -> Iterator[Home]:
     """Somebody whose decoder has the faults that some files trigger."""
     with home() as user:
-        (user.folder / "sitecustomize.py").write_text(patching("pixelmill.workers.codecs.images", DECODER))
+        (user.folder / "sitecustomize.py").write_text(patching("pixelmill.workers.codecs.decode", DECODER))
         user.environment["PYTHONPATH"] = f"{user.folder}:{user.environment.get('PYTHONPATH', '')}"
         yield user
 

@@ -1,5 +1,7 @@
 """Laws 1, 4 and 6 for drivers that are suspended, killed and overtaken at any call of the store, in three dialects of stores.
 
+They hold for inputs that make one row, and for those that make many, which appear together or not at all.
+
 What runs here is what a run does to the dataset (attempt, ledger, manifest, repair and claims of pipelines/outputs); only
 the network is a table of strings. Whether an input fails depends on the attempt, as faults that pass do, so that two attempts
 make different things of the same part.
@@ -42,14 +44,21 @@ def fails(identity: str, epoch: int) -> bool:
     return digest[0] < 128
 
 
-def table(rows: pa.Table, epoch: int) -> pa.Table:
+def rows_of(identity: str, *, makes_many: bool) -> int:
+    """How many rows an input makes: 1 to 4, as its bytes have it."""
+    return 1 + int(identity[0], 16) % 4 if makes_many else 1
+
+
+def table(rows: pa.Table, epoch: int, *, makes_many: bool) -> pa.Table:
     """What a worker of this attempt makes of these inputs."""
-    fields = [*ledger.INPUT_FIELDS, pa.field("by", pa.int32())]
+    fields = [*ledger.input_fields(makes_many=makes_many), pa.field("by", pa.int32())]
     schema = pa.schema([*fields, *(pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS)])
     made = []
     for row in rows.select(["id", "uri"]).to_pylist():
         bad = {"stage": "decode", "error_type": "Corrupt", "error": f"in attempt {epoch}"}
-        made.append(row | (bad if fails(row["id"], epoch) else {"by": epoch}))
+        places = range(rows_of(row["id"], makes_many=makes_many))
+        good = [{"by": epoch, "place": place} if makes_many else {"by": epoch} for place in places]
+        made += [row | each for each in ([bad] if fails(row["id"], epoch) else good)]
     return pa.Table.from_pylist(made, schema)
 
 
@@ -84,13 +93,11 @@ def work(driver: Driver, folder: Folder, source: list[str], command: str, job: s
 
     attempt.sign({"job": job}, check, None if command == "retry" else job)
 
-    def tables(listing: Listing, known: Known) -> list[pa.Table]:
+    def new(listing: Listing, known: Known) -> list[pa.Table]:
         return [known.fresh(listed(source))]
 
     segments = (
-        attempt.list_failed(segments, lambda rows: rows)
-        if command == "retry"
-        else attempt.list_new(segments, tables)[0]
+        attempt.list_failed(segments, lambda rows: rows) if command == "retry" else attempt.list_new(segments, new)[0]
     )
     segments = attempt.seal(segments)
     rows = Rows(folder, segments)
@@ -108,7 +115,7 @@ def publish(folder: Folder, driver: Driver, part: Part, rows: Rows) -> None:
     """What a worker does, which may be another process than the driver, and looks at the claim for itself."""
     claim = driver.claim
     assert claim is not None
-    made = table(rows.of(part), claim.epoch)
+    made = table(rows.of(part), claim.epoch, makes_many=driver.world.makes_many)
     if not claim.is_fenced:
         claims.require(folder, claim)
     ledger.publish(folder, part.name, made, {"listing": part.writer, "attempt": claim.epoch}, ledger.Compression())
@@ -117,13 +124,35 @@ def publish(folder: Folder, driver: Driver, part: Part, rows: Rows) -> None:
 # Laws, from what an outsider reads
 
 
-def ids(world: World, below: str) -> list[str]:
+def tables(world: World, below: str) -> list[pa.Table]:
     names = [name for name in world.objects if name.startswith(f"{ROOT}/{below}/")]
-    return [
-        identity
-        for name in sorted(names)
-        for identity in pq.read_table(pa.BufferReader(world.objects[name]), columns=["id"])["id"].to_pylist()
-    ]
+    return [pq.read_table(pa.BufferReader(world.objects[name])) for name in sorted(names)]
+
+
+def ids(world: World, below: str) -> list[str]:
+    """The inputs that have a row there; twice where they have one twice, or rows in two files."""
+    found: list[str] = []
+    for each in tables(world, below):
+        rows = each.select([name for name in ("id", "place") if name in each.column_names]).to_pylist()
+        times = Counter(tuple(row.values()) for row in rows)
+        most = Counter[str]()
+        for (identity, *_), count in times.items():
+            most[identity] = max(most[identity], count)
+        found += most.elements()
+    return found
+
+
+def assert_inputs_are_whole(world: World) -> None:
+    """Every input that has a row has all of them, in one file and by one attempt."""
+    for each in tables(world, "data"):
+        assert ("place" in each.column_names) == world.makes_many
+        rows: dict[str, list[tuple[int, int]]] = {}
+        for row in each.to_pylist():
+            rows.setdefault(row["id"], []).append((row.get("place", 0), row["by"]))
+        for identity, some in rows.items():
+            wanted = rows_of(identity, makes_many=world.makes_many)
+            assert sorted(place for place, _ in some) == list(range(wanted))
+            assert len({by for _, by in some}) == 1
 
 
 def decided(world: World) -> dict[str, bytes]:
@@ -137,6 +166,7 @@ def assert_complete(world: World, source: list[str]) -> None:
     """Law 1 from the files alone, and that they are what _SUCCESS and the card say."""
     data, failed = ids(world, "data"), ids(world, "failed")
     assert Counter([*data, *failed]) == Counter(input_id(name, None) for name in source)
+    assert_inputs_are_whole(world)
     success = json.loads(world.read("_SUCCESS") or b"{}")
     assert (success["inputs"], success["done"], success["failed"]) == (len(source), len(data), len(failed))
     said = f"- inputs: {len(source):,}, of which {len(data):,} are done and {len(failed):,} failed"
@@ -146,9 +176,11 @@ def assert_complete(world: World, source: list[str]) -> None:
 class Drivers(RuleBasedStateMachine):
     """Up to three drivers over one output, in any order of their calls."""
 
-    @initialize(dialect=st.sampled_from(["conditional", "refusing", "ignoring"]), provable=st.booleans())
-    def begin(self, dialect: Dialect, provable: bool) -> None:
-        self.context = simulation.world(dialect, is_death_provable=provable)
+    @initialize(
+        dialect=st.sampled_from(["conditional", "refusing", "ignoring"]), provable=st.booleans(), many=st.booleans()
+    )
+    def begin(self, dialect: Dialect, provable: bool, many: bool) -> None:
+        self.context = simulation.world(dialect, is_death_provable=provable, makes_many=many)
         self.world = self.context.__enter__()
         self.source = list(FIRST)
         self.completed: tuple[int, dict[str, bytes]] | None = None
@@ -319,29 +351,41 @@ def suspended(
     return True
 
 
-def try_all(dialect: Dialect, story: tuple[str, str], go: Callable[[World, Driver, int], None], least: int) -> None:
-    for dies, provable, grows in ((False, False, True), (False, False, False), (True, False, True), (True, True, True)):
+FATES = ((False, False, True), (False, False, False), (True, False, True), (True, True, True))
+
+
+def try_all(
+    dialect: Dialect, story: tuple[str, str], go: Callable[[World, Driver, int], None], least: int, *, many: bool
+) -> None:
+    for dies, provable, grows in FATES:
         moment, goes_on = 0, True
         while goes_on:
-            with simulation.world(dialect, is_death_provable=provable) as world:
+            with simulation.world(dialect, is_death_provable=provable, makes_many=many) as world:
                 goes_on = suspended(world, story, partial(go, number=moment), dies=dies, grows=grows)
             moment += 1
         assert moment > least, "a driver has more to do than was tried"
 
 
+one_or_many = pytest.mark.parametrize("many", [False, True], ids=["one row an input", "many rows an input"])
+
+
+@one_or_many
 @pytest.mark.parametrize("story", STORIES, ids=" then ".join)
-def test_a_driver_that_stops_before_a_write_changes_nothing_that_later_ones_made(story: tuple[str, str]) -> None:
-    try_all("conditional", story, go_to_write, least=10)
+def test_a_driver_that_stops_before_a_write_changes_nothing_that_later_ones_made(
+    story: tuple[str, str], many: bool
+) -> None:
+    try_all("conditional", story, go_to_write, least=10, many=many)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@one_or_many
 @pytest.mark.parametrize("story", STORIES, ids=" then ".join)
 @pytest.mark.parametrize("dialect", ["conditional", "refusing", "ignoring"])
 def test_a_driver_that_stops_at_any_of_its_calls_leaves_or_is_put_right(
-    dialect: Dialect, story: tuple[str, str]
+    dialect: Dialect, story: tuple[str, str], many: bool
 ) -> None:
-    try_all(dialect, story, go_to_call, least=45)
+    try_all(dialect, story, go_to_call, least=45, many=many)
 
 
 def test_of_two_jobs_that_start_together_one_is_refused() -> None:

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.faulty_proxy import FaultyProxy
-from benchmarks.gateway import Gateway
 from tests.faults.conftest import MODEL, Mine
+from tests.servers.faulty_proxy import FaultyProxy
+from tests.servers.gateway import Gateway
 from tests.support import SECONDS_TO_DIE, Home, Output, Run, assert_every_input_in_one_row, home, pictures, pixelmill
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from benchmarks.gateway import Gateway
 from pixelmill.workers.models.model_names import DEFAULT_MODEL
 from pixelmill.workers.models.zoo import ZOO
+from tests.servers.gateway import Gateway
 from tests.support import Ended, Home, Output, embed, home, job_file, pictures, pixelmill
 
 BUCKET = "mixed"

@@ -6,21 +6,21 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import jsonschema
 import pytest
 
 from pixelmill.jobs import catalogue, train
+from pixelmill.pipelines.training.layouts.registry import LAYOUTS, layouts_for
 from pixelmill.workers.errors import JobError
-from pixelmill.workers.recipes import RECIPES, Layout, recipe_type
+from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_recipes_are_those_that_there_are_and_every_layout_is_explained() -> None:
     assert catalogue.recipe_places() == RECIPES
-    assert set(catalogue.LAYOUTS) == set(get_args(Layout))
+    assert set(catalogue.LAYOUTS) == set(LAYOUTS)
 
 
 def test_the_list_names_every_recipe_and_file_without_importing_torch() -> None:
@@ -47,7 +47,8 @@ def test_a_recipe_is_described_with_every_setting_its_default_and_its_schema(nam
             "has to be given" if field.is_required() else json.dumps(found["settings"]["properties"][key]["default"])
         )
         assert default in line
-    assert catalogue.LAYOUTS[recipe_type(name).LAYOUT] in "\n".join(lines)
+    assert catalogue.LAYOUTS[layouts_for(recipe_type(name).ROLES)[0]] in "\n".join(lines)
+    assert any("batch" in each for each in found["help"])  # what the settings' classes say of them
     for file in found["files"]:
         assert f"recipe: {name}\n" in (catalogue.SHIPPED / f"{file}.yaml").read_text()
 

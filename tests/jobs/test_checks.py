@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.gateway import Gateway
 from pixelmill.jobs import checks, plan, spec
 from pixelmill.jobs.run import Run, Surroundings
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
@@ -23,6 +22,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, PixelmillError, RunRefused, StoreError
 from tests.conftest import Reach
 from tests.jobs.conftest import tar
+from tests.servers.gateway import Gateway
 from tests.support import pictures
 
 Wrong = tuple[dict[str, object], type[PixelmillError], str]

@@ -21,7 +21,7 @@ from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.manifest import SCHEMA, Listing, input_id, read_files, read_segments
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
 
 ROWS = 12
 VECTOR = pa.list_(pa.float32(), 4)
@@ -72,7 +72,7 @@ def everything(out: Folder, tmp_path: Path) -> dict[str, Callable[[], object]]:
         "vectors": lambda: explore.read_vectors(out),
         "manifest": lambda: list(read_files(out, read_segments(out)[0])),
         "list": lambda: list(sources.entries(Source((str(table),), format="list"), sources.Ignored())),
-        "labels": lambda: datasets.find("pictures", [str(table)], Access()).labels,
+        "labels": lambda: find(layout_of("pictures").ROLES, [str(table)], Access()).labels,
     }
 
 

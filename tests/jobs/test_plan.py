@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.gateway import Gateway
 from pixelmill.jobs import plan, spec
 from pixelmill.jobs.run import Run, Surroundings, make_plan
 from pixelmill.jobs.session.cluster import QUIET, Machine, address_of, connect
@@ -22,6 +21,7 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, StoreError
 from tests.conftest import Reach
+from tests.servers.gateway import Gateway
 
 JOB = """\
 version: 1

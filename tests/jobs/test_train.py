@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from pixelmill.jobs import train as training
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.zoo import zoo_names
-from pixelmill.workers.recipes import RECIPES, recipe_type
+from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 from tests.support import Home, Run, home, pictures, pixelmill
 
 SMALL = ["batch=8", "size_px=16", "latent_size=4", "hidden=32", "channels=3", "evaluate_every_steps=120"]

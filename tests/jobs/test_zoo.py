@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from pixelmill.jobs import spec, train
-from pixelmill.workers.models import checkpoint, zoo
-from pixelmill.workers.recipes import recipe_type
+from pixelmill.workers.models import zoo
+from pixelmill.workers.models.card import read_card
+from pixelmill.workers.recipes.registry import recipe_type
 
 RECIPES = Path(train.__file__).parent / "recipes"
 WITHIN = 1e-3
@@ -21,7 +22,7 @@ def test_each_has_the_recipe_file_that_made_it() -> None:
         job = train.load(
             (RECIPES / f"{name}.yaml").read_text(), name=name, overrides=[], environment={"PIXELMILL_DATA": "/data"}
         )
-        card = checkpoint.read_card(zoo.zoo_path(name) or Path())
+        card = read_card(zoo.zoo_path(name) or Path())
         assert card.recipe == job.spec.recipe
         assert card.data == job.spec.data_name
         differ = {
@@ -34,7 +35,7 @@ def test_each_has_the_recipe_file_that_made_it() -> None:
 @pytest.mark.skipif("PIXELMILL_DATA" not in os.environ, reason="set PIXELMILL_DATA to the folder of the data sets")
 @pytest.mark.parametrize("name", zoo.zoo_names())
 def test_its_figure_is_the_one_on_its_card(name: str) -> None:
-    card = checkpoint.read_card(zoo.zoo_path(name) or Path())
+    card = read_card(zoo.zoo_path(name) or Path())
     recipe = spec.expanded(yaml.safe_load((RECIPES / f"{name}.yaml").read_text()), dict(os.environ), name)
     judged = recipe.get("validation", recipe["data"])
     kind = recipe_type(card.recipe)

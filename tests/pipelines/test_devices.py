@@ -14,20 +14,22 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmarks.in_process import training_of
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.layouts.registry import find, layouts_for
 from pixelmill.pipelines.training.loop import Training
-from pixelmill.workers.models import backbones, checkpoint
-from pixelmill.workers.models.checkpoint import Card
+from pixelmill.workers.models import backbones
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.checkpoint import save_checkpoint
 from pixelmill.workers.models.model_names import resolve
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
-from pixelmill.workers.recipes import RECIPES, recipe_type
 from pixelmill.workers.recipes.crn import COLOURS_K3
 from pixelmill.workers.recipes.gatys import GatysSettings, stylize
-from pixelmill.workers.runtime.execution import Executor, Settings
+from pixelmill.workers.recipes.registry import RECIPES, recipe_type
+from pixelmill.workers.runtime.execution import Executor
+from pixelmill.workers.runtime.settings import Settings
 from tests.elsewhere import HERE, elsewhere
+from tests.in_process_training import training_of
 
 SLIM: dict[str, dict[str, Any]] = {
     "autoencoder": {"size_px": 32, "width": 4, "code_channels": 4},
@@ -67,7 +69,7 @@ def noise(seed: int, height: int, width: int) -> np.ndarray:
 
 def make_data(folder: Path, name: str) -> str:
     """Four samples for a recipe, in the layout that it reads."""
-    layout = recipe_type(name).LAYOUT
+    layout = layouts_for(recipe_type(name).ROLES)[0]
     for seed in range(4):
         ids_HW = np.random.default_rng(seed).integers(0, 3, (64, 64), np.uint8)
         if name == "crn":
@@ -106,7 +108,7 @@ def make_assets(folder: Path, name: str) -> dict[str, Path]:
             network="autoencoder", config=asdict(network.config), recipe="autoencoder", settings={}, data="noise",
             data_licence="none", split="none", metrics={}, versions={}, git_revision=None, preprocess=None, trained_on=(),
         )  # fmt: skip
-        checkpoint.save(files["checkpoint"], network, card)
+        save_checkpoint(files["checkpoint"], network, card)
     return {name: path for name, path in files.items() if path.exists()}
 
 
@@ -115,7 +117,7 @@ def make_assets(folder: Path, name: str) -> dict[str, Path]:
 
 def trained(name: str, data: str, assets: dict[str, Path], out: Path, device: torch.device) -> Training:
     """A training to its end, read back from what it saved."""
-    found = datasets.find(recipe_type(name).LAYOUT, [data], Access())
+    found = find(recipe_type(name).ROLES, [data], Access())
     settings = {**ROUGHLY, **SLIM[name], **{name: str(path) for name, path in assets.items()}}
     for _ in range(2):
         training = training_of(name, settings, found, found.take(range(2)), out, 1, device, assets)
@@ -142,7 +144,7 @@ def test_a_training_on_another_device_ends_with_the_weights_and_the_figures_of_o
 
 @pytest.mark.parametrize("name", ["torchvision:resnet18/random", "autoencoder-photos"])
 def test_embeddings_from_another_device_are_those_from_the_cpu(name: str) -> None:
-    network = backbones.load(resolve(name)).network
+    network = backbones.load_backbone(resolve(name)).network
     images_BCHW = torch.from_numpy(noise(1, 3 * network.input_px, network.input_px)).view(3, 3, network.input_px, -1)
     here = Executor(network, Settings(microbatch=2))(images_BCHW)
     with elsewhere() as device:

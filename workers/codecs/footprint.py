@@ -1,7 +1,7 @@
 """Tell from a picture's header how much memory its decoding takes, before anything is decoded.
 
 A picture of a few bytes may be hundreds of megapixels, and a decoder may keep several copies of it. `decode_bytes` bounds
-what `images.decode` takes at its peak beyond the input itself, the tensor that it returns included, so that a worker can
+what `decode_picture` takes at its peak beyond the input itself, the tensor that it returns included, so that a worker can
 admit each picture against a budget.
 
 The bound is the sum of what the decoder keeps and of the copies on the way to a tensor, each a number of bytes a pixel.
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pixelmill.workers.codecs import headers, tiff_layout
-from pixelmill.workers.codecs.signatures import Format, find_format
+from pixelmill.workers.codecs.signatures import PictureFormat, find_format
 
 OVERHEAD_BYTES = 2**21  # tables, buffers of single rows, Python objects
 
@@ -30,9 +30,9 @@ _FROM_ALPHA = 4 * 4  # RGBA, white, both composed, RGB
 
 
 def decode_bytes(data: bytes) -> int:
-    """An upper bound of the bytes that `images.decode(data)` takes at its peak, beside `data`.
+    """An upper bound of the bytes that `decode_picture(data)` takes at its peak, beside `data`.
 
-    Raises RowError, as `images.decode` does, where the header shows already that the input can't be decoded. Reads a
+    Raises RowError, as `decode_picture` does, where the header shows already that the input can't be decoded. Reads a
     header only (and counts the scans of a JPEG of several): under 50 microseconds for most.
     """
     return _FOOTPRINTS[find_format(data)](data) + OVERHEAD_BYTES
@@ -127,7 +127,7 @@ def _jpeg2000(data: bytes) -> int:
     return _picture(header.width, header.height, 4, decoder=0, tail=_FROM_ALPHA) + tile + 2 * len(data)
 
 
-_FOOTPRINTS: dict[Format, Callable[[bytes], int]] = {
+_FOOTPRINTS: dict[PictureFormat, Callable[[bytes], int]] = {
     "JPEG": _jpeg,
     "PNG": _png,
     "WebP": _webp,

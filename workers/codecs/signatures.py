@@ -8,9 +8,9 @@ from typing import Literal
 from pixelmill.workers.codecs.decode_errors import decode_error, truncated, unsupported
 from pixelmill.workers.errors import RowError
 
-Format = Literal["JPEG", "PNG", "GIF", "TIFF", "WebP", "BMP", "AVIF", "HEIC", "JPEG 2000"]
+PictureFormat = Literal["JPEG", "PNG", "GIF", "TIFF", "WebP", "BMP", "AVIF", "HEIC", "JPEG 2000"]
 
-_READ: dict[bytes, Format] = {
+_READ: dict[bytes, PictureFormat] = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"GIF87a": "GIF",
@@ -119,7 +119,7 @@ _CONTROL_BYTES = bytes(byte for byte in range(32) if byte not in b"\t\n\f\r")
 _SERVER_ERROR = "the server may have answered with an error page, fetch it again"
 
 
-def find_format(data: bytes) -> Format:
+def find_format(data: bytes) -> PictureFormat:
     """The format of a picture that is read; raises RowError (Empty, NotAnImage, UnsupportedFormat, Truncated) otherwise."""
     if not data:
         raise decode_error("Empty", "the file has 0 bytes: upload it again or remove it from the source")
@@ -138,7 +138,7 @@ def find_format(data: bytes) -> Format:
     raise _not_read(data)
 
 
-def _heif_codec(data: bytes) -> Format | None:
+def _heif_codec(data: bytes) -> PictureFormat | None:
     """AVIF or HEIC by the brands of the ftyp box, None for a video; raises where the brands name neither codec."""
     end = min(len(data), max(16, int.from_bytes(data[:4], "big")), 4096)
     major, compatible = data[8:12], {data[at : at + 4] for at in range(16, end, 4)}

@@ -1,6 +1,6 @@
-"""Read the TIFF layouts that Pillow reads wrong or not at all: 12 bits, planes of 16 bits, big-endian BigTIFF ...
+"""Read TIFF: with Pillow, or here where Pillow can not: 12 bits, planes of 16 bits, big-endian BigTIFF ...
 
-Each strip or tile is decompressed by a library: libtiff by way of Pillow for streams of bytes (LZW, Deflate, Zstandard,
+Here each strip or tile is decompressed by a library: libtiff by way of Pillow for streams of bytes (LZW, Deflate, Zstandard,
 LZMA, PackBits), Pillow's decoder of the format where a segment is a picture of its own (JPEG 2000, WebP). numpy makes samples of
 the bytes and puts them in their places, and the samples become the picture that Pillow would have made.
 
@@ -19,14 +19,27 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from pixelmill.workers.codecs import tiff_layout
-from pixelmill.workers.codecs.decode_errors import corrupt
+from pixelmill.workers.codecs.decode_errors import check_size, corrupt
+from pixelmill.workers.codecs.pillow import read_without_warnings
 from pixelmill.workers.codecs.tiff_layout import TiffLayout
 
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _UNPACKED_AT_ONCE = 2**20  # bits, each of which is a byte for a moment
 
 
-def read(data: bytes, layout: TiffLayout) -> Image.Image:
+def read_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
+    layout = tiff_layout.read_layout(data)
+    check_size(layout.width, layout.height, max_pixels)
+    try:
+        if tiff_layout.is_for_pillow(layout):
+            return read_without_warnings(TiffImageFile, data, max_pixels), 1  # Pillow turns a TIFF upright by itself
+        return read_layouts_of_our_own(data, layout), layout.orientation
+    except OSError:
+        tiff_layout.segments(data)  # tells a cut file from a damaged one, which libtiff does not
+        raise
+
+
+def read_layouts_of_our_own(data: bytes, layout: TiffLayout) -> Image.Image:
     """The first page as it is stored, its orientation not applied; of mode L, RGB or RGBA."""
     samples_HWS = _read_samples(data, layout)
     if layout.photometric == tiff_layout.PALETTE:

@@ -20,7 +20,7 @@ from pixelmill.workers.errors import ModelError
 PathKind = Literal["linear", "spherical"]
 
 
-class Decoder(Protocol):
+class CodeDecoder(Protocol):
     """A network that makes images around [0, 1] of codes."""
 
     def decode(self, codes_BD: Tensor) -> Tensor: ...
@@ -55,13 +55,15 @@ def fit_gaussian(codes_ND: Tensor) -> Gaussian:
 
 
 @torch.inference_mode()
-def sample(decoder: Decoder, codes: Gaussian, count: int, generator: torch.Generator) -> Tensor:
+def sample(decoder: CodeDecoder, codes: Gaussian, count: int, generator: torch.Generator) -> Tensor:
     """Pictures BCHW in [0, 1] of codes that were drawn."""
     return decoder.decode(codes.draw(count, generator)).clamp(0, 1)
 
 
 @torch.inference_mode()
-def interpolate(decoder: Decoder, start_D: Tensor, end_D: Tensor, count: int, path: PathKind = "spherical") -> Tensor:
+def interpolate(
+    decoder: CodeDecoder, start_D: Tensor, end_D: Tensor, count: int, path: PathKind = "spherical"
+) -> Tensor:
     """Pictures BCHW in [0, 1] on the way from one code to another, both ends included."""
     return decoder.decode(between(start_D, end_D, count, path)).clamp(0, 1)
 
@@ -84,7 +86,7 @@ def between(start_D: Tensor, end_D: Tensor, count: int, path: PathKind = "spheri
 
 
 @torch.inference_mode()
-def traverse(decoder: Decoder, code_D: Tensor, dimension: int, values: Sequence[float]) -> Tensor:
+def traverse(decoder: CodeDecoder, code_D: Tensor, dimension: int, values: Sequence[float]) -> Tensor:
     """Pictures BCHW in [0, 1] of one code with a single number of it replaced by each of `values`."""
     if not 0 <= dimension < len(code_D):
         raise ModelError(f"a code of {len(code_D)} numbers has no dimension {dimension}; take 0 to {len(code_D) - 1}")

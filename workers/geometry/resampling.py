@@ -1,4 +1,4 @@
-"""Shrink and enlarge luma as the super-resolution literature does it, and score it the same way.
+"""Shrink and enlarge luma as the super-resolution literature does it.
 
 Bicubic interpolation is that of MATLAB's imresize: Keys' kernel with a = -0.5, widened when it shrinks (antialiasing).
 torch's `interpolate` with antialias=True is the same but for the outermost pixels, where MATLAB mirrors the picture and
@@ -12,9 +12,6 @@ Legend: H height, W width, C = 3 channels (red, green, blue); pixels and luma ar
 """
 
 from __future__ import annotations
-
-import math
-from typing import cast
 
 import numpy as np
 import torch
@@ -92,25 +89,3 @@ def to_rgb(ycbcr_HWC: np.ndarray) -> np.ndarray:
     from skimage.color import ycbcr2rgb
 
     return to_uint8(ycbcr2rgb(ycbcr_HWC) * 255)
-
-
-def psnr(first_HW: np.ndarray, second_HW: np.ndarray, border_px: int) -> float:
-    """Peak signal-to-noise ratio in dB of luma with a peak of 255, without `border_px` pixels at each edge."""
-    first_HW, second_HW = (shave(pixels_HW, border_px).astype(np.float64) for pixels_HW in (first_HW, second_HW))
-    squared_error = float(np.mean((first_HW - second_HW) ** 2))
-    return 10 * math.log10(255**2 / squared_error) if squared_error else math.inf
-
-
-def ssim(first_HW: np.ndarray, second_HW: np.ndarray, border_px: int) -> float:
-    """Structural similarity of luma without a border: Wang et al. 2004, Gaussian window of 11 px, sigma 1.5."""
-    from skimage.metrics import structural_similarity
-
-    first_HW, second_HW = (shave(pixels_HW, border_px).astype(np.float64) for pixels_HW in (first_HW, second_HW))
-    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(cast("float", structural_similarity(first_HW, second_HW, data_range=255, **options)))
-
-
-def shave(pixels_HW: np.ndarray, border_px: int) -> np.ndarray:
-    """Without `border_px` pixels at each edge."""
-    height, width = pixels_HW.shape[:2]
-    return pixels_HW[border_px : height - border_px, border_px : width - border_px]

@@ -33,7 +33,7 @@ from pixelmill.workers.networks.vgg import ConventionName, Vgg
 Features = Mapping[str, Tensor]
 """Feature maps BCHW by the name of their layer."""
 
-Scale = Literal["gatys", "johnson", "relative"]
+LossScale = Literal["gatys", "johnson", "relative"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -65,12 +65,12 @@ def gram(features_BCHW: Tensor) -> Tensor:
         return rows_BCM @ rows_BCM.mT / rows_BCM.shape[2]
 
 
-def content_loss(features: Features, targets: Features, scale: Scale = "johnson") -> Tensor:
+def content_loss(features: Features, targets: Features, scale: LossScale = "johnson") -> Tensor:
     """Squared distance of feature maps from those in `targets`, summed over its layers: float32 B."""
     return _sum(_content_distance(features[name], target, scale) for name, target in targets.items())
 
 
-def style_loss(features: Features, grams: Mapping[str, Tensor], scale: Scale = "johnson") -> Tensor:
+def style_loss(features: Features, grams: Mapping[str, Tensor], scale: LossScale = "johnson") -> Tensor:
     """Squared distance of Gram matrices from those in `grams` (1CC or BCC), summed over its layers: float32 B."""
     return _sum(_gram_distance(gram(features[name]), target, scale) for name, target in grams.items())
 
@@ -86,7 +86,7 @@ def total_variation(images_BCHW: Tensor) -> Tensor:
     return (down_B + across_B) / images_BCHW[0].numel()
 
 
-def _content_distance(features_BCHW: Tensor, target_BCHW: Tensor, scale: Scale) -> Tensor:
+def _content_distance(features_BCHW: Tensor, target_BCHW: Tensor, scale: LossScale) -> Tensor:
     target_BCHW = target_BCHW.float()
     squares_B = (features_BCHW.float() - target_BCHW).square().flatten(1).sum(1)
     if scale == "gatys":
@@ -96,7 +96,7 @@ def _content_distance(features_BCHW: Tensor, target_BCHW: Tensor, scale: Scale) 
     return squares_B / _energy(target_BCHW)
 
 
-def _gram_distance(gram_BCC: Tensor, target_BCC: Tensor, scale: Scale) -> Tensor:
+def _gram_distance(gram_BCC: Tensor, target_BCC: Tensor, scale: LossScale) -> Tensor:
     channels = gram_BCC.shape[1]
     squares_B = (gram_BCC - target_BCC).square().flatten(1).sum(1)
     if scale == "gatys":
@@ -123,7 +123,7 @@ class StyleWeights:
     content: float
     style: float
     total_variation: float
-    scale: Scale
+    scale: LossScale
 
 
 class StyleChoice(BaseModel):
@@ -134,7 +134,7 @@ class StyleChoice(BaseModel):
     content_weight: NonNegativeFloat
     style_weight: NonNegativeFloat
     tv_weight: NonNegativeFloat
-    scale: Scale
+    scale: LossScale
 
     @property
     def weights(self) -> StyleWeights:

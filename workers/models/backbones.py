@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.geometry.resize import Interpolation
 from pixelmill.workers.models import vision
 from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.runtime.execution import PixelNetwork
 
 Pooling = Literal["auto", "avg", "max", "stats", "cls", "flatten"]
-Interpolation = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Backbone:
     weights_sha256: str
 
 
-def load(name: ModelName, *, layer: str | None = None, pooling: Pooling = "auto") -> Backbone:
+def load_backbone(name: ModelName, *, layer: str | None = None, pooling: Pooling = "auto") -> Backbone:
     """Build the encoder and load its weights; published weights are fetched on first use and kept by torch's cache.
 
     `layer` names a node of the network (the features before the classifier when None). ModelError when the model,
@@ -52,13 +52,13 @@ def load(name: ModelName, *, layer: str | None = None, pooling: Pooling = "auto"
     module, preprocess = _LOADERS[name.library](name, layer, pooling)
     module = module.eval().requires_grad_(False)
     weights_sha256 = name.sha256 or hash_weights(module)
-    pooled = nn.Sequential(module, Pool(pooling))
+    pooled = nn.Sequential(module, FeaturePooling(pooling))
     dim = _output_dim(pooled, preprocess, name, layer)
     network = PixelNetwork(pooled, preprocess.mean, preprocess.std, preprocess.crop_px)
     return Backbone(network, preprocess, dim, weights_sha256)
 
 
-class Pool(nn.Module):
+class FeaturePooling(nn.Module):
     """Feature maps BCHW, tokens BTD or vectors BD to one vector BD a picture.
 
     auto: average over space for maps, the first token for tokens, vectors as they are. stats: the mean and the standard
@@ -105,7 +105,7 @@ def _torchvision(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Mod
     if name.weights == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            module = models.get_model(name.name, weights=None, **_quiet(name.name))
+            module = models.get_model(name.name, weights=None, **extra_arguments(name.name))
         published: Any = models.get_model_weights(name.name)
         preset = published.DEFAULT.transforms()
     else:
@@ -129,7 +129,7 @@ def _torchvision(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Mod
     return _cut(module, layer, name), _preset(preset)
 
 
-def _quiet(name: str) -> dict[str, Any]:
+def extra_arguments(name: str) -> dict[str, Any]:
     return {"init_weights": True} if name in {"googlenet", "inception_v3"} else {}
 
 
@@ -207,10 +207,10 @@ def _file(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Modu
     crop of it by the mean and standard deviation of the feature map in 95 % and by the code in 71 %; a whole photograph
     finds one of its own category in 23 % and 40 %. `pooling: auto` takes the statistics, which find the same picture again.
     """
-    from pixelmill.workers.models import checkpoint
+    from pixelmill.workers.models.checkpoint import load_checkpoint
 
     assert name.path is not None
-    module, card = checkpoint.load(name.path)
+    module, card = load_checkpoint(name.path)
     if card.network != "autoencoder" or card.preprocess is None or len(card.preprocess.mean) != 3:
         raise ModelError(f"{name.path}: holds a {card.network}, and embedding takes an autoencoder of colour pictures")
     size_px = card.preprocess.size_px
@@ -220,7 +220,7 @@ def _file(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Modu
     if layer is not None:
         return _up_to(module, layer, name), preprocess
     features = _Features(module)
-    return (nn.Sequential(features, Pool("stats")) if pooling == "auto" else features), preprocess
+    return (nn.Sequential(features, FeaturePooling("stats")) if pooling == "auto" else features), preprocess
 
 
 class _Code(nn.Module):

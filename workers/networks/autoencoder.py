@@ -81,12 +81,12 @@ class ConvAutoencoder(nn.Module):
         convolution, transposed = _CONVOLUTION[config.dims], _TRANSPOSED[config.dims]
         self.encoder = nn.Sequential(
             convolution(config.channels, widths[0], **stem),
-            *[Down(fine, coarse, config.dims) for fine, coarse in pairwise(widths)],
+            *[AutoencoderDown(fine, coarse, config.dims) for fine, coarse in pairwise(widths)],
             convolution(widths[-1], config.code_channels, 1),
         )
         self.decoder = nn.Sequential(
             convolution(config.code_channels, widths[-1], 1),
-            *[Up(coarse, fine, config.dims) for coarse, fine in pairwise(reversed(widths))],
+            *[AutoencoderUp(coarse, fine, config.dims) for coarse, fine in pairwise(reversed(widths))],
             nn.SiLU(),
             transposed(widths[0], config.channels, **stem),
         )
@@ -110,7 +110,7 @@ class ConvAutoencoder(nn.Module):
         self.code_mean_D += codes_ND.mean(0)
 
 
-class Down(nn.Module):
+class AutoencoderDown(nn.Module):
     """Half the grid: a strided convolution beside average pooling with its channels repeated."""
 
     def __init__(self, channels_in: int, channels_out: int, dims: Literal[2, 3]) -> None:
@@ -124,7 +124,7 @@ class Down(nn.Module):
         return self.convolution(F.silu(maps_BCHW)) + shortcut_BCHW
 
 
-class Up(nn.Module):
+class AutoencoderUp(nn.Module):
     """Twice the grid: a transposed convolution beside nearest upsampling with groups of channels averaged."""
 
     def __init__(self, channels_in: int, channels_out: int, dims: Literal[2, 3]) -> None:

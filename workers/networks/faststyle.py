@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
 
-Upsampling = Literal["nearest", "transposed"]
+FastStyleUpsampling = Literal["nearest", "transposed"]
 
 STRIDE = 4
 SMALLEST_PX = 8
@@ -34,14 +34,14 @@ class FastStyleConfig:
 
     width: int = 32
     blocks: int = 5
-    upsampling: Upsampling = "nearest"
+    upsampling: FastStyleUpsampling = "nearest"
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.blocks < 0:
             raise ModelError(f"faststyle: width is {self.width} and blocks {self.blocks}; take 1 or more and 0 or more")
-        if self.upsampling not in get_args(Upsampling):
+        if self.upsampling not in get_args(FastStyleUpsampling):
             raise ModelError(
-                f"faststyle: upsampling is {self.upsampling}; take one of {', '.join(get_args(Upsampling))}"
+                f"faststyle: upsampling is {self.upsampling}; take one of {', '.join(get_args(FastStyleUpsampling))}"
             )
 
 
@@ -109,7 +109,7 @@ class ResidualBlock(nn.Module):
 class Doubling(nn.Sequential):
     """Twice the grid, then an instance norm."""
 
-    def __init__(self, channels_in: int, channels_out: int, upsampling: Upsampling) -> None:
+    def __init__(self, channels_in: int, channels_out: int, upsampling: FastStyleUpsampling) -> None:
         if upsampling == "nearest":
             layers = [nn.Upsample(scale_factor=2), ConvolutionNorm(channels_in, channels_out)]
         else:

@@ -115,7 +115,7 @@ class Fcn(nn.Module):
             channels = config.width * 2 ** min(pool - 1, 3)
             self.scores[f"pool{pool}"] = zero_initialized(channels, config.classes)
         levels = (DEEPEST, *reversed(config.skips), 0)
-        self.ups = nn.ModuleList([Up(config, 2 ** (coarse - fine)) for coarse, fine in pairwise(levels)])
+        self.ups = nn.ModuleList([FcnUp(config, 2 ** (coarse - fine)) for coarse, fine in pairwise(levels)])
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         border_px, offset = (CAFFE_BORDER_PX, FC6_SIDE // 2) if self.config.padding == "caffe" else (0, 0)
@@ -148,7 +148,7 @@ def zero_initialized(channels_in: int, classes: int) -> nn.Conv2d:
     return score
 
 
-class Up(nn.Module):
+class FcnUp(nn.Module):
     """`stride` times the grid of scores, and where the grid went: `offset` counts cells of the new grid.
 
     `offset` is the place in its level's feature map of the first cell of the scores. It is 0 throughout with padding

@@ -14,7 +14,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models import checkpoint
+from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
+from pixelmill.workers.networks.fcn import Fcn, FcnConfig
+from pixelmill.workers.networks.monodepth import Monodepth, MonodepthConfig
+from pixelmill.workers.networks.segnet import SegNet, SegNetConfig
+from pixelmill.workers.networks.unet import UNet, UNetConfig
+from pixelmill.workers.networks.vae import Vae, VaeConfig
 
 LEAST_MATCHED = 0.95
 
@@ -50,14 +55,12 @@ class Finetuned(nn.Module):
     def __init__(self, config: FinetunedConfig) -> None:
         super().__init__()
         self.config = config
-        config_type, network_type = checkpoint.network_types(config.encoder)
-        kind = ENCODERS[config.encoder]
-        self.encoder = kind(network_type(config_type(**config.encoder_config)))
+        self.encoder = ENCODERS[config.encoder].build(config.encoder_config)
         channels = self.encoder.channels
         if config.head == "classifier":
             self.head: nn.Module = nn.Linear(2 * channels[-1], config.classes)
         else:
-            self.head = Decoder(channels, config.width, config.classes)
+            self.head = DenseDecoder(channels, config.width, config.classes)
         if config.frozen:
             self.encoder.requires_grad_(False)
 
@@ -76,7 +79,7 @@ class Finetuned(nn.Module):
         return self.head(torch.cat([deepest_BCHW.mean((2, 3)), deepest_BCHW.amax((2, 3))], 1))
 
 
-class Decoder(nn.Module):
+class DenseDecoder(nn.Module):
     """A pyramid to logits at its finest level: project, upsample, add, convolve, level by level."""
 
     def __init__(self, channels: list[int], width: int, classes: int) -> None:
@@ -202,13 +205,26 @@ class MonodepthEncoder(Encoder):
         return _each(self.encoder, images_BCHW)
 
 
-ENCODERS: dict[str, Callable[[Any], Encoder]] = {
-    "autoencoder": AutoencoderEncoder,
-    "vae": VaeEncoder,
-    "fcn": FcnEncoder,
-    "segnet": SegNetEncoder,
-    "unet": UNetEncoder,
-    "monodepth": MonodepthEncoder,
+@dataclass(frozen=True)
+class EncoderSource:
+    """The network that an encoder is taken from, and how it is taken."""
+
+    config: Callable[..., Any]
+    network: Callable[[Any], nn.Module]
+    encoder: Callable[[Any], Encoder]
+
+    def build(self, config: Mapping[str, Any]) -> Encoder:
+        """The encoder of a new network with this config; the network is let go."""
+        return self.encoder(self.network(self.config(**config)))
+
+
+ENCODERS: dict[str, EncoderSource] = {
+    "autoencoder": EncoderSource(AutoencoderConfig, ConvAutoencoder, AutoencoderEncoder),
+    "vae": EncoderSource(VaeConfig, Vae, VaeEncoder),
+    "fcn": EncoderSource(FcnConfig, Fcn, FcnEncoder),
+    "segnet": EncoderSource(SegNetConfig, SegNet, SegNetEncoder),
+    "unet": EncoderSource(UNetConfig, UNet, UNetEncoder),
+    "monodepth": EncoderSource(MonodepthConfig, Monodepth, MonodepthEncoder),
 }
 """How the encoder of each network is taken; VDSR, fast style and cascaded refinement have none."""
 

@@ -71,11 +71,11 @@ class Monodepth(nn.Module):
         decoded = [int(config.width * factor) for factor in DECODER]
         kernels = [kernel for _, kernel in ENCODER]
         self.encoder = nn.ModuleList(
-            Down(channels_in, channels_out, kernel)
+            MonodepthDown(channels_in, channels_out, kernel)
             for channels_in, channels_out, kernel in zip([3, *encoded], encoded, kernels, strict=False)
         )
         self.decoder = nn.ModuleList(
-            Up(
+            MonodepthUp(
                 channels_in=encoded[-1] if level == len(DECODER) - 1 else decoded[level + 1],
                 channels_skip=encoded[level - 1] if level in config.skips else 0,
                 channels_out=decoded[level],
@@ -108,7 +108,7 @@ class Monodepth(nn.Module):
         return tuple(reversed(disparities))
 
 
-class Down(nn.Module):
+class MonodepthDown(nn.Module):
     """Half the resolution: two convolutions, the second with stride 2."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
@@ -120,7 +120,7 @@ class Down(nn.Module):
         return F.elu(self.strided(F.elu(self.convolution(maps_BCHW))))
 
 
-class Up(nn.Module):
+class MonodepthUp(nn.Module):
     """Twice the resolution: nearest upsampling and a convolution, then one over what is joined at this level.
 
     Returns features, and the disparities B2HW that are read from them at the four finest levels.

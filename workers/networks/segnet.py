@@ -21,14 +21,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.networks.upsample import UPSAMPLINGS, Upsample, Upsampling, pool
+from pixelmill.workers.networks.upsample import UPSAMPLINGS, Upsample, Upsampling, pool_with_switches
 from pixelmill.workers.networks.vgg import (
     BLOCKS,
     CONVENTIONS,
     WIDENING,
     ConventionName,
     LoadReport,
-    Preprocessing,
+    VggPreprocessing,
     VggWeights,
     fill,
     he_initialized,
@@ -91,7 +91,7 @@ class SegNet(nn.Module):
     def __init__(self, config: SegNetConfig) -> None:
         super().__init__()
         self.config = config
-        self.preprocessing = Preprocessing(config.convention)
+        self.preprocessing = VggPreprocessing(config.convention)
         self.encoder, self.norms = nn.ModuleDict(), nn.ModuleDict()
         channels = 3
         for level, (count, width) in enumerate(zip(config.blocks, config.widths, strict=True), 1):
@@ -110,7 +110,7 @@ class SegNet(nn.Module):
                 name = f"conv{level}_{number}"
                 maps_BCHW = F.relu(self.norms[name](self.encoder[name](maps_BCHW)))
             size_HW = (maps_BCHW.shape[2], maps_BCHW.shape[3])
-            maps_BCHW, switches_BCHW = pool(maps_BCHW)
+            maps_BCHW, switches_BCHW = pool_with_switches(maps_BCHW)
             remembered.append((switches_BCHW, size_HW))
         for level in reversed(range(len(self.decoder))):
             switches_BCHW, size_HW = remembered[level]

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.networks.upsample import LOCAL_UPSAMPLINGS, UPSAMPLINGS, Upsample, Upsampling, pool
+from pixelmill.workers.networks.upsample import LOCAL_UPSAMPLINGS, UPSAMPLINGS, Upsample, Upsampling, pool_with_switches
 from pixelmill.workers.networks.vgg import he_initialized
 from pixelmill.workers.runtime import stall_watchdog
 
@@ -128,7 +128,7 @@ class UNet(nn.Module):
             if level >= self.config.levels - 1:
                 maps_BCHW = self.dropout(maps_BCHW)
             if level < self.config.levels:
-                pooled_BCHW, switches_BCHW = pool(maps_BCHW)
+                pooled_BCHW, switches_BCHW = pool_with_switches(maps_BCHW)
                 fine.append((maps_BCHW, switches_BCHW))
                 maps_BCHW = pooled_BCHW
         for level in range(self.config.levels, 0, -1):

@@ -89,7 +89,7 @@ def fit(maps_BCHW: Tensor, size_HW: tuple[int, int]) -> Tensor:
     )
 
 
-def pool(maps_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+def pool_with_switches(maps_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     """2x2 maxima, and their switches: where in the flattened HW of the channel each came from."""
     return F.max_pool2d(maps_BCHW, 2, return_indices=True)
 

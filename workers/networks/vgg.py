@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models import vision
-from pixelmill.workers.models.checkpoint import refuse_pickle
+from pixelmill.workers.models.weight_files import refuse_pickle
 
 ConventionName = Literal["torchvision", "torchvision_features", "caffe"]
 
@@ -59,7 +59,7 @@ CONVENTIONS: dict[ConventionName, VggConvention] = {
 first convolution turned to RGB, which torchvision has as VGG16_Weights.IMAGENET1K_FEATURES."""
 
 
-class Preprocessing(nn.Module):
+class VggPreprocessing(nn.Module):
     """RGB pictures in [0, 1] to what the weights of a convention take; has no parameters and nothing to store."""
 
     mean_C11: Tensor
@@ -151,7 +151,7 @@ class Vgg(nn.Module):
     def __init__(self, config: VggConfig) -> None:
         super().__init__()
         self.config = config
-        self.preprocessing = Preprocessing(config.convention)
+        self.preprocessing = VggPreprocessing(config.convention)
         self.convolutions = convolutions(config)
 
     def forward(self, images_BCHW: Tensor, names: Iterable[str], border_px: int = 0) -> dict[str, Tensor]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from importlib import import_module
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -19,9 +18,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
-
-from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.checkpoint import Card
 
 Config = TypeVar("Config")
 
@@ -31,30 +27,26 @@ Sample = dict[str, np.ndarray]
 Batch = dict[str, Tensor]
 """What `losses` takes: tensors by name, the first axis is the batch."""
 
-Layout = Literal["pictures", "classes", "masks", "stereo"]
-"""How the files of a data set lie, see pipelines/training/datasets.py; what `decode` is given for each:
+RoleKind = Literal["picture", "class", "class map", "depth map", "volume"]
+"""What the bytes of a role are: a picture; the text of an integer; a picture of class ids; of distances; a CT series."""
 
-pictures   image, and label (the text of an integer) where the table has one
-classes    image, label (the text of an integer: the column, or the number of the first folder below the data set),
-           classes (the folders' names as JSON, where they are the labels)
-masks      image, label (a picture of class ids), classes (classes.json, where there is one)
-stereo     left, right, depth (where there is one), calibration (calib.json, where there is one)
-"""
 
-RECIPES: dict[str, str] = {
-    "autoencoder": "pixelmill.workers.recipes.autoencoder:AutoencoderRecipe",
-    "vae": "pixelmill.workers.recipes.vae:VaeRecipe",
-    "fcn": "pixelmill.workers.recipes.segmentation:FcnRecipe",
-    "segnet": "pixelmill.workers.recipes.segmentation:SegNetRecipe",
-    "unet": "pixelmill.workers.recipes.segmentation:UNetRecipe",
-    "monodepth": "pixelmill.workers.recipes.monodepth:MonodepthRecipe",
-    "vdsr": "pixelmill.workers.recipes.vdsr:VdsrRecipe",
-    "faststyle": "pixelmill.workers.recipes.faststyle:FastStyleRecipe",
-    "crn": "pixelmill.workers.recipes.crn:CrnRecipe",
-    "finetune": "pixelmill.workers.recipes.finetune:FinetuneRecipe",
-    "finetune-dense": "pixelmill.workers.recipes.finetune:DenseRecipe",
-}
-"""Every recipe that `pixelmill train` knows, by the place of its class: each is imported when it is asked for."""
+@dataclass(frozen=True)
+class Role:
+    """One of the things that a sample is made of; `name` is its key in the files that `decode` is given.
+
+    How the files of a data set lie is none of a recipe's business: pipelines/training/layouts finds them by their roles.
+    Files that belong to every sample come along under names of their own: `classes` (the names of classes as JSON, or
+    classes.json), `calibration` (calib.json).
+    """
+
+    name: str
+    kind: RoleKind
+    is_needed: bool = True
+
+
+PICTURES = (Role("image", "picture"), Role("label", "class", is_needed=False))
+"""The roles of a recipe that learns from pictures alone; labels, where there are some, are for its judgement."""
 
 
 class RecipeSettings(BaseModel):
@@ -91,8 +83,9 @@ class Recipe(Protocol):
 
     NAME: ClassVar[str]
     NETWORK: ClassVar[str]
-    """The name in `pixelmill.workers.models.checkpoint.NETWORKS` of what is trained."""
-    LAYOUT: ClassVar[Layout]
+    """The name in `pixelmill.workers.networks.registry.NETWORKS` of what is trained."""
+    ROLES: ClassVar[tuple[Role, ...]]
+    """What a sample is made of."""
     ASSETS: ClassVar[tuple[str, ...]]
     JUDGED_WITH: ClassVar[tuple[str, ...]]
     """Those of ASSETS that `evaluate` needs too."""
@@ -136,27 +129,6 @@ class Recipe(Protocol):
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """A picture, uint8 CHW, that shows a person what the network makes of a few held-out samples."""
         ...
-
-
-def recipe_type(name: str) -> type[Recipe]:
-    """The recipe of this name; KeyError when there is none."""
-    module, _, attribute = RECIPES[name].partition(":")
-    return getattr(import_module(module), attribute)
-
-
-def recipe_of(card: Card, changes: Mapping[str, Any] | None = None, assets: Mapping[str, Path] | None = None) -> Recipe:
-    """The recipe that a checkpoint was trained by, to judge it or to read data for it; ModelError where there is none.
-
-    `changes` are put in the place of the card's settings; ValidationError where they are wrong. A card keeps only the
-    names of assets, so that those that judge have to be given.
-    """
-    if card.recipe not in RECIPES:
-        raise ModelError(f"the card names the recipe {card.recipe}, and there are {', '.join(RECIPES)}")
-    kind = recipe_type(card.recipe)
-    settings = {**card.settings, **(changes or {})}
-    if "classes" in kind.Settings.model_fields and settings.get("classes") is None:
-        settings["classes"] = card.config.get("classes")  # the network knows them where the data names none
-    return kind(kind.Settings.model_validate(settings), assets or {})
 
 
 def config_from(config: type[Config], settings: RecipeSettings, **others: Any) -> Config:

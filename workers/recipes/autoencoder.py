@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.evaluation.clustering import cluster
-from pixelmill.workers.models.checkpoint import Preprocess
+from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
-from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine, squares
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine, squares
 
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 EVALUATION_BATCH = 64
@@ -86,7 +86,7 @@ class AutoencoderRecipe:
 
     NAME: ClassVar[str] = "autoencoder"
     NETWORK: ClassVar[str] = "autoencoder"
-    LAYOUT: ClassVar[Layout] = "pictures"
+    ROLES: ClassVar[tuple[Role, ...]] = PICTURES
     ASSETS: ClassVar[tuple[str, ...]] = ()
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("mse", "min")
@@ -152,11 +152,11 @@ class AutoencoderRecipe:
         device = autoencoder.code_mean_D.device
         autoencoder.center(torch.cat([autoencoder.encode(images_BCSS.to(device)) for images_BCSS in batches]))
 
-    def preprocess(self) -> Preprocess | None:
+    def preprocess(self) -> SquareInput | None:
         """None for padded pictures, since an embedding job resizes and crops."""
         settings = self.settings
         means, deviations = (0.0,) * settings.channels, (1.0,) * settings.channels
-        return None if settings.pad else Preprocess(size_px=settings.size_px, mean=means, std=deviations)
+        return None if settings.pad else SquareInput(size_px=settings.size_px, mean=means, std=deviations)
 
     # ---------------------------------------------------------------------------------------------------- evaluation
 

@@ -17,7 +17,6 @@ Legend: B batch, O outputs, K classes, C channels, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -28,13 +27,13 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
-from pixelmill.workers.errors import DataError, ModelError, RowError
+from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.losses.perceptual import moved
 from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig
 from pixelmill.workers.networks.vgg import Vgg, find_published, is_published, load_vgg
-from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
-from pixelmill.workers.recipes.squares import chunks, in_rows
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
+from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.recipes.squares import chunks, in_rows, scaled
 
 FACADE_CLASSES: dict[str, tuple[int, int, int]] = {
     "background": (0, 0, 223),
@@ -96,7 +95,7 @@ class CrnRecipe:
 
     NAME: ClassVar[str] = "crn"
     NETWORK: ClassVar[str] = "crn"
-    LAYOUT: ClassVar[Layout] = "pictures"
+    ROLES: ClassVar[tuple[Role, ...]] = PICTURES
     ASSETS: ClassVar[tuple[str, ...]] = ("vgg",)
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ("vgg",)
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("perceptual_loss", "min")
@@ -106,16 +105,14 @@ class CrnRecipe:
         self.settings = settings
         self.assets = assets
         self.layer_weights = settings.layer_weights
+        self._vgg: Vgg | None = None
 
     def network(self) -> CascadedRefinement:
         return CascadedRefinement(self.settings.network).to(memory_format=torch.channels_last)
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
         """{"photo": uint8 HWC, "layout": uint8 HW of class ids}, both of the network's size."""
-        try:
-            pixels_CHW = images.decode(files["image"])
-        except RowError as error:
-            raise DataError(str(error)) from error
+        pixels_CHW = sample_pixels(files["image"])
         if pixels_CHW.shape[2] % 2:
             raise DataError(
                 f"it is {pixels_CHW.shape[2]} pixels wide, an odd number; give photo and layout of one size side by side"
@@ -128,13 +125,16 @@ class CrnRecipe:
         """Before a training: whether the loss network can be had."""
         self.network()
         with torch.device("cpu"):
-            find_published(self.settings.vgg) if is_published(self.settings.vgg) else self._vgg
+            if is_published(self.settings.vgg):
+                find_published(self.settings.vgg)
+            else:
+                self.vgg()
 
     def prepare(self, samples: Iterable[Sample]) -> dict[str, list[float]]:
         """What the layers weigh, measured on the first training samples: kept with a checkpoint, see `restore`."""
         if self.layer_weights is None:
             photos = [sample["photo"] for sample in islice(samples, MEASURED_PHOTOGRAPHS)]
-            self.layer_weights = measured_weights(self._vgg, photos)
+            self.layer_weights = measured_weights(self.vgg(), photos)
         return {"layer_weights": list(self.layer_weights)}
 
     def restore(self, prepared: Mapping[str, Sequence[float]]) -> None:
@@ -154,7 +154,7 @@ class CrnRecipe:
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """{"loss"}: hindsight over outputs and classes of the distance that the settings name."""
-        photos_BCHW, layouts_BKHW = to_floats(batch["photos"]), one_hot(batch["layouts"])
+        photos_BCHW, layouts_BKHW = scaled(batch["photos"]), one_hot(batch["layouts"])
         made_BOCHW = network(layouts_BKHW)
         maps = self._distance_maps(made_BOCHW, photos_BCHW, self.settings.loss)
         return {"loss": hindsight(maps, layouts_BKHW, HINDSIGHT_MEAN_SHARE).mean()}
@@ -180,10 +180,10 @@ class CrnRecipe:
         batch = {name: tensor.to(next(network.parameters()).device) for name, tensor in _stacked(samples).items()}
         made_BOCHW = network(one_hot(batch["layouts"]))
         coloured_BCHW = torch.from_numpy(COLOURS_K3)[batch["layouts"].cpu().long()].permute(0, 3, 1, 2) / 255
-        return in_rows(coloured_BCHW, *made_BOCHW.unbind(1), to_floats(batch["photos"]))
+        return in_rows(coloured_BCHW, *made_BOCHW.unbind(1), scaled(batch["photos"]))
 
     def _judge(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        photos_BCHW, layouts_BKHW = to_floats(batch["photos"]), one_hot(batch["layouts"])
+        photos_BCHW, layouts_BKHW = scaled(batch["photos"]), one_hot(batch["layouts"])
         made_BOCHW = network(layouts_BKHW).float().clamp(0, 1)
         perceptual, squared = (self._distance_maps(made_BOCHW, photos_BCHW, loss) for loss in ("perceptual", "l2"))
         return {
@@ -198,13 +198,16 @@ class CrnRecipe:
             return [(made_BOCHW.float() - photos_BCHW[:, None]).square().mean(2)]
         if self.layer_weights is None:
             raise ModelError("crn: its layers are not weighed yet; call prepare(samples) first, or set layer_weights")
-        maps = feature_distances(moved(self._vgg, photos_BCHW.device), made_BOCHW, photos_BCHW)
+        maps = feature_distances(moved(self.vgg(), photos_BCHW.device), made_BOCHW, photos_BCHW)
         return [weight * map_BOHW for weight, map_BOHW in zip(self.layer_weights, maps, strict=True)]
 
-    @cached_property
-    def _vgg(self) -> Vgg:
-        with torch.inference_mode(False):
-            return load_vgg(self.assets.get("vgg", self.settings.vgg)).to(memory_format=torch.channels_last)
+    def vgg(self) -> Vgg:
+        """The loss network, loaded where it is first asked for: who only decodes needs none."""
+        if self._vgg is None:
+            with torch.inference_mode(False):
+                source = self.assets.get("vgg", self.settings.vgg)
+                self._vgg = load_vgg(source).to(memory_format=torch.channels_last)
+        return self._vgg
 
 
 # ------------------------------------------------------------------------------------------------------------- losses
@@ -250,7 +253,7 @@ def measured_weights(vgg: nn.Module, photos_HWC: Sequence[np.ndarray]) -> tuple[
     device = next(vgg.parameters()).device
     sums = torch.zeros(1 + len(LAYERS), device=device)
     for pair in pairwise(photos_HWC):
-        first_BCHW, second_BCHW = (to_floats(_channels_first([photo_HWC]).to(device)) for photo_HWC in pair)
+        first_BCHW, second_BCHW = (scaled(_channels_first([photo_HWC]).to(device)) for photo_HWC in pair)
         sums += torch.stack([map_BOHW.mean() for map_BOHW in feature_distances(vgg, first_BCHW[None], second_BCHW)])
     means = sums / (len(photos_HWC) - 1)
     return tuple((1 / (len(means) * means)).tolist())
@@ -319,8 +322,3 @@ def _channels_first(photos_HWC: Sequence[np.ndarray]) -> Tensor:
 def one_hot(layouts_BHW: Tensor) -> Tensor:
     """Class ids to the share of each class, 0 or 1: float BKHW, channels last."""
     return F.one_hot(layouts_BHW.long(), len(FACADE_CLASSES)).permute(0, 3, 1, 2).float()
-
-
-def to_floats(pixels_BCHW: Tensor) -> Tensor:
-    """uint8 to [0, 1], channels last."""
-    return (pixels_BCHW.float() / 255).contiguous(memory_format=torch.channels_last)

@@ -14,7 +14,6 @@ Legend: B batch, C channels, H height, W width, S side of a crop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -24,13 +23,14 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import DataError, RowError
-from pixelmill.workers.losses.perceptual import Scale, StyleChoice, StyleTransferLoss, moved
-from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, TransformNetwork, Upsampling
+from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
+from pixelmill.workers.losses.perceptual import LossScale, StyleChoice, StyleTransferLoss, moved
+from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, FastStyleUpsampling, TransformNetwork
 from pixelmill.workers.networks.vgg import find_published, is_published, load_vgg
-from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, half_cosine
-from pixelmill.workers.recipes.squares import chunks, cut, decode, in_rows, roomy
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
+from pixelmill.workers.recipes.squares import chunks, cut, decode, in_rows, roomy, scaled
 
 METRICS = {"total": "total_loss", "content": "content_loss", "style": "style_loss", "total_variation": "tv_loss"}
 
@@ -51,13 +51,13 @@ class FastStyleSettings(RecipeSettings, StyleChoice):
     style_size_px: PositiveInt = 256
     width: PositiveInt = 32
     blocks: int = Field(default=5, ge=0)
-    upsampling: Upsampling = "nearest"
+    upsampling: FastStyleUpsampling = "nearest"
     content_layers: tuple[str, ...] = ("relu3_3",)
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
     content_weight: NonNegativeFloat = 1.0
     style_weight: NonNegativeFloat = 5.0
     tv_weight: NonNegativeFloat = 6400.0
-    scale: Scale = "johnson"
+    scale: LossScale = "johnson"
 
     @property
     def network(self) -> FastStyleConfig:
@@ -69,7 +69,7 @@ class FastStyleRecipe:
 
     NAME: ClassVar[str] = "faststyle"
     NETWORK: ClassVar[str] = "faststyle"
-    LAYOUT: ClassVar[Layout] = "pictures"
+    ROLES: ClassVar[tuple[Role, ...]] = PICTURES
     ASSETS: ClassVar[tuple[str, ...]] = ("vgg", "style")
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ("vgg", "style")
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("total_loss", "min")
@@ -78,6 +78,8 @@ class FastStyleRecipe:
     def __init__(self, settings: FastStyleSettings, assets: Mapping[str, Path]) -> None:
         self.settings = settings
         self.assets = assets
+        self._loss: StyleTransferLoss | None = None
+        self._painting: Tensor | None = None
 
     def network(self) -> TransformNetwork:
         return TransformNetwork(self.settings.network).to(memory_format=torch.channels_last)
@@ -97,9 +99,9 @@ class FastStyleRecipe:
         with torch.device("cpu"):
             if is_published(self.settings.vgg):
                 find_published(self.settings.vgg)
-                self._painting  # noqa: B018
+                self.painting()
             else:
-                self._loss.content_targets(self._painting)
+                self.loss().content_targets(self.painting())
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
@@ -109,7 +111,7 @@ class FastStyleRecipe:
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Weighted terms: loss, content, style, total_variation."""
-        photos_BCSS = to_floats(batch["images"])
+        photos_BCSS = scaled(batch["images"])
         terms = self._terms(photos_BCSS, network(photos_BCSS))
         means = {name: term_B.mean() for name, term_B in terms.items()}
         return {"loss": means.pop("total"), **means}
@@ -141,30 +143,27 @@ class FastStyleRecipe:
         )
 
     def _terms(self, photos_BCSS: Tensor, images_BCSS: Tensor) -> dict[str, Tensor]:
-        loss = moved(self._loss, photos_BCSS.device)
+        loss = moved(self.loss(), photos_BCSS.device)
         return loss(images_BCSS, loss.content_targets(photos_BCSS))
 
-    @cached_property
-    def _loss(self) -> StyleTransferLoss:
-        """Built where it is first used: who only decodes needs no loss network."""
-        with torch.inference_mode(False):
-            network = load_vgg(self.assets.get("vgg", self.settings.vgg)).to(memory_format=torch.channels_last)
-            return StyleTransferLoss(network, self._painting, self.settings.weights)
+    def loss(self) -> StyleTransferLoss:
+        """The loss of this painting, built where it is first asked for: who only decodes needs no loss network."""
+        if self._loss is None:
+            with torch.inference_mode(False):
+                network = load_vgg(self.assets.get("vgg", self.settings.vgg)).to(memory_format=torch.channels_last)
+                self._loss = StyleTransferLoss(network, self.painting(), self.settings.weights)
+        return self._loss
 
-    @cached_property
-    def _painting(self) -> Tensor:
+    def painting(self) -> Tensor:
         """The painting in [0, 1], its shorter side `style_size_px` long; DataError when it is no picture."""
-        path = Path(self.assets.get("style", self.settings.style))
-        try:
-            pixels_CHW = images.decode(path.read_bytes())
-        except (OSError, RowError) as error:
-            fact = error.strerror if isinstance(error, OSError) else error
-            raise DataError(f"{path}: the painting can't be read ({fact}); give a picture as style") from error
-        return images.resize_shorter_side(pixels_CHW, self.settings.style_size_px)[None].float() / 255
+        if self._painting is None:
+            pixels_CHW = read_painting(Path(self.assets.get("style", self.settings.style)))
+            self._painting = resize_shorter_side(pixels_CHW, self.settings.style_size_px)[None].float() / 255
+        return self._painting
 
     def _painting_square(self) -> Tensor:
-        side_px = min(self._painting.shape[2:])
-        square_CHW = images.center_crop(self._painting[0], side_px)
+        side_px = min(self.painting().shape[2:])
+        square_CHW = center_crop(self.painting()[0], side_px)
         size_px = self.settings.size_px
         return F.interpolate(square_CHW[None], (size_px, size_px), mode="bilinear", antialias=True)
 
@@ -175,7 +174,16 @@ class FastStyleRecipe:
         for sample in samples:
             height, width, _ = sample["pixels"].shape
             squares_SSC.append(cut(sample["pixels"], (height - size_px) // 2, (width - size_px) // 2, size_px, size_px))
-        return to_floats(torch.from_numpy(np.stack(squares_SSC)).permute(0, 3, 1, 2))
+        return scaled(torch.from_numpy(np.stack(squares_SSC)).permute(0, 3, 1, 2))
+
+
+def read_painting(path: Path) -> Tensor:
+    """uint8 pixels_CHW; DataError when the file is no picture."""
+    try:
+        return decode_picture(path.read_bytes())
+    except (OSError, RowError) as error:
+        fact = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: the painting can't be read ({fact}); give a picture as style") from error
 
 
 def random_crop(pixels_HWC: np.ndarray, size_px: int, random: np.random.Generator) -> np.ndarray:
@@ -185,8 +193,3 @@ def random_crop(pixels_HWC: np.ndarray, size_px: int, random: np.random.Generato
     left = int(right * (pixels_HWC.shape[1] - size_px + 1))
     crop_SSC = cut(pixels_HWC, top, left, size_px, size_px)
     return np.ascontiguousarray(crop_SSC[:, ::-1]) if mirror < 0.5 else crop_SSC
-
-
-def to_floats(pixels_BCHW: Tensor) -> Tensor:
-    """uint8 to [0, 1], channels last."""
-    return (pixels_BCHW.float() / 255).contiguous(memory_format=torch.channels_last)

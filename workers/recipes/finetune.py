@@ -20,10 +20,12 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import DataError, ModelError
-from pixelmill.workers.models import checkpoint
+from pixelmill.workers.models.card import read_card
+from pixelmill.workers.models.checkpoint import config_of, load_checkpoint
 from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder, trained_part
-from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, half_cosine, squares
-from pixelmill.workers.recipes.segmentation import LabelledSettings, _Segmentation
+from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, half_cosine, squares
+from pixelmill.workers.recipes.segmentation.recipe import LabelledRecipe
+from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
 
 EVALUATION_BATCH = 64
 
@@ -58,15 +60,15 @@ def taken_from(
 ) -> Finetuned:
     """The encoder of `settings.checkpoint` under a new head; its weights are loaded unless `scratch` says not to."""
     path = assets.get("checkpoint", Path(settings.checkpoint))
-    card = checkpoint.read_card(path)
-    checkpoint.config_of(path, card)
+    card = read_card(path)
+    config_of(path, card)
     if card.network not in ENCODERS:
         raise ModelError(f"{path}: holds a {card.network}, which has no encoder to take; take a {', '.join(ENCODERS)}")
     network = Finetuned(
         FinetunedConfig(card.network, dict(card.config), head, classes, frozen=settings.frozen, **options)
     )
     if not settings.scratch:
-        load_encoder(network, checkpoint.load(path)[0].state_dict(), str(settings.checkpoint))
+        load_encoder(network, load_checkpoint(path)[0].state_dict(), str(settings.checkpoint))
     return network
 
 
@@ -105,7 +107,7 @@ class FinetuneRecipe:
 
     NAME: ClassVar[str] = "finetune"
     NETWORK: ClassVar[str] = "finetuned"
-    LAYOUT: ClassVar[Layout] = "classes"
+    ROLES: ClassVar[tuple[Role, ...]] = (Role("image", "picture"), Role("label", "class"))
     ASSETS: ClassVar[tuple[str, ...]] = ("checkpoint",)
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("accuracy", "max")
@@ -212,7 +214,7 @@ class DenseSettings(_Arm, LabelledSettings):
     head_width: PositiveInt = 32
 
 
-class DenseRecipe(_Segmentation):
+class DenseRecipe(LabelledRecipe[DenseSettings]):
     """The class of every pixel, by a new decoder over the encoder's levels."""
 
     NAME: ClassVar[str] = "finetune-dense"
@@ -220,13 +222,11 @@ class DenseRecipe(_Segmentation):
     ASSETS: ClassVar[tuple[str, ...]] = ("checkpoint",)
     Settings: ClassVar[type[RecipeSettings]] = DenseSettings
 
-    settings: DenseSettings
-
     def check(self, samples: Sequence[Sample], together: int) -> None:
         super().check(samples, together)
         refuse_misfit(self.network(), self.settings.checkpoint, 3, self.settings.crop_px or samples[0]["label"].shape)
 
-    def _check_network(self) -> None:
+    def check_network(self) -> None:
         """Made once, in `check`."""
 
     def network(self) -> nn.Module:

@@ -15,7 +15,7 @@ import torch
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from pixelmill.workers.losses.perceptual import Features, Scale, StyleChoice, StyleTransferLoss
+from pixelmill.workers.losses.perceptual import Features, LossScale, StyleChoice, StyleTransferLoss
 from pixelmill.workers.networks.vgg import Vgg
 from pixelmill.workers.runtime import stall_watchdog
 
@@ -46,7 +46,7 @@ class GatysSettings(StyleChoice):
     content_weight: NonNegativeFloat = 1.0
     style_weight: NonNegativeFloat = 10.0
     tv_weight: NonNegativeFloat = 5.0
-    scale: Scale = "relative"
+    scale: LossScale = "relative"
     seed: Annotated[int, Field(ge=0)] = 0
 
 

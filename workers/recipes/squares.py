@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from pixelmill.workers.codecs import images
-from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.errors import DataError
+from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 from pixelmill.workers.models import vision
 from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes.sample_pixels import sample_pixels
 
 LONGEST = 2  # a picture kept for crops is at most so many times as long as wide
 LUMA = (0.299, 0.587, 0.114)  # BT.601; in floats and rounded, so that grey stays what it was
@@ -30,10 +31,7 @@ Fit = Callable[[Tensor], Tensor]
 
 def decode(files: Mapping[str, bytes], channels: int, fit: Fit) -> Sample:
     """{"pixels": uint8 HWC, "label": int64, where there is one}; DataError when the bytes are no picture."""
-    try:
-        pixels_CHW = images.decode(files["image"])
-    except RowError as error:
-        raise DataError(str(error)) from error
+    pixels_CHW = sample_pixels(files["image"])
     fitted_CHW = fit(to_grey(pixels_CHW) if channels == 1 else pixels_CHW)
     sample: Sample = {"pixels": np.ascontiguousarray(fitted_CHW.permute(1, 2, 0).numpy())}
     if "label" in files:
@@ -56,7 +54,7 @@ def to_grey(pixels_CHW: Tensor) -> Tensor:
 
 def central(size_px: int) -> Fit:
     """The central square, resized to S."""
-    return lambda pixels_CHW: images.center_crop(images.resize_shorter_side(pixels_CHW, size_px, exact=False), size_px)
+    return lambda pixels_CHW: center_crop(resize_shorter_side(pixels_CHW, size_px, exact=False), size_px)
 
 
 def whole(size_px: int) -> Fit:
@@ -77,7 +75,7 @@ def roomy(size_px: int) -> Fit:
     kept_px = size_px + size_px // 4
 
     def fit(pixels_CHW: Tensor) -> Tensor:
-        resized_CHW = images.resize_shorter_side(pixels_CHW, kept_px, exact=False)
+        resized_CHW = resize_shorter_side(pixels_CHW, kept_px, exact=False)
         height, width = (min(side, LONGEST * kept_px) for side in resized_CHW.shape[1:])
         top, left = (resized_CHW.shape[1] - height) // 2, (resized_CHW.shape[2] - width) // 2
         return resized_CHW[:, top : top + height, left : left + width]
@@ -96,6 +94,11 @@ def stack(samples: Sequence[Sample], size_px: int) -> Tensor:
 def to_floats(squares_BSSC: np.ndarray) -> Tensor:
     """8 bits to [0, 1], BCSS with the memory of channels last."""
     return torch.from_numpy(squares_BSSC).permute(0, 3, 1, 2).float().div_(255)
+
+
+def scaled(pixels_BCHW: Tensor) -> Tensor:
+    """uint8 tensors to [0, 1], channels last."""
+    return (pixels_BCHW.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def centers(pictures_HWC: Sequence[np.ndarray], size_px: int) -> np.ndarray:

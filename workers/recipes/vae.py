@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.evaluation import latent
-from pixelmill.workers.models.checkpoint import Preprocess
+from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.networks.vae import Architecture, Output, Vae, VaeConfig, draw
-from pixelmill.workers.recipes import Batch, Layout, RecipeSettings, Sample, config_from, squares
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, squares
 
 EVALUATION_BATCH = 128
 EVALUATION_SEED = 0
@@ -75,7 +75,7 @@ class VaeRecipe:
 
     NAME: ClassVar[str] = "vae"
     NETWORK: ClassVar[str] = "vae"
-    LAYOUT: ClassVar[Layout] = "pictures"
+    ROLES: ClassVar[tuple[Role, ...]] = PICTURES
     ASSETS: ClassVar[tuple[str, ...]] = ()
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("negative_elbo", "min")
@@ -120,9 +120,9 @@ class VaeRecipe:
     def _reconstruction(self, outputs_BCSS: Tensor, images_BCSS: Tensor) -> Tensor:
         return reconstruction_nats(outputs_BCSS.float(), images_BCSS, self.settings.output, self.settings.deviation)
 
-    def preprocess(self) -> Preprocess:
+    def preprocess(self) -> SquareInput:
         means, deviations = (0.0,) * self.settings.channels, (1.0,) * self.settings.channels
-        return Preprocess(size_px=self.settings.size_px, mean=means, std=deviations)
+        return SquareInput(size_px=self.settings.size_px, mean=means, std=deviations)
 
     def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
         """In nats a picture: `elbo` = -`negative_elbo`, which is `reconstruction` + `kl`; and `mse` of what is shown.

@@ -9,24 +9,24 @@ Legend: B batch, 1 the luma channel, C = 3 colours, H height, W width, P side of
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pixelmill.workers.codecs import images
-from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.errors import DataError
+from pixelmill.workers.evaluation.picture_quality import psnr, ssim
 from pixelmill.workers.geometry import resampling
 from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig
-from pixelmill.workers.recipes import Batch, RecipeSettings, Sample, config_from, half_cosine
-from pixelmill.workers.runtime import stall_watchdog
+from pixelmill.workers.prediction.super_resolution import luma_to_input, sharpen
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
+from pixelmill.workers.recipes.sample_pixels import sample_pixels
 
 DRAWS = 5  # random numbers for each sample: scale, row, column, turn, mirror
-TILE_PX = 512
 PICTURE_PX = 160
 
 
@@ -55,7 +55,7 @@ class VdsrRecipe:
 
     NAME: ClassVar[str] = "vdsr"
     NETWORK: ClassVar[str] = "vdsr"
-    LAYOUT: ClassVar[Literal["pictures"]] = "pictures"
+    ROLES: ClassVar[tuple[Role, ...]] = PICTURES
     ASSETS: ClassVar[tuple[str, ...]] = ()
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("gain", "max")
@@ -69,10 +69,7 @@ class VdsrRecipe:
         return network.to(memory_format=torch.channels_last)
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
-        try:
-            rgb_HWC = images.decode(files["image"]).permute(1, 2, 0).numpy()
-        except RowError as error:
-            raise DataError(str(error)) from error
+        rgb_HWC = sample_pixels(files["image"]).permute(1, 2, 0).numpy()
         luma_HW = resampling.luma(rgb_HWC)
         if min(luma_HW.shape) < self.settings.patch_px + max(self.settings.scales):
             size, needed = "x".join(map(str, luma_HW.shape[::-1])), self.settings.patch_px + max(self.settings.scales)
@@ -82,7 +79,9 @@ class VdsrRecipe:
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         patches = [self._patches(sample["luma"], random.random(DRAWS)) for sample in samples]
         names = ("interpolated", "target")
-        return {name: _to_input(np.stack(kind)) for name, kind in zip(names, zip(*patches, strict=True), strict=True)}
+        return {
+            name: luma_to_input(np.stack(kind)) for name, kind in zip(names, zip(*patches, strict=True), strict=True)
+        }
 
     def _patches(self, luma_HW: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One square interpolated and as it was, turned and mirrored alike: PP each."""
@@ -147,51 +146,15 @@ class VdsrRecipe:
         return np.concatenate([_centre(resampling.to_uint8(picture_HW), PICTURE_PX) for picture_HW in shown], axis=1)
 
 
-def super_resolve(network: nn.Module, rgb_HWC: np.ndarray, scale: int) -> np.ndarray:
-    """uint8 RGB `scale` times larger: luma by the network, colour by bicubic interpolation, as the paper's figures."""
-    ycbcr_HWC = resampling.enlarge_to_ycbcr(rgb_HWC, scale)
-    ycbcr_HWC[..., 0] = sharpen(network, ycbcr_HWC[..., 0])
-    return resampling.to_rgb(ycbcr_HWC)
-
-
-@torch.inference_mode()
-def sharpen(network: nn.Module, interpolated_HW: np.ndarray, tile_px: int = TILE_PX) -> np.ndarray:
-    """What the network makes of interpolated luma, both on the scale 0 to 255; not clamped.
-
-    Works in tiles with as much around each as the network sees, so that memory is bounded and no seam is left.
-    """
-    device, reach_px = next(network.parameters()).device, cast("VdsrConfig", network.config).depth
-    sharp_HW = np.empty(interpolated_HW.shape)
-    for rows, columns in _tiles(interpolated_HW.shape, tile_px):
-        around = tuple(slice(max(0, tile.start - reach_px), tile.stop + reach_px) for tile in (rows, columns))
-        output_HW = network(_to_input(interpolated_HW[around][None]).to(device))[0, 0].double().cpu().numpy() * 255
-        top, left = rows.start - around[0].start, columns.start - around[1].start
-        target_HW = sharp_HW[rows, columns]
-        target_HW[:] = output_HW[top : top + target_HW.shape[0], left : left + target_HW.shape[1]]
-        stall_watchdog.progress()
-    return sharp_HW
-
-
-def _tiles(shape: tuple[int, ...], tile_px: int) -> Iterator[tuple[slice, slice]]:
-    for top in range(0, shape[0], tile_px):
-        for left in range(0, shape[1], tile_px):
-            yield slice(top, top + tile_px), slice(left, left + tile_px)
-
-
 def _scores(network: nn.Module, luma_HW: np.ndarray, scale: int) -> dict[str, float]:
     """PSNR in dB and SSIM at one scale, of the network and of bicubic interpolation, without a border of `scale`."""
     truth_HW = resampling.crop_to_multiple(luma_HW, scale)
     blurred_HW = resampling.interpolated(truth_HW, scale)
     found: dict[str, float] = {}
     for prefix, luma_HW in (("", sharpen(network, blurred_HW)), ("bicubic_", blurred_HW)):
-        found[f"{prefix}psnr"] = resampling.psnr(luma_HW.clip(0, 255), truth_HW, scale)
-        found[f"{prefix}ssim"] = resampling.ssim(luma_HW.clip(0, 255), truth_HW, scale)
+        found[f"{prefix}psnr"] = psnr(luma_HW.clip(0, 255), truth_HW, scale)
+        found[f"{prefix}ssim"] = ssim(luma_HW.clip(0, 255), truth_HW, scale)
     return found
-
-
-def _to_input(luma_BHW: np.ndarray) -> Tensor:
-    """Luma on the scale 0 to 255 as the network takes it: float32 B1HW in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(luma_BHW, dtype=np.float32))[:, None] / 255
 
 
 def _turned(patch_PP: np.ndarray, turn: float, mirror: float) -> np.ndarray:

@@ -11,10 +11,10 @@ time in the kernel. Memory stays at its peak, which a worker reaches with its la
 from __future__ import annotations
 
 import ctypes
+import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
-
-import psutil
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # malloc.h
 
@@ -36,13 +36,20 @@ FOR_BATCHES = 4
 
 def limit_bytes(root: Path = Path("/")) -> int:
     """The memory that this process may use: the machine's, or less where a control group (v1 or v2) says so."""
-    return min([psutil.virtual_memory().total, *_group_limits(root)])
+    return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_group_limits(root)])
 
 
 def for_pictures(worker_bytes: int) -> int:
     """What is left of a worker's memory for pictures, once it has loaded torch and its networks."""
-    used_bytes = psutil.Process().memory_info().rss
-    return max(LEAST_FOR_PICTURES, worker_bytes - worker_bytes // FOR_BATCHES - used_bytes)
+    return max(LEAST_FOR_PICTURES, worker_bytes - worker_bytes // FOR_BATCHES - _used_bytes())
+
+
+def _used_bytes() -> int:
+    """The resident memory of this process; its peak where there is no /proc."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _group_limits(root: Path) -> Iterator[int]:

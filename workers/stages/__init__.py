@@ -1,23 +1,33 @@
 """One bulk stage per file: a frozen config, and the work built from it on the worker.
 
-To add a stage: write `workers/stages/NAME.py` with a config (pydantic, frozen, `stage: ClassVar`) and a class that
-follows `Stage`, and add it to `jobs/spec.py`'s `StageEntry` under its name. Nothing else knows the stages by name.
+To add a stage: write `workers/stages/NAME.py` with a config (`StageConfig`) and a class that follows `Stage`, and add a line
+to `STAGES`. The job file, its schema, its suggestions and the contract tests follow from that; nothing else knows the
+stages by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pixelmill.workers.errors import RowError
+from pixelmill.workers.pictures import Kind, Picture
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from torch import Tensor
+
+STAGES: dict[str, str] = {
+    "embed": "pixelmill.workers.stages.embed:EmbedConfig",
+}
+"""Every stage that a job file can name, by the place of its config. Importing a config must not import torch."""
+
+Prepared = Any
+"""What a stage keeps of one picture until its batch is complete: a tensor, a Picture, or a tuple, list or dict of them."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +42,26 @@ class StageContext:
 
 @dataclass(frozen=True)
 class Milled:
-    """The columns that a stage made of one batch, and the rows of it that could not be done, by position."""
+    """What a stage made of one batch: columns, the rows that could not be done, by position, and pictures for later stages.
+
+    There is a picture for each place of the batch, which may be None where there is an error, or none at all.
+    """
 
     columns: dict[str, pa.Array]
     errors: dict[int, RowError]
+    pictures: Sequence[Picture | None] = ()
 
 
 class Stage(Protocol):
-    """One step over every picture. `prepare` sees one decoded picture of any size, `run` a batch of what it gave."""
+    """One step over every picture. `prepare` sees one picture of any size, `run` a batch of what it gave.
 
-    name: str
-    fields: tuple[pa.Field, ...]
+    `prepare` may run on many threads at once; `run` does not. Errors are filed under the name of the stage in its job.
+    """
+
+    @property
+    def fields(self) -> tuple[pa.Field, ...]:
+        """The columns that it makes."""
+        ...
 
     @property
     def weights_sha256(self) -> str | None:
@@ -55,13 +74,18 @@ class Stage(Protocol):
         ...
 
     @property
+    def batch_pixels(self) -> int | None:
+        """How many pixels of what `prepare` gave `run` takes at once; a larger picture comes alone. None: any number."""
+        ...
+
+    @property
     def settings(self) -> dict[str, object]:
         """How the stage runs here, for the record of the attempt."""
         ...
 
-    def prepare(self, pixels_CHW: Tensor) -> Tensor: ...
+    def prepare(self, picture: Picture) -> Prepared: ...
 
-    def run(self, samples: Sequence[Tensor]) -> Milled: ...
+    def run(self, samples: Sequence[Prepared]) -> Milled: ...
 
 
 class StageConfig(BaseModel):
@@ -70,8 +94,22 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: ClassVar[str]
+    """What a job file calls this kind of stage."""
+    takes: ClassVar[frozenset[Kind]] = frozenset({"rgb8"})
+    """The kinds of picture that it reads."""
+    makes: ClassVar[Kind | None] = None
+    """The kind of picture that it makes for later stages; None where it makes none."""
     speed_only: ClassVar[frozenset[str]] = frozenset()
     """Keys that change how fast the stage runs and not what it makes; a run may be resumed with others."""
+
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z][A-Za-z0-9_-]*$",
+        description="what this stage of the job is called in records and in from:; its kind when left out",
+    )
+    reads: str | None = Field(
+        None, alias="from", description="the stage whose picture it reads; the original when left out"
+    )
 
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that this stage adds."""
@@ -80,6 +118,11 @@ class StageConfig(BaseModel):
     def row_bytes(self) -> int:
         """About how many bytes of output a picture makes, to size the files before any is made."""
         raise NotImplementedError
+
+    def output_options(self) -> dict[str, object]:
+        """The options that decide the output, as the job file calls them; `name` and `from` where they are given."""
+        left_out = {key for key in ("name", "reads") if getattr(self, key) is None}
+        return self.model_dump(by_alias=True, exclude={*self.speed_only, *left_out})
 
     def identity(self) -> dict[str, object]:
         """What decides the output: the config without what only concerns speed, and the weights as far as known.
@@ -98,3 +141,9 @@ class StageConfig(BaseModel):
     def build(self, context: StageContext) -> Stage:
         """The work itself, on the worker."""
         raise NotImplementedError
+
+
+def config_class(kind: str) -> type[StageConfig]:
+    """The config of a kind of stage."""
+    module, _, attribute = STAGES[kind].partition(":")
+    return getattr(import_module(module), attribute)

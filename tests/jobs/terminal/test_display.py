@@ -258,8 +258,8 @@ def test_what_was_ignored_is_not_said_to_be_anything() -> None:
 # ------------------------------------------------------------------------------------------------- what is waited for
 
 
-class Board:
-    """What workers told, as a fake of the one in Ray."""
+class Reports:
+    """What workers reported, as a fake of those in Ray."""
 
     def __init__(self, phases: dict[str, int]) -> None:
         self._phases = Counter(phases)
@@ -288,5 +288,5 @@ def test_before_the_work_the_terminal_names_what_is_waited_for(
     free = [before, now]
     monkeypatch.setattr(watch, "_free", lambda: free.pop(0))
     run: Any = SimpleNamespace(view=View())
-    seen = watch.Watch(run, Board(phases), Terminal(io.StringIO(), is_terminal=False), WorkerPool(2, 2, 0))
+    seen = watch.Watch(run, Reports(phases), Terminal(io.StringIO(), is_terminal=False), WorkerPool(2, 2, 0))
     assert seen._phase(Counter(phases)) == phase

@@ -10,99 +10,26 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-import torch
 from torch import Tensor
 
 from pixelmill.pipelines.bulk import mill as mill_module
 from pixelmill.pipelines.bulk.deaths import Careful
-from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig, Tally
-from pixelmill.pipelines.bulk.orders import Order
-from pixelmill.pipelines.inputs.fetch import FetchLimits
-from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs.manifest import Known, Listing, Part, Segment, tables_of
-from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Tally
+from pixelmill.pipelines.outputs.manifest import Part
 from pixelmill.pipelines.stores.reading import ObjectReader
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs import decode
+from pixelmill.workers.decoders import picture as picture_decoder
 from pixelmill.workers.errors import ModelError, RowError
+from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.budget import Budget
 from pixelmill.workers.runtime.faults import DeviceFault
-from pixelmill.workers.stages import Milled, Stage, StageConfig, StageContext
-from tests.corpus import Item, encode, image_items, photo
-
-ACCESS = Access(retry_for_s=0.0)
-CONTEXT = StageContext("cpu", 1, 100, None)
-RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
-
-
-class ColourConfig(StageConfig):
-    """A stage for tests: the mean colour; refuses green by its row, and breaks on a batch with blue in it."""
-
-    stage: ClassVar[str] = "colour"
-    column: str = "colour"
-    refuses: tuple[int, int, int] | None = None
-    breaks_on: tuple[int, int, int] | None = None
-    cannot_prepare: tuple[int, int, int] | None = None
-    most: int = 1000
-    """Pictures in a batch that memory is there for."""
-    faults_on: tuple[int, int, int] | None = None
-    batch: int = 4
-    weights: str = "w1"
-
-    def columns(self) -> tuple[str, ...]:
-        return (self.column,)
-
-    def build(self, context: StageContext) -> Stage:
-        return Colour(self)
-
-
-class Colour:
-    settings: ClassVar[dict[str, object]] = {"chosen": "for tests"}
-
-    def __init__(self, config: ColourConfig) -> None:
-        self.config = config
-        self.name, self.batch, self.weights_sha256 = config.stage, config.batch, config.weights
-        self.fields = (pa.field(config.column, pa.list_(pa.float32(), 3)),)
-        self.batches: list[int] = []
-
-    def prepare(self, pixels_CHW: Tensor) -> Tensor:
-        mean_C = pixels_CHW.float().mean(dim=(1, 2))
-        if self.is_near(mean_C, self.config.cannot_prepare):
-            raise ArithmeticError("can't be prepared")
-        return mean_C
-
-    def run(self, samples: Sequence[Tensor]) -> Milled:
-        self.batches.append(len(samples))
-        if len(samples) > self.config.most:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        if any(self.is_near(sample, self.config.faults_on) for sample in samples):
-            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
-        if any(self.is_near(sample, self.config.breaks_on) for sample in samples):
-            raise RuntimeError("broke on https://user:hunter2@host")
-        errors = {
-            place: RowError(self.name, "Refused", "is of a refused colour")
-            for place, sample in enumerate(samples)
-            if self.is_near(sample, self.config.refuses)
-        }
-        values = pa.array(torch.cat(list(samples)).numpy(), pa.float32())
-        return Milled({self.fields[0].name: pa.FixedSizeListArray.from_arrays(values, 3)}, errors)
-
-    @staticmethod
-    def is_near(mean_C: Tensor, colour: tuple[int, int, int] | None) -> bool:
-        return colour is not None and bool((mean_C - torch.tensor(colour)).abs().max() < 9)
-
-
-def write(folder: Path, name: str, colour: tuple[int, int, int] | None, size: tuple[int, int] = (8, 6)) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    picture = photo(width=size[0], height=size[1])
-    if colour is not None:
-        picture.paste(colour, (0, 0, *size))
-    (folder / name).write_bytes(encode(picture, "PNG"))
+from pixelmill.workers.stages import Milled, Stage, StageContext
+from tests.corpus import Item, image_items
+from tests.mills import BLACK, BLUE, GREEN, RED, Colour, ColourConfig, mill_of, order, rows_by_name, write
 
 
 @pytest.fixture
@@ -114,40 +41,6 @@ def photos(tmp_path: Path) -> Path:
     (folder / "8.png").write_bytes(b"<html>not found</html>")
     (folder / "9.png").symlink_to(folder / "gone.png")
     return folder
-
-
-def mill_of(photos: Path, *stages: StageConfig, decode_threads: int = 0, **changes: Any) -> tuple[Mill, list[Tally]]:
-    out = Folder(str(photos.parent / "out"), ACCESS)
-    listing = Listing(out, 0)
-    listing.write(tables_of(Source((str(photos),)), listing, Known(out, [])))
-    segment: Segment = listing.commit([listing.rows - 3, 3], 0)
-    config = MillConfig(
-        out=out.uri,
-        out_access=ACCESS,
-        source_access=ACCESS,
-        column=None,
-        segments=(segment,),
-        stages=stages,
-        context=CONTEXT,
-        fetch=FetchLimits(in_flight=2),
-        max_pixels=changes.get("max_pixels", 1000),
-        decode_threads=decode_threads,
-        weights=changes.get("weights"),
-        memory_bytes=changes.get("memory_bytes", 8 << 30),
-    )
-    reports: list[Tally] = []
-    return Mill(config, lambda tally: reports.append(Tally.from_json(tally.to_json()))), reports
-
-
-def rows_by_name(table: pa.Table) -> dict[str, dict[str, Any]]:
-    return {Path(row["uri"]).name: row for row in table.to_pylist()}
-
-
-def order(
-    name: str = "part-000000",
-    parts: tuple[Part, ...] = (Part(0, 0, 0, 7), Part(1, 0, 7, 3)),
-) -> dict[str, Any]:
-    return json.loads(Order(name, parts).to_json())
 
 
 @pytest.mark.parametrize("decode_threads", [0, 2])
@@ -206,13 +99,13 @@ def test_a_row_that_failed_in_one_stage_is_not_run_by_another(photos: Path) -> N
     refusing = ColourConfig(column="first", refuses=GREEN, breaks_on=BLUE, batch=1)
     mill, _ = mill_of(photos, refusing, ColourConfig(column="second", batch=100))
     mill(order())
-    assert mill._stages[1].batches == [6]  # type: ignore[attr-defined]
+    assert mill.stages[1].batches == [6]  # type: ignore[attr-defined]
 
 
 def test_a_stage_sees_full_batches_and_one_rest(photos: Path) -> None:
     mill, _ = mill_of(photos, ColourConfig(batch=3))
     mill(order())
-    assert mill._stages[0].batches == [3, 3, 2]  # type: ignore[attr-defined]
+    assert mill.stages[0].batches == [3, 3, 2]  # type: ignore[attr-defined]
 
 
 def test_a_picture_above_max_pixels_is_filed_before_it_is_decoded(photos: Path) -> None:
@@ -260,9 +153,9 @@ def test_a_batch_that_memory_is_too_short_for_is_halved_for_good_and_costs_no_ro
     mill, _ = mill_of(photos, ColourConfig(batch=8, most=2))
     table = mill(order())
     assert table.filter(pc.is_null(table["error_type"])).num_rows == 8
-    assert mill._stages[0].batches == [8, 4, 2, 2, 4, 2, 2]  # type: ignore[attr-defined]
+    assert mill.stages[0].batches == [8, 4, 2, 2, 4, 2, 2]  # type: ignore[attr-defined]
     mill(order())
-    assert mill._stages[0].batches[7:] == [2, 2, 2, 2]  # type: ignore[attr-defined]
+    assert mill.stages[0].batches[7:] == [2, 2, 2, 2]  # type: ignore[attr-defined]
 
 
 def test_a_picture_that_memory_is_too_short_for_even_alone_is_a_row_that_says_so(photos: Path) -> None:
@@ -314,11 +207,11 @@ def test_carefully_each_input_is_alone_from_its_first_byte_to_its_last_column(
         return original(self, uri, **options)
 
     monkeypatch.setattr(ObjectReader, "read", read)
-    for stage in mill._stages:
+    for stage in mill.stages:
         stage.batches.clear()  # type: ignore[attr-defined]
 
     def seen() -> object:
-        return len(reads), *(sum(stage.batches) for stage in mill._stages)  # type: ignore[attr-defined]
+        return len(reads), *(sum(stage.batches) for stage in mill.stages)  # type: ignore[attr-defined]
 
     careful = Listening(None, [], seen, [])  # type: ignore[arg-type]
     table = mill(order(), careful)
@@ -350,11 +243,11 @@ def test_an_input_that_is_blamed_is_never_begun_again(photos: Path, monkeypatch:
 class Whole(Colour):
     """Keeps the whole picture until its batch is complete, as a network that works on whole pictures does."""
 
-    def prepare(self, pixels_CHW: Tensor) -> Tensor:
-        return pixels_CHW.contiguous()
+    def prepare(self, picture: Picture) -> Tensor:
+        return picture.pixels.contiguous()
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
-        return super().run([Colour.prepare(self, pixels_CHW) for pixels_CHW in samples])
+        return super().run([Colour.prepare(self, Picture(pixels_CHW)) for pixels_CHW in samples])
 
 
 class WholeConfig(ColourConfig):
@@ -373,7 +266,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> int:
         return 6 * width * height
 
     monkeypatch.setattr(mill_module, "for_pictures", lambda _: 400_000)
-    monkeypatch.setattr(mill_module, "decode_bytes", need)
+    monkeypatch.setattr(picture_decoder, "decode_bytes", need)
     return 400_000
 
 
@@ -400,9 +293,9 @@ def test_pictures_under_way_are_bounded_in_bytes_and_all_are_done(
     monkeypatch.setattr(Budget, "try_take", taken)
     table = mill(order(parts=(Part(0, 0, 0, 37), Part(1, 0, 37, 3))))
     assert table["error_type"].null_count == 40
-    assert 0 < most[0] <= mill._budget.capacity_bytes < little
-    assert mill._budget.held_bytes == 0
-    assert max(mill._stages[0].batches) < 16  # type: ignore[attr-defined]
+    assert 0 < most[0] <= mill.budget.capacity_bytes < little
+    assert mill.budget.held_bytes == 0
+    assert max(mill.stages[0].batches) < 16  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("decode_threads", [0, 2])
@@ -411,21 +304,21 @@ def test_a_picture_that_can_never_fit_is_a_row_that_says_what_it_needs(
 ) -> None:
     write(photos, "3.png", RED, size=(500, 500))
     decoded: list[tuple[int, ...]] = []
-    original = images.decode
+    original = decode.decode_picture
 
-    def decode(data: bytes, **options: Any) -> Tensor:
+    def counted(data: bytes, **options: Any) -> Tensor:
         pixels_CHW = original(data, **options)
         decoded.append(tuple(pixels_CHW.shape))
         return pixels_CHW
 
-    monkeypatch.setattr(images, "decode", decode)
+    monkeypatch.setattr(decode, "decode_picture", counted)
     mill, _ = mill_of(photos, ColourConfig(), decode_threads=decode_threads, max_pixels=10**6)
     rows = rows_by_name(mill(order()))
     assert (rows["3.png"]["stage"], rows["3.png"]["error_type"]) == ("decode", "TooMuchMemory")
     assert "raise run.memory_gb or use fewer run.actors" in rows["3.png"]["error"]
     assert rows["2.png"]["colour"] is not None
     assert (3, 500, 500) not in decoded
-    assert mill._budget.held_bytes == 0
+    assert mill.budget.held_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -437,7 +330,7 @@ def test_a_picture_that_is_not_allowed_either_says_so(
     (tmp_path / "photos").mkdir()
     for number in range(4):
         (tmp_path / "photos" / f"{number}.png").write_bytes(item.data)
-    monkeypatch.setattr(mill_module, "decode_bytes", lambda _: 1 << 50)
+    monkeypatch.setattr(picture_decoder, "decode_bytes", lambda _: 1 << 50)
     mill, _ = mill_of(tmp_path / "photos", ColourConfig(), max_pixels=10**7)
     table = mill(order(parts=(Part(0, 0, 0, 1),)))
     assert table["error_type"].to_pylist() == ["TooManyPixels"]
@@ -447,7 +340,7 @@ def test_a_picture_that_is_not_allowed_either_says_so(
 def test_a_picture_that_does_not_fit_and_is_broken_says_that_it_is_broken(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mill_module, "decode_bytes", lambda _: 1 << 50)
+    monkeypatch.setattr(picture_decoder, "decode_bytes", lambda _: 1 << 50)
     mill, _ = mill_of(photos, ColourConfig())
     rows = rows_by_name(mill(order()))
     assert {rows[f"{number}.png"]["error_type"] for number in range(8)} == {"TooMuchMemory"}
@@ -478,9 +371,9 @@ def test_as_many_pictures_are_decoded_at_once_as_there_are_decoding_threads(
         write(tmp_path / "photos", f"{number:02d}.png", RED)
     at_once, most, lock = [0], [0], threading.Lock()
     together = threading.Barrier(threads)
-    original = images.decode
+    original = decode.decode_picture
 
-    def decode(data: bytes, **options: Any) -> Tensor:
+    def counted(data: bytes, **options: Any) -> Tensor:
         with lock:
             at_once[0] += 1
             most[0] = max(most[0], at_once[0])
@@ -491,7 +384,7 @@ def test_as_many_pictures_are_decoded_at_once_as_there_are_decoding_threads(
             with lock:
                 at_once[0] -= 1
 
-    monkeypatch.setattr(images, "decode", decode)
+    monkeypatch.setattr(decode, "decode_picture", counted)
     mill, reports = mill_of(tmp_path / "photos", ColourConfig(), decode_threads=threads)
     started_s = time.perf_counter()
     table = mill(order(parts=(Part(0, 0, 0, 21), Part(1, 0, 21, 3))))

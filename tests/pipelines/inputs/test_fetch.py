@@ -20,10 +20,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.faulty_proxy import FaultyProxy
-from benchmarks.gateway import Gateway
-from pixelmill.pipelines.inputs import fetch
-from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits, Input, inputs_of, plan_requests
+from pixelmill.pipelines.inputs import fetch, requests, table_rows
+from pixelmill.pipelines.inputs import window as window_module
+from pixelmill.pipelines.inputs.entries import Piece
+from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits, Input, single
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
 from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.stores.access import Access, filesystem
@@ -31,6 +31,8 @@ from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.workers.errors import RowError
 from tests.conftest import Reach
 from tests.pipelines.inputs.test_sources import image_structs, tar_of
+from tests.servers.faulty_proxy import FaultyProxy
+from tests.servers.gateway import Gateway
 
 ACCESS = Access(retry_for_s=0.0, timeout_s=10.0)
 LIMITS = FetchLimits()
@@ -94,7 +96,7 @@ def fetched(found: list[Entry], limits: FetchLimits = LIMITS, column: str | None
     results = list(fetcher(limits, column).stream(table_of(found)))
     assert [item.position for item, _ in results] == list(range(len(found)))
     assert [item.uri for item, _ in results] == [entry.uri for entry in found]
-    return [data.error_type if isinstance(data, RowError) else data for _, data in results]
+    return [data.error_type if isinstance(data, RowError) else data for data in map(single, results)]
 
 
 def listed(*uris: str, **options: Any) -> list[Entry]:
@@ -241,19 +243,20 @@ def test_objects_of_unknown_size_are_bounded_in_sum_and_all_arrive(store: Counti
         return data
 
     with pytest.MonkeyPatch.context() as patch:
-        windows: list[fetch._Window] = []
+        windows: list[window_module.Window] = []
 
-        class Kept(fetch._Window):
+        class Kept(window_module.Window):
             def __init__(self, most_bytes: int) -> None:
                 super().__init__(most_bytes)
                 windows.append(self)
 
         patch.setattr(CountingStore, "cat_file", watched)
-        patch.setattr(fetch, "UNKNOWN_BYTES", 100)
-        patch.setattr(fetch, "_Window", Kept)
+        patch.setattr(requests, "UNKNOWN_BYTES", 100)
+        patch.setattr(fetch, "Window", Kept)
         limits = FetchLimits(in_flight=4, window_bytes=window_bytes)
-        for size, (item, data) in zip(sizes, fetcher(limits).stream(table_of(found)), strict=True):
-            assert isinstance(data, bytes)
+        for size, (item, pieces) in zip(sizes, fetcher(limits).stream(table_of(found)), strict=True):
+            assert not isinstance(pieces, RowError)
+            (data,) = pieces
             assert len(data) == size
             with lock:
                 del under_way[item.uri.removeprefix("counting://")]
@@ -264,17 +267,16 @@ def test_objects_of_unknown_size_are_bounded_in_sum_and_all_arrive(store: Counti
 
 
 def test_what_was_read_of_an_object_that_finds_no_room_is_given_back() -> None:
-    window = fetch._Window(5000)
-    item = Input(7, "https://a.example/a.jpg", None, None, None, None)
-    grant = fetch._Grant(item, window, LIMITS)
-    grant.weight_bytes = 0
+    window = window_module.Window(5000)
+    item = Input(7, "https://a.example/a.jpg", None, None, 0, None)
+    grant = window_module.Grant(item, window, LIMITS)
     grant.expect(2000)
     grant.expect(4000)
-    with pytest.raises(fetch._NoRoom):
+    with pytest.raises(window_module.NoRoom):
         grant.expect(6000)
     assert window.held_bytes == 4000
     grant.give_back()
-    assert window.held_bytes == fetch._weight(item)
+    assert window.held_bytes == requests.weight_of(item)
     window.next_position = 7
     grant.expect(1 << 30)
     assert window.held_bytes == 1 << 30
@@ -367,9 +369,9 @@ def test_requests_join_only_near_neighbours_and_lose_and_repeat_no_row(
         inputs.append(Input(position, "/a.tar", "tar", offset + gap, size, None))
         offset += gap + size
     limits = FetchLimits(coalesce_bytes=coalesce_bytes, window_rows=window_rows)
-    requests = list(plan_requests(inputs, limits))
-    assert [item for request in requests for item in request.inputs] == inputs
-    for request in requests:
+    planned = list(requests.plan_requests(inputs, limits))
+    assert [item for request in planned for item in request.inputs] == inputs
+    for request in planned:
         first, last = request.inputs[0], request.inputs[-1]
         span = (last.offset or 0) + (last.size or 0) - (first.offset or 0)
         assert len(request.inputs) <= max(1, window_rows // 4)
@@ -384,16 +386,19 @@ INPUTS = st.builds(
     offset=st.none() | st.integers(0, 3000),
     size=st.none() | st.integers(0, 3000),
     problem=st.sampled_from([None, None, "Truncated: cut"]),
+    pieces=st.sampled_from([None, None, None, (Piece("/a.tar", 0, 10), Piece("/e.jpg"))]),
+    source_id=st.none(),
 )
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(INPUTS, min_size=1, max_size=30))
 def test_a_request_is_of_one_archive_or_of_a_few_local_files(found: list[Entry]) -> None:
-    inputs = inputs_of(table_of(found))
-    requests = list(plan_requests(inputs, LIMITS))
-    assert [item for request in requests for item in request.inputs] == inputs
-    for request in (request for request in requests if len(request.inputs) > 1):
+    inputs = requests.inputs_of(table_of(found))
+    planned = list(requests.plan_requests(inputs, LIMITS))
+    assert [item for request in planned for item in request.inputs] == inputs
+    for request in (request for request in planned if len(request.inputs) > 1):
+        assert all(item.pieces is None for item in request.inputs)
         if request.inputs[0].container is None:
             assert {item.container for item in request.inputs} == {None}
             assert len(request.inputs) <= LIMITS.window_rows // LIMITS.in_flight
@@ -406,7 +411,7 @@ def test_local_files_come_a_few_at_a_time_and_objects_of_a_store_one_by_one() ->
     limits = FetchLimits(in_flight=4, window_rows=12)
     for folder, together in (("/a", 3), ("file:///a", 3), ("s3://a", 1), ("https://a.example", 1)):
         inputs = [Input(position, f"{folder}/{position}.jpg", None, None, 9, None) for position in range(10)]
-        assert max(len(request.inputs) for request in plan_requests(inputs, limits)) == together
+        assert max(len(request.inputs) for request in requests.plan_requests(inputs, limits)) == together
 
 
 def test_a_local_file_that_fails_costs_its_neighbours_nothing(tmp_path: Path) -> None:
@@ -482,12 +487,12 @@ def test_two_parquet_files_do_not_mix(store: CountingStore) -> None:
 
 
 def test_the_rows_of_a_manifest_are_numbered_from_zero(tmp_path: Path) -> None:
-    rows = inputs_of(table_of([Entry("/a"), Entry("/b.tar", "m", "tar", 512, 7)]).slice(1))
+    rows = requests.inputs_of(table_of([Entry("/a"), Entry("/b.tar", "m", "tar", 512, 7)]).slice(1))
     assert rows == [Input(0, "/b.tar", "tar", 512, 7, None)]
 
 
 def test_requests_for_rows_of_a_table_are_served_in_their_order_whoever_comes_first() -> None:
-    turns = fetch._Turns()
+    turns = table_rows.Turns()
     tickets = [turns.ticket() for _ in range(20)]
     served = []
 
@@ -522,7 +527,7 @@ def test_rows_of_a_table_that_together_are_large_are_handed_on_before_all_are_re
     sink = io.BytesIO()
     pq.write_table(pa.table({"image": [b"%04d" % n * 25 for n in range(40)]}), sink)
     rows = listed(put(store, "table.parquet", sink.getvalue()))
-    request = fetch.Request(tuple(inputs_of(table_of(rows[:16]))))
+    request = requests.Request(tuple(requests.inputs_of(table_of(rows[:16]))))
     reader = fetcher(FetchLimits(max_bytes=250))
     handed_on = reader._rows(request, reader._turns.ticket())
     held = [next(iter(reader._tables._open.values()))._next for _ in handed_on]
@@ -577,7 +582,7 @@ HASTY = Access(retry_for_s=0.0, timeout_s=1.0)
 
 
 def test_a_web_page_that_never_ends_is_a_row(dripping: str) -> None:
-    fetching = Fetcher(HASTY, LIMITS, None, then=lambda fetched: fetched[1])
+    fetching = Fetcher(HASTY, LIMITS, None, then=single)
     (error,) = fetching.stream(table_of([Entry(f"http://{dripping}/a.jpg")]))
     assert isinstance(error, RowError)
     assert (error.stage, error.error_type) == ("fetch", "StoreUnavailable")
@@ -595,7 +600,7 @@ def test_an_object_in_a_bucket_that_never_ends_is_a_row(
     }.items():
         monkeypatch.setenv(name, value)
     filesystem.cache_clear()
-    fetching = Fetcher(HASTY, LIMITS, None, then=lambda fetched: fetched[1])
+    fetching = Fetcher(HASTY, LIMITS, None, then=single)
     (error,) = fetching.stream(table_of([Entry(f"s3://bucket/{key}")]))
     filesystem.cache_clear()
     assert isinstance(error, RowError)

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, check, entries
 from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.stores.access import Access
@@ -25,7 +25,7 @@ def listed(*uris: str | Path, **options: Any) -> list[Entry]:
 
 
 def fetched(found: list[Entry], max_bytes: int = 1 << 20) -> list[bytes | str]:
-    stream = Fetcher(ACCESS, FetchLimits(in_flight=2, max_bytes=max_bytes), None, then=lambda fetched: fetched[1])
+    stream = Fetcher(ACCESS, FetchLimits(in_flight=2, max_bytes=max_bytes), None, then=single)
     return [data.error_type if isinstance(data, RowError) else data for data in stream.stream(table_of(found))]
 
 

@@ -23,15 +23,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
-from benchmarks.gateway import Gateway
 from pixelmill.pipelines.inputs.archives import _Headers, tar_members
-from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
 from pixelmill.pipelines.inputs.sources import Entry, Found, Ignored, Source, entries, nothing_found
 from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.workers.errors import JobError, StoreError
 from tests import corpus
 from tests.conftest import AsNobody
+from tests.servers.gateway import Gateway
 
 ACCESS = Access(retry_for_s=0.0, timeout_s=10.0)
 
@@ -290,9 +290,7 @@ def test_braces_name_several_files(tmp_path: Path) -> None:
 def test_pictures_that_a_table_only_points_to_are_named(tmp_path: Path) -> None:
     paths = pa.StructArray.from_arrays([pa.array([None], pa.binary()), pa.array(["s3://b/a.jpg"])], ["bytes", "path"])
     pq.write_table(pa.table({"image": paths}), tmp_path / "a.parquet")
-    (row,) = Fetcher(ACCESS, FetchLimits(), None, lambda fetched: fetched[1]).stream(
-        table_of(listed(tmp_path / "a.parquet"))
-    )
+    (row,) = Fetcher(ACCESS, FetchLimits(), None, single).stream(table_of(listed(tmp_path / "a.parquet")))
     assert str(row) == "bytes is null, and the picture is at s3://b/a.jpg: list such paths"
 
 

@@ -21,8 +21,6 @@ from pixelmill.pipelines.outputs.claims import (
     require,
     standing,
 )
-from pixelmill.pipelines.stores import conditional
-from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ClaimLost, PixelmillError, RunRefused
 
@@ -63,19 +61,6 @@ def beat(folder: Folder, claim: Claim, count: int) -> None:
 
 def end(folder: Folder, claim: Claim, ended: str = "complete") -> None:
     folder.create(f"{claim.folder}/{RECORD}", json.dumps({"ended": ended}).encode())
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(str(tmp_path), Access(retry_for_s=0.0))
-
-
-@pytest.fixture
-def unfenced(folder: Folder) -> Folder:
-    """A store that does not refuse to overwrite."""
-    folder._writes = conditional.Unfenced(folder.store)
-    folder.store.auto_mkdir = True
-    return folder
 
 
 # --------------------------------------------------------------------------------------------------- one after another
@@ -177,14 +162,14 @@ def test_of_many_that_begin_at_once_each_has_an_epoch_of_its_own(folder: Folder)
 
 
 def test_a_claim_that_another_one_went_past_while_it_was_written_does_not_hold(
-    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a disk the folder of an attempt is there a moment before its claim."""
     original, faster = Folder.create, list[Claim]()
 
     def slowly(self: Folder, name: str, data: bytes) -> bool:
         if not faster:
-            (tmp_path / name).parent.mkdir(parents=True)
+            (Path(folder.path) / name).parent.mkdir(parents=True)
             monkeypatch.setattr(Folder, "create", original)
             faster.append(take(folder))
         return original(self, name, data)
@@ -203,9 +188,9 @@ def test_a_claim_that_can_not_be_read_is_waited_for_and_followed(folder: Folder,
     assert clock.now >= LEASE_S
 
 
-def test_a_claim_without_a_file_is_followed_at_once(folder: Folder, tmp_path: Path) -> None:
+def test_a_claim_without_a_file_is_followed_at_once(folder: Folder) -> None:
     """A process was killed between the folder of its attempt and its claim: it never wrote anything."""
-    (tmp_path / "_run/attempts/0001").mkdir(parents=True)
+    (Path(folder.path) / "_run/attempts/0001").mkdir(parents=True)
     clock = FakeClock()
     assert (take(folder, clock).epoch, clock.now) == (2, 0.0)
 

@@ -13,69 +13,10 @@ import pytest
 
 from pixelmill.pipelines.outputs import claims, ledger, repair
 from pixelmill.pipelines.outputs.attempt import Attempt, pending
-from pixelmill.pipelines.outputs.claims import Claim
-from pixelmill.pipelines.outputs.manifest import SCHEMA, Listing, Part, Segment, input_id, read_segments
-from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.outputs.manifest import Part, Segment, input_id, read_segments
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import RunRefused, StoreError
-
-VECTOR = pa.list_(pa.float32(), 4)
-NAMES = [f"/p/{n}.jpg" for n in range(6)]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(str(tmp_path), Access(retry_for_s=0))
-
-
-@pytest.fixture
-def segments(folder: Folder) -> list[Segment]:
-    """A manifest of six inputs in two parts of three."""
-    rows = [{"id": input_id(name, None), "uri": name} for name in NAMES]
-    listing = Listing(folder, 0)
-    listing.write([pa.Table.from_pylist(rows, SCHEMA)])
-    listing.commit([3, 3], 0)
-    return read_segments(folder)
-
-
-def list_again(folder: Folder, names: list[str]) -> list[Segment]:
-    """What a retry does first: a segment of one part whose rows supersede those of these inputs."""
-    segments = read_segments(folder)
-    listing = Listing(folder, len(segments), supersedes=True)
-    listing.write([pa.Table.from_pylist([{"id": input_id(name, None), "uri": name} for name in names], SCHEMA)])
-    listing.commit([len(names)], sum(len(segment.part_rows) for segment in segments))
-    return read_segments(folder)
-
-
-def table(names: list[str], failed: tuple[str, ...] = (), error_type: str = "Corrupt") -> pa.Table:
-    """What a worker makes of these inputs."""
-    fields = [
-        *ledger.INPUT_FIELDS,
-        pa.field("embedding", VECTOR),
-        *(pa.field(n, pa.string()) for n in ledger.ERROR_COLUMNS),
-    ]
-    rows = [
-        {"id": input_id(name, None), "uri": name}
-        | (
-            {"stage": "decode", "error_type": error_type, "error": "broken"}
-            if name in failed
-            else {"embedding": [1.0] * 4}
-        )
-        for name in names
-    ]
-    return pa.Table.from_pylist(rows, pa.schema(fields))
-
-
-def publish(
-    folder: Folder, part: int, names: list[str], failed: tuple[str, ...] = (), error_type: str = "Corrupt"
-) -> ledger.Written:
-    made = table(names, failed, error_type)
-    return ledger.publish(folder, f"part-{part:06d}", made, {"weights": {}}, ledger.Compression())
-
-
-def failed_uris(folder: Folder) -> list[str]:
-    """What failed/ says, from its files alone."""
-    return [uri for _, rows in ledger.failures(folder) for uri in rows["uri"].to_pylist()]
+from tests.pipelines.outputs.by_hand import NAMES, Held, failed_uris, ids_of, list_again, publish, table
 
 
 def test_every_input_is_done_or_failed(folder: Folder, segments: list[Segment]) -> None:
@@ -223,19 +164,6 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-class Held:
-    """The folder as the only attempt holds it."""
-
-    def __init__(self, epoch: int) -> None:
-        self.claim = Claim(epoch, f"{epoch:032x}", is_fenced=True)
-
-    def require(self) -> None:
-        pass
-
-    def follows_unknown(self, since: int) -> bool:
-        return False
-
-
 def live(folder: Folder, epoch: int) -> None:
     """What a run and a retry after it do: parts that are missing, then what failed; the second input fails for good."""
     attempt = Attempt(folder, Held(epoch), row_bytes=1, file_bytes=1 << 20)
@@ -250,10 +178,6 @@ def live(folder: Folder, epoch: int) -> None:
         names = [name for name in NAMES if input_id(name, None) in ids_of(folder, segments, part)]
         publish(folder, part.number, names, failed=(NAMES[1],), error_type="NotFound")
     ledger.settle(folder, segments)
-
-
-def ids_of(folder: Folder, segments: list[Segment], part: Part) -> list[str]:
-    return ledger.Rows(folder, segments).of(part)["id"].to_pylist()  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("is_written", [False, True], ids=["before the write", "after the write"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -15,12 +16,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs import manifest
+from pixelmill.pipelines.inputs.requests import inputs_of
+from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
+from pixelmill.pipelines.outputs import layout, manifest, parts, repair
+from pixelmill.pipelines.outputs.listing import table_of as table_of_entries
 from pixelmill.pipelines.outputs.manifest import (
-    FIRST_PART_ROWS,
-    MOST_WORKERS,
-    ROWS_PER_WORKER,
     Known,
     Listing,
     Rows,
@@ -28,8 +28,10 @@ from pixelmill.pipelines.outputs.manifest import (
     input_id,
     plan_parts,
 )
+from pixelmill.pipelines.outputs.parts import FIRST_PART_ROWS, MOST_WORKERS, ROWS_PER_WORKER
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
+from tests.scans import ByColour
 
 REPOSITORY = Path(__file__).parents[3]
 ACCESS = Access(retry_for_s=0.0)
@@ -121,6 +123,29 @@ def test_a_job_of_many_small_parts_is_planned_in_seconds() -> None:
     assert time.process_time() - start_s < 5
 
 
+@settings(deadline=None, max_examples=150)
+@given(
+    inputs=st.integers(0, 20_000),
+    rows_per_input=st.floats(0.25, 2000),
+    row_bytes=st.integers(1, 1 << 21),
+    file_bytes=st.integers(1 << 20, 1 << 30),
+)
+def test_parts_of_inputs_that_make_many_rows_hold_as_many_fewer_of_them(
+    inputs: int, rows_per_input: float, row_bytes: int, file_bytes: int
+) -> None:
+    sizes = plan_parts(inputs, row_bytes=row_bytes, file_bytes=file_bytes, rows_per_input=rows_per_input)
+    assert sum(sizes) == inputs
+    assert min(sizes, default=1) >= 1
+    assert max(sizes, default=1) <= max(1, file_bytes / (row_bytes * rows_per_input))
+    assert max(sizes[:2], default=0) <= max(1, round(FIRST_PART_ROWS / rows_per_input))
+
+
+def test_files_stay_near_the_size_that_was_asked_for_when_inputs_make_many_rows() -> None:
+    sizes = plan_parts(10_000, row_bytes=512 << 10, file_bytes=128 << 20, rows_per_input=100)
+    assert max(sizes) * 100 * (512 << 10) <= 128 << 20
+    assert sorted(sizes)[len(sizes) // 2] == 2
+
+
 # ---------------------------------------------------------------------------------------------------------- identity
 
 
@@ -202,7 +227,7 @@ def test_sources_that_overlap_give_each_input_once(photos: Path, out: Folder) ->
 def test_duplicates_far_apart_in_a_long_list_are_found(
     tmp_path: Path, out: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifest, "ROWS_PER_GROUP", 4)
+    monkeypatch.setattr(layout, "ROWS_PER_GROUP", 4)
     (tmp_path / "list.txt").write_text("\n".join(f"{number % 10}.jpg" for number in range(95)))
     segments, _, listing = list_into(out, Source((str(tmp_path / "list.txt"),)))
     assert (segments[0].rows, listing.duplicates) == (10, 85)
@@ -213,8 +238,8 @@ def test_duplicates_far_apart_in_a_long_list_are_found(
 def test_a_listing_that_was_killed_half_way_is_not_used(
     photos: Path, out: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifest, "ROWS_PER_GROUP", 8)
-    monkeypatch.setattr(manifest, "ROWS_PER_FILE", 8)
+    monkeypatch.setattr(layout, "ROWS_PER_GROUP", 8)
+    monkeypatch.setattr(layout, "ROWS_PER_FILE", 8)
     listing = Listing(out, 0)
     listing.write(islice(manifest.tables_of(Source((str(photos),)), listing, Known(out, [])), 2))
     assert out.names(manifest.FOLDER) == ["000000-0000.parquet", "000000-0001.parquet"]
@@ -251,9 +276,9 @@ def test_names_that_are_not_utf8_are_listed_with_their_reason(photos: Path, out:
 
 @pytest.mark.parametrize("lengths", [[1], [7, 7, 7], [1, 2, 3, 50, 1], [64], [13] * 9])
 def test_every_part_reads_exactly_its_rows(out: Folder, monkeypatch: pytest.MonkeyPatch, lengths: list[int]) -> None:
-    monkeypatch.setattr(manifest, "ROWS_PER_FILE", 10)
-    monkeypatch.setattr(manifest, "ROWS_PER_GROUP", 3)
-    monkeypatch.setattr(manifest, "FIRST_PART_ROWS", 2)
+    monkeypatch.setattr(layout, "ROWS_PER_FILE", 10)
+    monkeypatch.setattr(layout, "ROWS_PER_GROUP", 3)
+    monkeypatch.setattr(parts, "FIRST_PART_ROWS", 2)
     first = 0
     segments, written = [], []
     for number, rows in enumerate(lengths):
@@ -280,7 +305,7 @@ def table_of(uris: list[str]) -> pa.Table:
 
 
 def test_a_part_reads_its_row_groups_and_no_more(out: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "ROWS_PER_GROUP", 10)
+    monkeypatch.setattr(layout, "ROWS_PER_GROUP", 10)
     listing = Listing(out, 0)
     listing.write([table_of([f"/{row}.jpg" for row in range(100)])])
     segment = listing.commit([5] * 20, 0)
@@ -384,3 +409,61 @@ def test_a_million_names_are_listed_within_a_minute_and_a_gigabyte(tmp_path: Pat
     assert first[1] < 60
     assert again[1] - first[1] < 60
     assert max(first[2], again[2]) < 1 << 20  # KiB
+
+
+# ------------------------------------------------------------------------------------------------ manifests of earlier versions
+
+SCHEMA_BEFORE_PIECES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        *(pa.field(name, pa.string()) for name in ("member", "container")),
+        *(pa.field(name, pa.int64()) for name in ("offset", "size")),
+        *(pa.field(name, pa.string()) for name in ("version", "problem")),
+    ]
+)
+
+
+def write_as_before_pieces(out: Folder, source: Source) -> None:
+    """Segment 0 as it was written when an input was one object and a row had no source_id."""
+    rows = table_of_entries(list(entries(source, Ignored()))).select(SCHEMA_BEFORE_PIECES.names)
+    sink = io.BytesIO()
+    pq.write_table(rows.cast(SCHEMA_BEFORE_PIECES), sink, compression="zstd")
+    out.publish("_run/manifest/000000-0001-0123abcd-0000.parquet", sink.getvalue())
+    document = {
+        "number": 0, "rows": rows.num_rows, "file_rows": [rows.num_rows], "part_rows": [16, rows.num_rows - 16],
+        "first_part": 0, "ignored": {}, "duplicates": 0, "is_limited": False, "writer": "0001-0123abcd", "supersedes": False,
+    }  # fmt: skip
+    out.publish("_run/manifest/000000.json", json.dumps(document).encode())
+
+
+def test_a_manifest_that_knows_nothing_of_pieces_is_read_and_grows(photos: Path, out: Folder) -> None:
+    write_as_before_pieces(out, Source((str(photos),)))
+    make_files(photos, "new.jpg")
+    segments, known, listing = list_into(out, Source((str(photos),)))
+    assert (known.removed, known.changed, listing.rows) == (0, 0, 1)
+    assert [segment.has_source_ids for segment in segments] == [False, False]
+    rows = Rows(out, manifest.read_segments(out))
+    tables = [rows.of(part) for segment in segments for part in segment.parts()]
+    assert all(table.schema == manifest.SCHEMA for table in tables)
+    assert uris_of(out, segments) == [
+        *sorted(str(path) for path in photos.iterdir() if path.name != "new.jpg"),
+        f"{photos}/new.jpg",
+    ]
+    assert pa.concat_tables(tables)["pieces"].null_count == 41
+    first = next(segments[0].parts())
+    again = pa.concat_tables(repair.listed_again(out, segments, {first: tables[0]["id"].to_pylist()[:3]}))  # type: ignore[dict-item]
+    assert again.schema == manifest.SCHEMA
+    assert all(item.pieces is None for item in inputs_of(again))
+
+
+def test_pieces_come_back_from_the_manifest_as_they_were_listed(tmp_path: Path, out: Folder) -> None:
+    found = tmp_path / "scans"
+    make_files(found, *(f"{name}.{colour}.tif" for name in "ab" for colour in "rgb"), "alone.tif")
+    segments, _, _ = list_into(out, Source((str(found),), grouping=ByColour()))
+    rows = Rows(out, segments).of(next(segments[0].parts()))
+    listed = {entry.member: entry for entry in entries(Source((str(found),), grouping=ByColour()), Ignored())}
+    assert rows.num_rows == 3
+    for item, member in zip(inputs_of(rows), rows["member"].to_pylist(), strict=True):
+        entry = listed[member]
+        assert (item.pieces, item.size, item.version) == (entry.pieces, entry.size, entry.version)

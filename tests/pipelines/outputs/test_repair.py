@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,71 +10,21 @@ import pytest
 
 from pixelmill.pipelines.outputs import ledger, repair
 from pixelmill.pipelines.outputs.attempt import Attempt, pending
-from pixelmill.pipelines.outputs.claims import Claim
+from pixelmill.pipelines.outputs.layout import copy_name
 from pixelmill.pipelines.outputs.manifest import (
     SCHEMA,
     Listing,
     Rows,
     Segment,
-    copy_name,
     input_id,
     read_segments,
     segment_name,
 )
-from pixelmill.pipelines.stores import conditional
-from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ClaimLost
+from tests.pipelines.outputs.by_hand import NAMES, Held, list_into, publish, table
 
-NAMES = [f"/p/{n}.jpg" for n in range(6)]
 FIRST, SECOND = "0001-aaaaaaaa", "0002-bbbbbbbb"
-VECTOR = pa.list_(pa.float32(), 4)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(str(tmp_path), Access(retry_for_s=0.0))
-
-
-@pytest.fixture
-def unfenced(folder: Folder) -> Folder:
-    """A store that does not refuse to overwrite."""
-    folder._writes = conditional.Unfenced(folder.store)
-    folder.store.auto_mkdir = True
-    return folder
-
-
-@pytest.fixture
-def segments(folder: Folder) -> list[Segment]:
-    """A manifest of six inputs in two parts of three."""
-    list_into(folder, 0, NAMES, [3, 3])
-    return read_segments(folder)
-
-
-def list_into(folder: Folder, number: int, names: list[str], parts: list[int], writer: str = "") -> Listing:
-    """List these inputs as an attempt does, up to the write that makes the segment count, and with that one."""
-    listing = Listing(folder, number, writer)
-    rows = [{"id": input_id(name, None), "uri": name} for name in names]
-    listing.write([pa.Table.from_pylist(rows, SCHEMA)])
-    listing.commit(parts, 0)
-    return listing
-
-
-def table(names: list[str], failed: tuple[str, ...] = ()) -> pa.Table:
-    """What a worker makes of these inputs."""
-    text = [pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS]
-    schema = pa.schema([*ledger.INPUT_FIELDS, pa.field("embedding", VECTOR), *text])
-    bad = {"stage": "decode", "error_type": "Corrupt", "error": "broken"}
-    rows = [
-        {"id": input_id(name, None), "uri": name} | (bad if name in failed else {"embedding": [1.0] * 4})
-        for name in names
-    ]
-    return pa.Table.from_pylist(rows, schema)
-
-
-def publish(folder: Folder, part: int, names: list[str], failed: tuple[str, ...] = (), listing: str = "") -> None:
-    facts = {"listing": listing, "weights": {"0.embed": "abc"}}
-    ledger.publish(folder, f"part-{part:06d}", table(names, failed), facts, ledger.Compression())
 
 
 def both(folder: Folder) -> None:
@@ -304,21 +253,8 @@ def test_a_manifest_of_a_version_before_claims_stays_as_it_is(unfenced: Folder) 
 # ------------------------------------------------------------------------------------------------------------- resumed
 
 
-class Held:
-    """The folder as its second attempt holds it."""
-
-    def __init__(self, *, is_fenced: bool) -> None:
-        self.claim = Claim(2, "b" * 32, is_fenced)
-
-    def require(self) -> None:
-        pass
-
-    def follows_unknown(self, since: int) -> bool:
-        return False
-
-
 def resume(folder: Folder) -> tuple[list[Segment], int]:
-    return Attempt(folder, Held(is_fenced=folder.is_fenced), row_bytes=1, file_bytes=1 << 20).resume()
+    return Attempt(folder, Held(2, is_fenced=folder.is_fenced), row_bytes=1, file_bytes=1 << 20).resume()
 
 
 def test_what_is_lost_is_listed_again_and_done_by_the_run_that_found_it(

@@ -22,8 +22,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.faulty_proxy import FaultyProxy
-from benchmarks.gateway import Gateway
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explain, row_error
 from pixelmill.pipelines.stores.folder import Folder
@@ -32,6 +30,8 @@ from pixelmill.pipelines.stores.retries import is_passing, retried, status_of
 from pixelmill.workers.credentials import carries_credentials, scrub
 from pixelmill.workers.errors import RowError, StoreError
 from tests.conftest import AsNobody, Reach
+from tests.servers.faulty_proxy import FaultyProxy
+from tests.servers.gateway import Gateway
 
 REPOSITORY = Path(__file__).parents[3]
 QUICK = Access(retry_for_s=0.0, timeout_s=5.0)

@@ -19,14 +19,14 @@ import pytest
 import ray.data  # registers the extension types whose values are unpickled  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 from pixelmill.jobs import inspect
-from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import cells_of, declared_schema, first_rows, integers_of, open_parquet, texts_of
-from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
 from pixelmill.workers.errors import DataError, JobError, RowError
 
 ACCESS = Access(retry_for_s=0.0)
@@ -143,7 +143,7 @@ def test_a_registered_type_is_never_built_from_what_a_file_says(tmp_path: Path) 
 
 def rows_of(path: Path) -> list[bytes | str]:
     found = list(entries(Source((str(path),), access=ACCESS), Ignored()))
-    stream = Fetcher(ACCESS, FetchLimits(), None, then=lambda fetched: fetched[1]).stream(table_of(found))
+    stream = Fetcher(ACCESS, FetchLimits(), None, then=single).stream(table_of(found))
     return [data.error_type if isinstance(data, RowError) else data for data in stream]
 
 
@@ -165,8 +165,8 @@ def test_a_list_whose_uris_run_code_is_refused_by_name(tmp_path: Path, marker: P
 def test_labels_that_run_code_are_refused_by_name(tmp_path: Path, marker: Path) -> None:
     path = written(tmp_path / "a.parquet", {"image": [b"x"] * 3, "label": pickled(marker)})
     with pytest.raises(DataError, match=r"column label holds binary, not integers"):
-        datasets.find("classes", [str(path)], ACCESS)
-    assert datasets.find("pictures", [str(path)], ACCESS).labels is None
+        find(layout_of("classes").ROLES, [str(path)], ACCESS)
+    assert find(layout_of("pictures").ROLES, [str(path)], ACCESS).labels is None
 
 
 def test_an_output_that_somebody_made_runs_nothing_when_it_is_inspected_or_read_again(
@@ -231,7 +231,7 @@ def test_a_small_file_of_one_large_value_that_every_row_names_is_read_row_by_row
     assert path.stat().st_size < 20_000
     code = f"""
 import resource, sys
-from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
 from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.stores.access import Access
@@ -239,7 +239,7 @@ found = list(entries(Source(({str(path)!r},)), Ignored()))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 limits = FetchLimits(in_flight=4, max_bytes=16 << 20)
-sizes = [*Fetcher(Access(), limits, None, lambda f: len(f[1])).stream(table_of(found[:64]))]
+sizes = [*Fetcher(Access(), limits, None, lambda f: len(single(f))).stream(table_of(found[:64]))]
 assert set(sizes) == {{{len(value)}}}, sizes
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before >> 10)
 """

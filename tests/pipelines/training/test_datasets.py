@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import datasets
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from pixelmill.pipelines.training.splits import split, to_evaluate
 from pixelmill.workers.errors import DataError
 
 ACCESS = Access(retry_for_s=0.0)
@@ -25,7 +26,7 @@ def draw(folder: Path, *names: str) -> str:
 
 def labelled(*uris: str, classes: list[str] | None = None) -> dict[str, str]:
     """The class of each picture, by its name."""
-    found = datasets.find("classes", uris, ACCESS, classes)
+    found = find(layout_of("classes").ROLES, uris, ACCESS, classes)
     assert found.labels is not None
     names = found.classes or []
     return {Path(name).name: names[label] for name, label in zip(found.names(), found.labels, strict=True)}
@@ -70,7 +71,7 @@ def test_what_is_hidden_is_no_class_and_classes_are_told(tmp_path: Path) -> None
     root = draw(tmp_path, "dogs/4.png", "_other/5.png")
     (tmp_path / "notes.txt").touch()
     assert labelled(root) == {"1.png": "cats", "4.png": "dogs", "5.png": "_other"}
-    assert datasets.find("classes", [root], ACCESS).says() == [
+    assert find(layout_of("classes").ROLES, [root], ACCESS).says() == [
         "3 pictures of 3 classes: _other (1), cats (1), dogs (1)",
         "ignored, no samples: 3 hidden, 1 .txt",
     ]
@@ -90,21 +91,21 @@ def test_parts_and_roles_that_are_links_are_parts_and_roles(tmp_path: Path) -> N
         (tmp_path / "set").mkdir(exist_ok=True)
         (tmp_path / "set" / name).symlink_to(target)
     (tmp_path / "set/classes.json").write_text(json.dumps({"classes": ["a", "b"]}))
-    found = datasets.split("masks", [str(tmp_path / "set")], [], 0.1, 0, ACCESS)
+    found = split(layout_of("masks").ROLES, [str(tmp_path / "set")], [], 0.1, 0, ACCESS)
     assert (len(found.train), len(found.held_out or [])) == (2, 1)
     assert found.has_own
-    judged, says = datasets.to_evaluate("masks", [str(tmp_path / "set")], "auto", frozenset(), ACCESS)
+    judged, says = to_evaluate(layout_of("masks").ROLES, [str(tmp_path / "set")], "auto", frozenset(), ACCESS)
     assert (len(judged), says) == (1, "1 samples in val")
-    pictures = datasets.split("pictures", [str(tmp_path / "set")], [], 0.1, 0, ACCESS)
+    pictures = split(layout_of("pictures").ROLES, [str(tmp_path / "set")], [], 0.1, 0, ACCESS)
     assert (len(pictures.train), len(pictures.held_out or [])) == (4, 2)
     (tmp_path / "roles").mkdir()
     for role in ("images", "labels"):
         (tmp_path / "roles" / role).symlink_to(train / role)
-    assert len(datasets.find("masks", [str(tmp_path / "roles")], ACCESS)) == 2
+    assert len(find(layout_of("masks").ROLES, [str(tmp_path / "roles")], ACCESS)) == 2
 
 
 def test_hidden_files_among_pictures_or_masks_pair_with_nothing_and_are_counted(tmp_path: Path) -> None:
     root = masks(tmp_path, "1", "2")
     draw(root, "images/._1.png", "images/.ipynb_checkpoints/1-checkpoint.png", "labels/._2.png")
-    found = datasets.find("masks", [str(root)], ACCESS)
+    found = find(layout_of("masks").ROLES, [str(root)], ACCESS)
     assert (len(found), found.ignored) == (2, {"hidden": 3})

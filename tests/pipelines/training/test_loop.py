@@ -18,13 +18,15 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import checkpoints, datasets, loop, sampling
-from pixelmill.pipelines.training.loop import Scale, Telegraph, Training, TrainingFailed, TrainingPlan
-from pixelmill.pipelines.training.sampling import Batches, Memory, Order, Share, Stream
-from pixelmill.workers import recipes
+from pixelmill.pipelines.training import checkpoints, loop, sampling
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from pixelmill.pipelines.training.loop import Training, TrainingFailed, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.sampling import Batches, BatchShare, Memory, SampleOrder, Stream
+from pixelmill.pipelines.training.splits import parts_of, split, to_evaluate
 from pixelmill.workers.errors import DataError, JobError, PixelmillError
-from pixelmill.workers.recipes import Batch
+from pixelmill.workers.recipes import Batch, registry
 from pixelmill.workers.recipes.vae import VaeRecipe
 
 PICTURES = 24
@@ -42,7 +44,7 @@ def pictures(tmp_path: Path) -> str:
 
 
 def plan_of(pictures: str, out: Path, settings: dict[str, Any] | None = None, **changes: Any) -> TrainingPlan:
-    found = datasets.split("pictures", [pictures], [], 4, 0, Access())
+    found = split(layout_of("pictures").ROLES, [pictures], [], 4, 0, Access())
     options: dict[str, Any] = {
         "recipe": "vae",
         "settings": SETTINGS | (settings or {}),
@@ -62,13 +64,13 @@ def plan_of(pictures: str, out: Path, settings: dict[str, Any] | None = None, **
     return TrainingPlan(**options | changes)
 
 
-class Silent(Telegraph):
-    """Tells nobody."""
+class Silent(ProgressStore):
+    """Reports to nobody."""
 
     def __init__(self) -> None:
         pass
 
-    def tell(self, **news: Any) -> None:
+    def report(self, key: str, text: str) -> None:
         pass
 
 
@@ -84,7 +86,7 @@ class Mortal(Training):
 
 
 def train(plan: TrainingPlan, killed_at: int | None = None) -> Training:
-    made = Mortal(plan, Scale(), 0, torch.device("cpu"), {}, Silent())
+    made = Mortal(plan, WorkerGroup(), 0, torch.device("cpu"), {}, Silent())
     made.killed_at = killed_at
     made.run()
     return made
@@ -122,7 +124,7 @@ def test_weights_and_curve_after_a_kill_equal_those_of_an_undisturbed_training(
 def test_batches_for_a_gpu_are_pinned_before_their_step(
     pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Training(plan_of(pictures, tmp_path / "out"), Scale(), 0, torch.device("cpu"), {}, Silent())
+    made = Training(plan_of(pictures, tmp_path / "out"), WorkerGroup(), 0, torch.device("cpu"), {}, Silent())
     batch = {"images": torch.zeros(2), "labels": torch.ones(2)}
     assert made._placed((0, [batch]))[1] == [batch]
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor + 5)
@@ -145,7 +147,7 @@ def test_a_resumed_training_does_not_repeat_the_steps_before_its_checkpoint(pict
             steps.append(step)
             return super().step(step, indices, passes)
 
-    Counting(plan, Scale(), 0, torch.device("cpu"), {}, Silent()).run()
+    Counting(plan, WorkerGroup(), 0, torch.device("cpu"), {}, Silent()).run()
     assert steps == [8, 9, 10, 11]
 
 
@@ -156,10 +158,10 @@ def test_what_a_network_draws_follows_from_the_seed_the_step_and_the_worker_alon
 
     def drawn(seed: int, rank: int, step: int) -> float:
         plan = plan_of(pictures, tmp_path / "out", {"seed": seed})
-        made = Training(plan, Scale(), rank, torch.device("cpu"), {}, Silent())
-        ((indices, passes),) = Batches(made.samples, made.recipe, made.samples.order(seed), Share(made.settings.batch))(
-            range(step, step + 1)
-        )
+        made = Training(plan, WorkerGroup(), rank, torch.device("cpu"), {}, Silent())
+        ((indices, passes),) = Batches(
+            made.samples, made.recipe, made.samples.order(seed), BatchShare(made.settings.batch)
+        )(range(step, step + 1))
         torch.rand(step)  # what was drawn before does not count
         made.step(step, indices, passes)
         return torch.rand(()).item()
@@ -198,7 +200,7 @@ def test_only_the_newest_training_checkpoint_is_kept_and_the_best_is_the_folder_
     out = tmp_path / "out"
     train(plan_of(pictures, out))
     assert [each.name for each in (out / "_run").iterdir() if each.is_dir()] == ["step-00000012"]
-    network, card = checkpoints.load(str(out), Access())
+    network, card = checkpoints.load_from_store(str(out), Access())
     evaluations = [row for row in log(out) if row["kind"] == "evaluation"]
     best = min(evaluations, key=lambda row: float(row["negative_elbo"]))
     assert card.metrics["negative_elbo"] == pytest.approx(float(best["negative_elbo"]))
@@ -223,12 +225,12 @@ def test_patience_ends_a_training(pictures: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("workers", "accumulate"), [(1, 1), (2, 1), (4, 1), (1, 4), (2, 2), (4, 2)])
 def test_each_batch_is_the_same_whatever_the_workers_and_passes(pictures: str, workers: int, accumulate: int) -> None:
-    data = datasets.find("pictures", [pictures], Access())
+    data = find(layout_of("pictures").ROLES, [pictures], Access())
     recipe = VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})
-    samples, order = Memory(data, recipe), Order(len(data), 3)
+    samples, order = Memory(data, recipe), SampleOrder(len(data), 3)
 
     def batches(workers: int, accumulate: int) -> list[Tensor]:
-        shares = [Share(8, accumulate, workers, rank) for rank in range(workers)]
+        shares = [BatchShare(8, accumulate, workers, rank) for rank in range(workers)]
         streams = [list(Batches(samples, recipe, order, share)(range(7))) for share in shares]
         steps = zip(*streams, strict=True)
         return [torch.cat([one["noise"] for _, passes in step for one in passes]) for step in steps]
@@ -239,19 +241,19 @@ def test_each_batch_is_the_same_whatever_the_workers_and_passes(pictures: str, w
 
 def test_streamed_samples_are_those_of_memory(pictures: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "WINDOW_SAMPLES", 5)
-    data = datasets.find("pictures", [pictures], Access())
+    data = find(layout_of("pictures").ROLES, [pictures], Access())
     recipe = VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})
-    order = Order(len(data), 1)
+    order = SampleOrder(len(data), 1)
     for steps in (range(9), range(4, 9)):
-        kept = list(Memory(data, recipe).stream(order, Share(7), steps))
-        streamed = list(Stream(data, recipe).stream(order, Share(7), steps))
+        kept = list(Memory(data, recipe).stream(order, BatchShare(7), steps))
+        streamed = list(Stream(data, recipe).stream(order, BatchShare(7), steps))
         for (indices, samples), (others, read) in zip(kept, streamed, strict=True):
             assert indices.tolist() == others.tolist()
             assert all(np.array_equal(a["pixels"], b["pixels"]) for a, b in zip(samples, read, strict=True))
 
 
 def test_every_sample_comes_once_an_epoch_and_epochs_differ() -> None:
-    order = Order(10, 0)
+    order = SampleOrder(10, 0)
     epochs = [order.indices(start, start + 10).tolist() for start in (0, 10, 20)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
@@ -260,7 +262,7 @@ def test_every_sample_comes_once_an_epoch_and_epochs_differ() -> None:
 
 def test_a_batch_that_workers_cannot_share_is_refused() -> None:
     with pytest.raises(JobError, match="multiple of workers x accumulate"):
-        Share(9, 1, 2)
+        BatchShare(9, 1, 2)
 
 
 def test_samples_of_any_shape_survive_the_way_through_ray_data() -> None:
@@ -292,7 +294,7 @@ class BrokenRecipe(VaeRecipe):
 def test_a_loss_that_is_not_a_number_stops_with_the_step_and_the_samples(
     pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(recipes.RECIPES, "broken", f"{__name__}:BrokenRecipe")
+    monkeypatch.setitem(registry.RECIPES, "broken", f"{__name__}:BrokenRecipe")
     monkeypatch.setattr(loop, "recipe_type", lambda name: BrokenRecipe)
     plan = plan_of(pictures, tmp_path / "out", recipe="broken")
     with pytest.raises(TrainingFailed, match=r"step 2: the loss is not a number .*\d\d\d\.png"):
@@ -302,18 +304,18 @@ def test_a_loss_that_is_not_a_number_stops_with_the_step_and_the_samples(
 
 def test_a_file_that_is_no_picture_is_named(pictures: str) -> None:
     (Path(pictures) / "010.png").write_bytes(b"<html>")
-    data = datasets.find("pictures", [pictures], Access())
+    data = find(layout_of("pictures").ROLES, [pictures], Access())
     with pytest.raises(DataError, match=r"010\.png: "):
         list(sampling.scan(data, VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})))
 
 
 def test_a_rehearsal_finds_what_is_wrong_in_the_middle_and_needs_no_memory(pictures: str) -> None:
-    data = datasets.find("pictures", [pictures], Access())
+    data = find(layout_of("pictures").ROLES, [pictures], Access())
     loop.rehearse(VaeRecipe(VaeRecipe.Settings(**SETTINGS | {"hidden": 10**10}), {}), data, together=8)
     (Path(pictures) / "013.png").write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"013\.png: was replaced or written to since it was listed"):
         loop.rehearse(VaeRecipe(VaeRecipe.Settings(**SETTINGS), {}), data, together=8)
-    data = datasets.find("pictures", [pictures], Access())
+    data = find(layout_of("pictures").ROLES, [pictures], Access())
     with pytest.raises(DataError, match=r"013\.png: looks like an HTML page"):
         loop.rehearse(VaeRecipe(VaeRecipe.Settings(**SETTINGS), {}), data, together=8)
 
@@ -332,7 +334,7 @@ def test_samples_of_different_sizes_in_one_batch_are_told_with_their_sizes() -> 
 
     recipe = Uncut(VaeRecipe.Settings(**SETTINGS), {})
     with pytest.raises(DataError, match=r"images of 8x8x1 and 9x8x1 don't fit into one batch"):
-        list(Batches(Two(), recipe, Order(2, 0), Share(2))(range(1)))
+        list(Batches(Two(), recipe, SampleOrder(2, 0), BatchShare(2))(range(1)))
 
 
 # --------------------------------------------------------------------------------------------------------- data sets
@@ -352,15 +354,15 @@ def test_labels_of_a_table_that_are_no_classes_are_told_by_row_where_they_are_ne
     table = str(tmp_path / "table.parquet")
     pq.write_table(pa.table({"image": [b"x"] * 3, "label": labels}), table)
     with pytest.raises(DataError, match=rf"table\.parquet: {said}.*; write each row's class as an integer from 0 on"):
-        datasets.find("classes", [table], Access())
-    assert datasets.find("pictures", [table], Access()).labels is None
+        find(layout_of("classes").ROLES, [table], Access())
+    assert find(layout_of("pictures").ROLES, [table], Access()).labels is None
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     folder = masks(tmp_path, "ab", "ab")
     Image.new("L", (6, 4)).save(tmp_path / "images/a.jpg")
     with pytest.raises(DataError, match=r"a\.png: .*a\.jpg has the same name"):
-        datasets.find("masks", [folder], Access())
+        find(layout_of("masks").ROLES, [folder], Access())
 
 
 def masks(folder: Path, names: Iterable[str], labels: Iterable[str]) -> str:
@@ -375,7 +377,7 @@ def test_pictures_and_masks_pair_by_name(tmp_path: Path) -> None:
     (tmp_path / "classes.json").write_text('{"classes": ["a", "b"]}')
     masks(tmp_path / "train", "abc", "abc")
     masks(tmp_path / "val", "de", "de")
-    found = datasets.split("masks", [str(tmp_path)], [], 0.1, 0, Access())
+    found = split(layout_of("masks").ROLES, [str(tmp_path)], [], 0.1, 0, Access())
     assert (len(found.train), len(found.held_out or [])) == (3, 2)
     assert found.train.constants == {"classes": b'{"classes": ["a", "b"]}'}
     pairs = zip(*(found.train.roles[role]["uri"].to_pylist() for role in ("image", "label")), strict=True)
@@ -385,40 +387,40 @@ def test_pictures_and_masks_pair_by_name(tmp_path: Path) -> None:
 def test_a_picture_without_its_label_is_named_with_what_is_missing(tmp_path: Path) -> None:
     folder = masks(tmp_path, "abc", "ac")
     with pytest.raises(DataError, match="b has no file in labels"):
-        datasets.find("masks", [folder], Access())
+        find(layout_of("masks").ROLES, [folder], Access())
     with pytest.raises(DataError, match="no folder left or right"):
-        datasets.find("stereo", [folder], Access())
+        find(layout_of("stereo").ROLES, [folder], Access())
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PixelmillError):
-        datasets.find("pictures", [str(tmp_path)], Access())
+        find(layout_of("pictures").ROLES, [str(tmp_path)], Access())
 
 
 def test_nothing_that_was_trained_on_is_evaluated_on(pictures: str, tmp_path: Path) -> None:
-    found = datasets.split("pictures", [pictures], [], 4, 0, Access())
+    found = split(layout_of("pictures").ROLES, [pictures], [], 4, 0, Access())
     trained_on = frozenset(found.train.fingerprints())
     copied = tmp_path / "elsewhere"
     copied.mkdir()
     for file in Path(pictures).iterdir():
         (copied / file.name).write_bytes(file.read_bytes())
-    judged, says = datasets.to_evaluate("pictures", [str(copied)], "auto", trained_on, Access())
+    judged, says = to_evaluate(layout_of("pictures").ROLES, [str(copied)], "auto", trained_on, Access())
     assert len(judged) == 4
     assert "20 that were trained on" in says
-    assert len(datasets.to_evaluate("pictures", [str(copied)], "all", trained_on, Access())[0]) == PICTURES
+    assert len(to_evaluate(layout_of("pictures").ROLES, [str(copied)], "all", trained_on, Access())[0]) == PICTURES
     with pytest.raises(DataError, match="trained on every sample"):
-        datasets.to_evaluate(
-            "pictures",
+        to_evaluate(
+            layout_of("pictures").ROLES,
             [str(copied)],
             "auto",
-            frozenset(datasets.find("pictures", [str(copied)], Access()).fingerprints()),
+            frozenset(find(layout_of("pictures").ROLES, [str(copied)], Access()).fingerprints()),
             Access(),
         )
 
 
 @pytest.mark.parametrize(("hold_out", "held"), [(0.25, 6), (5, 5)])
 def test_hold_out_divides_without_overlap(pictures: str, hold_out: float, held: int) -> None:
-    found = datasets.split("pictures", [pictures], [], hold_out, 0, Access())
+    found = split(layout_of("pictures").ROLES, [pictures], [], hold_out, 0, Access())
     assert found.held_out is not None
     train, out = set(found.train.names()), set(found.held_out.names())
     assert len(out) == held
@@ -442,31 +444,31 @@ def folders(root: Path, **counts: int) -> str:
 def test_a_class_has_one_number_in_every_part(tmp_path: Path) -> None:
     folders(tmp_path / "data/train", ape=1, bee=1, cat=2)
     folders(tmp_path / "data/val", bee=1, cat=1)
-    found = datasets.split("classes", [str(tmp_path / "data")], [], 0.1, 0, Access())
+    found = split(layout_of("classes").ROLES, [str(tmp_path / "data")], [], 0.1, 0, Access())
     assert found.held_out is not None
     assert found.train.labels is not None
     assert found.held_out.labels is not None
     assert found.train.labels.tolist() == [0, 1, 2, 2]
     assert found.held_out.labels.tolist() == [1, 2]
-    judged, _ = datasets.to_evaluate(
-        "classes", [str(tmp_path / "data")], "auto", frozenset(), Access(), found.train.classes
+    judged, _ = to_evaluate(
+        layout_of("classes").ROLES, [str(tmp_path / "data")], "auto", frozenset(), Access(), found.train.classes
     )
     assert judged.labels is not None
     assert judged.labels.tolist() == [1, 2]
     with pytest.raises(DataError, match="the folder cat is a class that was not trained on; there are ape, bee"):
-        datasets.to_evaluate("classes", [str(tmp_path / "data")], "auto", frozenset(), Access(), ["ape", "bee"])
+        to_evaluate(layout_of("classes").ROLES, [str(tmp_path / "data")], "auto", frozenset(), Access(), ["ape", "bee"])
 
 
 def test_held_out_pictures_without_a_part_to_train_on_are_refused(tmp_path: Path) -> None:
     data = folders(tmp_path / "data", val=2, pictures=2)
     with pytest.raises(DataError, match="has val and no train"):
-        datasets.split("pictures", [data], [], 0.1, 0, Access())
+        split(layout_of("pictures").ROLES, [data], [], 0.1, 0, Access())
 
 
 def test_a_table_is_a_part_by_its_whole_first_word(tmp_path: Path) -> None:
     for name in ("train-0.parquet", "train-1.parquet", "values.parquet", "validation.parquet"):
         (tmp_path / name).touch()
-    parts = datasets._parts(str(tmp_path), Access())
+    parts = parts_of(str(tmp_path), Access())
     assert [parts[role].rpartition("/")[2] for role in ("train", "held_out")] == [
         "train[-_.0-9]*.parquet",
         "validation.parquet",
@@ -477,7 +479,7 @@ def test_one_table_among_shards_of_its_name_is_refused(tmp_path: Path) -> None:
     for name in ("train.parquet", "train-1.parquet"):
         (tmp_path / name).touch()
     with pytest.raises(DataError, match="and 1 more tables of that name"):
-        datasets._parts(str(tmp_path), Access())
+        parts_of(str(tmp_path), Access())
 
 
 def test_a_metric_that_is_no_number_is_never_the_best_nor_on_the_card(pictures: str, tmp_path: Path) -> None:
@@ -489,7 +491,7 @@ def test_a_metric_that_is_no_number_is_never_the_best_nor_on_the_card(pictures: 
     made.progress.best = None
     made._judge({"negative_elbo": float("nan"), "elbo": 1.0})
     assert made.progress.best is None
-    assert "negative_elbo" not in checkpoints.load(str(tmp_path / "out"), Access())[1].metrics
+    assert "negative_elbo" not in checkpoints.load_from_store(str(tmp_path / "out"), Access())[1].metrics
     made._judge({"negative_elbo": 5.0})
     assert made.progress.best == 5.0
 

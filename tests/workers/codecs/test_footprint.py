@@ -17,7 +17,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.codecs.footprint import OVERHEAD_BYTES, decode_bytes
 from pixelmill.workers.errors import RowError
 from tests.corpus import encode, faded, image_items, photo, png, png_bomb
@@ -32,7 +32,7 @@ TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"  # o
 # when 5 is written to clear_refs. What is decoded first loads plugins and makes tables.
 MEASURE = """
 import json, sys
-from pixelmill.workers.codecs import images
+from pixelmill.workers.codecs.decode import decode_picture
 def kilobytes(name):
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith(name))
@@ -40,10 +40,10 @@ def peak(data):
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
     before = kilobytes("VmRSS")
-    images.decode(data, max_pixels=2**28)
+    decode_picture(data, max_pixels=2**28)
     return 1024 * (kilobytes("VmHWM") - before)
 small, *large = (open(path, "rb").read() for path in sys.argv[1:])
-images.decode(small)
+decode_picture(small)
 print(json.dumps([peak(data) for data in large]))
 """
 
@@ -171,7 +171,7 @@ def test_a_coefficient_of_every_sample_is_counted() -> None:
 @pytest.mark.parametrize("item", image_items(), ids=lambda item: ascii(item.name)[:60])
 def test_what_is_decoded_has_a_footprint_and_what_has_none_fails_alike(item: Any) -> None:
     refusal = refused(decode_bytes, item.data)
-    assert refusal in (None, refused(images.decode, item.data))
+    assert refusal in (None, refused(decode_picture, item.data))
     if refusal is None:
         assert decode_bytes(item.data) > OVERHEAD_BYTES
 

@@ -19,7 +19,8 @@ import tifffile
 import torch
 from PIL import Image
 
-from pixelmill.workers.codecs import images, tiff_layout
+from pixelmill.workers.codecs import tiff_layout
+from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import RowError
 from tests.corpus import encode, photo, stored
 
@@ -148,7 +149,7 @@ def write(variant: Variant, **options: Any) -> tuple[bytes, np.ndarray]:
 
 def error_of(data: bytes, shown_HWC: np.ndarray) -> float:
     """The largest difference to what was written, in levels."""
-    decoded_HWC = images.decode(data).permute(1, 2, 0).numpy()
+    decoded_HWC = decode_picture(data).permute(1, 2, 0).numpy()
     assert decoded_HWC.shape == shown_HWC.shape
     return float(np.abs(decoded_HWC - shown_HWC).max())
 
@@ -214,7 +215,7 @@ def test_every_orientation_is_turned_upright_whoever_reads_it(orientation: int, 
     values = values_HWC.transpose(2, 0, 1) if planar == "separate" else values_HWC
     tag = [(274, "H", 1, orientation, True)]
     tifffile.imwrite(file, values, photometric="rgb", planarconfig=planar, extratags=tag, metadata=None)
-    assert images.decode(file.getvalue()).permute(1, 2, 0).tolist() == np.asarray(upright).tolist()
+    assert decode_picture(file.getvalue()).permute(1, 2, 0).tolist() == np.asarray(upright).tolist()
 
 
 @pytest.mark.parametrize("is_big", [False, True])
@@ -232,7 +233,7 @@ def test_jpeg_in_tiff_is_what_an_independent_reader_sees(photometric: str, is_ti
     )
     expected = tifffile.imread(io.BytesIO(file.getvalue()))
     expected_HWC = expected if expected.ndim == 3 else expected[..., None].repeat(3, 2)
-    decoded_HWC = images.decode(file.getvalue()).permute(1, 2, 0).numpy().astype(int)
+    decoded_HWC = decode_picture(file.getvalue()).permute(1, 2, 0).numpy().astype(int)
     assert np.abs(decoded_HWC - expected_HWC).max() <= MOST_LEVELS
 
 
@@ -253,7 +254,7 @@ def test_lab_is_within_four_levels_of_an_independent_conversion() -> None:
     stored_HWC = np.round(lab_HWC * (2.55, 1, 1)).astype(np.int16).astype(np.uint8)  # a and b as signed bytes
     file = io.BytesIO()
     tifffile.imwrite(file, stored_HWC, photometric="cielab", metadata=None)
-    difference = np.abs(images.decode(file.getvalue()).permute(1, 2, 0).numpy() - 255 * rgb_HWC)
+    difference = np.abs(decode_picture(file.getvalue()).permute(1, 2, 0).numpy() - 255 * rgb_HWC)
     assert np.percentile(difference, 99) <= 4  # dark, saturated colours are coarse in 8 bits of L*a*b*
 
 
@@ -265,7 +266,7 @@ def test_colours_that_alpha_was_multiplied_with_are_laid_on_white() -> None:
         values = faded_HWS.transpose(2, 0, 1) if planar == "separate" else faded_HWS
         options: dict[str, Any] = {"planarconfig": planar, "extrasamples": ["assocalpha"]}
         tifffile.imwrite(file, values, photometric="rgb", metadata=None, **options)
-        assert np.abs(images.decode(file.getvalue())[:, 0, 0].numpy() - np.array([195.0, 135, 135])).max() <= 1
+        assert np.abs(decode_picture(file.getvalue())[:, 0, 0].numpy() - np.array([195.0, 135, 135])).max() <= 1
 
 
 def refused() -> Iterator[tuple[str, bytes]]:
@@ -298,7 +299,7 @@ def tagged(data: bytes, tag: int, value: int) -> bytes:
 @pytest.mark.parametrize(("words", "data"), list(refused()), ids=lambda value: value if isinstance(value, str) else "")
 def test_what_is_not_read_is_named(words: str, data: bytes) -> None:
     with pytest.raises(RowError) as caught:
-        images.decode(data)
+        decode_picture(data)
     assert caught.value.error_type == "UnsupportedFormat"
     assert words in str(caught.value)
 
@@ -309,7 +310,7 @@ def test_a_tiff_that_is_cut_is_truncated_whoever_reads_it(planar: str, compressi
     data, _ = write(Variant(bits=16, planar=planar, compression=compression))
     for part in (0.95, 0.6, 0.3):
         with pytest.raises(RowError) as caught:
-            images.decode(data[: int(len(data) * part)])
+            decode_picture(data[: int(len(data) * part)])
         assert caught.value.error_type == "Truncated"
 
 
@@ -319,6 +320,6 @@ def test_an_alpha_of_zero_everywhere_is_none_in_bmp_and_clear_in_png() -> None:
     bmp = encode(clear, "BMP")
     header = struct.pack("<IiiHHIIiiII4I", 124, 20, 10, 1, 32, 3, 800, 0, 0, 0, 0, 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     v5 = b"BM" + struct.pack("<IHHI", 14 + 124 + 800, 0, 0, 14 + 124) + header.ljust(124, b"\0") + bmp[54:]
-    assert torch.equal(images.decode(v5), torch.from_numpy(np.array(clear.convert("RGB"))).permute(2, 0, 1))
-    assert images.decode(encode(clear, "PNG")).unique().tolist() == [255]
+    assert torch.equal(decode_picture(v5), torch.from_numpy(np.array(clear.convert("RGB"))).permute(2, 0, 1))
+    assert decode_picture(encode(clear, "PNG")).unique().tolist() == [255]
     assert Image.open(io.BytesIO(v5)).mode == "RGBA"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pixelmill.workers.losses.perceptual import (
     FEATURE_SIZE,
-    Scale,
+    LossScale,
     StyleTransferLoss,
     StyleWeights,
     content_loss,
@@ -26,7 +26,7 @@ from pixelmill.workers.losses.perceptual import (
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from tests.tolerances import sum_tolerance
 
-SCALES: tuple[Scale, ...] = get_args(Scale)
+SCALES: tuple[LossScale, ...] = get_args(LossScale)
 WEIGHTS = StyleWeights(
     content_layers=("relu2_2",),
     style_layers=("relu1_2", "relu2_2", "relu3_3"),
@@ -57,7 +57,7 @@ def vgg() -> Vgg:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_circular_shift_changes_content_and_not_style(scale: Scale) -> None:
+def test_a_circular_shift_changes_content_and_not_style(scale: LossScale) -> None:
     maps_BCHW = random_maps(8)
     shifted_BCHW = maps_BCHW.roll((2, 3), (2, 3))
     style_B = style_loss({"relu1_2": shifted_BCHW}, {"relu1_2": gram(maps_BCHW)}, scale)
@@ -67,7 +67,7 @@ def test_a_circular_shift_changes_content_and_not_style(scale: Scale) -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_picture_is_at_no_distance_from_itself_and_at_some_from_another(scale: Scale) -> None:
+def test_a_picture_is_at_no_distance_from_itself_and_at_some_from_another(scale: LossScale) -> None:
     maps, others = {"relu1_2": random_maps(8)}, {"relu1_2": random_maps(8, seed=1)}
     grams = {"relu1_2": gram(maps["relu1_2"])}
     assert not content_loss(maps, maps, scale).any()
@@ -96,7 +96,7 @@ def test_johnson_scale_is_the_mean_squared_error_of_grams_over_c_h_w() -> None:
 
 
 def test_gatys_and_johnson_weigh_64_channels_against_512_64_times_differently() -> None:
-    def shares(scale: Scale) -> Tensor:
+    def shares(scale: LossScale) -> Tensor:
         losses = []
         for channels in (64, 512):
             maps_BCHW, targets_BCHW = random_maps(channels, 1), random_maps(channels, 1, seed=1)
@@ -107,7 +107,7 @@ def test_gatys_and_johnson_weigh_64_channels_against_512_64_times_differently() 
 
 
 def test_only_the_relative_scale_forgets_how_large_features_are() -> None:
-    def losses(scale: Scale, factor: float) -> Tensor:
+    def losses(scale: LossScale, factor: float) -> Tensor:
         maps, targets = {"a": factor * random_maps(8)}, {"a": factor * random_maps(8, seed=1)}
         return content_loss(maps, targets, scale) + style_loss(maps, {"a": gram(targets["a"])}, scale)
 
@@ -142,7 +142,7 @@ def test_total_variation_sees_both_directions_and_nothing_in_a_flat_picture() ->
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_every_picture_has_the_loss_that_it_has_alone(vgg: Vgg, scale: Scale) -> None:
+def test_every_picture_has_the_loss_that_it_has_alone(vgg: Vgg, scale: LossScale) -> None:
     """In float64 the network's maps agree to 1e-13, whatever kernels a batch of 1 and one of 3 get; float32 sums remain."""
     vgg.double()
     photos_BCHW, images_BCHW = random_images(3).double(), random_images(3, seed=1).double()

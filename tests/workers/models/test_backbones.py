@@ -19,9 +19,10 @@ from torchvision import models
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models import backbones
-from pixelmill.workers.models.backbones import Pool, Pooling, hash_weights, load
+from pixelmill.workers.models.backbones import FeaturePooling, Pooling, hash_weights, load_backbone
 from pixelmill.workers.models.model_names import DEFAULT_MODEL, resolve
-from pixelmill.workers.runtime import execution
+from pixelmill.workers.pictures import Picture
+from pixelmill.workers.runtime.folding import folded
 from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.embed import EmbedConfig
 
@@ -37,7 +38,7 @@ def whole(name: str) -> nn.Module:
     """The classifier that a random backbone was cut from."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return models.get_model(name, weights=None, **backbones._quiet(name)).eval()
+        return models.get_model(name, weights=None, **backbones.extra_arguments(name)).eval()
 
 
 def crops(side_px: int, count: int = 2) -> Tensor:
@@ -52,24 +53,24 @@ def last_linear(module: nn.Module) -> nn.Linear | None:
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:mobilenet_v3_small", "timm:resnet18"])
 def test_no_batchnorm_is_left_in_a_backbone_that_is_folded(name: str) -> None:
-    network = load(resolve(f"{name}/random")).network.module
-    folded = execution.folded(network)
+    network = load_backbone(resolve(f"{name}/random")).network.module
+    without_norms = folded(network)
     assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in without_norms.modules())
     images_BCHW = crops(64)
-    assert torch.allclose(folded(images_BCHW), network(images_BCHW), atol=1e-4)
+    assert torch.allclose(without_norms(images_BCHW), network(images_BCHW), atol=1e-4)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_the_stage_gives_the_features_of_the_pictures_as_they_stand(channels_last: bool) -> None:
     config = EmbedConfig(model="torchvision:resnet18/random", precision="float32", channels_last=channels_last)
-    stage, loaded = config.build(StageContext("cpu", 1, 2, None)), load(resolve(config.model))
+    stage, loaded = config.build(StageContext("cpu", 1, 2, None)), load_backbone(resolve(config.model))
     generator = torch.Generator().manual_seed(0)
     pictures = [torch.randint(0, 256, (3, 300, 260), dtype=torch.uint8, generator=generator) for _ in range(2)]
     for picture_CHW in pictures:
         picture_CHW[:, :150] //= 8  # dark above: turned or mirrored it is another
     mean_C11, std_C11 = (torch.tensor(each).view(3, 1, 1) for each in (loaded.preprocess.mean, loaded.preprocess.std))
-    prepared = [stage.prepare(picture_CHW) for picture_CHW in pictures]
+    prepared = [stage.prepare(Picture(picture_CHW)) for picture_CHW in pictures]
     with torch.inference_mode():
         expected_BD = loaded.network.module(torch.stack([(each / 255 - mean_C11) / std_C11 for each in prepared]))
     made = stage.run(prepared).columns["embedding"]
@@ -79,7 +80,7 @@ def test_the_stage_gives_the_features_of_the_pictures_as_they_stand(channels_las
 @torch.inference_mode()
 @pytest.mark.parametrize("name", FAMILIES)
 def test_features_are_what_the_classifier_of_the_network_sees(name: str) -> None:
-    loaded = load(resolve(f"torchvision:{name}/random"))
+    loaded = load_backbone(resolve(f"torchvision:{name}/random"))
     classifier, images_BCHW = whole(name), crops(loaded.preprocess.crop_px)
     features_BD = loaded.network.module(images_BCHW)
     assert features_BD.shape == (2, loaded.dim)
@@ -100,7 +101,7 @@ def test_every_family_of_torchvision_is_here() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "regnet_y_400mf"])
 def test_pictures_are_prepared_as_the_weights_were_trained(name: str) -> None:
     preset = models.get_model_weights(name).DEFAULT.transforms()  # type: ignore[attr-defined]
-    loaded = load(resolve(f"torchvision:{name}/random"))
+    loaded = load_backbone(resolve(f"torchvision:{name}/random"))
     prepared = loaded.preprocess
     assert [prepared.resize_px] == preset.resize_size
     assert [prepared.crop_px] == preset.crop_size
@@ -128,7 +129,7 @@ def maps_of(layer: str) -> Tensor:
 @pytest.mark.parametrize("layer", ["layer1", "layer2.0.conv1", "layer4", "avgpool"])
 @pytest.mark.parametrize("pooling", ["auto", "avg", "max", "stats", "flatten"])
 def test_a_layer_and_a_pooling_give_what_they_say(layer: str, pooling: Pooling) -> None:
-    loaded = load(resolve("torchvision:resnet18/random"), layer=layer, pooling=pooling)
+    loaded = load_backbone(resolve("torchvision:resnet18/random"), layer=layer, pooling=pooling)
     maps_BCHW = maps_of(layer)
     spread = maps_BCHW.std(dim=(2, 3), correction=0)
     expected = {
@@ -146,25 +147,25 @@ def test_a_layer_and_a_pooling_give_what_they_say(layer: str, pooling: Pooling) 
 
 def test_tokens_are_pooled_over_their_length() -> None:
     tokens_BTD = torch.randn(2, 5, 7)
-    assert torch.equal(Pool("auto")(tokens_BTD), tokens_BTD[:, 0])
-    assert torch.equal(Pool("cls")(tokens_BTD), tokens_BTD[:, 0])
-    assert torch.allclose(Pool("avg")(tokens_BTD), tokens_BTD.mean(1), atol=1e-6)
-    assert torch.equal(Pool("max")(tokens_BTD), tokens_BTD.amax(1))
-    assert Pool("stats")(tokens_BTD).shape == (2, 14)
-    assert torch.equal(Pool("flatten")(tokens_BTD), tokens_BTD.flatten(1))
+    assert torch.equal(FeaturePooling("auto")(tokens_BTD), tokens_BTD[:, 0])
+    assert torch.equal(FeaturePooling("cls")(tokens_BTD), tokens_BTD[:, 0])
+    assert torch.allclose(FeaturePooling("avg")(tokens_BTD), tokens_BTD.mean(1), atol=1e-6)
+    assert torch.equal(FeaturePooling("max")(tokens_BTD), tokens_BTD.amax(1))
+    assert FeaturePooling("stats")(tokens_BTD).shape == (2, 14)
+    assert torch.equal(FeaturePooling("flatten")(tokens_BTD), tokens_BTD.flatten(1))
 
 
 @pytest.mark.parametrize("pooling", ["auto", "avg", "max", "stats", "cls", "flatten"])
 def test_a_vector_is_left_as_it_is(pooling: Pooling) -> None:
     vectors_BD = torch.randn(3, 4)
-    assert torch.equal(Pool(pooling)(vectors_BD), vectors_BD)
+    assert torch.equal(FeaturePooling(pooling)(vectors_BD), vectors_BD)
 
 
 def test_a_layer_that_is_not_there_is_answered_with_those_that_are() -> None:
     with pytest.raises(
         ModelError, match=r"torchvision:resnet18 has no layer layer5; it has x, conv1, .*layer4\.1\.conv2.*fc"
     ):
-        load(resolve("torchvision:resnet18/random"), layer="layer5")
+        load_backbone(resolve("torchvision:resnet18/random"), layer="layer5")
 
 
 # ----------------------------------------------------------------------------------------------------------- weights
@@ -195,10 +196,10 @@ def test_a_random_network_is_the_same_every_time_and_leaves_the_seed_alone() -> 
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    first = load(resolve("torchvision:shufflenet_v2_x0_5/random"))
+    first = load_backbone(resolve("torchvision:shufflenet_v2_x0_5/random"))
     assert torch.rand(1) == expected
     torch.manual_seed(8)
-    assert load(resolve("torchvision:shufflenet_v2_x0_5/random")).weights_sha256 == first.weights_sha256
+    assert load_backbone(resolve("torchvision:shufflenet_v2_x0_5/random")).weights_sha256 == first.weights_sha256
 
 
 @pytest.fixture
@@ -222,10 +223,10 @@ def published_file(folder: Path, name: str) -> Path:
 )
 def test_published_weights_are_loaded_from_the_cache_of_torch(torch_home: Path, name: str) -> None:
     torch.manual_seed(3)
-    trained = models.get_model(name, weights=None, **backbones._quiet(name)).eval()
+    trained = models.get_model(name, weights=None, **backbones.extra_arguments(name)).eval()
     torch.save(trained.state_dict(), published_file(torch_home, name))
-    loaded = load(resolve(f"torchvision:{name}"))
-    assert loaded.weights_sha256 != load(resolve(f"torchvision:{name}/random")).weights_sha256
+    loaded = load_backbone(resolve(f"torchvision:{name}"))
+    assert loaded.weights_sha256 != load_backbone(resolve(f"torchvision:{name}/random")).weights_sha256
     if name == "googlenet":  # published googlenet turns its input into another normalization first
         return
     images_BCHW, linear = crops(224), last_linear(trained)
@@ -239,7 +240,7 @@ def test_weights_that_can_not_be_fetched_say_where_to_put_them(torch_home: Path)
         r"mobilenet_v3_small/IMAGENET1K_V1: its weights could not be fetched from https://.*\.pth .*put the file into"
     )
     with pytest.raises(ModelError, match=words):
-        load(resolve("torchvision:mobilenet_v3_small"))
+        load_backbone(resolve("torchvision:mobilenet_v3_small"))
 
 
 class Mischief:
@@ -264,7 +265,7 @@ def test_a_cached_file_that_is_not_the_weights_is_named_and_nothing_in_it_is_run
     else:
         file.write_bytes(b"<html>not found</html>")
     with pytest.raises(ModelError, match=rf"{file.name} in .*checkpoints does not hold its weights.*remove it"):
-        load(resolve("torchvision:mobilenet_v3_small"))
+        load_backbone(resolve("torchvision:mobilenet_v3_small"))
     assert not (tmp_path / "mischief").exists()
 
 
@@ -279,14 +280,14 @@ def test_mischief_would_be_made_by_a_pickle_that_is_loaded(tmp_path: Path, monke
 
 def test_a_model_of_timm_gives_what_its_classifier_sees() -> None:
     timm = pytest.importorskip("timm")
-    loaded = load(resolve("timm:resnet18/random"))
+    loaded = load_backbone(resolve("timm:resnet18/random"))
     torch.manual_seed(0)
     classifier = timm.create_model("resnet18", pretrained=False, num_classes=0).eval()
     with torch.inference_mode():
         assert torch.allclose(loaded.network.module(crops(64)), classifier(crops(64)), atol=1e-4)
     assert loaded.dim == 512
     assert loaded.preprocess.crop_px == 224
-    assert load(resolve("timm:resnet18/random"), layer="layer2").dim == 128
+    assert load_backbone(resolve("timm:resnet18/random"), layer="layer2").dim == 128
 
 
 def test_weights_of_timm_that_can_not_be_fetched_say_so(torch_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,9 +297,9 @@ def test_weights_of_timm_that_can_not_be_fetched_say_so(torch_home: Path, monkey
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(torch_home))
     with pytest.raises(ModelError, match="timm:resnet18"):
-        load(resolve("timm:resnet18"))
+        load_backbone(resolve("timm:resnet18"))
     with pytest.raises(ModelError, match=r"timm:resnet18\.nosuch"):
-        load(resolve("timm:resnet18.nosuch/random"))
+        load_backbone(resolve("timm:resnet18.nosuch/random"))
 
 
 # -------------------------------------------------------------------------------------------------------------- ours
@@ -306,9 +307,9 @@ def test_weights_of_timm_that_can_not_be_fetched_say_so(torch_home: Path, monkey
 
 def test_the_network_that_ships_embeds_with_the_hash_of_its_file() -> None:
     name = resolve(DEFAULT_MODEL)
-    loaded = load(name)
+    loaded = load_backbone(name)
     assert loaded.weights_sha256 == name.sha256
     with torch.inference_mode():
         features_BD = loaded.network.module(crops(loaded.preprocess.crop_px))
     assert features_BD.shape == (2, loaded.dim)
-    assert load(name, layer="code").dim != loaded.dim
+    assert load_backbone(name, layer="code").dim != loaded.dim

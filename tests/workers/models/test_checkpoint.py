@@ -20,8 +20,11 @@ from torch import Tensor
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models import checkpoint
-from pixelmill.workers.models.checkpoint import Card, Preprocess
+from pixelmill.workers.models.card import Card, SquareInput, read_card
+from pixelmill.workers.models.checkpoint import build, config_of, load_checkpoint, save_checkpoint
+from pixelmill.workers.models.weight_files import sha256_of, shapes_of
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
+from pixelmill.workers.networks.registry import NETWORKS, network_types
 
 CONFIG = AutoencoderConfig(size_px=32, width=4, code_channels=2)
 State = dict[str, Tensor]
@@ -37,7 +40,7 @@ def make_card(**changes: object) -> Card:
         "data_licence": "CC0",
         "split": "all",
         "metrics": {"mse": 0.5},
-        "preprocess": Preprocess(size_px=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        "preprocess": SquareInput(size_px=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
         "trained_on": (),
         "versions": {"torch": torch.__version__},
         "git_revision": None,
@@ -48,7 +51,7 @@ def make_card(**changes: object) -> Card:
 @pytest.fixture(params=["net.safetensors", "folder"])
 def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     path = tmp_path / request.param
-    checkpoint.save(path, ConvAutoencoder(CONFIG), make_card())
+    save_checkpoint(path, ConvAutoencoder(CONFIG), make_card())
     return path
 
 
@@ -69,9 +72,9 @@ def change(path: Path, edit: Callable[[State], State]) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_what_is_loaded_is_what_was_saved_as_float32(tmp_path: Path, name: str, dtype: torch.dtype) -> None:
     module = ConvAutoencoder(CONFIG).to(dtype).to(memory_format=torch.channels_last)
-    checkpoint.save(tmp_path / name, module, make_card())
-    loaded, card = checkpoint.load(tmp_path / name)
-    assert card == make_card() == checkpoint.read_card(tmp_path / name)
+    save_checkpoint(tmp_path / name, module, make_card())
+    loaded, card = load_checkpoint(tmp_path / name)
+    assert card == make_card() == read_card(tmp_path / name)
     assert not loaded.training
     assert loaded.state_dict().keys() == module.state_dict().keys()
     for tensor_name, tensor in loaded.state_dict().items():
@@ -81,8 +84,8 @@ def test_what_is_loaded_is_what_was_saved_as_float32(tmp_path: Path, name: str, 
 
 def test_a_checkpoint_is_two_files_and_can_be_written_over(saved: Path) -> None:
     module = ConvAutoencoder(CONFIG)
-    checkpoint.save(saved, module, make_card(split="another"))
-    loaded, card = checkpoint.load(saved)
+    save_checkpoint(saved, module, make_card(split="another"))
+    loaded, card = load_checkpoint(saved)
     assert card.split == "another"
     assert torch.equal(loaded.state_dict()["encoder.0.weight"], module.state_dict()["encoder.0.weight"])
     assert sorted(weights_of(saved).parent.iterdir()) == sorted([weights_of(saved), card_of(saved)])
@@ -91,29 +94,29 @@ def test_a_checkpoint_is_two_files_and_can_be_written_over(saved: Path) -> None:
 def test_a_missing_tensor_is_refused_by_name(saved: Path) -> None:
     change(saved, lambda state: {name: state[name] for name in state if name != "encoder.0.bias"})
     with pytest.raises(ModelError, match=r"safetensors: 1 of \d+ tensors .* missing encoder\.0\.bias;"):
-        checkpoint.load(saved)
+        load_checkpoint(saved)
 
 
 def test_an_unexpected_tensor_is_refused_by_name(saved: Path) -> None:
     change(saved, lambda state: state | {"head.weight": torch.zeros(3)})
     with pytest.raises(ModelError, match=r"safetensors: .* unexpected head\.weight;"):
-        checkpoint.load(saved)
+        load_checkpoint(saved)
 
 
 def test_a_tensor_of_another_shape_is_refused_by_name(saved: Path) -> None:
     change(saved, lambda state: state | {"encoder.0.bias": torch.zeros(5)})
     with pytest.raises(ModelError, match=r"safetensors: .* encoder\.0\.bias is \(5,\), not \(4,\);"):
-        checkpoint.load(saved)
+        load_checkpoint(saved)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".bin", ".pkl", ".PT"])
 def test_a_pickle_is_refused_unread_with_the_next_step(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"net{suffix}"
-    for touch in (checkpoint.load, checkpoint.read_card, checkpoint.sha256_of):
+    for touch in (load_checkpoint, read_card, sha256_of):
         with pytest.raises(ModelError, match=r"pickle .*save_file"):
             touch(path)
     with pytest.raises(ModelError, match="pickle"):
-        checkpoint.save(path, ConvAutoencoder(CONFIG), make_card())
+        save_checkpoint(path, ConvAutoencoder(CONFIG), make_card())
     assert not path.exists()
 
 
@@ -124,33 +127,33 @@ def test_a_pickle_under_the_name_of_safetensors_is_never_run(saved: Path, tmp_pa
 
     weights_of(saved).write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(ModelError, match=r"safetensors: not a whole safetensors file"):
-        checkpoint.load(saved)
+        load_checkpoint(saved)
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_truncated_file_is_refused(saved: Path) -> None:
     weights_of(saved).write_bytes(weights_of(saved).read_bytes()[:-10])
     with pytest.raises(ModelError, match="not a whole safetensors file"):
-        checkpoint.load(saved)
+        load_checkpoint(saved)
 
 
 def test_weights_that_are_no_numbers_are_refused_by_name(saved: Path) -> None:
     change(saved, lambda state: state | {"encoder.0.bias": state["encoder.0.bias"] * float("nan")})
     with pytest.raises(ModelError, match=r"encoder\.0\.bias hold values that are no numbers"):
-        checkpoint.load(saved)
+        load_checkpoint(saved)
 
 
 def test_missing_weights_and_a_missing_card_are_told_apart(saved: Path) -> None:
     weights = weights_of(saved).rename(weights_of(saved).with_suffix(".away"))
     with pytest.raises(ModelError, match="no such file"):
-        checkpoint.load(saved)
+        load_checkpoint(saved)
     weights.rename(weights_of(saved))
     card_of(saved).unlink()
     with pytest.raises(ModelError, match=f"its card {card_of(saved).name} is missing"):
-        checkpoint.load(saved)
+        load_checkpoint(saved)
     weights_of(saved).unlink()
     with pytest.raises(ModelError, match=r"no such checkpoint; .* one that ships: autoencoder-"):
-        checkpoint.load(saved)
+        load_checkpoint(saved)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_a_card_that_does_not_describe_the_weights_is_refused(
     card = json.loads(card_of(saved).read_text(encoding="utf-8"))
     card_of(saved).write_text(json.dumps(card | {field: value}), encoding="utf-8")
     with pytest.raises(ModelError, match=message):
-        checkpoint.load(saved)
+        load_checkpoint(saved)
 
 
 @pytest.mark.parametrize("field", sorted(Card.model_fields))
@@ -180,12 +183,12 @@ def test_every_field_of_a_card_is_required(saved: Path, field: str) -> None:
     del card[field]
     card_of(saved).write_text(json.dumps(card), encoding="utf-8")
     with pytest.raises(ModelError, match=rf"{field}: Field required"):
-        checkpoint.read_card(saved)
+        read_card(saved)
 
 
 def test_a_card_of_another_network_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="tensors do not fit"):
-        checkpoint.save(tmp_path / "net.safetensors", ConvAutoencoder(AutoencoderConfig(size_px=32)), make_card())
+        save_checkpoint(tmp_path / "net.safetensors", ConvAutoencoder(AutoencoderConfig(size_px=32)), make_card())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -197,18 +200,18 @@ def test_a_card_holds_no_path_of_the_machine(field: str, text: str) -> None:
 
 
 def test_the_hash_follows_the_weights_and_nothing_else(saved: Path) -> None:
-    first = checkpoint.sha256_of(saved)
-    checkpoint.save(saved, checkpoint.load(saved)[0], make_card(split="another"))
-    assert checkpoint.sha256_of(saved) == first
+    first = sha256_of(saved)
+    save_checkpoint(saved, load_checkpoint(saved)[0], make_card(split="another"))
+    assert sha256_of(saved) == first
     change(saved, lambda state: state | {"encoder.0.bias": state["encoder.0.bias"] + 1})
-    assert checkpoint.sha256_of(saved) != first
+    assert sha256_of(saved) != first
 
 
 def test_loading_draws_nothing_from_the_callers_random_numbers(saved: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    checkpoint.load(saved)
+    load_checkpoint(saved)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -233,14 +236,14 @@ SMALL: dict[str, dict[str, object]] = {
 }
 OPTIONS = [
     (network, option.name)
-    for network in checkpoint.NETWORKS
-    for option in fields(checkpoint.network_types(network)[0])
+    for network in NETWORKS
+    for option in fields(network_types(network)[0])
     if str(option.type).startswith(("int", "tuple", "float", "dict"))
 ]
 
 
 def test_every_network_has_its_small_config() -> None:
-    assert SMALL.keys() == checkpoint.NETWORKS.keys()
+    assert SMALL.keys() == NETWORKS.keys()
 
 
 @pytest.mark.parametrize("size", [8192, 2**20, 10**9, 10**30], ids=["8192", "1M", "1G", "1e30"])
@@ -250,33 +253,33 @@ def test_a_card_that_asks_for_more_than_its_file_holds_is_refused_without_memory
 ) -> None:
     card = make_card(network=network, config=SMALL[network])
     with torch.random.fork_rng(devices=[]):
-        checkpoint.save(tmp_path, checkpoint._build(tmp_path, card), card)
+        save_checkpoint(tmp_path, build(tmp_path, card), card)
     config = dict(SMALL[network])
-    normal = config.get(option, getattr(checkpoint.config_of(tmp_path, card), option))
+    normal = config.get(option, getattr(config_of(tmp_path, card), option))
     absurd = {int: size, float: float(size), tuple: [size] * 7, list: [size] * 7, dict: {"width": size}}[type(normal)]
     raw = json.loads((tmp_path / "card.json").read_text())
     (tmp_path / "card.json").write_text(json.dumps(raw | {"config": config | {option: absurd}}))
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with suppress(ModelError):
-        checkpoint.load(tmp_path)
+        load_checkpoint(tmp_path)
         assert changes_no_tensor(tmp_path, card)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_kb < 200_000
 
 
 def changes_no_tensor(path: Path, card: Card) -> bool:
     """Whether what the card at `path` describes has the same tensors as `card`: a float, or a size that none depends on."""
-    shapes = [checkpoint._shapes(checkpoint._build(path, each, "meta").state_dict()) for each in (card, read(path))]
+    shapes = [shapes_of(build(path, each, "meta").state_dict()) for each in (card, read(path))]
     return shapes[0] == shapes[1]
 
 
 def read(path: Path) -> Card:
-    return checkpoint.read_card(path)
+    return read_card(path)
 
 
 def test_a_header_that_claims_to_be_endless_is_refused_unread(saved: Path) -> None:
     weights_of(saved).write_bytes((2**40).to_bytes(8, "little") + b"{}")
     with pytest.raises(ModelError, match="not a whole safetensors file"):
-        checkpoint.load(saved)
+        load_checkpoint(saved)
 
 
 def test_no_tensor_is_read_before_all_shapes_are_found_right(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,4 +289,4 @@ def test_no_tensor_is_read_before_all_shapes_are_found_right(saved: Path, monkey
     change(saved, lambda state: state | {"encoder.0.bias": torch.zeros(5)})
     monkeypatch.setattr(checkpoint, "load_file", fail)
     with pytest.raises(ModelError, match=r"encoder\.0\.bias is \(5,\), not \(4,\)"):
-        checkpoint.load(saved)
+        load_checkpoint(saved)

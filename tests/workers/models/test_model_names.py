@@ -150,7 +150,8 @@ def test_names_of_different_networks_are_different() -> None:
     ],
 )
 def test_weights_find_their_card(tmp_path: Path, weights: str, card: str, written: str) -> None:
-    from pixelmill.workers.models import checkpoint
+    from pixelmill.workers.models.card import read_card
+    from pixelmill.workers.models.checkpoint import load_checkpoint
 
     folder = tmp_path / "run"
     folder.mkdir()
@@ -158,7 +159,7 @@ def test_weights_find_their_card(tmp_path: Path, weights: str, card: str, writte
     shutil.copy(ZOO / f"{DEFAULT_MODEL}.json", folder / card)
     path = folder if written == "." else folder / written
     assert resolve(str(path)).sha256 == resolve(DEFAULT_MODEL).sha256
-    assert checkpoint.load(path)[1] == checkpoint.read_card(ZOO / f"{DEFAULT_MODEL}.safetensors")
+    assert load_checkpoint(path)[1] == read_card(ZOO / f"{DEFAULT_MODEL}.safetensors")
 
 
 def test_a_card_of_its_own_name_comes_first_and_a_missing_one_is_named(tmp_path: Path) -> None:

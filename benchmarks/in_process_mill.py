@@ -1,0 +1,103 @@
+"""The mill of a bulk job in this very process: a folder of pictures in, embeddings out, without Ray and without a job."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig
+from pixelmill.pipelines.bulk.orders import Order
+from pixelmill.pipelines.inputs.fetch import FetchLimits
+from pixelmill.pipelines.inputs.sources import Source
+from pixelmill.pipelines.outputs.manifest import Known, Listing, Segment, tables_of
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.stages import StageContext
+from pixelmill.workers.stages.embed import EmbedConfig
+
+WARM_UP_IMAGES = 256
+"""The first order: the probe of settings, and kernels that are chosen on first use."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings by the name of the picture, and how fast they came."""
+
+    vectors: dict[str, np.ndarray]
+    failed_rows: int
+    images_per_s: float
+
+
+class InProcessMill:
+    """An `embed` stage over every picture of a folder, as a worker of a job would run it."""
+
+    def __init__(self, model: str, pictures: Path, device: str, *, decode_threads: int) -> None:
+        self.settings: dict[str, Any] = {}
+        """How the stage ran, once it did."""
+        self._model, self._device, self._decode_threads = model, device, decode_threads
+        self._out = Folder(str(pictures.with_name("out")), Access())
+        self._segment = self._listed(pictures)
+
+    def _listed(self, pictures: Path) -> Segment:
+        listing = Listing(self._out, 0)
+        listing.write(tables_of(Source((str(pictures),)), listing, Known(self._out, [])))
+        warm_up = min(WARM_UP_IMAGES, listing.rows // 2)
+        return listing.segment([warm_up, listing.rows - warm_up], 0)
+
+    def _mill(self, stage: EmbedConfig, device: str, decode_threads: int) -> Mill:
+        context = StageContext(device, os.cpu_count() or 1, self._segment.rows, None)
+        config = MillConfig(
+            out=self._out.uri, out_access=Access(), source_access=Access(), column=None, segments=(self._segment,),
+            stages=(stage,), context=context, fetch=FetchLimits(), max_pixels=100_000_000,
+            decode_threads=decode_threads, weights=None,
+        )  # fmt: skip
+        return Mill(config, lambda tally: None)
+
+    def embed_all(self) -> Embedded:
+        """Every picture once; the rate is that of all orders but the first, their decoding included."""
+        mill = self._mill(EmbedConfig(model=self._model), self._device, self._decode_threads)  # pyright: ignore[reportCallIssue]
+        first, second = self._segment.parts()
+        warm = _milled(mill, Order(first.name, (first,)))
+        began_s = time.perf_counter()
+        rest = _milled(mill, Order(second.name, (second,)))
+        images_per_s = second.rows / (time.perf_counter() - began_s)
+        self.settings = _settings_of(rest)
+        vectors = _vectors_of(warm) | _vectors_of(rest)
+        return Embedded(vectors, self._segment.rows - len(vectors), images_per_s)
+
+    def least_cosine_to_cpu(self, embedded: Embedded, count: int) -> float:
+        """The least cosine between these embeddings and those of the first `count` pictures by the CPU in float32."""
+        stage = EmbedConfig(model=self._model, precision="float32", batch=16)  # pyright: ignore[reportCallIssue]
+        first, _ = self._segment.parts()
+        mill = self._mill(stage, "cpu", 0)
+        few = type(first)(first.number, first.segment, first.start, min(count, first.rows), first.writer)
+        truth = _vectors_of(_milled(mill, Order(first.name, (few,))))
+        missing = [name for name in truth if name not in embedded.vectors]
+        if missing or not truth:
+            return -1.0
+        pairs = [(torch.from_numpy(embedded.vectors[name]), torch.from_numpy(vector)) for name, vector in truth.items()]
+        return min(float(torch.cosine_similarity(a.float(), b.float(), dim=0)) for a, b in pairs)
+
+
+def _milled(mill: Mill, order: Order) -> pa.Table:
+    return mill(json.loads(order.to_json()))
+
+
+def _settings_of(milled: pa.Table) -> dict[str, Any]:
+    (text,) = set(milled[ORDER_COLUMN].to_pylist())
+    (settings,) = json.loads(str(text))["settings"].values()
+    return settings
+
+
+def _vectors_of(milled: pa.Table) -> dict[str, np.ndarray]:
+    done = milled.filter(milled["error"].is_null())
+    vectors = [np.asarray(vector, np.float32) for vector in done["embedding"].to_pylist()]
+    return dict(zip(map(str, done["uri"].to_pylist()), vectors, strict=True))

@@ -1,0 +1,27 @@
+"""JPEGs of a camera's size made from random numbers alone, for machines without an archive."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SIZE_WH = (500, 375)
+
+
+def write_jpegs(folder: Path, count: int) -> Path:
+    """`count` distinct JPEGs of 30 to 60 KB in `folder`; a picture depends on its number alone."""
+    folder.mkdir(parents=True)
+    with ThreadPoolExecutor() as pool:  # Pillow resizes and encodes outside the interpreter lock
+        list(pool.map(lambda number: _write(folder / f"{number:05d}.jpg", number), range(count)))
+    return folder
+
+
+def _write(path: Path, number: int) -> None:
+    random = np.random.default_rng(number)
+    coarse_HWC = random.integers(0, 256, (15, 20, 3), np.uint8)
+    smooth_HWC = np.asarray(Image.fromarray(coarse_HWC).resize(SIZE_WH, Image.Resampling.BICUBIC), np.int16)
+    grain_HW1 = random.integers(-9, 10, (*smooth_HWC.shape[:2], 1), np.int16)
+    Image.fromarray((smooth_HWC + grain_HW1).clip(0, 255).astype(np.uint8)).save(path, quality=88)

@@ -1,0 +1,106 @@
+"""From the bytes of one input to what the stages want: decoded, prepared for each stage that reads the original, and held.
+
+All of it runs within memory that was taken from the budget beforehand; what is kept afterwards is counted as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from pixelmill.pipelines.bulk.items import Item, Row, Waiting
+from pixelmill.pipelines.bulk.row_errors import filed_under, row_error_of
+from pixelmill.pipelines.bulk.stage_runner import StageRunner, pixels_of
+from pixelmill.pipelines.inputs.fetch import Fetched
+from pixelmill.workers.decoders import Decoded, Decoder
+from pixelmill.workers.errors import RowError
+from pixelmill.workers.runtime.budget import Budget
+from pixelmill.workers.runtime.holdings import Holdings
+from pixelmill.workers.stages import Prepared
+
+
+class Preparation:
+    """`prepare(fetched, need_bytes)` may run on many threads at once, and raises nothing but DeviceFault."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        runners: Sequence[StageRunner],
+        budget: Budget,
+        holdings: Holdings,
+        max_pixels: int,
+    ) -> None:
+        """`runners` are the stages that read the original."""
+        self._decoder, self._runners, self._budget, self._holdings = decoder, runners, budget, holdings
+        self._max_pixels = max_pixels
+
+    def need_bytes(self, fetched: Fetched) -> int:
+        """What decoding takes, and the bytes that were read; of what can't be decoded, those alone."""
+        pieces = fetched[1]
+        if isinstance(pieces, RowError):
+            return 0
+        read_bytes = sum(map(len, pieces))
+        try:
+            return read_bytes + self._decoder.need_bytes(pieces)
+        except RowError:  # the decoder will raise the same
+            return read_bytes
+
+    def prepare(self, fetched: Fetched, need_bytes: int) -> Item:
+        """The input, within `need_bytes` that were taken from the budget unless they can never be had."""
+        start_s = time.perf_counter()
+        pieces = fetched[1]
+        refusal = self._budget.refusal(need_bytes)
+        if isinstance(pieces, RowError):
+            item = self._failed(fetched, pieces, 0 if refusal else need_bytes)
+        elif refusal is not None:
+            item = Item(fetched[0].position, error=self._why_refused(pieces, refusal))
+        else:
+            item = self._decoded(fetched, pieces, need_bytes)
+        item.decode_s = time.perf_counter() - start_s
+        return item
+
+    def _why_refused(self, pieces: Sequence[bytes], refusal: RowError) -> RowError:
+        """Why a picture that does not fit is not done: by its header it is broken, or not allowed, or else just too large."""
+        try:
+            self._decoder.check(pieces, max_pixels=self._max_pixels)
+        except RowError as error:
+            return filed_under(error.stage, error)
+        return refusal
+
+    def _decoded(self, fetched: Fetched, pieces: Sequence[bytes], taken_bytes: int) -> Item:
+        item = Item(fetched[0].position)
+        try:
+            prepared = [each for decoded in self._pictures(pieces) for each in self._rows(item, decoded)]
+        except RowError as error:
+            return self._failed(fetched, error, taken_bytes)
+        held = self._holdings.hold(prepared, taken_bytes)
+        waiting = iter(zip(prepared, held, strict=True))
+        for row in item.rows:
+            for runner in self._runners:
+                value, blocks = next(waiting)
+                row.prepared.append(Waiting(row, runner.index, value, blocks, pixels_of(value)))
+        return item
+
+    def _rows(self, item: Item, decoded: Decoded) -> list[Prepared]:
+        """Add one picture as a row; what each stage that reads the original prepares from it."""
+        picture, columns = decoded
+        item.rows.append(Row(item, picture.width, picture.height, columns))
+        return [runner.prepare(picture) for runner in self._runners]
+
+    def _pictures(self, pieces: Sequence[bytes]) -> Iterator[Decoded]:
+        """What the decoder makes, one after the other. RowError, which is `decode`'s, where it makes none."""
+        count = 0
+        try:
+            for decoded in self._decoder.decode(pieces, max_pixels=self._max_pixels):
+                yield decoded
+                count += 1
+        except RowError:
+            raise
+        except Exception as error:
+            raise row_error_of(error, "decode") from error
+        if not count:
+            raise RowError("decode", "NoPictures", "holds no picture")
+
+    def _failed(self, fetched: Fetched, error: RowError, taken_bytes: int) -> Item:
+        self._budget.change(-taken_bytes)
+        return Item(fetched[0].position, error=filed_under(error.stage, error))

@@ -1,0 +1,27 @@
+"""Whose error an exception is: of one row, which is filed, or of the device, which no row is blamed for."""
+
+from __future__ import annotations
+
+import socket
+
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import RowError
+from pixelmill.workers.runtime.faults import DeviceFault, is_device_fault, is_out_of_memory
+
+
+def row_error_of(error: Exception, stage: str) -> RowError:
+    """The error of one row; DeviceFault where it isn't the row's."""
+    if isinstance(error, RowError):
+        return error
+    text = scrub(str(error)).partition("\n")[0][:500] or "no detail"
+    if isinstance(error, DeviceFault) or is_device_fault(error):
+        raise DeviceFault(f"{stage} on {socket.gethostname()}: {type(error).__name__}: {text}") from error
+    if is_out_of_memory(error):
+        fact = f"the device has too little memory for it, even alone ({text})"
+        return RowError(stage, "OutOfMemory", f"{fact}: use a device with more, or fewer run.actors on this one")
+    return RowError(stage, type(error).__name__, text)
+
+
+def filed_under(stage: str, error: RowError) -> RowError:
+    """The error under the name that the stage has in its job, without the pictures that its traceback keeps alive."""
+    return RowError(stage, error.error_type, str(error))

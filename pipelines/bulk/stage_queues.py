@@ -1,0 +1,186 @@
+"""The stages of one order: what waits for each, what each has made, and how one's pictures reach those that read them.
+
+A stage runs when as many pictures, or pixels, wait for it as it takes at once. What it prepared is freed when it has run;
+a picture that it made is freed when every stage that reads it has prepared what it wants of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from pixelmill.pipelines.bulk.items import Item, Row, Waiting
+from pixelmill.pipelines.bulk.row_errors import filed_under
+from pixelmill.pipelines.bulk.stage_runner import Ran, StageRunner, errors_of, pixels_of
+from pixelmill.pipelines.bulk.tally import Tally
+from pixelmill.workers.errors import RowError
+from pixelmill.workers.pictures import Picture
+from pixelmill.workers.runtime.holdings import Held, Holdings
+from pixelmill.workers.stages import Prepared
+from pixelmill.workers.stages.wiring import Wiring
+
+
+@dataclass
+class StageOutput:
+    """What one stage made, batch by batch, and of which rows."""
+
+    rows: list[Row] = field(default_factory=list[Row])
+    chunks: list[dict[str, pa.Array]] = field(default_factory=list[dict[str, pa.Array]])
+
+
+class _Queue:
+    """What waits for one stage."""
+
+    def __init__(self, runner: StageRunner, readers: tuple[int, ...]) -> None:
+        self.runner, self.readers = runner, readers
+        self.output = StageOutput()
+        self._waiting: list[Waiting] = []
+        self._pixels = 0
+
+    def has_room(self, waiting: Waiting) -> bool:
+        return not self._waiting or self._pixels + waiting.pixels <= self.runner.most_pixels
+
+    def is_full(self) -> bool:
+        return len(self._waiting) >= self.runner.stage.batch or self._pixels >= self.runner.most_pixels
+
+    def append(self, waiting: Waiting) -> None:
+        self._waiting.append(waiting)
+        self._pixels += waiting.pixels
+
+    def take_all(self) -> list[Waiting]:
+        taken, self._waiting, self._pixels = self._waiting, [], 0
+        return taken
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A picture that a stage made, on its way to the stages that read it."""
+
+    row: Row
+    picture: Picture
+    held: Held
+
+
+class StageQueues:
+    """`add` each input of an order, `run_all` at its end; `outputs` then has the columns of every stage, as the job does."""
+
+    def __init__(
+        self,
+        runners: Sequence[StageRunner],
+        wiring: Wiring,
+        holdings: Holdings,
+        tally: Tally,
+        uris: Sequence[str],
+    ) -> None:
+        """`uris` are those of the inputs by position."""
+        self._queues = [_Queue(runner, wiring.readers_of(runner.index)) for runner in runners]
+        self._order = wiring.order
+        self._holdings, self._tally, self._uris = holdings, tally, uris
+
+    @property
+    def outputs(self) -> list[StageOutput]:
+        return [queue.output for queue in self._queues]
+
+    def add(self, item: Item) -> None:
+        """An input is prepared: its rows join what waits for the stages that read the original."""
+        if item.error is not None:
+            self._tally.count_failure(item.error, self._uris[item.position])
+            return
+        item.runs_left = len(item.rows) * len(self._queues)
+        for row in item.rows:
+            prepared, row.prepared = row.prepared, []
+            for waiting in prepared:
+                self._put(waiting)
+
+    def run_all(self) -> None:
+        """Run every stage over what waits for it; then nothing waits and nothing is held."""
+        for index in self._order:
+            self._run(self._queues[index])
+
+    def _put(self, waiting: Waiting) -> None:
+        queue = self._queues[waiting.stage]
+        if not queue.has_room(waiting):
+            self._run(queue)
+        queue.append(waiting)
+        if queue.is_full():
+            self._run(queue)
+
+    def _run(self, queue: _Queue) -> None:
+        """Run a stage over what waits for it, but for rows of inputs that have failed meanwhile."""
+        taken = queue.take_all()
+        ready = [waiting for waiting in taken if waiting.row.item.error is None]
+        frames = self._frames_of(queue, ready) if ready else deque[_Frame]()
+        del ready
+        for waiting in taken:
+            self._holdings.free(waiting.held)
+            waiting.prepared = None
+        while frames:
+            for waiting in self._read(queue, frames.popleft()):
+                self._put(waiting)
+
+    def _frames_of(self, queue: _Queue, ready: list[Waiting]) -> deque[_Frame]:
+        """Run a stage and keep its columns; gives the pictures that it made where a stage reads them."""
+        with self._tally.timed(queue.runner.name):
+            results = deque(queue.runner.run(ready))
+        frames = deque[_Frame]()
+        while results:
+            frames += self._record(queue, results.popleft())
+        return frames
+
+    def _record(self, queue: _Queue, ran: Ran) -> list[_Frame]:
+        for waiting, error in errors_of(ran):
+            self._fail(waiting.row.item, filed_under(queue.runner.name, error))
+        if ran.milled.columns:
+            queue.output.rows += [waiting.row for waiting in ran.batch]
+            queue.output.chunks.append(ran.milled.columns)
+        frames = self._hold_pictures(queue, ran) if queue.readers else []
+        for waiting in ran.batch:
+            self._count_run(waiting.row.item)
+        return frames
+
+    def _hold_pictures(self, queue: _Queue, ran: Ran) -> list[_Frame]:
+        pictures = ran.milled.pictures or [None] * len(ran.batch)
+        made: list[tuple[Row, Picture]] = []
+        for waiting, picture in zip(ran.batch, pictures, strict=True):
+            if picture is not None:
+                made.append((waiting.row, picture))
+            else:
+                self._fail(waiting.row.item, _no_picture(queue.runner.name))
+        held = self._holdings.hold([picture for _, picture in made])
+        return [_Frame(row, picture, blocks) for (row, picture), blocks in zip(made, held, strict=True)]
+
+    def _read(self, queue: _Queue, frame: _Frame) -> list[Waiting]:
+        """What the stages that read a picture prepare from it; the picture is not held any more."""
+        row, runners = frame.row, [self._queues[reader].runner for reader in queue.readers]
+        waiting: list[Waiting] = []
+        if row.item.error is None:
+            try:
+                prepared = [self._prepare(runner, frame.picture) for runner in runners]
+                held = self._holdings.hold(prepared)
+                for runner, value, blocks in zip(runners, prepared, held, strict=True):
+                    waiting.append(Waiting(row, runner.index, value, blocks, pixels_of(value)))
+            except RowError as error:
+                self._fail(row.item, filed_under(error.stage, error))
+        self._holdings.free(frame.held)
+        return waiting
+
+    def _prepare(self, runner: StageRunner, picture: Picture) -> Prepared:
+        with self._tally.timed(runner.name):
+            return runner.prepare(picture)
+
+    def _count_run(self, item: Item) -> None:
+        item.runs_left -= 1
+        self._tally.done += item.error is None and item.runs_left == 0
+
+    def _fail(self, item: Item, error: RowError) -> None:
+        """One failure an input, whichever of its rows and stages was the first."""
+        if item.error is None:
+            item.error = error
+            self._tally.count_failure(error, self._uris[item.position])
+
+
+def _no_picture(stage: str) -> RowError:
+    return RowError(stage, "NoPicture", f"stage {stage} made no picture of it for the stages that read it")

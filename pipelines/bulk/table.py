@@ -1,0 +1,113 @@
+"""The table of one order: a row for every picture of every input, in their order, or one with the reason why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pixelmill.pipelines.bulk.items import Item, Row
+from pixelmill.pipelines.bulk.stage_queues import StageOutput
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, PLACE, SOURCE_ID, input_fields
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.decoders import Decoder
+from pixelmill.workers.errors import RowError
+from pixelmill.workers.stages import Stage
+
+if TYPE_CHECKING:
+    Column = pa.Array[Any] | pa.ChunkedArray[Any]
+
+_FROM_MANIFEST = ("id", "uri", "member", SOURCE_ID.name)
+
+
+def table_of(
+    inputs: pa.Table,
+    items: Sequence[Item],
+    decoder: Decoder,
+    stages: Sequence[Stage],
+    outputs: Sequence[StageOutput],
+    *,
+    has_source_ids: bool = False,
+) -> pa.Table:
+    """`inputs` are the manifest rows of the order, `items` what became of each, `outputs` what each stage made."""
+    rows = _number_rows(items)
+    fields: list[pa.Field[Any]] = [
+        *input_fields(makes_many=decoder.makes_many, has_source_ids=has_source_ids),
+        *decoder.fields,
+    ]
+    columns = {**_input_columns(inputs, items, rows), **_picture_columns(rows, decoder)}
+    for stage, output in zip(stages, outputs, strict=True):
+        fields += stage.fields
+        columns |= {column.name: _aligned(column, output, len(rows)) for column in stage.fields}
+    errors = [row.error if isinstance(row, Item) else None for row in rows]
+    columns |= dict(zip(ERROR_COLUMNS, _error_columns(errors), strict=True))
+    schema = pa.schema([*fields, *(pa.field(name, pa.string()) for name in ERROR_COLUMNS)])
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _number_rows(items: Sequence[Item]) -> list[Row | Item]:
+    """The rows of the table: those of each input, numbered, or the input itself where it failed."""
+    rows: list[Row | Item] = []
+    for item in items:
+        if item.error is not None:
+            rows.append(item)
+            continue
+        for row in item.rows:
+            row.number = len(rows)
+            rows.append(row)
+    return rows
+
+
+def _input_columns(inputs: pa.Table, items: Sequence[Item], rows: Sequence[Row | Item]) -> dict[str, Column]:
+    chosen = inputs.select(list(_FROM_MANIFEST))
+    if len(rows) != len(items):
+        positions = [row.position if isinstance(row, Item) else row.item.position for row in rows]
+        chosen = chosen.take(pa.array(positions, pa.int64()))
+    return {name: chosen[name] for name in _FROM_MANIFEST}
+
+
+def _picture_columns(rows: Sequence[Row | Item], decoder: Decoder) -> dict[str, Column]:
+    """Size, place and the decoder's columns; null where the input failed."""
+    pictures = [None if isinstance(row, Item) else row for row in rows]
+    columns: dict[str, Column] = {
+        "width": pa.array([row and row.width for row in pictures], pa.int32()),
+        "height": pa.array([row and row.height for row in pictures], pa.int32()),
+    }
+    if decoder.makes_many:
+        columns["place"] = pa.array(_places(pictures), PLACE.type)
+    for column in decoder.fields:
+        columns[column.name] = pa.array([row and row.columns[column.name] for row in pictures], column.type)
+    return columns
+
+
+def _places(rows: Sequence[Row | None]) -> list[int | None]:
+    places: list[int | None] = []
+    item, place = None, 0
+    for row in rows:
+        place = place + 1 if row is not None and row.item is item else 0
+        item = row and row.item
+        places.append(None if row is None else place)
+    return places
+
+
+def _error_columns(errors: Sequence[RowError | None]) -> list[pa.Array]:
+    """Stage, type and message."""
+    texts = (
+        [error and error.stage for error in errors],
+        [error and error.error_type for error in errors],
+        [error and str(error) for error in errors],
+    )
+    return [pa.array([text and scrub(text) for text in column], pa.string()) for column in texts]
+
+
+def _aligned(column: pa.Field, output: StageOutput, rows: int) -> pa.Array:
+    """One stage's column in the order of the rows, null where the input failed."""
+    if not output.chunks:
+        return pa.nulls(rows, column.type)
+    values = pa.concat_arrays([chunk[column.name] for chunk in output.chunks])
+    places: list[int | None] = [None] * rows
+    for place, row in enumerate(output.rows):
+        if row.number is not None:
+            places[row.number] = place
+    return values.take(pa.array(places, pa.int64()))

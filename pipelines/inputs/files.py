@@ -1,0 +1,166 @@
+"""Which files are behind a URI: a single one, a folder or a glob, without hidden ones and those of the output."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+from pixelmill.pipelines.inputs.entries import Found, Ignored, Source
+from pixelmill.pipelines.inputs.globs import matcher
+from pixelmill.pipelines.inputs.local_files import local_files, walk_local
+from pixelmill.pipelines.inputs.names import (
+    IMAGE_SUFFIXES,
+    LIST_SUFFIXES,
+    TABLE_SUFFIXES,
+    TAR_SUFFIXES,
+    comparable,
+    expanded_braces,
+    has_braces,
+    has_hidden,
+    is_hidden,
+    is_local,
+    is_web,
+    local_path,
+    place_of,
+)
+from pixelmill.pipelines.inputs.remote_files import found_of, s3_files, s3_pages, walk_fsspec
+from pixelmill.pipelines.stores import versions
+from pixelmill.pipelines.stores.access import Access, open_store, scheme_of
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.retries import retried
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import JobError, PixelmillError
+
+GLOB = "*?["
+
+
+def files_of(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
+    """The files behind a URI, without those of the output and hidden ones, and whether it names a single one."""
+    if source.exclude and f"{place_of(uri)}/".startswith(f"{place_of(source.exclude)}/"):
+        raise JobError(
+            f"source {scrub(uri)}: lies in the output folder, of which nothing is read; choose another for one"
+        )
+    files, is_single = _all_files(uri, source, ignored)
+    files = _explained(files, uri)
+    if is_single:
+        return files, True
+    if source.exclude:
+        exclude = f"{comparable(source.exclude).rstrip('/')}/"
+        files = (found for found in files if not comparable(found.uri).startswith(exclude))
+    return _visible(files, uri, source, ignored), False
+
+
+def _visible(files: Iterator[Found], uri: str, source: Source, ignored: Ignored) -> Iterator[Found]:
+    below, is_named = len(base_of(uri, source.access)) + 1, names_hidden(uri, source)
+    for found in files:
+        if not is_named and has_hidden(found.uri[below:]):
+            ignored.count("hidden")
+        else:
+            yield found
+
+
+def names_hidden(uri: str, source: Source) -> bool:
+    """Whether a glob or a pattern asks for hidden files by a part that is hidden itself, as shells have it."""
+    pattern = uri[len(_glob_base(uri)) :] if _is_glob(uri, source.access) else source.pattern or ""
+    return any(is_hidden(part) or part.startswith("_") for part in pattern.split("/"))
+
+
+def base_of(uri: str, access: Access) -> str:
+    """The folder that is walked, as it begins the uris of its files."""
+    return comparable(_glob_base(uri) if _is_glob(uri, access) else uri).rstrip("/")
+
+
+def folder_of(uri: str, access: Access) -> str:
+    """The folder that all files of a source lie below, as it begins their uris; the folder of a single file."""
+    base = base_of(uri, access)
+    is_file = base.lower().endswith((*TAR_SUFFIXES, *TABLE_SUFFIXES, *LIST_SUFFIXES, *IMAGE_SUFFIXES))
+    return base.rpartition("/")[0] if is_file else base
+
+
+def _explained(files: Iterator[Found], uri: str) -> Iterator[Found]:
+    try:
+        yield from files
+    except PixelmillError:
+        raise
+    except Exception as error:
+        raise explain(error, uri, "listing the source") from error
+
+
+def _all_files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
+    try:
+        if _is_glob(uri, source.access):
+            return _globbed(uri, source, ignored), False
+        if scheme_of(uri) in {"http", "https"}:
+            return (
+                (iter([Found(uri, None, None)]), True)
+                if not uri.endswith("/")
+                else (_walk(uri, source, ignored), False)
+            )
+        if scheme_of(uri) in {"s3", "s3a"}:
+            return s3_files(uri, source)
+        store, path = _opened(uri, source.access)
+        info = retried(lambda: store.info(path), for_s=min(10.0, source.access.retry_for_s))
+    except Exception as error:
+        raise explain(error, uri, "listing the source") from error
+    if is_local(uri):
+        return local_files(local_path(uri), source, ignored)
+    if info["type"] == "file":
+        return iter([found_of(uri, info)]), True
+    return _walk(uri, source, ignored), False
+
+
+def found_now(uri: str, access: Access) -> Found | None:
+    """A file or an object as it is at this moment; None where it is gone, or where a store says nothing of it."""
+    try:
+        if is_local(uri):
+            status = os.stat(local_path(uri))
+            return Found(uri, status.st_size, versions.of_status(status)) if stat.S_ISREG(status.st_mode) else None
+        if is_web(uri):
+            return None
+        store, path = open_store(uri, access)
+        info = retried(lambda: store.info(path), for_s=min(10.0, access.retry_for_s))
+    except Exception:  # whoever reads it next finds out and says so
+        return None
+    return Found(uri, info.get("size"), versions.of_info(info)) if info["type"] == "file" else None
+
+
+def _opened(uri: str, access: Access) -> tuple[Any, str]:
+    return open_store(local_path(uri) if is_local(uri) else uri, access)
+
+
+def _exists(uri: str, access: Access) -> bool:
+    store, path = _opened(uri, access)
+    return retried(lambda: bool(store.exists(path)), for_s=min(10.0, access.retry_for_s))
+
+
+def _is_glob(uri: str, access: Access) -> bool:
+    """Whether a URI is a pattern: a name may itself have such characters in it, as photo[1].jpg or ?size=big have."""
+    if scheme_of(uri) in {"http", "https"}:
+        return "*" in uri
+    return any(c in uri for c in GLOB) and not _exists(uri, access)
+
+
+def _glob_base(uri: str) -> str:
+    return uri[: min(uri.index(c) for c in GLOB if c in uri)].rpartition("/")[0]
+
+
+def _globbed(uri: str, source: Source, ignored: Ignored) -> Iterator[Found]:
+    matches = matcher(comparable(uri))
+    base = _glob_base(uri) or ("/" if uri.startswith("/") else "")
+    return (found for found in _walk(base, source, ignored) if matches(comparable(found.uri)))
+
+
+def _walk(uri: str, source: Source, ignored: Ignored) -> Iterator[Found]:
+    if is_local(uri):
+        return walk_local(local_path(uri), ignored, source.exclude)
+    if scheme_of(uri) in {"s3", "s3a"}:
+        bucket, _, key = uri.partition("://")[2].partition("/")
+        return chain.from_iterable(s3_pages(bucket, f"{key}/" if key else "", source))
+    return walk_fsspec(uri, source.access, ignored)
+
+
+def without_braces(uri: str, access: Access) -> Iterable[str]:
+    return expanded_braces(uri) if has_braces(uri) and not _exists(uri, access) else [uri]

@@ -1,0 +1,129 @@
+"""Plan what to read of which inputs in one go: what an input weighs, and which neighbours one request brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pixelmill.pipelines.inputs.entries import Piece
+from pixelmill.pipelines.stores.access import scheme_of
+
+UNKNOWN_BYTES = 1 << 20
+"""What an object of unknown size weighs until more of it is about to be read."""
+_COLUMNS = ("uri", "container", "offset", "size", "problem", "version")
+
+
+@dataclass(frozen=True)
+class FetchLimits:
+    """How much may be under way at once in one worker, and how large one input may be."""
+
+    in_flight: int = 16
+    window_rows: int = 64
+    window_bytes: int = 256 << 20
+    max_bytes: int = 256 << 20
+    coalesce_bytes: int = 4 << 20
+    memory_bytes: int | None = None
+    """The most that one input may take of the worker's memory; no more than `max_bytes` where left out."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One manifest row to be read; `pieces` are what it is made of, where it is more than one object or range."""
+
+    position: int
+    uri: str
+    container: str | None
+    offset: int | None
+    size: int | None
+    problem: str | None
+    version: str | None = None
+    pieces: tuple[Piece, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """Inputs that one thread brings in one go: one object, a few files of a local disk, neighbours in a tar shard, or rows
+    of one Parquet row group."""
+
+    inputs: tuple[Input, ...]
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(map(weight_of, self.inputs))
+
+
+def weight_of(item: Input) -> int:
+    """What an input is planned to weigh, all pieces of it."""
+    if item.size is not None:
+        return item.size
+    return UNKNOWN_BYTES if item.pieces is None else sum(weights_of(item))
+
+
+def weights_of(item: Input) -> list[int]:
+    """What each piece of an input is planned to weigh."""
+    if item.pieces is None:
+        return [weight_of(item)]
+    return [UNKNOWN_BYTES if piece.size is None else piece.size for piece in item.pieces]
+
+
+def inputs_of(rows: pa.Table) -> list[Input]:
+    """The rows of a manifest table as inputs, numbered from 0."""
+    columns = [rows[name].to_pylist() for name in _COLUMNS]
+    has_pieces = "pieces" in rows.column_names and rows["pieces"].null_count < rows.num_rows
+    if not has_pieces:
+        return [Input(position, *values) for position, values in enumerate(zip(*columns, strict=True))]
+    columns.append([_pieces_of(value) for value in rows["pieces"].to_pylist()])
+    return [Input(position, *values) for position, values in enumerate(zip(*columns, strict=True))]
+
+
+def _pieces_of(value: list[dict[str, Any]] | None) -> tuple[Piece, ...] | None:
+    return None if value is None else tuple(Piece(**piece) for piece in value)
+
+
+def plan_requests(inputs: Sequence[Input], limits: FetchLimits) -> Iterator[Request]:
+    """Join neighbours in one archive into one read, up to `coalesce_bytes` and a quarter of the window's rows.
+
+    Small files of a local disk are read a few in a row by one thread, as many as leave work for all threads: for one that
+    is read in microseconds, waking a thread and being woken by it costs more than the file.
+    """
+    group: list[Input] = []
+    for item in inputs:
+        if group and not _together(group, item, limits):
+            yield Request(tuple(group))
+            group = []
+        group.append(item)
+    if group:
+        yield Request(tuple(group))
+
+
+def _together(group: list[Input], item: Input, limits: FetchLimits) -> bool:
+    last = group[-1]
+    if item.pieces is not None or last.pieces is not None:
+        return False
+    if item.container is None and last.container is None:
+        both_local = scheme_of(item.uri) == scheme_of(last.uri) == "file"
+        fits = sum(map(weight_of, group)) + weight_of(item) <= limits.coalesce_bytes
+        return both_local and fits and len(group) < limits.window_rows // limits.in_flight
+    if len(group) >= limits.window_rows // 4:
+        return False
+    if (
+        item.problem
+        or last.problem
+        or item.container is None
+        or (item.uri, item.container) != (last.uri, last.container)
+    ):
+        return False
+    if item.container == "parquet":
+        return True
+    if last.offset is None or item.offset is None or item.size is None or last.size is None:
+        return False
+    gap = item.offset - (last.offset + last.size)
+    span = item.offset + item.size - (group[0].offset or 0)
+    return 0 <= gap <= 65_536 and span <= limits.coalesce_bytes
+
+
+def is_of_a_table(request: Request) -> bool:
+    return request.inputs[0].container == "parquet" and request.inputs[0].problem is None

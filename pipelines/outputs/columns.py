@@ -1,0 +1,44 @@
+"""The names of an output's folders and keys, and the columns that every row of it has."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from pixelmill.pipelines.arrow import Field
+
+DATA, FAILED = "data", "failed"
+METADATA_KEY, FAILURES_KEY = METADATA_KEYS = b"pixelmill", b"pixelmill_failed"
+SUCCESS = "_SUCCESS"
+
+PLACE = pa.field("place", pa.int32())
+"""Which of the rows of an input this one is, from 0; where a decoder makes many of one input."""
+SOURCE_ID = pa.field("source_id", pa.string())
+"""The id that the input had in the first of a chain of runs over runs; where the inputs are rows of a run."""
+
+
+def input_fields(*, makes_many: bool = False, has_source_ids: bool = False) -> tuple[Field, ...]:
+    """The columns of every row that say which input it is of, before those that the stages make."""
+    return (
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("member", pa.string()),
+        *((SOURCE_ID,) if has_source_ids else ()),
+        *((PLACE,) if makes_many else ()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+    )
+
+
+INPUT_FIELDS = input_fields()
+FAILED_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("member", pa.string()),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("error_type", pa.string(), nullable=False),
+        pa.field("error", pa.string(), nullable=False),
+    ]
+)
+ERROR_COLUMNS = ("stage", "error_type", "error")
+"""The columns in which a row that failed travels from the worker that met the failure to the one that files it."""

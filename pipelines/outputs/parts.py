@@ -1,0 +1,58 @@
+"""Cut a listing into parts: the units of work, of output and of commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIRST_PART_ROWS = 16
+PARTS_PER_JOB = 256
+STEADY_PART_ROWS = 384
+ROWS_PER_WORKER, MOST_WORKERS = 2_000, 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """A range of rows of one segment: `rows` of them from `start`. `number` counts through all segments."""
+
+    number: int
+    segment: int
+    start: int
+    rows: int
+    writer: str = ""
+    """Of the segment: which attempt's listing the rows are of."""
+
+    @property
+    def name(self) -> str:
+        return f"part-{self.number:06d}"
+
+
+def plan_parts(inputs: int, *, row_bytes: int, file_bytes: int, rows_per_input: float = 1.0) -> list[int]:
+    """Cut `inputs` into parts: about PARTS_PER_JOB of one size beside smaller ones, none above `file_bytes` of output.
+
+    The first ones are small, so that results come early, and double; the last ones shrink, so that all workers finish
+    together. For how many workers is a guess from the rows alone: parts must not depend on the machine that lists. All but
+    the last are whole numbers of FIRST_PART_ROWS, since a network takes as long for half a batch as for most of one. A
+    killed job loses at most one part a worker.
+
+    Inputs that make many rows are never cut, so that a part of them may be larger by one input's rows than it should be.
+    """
+    first = max(1, round(FIRST_PART_ROWS / rows_per_input))
+    rows = round(inputs * rows_per_input)
+    workers = min(max(rows // ROWS_PER_WORKER, 2), MOST_WORKERS)
+    most = _whole(max(1, int(file_bytes / (max(1, row_bytes) * rows_per_input))), first)
+    steady_inputs = round(STEADY_PART_ROWS / rows_per_input)
+    steady = max(inputs // PARTS_PER_JOB, min(steady_inputs, inputs // (4 * workers)), first)
+    steady = min(_whole(steady, first), most)
+    sizes: list[int] = []
+    left = inputs
+    while left > 0:
+        ramp = first << min(len(sizes) // workers, 40)
+        taper = max(first, _whole(left // (2 * workers), first))
+        sizes.append(min(steady, ramp, taper, most, left))
+        left -= sizes[-1]
+    return sizes
+
+
+def _whole(inputs: int, first: int) -> int:
+    """Down to a multiple of `first`, unless it is less than one."""
+    return inputs - inputs % first if inputs > first else inputs

@@ -1,0 +1,62 @@
+"""What the workers of a run report to its driver, kept in Ray's internal key-value store until the run is over.
+
+An actor would do the same for a process more, which on a small machine every start would wait for. A report that is lost
+loses no row and no step: nothing that is kept depends on it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+
+from ray.experimental import internal_kv
+
+
+class ProgressStore:
+    """Texts by key, of one run; plain data, so that it travels to every worker."""
+
+    def __init__(self, run: str | None = None) -> None:
+        self.run = run or uuid.uuid4().hex
+        self._prefix = f"pixelmill:{self.run}:"
+
+    def report(self, key: str, text: str) -> None:
+        """Replace what was reported under this key; never raises, since no work may end for want of a display."""
+        with suppress(Exception):
+            self.put(key, text)
+
+    def reporter(self, kind: str) -> Callable[[str], None]:
+        """For one worker: reports under a key of its own below `kind`, see `report`."""
+        key = f"{kind}:{uuid.uuid4().hex}"
+        return lambda text: self.report(key, text)
+
+    def reports(self, kind: str) -> list[str]:
+        """What each worker reported last under this kind."""
+        found = [self.get(key) for key in self.keys(f"{kind}:")]
+        return [text for text in found if text is not None]
+
+    def add(self, key: str, value: str) -> bool:
+        """Put the value where there is none yet; whether that was so."""
+        return not internal_kv._internal_kv_put(self._key(key), value.encode(), overwrite=False)
+
+    def get(self, key: str) -> str | None:
+        found = internal_kv._internal_kv_get(self._key(key))
+        return None if found is None else found.decode()
+
+    def put(self, key: str, value: str) -> None:
+        internal_kv._internal_kv_put(self._key(key), value.encode(), overwrite=True)
+
+    def remove(self, key: str) -> None:
+        internal_kv._internal_kv_del(self._key(key))
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys that begin with this."""
+        found: list[bytes] = internal_kv._internal_kv_list(self._key(prefix))
+        return [key.decode().removeprefix(self._prefix) for key in found]
+
+    def clear(self) -> None:
+        """Remove all of this run."""
+        internal_kv._internal_kv_del(self._prefix.encode(), del_by_prefix=True)
+
+    def _key(self, key: str) -> bytes:
+        return f"{self._prefix}{key}".encode()

@@ -1,0 +1,96 @@
+"""The samples of a data set, found and not read yet: for each role a table of where its bytes are, one row a sample."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+
+from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.inputs.sources import Ignored
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.workers.errors import DataError
+
+CLASSES = "classes"
+"""The constant that names the classes, as JSON."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Samples that are found and not read yet: for each role a table of where its bytes are, one row a sample."""
+
+    roles: dict[str, pa.Table]
+    access: Access
+    labels: np.ndarray | None = None
+    constants: dict[str, bytes] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+    ignored: dict[str, int] = field(default_factory=dict)
+    """Files that lie there and are no samples, by suffix or kind."""
+
+    def __len__(self) -> int:
+        return self.first.num_rows
+
+    @property
+    def first(self) -> pa.Table:
+        """The role that every sample has and is named by."""
+        return next(iter(self.roles.values()))
+
+    @property
+    def is_contained(self) -> bool:
+        """Whether samples lie in tables or archives, of which neighbours are read together."""
+        return self.first["container"].null_count < len(self)
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The names of the folders that are labels; None where none are."""
+        return json.loads(self.constants[CLASSES]) if self.labels is not None and CLASSES in self.constants else None
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> DataSet:
+        rows = pa.array(np.asarray(indices, np.int64), pa.int64())
+        labels = None if self.labels is None else self.labels[np.asarray(indices, np.int64)]
+        return replace(self, roles={role: table.take(rows) for role, table in self.roles.items()}, labels=labels)
+
+    def says(self) -> list[str]:
+        """Lines for a person: what the classes are where folders are, and what was not read."""
+        lines = []
+        if (names := self.classes) is not None and self.labels is not None:
+            counts = np.bincount(self.labels, minlength=len(names))
+            shown = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
+            more = f", and {len(shown) - 12:,} more" if len(shown) > 12 else ""
+            lines.append(f"{len(self):,} pictures of {len(names):,} classes: {', '.join(shown[:12])}{more}")
+        if self.ignored:
+            lines.append(f"ignored, no samples: {Ignored(self.ignored).says()}")
+        return lines
+
+    def names(self) -> list[str]:
+        """What a person calls each sample: its uri, and its place in it."""
+        return names_of(self.first)
+
+    def fingerprints(self) -> list[str]:
+        """32 bits of each sample's file name and size as hex: the same for a copy in another place."""
+        columns = (strings_of(self.first["uri"]), self.first["member"].to_pylist(), self.first["size"].to_pylist())
+        return [_fingerprint(uri, member, size) for uri, member, size in zip(*columns, strict=True)]
+
+
+def names_of(table: pa.Table) -> list[str]:
+    places = zip(strings_of(table["uri"]), table["member"].to_pylist(), strict=True)
+    return [uri if member is None else f"{uri} {member}" for uri, member in places]
+
+
+def _fingerprint(uri: str, member: str | None, size: int | None) -> str:
+    key = f"{PurePosixPath(uri).name}\0{member or ''}\0{size}"
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+
+
+def joined(sets: list[DataSet]) -> DataSet:
+    if len({(tuple(each.roles), tuple(each.constants.items())) for each in sets}) > 1:
+        raise DataError("the data sets differ in their roles or in classes.json or calib.json; train on one of them")
+    tables = {role: pa.concat_tables([each.roles[role] for each in sets]) for role in sets[0].roles}
+    ignored: Counter[str] = sum((Counter(each.ignored) for each in sets), Counter())
+    return replace(sets[0], roles=tables, ignored=dict(ignored))

@@ -1,0 +1,50 @@
+"""What lies in the folders of a data set: their children, and a file that belongs to every sample."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePosixPath
+from typing import TypedDict, cast
+
+from pixelmill.pipelines.inputs.names import is_hidden, is_local
+from pixelmill.pipelines.stores.access import Access, join, open_store
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.retries import retried
+
+
+class _Child(TypedDict):
+    """What fsspec says of an entry of a folder."""
+
+    name: str
+    type: str
+
+
+def children(uri: str, access: Access) -> dict[str, str]:
+    """Names in a folder with what they are, without hidden ones; none where it is a file or a glob."""
+    store, path = open_store(uri, access)
+    try:
+        listed = cast("list[_Child]", retried(lambda: store.ls(path, detail=True), for_s=min(30.0, access.retry_for_s)))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except Exception as error:
+        raise explain(error, uri, "listing the data") from error
+    kinds = {PurePosixPath(entry["name"].rstrip("/")).name: _kind(uri, entry) for entry in listed}
+    return {name: kind for name, kind in kinds.items() if not is_hidden(name)}
+
+
+def _kind(uri: str, entry: _Child) -> str:
+    """What an entry of a folder is: fsspec calls a link to a local folder neither file nor folder."""
+    return "directory" if is_local(uri) and os.path.isdir(entry["name"]) else entry["type"]
+
+
+def shared_file(uri: str, role: str, name: str, access: Access) -> dict[str, bytes]:
+    """A file that belongs to every sample, here or one folder up."""
+    for folder in (uri.rstrip("/"), uri.rstrip("/").rpartition("/")[0]):
+        store, path = open_store(join(folder, name), access)
+        try:
+            return {role: bytes(retried(lambda s=store, p=path: s.cat_file(p), for_s=access.retry_for_s))}
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except Exception as error:
+            raise explain(error, join(folder, name), "reading it") from error
+    return {}

@@ -1,0 +1,47 @@
+"""Every layout of a data set, and which one a recipe's roles ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.layouts import Layout
+from pixelmill.workers.recipes import Role
+
+LAYOUTS: dict[str, str] = {
+    "pictures": "pixelmill.pipelines.training.layouts.pictures:Pictures",
+    "classes": "pixelmill.pipelines.training.layouts.classes:Classes",
+    "masks": "pixelmill.pipelines.training.layouts.masks:Masks",
+    "stereo": "pixelmill.pipelines.training.layouts.stereo:Stereo",
+}
+"""The place of each layout's class; each is imported when it is asked for."""
+
+
+def layout_of(name: str) -> Layout:
+    """The layout of this name; KeyError when there is none."""
+    module, _, attribute = LAYOUTS[name].partition(":")
+    return getattr(import_module(module), attribute)()
+
+
+def layouts_for(roles: Sequence[Role]) -> list[str]:
+    """The names of the layouts that give just the roles that have to be there."""
+    needed = _needed(roles)
+    return [name for name in LAYOUTS if _needed(layout_of(name).ROLES) == needed]
+
+
+def _needed(roles: Sequence[Role]) -> set[Role]:
+    return {role for role in roles if role.is_needed}
+
+
+def find(roles: Sequence[Role], uris: Sequence[str], access: Access, classes: Sequence[str] | None = None) -> DataSet:
+    """The samples below `uris`, in a fixed order. DataError where there are none or where files do not pair.
+
+    Folders that are labels are numbered by their place in `classes`, or in the order of their names.
+    """
+    first, *others = [layout_of(name) for name in layouts_for(roles)]
+    chosen = first
+    if others:
+        chosen = next((layout for layout in (first, *others) if layout.is_here(uris, access)), first)
+    return chosen.find(uris, access, classes)

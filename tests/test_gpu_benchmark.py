@@ -1,0 +1,61 @@
+"""`python -m benchmarks.gpu` runs where nothing is installed but torch, torchvision, timm, pyarrow and pydantic."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MISSING = (
+    "aiohttp", "botocore", "matplotlib", "obstore", "platformdirs", "psutil", "ray", "rich", "s3fs", "scipy", "skimage",
+    "sklearn", "tensorboardX", "torchmetrics", "typer",
+)  # fmt: skip
+"""What pixelmill needs otherwise, but for what torch and timm bring along (filelock, fsspec, safetensors, PyYAML)."""
+
+WITHOUT = f"import runpy, sys; sys.modules.update(dict.fromkeys({MISSING!r})); "
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", WITHOUT + code], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.timeout(900)
+def test_the_benchmark_of_one_device_runs_without_ray_and_agrees_with_the_cpu() -> None:
+    words = ["gpu", "--device", "cpu", "--small", "--images", "24", "--networks", "torchvision:resnet18/random"]
+    done = run(f"sys.argv = {words!r}; runpy.run_module('benchmarks.gpu', run_name='__main__')")
+    assert done.returncode == 0, done.stderr
+    *_, first_table_line = [number for number, line in enumerate(done.stdout.splitlines()) if line.startswith("{")]
+    machine, network, *trainings = [json.loads(line) for line in done.stdout.splitlines()[: first_table_line + 1]]
+    assert machine["images"] == 24
+    assert network["least_cosine_to_cpu"] > 0.999
+    assert network["failed_rows"] == 0
+    assert network["of_forward"] == pytest.approx(network["mill_images_per_s"] / network["forward_images_per_s"])
+    assert [each["name"] for each in trainings] == ["unet", "vae"]
+    assert all(each["losses"][-1] < each["losses"][0] for each in trainings)
+    assert "torchvision:resnet18/random" in done.stdout.splitlines()[first_table_line + 4]
+
+
+@pytest.mark.parametrize("recipe", ["unet", "vae"])
+def test_steps_on_another_device_have_the_losses_of_those_on_the_cpu(recipe: str) -> None:
+    code = (
+        "from benchmarks.one_step import steps_on; from tests.elsewhere import elsewhere\n"
+        f"here = steps_on({recipe!r}, 'cpu').losses\n"
+        f"with elsewhere() as device: there = steps_on({recipe!r}, device.type).losses\n"
+        "assert here == there and len(set(here)) == 3, (here, there)"
+    )
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_device_that_disagrees_ends_with_1() -> None:
+    code = (
+        "from benchmarks import gpu\n"
+        "gpu.measure = lambda scope: iter([gpu.machine(scope), {'what': 'training', 'name': 'x', 'losses': [1., 2.],"
+        " 'relative_error': 1., 'agrees': False, 'images_per_s': 1., 'peak_memory_bytes': 1}])\n"
+        "sys.exit(gpu.main(['--device', 'cpu']))"
+    )
+    assert run(code).returncode == 1

@@ -1,0 +1,282 @@
+"""The recipe of Monodepth: pairs, augmentation, evaluation, pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pixelmill.workers.codecs.encode import encode_png, encode_png16
+from pixelmill.workers.errors import DataError
+from pixelmill.workers.evaluation.depth_colours import coloured
+from pixelmill.workers.losses.stereo import stereo_losses, warp
+from pixelmill.workers.recipes.monodepth import DRAWS, MonodepthRecipe, MonodepthSettings
+from pixelmill.workers.recipes.stereo_pairs import depth_of, mirrored_pair, to_input
+from tests.learning import descend
+from tests.workers.pairs import (
+    CALIBRATION,
+    DISPARITY,
+    HEIGHT,
+    KITTI,
+    WIDTH,
+    constant,
+    kitti,
+    photometric_at,
+    random_views,
+    recipe,
+    sample_of,
+    seeded_network,
+)
+
+
+class Oracle(nn.Module):
+    """Knows one disparity, the same for every pixel and picture."""
+
+    def __init__(self, disparity: float) -> None:
+        super().__init__()
+        self.disparity = nn.Parameter(torch.tensor(disparity), requires_grad=False)
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
+        batch, _, height, width = images_BCHW.shape
+        return tuple(self.disparity.expand(batch, 2, height >> scale, width >> scale) for scale in range(4))
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
+    chosen = recipe(smoothness_weight=0.3, consistency_weight=0.7)
+    left_BCHW, right_BCHW = random_views()
+    batch = {"left": left_BCHW, "right": right_BCHW}
+    losses = chosen.losses(seeded_network(), batch)
+    expected = losses["photometric"] + 0.3 * losses["smoothness"] + 0.7 * losses["consistency"]
+    torch.testing.assert_close(losses["loss"], expected)
+    assert (MonodepthSettings().smoothness_weight, MonodepthSettings().consistency_weight) == (0.1, 1.0)
+
+
+def test_losses_and_disparities_are_float32_under_autocast() -> None:
+    left_BCHW, right_BCHW = random_views()
+    batch = {"left": left_BCHW, "right": right_BCHW}
+    network = seeded_network()
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = recipe().losses(network, batch)
+        disparities = network(left_BCHW)
+    assert {loss.dtype for loss in (*losses.values(), *disparities)} == {torch.float32}
+    losses["loss"].backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in network.parameters())
+
+
+def test_one_batch_is_learned_by_heart_and_its_disparity_is_found() -> None:
+    shift_px = 12
+    texture_BCHW = torch.rand(1, 3, 8, 18, generator=torch.Generator().manual_seed(0))  # coarse: seen from far off
+    texture_BCHW = functional.interpolate(texture_BCHW, (HEIGHT, WIDTH + shift_px), mode="bicubic").clamp(0, 1)
+    batch = {"left": texture_BCHW[..., :WIDTH], "right": texture_BCHW[..., shift_px:]}
+    chosen = recipe(width=8, learning_rate=1e-3)
+    torch.manual_seed(0)
+    network = chosen.network()
+    first = chosen.losses(network, batch)["photometric"].item()
+    descend(chosen.optimizer(network), lambda: chosen.losses(network, batch)["loss"], steps=60)
+    assert chosen.losses(network, batch)["photometric"].item() < first / 4
+    assert network(batch["left"])[0].median().item() == pytest.approx(shift_px / WIDTH, rel=0.05)
+
+
+def files(**changes: bytes | None) -> dict[str, bytes]:
+    view_HWC = np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8)
+    depth_HW = np.arange(40 * 90, dtype=np.uint16).reshape(40, 90) * 7
+    found = {
+        "left": encode_png(view_HWC),
+        "right": encode_png(view_HWC[:, ::-1].copy()),
+        "depth": encode_png16(depth_HW),
+        "calibration": json.dumps(CALIBRATION).encode(),
+        **changes,
+    }
+    return {name: data for name, data in found.items() if data is not None}
+
+
+def test_decode_resizes_the_views_and_keeps_all_16_bits_of_the_depth() -> None:
+    sample = recipe().decode(files())
+    assert sample["left"].shape == sample["right"].shape == (64, 128, 3)
+    assert sample["left"].dtype == np.uint8
+    expected_HW = np.arange(40 * 90, dtype=np.float64).reshape(40, 90) * 7 / 256
+    np.testing.assert_allclose(depth_of(sample), expected_HW, rtol=1e-6)
+    assert sample["camera"].tolist() == [512, 300, 0.5, 256]
+
+
+def test_a_pair_without_depth_is_a_sample() -> None:
+    assert recipe().decode(files(depth=None, calibration=None)).keys() == {"left", "right"}
+
+
+@pytest.mark.parametrize(
+    ("stated", "scale"),
+    [(None, 256), (100, 100), ("depth_m = value / 256, 0 = no LiDAR return", 256), ("v/ 1000", 1000)],
+)
+def test_the_depths_scale_is_256_or_what_the_calibration_says(stated: object, scale: float) -> None:
+    calibration = {**CALIBRATION, "depth_png_scale": stated}
+    if stated is None:
+        del calibration["depth_png_scale"]
+    sample = recipe().decode(files(calibration=json.dumps(calibration).encode()))
+    assert sample["camera"][3] == scale
+
+
+def _png8() -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (90, 40)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("changes", "fact"),
+    [
+        ({"left": b""}, "left: the file has 0 bytes"),
+        ({"right": encode_png(np.zeros((40, 80, 3), dtype=np.uint8))}, "90x40 and 80x40"),
+        ({"depth": _png8()}, "16-bit"),
+        ({"depth": encode_png16(np.ones((40, 90), dtype=np.uint16))[:60]}, "depth: not a whole PNG"),
+        ({"depth": b"GIF89a"}, "depth: not a whole PNG"),
+        ({"calibration": None}, "without calib.json"),
+        ({"calibration": b"{"}, "not JSON"),
+        ({"calibration": b"[]"}, "not a mapping"),
+        ({"calibration": b'{"width_px": 512, "focal_px": 0, "baseline_m": 0.5}'}, "focal_px is 0"),
+        ({"calibration": b'{"width_px": 512, "focal_px": 300}'}, "baseline_m is None"),
+        (
+            {"calibration": json.dumps({**CALIBRATION, "depth_png_scale": "metres"}).encode()},
+            "depth_png_scale is 'metres'",
+        ),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused_with_its_reason(changes: dict[str, bytes | None], fact: str) -> None:
+    with pytest.raises(DataError, match=fact):
+        recipe().decode(files(**changes))
+
+
+def test_a_mirror_swaps_the_views_so_that_the_left_one_stays_left() -> None:
+    mirrored = mirrored_pair(*random_views())
+    assert photometric_at(DISPARITY, *mirrored) < photometric_at(-DISPARITY, *mirrored) / 4
+    unswapped = [view_BCHW.flip(-1) for view_BCHW in random_views()]
+    assert photometric_at(-DISPARITY, *unswapped) < photometric_at(DISPARITY, *unswapped) / 4
+
+
+def test_augmented_pairs_keep_their_disparity_whatever_is_drawn() -> None:
+    sample = sample_of(DISPARITY)
+    batch = recipe().batch([sample] * 24, np.random.default_rng(0))
+    mirrored = 0
+    for left_CHW, right_CHW in zip(batch["left"], batch["right"], strict=True):
+        views = left_CHW[None], right_CHW[None]
+        good, bad = (stereo_losses(*views, [constant(sign * DISPARITY, 64)])["photometric"].item() for sign in (1, -1))
+        assert good < bad / 2
+        towards_left, towards_right = (
+            (left_CHW - to_input(view)).abs().mean() for view in (sample["left"], sample["right"][:, ::-1].copy())
+        )
+        mirrored += bool(towards_right < towards_left)
+    assert 4 < mirrored < 20
+
+
+def test_colours_change_alike_in_both_views_and_stay_in_range() -> None:
+    view_HWC = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    sample = {"left": view_HWC, "right": view_HWC}
+    batch = recipe().batch([sample] * 30, np.random.default_rng(1))
+    assert torch.equal(batch["left"].sum(-1), batch["right"].sum(-1)) or torch.allclose(
+        batch["left"].sum(-1), batch["right"].sum(-1)
+    )
+    assert batch["left"].min() >= 0
+    assert batch["left"].max() <= 1
+    brightness_B = batch["left"].mean((1, 2, 3))
+    unchanged = (brightness_B - brightness_B.median()).abs() < 1e-6
+    assert 5 < int(unchanged.sum()) < 25
+    assert brightness_B.max() > 1.2 * brightness_B.min()
+
+
+def test_without_augmentation_a_batch_is_the_pictures() -> None:
+    sample = sample_of(DISPARITY)
+    batch = recipe(augment=False).batch([sample], np.random.default_rng(0))
+    assert torch.equal(batch["right"][0], torch.from_numpy(sample["right"]).permute(2, 0, 1) / 255)
+
+
+def test_a_sample_gets_the_same_pair_whatever_the_batch_it_is_in() -> None:
+    samples = [sample_of(DISPARITY), sample_of(2 * DISPARITY), sample_of(0.0)]
+    together = recipe().batch(samples, np.random.default_rng(5))
+    random = np.random.default_rng(5)
+    alone = [recipe().batch([sample], random) for sample in samples]
+    for name in ("left", "right"):
+        assert torch.equal(together[name], torch.cat([batch[name] for batch in alone]))
+    expected = np.random.default_rng(5)
+    expected.random(3 * DRAWS)
+    assert random.random() == expected.random()
+
+
+def test_the_rate_is_halved_after_three_and_four_fifths() -> None:
+    rates = [recipe().rate(step, 50) for step in (0, 29, 30, 39, 40, 49)]
+    assert rates == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    (group,) = MonodepthRecipe(MonodepthSettings(), {}).optimizer(seeded_network()).param_groups
+    assert (group["lr"], group["betas"]) == (1e-4, (0.9, 0.999))
+
+
+def test_a_network_that_is_right_scores_0_whatever_the_sizes() -> None:
+    depth_m = 300 * 0.5 / (DISPARITY * 512)
+    metrics = recipe().evaluate(Oracle(DISPARITY), iter([sample_of(DISPARITY, depth_m)] * 3))
+    assert metrics["abs_rel"] == pytest.approx(0, abs=1e-3)
+    assert metrics["d1"] == 1
+    assert metrics["abs_rel_no_flip"] == pytest.approx(0, abs=1e-3)
+    assert metrics["photometric"] < 0.1
+    assert recipe().GOAL[0] in metrics
+
+
+def test_metrics_are_means_over_pictures_and_not_over_returns() -> None:
+    near, far = sample_of(DISPARITY, 5.0), sample_of(DISPARITY, 20.0)
+    near["depth"][:, 20:] = 0  # far fewer returns
+    scores = [recipe().evaluate(Oracle(DISPARITY), [sample])["abs_rel"] for sample in (near, far)]
+    assert recipe().evaluate(Oracle(DISPARITY), [near, far])["abs_rel"] == pytest.approx(sum(scores) / 2)
+
+
+def test_a_pair_without_depth_is_evaluated_by_what_it_shows() -> None:
+    blind = {name: value for name, value in sample_of(DISPARITY).items() if name in ("left", "right")}
+    empty = sample_of(DISPARITY)
+    empty["depth"][:] = 0
+    metrics = recipe().evaluate(Oracle(DISPARITY), [blind, empty])
+    assert metrics.keys() == {"photometric"}
+    assert metrics["photometric"] < recipe().evaluate(Oracle(0.2), [blind])["photometric"] / 2
+
+
+def test_nothing_to_evaluate_is_an_error() -> None:
+    with pytest.raises(DataError, match="held out"):
+        recipe().evaluate(Oracle(DISPARITY), [])
+
+
+def test_without_flip_evaluation_there_is_one_score() -> None:
+    metrics = recipe(flip_evaluation=False).evaluate(Oracle(DISPARITY), [sample_of(DISPARITY)])
+    assert "abs_rel" in metrics
+    assert "abs_rel_no_flip" not in metrics
+
+
+@pytest.mark.parametrize("has_depth", [True, False])
+def test_pictures_show_picture_disparity_and_returns_in_one_row_each(has_depth: bool) -> None:
+    sample = sample_of(DISPARITY)
+    if not has_depth:
+        del sample["depth"]
+    with torch.inference_mode():
+        shown_CHW = recipe().pictures(seeded_network(), [sample, sample])
+    assert shown_CHW.shape == (3, 2 * 64, 3 * 128)
+    assert shown_CHW.dtype == torch.uint8
+
+
+def test_near_is_bright_and_far_is_dark() -> None:
+    colours_CHW = coloured(torch.tensor([[0.0, 0.5, 1.0]]))
+    assert colours_CHW[:, 0].T.tolist() == [[0, 0, 4], [182, 54, 121], [252, 253, 191]]
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not KITTI.is_dir(), reason=f"needs KITTI in {KITTI}")
+def test_measured_depth_rebuilds_the_left_view_of_a_real_pair() -> None:
+    (sample,) = kitti(0)
+    width_px, focal_px, baseline_m, _ = sample["camera"].tolist()
+    depth_HW = depth_of(sample)
+    is_known_HW = torch.from_numpy(depth_HW > 0)
+    disparity_B1HW = torch.from_numpy(focal_px * baseline_m / np.maximum(depth_HW, 1e-3) / width_px).float()[None, None]
+    left_BCHW, right_BCHW = (to_input(sample[view])[None] for view in ("left", "right"))
+    errors = [
+        (warp(right_BCHW, sign * disparity_B1HW) - left_BCHW).abs().mean(1)[0][is_known_HW].mean().item()
+        for sign in (-1, 0, 1)
+    ]
+    assert errors[0] < 0.6 * min(errors[1:])

@@ -1,0 +1,92 @@
+"""Stages that don't fit together are refused before anything starts; those that do run after what they read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixelmill.workers.stages import StageConfig, config_class
+from pixelmill.workers.stages.wiring import Misfit, names_of, wire
+from tests.toys.registered import toy_stages
+
+
+@pytest.fixture(autouse=True)
+def toys() -> Iterator[None]:
+    with toy_stages():
+        yield
+
+
+def stage(kind: str, **options: Any) -> StageConfig:
+    return config_class(kind).model_validate({key.rstrip("_"): value for key, value in options.items()})
+
+
+def test_a_stage_without_a_name_goes_by_its_kind_and_a_second_one_by_a_number() -> None:
+    stages = [stage("embed"), stage("embed"), stage("invert", name="embed-2"), stage("embed")]
+    assert names_of(stages) == ("embed", "embed-3", "embed-2", "embed-4")
+
+
+def test_without_from_every_stage_reads_the_original_in_the_order_of_the_job() -> None:
+    wiring = wire([stage("embed"), stage("threshold"), stage("embed")], "rgb8")
+    assert wiring.inputs == (None, None, None)
+    assert wiring.order == wiring.readers_of(None) == (0, 1, 2)
+    assert wiring.readers_of(1) == ()
+
+
+def test_a_stage_may_read_one_that_stands_behind_it() -> None:
+    wiring = wire([stage("embed", from_="negative"), stage("invert", name="negative", from_="original")], "rgb8")
+    assert wiring.inputs == (1, None)
+    assert wiring.order == (1, 0)
+    assert (wiring.readers_of(None), wiring.readers_of(1)) == ((1,), (0,))
+
+
+@pytest.mark.parametrize(
+    ("stages", "index", "key", "message"),
+    [
+        ([("embed", {"name": "a"}), ("embed", {"name": "a"})], 0, "name", "a is the name of something else"),
+        ([("embed", {"name": "decode"})], 0, "name", "decode is the name of something else"),
+        ([("embed", {"from_": "negativ"}), ("invert", {"name": "negative"})], 0, "from", "did you mean negative?"),
+        ([("embed", {"from_": "zzz"}), ("invert", {})], 0, "from", "there are original, invert"),
+        ([("invert", {"from_": "invert"})], 0, "from", "wait for each other's pictures: invert -> invert"),
+        (
+            [("invert", {"name": "a", "from_": "b"}), ("invert", {"name": "b", "from_": "a"})],
+            0,
+            "from",
+            "pictures: a -> b -> a",
+        ),
+        ([("embed", {"from_": "embed-2"}), ("embed", {})], 0, "from", "embed takes rgb8, and embed-2 makes no picture"),
+        ([("threshold", {}), ("embed", {"from_": "threshold"})], 1, "from", "takes rgb8, and threshold gives ids8"),
+        ([("threshold", {}), ("threshold", {"from_": "threshold"})], 1, "from", "threshold takes grey8 or rgb8"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_its_stage_and_key(
+    stages: list[tuple[str, dict[str, Any]]], index: int, key: str, message: str
+) -> None:
+    with pytest.raises(Misfit, match=message.replace("?", r"\?")) as caught:
+        wire([stage(kind, **options) for kind, options in stages], "rgb8")
+    assert (caught.value.index, caught.value.key) == (index, key)
+
+
+def test_what_the_source_gives_has_to_fit_too() -> None:
+    with pytest.raises(Misfit, match="embed takes rgb8, and the source gives hu16"):
+        wire([stage("embed")], "hu16")
+
+
+@given(st.data())
+def test_every_stage_comes_after_the_one_that_it_reads(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 8))
+    places = data.draw(st.permutations(range(count)))
+    reads = [data.draw(st.sampled_from([None, *range(number)])) for number in range(count)]
+    stages: list[StageConfig] = [stage("invert")] * count
+    for number, read in enumerate(reads):
+        name = "original" if read is None else f"s{read}"
+        stages[places[number]] = stage("invert", name=f"s{number}", from_=name)
+    wiring = wire(stages, "rgb8")
+    assert sorted(wiring.order) == list(range(count))
+    at = {index: position for position, index in enumerate(wiring.order)}
+    assert all(read is None or at[read] < at[index] for index, read in enumerate(wiring.inputs))
+    readers = [reader for index in (None, *range(count)) for reader in wiring.readers_of(index)]
+    assert sorted(readers) == list(range(count))

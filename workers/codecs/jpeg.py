@@ -1,0 +1,51 @@
+"""Read JPEG with Pillow, without its metadata, and refuse a file whose pixels are not all there."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from pixelmill.workers.codecs import headers
+from pixelmill.workers.codecs.decode_errors import check_size, corrupt
+from pixelmill.workers.codecs.exif import exif_orientation
+from pixelmill.workers.codecs.pillow import loaded
+
+
+def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
+    kept, orientation, frame = [data[:2]], 1, None
+    for marker, start, payload, end in headers.jpeg_segments(data):
+        if marker in headers.JPEG_FRAMES:
+            frame = headers.jpeg_frame(marker, data[payload:end])
+            check_size(frame.width, frame.height, max_pixels)
+        elif marker == 0xE1 and data.startswith(b"Exif\0\0", payload):
+            orientation = exif_orientation(data[payload + 6 : end])
+        if marker < 0xE0 or _jpeg_colour_is_told_by(marker, data[payload:end]):
+            kept.append(data[start:end])
+        if marker == 0xDA:
+            kept.append(_jpeg_scans(data, frame, payload, end))
+    return loaded(JpegImageFile(io.BytesIO(b"".join(kept)))), orientation
+
+
+def _jpeg_scans(data: bytes, frame: headers.JpegFrame | None, payload: int, start: int) -> bytes:
+    """The coded pixels, ended in such a way that the decoder refuses them where some are missing.
+
+    At an end marker that comes too early, libjpeg fills the rest with grey and only warns, and Pillow drops the
+    warning. Where no end marker comes, Pillow raises. So the marker must be there, but of a single scan it is replaced
+    by what the decoder reads ahead, 8 bytes at most, taken double. A file of several scans needs its marker, so a
+    progressive one that was cut and then closed with a marker of its own is read with the detail that is left.
+    """
+    if frame is None:
+        raise corrupt("its first scan comes before its frame header")
+    end = headers.jpeg_end(data, start)
+    if frame.has_one_scan(data[payload]):
+        return data[start:end] + bytes(16)
+    headers.check_jpeg_scans(data, frame, start, end)
+    return data[start : end + 2]
+
+
+def _jpeg_colour_is_told_by(marker: int, payload: bytes) -> bool:
+    """The two application segments without which the decoder would guess the colour space wrong."""
+    is_jfif = marker == 0xE0 and payload.startswith(b"JFIF") and len(payload) >= 14
+    return is_jfif or (marker == 0xEE and payload.startswith(b"Adobe") and len(payload) >= 12)

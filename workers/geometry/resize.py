@@ -1,0 +1,70 @@
+"""Resize and crop as classifiers were trained with: torchvision's preset to the bit, or in integers at three times the speed.
+
+Legend: C = 3 channels, H = height, W = width; pixels are uint8, 0 to 255.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch.nn import functional
+
+from pixelmill.workers.geometry.memory_order import interleaved
+
+Interpolation = Literal["bilinear", "bicubic"]
+
+MAX_ASPECT = 64  # a picture longer than this is cut to its centre before it is resized
+
+
+def resize_shorter_side(
+    pixels_CHW: torch.Tensor, size_px: int, interpolation: Interpolation = "bilinear", *, exact: bool = True
+) -> torch.Tensor:
+    """Resize uint8 pixels with antialiasing so that the shorter side has `size_px` pixels.
+
+    `exact` gives, bit for bit, what torchvision.transforms._presets.ImageClassification makes of a uint8 tensor. It
+    works in float32. Without it the work is done in integers, three times as fast (0.4 ms, not 1.3, for 500x375 -> 256
+    on one core), and one grey level away in one value of six (bicubic: up to 8 levels beside hard edges). The integers
+    are nearer to what the preset makes of a PIL image, on which published accuracies are measured: 99.4 % are equal.
+
+    A picture more than MAX_ASPECT times as long as wide keeps its centre only, or 1 x 30,000 would become
+    256 x 7,680,000. A `center_crop` of it is what the preset gives, moved by half an output pixel at most.
+
+    Resizing only what a crop would keep was measured: 1.4 to 1.7 times as fast, but up to 19 grey levels away, because
+    torch can't place a window at a fraction of a pixel. It is not done.
+    """
+    pixels_CHW = _cut_extremes(pixels_CHW)
+    _, height, width = pixels_CHW.shape
+    new_long = int(size_px * max(height, width) / min(height, width))
+    new_HW = (new_long, size_px) if width <= height else (size_px, new_long)
+    if new_HW == (height, width):
+        return pixels_CHW
+    source_BCHW = pixels_CHW[None].float() if exact else pixels_CHW[None]
+    resized_BCHW = functional.interpolate(source_BCHW, new_HW, mode=interpolation, antialias=True, align_corners=False)
+    return resized_BCHW[0].clamp_(0, 255).round_().to(torch.uint8) if exact else resized_BCHW[0]
+
+
+def _cut_extremes(pixels_CHW: torch.Tensor) -> torch.Tensor:
+    _, height, width = pixels_CHW.shape
+    short, long = sorted((height, width))
+    if long <= MAX_ASPECT * short:
+        return pixels_CHW
+    # what is cut off is a multiple of 4: both ends lose whole pixels, and the crop rounds the same way afterwards
+    kept = MAX_ASPECT * short + (long - MAX_ASPECT * short) % 4
+    return _crop_or_pad(pixels_CHW, min(height, kept), min(width, kept))
+
+
+def center_crop(pixels_CHW: torch.Tensor, size_px: int) -> torch.Tensor:
+    """The central `size_px` x `size_px` pixels, in memory as `decode_picture` has them; a smaller picture is padded with 0."""
+    return _crop_or_pad(pixels_CHW, size_px, size_px)
+
+
+def _crop_or_pad(pixels_CHW: torch.Tensor, new_height: int, new_width: int) -> torch.Tensor:
+    _, height, width = pixels_CHW.shape
+    missing_rows, missing_columns = max(0, new_height - height), max(0, new_width - width)
+    if missing_rows or missing_columns:
+        left, top = missing_columns // 2, missing_rows // 2
+        pixels_CHW = functional.pad(pixels_CHW, (left, missing_columns - left, top, missing_rows - top))
+    top = round((pixels_CHW.shape[1] - new_height) / 2)  # halves go to the even number, as in torchvision
+    left = round((pixels_CHW.shape[2] - new_width) / 2)
+    return interleaved(pixels_CHW[:, top : top + new_height, left : left + new_width])

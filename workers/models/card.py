@@ -1,0 +1,96 @@
+"""The card of a checkpoint: how to build its network, what to feed it, where it comes from and how good it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue, PositiveInt, ValidationError, field_validator
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.geometry.resize import Interpolation
+from pixelmill.workers.models.weight_files import CARD, WEIGHTS, found_files
+from pixelmill.workers.models.zoo import zoo_names
+
+MOST_CARD_BYTES = 64 << 20
+_ABSOLUTE_PATH = re.compile(r"(file:)?[/~\\]|[A-Za-z]:[/\\]")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SquareInput(_Strict):
+    """What the network was trained to see: resize, crop to a square of `size_px`, then (pixels / 255 - mean) / std."""
+
+    size_px: PositiveInt
+    resize: Literal["shorter side, centre crop"] = "shorter side, centre crop"
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Card(_Strict):
+    """All that is known of a checkpoint: how to build the network, where it comes from and how good it is.
+
+    `config` rebuilds the network, `settings` are the recipe's; `metrics` are those of the weights as they are stored.
+    """
+
+    network: str
+    config: dict[str, JsonValue]
+    recipe: str
+    settings: dict[str, JsonValue]
+    data: str
+    data_licence: str
+    split: str
+    metrics: dict[str, float]
+    preprocess: SquareInput | None
+    """None where the recipe alone knows how its data is read."""
+    trained_on: tuple[str, ...]
+    """Marks of the samples that were trained on, where the data has no split of its own (pipelines/training/datasets.py)."""
+    versions: dict[str, str]
+    git_revision: str | None
+
+    @field_validator("config", "settings", "data", "split", "git_revision")
+    @classmethod
+    def _no_local_path(cls, value: JsonValue) -> JsonValue:
+        for text in _texts(value):
+            if _ABSOLUTE_PATH.match(text):
+                raise ValueError(f"{text} is a path of one machine; name the data, not where it lay")
+        return value
+
+
+def read_card(path: Path) -> Card:
+    """The card of the checkpoint at `path`, without its weights; ModelError when there is none, or a bad one."""
+    weights, card_file = found_files(path)
+    try:
+        with card_file.open("rb") as file:
+            text = file.read(MOST_CARD_BYTES + 1)
+        if len(text) > MOST_CARD_BYTES:
+            raise ModelError(
+                f"{card_file}: has more than {MOST_CARD_BYTES >> 20} MB; take the card that came with the weights"
+            )
+        return Card.model_validate_json(text)
+    except FileNotFoundError as error:
+        if not weights.exists():
+            raise ModelError(
+                f"{path}: no such checkpoint; give a folder with {WEIGHTS} and {CARD}, a NAME.safetensors with "
+                f"NAME.json beside it, or one that ships: {', '.join(zoo_names())}"
+            ) from error
+        raise ModelError(f"{path}: its card {card_file.name} is missing; copy it to where the weights are") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "JSON"
+        raise ModelError(f"{card_file}: {field}: {first['msg']}; take the card that came with the weights") from error
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (text for item in value.values() for text in _texts(item))
+    elif isinstance(value, list):
+        yield from (text for item in value for text in _texts(item))

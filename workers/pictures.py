@@ -1,0 +1,59 @@
+"""What one picture is between a decoder and the stages: pixels, what they mean, and how large a pixel is.
+
+Legend: C channels, D slices, H height, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Kind = Literal["rgb8", "grey8", "grey16", "ids8", "hu16", "volume"]
+"""What the values of a picture are:
+
+rgb8     uint8 3HW, red, green and blue
+grey8    uint8 1HW
+grey16   uint16 1HW
+ids8     uint8 1HW, ids of classes
+hu16     int16 1HW, Hounsfield units
+volume   int16 D1HW, Hounsfield units
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Pixels of any size with their meaning. They may be a view of other memory; nobody writes into them."""
+
+    pixels: Tensor
+    """CHW; DCHW of a volume."""
+    kind: Kind = "rgb8"
+    spacing_mm: tuple[float, ...] | None = None
+    """Of rows and columns, with that of slices before them for a volume; None where it is not known."""
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[-2]
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[-1]
+
+    @property
+    def pixel_count(self) -> int:
+        return pixel_count(self.pixels)
+
+    @property
+    def nbytes(self) -> int:
+        return self.pixels.nbytes
+
+
+def pixel_count(pixels: Tensor) -> int:
+    """Pixels of CHW or HW, voxels of DCHW; 1 of anything smaller."""
+    shape = pixels.shape
+    if len(shape) < 2:
+        return 1
+    slices = shape[0] if len(shape) > 3 else 1
+    return max(1, slices * shape[-2] * shape[-1])

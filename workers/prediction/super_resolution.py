@@ -1,0 +1,55 @@
+"""Enlarge pictures of any size with a network that sharpens interpolated luma.
+
+Legend: H height, W width, C = 3 colours; luma and pixels are on the scale 0 to 255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelmill.workers.geometry import resampling
+from pixelmill.workers.networks.vdsr import Vdsr
+from pixelmill.workers.runtime import stall_watchdog
+
+TILE_PX = 512
+
+
+def super_resolve(network: nn.Module, rgb_HWC: np.ndarray, scale: int) -> np.ndarray:
+    """uint8 RGB `scale` times larger: luma by the network, colour by bicubic interpolation, as the paper's figures."""
+    ycbcr_HWC = resampling.enlarge_to_ycbcr(rgb_HWC, scale)
+    ycbcr_HWC[..., 0] = sharpen(network, ycbcr_HWC[..., 0])
+    return resampling.to_rgb(ycbcr_HWC)
+
+
+@torch.inference_mode()
+def sharpen(network: nn.Module, interpolated_HW: np.ndarray, tile_px: int = TILE_PX) -> np.ndarray:
+    """What the network makes of interpolated luma, both on the scale 0 to 255; not clamped.
+
+    Works in tiles with as much around each as the network sees, so that memory is bounded and no seam is left.
+    """
+    device, reach_px = next(network.parameters()).device, cast("Vdsr", network).config.depth
+    sharp_HW = np.empty(interpolated_HW.shape)
+    for rows, columns in _tiles(interpolated_HW.shape, tile_px):
+        around = tuple(slice(max(0, tile.start - reach_px), tile.stop + reach_px) for tile in (rows, columns))
+        output_HW = network(luma_to_input(interpolated_HW[around][None]).to(device))[0, 0].double().cpu().numpy() * 255
+        top, left = rows.start - around[0].start, columns.start - around[1].start
+        target_HW = sharp_HW[rows, columns]
+        target_HW[:] = output_HW[top : top + target_HW.shape[0], left : left + target_HW.shape[1]]
+        stall_watchdog.progress()
+    return sharp_HW
+
+
+def _tiles(shape: tuple[int, ...], tile_px: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, shape[0], tile_px):
+        for left in range(0, shape[1], tile_px):
+            yield slice(top, top + tile_px), slice(left, left + tile_px)
+
+
+def luma_to_input(luma_BHW: np.ndarray) -> Tensor:
+    """Luma on the scale 0 to 255 as the network takes it: float32 B1HW in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(luma_BHW, dtype=np.float32))[:, None] / 255

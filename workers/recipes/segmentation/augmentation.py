@@ -1,0 +1,82 @@
+"""Cut, scale, mirror and brighten a picture and its label on one grid.
+
+What an augmentation brings in from outside of a picture is its mirror image, and void in the label.
+
+Legend: C channels, H height, W width, D random draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from pixelmill.workers.errors import DataError
+from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes.segmentation.labels import VOID
+from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
+
+DRAWS = 5  # random numbers for each sample: mirror, scale, row, column, brightness
+
+
+def augment(
+    sample: Sample, settings: LabelledSettings, kept_HW: tuple[int, int], margin_px: int, draws_D: np.ndarray
+) -> tuple[Tensor, np.ndarray]:
+    """The picture, float CHW in [0, 1] with a margin, and its label, HW without."""
+    mirror, scale, row, column, brightness = draws_D.tolist()
+    low, high = map(math.log, settings.scales)
+    image_CHW, label_HW = cut_window(sample, kept_HW, margin_px, math.exp(low + scale * (high - low)), (row, column))
+    if settings.flip and mirror < 0.5:
+        image_CHW, label_HW = image_CHW.flip(2), label_HW[:, ::-1]
+    factor = 1 + settings.brightness * (2 * brightness - 1)
+    return (image_CHW * factor).clamp(max=1), label_HW
+
+
+def window(side_px: int, kept_px: int, scale: float, margin_px: int, draw: float) -> tuple[np.ndarray, np.ndarray]:
+    """Along one axis, the pixels of a randomly placed window and which of them are inside: `draw` in [0, 1) places it.
+
+    The window is as long as will be `kept_px` with a margin on both sides once it is scaled. Outside of the picture
+    is its mirror image.
+    """
+    length, margin = max(round(kept_px / scale), 1), round(margin_px / scale)
+    slack = side_px - length
+    start = int(draw * (abs(slack) + 1)) + min(slack, 0)
+    places = np.arange(start - margin, start + length + margin)
+    folded = np.abs(places) % max(2 * side_px - 2, 1)
+    return np.minimum(folded, 2 * side_px - 2 - folded) if side_px > 1 else 0 * places, (places >= 0) & (
+        places < side_px
+    )
+
+
+def nearest_places(length: int, kept: int) -> np.ndarray:
+    """Which of `length` cells lies under the centre of each of `kept` ones that cover the same ground."""
+    return ((np.arange(kept) + 0.5) * length / kept).astype(int)
+
+
+def cut_window(
+    sample: Sample, kept_HW: tuple[int, int], margin_px: int, scale: float, draws: tuple[float, float]
+) -> tuple[Tensor, np.ndarray]:
+    """A window of picture (float CHW in [0, 1], with the margin) and label (HW, without), on the same grid."""
+    rows, rows_inside = window(sample["label"].shape[0], kept_HW[0], scale, margin_px, draws[0])
+    columns, columns_inside = window(sample["label"].shape[1], kept_HW[1], scale, margin_px, draws[1])
+    image_CHW = torch.from_numpy(sample["image"][np.ix_(rows, columns)]).permute(2, 0, 1)
+    label_HW = np.where(np.outer(rows_inside, columns_inside), sample["label"][np.ix_(rows, columns)], VOID)
+    height, width = (kept + 2 * margin_px for kept in kept_HW)
+    if (len(rows), len(columns)) != (height, width):
+        image_CHW = resized(image_CHW, (height, width))
+        label_HW = label_HW[np.ix_(nearest_places(len(rows), height), nearest_places(len(columns), width))]
+    return image_CHW.float() / 255, label_HW[margin_px : height - margin_px, margin_px : width - margin_px]
+
+
+def resized(image_CHW: Tensor, size_HW: tuple[int, int]) -> Tensor:
+    """uint8 pixels, antialiased bilinear with half-pixel centres, to go with `nearest_places` for the label."""
+    return F.interpolate(image_CHW[None], size_HW, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def unequal_sizes(sizes: Iterable[tuple[int, ...]]) -> DataError:
+    several = ", ".join(sorted("x".join(map(str, reversed(size))) for size in sizes))
+    return DataError(f"pictures of {several} px don't fit into one batch; set crop_px or size_px, or take batch 1")

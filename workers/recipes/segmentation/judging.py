@@ -1,0 +1,88 @@
+"""Judge a network by whole pictures, and show a person what it makes of a few.
+
+Legend: B batch, C channels, H height, W width, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelmill.workers.errors import DataError
+from pixelmill.workers.evaluation.confusion import confusion_scores
+from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes.segmentation.augmentation import resized
+from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
+from pixelmill.workers.recipes.segmentation.palette import palette
+
+Predict = Callable[[Tensor], Tensor]
+"""Pictures BCHW in [0, 1] to class ids BHW."""
+
+
+class _Config(Protocol):
+    classes: int
+
+
+class _Classifier(Protocol):
+    config: _Config
+
+
+def judged(network: nn.Module, predict: Predict, samples: Iterable[Sample], most: int) -> dict[str, float]:
+    """miou, pixel_accuracy, class_accuracy and iou_NAME of whole pictures, see `confusion_scores`."""
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+    device = next(network.parameters()).device
+    confusion_KK, names = torch.zeros((), dtype=torch.long, device=device), tuple[str, ...]()
+    for batch in batches_of_one_size(samples, most):
+        names = _names_for(network, batch[0])
+        labels_BHW = torch.from_numpy(np.stack([sample["label"] for sample in batch])).to(device).long()
+        confusion_KK = confusion_KK + multiclass_confusion_matrix(
+            predict(images_of(batch, device)), labels_BHW, len(names), ignore_index=VOID, validate_args=False
+        )
+    if not names:
+        raise DataError("there are no held-out pictures to judge the network by")
+    return confusion_scores(confusion_KK.cpu(), names)
+
+
+def _names_for(network: nn.Module, sample: Sample) -> tuple[str, ...]:
+    names, count = class_names_of(sample), cast("_Classifier", network).config.classes
+    if len(names) != count:
+        raise DataError(f"the labels have {len(names)} classes and the network {count}; take labels of its classes")
+    return names
+
+
+def batches_of_one_size(samples: Iterable[Sample], most: int) -> Iterator[list[Sample]]:
+    """Neighbours of the same size, `most` at most."""
+    gathered: list[Sample] = []
+    for sample in samples:
+        if gathered and (len(gathered) == most or sample["image"].shape != gathered[0]["image"].shape):
+            yield gathered
+            gathered = []
+        gathered.append(sample)
+    if gathered:
+        yield gathered
+
+
+def images_of(samples: Sequence[Sample], device: torch.device) -> Tensor:
+    """BCHW in [0, 1], channels last in memory, as they lay."""
+    pixels_BHWC = torch.from_numpy(np.stack([sample["image"] for sample in samples])).to(device)
+    return pixels_BHWC.permute(0, 3, 1, 2).float() / 255
+
+
+def shown(network: nn.Module, predict: Predict, samples: Sequence[Sample]) -> Tensor:
+    """Rows of picture, truth and prediction; void is black."""
+    device = next(network.parameters()).device
+    rows: list[Tensor] = []
+    for sample in samples:
+        colours = palette(class_names_of(sample))
+        said_HW = predict(images_of([sample], device))[0].cpu().numpy()
+        row_HWC = np.concatenate([sample["image"], colours[sample["label"]], colours[said_HW]], axis=1)
+        row_CHW = torch.from_numpy(row_HWC).permute(2, 0, 1)
+        if rows and row_CHW.shape != rows[0].shape:
+            row_CHW = resized(row_CHW, (rows[0].shape[1], rows[0].shape[2]))
+        rows.append(row_CHW)
+    return torch.cat(rows, dim=1)

@@ -1,0 +1,101 @@
+"""Read class ids from label files, and say what is wrong with those that can't be learned from.
+
+A label is a picture of class ids. Pixels of the ignored id are void: no loss, no metric.
+
+Legend: H height, W width, K classes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated
+
+import numpy as np
+from PIL.PngImagePlugin import PngImageFile
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.recipes import Sample
+
+VOID = 255
+MOST_CLASSES = VOID
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+class ClassList(BaseModel):
+    """classes.json: the names by id, and the id that stands for no class."""
+
+    model_config = ConfigDict(frozen=True)
+
+    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=MOST_CLASSES)]
+    ignore_index: Annotated[int, Field(ge=0, le=65535)] | None = None
+
+
+@lru_cache(maxsize=8)
+def read_class_list(data: bytes) -> ClassList:
+    try:
+        return ClassList.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "JSON"
+        raise DataError(
+            f'classes.json: {field}: {first["msg"]}; write {{"classes": [names], "ignore_index": id}}'
+        ) from error
+
+
+def read_ids(data: bytes) -> np.ndarray:
+    """The class ids HW that a grey or palette PNG stores; DataError for what can't hold ids.
+
+    A palette's ids are its indices, not its colours. Everything else that reads pictures would turn them into colours,
+    and keep the high byte of 16 bits.
+    """
+    if not data.startswith(PNG_MAGIC):
+        raise DataError("the label is no PNG, and other formats may change ids: save it as a grey or palette PNG")
+    try:
+        decode_picture(data)  # refuses a file that is cut or damaged
+    except RowError as error:
+        raise DataError(f"the label can't be read: {error}") from error
+    bits, colour = data[24], data[25]  # of IHDR
+    if colour not in (0, 3) or (colour == 0 and bits < 8):
+        kind = "colours" if colour in (2, 6) else f"{bits}-bit grey levels"
+        raise DataError(f"the label holds {kind}, not class ids: save the ids as a grey or palette PNG of 8 bits")
+    return np.asarray(PngImageFile(io.BytesIO(data)))
+
+
+def to_void(ids_HW: np.ndarray, classes: int, ignore_index: int | None) -> np.ndarray:
+    """uint8 HW: 0 to K - 1, or VOID where the id is the ignored one; DataError for every other id."""
+    found = np.unique(ids_HW)
+    if strangers := [int(number) for number in found if number >= classes and number != ignore_index]:
+        ignored = "" if ignore_index is None else f" and {ignore_index} (ignored)"
+        raise DataError(
+            f"the label holds the ids {strangers[:5]}, but there are only 0 to {classes - 1}{ignored}: "
+            f"{_what_to_do([int(number) for number in found], strangers, classes)}"
+        )
+    if ignore_index is None:
+        return ids_HW.astype(np.uint8)
+    return np.where(ids_HW == ignore_index, VOID, ids_HW).astype(np.uint8)
+
+
+def _what_to_do(found: list[int], strangers: list[int], classes: int) -> str:
+    """How labels with these ids are made to fit; not to be misled: an ignored class is never learned."""
+    if classes == 2 and set(found) <= {0, 255}:
+        return "a mask of black and white has 255 for its class 1: write 1 for 255, or set map_ids to {255: 1}"
+    if strangers == [255]:
+        return "where 255 stands for no class, set ignore_index to 255; where it is one, write its number"
+    return "correct the label, set classes, or give the right ids with map_ids"
+
+
+def mapped(ids_HW: np.ndarray, changes: Mapping[int, int] | None) -> np.ndarray:
+    if not changes:
+        return ids_HW
+    table = np.arange(65536, dtype=np.uint16)
+    table[list(changes)] = list(changes.values())
+    return table[ids_HW]
+
+
+def class_names_of(sample: Sample) -> tuple[str, ...]:
+    return tuple(json.loads(sample["classes"].tobytes()))

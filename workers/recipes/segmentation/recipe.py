@@ -1,0 +1,234 @@
+"""Learn the class of every pixel: cross-entropy of labelled pixels, judged by one confusion matrix over all pictures.
+
+Void pixels (those of the ignored id, and all that an augmentation brings in from outside) have no loss and no metric. The
+loss is summed over labelled pixels and divided by all, labelled or not, so that it means the same for a batch and for its
+parts on many machines.
+
+The papers' learning rates belong to losses of their own scale; the defaults here are for this one. U-Net's elastic
+deformations and its weights for borders between cells, which need instances, are left out.
+
+Legend: B batch, C channels, H height, W width, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import JsonValue
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import update_bn
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.vgg import (
+    ConventionName,
+    LoadReport,
+    VggWeights,
+    find_published,
+    is_published,
+    read_vgg,
+)
+from pixelmill.workers.recipes import Batch, Role, Sample
+from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, augment, unequal_sizes
+from pixelmill.workers.recipes.segmentation.judging import batches_of_one_size, images_of, judged, shown
+from pixelmill.workers.recipes.segmentation.label_facts import LabelFacts, count_labels
+from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
+from pixelmill.workers.recipes.segmentation.samples import read_sample
+from pixelmill.workers.recipes.segmentation.settings import LabelledSettings, SegmentationSettings, TrunkSettings
+
+Labelled = TypeVar("Labelled", bound=LabelledSettings)
+Segmenting = TypeVar("Segmenting", bound=SegmentationSettings)
+Trunked = TypeVar("Trunked", bound=TrunkSettings)
+
+
+class LabelledRecipe(Generic[Labelled]):
+    """All but the network and how it is descended. `prepare` or `restore` comes before `network`: labels say the classes."""
+
+    ROLES: ClassVar[tuple[Role, ...]] = (Role("image", "picture"), Role("label", "class map"))
+    JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
+    GOAL: ClassVar[tuple[str, Literal["min", "max"]]] = ("miou", "max")
+
+    def __init__(self, settings: Labelled, assets: Mapping[str, Path]) -> None:
+        self.settings = settings
+        self.assets = assets
+        self.report: LoadReport | None = None
+        """What came of the weights that the network starts from; None where it starts from none."""
+        self._facts: LabelFacts | None = None
+        if settings.scales[0] > settings.scales[1]:
+            raise ModelError(f"scales: {settings.scales} has to be (smallest, largest)")
+
+    def network(self) -> nn.Module:
+        raise NotImplementedError
+
+    # Hooks of the networks
+
+    def check_network(self) -> None:
+        """Find now what making the network would trip over."""
+        self.network()
+
+    def grid(self, size_HW: tuple[int, int]) -> tuple[tuple[int, int], int]:
+        """The size of labels, at least `size_HW`, that the network has logits for, and the margin that it needs around."""
+        return size_HW, 0
+
+    def logits(self, network: nn.Module, images_BCHW: Tensor) -> Tensor:
+        """Logits BKHW of whole pictures."""
+        return network(images_BCHW)
+
+    def extended(self, images_BCHW: Tensor) -> Tensor:
+        """Pictures as the network takes whole ones."""
+        return images_BCHW
+
+    # Data
+
+    def decode(self, files: Mapping[str, bytes]) -> Sample:
+        return read_sample(files, self.settings)
+
+    def check(self, samples: Sequence[Sample], together: int) -> None:
+        """What a few samples tell before a training: whether they fit into batches, and the settings to their classes."""
+        sizes = {self.grid(self.settings.crop_px or _size_of(sample))[0] for sample in samples}
+        if together > 1 and len(sizes) > 1:
+            raise unequal_sizes(sizes)
+        names = class_names_of(samples[0])
+        self._facts = LabelFacts(class_names=names, pixels=(1,) * len(names), seen_pixels=(1,) * len(names))
+        self.class_weights()
+        self.check_network()
+
+    def prepare(self, samples: Iterable[Sample]) -> dict[str, JsonValue]:
+        """Count the training labels, before `network` and `losses`; the counts, for a later `restore`."""
+        self._facts = count_labels(samples)
+        return self._facts.model_dump(mode="json")
+
+    def restore(self, prepared: Mapping[str, JsonValue]) -> None:
+        """What `prepare` gave in the run that is resumed."""
+        self._facts = LabelFacts.model_validate(prepared)
+
+    @property
+    def class_count(self) -> int:
+        if self._facts is not None:
+            return len(self._facts.class_names)
+        if self.settings.classes is None:
+            raise ModelError("how many classes there are is not known before `prepare` has counted the labels")
+        return self.settings.classes
+
+    def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """images (BCHW in [0, 1]) and labels (BHW, ids or VOID); with valid convolutions images have a margin."""
+        pairs = [self._augmented(sample, random.random(DRAWS)) for sample in samples]
+        if len(sizes := {label_HW.shape for _, label_HW in pairs}) > 1:
+            raise unequal_sizes(sizes)
+        images_BCHW = torch.stack([image_CHW for image_CHW, _ in pairs]).contiguous(memory_format=torch.channels_last)
+        labels_BHW = torch.from_numpy(np.stack([label_HW for _, label_HW in pairs])).long()
+        return {"images": images_BCHW, "labels": labels_BHW}
+
+    def _augmented(self, sample: Sample, draws_D: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        kept_HW, margin_px = self.grid(self.settings.crop_px or _size_of(sample))
+        return augment(sample, self.settings, kept_HW, margin_px, draws_D)
+
+    # Training
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits_BKHW = network(batch["images"]).float()
+        weights_K = torch.tensor(self.class_weights(), device=logits_BKHW.device)
+        losses_BHW = F.cross_entropy(logits_BKHW, batch["labels"], weights_K, ignore_index=VOID, reduction="none")
+        return {"loss": losses_BHW.mean()}
+
+    def class_weights(self) -> tuple[float, ...]:
+        """What a pixel of each class counts."""
+        chosen = self.settings.class_weights
+        if chosen == "none":
+            return (1.0,) * self.class_count
+        if chosen == "median":
+            if self._facts is None:
+                raise ModelError("class_weights median needs the labels counted: `prepare` comes before `losses`")
+            return self._facts.median_weights()
+        if len(chosen) != self.class_count:
+            raise ModelError(f"class_weights are {len(chosen)} for {self.class_count} classes; give one for each")
+        return chosen
+
+    def finish(self, network: nn.Module, samples: Iterable[Sample]) -> None:
+        """Statistics of batch normalisation from whole training pictures and the weights as they are now.
+
+        Those gathered on the way are of weights that are gone, and of crops. Does nothing where there are none.
+        """
+        device = next(network.parameters()).device
+        with self._autocast(device):
+            batches = (images_of(batch, device) for batch in batches_of_one_size(samples, self.settings.batch))
+            update_bn((self.extended(images_BCHW) for images_BCHW in batches), network)
+
+    # Judging
+
+    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+        """miou, pixel_accuracy, class_accuracy and iou_NAME of whole pictures."""
+        return judged(network, partial(self.predict, network), samples, self.settings.batch)
+
+    def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
+        """Rows of picture, truth and prediction; void is black."""
+        return shown(network, partial(self.predict, network), samples)
+
+    def predict(self, network: nn.Module, images_BCHW: Tensor) -> Tensor:
+        """Class ids BHW of pictures in [0, 1], of their own size."""
+        with self._autocast(images_BCHW.device):
+            return self.logits(network, images_BCHW).argmax(1)
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
+
+
+def _size_of(sample: Sample) -> tuple[int, int]:
+    height, width = sample["label"].shape
+    return height, width
+
+
+class SegmentationRecipe(LabelledRecipe[Segmenting]):
+    """A published network with its paper's optimizer and schedule."""
+
+    def trunk(self, network: nn.Module) -> tuple[nn.Module, float] | None:
+        """The part of the network that learns at a rate of its own, and its share of the learning rate."""
+        return None
+
+    def optimizer(self, network: nn.Module) -> Optimizer:
+        settings, trunk = self.settings, self.trunk(network)
+        in_trunk = {id(parameter) for parameter in trunk[0].parameters()} if trunk else set[int]()
+        rest = [parameter for parameter in network.parameters() if id(parameter) not in in_trunk]
+        groups: list[dict[str, object]] = [{"params": rest, "lr": settings.learning_rate}]
+        if trunk:
+            groups.append({"params": list(trunk[0].parameters()), "lr": settings.learning_rate * trunk[1]})
+        if settings.optimizer == "adamw":
+            return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+        return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
+
+    def rate(self, step: int, steps: int) -> float:
+        settings = self.settings
+        warmup = min(1.0, (step + 1) / (settings.warmup_steps + 1))
+        if settings.schedule == "poly":
+            return warmup * (1 - step / steps) ** settings.poly_power
+        if settings.schedule == "step":
+            return warmup * settings.step_factor ** sum(step >= share * steps for share in settings.step_at)
+        return warmup
+
+
+class VggTrunkRecipe(SegmentationRecipe[Trunked]):
+    """A network that has VGG-16 for a trunk."""
+
+    ASSETS: ClassVar[tuple[str, ...]] = ("vgg",)
+
+    def check_network(self) -> None:
+        if is_published(source := self.settings.vgg or ""):  # may be yet to be fetched, by who trains
+            find_published(source)
+        else:
+            super().check_network()
+
+    def vgg_weights(self, *, classifier: bool = False) -> VggWeights | None:
+        """The weights to start from; None where the settings name none."""
+        source = self.assets.get("vgg", self.settings.vgg)
+        if source is None:
+            return None
+        return read_vgg(source, classifier=classifier, convention=self.settings.vgg_convention)
+
+    def convention(self, weights: VggWeights | None) -> ConventionName:
+        return weights.convention if weights else self.settings.vgg_convention or "torchvision"

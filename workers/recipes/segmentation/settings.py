@@ -1,0 +1,69 @@
+"""What a recipe that learns the class of every pixel can be told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from pixelmill.workers.networks.vgg import ConventionName
+from pixelmill.workers.recipes import RecipeSettings
+from pixelmill.workers.recipes.segmentation.labels import MOST_CLASSES
+
+SizePx = tuple[PositiveInt, PositiveInt]
+"""Height, width."""
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class LabelledSettings(RecipeSettings):
+    """How labelled pictures are read, augmented and weighed. Sizes are height, width.
+
+    `classes` and `ignore_index` are those of classes.json where they are not given, `class_names` too. `map_ids` puts one
+    id in the place of another when labels are read, as {255: 1}. `turned_labels` says how labels lie of pictures that EXIF
+    turns: as such a picture is shown, or as its pixels are stored. `size_px` is what pictures are
+    resized to when they are read; `crop_px` what a training step sees of one, at a scale drawn between `scales`.
+    `brightness` is the most that a picture is made brighter or darker by, as a share.
+    """
+
+    classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)] | None = None
+    class_names: Annotated[tuple[str, ...], Field(min_length=2, max_length=MOST_CLASSES)] | None = None
+    ignore_index: Annotated[int, Field(ge=0, le=65535)] | None = None
+    map_ids: dict[Annotated[int, Field(ge=0, le=65535)], Annotated[int, Field(ge=0, le=65535)]] | None = None
+    turned_labels: Literal["shown", "stored"] | None = None
+    class_weights: Literal["median", "none"] | tuple[Annotated[float, Field(ge=0)], ...] = "none"
+    size_px: SizePx | None = None
+    crop_px: SizePx | None = None
+    flip: bool = True
+    scales: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    brightness: Fraction = 0.0
+
+
+class SegmentationSettings(LabelledSettings):
+    """What FCN, SegNet and U-Net have in common.
+
+    `step_at` are the shares of the training after which schedule "step" multiplies the rate with `step_factor`.
+    """
+
+    learning_rate: PositiveFloat = 0.01
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: Fraction = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    schedule: Literal["constant", "poly", "step"] = "constant"
+    poly_power: PositiveFloat = 0.9
+    step_at: tuple[Fraction, ...] = (0.6, 0.85)
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    warmup_steps: NonNegativeInt = 0
+
+
+class TrunkSettings(SegmentationSettings):
+    """`vgg` names VGG-16 weights to start from, `trunk_rate` is the trunk's share of the learning rate.
+
+    `vgg` is a safetensors file or torchvision:VGG16_Weights.IMAGENET1K_V1. `vgg_convention` is for a file whose
+    preprocessing can't be told from the names in it.
+    """
+
+    vgg: str | None = None
+    vgg_convention: ConventionName | None = None
+    trunk_rate: Annotated[float, Field(ge=0)] = 1.0
+    width: PositiveInt = 64

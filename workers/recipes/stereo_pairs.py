@@ -1,0 +1,84 @@
+"""Read rectified stereo pairs with their LiDAR depth and camera, and augment both views alike.
+
+Legend: C = 3 colours, H height, W width.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import JsonValue
+from torch import Tensor
+
+from pixelmill.workers.codecs.decode import MAX_PIXELS
+from pixelmill.workers.errors import DataError
+from pixelmill.workers.recipes import Sample
+
+CAMERA = ("width_px", "focal_px", "baseline_m", "depth_png_scale")
+
+
+def decode_depth(data: bytes) -> np.ndarray:
+    """The values of a 16-bit PNG, uint16 HW, 0 where there is no LiDAR return; `decode_picture` would keep 8 bits."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            if not picture.mode.startswith("I;16"):
+                raise DataError(f"depth: a PNG of mode {picture.mode}; write depth as 16-bit grey PNG, metres x 256")
+            if picture.width * picture.height > MAX_PIXELS:
+                raise DataError(f"depth: {picture.width} x {picture.height} pixels are over {MAX_PIXELS:,}; cut it")
+            return np.asarray(picture).astype(np.uint16)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"depth: not a whole PNG ({error}); write depth as 16-bit grey PNG, metres x 256") from error
+
+
+def read_camera(files: Mapping[str, bytes]) -> np.ndarray:
+    """Width in pixels, focal length in pixels of that width, baseline in metres, depth value of a metre: float64."""
+    if "calibration" not in files:
+        raise DataError("depth without calib.json; give width_px, focal_px and baseline_m of the cameras")
+    try:
+        calibration = json.loads(files["calibration"])
+    except ValueError as error:
+        raise DataError(
+            f"calib.json: not JSON ({error}); write width_px, focal_px and baseline_m as numbers"
+        ) from error
+    if not isinstance(calibration, dict):
+        raise DataError("calib.json: not a mapping; write width_px, focal_px and baseline_m as numbers")
+    stated = {name: calibration.get(name) for name in CAMERA[:-1]} | {CAMERA[-1]: _depth_png_scale(calibration)}
+    for name, value in stated.items():
+        if not isinstance(value, int | float) or not value > 0:
+            raise DataError(f"calib.json: {name} is {value!r}; write a number over 0")
+    return np.array(list(stated.values()), dtype=np.float64)
+
+
+def _depth_png_scale(calibration: Mapping[str, JsonValue]) -> JsonValue:
+    """256 where nothing is said, as in KITTI's, else what is said, as a number or in a text such as "value / 256"."""
+    stated = calibration.get(CAMERA[-1], 256)
+    divisor = re.search(r"/\s*(\d+(\.\d+)?)", stated) if isinstance(stated, str) else None
+    return float(divisor[1]) if divisor else stated
+
+
+def depth_of(sample: Sample) -> np.ndarray:
+    """Metres, float32 HW, 0 where there is no LiDAR return."""
+    return sample["depth"].astype(np.float32) / np.float32(sample["camera"][3])
+
+
+def to_input(pixels_HWC: np.ndarray) -> Tensor:
+    """uint8 HWC as the network takes it: float32 CHW in [0, 1]."""
+    return torch.from_numpy(pixels_HWC).permute(2, 0, 1).float() / 255
+
+
+def mirrored_pair(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """The pair as a mirror shows it: what the right eye saw is now on the left, so the views change places."""
+    return right.flip(-1), left.flip(-1)
+
+
+def recoloured(view_CHW: Tensor, draws: np.ndarray) -> Tensor:
+    """Gamma 0.8 to 1.2, brightness 0.5 to 2, each colour 0.8 to 1.2, by five numbers in [0, 1); both views get the same."""
+    gamma, brightness = 0.8 + 0.4 * draws[0], 0.5 + 1.5 * draws[1]
+    colours_C11 = torch.from_numpy(0.8 + 0.4 * draws[2:5]).float()[:, None, None]
+    return (view_CHW**gamma * brightness * colours_C11).clamp(0, 1)

@@ -1,0 +1,47 @@
+"""What networks give for a batch: a tensor whose first axis is the batch, or a tuple, list or dict of such, however deep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+Outputs = Any
+"""A tensor, or a tuple, list or dict of Outputs."""
+
+
+def mapped(function: Callable[..., Tensor], first: Outputs, *others: Outputs) -> Outputs:
+    """The structure of `first` with `function` of the tensors that stand at each place of all."""
+    if isinstance(first, Tensor):
+        return function(first, *others)
+    if isinstance(first, dict):
+        items = cast("dict[str, Outputs]", first).items()
+        return {key: mapped(function, value, *(other[key] for other in others)) for key, value in items}
+    if isinstance(first, list | tuple):
+        parts = zip(cast("Sequence[Outputs]", first), *others, strict=True)
+        return tuple(mapped(function, *each) for each in parts)
+    raise TypeError(f"a network gave {type(first).__name__}, and not tensors in tuples, lists or dicts")
+
+
+def tensors_of(outputs: Outputs) -> list[Tensor]:
+    """The tensors in the order of their places."""
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    values = cast("dict[str, Outputs]", outputs).values() if isinstance(outputs, dict) else outputs
+    return [tensor for each in cast("Sequence[Outputs]", values) for tensor in tensors_of(each)]
+
+
+def first_rows(outputs: Outputs, count: int) -> Outputs:
+    return mapped(lambda tensor: tensor[:count], outputs)
+
+
+def as_numbers_on_cpu(outputs: Outputs) -> Outputs:
+    """On the CPU, and float32 where they are short floats; ids and counts as they are."""
+    return mapped(lambda tensor: (tensor.float() if tensor.is_floating_point() else tensor).cpu(), outputs)
+
+
+def joined(batches: Sequence[Outputs]) -> Outputs:
+    """Batches of the same structure as one."""
+    return mapped(lambda *tensors: torch.cat(tensors), *batches)

@@ -1,0 +1,159 @@
+"""Choose the settings of a network: measured on the job's own first pictures, held against eager fp32, and cached.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from pixelmill.workers.runtime.agreement import Agreement, figure_of
+from pixelmill.workers.runtime.execution import Executor, PixelNetwork
+from pixelmill.workers.runtime.outputs import Outputs, first_rows, tensors_of
+from pixelmill.workers.runtime.settings import Choice, Pins, Precision, Settings, Trial
+from pixelmill.workers.runtime.settings_cache import keep_choice, kept_choice
+
+PROBE_SECONDS = 4.0
+PROBE_PAYS_FROM_IMAGES = 256
+COMPILE_PAYS_AFTER_S = 300.0
+MICROBATCHES_CPU = (8, 16, 32, 64)
+MICROBATCHES_CUDA = (64, 128, 256)
+
+
+def choose(
+    network: PixelNetwork,
+    samples_BCHW: Tensor,
+    *,
+    base: Settings,
+    pins: Pins,
+    agreement: Agreement,
+    cache: Path | None,
+    job_images: int,
+) -> Choice:
+    """The settings for this network here: from the cache, or probed on the job's own first pictures.
+
+    `job_images` is what one worker has to do: a job over within seconds is not worth a probe and takes the safe
+    default, and only a long one is worth compiling for. Workers of one machine probe once: the first holds a lock.
+    """
+    base = pins.applied_to(base)
+    choice = kept_choice(cache) if cache is not None else None
+    if choice is None and job_images < PROBE_PAYS_FROM_IMAGES:
+        return Choice(base, "pinned" if pins != Pins() else "default")
+    choice = choice or _probed_once(network, samples_BCHW, base, pins, agreement, cache)
+    return _with_compile(choice, network, samples_BCHW, pins, job_images)
+
+
+def _probed_once(
+    network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pins, agreement: Agreement, cache: Path | None
+) -> Choice:
+    """Probed, or what another worker of this machine has probed meanwhile."""
+    if cache is None:
+        return probe(network, samples_BCHW, base, pins, agreement)
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache.with_suffix(".lock"), timeout=60):
+            choice = kept_choice(cache) or probe(network, samples_BCHW, base, pins, agreement)
+            if choice.source == "probed":
+                keep_choice(cache, choice)
+            return choice
+    except (OSError, Timeout):
+        return probe(network, samples_BCHW, base, pins, agreement)
+
+
+def probe(network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pins, agreement: Agreement) -> Choice:
+    """Measure precision and memory format first, then the microbatch, within about PROBE_SECONDS.
+
+    A candidate whose outputs on the samples don't agree with those of eager fp32, or that fails, is out.
+    """
+    deadline_s = time.perf_counter() + PROBE_SECONDS
+    eager = replace(base, precision="float32", channels_last=False, fold_batchnorm=False, compile=False)
+    truth = Executor(network, eager)(samples_BCHW[: eager.microbatch])
+    trials: list[Trial] = []
+    for settings in _formats(base, pins):
+        if trials and time.perf_counter() > deadline_s:
+            break
+        trials += try_settings(network, samples_BCHW, settings, truth, agreement)
+    if not trials:  # what the user fixed is kept even so
+        return Choice(pins.applied_to(eager), "probed")
+    best = max(trials, key=lambda trial: trial.images_per_s)
+    for microbatch in _microbatches(best.settings, pins):
+        if time.perf_counter() > deadline_s:
+            break
+        trials += try_settings(network, samples_BCHW, replace(best.settings, microbatch=microbatch), truth, agreement)
+    best = max(trials, key=lambda trial: trial.images_per_s)
+    return Choice(best.settings, "probed", best.images_per_s, tuple(trials))
+
+
+def _formats(base: Settings, pins: Pins) -> list[Settings]:
+    """Precisions and memory formats to try, as far as they are not pinned."""
+    cuda = base.device.startswith("cuda")
+    precisions: tuple[Precision, ...] = ("bfloat16", "float16", "float32") if cuda else ("bfloat16", "float32")
+    if not cuda and not cpu_has_bfloat16():
+        precisions = ("float32",)  # emulated bfloat16 is slower than fp32, and slow to find out
+    formats = [replace(base, precision=p, channels_last=c) for p in precisions for c in (True, False)]
+    return [settings for settings in formats if pins.applied_to(settings) == settings] or [base]
+
+
+def cpu_has_bfloat16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
+
+
+def _microbatches(settings: Settings, pins: Pins) -> list[int]:
+    if pins.microbatch is not None:
+        return []
+    offered = MICROBATCHES_CUDA if settings.device.startswith("cuda") else MICROBATCHES_CPU
+    return [size for size in offered if size != settings.microbatch]
+
+
+def try_settings(
+    network: PixelNetwork, samples_BCHW: Tensor, settings: Settings, truth: Outputs, agreement: Agreement
+) -> list[Trial]:
+    """The trial of one candidate; none where it fails or does not agree with `truth`, the outputs of the first samples."""
+    repeats = math.ceil(settings.microbatch / len(samples_BCHW))
+    batch_BCHW = samples_BCHW.repeat(repeats, 1, 1, 1)[: settings.microbatch]
+    try:
+        executor = Executor(network, settings)
+        outputs = executor(batch_BCHW)
+        images_per_s = max(_rate(executor, batch_BCHW) for _ in range(2))
+    except (RuntimeError, NotImplementedError):
+        return []  # this device or this network has no kernel for it
+    rows = min(len(batch_BCHW), len(tensors_of(truth)[0]))
+    figure = figure_of(agreement, first_rows(outputs, rows), first_rows(truth, rows))
+    return [Trial(settings, images_per_s, figure)] if figure is not None and agreement.accepts(figure) else []
+
+
+def _rate(executor: Executor, images_BCHW: Tensor) -> float:
+    start_s = time.perf_counter()
+    executor(images_BCHW)
+    return len(images_BCHW) / (time.perf_counter() - start_s)
+
+
+def _with_compile(choice: Choice, network: PixelNetwork, samples_BCHW: Tensor, pins: Pins, job_images: int) -> Choice:
+    """Compiling is tried only where what is left of the job would run long enough to repay it, for pictures of one size."""
+    if pins.compile is not None:
+        return replace(choice, settings=replace(choice.settings, compile=pins.compile))
+    if network.input_px is None or choice.images_per_s is None:
+        return choice
+    eager_s = job_images / choice.images_per_s
+    if eager_s < COMPILE_PAYS_AFTER_S:
+        return choice
+    settings = replace(choice.settings, compile=True)
+    images_BCHW = torch.zeros(settings.microbatch, *samples_BCHW.shape[1:], dtype=samples_BCHW.dtype)
+    try:
+        start_s = time.perf_counter()
+        executor = Executor(network, settings)
+        executor(images_BCHW)
+        compile_s = time.perf_counter() - start_s
+        images_per_s = max(_rate(executor, images_BCHW) for _ in range(3))
+    except Exception:  # no compiler, an operator that inductor does not know, ...: eager works
+        return choice
+    repays = eager_s - job_images / images_per_s > compile_s
+    return replace(choice, settings=settings, images_per_s=images_per_s) if repays else choice

@@ -1,0 +1,63 @@
+"""How a network is run: precision, memory format, microbatch; what a user fixed of it, and how a choice was found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """None of it changes what is computed beyond the agreement of the stage."""
+
+    device: str = "cpu"
+    precision: Precision = "float32"
+    channels_last: bool = True
+    fold_batchnorm: bool = True
+    microbatch: int = 16
+    threads: int = 1
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What the user fixed; None is left to the probe."""
+
+    precision: Precision | None = None
+    channels_last: bool | None = None
+    microbatch: int | None = None
+    compile: bool | None = None
+
+    def applied_to(self, settings: Settings) -> Settings:
+        return replace(settings, **{name: value for name, value in asdict(self).items() if value is not None})
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One measured candidate: images per second on one worker, and the worst figure of its agreement with eager fp32."""
+
+    settings: Settings
+    images_per_s: float
+    figure: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The settings to use, how they were found, and every candidate that was measured."""
+
+    settings: Settings
+    source: Literal["probed", "cached", "default", "pinned"]
+    images_per_s: float | None = None
+    trials: tuple[Trial, ...] = ()
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str, source: Literal["probed", "cached"]) -> Choice:
+        raw = json.loads(text)
+        trials = tuple(Trial(Settings(**t["settings"]), t["images_per_s"], t["figure"]) for t in raw["trials"])
+        return cls(Settings(**raw["settings"]), source, raw["images_per_s"], trials)

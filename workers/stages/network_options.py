@@ -1,0 +1,48 @@
+"""The options of every stage that runs a network: how it is run, fixed by the user or left to a probe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from pixelmill.workers.stages import StageConfig, StageContext
+
+if TYPE_CHECKING:
+    from pixelmill.workers.runtime.agreement import Agreement
+    from pixelmill.workers.runtime.execution import PixelNetwork
+    from pixelmill.workers.runtime.tuned import TunedNetwork
+
+
+class NetworkStageConfig(StageConfig):
+    """A stage with a network. Its precision is part of what it makes, the rest is speed alone."""
+
+    speed_only: ClassVar[frozenset[str]] = frozenset({"batch", "channels_last", "compile"})
+
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of the computation; auto: the fastest that agrees with float32 as the stage states"
+    )
+    batch: PositiveInt | Literal["auto"] = Field("auto", description="pictures in one forward pass")
+    channels_last: bool | Literal["auto"] = Field("auto", description="memory format of the network")
+    compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: where the job repays it")
+
+    def tuned(self, network: PixelNetwork, key: str, context: StageContext, agreement: Agreement) -> TunedNetwork:
+        """The network as these options and the worker have it; `key` names it with its weights."""
+        from pixelmill.workers.runtime.settings import Pins, Settings
+        from pixelmill.workers.runtime.tuned import TunedNetwork
+
+        pins = Pins(
+            precision=None if self.precision == "auto" else self.precision,
+            channels_last=None if self.channels_last == "auto" else self.channels_last,
+            microbatch=None if self.batch == "auto" else self.batch,
+            compile=None if self.compile == "auto" else self.compile,
+        )
+        return TunedNetwork(
+            network,
+            key,
+            base=Settings(device=context.device, threads=context.threads),
+            pins=pins,
+            agreement=agreement,
+            cache_dir=context.cache_dir,
+            job_images=context.job_images,
+        )
