@@ -24,6 +24,8 @@ _MEANINGS = {
     "id": "128-bit hash of the uri, and of the member where there is one",
     "uri": "where the input lies",
     "member": "which one of a shard or table",
+    "source_id": "the id of its input in the first of a chain of runs over runs",
+    "place": "which of the rows of its input, from 0",
     "width": "pixels",
     "height": "pixels",
 }
