@@ -33,7 +33,7 @@ from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, Stage, StageConfig, StageContext
 from tests import in_process_run, scans
 from tests.conftest import Reach
-from tests.moto_server import Moto
+from tests.servers.moto import Moto
 
 pytestmark = pytest.mark.faults
 
