@@ -33,6 +33,7 @@ from pixelmill.pipelines.outputs.completion import Counted, Success, Weights
 from pixelmill.pipelines.outputs.manifest import Part, Segment
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.decoders import decoder_of
 
 LOG = "log.txt"
 RAY_DIED = (
