@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pixelmill.jobs.spec import read_file
+from pixelmill.jobs.documents.parsing import read_file
 from pixelmill.workers.errors import JobError
 
 SHIPPED = Path(__file__).parent / "recipes"

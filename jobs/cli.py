@@ -15,8 +15,8 @@ from pixelmill.jobs.host import signals
 from pixelmill.jobs.terminal import printable, streams
 
 if TYPE_CHECKING:
-    from pixelmill.jobs.run import Surroundings
-    from pixelmill.jobs.spec import Job
+    from pixelmill.jobs.job import Job
+    from pixelmill.jobs.surroundings import Surroundings
 
 STARTED_S = time.time()
 
@@ -60,11 +60,12 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a job file; run it again to resume it, or to pick up what is new in the source."""
-    from pixelmill.jobs import spec
+    from pixelmill.jobs.documents.parsing import read_file
+    from pixelmill.jobs.job import read_job
 
-    text = spec.read_file(job)
+    text = read_file(job)
     all_overrides = [*(overrides or []), *_failing(failures)]
-    _run(spec.load(text, name=job, overrides=all_overrides, environment=os.environ), dry_run, quiet)
+    _run(read_job(text, name=job, overrides=all_overrides, environment=os.environ), dry_run, quiet)
 
 
 @app.command()
@@ -80,13 +81,13 @@ def embed(
     """Embed every picture of SOURCE into OUT: the commonest job, without a file."""
     import yaml
 
-    from pixelmill.jobs import spec
+    from pixelmill.jobs.job import read_job
 
     stage: dict[str, Any] = {} if model is None else {"model": model}
     document = {"version": 1, "source": source, "out": out, "stages": [{"embed": stage}]}
     text = yaml.safe_dump(document, sort_keys=False)
     all_overrides = [*(overrides or []), *_failing(failures)]
-    _run(spec.load(text, name="embed", overrides=all_overrides, environment=os.environ), dry_run, quiet)
+    _run(read_job(text, name="embed", overrides=all_overrides, environment=os.environ), dry_run, quiet)
 
 
 @app.command()
@@ -97,13 +98,13 @@ def retry(
     quiet: Quiet = False,
 ) -> None:
     """Do what failed once more, and only that."""
-    from pixelmill.jobs import spec
     from pixelmill.jobs.inspect import open_run
+    from pixelmill.jobs.job import read_job
 
     folder = open_run(out)
     text = (folder.read("_run/spec.yaml") or b"").decode()
     here = f"out.uri={json.dumps(folder.uri)}"  # it may be written relative to another folder, or have been moved
-    job = spec.load(
+    job = read_job(
         text,
         name=f"{out}/_run/spec.yaml",
         overrides=[here, *(overrides or []), *_failing(failures)],
@@ -142,14 +143,15 @@ def train(
     from pixelmill.jobs import catalogue
 
     text = catalogue.recipe_text(recipe)  # before torch is imported: a misspelt name should not wait for it
-    from pixelmill.jobs import train as training
+    from pixelmill.jobs.training_job import read_recipe_file
 
     given: dict[str, Any] = ({"data": data} if data else {}) | ({} if out is None else {"out": out})
     options = [f"{key}={json.dumps(value)}" for key, value in given.items()]
-    job = training.load(text, name=recipe, overrides=[*options, *(overrides or [])], environment=os.environ)
-    running = training.TrainingRun(job, _surroundings(quiet))
+    job = read_recipe_file(text, name=recipe, overrides=[*options, *(overrides or [])], environment=os.environ)
+    from pixelmill.jobs.train import train_job  # which imports Ray: a wrong setting should not wait for it
+
     try:
-        typer.echo(running.execute())
+        typer.echo(train_job(job, _surroundings(quiet)))
     except KeyboardInterrupt:
         _interrupted("the same command goes on from the last checkpoint")
 
@@ -184,9 +186,9 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Judge a checkpoint on data that it was not trained on."""
-    from pixelmill.jobs import train as training
+    from pixelmill.jobs import evaluation
 
-    report = training.evaluate(network, checkpoint, data, part, overrides or [], picture)
+    report = evaluation.evaluate(network, checkpoint, data, part, overrides or [], picture)
     if as_json:
         typer.echo(json.dumps(report))
         return
@@ -246,8 +248,10 @@ def stylize(
     """Paint photographs in a style: with a trained network, or by optimising the picture itself."""
     from pathlib import PurePosixPath
 
-    from pixelmill.jobs import checks, spec
+    from pixelmill.jobs import checks
     from pixelmill.jobs import generate as generating
+    from pixelmill.jobs.documents.overrides import override_key
+    from pixelmill.jobs.places import absolute
     from pixelmill.workers.errors import JobError
 
     if (checkpoint is None) == (style is None):
@@ -255,7 +259,7 @@ def stylize(
     stems = [PurePosixPath(each).stem for each in content]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise JobError(f"stylize: two photographs would become {twice[0]}.png; stylize them one after another")
-    spec.absolute(out)  # an empty one would be the root
+    absolute(out)  # an empty one would be the root
     places = [f"{out}/{stem}.png" for stem in stems]
     for path in places:
         checks.check_file(path)
@@ -270,11 +274,10 @@ def stylize(
             "stylize: --style needs --vgg, VGG weights as safetensors or torchvision:VGG19_Weights.IMAGENET1K_V1"
         )
     else:
-        settings: dict[str, Any] = {}
+        settings: dict[str, object] = {}
         for override in overrides or []:
-            spec.override_key(settings, override)
-        say = lambda text: typer.echo(text, err=True)  # noqa: E731
-        made = list(generating.optimized(content, style or "", vgg, settings, size_px or 256, say))
+            override_key(settings, override)
+        made = list(generating.optimized(content, style or "", vgg, settings, size_px or 256, _say))
     for path, shown_CHW in zip(places, made, strict=True):
         generating.write(shown_CHW, path)
         typer.echo(path)
@@ -283,13 +286,13 @@ def stylize(
 @app.command()
 def zoo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the checkpoints that ship: network, data, licence, metrics, size."""
-    from pixelmill.jobs import train as training
+    from pixelmill.jobs.zoo import print_zoo, shipped_checkpoints
 
-    listed = training.zoo()
+    listed = shipped_checkpoints()
     if as_json:
-        typer.echo(json.dumps(listed, indent=1))
+        typer.echo(json.dumps([each.to_json() for each in listed], indent=1))
     else:
-        training.print_zoo(listed)
+        print_zoo(listed)
 
 
 @app.command()
@@ -306,9 +309,9 @@ def demo(
 ) -> None:
     """Make an archive of a few hundred JPEGs, broken ones among them, embed it and show what came of it."""
     from pixelmill.jobs import demo as demonstration
-    from pixelmill.jobs import spec
+    from pixelmill.jobs.places import absolute
 
-    raise typer.Exit(demonstration.run(Path(spec.absolute(out)), _surroundings(False)))
+    raise typer.Exit(demonstration.run(Path(absolute(out)), _surroundings(False)))
 
 
 def _version(value: bool) -> None:
@@ -331,10 +334,10 @@ def _main(
 def _surroundings(quiet: bool) -> Surroundings:
     from platformdirs import user_cache_path
 
-    from pixelmill.jobs.run import Surroundings
+    from pixelmill.jobs.surroundings import Surroundings
 
     return Surroundings(
-        environment=dict(os.environ),
+        environment=os.environ,
         stderr=sys.stderr,
         is_terminal=sys.stderr.isatty(),
         cache_dir=user_cache_path("pixelmill") / "settings",
@@ -344,24 +347,28 @@ def _surroundings(quiet: bool) -> Surroundings:
 
 
 def _run(job: Job, dry_run: bool, quiet: bool, retry: bool = False) -> NoReturn:
-    from pixelmill.jobs import run as running
-    from pixelmill.jobs.summary import exit_code_of, note_of, summary_of
+    from pixelmill.jobs.outcome import exit_code_of
+    from pixelmill.jobs.run import run_job
+    from pixelmill.jobs.summary import note_of, summary_of
 
     around = _surroundings(quiet)
     if (note := note_of(job.spec)) and not quiet:
         typer.echo(note, err=True)
     if dry_run:
-        from pixelmill.jobs.plan import show_plan
+        from pixelmill.jobs.dry_run import show_plan
 
         show_plan(job, around)
         raise typer.Exit(0)
-    bulk_run = running.Run(job, around)
     try:
-        outcome = bulk_run.execute(retry=retry)
+        outcome = run_job(job, around, retry=retry)
     except KeyboardInterrupt:
         _interrupted("what was finished stays, and the same command goes on from there")
-    typer.echo(summary_of(outcome, bulk_run.out.uri))
+    typer.echo(summary_of(outcome, job.open_out().uri))
     raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _failing(failures: str | None) -> list[str]:
@@ -372,7 +379,7 @@ def _interrupted(what_now: str) -> NoReturn:
     import logging
     import shlex
 
-    from pixelmill.jobs.run import EXIT_INTERRUPTED
+    from pixelmill.jobs.outcome import EXIT_INTERRUPTED
 
     logging.disable()  # threads of Ray Data live to the end of the process, and miss a Ray that is gone
     typer.echo(f"interrupted; {what_now}: {shlex.join(['pixelmill', *sys.argv[1:]])}", err=True)
@@ -382,7 +389,7 @@ def _interrupted(what_now: str) -> NoReturn:
 def _require_utf8(arguments: list[str]) -> None:
     """Before anything of them is done: Ray takes the whole command line."""
     if not all(map(str.isascii, arguments)):
-        from pixelmill.jobs.spec import as_utf8
+        from pixelmill.jobs.places import as_utf8
 
         for argument in arguments:
             as_utf8(argument)

@@ -13,16 +13,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pixelmill.jobs import spec
-from pixelmill.jobs.spec import absolute, refuse_credentials
-from pixelmill.jobs.train import judging
+from pixelmill.jobs.documents.credentials import refuse_credentials
+from pixelmill.jobs.documents.faults import faults
+from pixelmill.jobs.evaluation import data_to_judge, judging
+from pixelmill.jobs.places import absolute
+from pixelmill.jobs.training_job import known_settings
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.pipelines.training.sampling import spread
-from pixelmill.pipelines.training.splits import to_evaluate
 from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub
@@ -88,9 +89,7 @@ def write(shown_CHW: Tensor, path: str) -> None:
 
 def _read(recipe: Recipe, card: Card, asked: Asked, count: int) -> list[Sample]:
     """Samples that were not trained on, from all over the data."""
-    uris = [absolute(uri) for uri in asked.data]
-    known, classes = frozenset(card.trained_on), getattr(recipe.settings, "class_names", None)
-    found, _ = to_evaluate(recipe.ROLES, uris, asked.part, known, Access(), classes)
+    found, _ = data_to_judge(recipe, card, asked.data, asked.part)
     return read_samples(found.take(spread(len(found), count)), recipe)
 
 
@@ -214,7 +213,7 @@ def optimized(
     try:
         chosen = GatysSettings(**settings)
     except ValidationError as error:
-        lines = spec.faults(error, None, lambda _: list(GatysSettings.model_fields))
+        lines = faults(error, known_settings(GatysSettings))
         raise JobError("stylize: its settings\n" + "\n".join(lines)) from error
     refuse_credentials(vgg)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -229,7 +228,8 @@ def optimized(
 
     def on_step(step: int, terms: Any) -> None:
         total = float(terms["total"].mean())
-        first_loss.append(total) if not first_loss else None
+        if not first_loss:
+            first_loss.append(total)
         if step % 10 == 0 or step == chosen.steps - 1:
             say(f"step {step:,} / {chosen.steps:,}, loss {total:.4g}, {total / first_loss[0]:.1%} of the first")
 

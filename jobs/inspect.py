@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pixelmill.jobs.spec import absolute
+from pixelmill.jobs.places import absolute
 from pixelmill.jobs.terminal.console import PrintableConsole
-from pixelmill.jobs.terminal.display import duration
 from pixelmill.jobs.terminal.printable import printable
+from pixelmill.jobs.terminal.views import duration
 from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.claims import ATTEMPTS, RECORD
 from pixelmill.pipelines.outputs.manifest import read_segments

@@ -19,7 +19,7 @@ import psutil
 
 from pixelmill.jobs.host import scratch
 from pixelmill.jobs.session import minimal_ray
-from pixelmill.jobs.session.ray_watchdog import RUN_VARIABLE, Guard, run_mark
+from pixelmill.jobs.session.ray_watchdog import RUN_VARIABLE, RayWatchdog, run_mark
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
@@ -113,11 +113,11 @@ def _start(pool: WorkerPool, machine: Machine, folder: Path) -> None:
         )
 
 
-def stop(guard: Guard, folder: Path | None) -> None:
+def stop(watchdog: RayWatchdog, folder: Path | None) -> None:
     """Shut Ray down in good order; of a Ray of our own, keep what the workers printed, and leave nothing of it."""
     import ray
 
-    with guard.released():
+    with watchdog.released():
         ray.shutdown()
     if folder is not None:
         _end_local(folder)
@@ -256,17 +256,13 @@ def _require_answer(address: str) -> None:
             raise JobError(f"run.address {scrub(address)}: no Ray cluster answers there ({error})") from error
 
 
-temporary_folder = scratch.make
-remove_stale = scratch.remove_stale
-
-
-def remove_all(guard: Guard) -> None:
+def remove_all(watchdog: RayWatchdog) -> None:
     """End every process that this one started and remove its folders, without a word to Ray.
 
-    But for the guard's last will: a dead raylet's agents are nobody's children, and it ends them when this process is gone.
+    But for the watchdog's last will: a dead raylet's agents are nobody's children, and it ends them when this process is gone.
     """
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if process.pid != guard.last_will_pid:
+            if process.pid != watchdog.last_will_pid:
                 process.kill()
     scratch.remove_mine()

@@ -8,12 +8,13 @@ started, and the log says so. A cluster that is there is left as it is.
 from __future__ import annotations
 
 import inspect
-import sys
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
+LOGGER = logging.getLogger(__name__)
 Replace = Callable[[Any, str, object], None]
 """Puts a stand-in in the place of what an owner has under a name; AttributeError where it has nothing."""
 
@@ -25,7 +26,7 @@ def without_services() -> Iterator[None]:
 
     with ExitStack() as undo:
         for name in ("start_api_server", "start_monitor", "start_log_monitor"):
-            with _or_said(f"starts without Node.{name}"):
+            with _or_logged(f"starts without Node.{name}"):
                 _replace(undo, Node, name, lambda *_, **__: None)
         yield
 
@@ -34,7 +35,7 @@ def without_services() -> Iterator[None]:
 def on_loopback() -> Iterator[None]:
     """Start Ray with the address that it is given: it replaces that of the loopback by one that the network reaches."""
     with ExitStack() as undo:
-        with _or_said("keeps to 127.0.0.1"):
+        with _or_logged("keeps to 127.0.0.1"):
             from ray._private import services
 
             _replace(undo, services, "resolve_ip_for_localhost", lambda host: host)
@@ -45,19 +46,19 @@ def on_loopback() -> Iterator[None]:
 def without_helpers() -> Iterator[None]:
     """Run Ray Data, once Ray is connected, without the actors that it starts beside the workers."""
     with ExitStack() as undo:
-        for forgo in (_statistics, _locations, _autoscaling):
-            with _or_said(f"works without {forgo.__name__.removeprefix('_')}"):
-                forgo(partial(_replace, undo))
+        for what, change in CHANGES.items():
+            with _or_logged(f"works without {what}"):
+                change(partial(_replace, undo))
         yield
 
 
 @contextmanager
-def _or_said(what: str) -> Iterator[None]:
-    """Skip a change that this Ray has no place for, and say so in the log."""
+def _or_logged(what: str) -> Iterator[None]:
+    """Skip a change that this Ray has no place for, and log that."""
     try:
         yield
     except (ImportError, AttributeError) as error:
-        sys.stderr.write(f"pixelmill: skipped a change of Ray by which it {what}: {error}\n")
+        LOGGER.warning("skipped a change of Ray by which it %s: %s", what, error)
 
 
 def _replace(undo: ExitStack, owner: Any, name: str, stand_in: object) -> None:
@@ -65,7 +66,7 @@ def _replace(undo: ExitStack, owner: Any, name: str, stand_in: object) -> None:
     setattr(owner, name, stand_in)
 
 
-def _statistics(replace: Replace) -> None:
+def _without_statistics(replace: Replace) -> None:
     """Nobody is told what the dashboard, which is not there, would show."""
     from ray.data._internal.stats import _StatsManager
 
@@ -87,14 +88,14 @@ class _NoTracker:
         self.update_actor_location = _Method()
 
 
-def _locations(replace: Replace) -> None:
+def _without_locations(replace: Replace) -> None:
     from ray.data._internal.execution.operators import actor_pool_map_operator as module
 
     replace(module, "get_actor_locations", lambda _: {})  # each worker's own answer, given when it was ready, counts
     replace(module, "get_or_create_actor_location_tracker", _NoTracker)
 
 
-def _autoscaling(replace: Replace) -> None:
+def _without_autoscaling(replace: Replace) -> None:
     """Resources are what this machine has, which a job has to itself: there is nobody to ask for more or to share with."""
     import ray
     from ray.data._internal.cluster_autoscaler import rate_based_cluster_autoscaler as module
@@ -117,3 +118,10 @@ def _autoscaling(replace: Replace) -> None:
             return {node: resources}
 
     replace(module, "DefaultAutoscalingCoordinator", _ThisMachine)
+
+
+CHANGES: dict[str, Callable[[Replace], None]] = {
+    "statistics": _without_statistics,
+    "locations": _without_locations,
+    "autoscaling": _without_autoscaling,
+}

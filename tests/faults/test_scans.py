@@ -37,8 +37,8 @@ from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, Stage, StageConfig, StageContext
 from tests import scans
 from tests.conftest import Reach
-from tests.moto_server import Moto
 from tests.pipelines.outputs.by_hand import Held
+from tests.servers.moto import Moto
 
 pytestmark = pytest.mark.faults
 

@@ -72,8 +72,8 @@ def test_a_change_that_finds_no_place_is_skipped_and_the_log_says_so(
     with minimal_ray.on_loopback(), minimal_ray.without_helpers():
         assert not hasattr(services, "resolve_ip_for_localhost")
     log = capsys.readouterr().err
-    assert "pixelmill: skipped a change of Ray by which it keeps to 127.0.0.1: " in log
-    assert "pixelmill: skipped a change of Ray by which it works without statistics: " in log
+    assert "skipped a change of Ray by which it keeps to 127.0.0.1: " in log
+    assert "skipped a change of Ray by which it works without statistics: " in log
     assert "locations" not in log
 
 
