@@ -1,15 +1,66 @@
-"""Arrow columns as Python values of a known type, which pyarrow's stubs leave open."""
+"""Arrow with the types that pyarrow's stubs leave open: columns as Python values, fields of a schema, rows by their ids."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+
 import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    Column = pa.ChunkedArray[Any]
+    Field = pa.Field[Any]
+else:
+    Column, Field = pa.ChunkedArray, pa.Field
 
 
-def strings_of(column: pa.ChunkedArray) -> list[str]:
+def strings_of(column: Column) -> list[str]:
     """The values of a column of strings that has no nulls."""
-    return column.to_pylist()  # pyright: ignore[reportReturnType]
+    return cast("list[str]", column.to_pylist())
 
 
-def integers_in(column: pa.ChunkedArray) -> list[int | None]:
+def texts_in(column: Column) -> list[str | None]:
+    """The values of a column of strings."""
+    return cast("list[str | None]", column.to_pylist())
+
+
+def integers_in(column: Column) -> list[int | None]:
     """The values of a column of integers."""
-    return column.to_pylist()  # pyright: ignore[reportReturnType]
+    return cast("list[int | None]", column.to_pylist())
+
+
+def fields_of(schema: pa.Schema) -> list[Field]:
+    return cast("list[Field]", list(schema))
+
+
+def type_of(schema: pa.Schema | pa.StructType, name: str) -> pa.DataType:
+    """The type of a field that is there."""
+    return cast("Any", schema).field(name).type
+
+
+def is_valid(column: Column) -> pa.BooleanArray:
+    return pc.is_valid(column)  # pyright: ignore[reportUnknownMemberType, reportReturnType]
+
+
+def inverted(mask: pa.BooleanArray) -> pa.BooleanArray:
+    return pc.invert(mask)
+
+
+def rows_where(table: pa.Table, keep: list[bool]) -> pa.Table:
+    return table if all(keep) else table.filter(pa.array(keep, pa.bool_()))
+
+
+def rows_of(table: pa.Table, ids: Iterable[str]) -> pa.Table:
+    """The rows with one of these ids."""
+    return table.filter(_has_id(table, ids))
+
+
+def rows_but_of(table: pa.Table, ids: Iterable[str]) -> pa.Table:
+    """The rows with none of these ids."""
+    return table.filter(inverted(_has_id(table, ids)))
+
+
+def _has_id(table: pa.Table, ids: Iterable[str]) -> pa.BooleanArray:
+    wanted = pa.array(sorted(ids), pa.string())
+    return pc.is_in(table["id"], wanted)  # pyright: ignore[reportUnknownMemberType]

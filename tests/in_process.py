@@ -1,44 +1,71 @@
-"""A training in this very process, without Ray Train and its workers: for tests and benchmarks."""
+"""One attempt at a run in this process: list, mill, publish, settle, account, with no Ray and no command."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import time
+from dataclasses import dataclass
 
-import torch
-
-from pixelmill.pipelines.progress import ProgressStore
-from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
-from pixelmill.pipelines.training.worker import Training
-
-CPU = torch.device("cpu")
-NOTHING: Mapping[str, Path] = {}
-
-
-class Quiet(ProgressStore):
-    """Reports to nobody."""
-
-    def report(self, key: str, text: str) -> None:
-        pass
+from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig
+from pixelmill.pipelines.bulk.orders import orders_for
+from pixelmill.pipelines.inputs.entries import Source
+from pixelmill.pipelines.inputs.fetch import FetchLimits
+from pixelmill.pipelines.inputs.relisting import as_now
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.attempt import Attempt, pending
+from pixelmill.pipelines.outputs.listing import tables_of
+from pixelmill.pipelines.outputs.segments import Segment
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.stages import StageConfig, StageContext
+from tests.pipelines.outputs.by_hand import Held
 
 
-def training_of(
-    recipe: str,
-    settings: dict[str, Any],
-    train: DataSet,
-    held_out: DataSet | None,
-    out: Path,
-    threads: int,
-    device: torch.device = CPU,
-    assets: Mapping[str, Path] = NOTHING,
-) -> Training:
-    """A training that keeps its checkpoints and logs in `out`."""
-    torch.set_num_threads(threads)
-    plan = TrainingPlan(
-        recipe=recipe, settings=settings, train=train, held_out=held_out, split="", trained_on=(), data="",
-        data_licence="", out=str(out), access=Access(), versions={}, git_revision=None, checkpoint_every_s=1e9,
-    )  # fmt: skip
-    return Training(plan, WorkerGroup(threads=threads), 0, device, assets, Quiet("benchmark"))
+@dataclass(frozen=True)
+class Job:
+    """What is read, where what is made of it goes, and how."""
+
+    source: Source
+    out: Folder
+    stages: tuple[StageConfig, ...]
+    decoder: str = "picture"
+    rows_per_input: float = 1.0
+    file_bytes: int = 512
+    """Of 64 bytes a row: files are small, so that there are several."""
+
+
+def live(job: Job, epoch: int = 1, *, retry: bool = False, pace_s: float = 0.0) -> ledger.Account:
+    """What one attempt does, from its first look to its account; it waits `pace_s` before it publishes a part."""
+    out = job.out
+    attempt = Attempt(out, Held(epoch), row_bytes=64, file_bytes=job.file_bytes, rows_per_input=job.rows_per_input)
+    segments, _ = attempt.resume()
+    if retry:
+        segments = attempt.list_failed(segments, lambda rows: as_now(rows, job.source))
+    else:
+        segments = attempt.list_new(segments, lambda listing, known: tables_of(job.source, listing, known))[0]
+    segments = attempt.seal(segments)
+    parts = pending(segments, ledger.progress(out), retry=retry)
+    mill = mill_of(job, segments) if parts else None
+    for order, part in zip(orders_for(parts), parts, strict=True):
+        assert mill is not None
+        made = mill({"name": order.name, "parts": [vars(part)]}).drop_columns([ORDER_COLUMN])
+        time.sleep(pace_s)
+        ledger.publish(out, order.name, made, {"listing": part.writer}, ledger.Compression())
+    ledger.settle(out, segments)
+    return ledger.account(out, segments)
+
+
+def mill_of(job: Job, segments: list[Segment]) -> Mill:
+    config = MillConfig(
+        out=job.out.uri,
+        out_access=job.out.access,
+        source_access=job.source.access,
+        column=job.source.column,
+        segments=tuple(segments),
+        stages=job.stages,
+        context=StageContext("cpu", 1, 100, None),
+        fetch=FetchLimits(in_flight=4),
+        max_pixels=1000,
+        decode_threads=2,
+        weights=None,
+        decoder=job.decoder,
+    )
+    return Mill(config, lambda tally: None)

@@ -17,8 +17,8 @@ import pytest
 
 from pixelmill.pipelines.outputs import accounting, claims, repair
 from pixelmill.pipelines.outputs.claims import Claim, Holder
-from pixelmill.pipelines.stores import conditional
 from pixelmill.pipelines.stores import folder as folder_module
+from pixelmill.pipelines.stores import s3
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 
@@ -235,7 +235,7 @@ def world(dialect: Dialect, *, is_death_provable: bool, makes_many: bool = False
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder_module, "open_store", open_store)
         patch.setattr(folder_module, "scheme_of", lambda uri: "s3")
-        patch.setattr(conditional, "_body", lambda store, answer: answer["Body"])
+        patch.setattr(s3, "_body", lambda store, answer: answer["Body"])
         for module in (accounting, repair):
             patch.setattr(module, "ThreadPoolExecutor", Serial)
         for name, seconds in (("LEASE_S", 3.0), ("POLL_S", 1.0), ("SETTLE_S", 2.0)):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tarfile
 from collections import Counter
-from typing import Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 
+from pixelmill.pipelines.arrow import fields_of
 from pixelmill.pipelines.inputs.entries import Entry, Found, Index, Source, sequential
 from pixelmill.pipelines.inputs.names import IMAGE_SUFFIXES, has_hidden, suffix_of
 from pixelmill.pipelines.outputs.columns import METADATA_KEY, SOURCE_ID
@@ -82,7 +83,7 @@ class _Headers:
 def _read_headers(file: _Headers, found: Found, members: list[Entry], ignored: Counter[str]) -> None:
     taken: set[str] = set()
     end = 0
-    with tarfile.open(fileobj=file, mode="r:") as tar:  # type: ignore[call-overload]
+    with _opened_tar(file) as tar:
         for member in tar:
             if member.size < 0:  # before the next header is looked for: it could be this one, for ever
                 raise tarfile.ReadError("a size below zero")
@@ -94,6 +95,10 @@ def _read_headers(file: _Headers, found: Found, members: list[Entry], ignored: C
             tar.members = []  # type: ignore[assignment]  # tarfile keeps every header it saw
             file.renew()
         _check_tar_end(file, end)
+
+
+def _opened_tar(file: _Headers) -> tarfile.TarFile:
+    return tarfile.open(fileobj=cast("IO[bytes]", file), mode="r:")
 
 
 def _kind_of_other(member: tarfile.TarInfo) -> str | None:
@@ -172,7 +177,7 @@ def _source_ids(file: Any, parquet: Parquet) -> list[str | None] | None:
     """
     if METADATA_KEY not in (parquet.metadata.metadata or {}):
         return None
-    kinds = {field.name: field.type for field in parquet.schema_arrow}
+    kinds: dict[str, pa.DataType] = {field.name: field.type for field in fields_of(parquet.schema_arrow)}
     if kinds.get("id") != pa.string():
         return None
     ids = list(texts_of(file, "id"))
@@ -183,7 +188,7 @@ def _source_ids(file: Any, parquet: Parquet) -> list[str | None] | None:
 
 def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
     """The name of the column that holds pictures: bytes, or struct<bytes, path>; JobError when it can't be told."""
-    candidates = [f.name for f in schema if holds_bytes(f.type)]
+    candidates = [f.name for f in fields_of(schema) if holds_bytes(f.type)]
     if column is not None:
         if column in candidates:
             return column
@@ -192,7 +197,7 @@ def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
         )
     if not candidates:
         raise JobError(f"{scrub(uri)}: no column holds pictures; it has {_columns(schema)}; {_what_to_write(schema)}")
-    structs = [f.name for f in schema if pa.types.is_struct(f.type) and holds_bytes(f.type)]
+    structs = [f.name for f in fields_of(schema) if pa.types.is_struct(f.type) and holds_bytes(f.type)]
     named = [name for name in candidates if name.lower() in IMAGE_COLUMNS]
     for choice in (structs, named, candidates):
         if len(choice) == 1:
@@ -208,7 +213,7 @@ def _columns(schema: pa.Schema) -> str:
 
 
 def _what_to_write(schema: pa.Schema) -> str:
-    uris = [f.name for f in schema if f.name.lower() in URI_COLUMNS and pa.types.is_string(f.type)]
+    uris = [f.name for f in fields_of(schema) if f.name.lower() in URI_COLUMNS and pa.types.is_string(f.type)]
     if uris:
         return f"if {uris[0]} says where the pictures are, read it as a list: --set source.format=list"
     return "write them as bytes, or as struct<bytes, path>; if other tables hold them, name those with source.pattern"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from fsspec.utils import glob_translate
-
 from pixelmill.pipelines.inputs.entries import Found, Ignored, Source
+from pixelmill.pipelines.inputs.globs import matcher
 from pixelmill.pipelines.inputs.local_files import local_files, walk_local
 from pixelmill.pipelines.inputs.names import (
     IMAGE_SUFFIXES,
@@ -150,7 +148,7 @@ def _glob_base(uri: str) -> str:
 
 
 def _globbed(uri: str, source: Source, ignored: Ignored) -> Iterator[Found]:
-    matches = re.compile(glob_translate(comparable(uri))).match
+    matches = matcher(comparable(uri))
     base = _glob_base(uri) or ("/" if uri.startswith("/") else "")
     return (found for found in _walk(base, source, ignored) if matches(comparable(found.uri)))
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-
-from fsspec.utils import glob_translate
+from collections.abc import Iterable, Iterator
 
 from pixelmill.pipelines.inputs import lists
 from pixelmill.pipelines.inputs.entries import Format, Found, Ignored, Source
 from pixelmill.pipelines.inputs.files import base_of, names_hidden
+from pixelmill.pipelines.inputs.globs import matcher
 from pixelmill.pipelines.inputs.names import (
     ARCHIVE_SUFFIXES,
     COMPRESSED_TAR_SUFFIXES,
@@ -100,7 +98,7 @@ def matching(files: Iterable[Found], uri: str, source: Source, kind: Format, ign
     """The files that are inputs: by the user's pattern below the folder, or by the suffix that the format has."""
     below = len(base_of(uri, source.access)) + 1
     hides = kind != "images" and not names_hidden(uri, source)
-    wanted = _pattern(source.pattern) if source.pattern else None
+    wanted = matcher(source.pattern) if source.pattern else None
     for found in files:
         name = found.uri[below:]
         if not (wanted(name) if wanted else name.lower().endswith(ALIKE[kind])):
@@ -109,7 +107,3 @@ def matching(files: Iterable[Found], uri: str, source: Source, kind: Format, ign
             ignored.count("hidden")
         else:
             yield found
-
-
-def _pattern(pattern: str) -> Callable[[str], object]:
-    return re.compile(glob_translate(pattern)).match

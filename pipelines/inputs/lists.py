@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pixelmill.pipelines.arrow import type_of
 from pixelmill.pipelines.inputs.archives import URI_COLUMNS
 from pixelmill.pipelines.inputs.entries import Entry, Found, Source
 from pixelmill.pipelines.inputs.names import IMAGE_SUFFIXES, TABLE_SUFFIXES, is_local, local_path
@@ -111,7 +112,7 @@ def _separator(header: str, column: str | None) -> str:
 
 
 def _cells(line: str, separator: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), list[str]())]
 
 
 def _has(names: list[str], column: str | None) -> bool:
@@ -133,7 +134,7 @@ def _refuse_missing_header(header: str, names: list[str], uri: str) -> None:
 def _parquet_uris(file: Any, source: Source, uri: str) -> Iterator[str | None]:
     schema = open_parquet(file).schema_arrow
     column = _uri_column(schema.names, source.column, uri)
-    if not pa.types.is_string(kind := schema.field(column).type):
+    if not pa.types.is_string(kind := type_of(schema, column)):
         raise JobError(f"{scrub(uri)}: column {column} holds {kind}, not text; say source.column")
     yield from texts_of(file, column)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.arrow import inverted, is_valid, rows_but_of, rows_of, strings_of
 from pixelmill.pipelines.inputs.entries import Found, Ignored, Source
 from pixelmill.pipelines.inputs.files import found_now
 from pixelmill.pipelines.inputs.sources import entries
@@ -25,15 +25,15 @@ def as_now(rows: pa.Table, source: Source) -> pa.Table:
     What is gone, and what no store says anything of, stays as it was listed. Inputs of several pieces are listed again, with
     pieces that were added since.
     """
-    has_pieces = pc.is_valid(rows["pieces"])
-    single, grouped = rows.filter(pc.invert(has_pieces)), rows.filter(has_pieces)
+    has_pieces = is_valid(rows["pieces"])
+    single, grouped = rows.filter(inverted(has_pieces)), rows.filter(has_pieces)
     return pa.concat_tables([_singles_as_now(single, source), _grouped_as_now(grouped, source)])
 
 
 def _singles_as_now(rows: pa.Table, source: Source) -> pa.Table:
     uris = list(dict.fromkeys(strings_of(rows["uri"])))
     with ThreadPoolExecutor(THREADS, "look") as pool:
-        found = pool.map(lambda uri: found_now(uri, source.access), uris)
+        found = pool.map(partial(found_now, access=source.access), uris)
         now = {each.uri: each for each in found if each is not None}
     listed = [_plain(row, now.get(row["uri"])) for row in rows.to_pylist()]
     archives = {
@@ -41,8 +41,7 @@ def _singles_as_now(rows: pa.Table, source: Source) -> pa.Table:
     }
     made = pa.Table.from_pylist(listed, SCHEMA)
     for uri, container in archives.items():
-        again = _indexed(uri, container, source, made["id"])
-        made = _with(made, again)
+        made = _with(made, _indexed(uri, container, source, strings_of(made["id"])))
     return made
 
 
@@ -58,7 +57,7 @@ def _grouped_as_now(rows: pa.Table, source: Source) -> pa.Table:
 
 def _with(rows: pa.Table, again: pa.Table) -> pa.Table:
     """The rows, those of them as they are now that were found again."""
-    return pa.concat_tables([rows.filter(pc.invert(pc.is_in(rows["id"], again["id"]))), again])
+    return pa.concat_tables([rows_but_of(rows, strings_of(again["id"])), again])
 
 
 def _differs(row: dict[str, Any], now: Found | None) -> bool:
@@ -72,9 +71,9 @@ def _plain(row: dict[str, Any], now: Found | None) -> dict[str, Any]:
     return {**row, "size": now.size, "version": now.version}
 
 
-def _indexed(uri: str, container: str, source: Source, ids: pa.ChunkedArray) -> pa.Table:
+def _indexed(uri: str, container: str, source: Source, ids: list[str]) -> pa.Table:
     """Those of an archive's members that have one of these ids."""
     archive = replace(source, uris=(uri,), format=FORMATS[container], pattern=None, limit=None, exclude=None)
     members = list(entries(archive, Ignored()))
     table = table_of(members) if members else SCHEMA.empty_table()
-    return table.filter(pc.is_in(table["id"], ids))
+    return rows_of(table, ids)

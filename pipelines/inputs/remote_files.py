@@ -21,7 +21,7 @@ def s3_files(uri: str, source: Source) -> tuple[Iterator[Found], bool]:
     pages = s3_pages(bucket, key if key.endswith("/") or not key else f"{key}/", source)
     if key and not key.endswith("/"):
         store, path = open_store(uri, source.access)
-        first = next(pages, [])
+        first = next(pages, list[Found]())
         if not first:
             info = retried(lambda: store.info(path), for_s=min(10.0, source.access.retry_for_s))
             return iter([found_of(uri, info)]), True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 from pixelmill.pipelines.arrow import strings_of
@@ -59,7 +60,7 @@ def account(folder: Folder, segments: list[Segment]) -> Account:
     parts = iter(owners.parts)
     with ThreadPoolExecutor(8, "account") as pool:
         while batch := list(islice(parts, 32)):  # a few at a time: ten million ids need not be in memory at once
-            made = pool.map(lambda part: _made_of(folder, held, part), batch)
+            made = pool.map(partial(_made_of, folder, held), batch)
             for part, in_part in zip(batch, made, strict=True):
                 listed = owners.own(part, strings_of(rows.of(part)["id"]))
                 _count_part(found, listed, in_part, retried)

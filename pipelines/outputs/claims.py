@@ -20,7 +20,7 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ClaimLost, RunRefused
@@ -126,7 +126,7 @@ def _wait_for_silence(
     holders = [_parsed(folder.read(f"{held.folder}/{name}")) for name in held.claims]
     if all(is_gone(holder) for holder in holders):
         return
-    who = _name(next((each for each in holders if each), {}))
+    who = _name(next((each for each in holders if each), Holder()))
     until, said, seen = clock.monotonic() + LEASE_S, False, _signs(folder, held)
     while clock.monotonic() < until:
         clock.wait(POLL_S)
@@ -162,10 +162,10 @@ def _wait_for_old_lock(folder: Folder, clock: Clock, say: Callable[[str], None])
 
 def _parsed(data: bytes | None) -> Holder:
     try:
-        found = json.loads(data or b"{}")
+        found: object = json.loads(data or b"{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return cast(Holder, found) if isinstance(found, dict) else {}
 
 
 def _name(holder: Holder) -> str:

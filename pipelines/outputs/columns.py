@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from pixelmill.pipelines.arrow import Field
+
 DATA, FAILED = "data", "failed"
 METADATA_KEY, FAILURES_KEY = METADATA_KEYS = b"pixelmill", b"pixelmill_failed"
 SUCCESS = "_SUCCESS"
@@ -14,7 +16,7 @@ SOURCE_ID = pa.field("source_id", pa.string())
 """The id that the input had in the first of a chain of runs over runs; where the inputs are rows of a run."""
 
 
-def input_fields(*, makes_many: bool = False, has_source_ids: bool = False) -> tuple[pa.Field, ...]:
+def input_fields(*, makes_many: bool = False, has_source_ids: bool = False) -> tuple[Field, ...]:
     """The columns of every row that say which input it is of, before those that the stages make."""
     return (
         pa.field("id", pa.string(), nullable=False),

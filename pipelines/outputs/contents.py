@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypedDict
 
 import pyarrow as pa
 
-from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.arrow import integers_in, strings_of
 from pixelmill.pipelines.outputs.columns import DATA, FAILED, FAILED_SCHEMA, FAILURES_KEY, METADATA_KEY, PLACE
 from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.stores.tables import Parquet, open_parquet
+from pixelmill.pipelines.stores.tables import Parquet, open_parquet, read_rows
 from pixelmill.workers.errors import StoreError
 
 
@@ -63,10 +64,31 @@ def facts_of(folder: Folder, name: str) -> Facts:
 def _inputs_in(parquet: Parquet) -> int:
     if PLACE.name not in parquet.schema_arrow.names:
         return parquet.metadata.num_rows
-    return parquet.read([PLACE.name], use_threads=False)[PLACE.name].to_pylist().count(0)
+    return integers_in(read_rows(parquet, [PLACE.name])[PLACE.name]).count(0)
 
 
-def provenance_of(folder: Folder, name: str) -> dict[str, object]:
+class Milled(TypedDict):
+    """When and where the rows of a part were made."""
+
+    started_s: float
+    ended_s: float
+    host: str
+
+
+class Provenance(TypedDict, total=False):
+    """What a data file says of its own making, as JSON in its metadata; not every version wrote all of it."""
+
+    listing: str
+    """The attempt whose listing its inputs are of."""
+    attempt: int
+    weights: dict[str, str | None]
+    """By stage, the digest of the weights."""
+    settings: dict[str, dict[str, object]]
+    """By stage, the settings with which its network ran."""
+    milled: Milled
+
+
+def provenance_of(folder: Folder, name: str) -> Provenance:
     """What a data file says of its own making; empty when it says nothing."""
     with folder.open(f"{DATA}/{name}") as file:
         metadata = open_parquet(file).metadata.metadata or {}
@@ -79,7 +101,7 @@ def read_columns(folder: Folder, name: str, columns: list[str]) -> pa.Table:
         folder.open(name) as file,
         open_parquet(file) as parquet,
     ):  # read_table would import pyarrow.dataset first
-        return parquet.read(columns, use_threads=False)  # see pipelines/stores/tables.py
+        return read_rows(parquet, columns)
 
 
 @contextmanager
@@ -93,7 +115,7 @@ def _whole(folder: Folder, name: str) -> Generator[None]:
 
 
 def _unpacked(text: bytes) -> pa.Table:
-    table = open_parquet(pa.BufferReader(base64.b85decode(text))).read(use_threads=False)
+    table = read_rows(open_parquet(pa.BufferReader(base64.b85decode(text))))
     return table.select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
 
 

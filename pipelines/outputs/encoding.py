@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from pixelmill.pipelines.arrow import fields_of
+from pixelmill.pipelines.stores.tables import write_parquet
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,12 @@ def encode(table: pa.Table, compression: Compression = Compression()) -> bytes:
 
     Plain for float16 too, since DuckDB reads no other float16.
     """
-    sink = pa.BufferOutputStream()
-    vectors = [f for f in table.schema if pa.types.is_fixed_size_list(f.type)]
-    floats = [f"{f.name}.list.element" for f in vectors if f.type.value_type == pa.float32()]
-    strings = [f.name for f in table.schema if pa.types.is_string(f.type) and f.name not in {"id"}]
+    fields = fields_of(table.schema)
+    vectors = [(f.name, f.type) for f in fields if pa.types.is_fixed_size_list(f.type)]
+    floats = [f"{name}.list.element" for name, kind in vectors if kind.value_type == pa.float32()]
+    strings = [f.name for f in fields if pa.types.is_string(f.type) and f.name not in {"id"}]
     bytes_per_row = max(1, table.nbytes // max(1, table.num_rows))
-    options: dict[str, Any] = {  # Any: the stubs know neither lists of columns nor "none"
+    options: dict[str, Any] = {
         "compression": compression.codec,
         "compression_level": compression.level if compression.codec == "zstd" else None,
         "use_dictionary": strings,
@@ -36,5 +38,4 @@ def encode(table: pa.Table, compression: Compression = Compression()) -> bytes:
         "write_statistics": [*strings, "id"],
         "row_group_size": max(1024, compression.row_group_bytes // bytes_per_row),
     }
-    pq.write_table(table, sink, **options)
-    return sink.getvalue().to_pybytes()
+    return write_parquet(table, **options)

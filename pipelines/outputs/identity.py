@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from pixelmill.pipelines.outputs.columns import DATA
 from pixelmill.pipelines.stores.folder import Folder
@@ -24,10 +25,15 @@ def require_same(stored: dict[str, object], wanted: dict[str, object], folder: F
 
 def _differences(path: str, was: object, now: object) -> Iterable[tuple[str, object, object]]:
     if isinstance(was, dict) and isinstance(now, dict):
-        for key in sorted({*was, *now}):
-            yield from _differences(f"{path}.{key}" if path else str(key), was.get(key), now.get(key))
-    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
-        for index, (a, b) in enumerate(zip(was, now, strict=True)):
-            yield from _differences(f"{path}.{index}", a, b)
+        there, here = cast("dict[str, object]", was), cast("dict[str, object]", now)
+        for key in sorted({*there, *here}):
+            yield from _differences(f"{path}.{key}" if path else key, there.get(key), here.get(key))
+    elif isinstance(was, list) and isinstance(now, list):
+        before, after = cast("list[object]", was), cast("list[object]", now)
+        if len(before) != len(after):
+            yield path, before, after
+            return
+        for index, pair in enumerate(zip(before, after, strict=True)):
+            yield from _differences(f"{path}.{index}", *pair)
     elif was != now:
         yield path, was, now

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.arrow import Column, is_valid, strings_of, texts_in
 from pixelmill.pipelines.outputs.layout import SCHEMA
 from pixelmill.pipelines.outputs.rows import read_files
 from pixelmill.pipelines.outputs.segments import Segment
@@ -33,11 +34,12 @@ class Known:
         ids = _binary(rows["id"])
         self.ids, order = np.unique(ids, return_index=True)
         self.versions = _hashes(rows["version"])[order]
+        is_archived = is_valid(rows["container"])
         # A listing with a limit may have ended in the middle of an archive: those archives are indexed again.
-        indexed = pc.and_not(pc.is_valid(rows["container"]), rows["is_limited"])
+        indexed = pc.and_not(is_archived, rows["is_limited"])
         archived = rows.filter(indexed).group_by("uri", use_threads=False).aggregate([("version", "first")])
         self._archives = dict(zip(archived["uri"].to_pylist(), archived["version_first"].to_pylist(), strict=True))
-        self._archive_of = _hashes(pc.if_else(pc.is_valid(rows["container"]), rows["uri"], None))[order]
+        self._archive_of = _hashes(pc.if_else(is_archived, rows["uri"], None))[order]
         self._seen = np.zeros(len(self.ids), bool)
         self._seen_archives: list[int] = []
         self.changed = 0
@@ -57,7 +59,7 @@ class Known:
             return table
         ids = _binary(table["id"])
         places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        known = self.ids[places] == ids
+        known: npt.NDArray[np.bool_] = self.ids[places] == ids
         self._seen[places[known]] = True
         self.changed += int((self.versions[places[known]] != _hashes(table["version"])[known]).sum())
         return table.filter(pa.array(~known))
@@ -71,12 +73,12 @@ class Known:
         return int((~(self._seen | in_seen_archive)).sum())
 
 
-def _binary(ids: pa.ChunkedArray) -> np.ndarray:
+def _binary(ids: Column) -> np.ndarray:
     return np.frombuffer("".join(strings_of(ids)).encode("ascii"), "S32")
 
 
-def _hashes(versions: pa.ChunkedArray) -> np.ndarray:
-    return np.array([hash_text(v) for v in versions.to_pylist()], np.uint64)
+def _hashes(versions: Column) -> np.ndarray:
+    return np.array([hash_text(v) for v in texts_in(versions)], np.uint64)
 
 
 def hash_text(text: str | None) -> int:

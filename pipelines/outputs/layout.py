@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any, cast
 
 import pyarrow as pa
+
+from pixelmill.pipelines.arrow import fields_of
 
 FOLDER = "_run/manifest"
 ROWS_PER_FILE = 262_144
@@ -50,7 +53,8 @@ def copy_name(number: int, writer: str) -> str:
 
 def completed(table: pa.Table) -> pa.Table:
     """Rows as they were written, with nulls for the columns that manifests had not yet then."""
-    missing = [field for field in SCHEMA if field.name not in table.column_names]
+    missing = [field for field in fields_of(SCHEMA) if field.name not in table.column_names]
     for field in missing:
-        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        nulls = cast("Any", pa.nulls(table.num_rows, field.type))
+        table = table.append_column(field, nulls)
     return table.select(SCHEMA.names)

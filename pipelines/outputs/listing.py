@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.arrow import fields_of, rows_where, strings_of
 from pixelmill.pipelines.inputs.entries import Entry, Ignored, Source
 from pixelmill.pipelines.inputs.sources import entries
 from pixelmill.pipelines.outputs import layout
@@ -19,6 +18,7 @@ from pixelmill.pipelines.outputs.known import Known
 from pixelmill.pipelines.outputs.layout import SCHEMA, copy_name, file_name, segment_name
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.tables import write_parquet
 
 
 def input_id(uri: str, member: str | None) -> str:
@@ -61,9 +61,8 @@ class Listing:
         table = pa.concat_tables(pending)
         self.has_source_ids |= table["source_id"].null_count < table.num_rows
         pending.clear()
-        sink = io.BytesIO()
-        pq.write_table(table, sink, compression="zstd", row_group_size=layout.ROWS_PER_GROUP)
-        self.folder.publish(file_name(self.number, self.writer, len(self.file_rows)), sink.getvalue())
+        written = write_parquet(table, compression="zstd", row_group_size=layout.ROWS_PER_GROUP)
+        self.folder.publish(file_name(self.number, self.writer, len(self.file_rows)), written)
         self.file_rows.append(table.num_rows)
         self.rows += table.num_rows
 
@@ -111,21 +110,21 @@ def tables_of(source: Source, listing: Listing, known: Known) -> Iterator[pa.Tab
 
 
 def _first_of_each(table: pa.Table, seen: set[str], listing: Listing) -> pa.Table:
-    keep = []
+    keep: list[bool] = []
     for identity in strings_of(table["id"]):
         keep.append(identity not in seen)
         seen.add(identity)
     listing.duplicates += keep.count(False)
-    return table if all(keep) else table.filter(pa.array(keep))
+    return rows_where(table, keep)
 
 
 def table_of(batch: list[Entry]) -> pa.Table:
     """Entries as rows of a manifest."""
     columns = list(zip(*(_encodable(entry) for entry in batch), strict=True))
     ids = [input_id(entry.uri, entry.member) for entry in batch]
-    return pa.Table.from_arrays(
-        [pa.array(column, f.type) for column, f in zip([ids, *columns], SCHEMA, strict=True)], schema=SCHEMA
-    )
+    named = zip([ids, *columns], fields_of(SCHEMA), strict=True)
+    arrays = [cast("Any", pa.array(column, field.type)) for column, field in named]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 def _encodable(entry: Entry) -> Entry:

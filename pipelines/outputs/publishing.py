@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from pixelmill.pipelines.arrow import inverted, is_valid
 from pixelmill.pipelines.outputs.columns import (
     DATA,
     ERROR_COLUMNS,
@@ -24,6 +23,7 @@ from pixelmill.pipelines.outputs.contents import facts_of
 from pixelmill.pipelines.outputs.encoding import Compression, encode
 from pixelmill.pipelines.outputs.wholeness import inputs_in
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.tables import write_parquet
 from pixelmill.workers.errors import PixelmillError
 
 
@@ -44,11 +44,11 @@ def publish(
     Where the part is there already, it stays as it is. PixelmillError, and nothing is written, where an input is not whole:
     its rows have to have the places from 0 on, and none of them may have failed.
     """
-    ok = pc.is_null(table["error_type"])
-    failures = table.filter(pc.invert(ok)).select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
-    data = table.filter(ok).drop_columns(list(ERROR_COLUMNS))
+    has_failed = is_valid(table["error_type"])
+    failures = table.filter(has_failed).select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
+    data = table.filter(inverted(has_failed)).drop_columns(list(ERROR_COLUMNS))
     done = _whole_inputs(name, data, failures)
-    facts = {METADATA_KEY: json.dumps(provenance, sort_keys=True), FAILURES_KEY: packed(failures)}
+    facts = {METADATA_KEY: json.dumps(provenance, sort_keys=True).encode(), FAILURES_KEY: packed(failures)}
     encoded = encode(data.replace_schema_metadata(facts), compression)
     stale = folder.read_tagged(f"{FAILED}/{name}.parquet")  # before the part is there, so that nobody has settled it
     if not folder.create(f"{DATA}/{name}.parquet", encoded):
@@ -89,6 +89,4 @@ def _file(
 
 def packed(failures: pa.Table) -> bytes:
     """A table as text, for the metadata of a Parquet file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(failures, sink, compression="zstd")
-    return base64.b85encode(sink.getvalue().to_pybytes())
+    return base64.b85encode(write_parquet(failures, compression="zstd"))

@@ -11,12 +11,12 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.arrow import rows_of, rows_where, strings_of
 from pixelmill.pipelines.outputs.claims import ATTEMPTS
 from pixelmill.pipelines.outputs.columns import DATA, FAILED, FAILED_SCHEMA, METADATA_KEYS, PLACE
 from pixelmill.pipelines.outputs.contents import facts_of, old_retried_ids, progress, provenance_of, read_columns
@@ -28,7 +28,7 @@ from pixelmill.pipelines.outputs.rows import Rows
 from pixelmill.pipelines.outputs.segments import Segment, read_segments
 from pixelmill.pipelines.outputs.wholeness import inputs_in, whole_rows_of
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.stores.tables import declared_schema, open_parquet
+from pixelmill.pipelines.stores.tables import declared_schema, open_parquet, read_rows
 
 
 @dataclass
@@ -61,12 +61,16 @@ def restore_manifest(folder: Folder, before_write: Callable[[], None]) -> list[S
     return read_segments(folder)
 
 
-def _listings(folder: Folder) -> dict[str, object]:
+def _listings(folder: Folder) -> dict[str, str | None]:
     """From which listing each data file was made, by the name of its part."""
     with ThreadPoolExecutor(8, "repair") as pool:
         names = sorted(progress(folder).data)
-        found = pool.map(lambda name: provenance_of(folder, name).get("listing"), names)
+        found = pool.map(partial(_listing_of, folder), names)
         return dict(zip((name.removesuffix(".parquet") for name in names), found, strict=True))
+
+
+def _listing_of(folder: Folder, name: str) -> str | None:
+    return provenance_of(folder, name).get("listing")
 
 
 def _copies(folder: Folder) -> dict[int, list[Segment]]:
@@ -80,7 +84,7 @@ def _copies(folder: Folder) -> dict[int, list[Segment]]:
     return found
 
 
-def _evidence(segment: Segment, made_from: dict[str, object]) -> int:
+def _evidence(segment: Segment, made_from: dict[str, str | None]) -> int:
     """How many data files were made from this segment."""
     return sum(made_from.get(part.name) == segment.writer for part in segment.parts())
 
@@ -97,8 +101,7 @@ def repair(folder: Folder, segments: list[Segment], before_write: Callable[[], N
     with ThreadPoolExecutor(8, "repair") as pool:
         while batch := list(islice(parts, 32)):
             owned = [owners.own(part, strings_of(rows.of(part)["id"])) for part in batch]
-            checks = pool.map(lambda pair: _checked(folder, pair[0], pair[1], old), zip(batch, owned, strict=True))
-            for check in list(checks):
+            for check in list(pool.map(partial(_checked, folder, old), batch, owned)):
                 found.dropped += _keep_only(folder, check, before_write) if check.strangers else 0
                 found.filed += _file(folder, check, before_write) if check.is_misfiled else 0
                 if check.lost:
@@ -123,7 +126,7 @@ class _Check:
         return f"{self.part.name}.parquet"
 
 
-def _checked(folder: Folder, part: Part, own: list[str], old: frozenset[str]) -> _Check:
+def _checked(folder: Folder, old: frozenset[str], part: Part, own: list[str]) -> _Check:
     name, belongs = f"{part.name}.parquet", frozenset(own)
     data = read_columns(folder, f"{DATA}/{name}", ["id", PLACE.name])
     keep = pa.array(whole_rows_of(data, belongs), pa.bool_())
@@ -131,7 +134,7 @@ def _checked(folder: Folder, part: Part, own: list[str], old: frozenset[str]) ->
     recorded, filed = facts_of(folder, part.name).failures, folder.read_tagged(f"{FAILED}/{name}")
     there = FAILED_SCHEMA.empty_table() if filed is None else _failures(filed[0])
     wanted = there if recorded is None else recorded
-    wanted = _first_of_each(wanted.filter(pc.is_in(wanted["id"], pa.array(sorted(belongs - done), pa.string()))))
+    wanted = _first_of_each(rows_of(wanted, belongs - done))
     failed = frozenset(strings_of(wanted["id"]))
     return _Check(
         part,
@@ -165,20 +168,20 @@ def _keep_only(folder: Folder, check: _Check, before_write: Callable[[], None]) 
     parquet = open_parquet(pa.BufferReader(found[0]))
     schema = declared_schema(parquet).remove_metadata()
     metadata = {key: value for key, value in (parquet.schema_arrow.metadata or {}).items() if key in METADATA_KEYS}
-    table = parquet.read().replace_schema_metadata(None).cast(schema)
+    table = read_rows(parquet).replace_schema_metadata(None).cast(schema)
     kept = table.filter(pa.array(whole_rows_of(table, check.belongs), pa.bool_()))
     kept = kept.replace_schema_metadata(metadata)
     return table.num_rows - kept.num_rows if folder.replace(name, encode(kept), found[1]) else 0
 
 
 def _failures(data: bytes) -> pa.Table:
-    return open_parquet(pa.BufferReader(data)).read(FAILED_SCHEMA.names, use_threads=False).cast(FAILED_SCHEMA)
+    return read_rows(open_parquet(pa.BufferReader(data)), FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
 
 
 def _first_of_each(table: pa.Table) -> pa.Table:
     seen: set[str] = set()
     keep = [not (identity in seen or seen.add(identity)) for identity in strings_of(table["id"])]
-    return table if all(keep) else table.filter(pa.array(keep, pa.bool_()))
+    return rows_where(table, keep)
 
 
 def listed_again(folder: Folder, segments: list[Segment], ids: dict[Part, list[str]]) -> Iterator[pa.Table]:
@@ -186,4 +189,4 @@ def listed_again(folder: Folder, segments: list[Segment], ids: dict[Part, list[s
     rows = Rows(folder, segments)
     for part, some in sorted(ids.items(), key=lambda item: item[0].number):
         table = rows.of(part)
-        yield table.filter(pc.is_in(table["id"], pa.array(some, pa.string()))).select(SCHEMA.names)
+        yield rows_of(table, some).select(SCHEMA.names)

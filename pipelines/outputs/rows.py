@@ -15,14 +15,14 @@ from pixelmill.pipelines.outputs.layout import completed, file_name
 from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.stores.tables import Parquet, open_parquet
+from pixelmill.pipelines.stores.tables import Parquet, open_parquet, read_group, read_rows
 from pixelmill.workers.errors import StoreError
 
 
 def read_files(folder: Folder, segment: Segment, columns: list[str] | None = None) -> Iterator[pa.Table]:
     for file in range(len(segment.file_rows)):
         name = file_name(segment.number, segment.writer, file)
-        table = _opened(folder, name).read(columns, use_threads=False)
+        table = read_rows(_opened(folder, name), columns)
         yield completed(table) if columns is None else table
 
 
@@ -60,7 +60,8 @@ class Rows:
         """The rows of a part, in the manifest's schema and order."""
         segment = self.segments[part.segment]
         starts = [0, *accumulate(segment.file_rows)]
-        tables, row, end = [], part.start, part.start + part.rows
+        tables = list[pa.Table]()
+        row, end = part.start, part.start + part.rows
         while row < end:
             file = bisect_right(starts, row) - 1
             group, offset = divmod(row - starts[file], layout.ROWS_PER_GROUP)
@@ -73,4 +74,4 @@ class Rows:
         return _opened(self.folder, file_name(segment, self.segments[segment].writer, file))
 
     def _read_group(self, segment: int, file: int, group: int) -> pa.Table:
-        return completed(self._file(segment, file).read_row_group(group, use_threads=False))
+        return completed(read_group(self._file(segment, file), group))

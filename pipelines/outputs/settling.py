@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pixelmill.pipelines.arrow import rows_but_of
 from pixelmill.pipelines.outputs.columns import FAILED, FAILED_SCHEMA
 from pixelmill.pipelines.outputs.contents import old_retried_ids, progress
 from pixelmill.pipelines.outputs.encoding import encode
 from pixelmill.pipelines.outputs.owners import Owners
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.stores.tables import open_parquet
+from pixelmill.pipelines.stores.tables import open_parquet, read_rows
 
 
 def settle(folder: Folder, segments: list[Segment]) -> int:
@@ -29,9 +29,9 @@ def settle(folder: Folder, segments: list[Segment]) -> int:
 def _drop(folder: Folder, name: str, ids: frozenset[str]) -> int:
     """Replace a file of failed/ by the same without these rows; another attempt may be doing so too."""
     while (found := folder.read_tagged(name)) is not None:
-        table = open_parquet(pa.BufferReader(found[0])).read(FAILED_SCHEMA.names, use_threads=False).cast(FAILED_SCHEMA)
-        leave = pc.is_in(table["id"], pa.array(sorted(ids), pa.string()))
-        dropped = leave.to_pylist().count(True)
-        if not dropped or folder.replace(name, encode(table.filter(pc.invert(leave))), found[1]):
+        table = read_rows(open_parquet(pa.BufferReader(found[0])), FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
+        kept = rows_but_of(table, ids)
+        dropped = table.num_rows - kept.num_rows
+        if not dropped or folder.replace(name, encode(kept), found[1]):
             return dropped
     return 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import fsspec
+import fsspec  # pyright: ignore[reportMissingTypeStubs]
 
 from pixelmill.workers.errors import StoreError
 
@@ -48,7 +48,7 @@ def filesystem(scheme: str, access: Access) -> Any:
     elif scheme in {"file", "local", "memory"}:
         options = {}
     try:
-        return fsspec.filesystem(scheme, **options)
+        return fsspec.filesystem(scheme, **options)  # pyright: ignore[reportUnknownMemberType]
     except (ImportError, ValueError) as error:
         raise StoreError(f"{scheme}://: {error}") from error
 

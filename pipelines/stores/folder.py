@@ -11,7 +11,9 @@ from typing import Any
 from pixelmill.pipelines.stores import conditional
 from pixelmill.pipelines.stores.access import Access, open_store, scheme_of
 from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.local_disk import LocalDisk, write_local
 from pixelmill.pipelines.stores.retries import retried, status_of
+from pixelmill.pipelines.stores.s3 import S3
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
@@ -29,8 +31,8 @@ class Folder:
 
     def _conditional(self, is_fenced: bool) -> conditional.ConditionalWrites:
         if self.is_local:
-            return conditional.LocalDisk(self.path)
-        return conditional.S3(self.store, status_of) if is_fenced else conditional.Unfenced(self.store)
+            return LocalDisk(self.path)
+        return S3(self.store, status_of) if is_fenced else conditional.Unfenced(self.store)
 
     @property
     def is_fenced(self) -> bool:
@@ -47,7 +49,7 @@ class Folder:
         result, use `create` and `replace`.
         """
         if self.is_local:
-            conditional.write_local(self._path(name), data)
+            write_local(self._path(name), data)
         else:
             retried(lambda: self.store.pipe_file(self._path(name), data), for_s=self.access.retry_for_s)
 
@@ -128,7 +130,7 @@ class Folder:
         patient.publish(name, b"pixelmill")
         if self.is_local or scheme_of(self.uri) not in {"s3", "s3a"}:
             return
-        candidate = conditional.S3(patient.store, status_of)
+        candidate = S3(patient.store, status_of)
         with suppress(Exception):
             patient.remove(name)
         if retried(lambda: conditional.probe(candidate, self._path(f"{name}-2"), status_of), for_s=2.0):

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pixelmill.pipelines.stores import versions
-from pixelmill.pipelines.stores.access import Access, filesystem, open_store, scheme_of
+from pixelmill.pipelines.stores.access import Access, open_store, scheme_of
+from pixelmill.pipelines.stores.obstore_clients import s3_store
 from pixelmill.pipelines.stores.retries import status_of
 from pixelmill.workers.errors import RowError
 
@@ -94,57 +95,8 @@ class ObjectReader:
     def _s3_store(self, bucket: str) -> S3Store:
         with self._lock:
             if bucket not in self._s3_stores:
-                self._s3_stores[bucket] = _s3_store(bucket, self.access)
+                self._s3_stores[bucket] = s3_store(bucket, self.access)
             return self._s3_stores[bucket]
-
-
-def _s3_store(bucket: str, access: Access) -> S3Store:
-    """obstore's view of a bucket with the endpoint, region and credentials that botocore would use."""
-    from datetime import timedelta
-
-    from botocore.session import Session
-    from obstore.store import S3Store
-
-    session = Session(profile=access.profile)
-    client = session.create_client("s3", region_name=session.get_config_variable("region") or "us-east-1")
-    endpoint = client.meta.endpoint_url
-    at_aws = endpoint.endswith(".amazonaws.com")
-    region = _bucket_region(bucket, access) if at_aws else client.meta.region_name
-    options: dict[str, Any] = {"region": region, "client_options": _obstore_client(access, endpoint)}
-    if not at_aws:
-        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    credentials = None if access.anon else session.get_credentials()
-    if credentials is None:
-        options["skip_signature"] = True
-    else:
-
-        def provide() -> Any:
-            frozen = credentials.get_frozen_credentials()
-            from datetime import UTC, datetime
-
-            return {
-                "access_key_id": frozen.access_key,
-                "secret_access_key": frozen.secret_key,
-                "token": frozen.token,
-                # botocore refreshes by itself; asking it again now and then is what picks the fresh ones up.
-                "expires_at": datetime.now(UTC) + timedelta(minutes=20),
-            }
-
-        options["credential_provider"] = provide
-    return S3Store(bucket, retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=5)}, **options)
-
-
-def _obstore_client(access: Access, endpoint: str) -> dict[str, Any]:
-    return {
-        "allow_http": endpoint.startswith("http://"),
-        "timeout": f"{access.timeout_s:g}s",
-        "connect_timeout": f"{min(5.0, access.timeout_s):g}s",
-    }
-
-
-def _bucket_region(bucket: str, access: Access) -> str:
-    answer = filesystem("s3", access).call_s3("head_bucket", Bucket=bucket)
-    return answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "us-east-1")
 
 
 def require_version(uri: str, version: str | None, access: Access) -> None:
@@ -253,7 +205,7 @@ WEB_CHUNK_BYTES = 1 << 20
 
 def _read_web(store: Any, path: str, max_bytes: int, timeout_s: float, expect: Expect) -> bytes:
     """At most one byte more than `max_bytes`: a server may not know the size beforehand."""
-    chunks, left, deadline_s = [], max_bytes + 1, time.monotonic() + timeout_s
+    chunks, left, deadline_s = list[bytes](), max_bytes + 1, time.monotonic() + timeout_s
     # With a size, fsspec asks for the file at once, and what the server says to that is not hidden.
     with store.open(path, "rb", block_size=0, size=1) as file:
         while left > 0 and (chunk := file.read(min(left, WEB_CHUNK_BYTES))):

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from pixelmill.workers.errors import RowError, StoreError
 
@@ -69,7 +69,7 @@ def status_of(error: BaseException) -> int | None:
     """The HTTP status behind an error, where it can be told."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
-        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return cast("dict[str, Any]", response).get("ResponseMetadata", {}).get("HTTPStatusCode")
     status = getattr(error, "status", None)
     if isinstance(status, int) and status >= 400:
         return status

@@ -13,12 +13,15 @@ import base64
 import binascii
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pixelmill.pipelines.arrow import Column, type_of
+
 Parquet = pq.ParquetFile
+Batches = Iterator[pa.RecordBatch]
 
 _MAGIC = b"PAR1"
 _ARROW_SCHEMA, _HIDDEN = b"ARROW:schema", b"hidden:types"  # of one length: offsets in the footer stay as they are
@@ -52,7 +55,7 @@ def _footer(file: Any) -> pq.FileMetaData:
     if length + 12 > size:
         raise pa.ArrowInvalid("its footer is longer than the file")
     footer = _read_at(file, size - 8 - length, length).replace(_ARROW_SCHEMA, _HIDDEN)
-    metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer + end))
+    metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer + end))  # pyright: ignore[reportUnknownMemberType]
     if metadata.num_rows > size * _MOST_ROWS_PER_BYTE:
         raise pa.ArrowInvalid(f"its footer says {metadata.num_rows:,} rows, more than {size:,} bytes can hold")
     return metadata
@@ -75,33 +78,58 @@ def declared_schema(parquet: Parquet) -> pa.Schema:
     return parquet.schema_arrow
 
 
+def read_rows(parquet: Parquet, columns: list[str] | None = None) -> pa.Table:
+    """All rows, of these columns alone where they are given; a name that no column has is left out."""
+    return parquet.read(columns, use_threads=False)  # pyright: ignore[reportUnknownMemberType]
+
+
+def read_group(parquet: Parquet, group: int) -> pa.Table:
+    """The rows of one row group."""
+    return parquet.read_row_group(group, use_threads=False)  # pyright: ignore[reportUnknownMemberType]
+
+
+def write_parquet(table: pa.Table, **options: Any) -> bytes:
+    """A table as a Parquet file; `options` are those of pyarrow."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, **options)  # pyright: ignore[reportUnknownMemberType]
+    return sink.getvalue().to_pybytes()
+
+
+def _batches(parquet: Parquet, rows: int, columns: list[str] | None = None, group: int | None = None) -> Batches:
+    groups = None if group is None else [group]
+    return parquet.iter_batches(  # pyright: ignore[reportUnknownMemberType]
+        batch_size=rows, row_groups=groups, columns=columns, use_threads=False
+    )
+
+
 def first_rows(parquet: Parquet, count: int) -> list[dict[str, Any]]:
     """The first rows as Python values, read one by one."""
-    batches = parquet.iter_batches(batch_size=1, use_threads=False)
+    batches = _batches(parquet, 1)
     return [row for _, batch in zip(range(count), batches, strict=False) for row in batch.to_pylist()]
 
 
 def texts_of(file: Any, column: str) -> Iterator[str | None]:
     """The values of a column of text; a value that many rows share is held once, however many rows share it."""
     parquet = _opened(file, read_dictionary=[column])
-    for batch in parquet.iter_batches(batch_size=_TEXTS_PER_BATCH, columns=[column], use_threads=False):
-        values: Any = batch.column(column)
-        texts = values.dictionary.to_pylist()
+    for batch in _batches(parquet, _TEXTS_PER_BATCH, [column]):
+        values = cast("Any", batch.column(column))
+        texts = cast("list[str | None]", values.dictionary.to_pylist())
         yield from (None if index is None else texts[index] for index in values.indices.to_pylist())
 
 
-def integers_of(parquet: Parquet, column: str) -> pa.ChunkedArray:
+def integers_of(parquet: Parquet, column: str) -> Column:
     """A column of integers, whole: 8 bytes a row at the most."""
-    kind = parquet.schema_arrow.field(column).type
-    batches = parquet.iter_batches(batch_size=_LABELS_PER_BATCH, columns=[column], use_threads=False)
-    return pa.chunked_array([batch.column(column) for batch in batches], kind)
+    kind = type_of(parquet.schema_arrow, column)
+    batches = _batches(parquet, _LABELS_PER_BATCH, [column])
+    chunks = [cast("Any", batch.column(column)) for batch in batches]
+    return cast("Column", pa.chunked_array(chunks, cast("Any", kind)))
 
 
 def holds_bytes(kind: pa.DataType) -> bool:
     """Whether a column can hold pictures: bytes, or a struct with a field `bytes` of bytes."""
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")
-        return index >= 0 and _is_bytes(kind.field(index).type)
+        return index >= 0 and _is_bytes(type_of(kind, "bytes"))
     return _is_bytes(kind)
 
 
@@ -121,20 +149,18 @@ def cells_of(parquet: Parquet, group: int, column: str) -> Iterator[pa.Buffer | 
     One row at a time, since a few kilobytes can stand for as many gigabytes: a value of a dictionary is repeated by
     every row that names it. That costs nothing that could be measured beside larger batches (91 µs for 60 KB either way).
     """
-    for batch in parquet.iter_batches(
-        batch_size=1, row_groups=[group], columns=_paths(parquet, column), use_threads=False
-    ):
-        values: Any = batch.column(column)
+    for batch in _batches(parquet, 1, _paths(parquet, column), group):
+        values = cast("Any", batch.column(column))
         for row in range(len(values)):
             yield _cell(values[row])
 
 
 def _paths(parquet: Parquet, column: str) -> list[str]:
     """What is read of a column of pictures: of a struct only the fields `bytes` and `path`."""
-    kind = parquet.schema_arrow.field(column).type
+    kind = type_of(parquet.schema_arrow, column)
     if not pa.types.is_struct(kind):
         return [column]
-    has_path = (index := kind.get_field_index("path")) >= 0 and pa.types.is_string(kind.field(index).type)
+    has_path = kind.get_field_index("path") >= 0 and pa.types.is_string(type_of(kind, "path"))
     return [f"{column}.bytes", *([f"{column}.path"] if has_path else [])]
 
 

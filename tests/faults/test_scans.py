@@ -21,23 +21,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig
-from pixelmill.pipelines.bulk.orders import orders_for
 from pixelmill.pipelines.inputs.entries import Source
-from pixelmill.pipelines.inputs.fetch import FetchLimits
-from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.attempt import Attempt, pending
-from pixelmill.pipelines.outputs.listing import input_id, tables_of
+from pixelmill.pipelines.outputs.attempt import Attempt
+from pixelmill.pipelines.outputs.listing import input_id
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.access import Access, open_store
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, Stage, StageConfig, StageContext
-from tests import scans
+from tests import in_process, scans
 from tests.conftest import Reach
-from tests.pipelines.outputs.by_hand import Held
 from tests.servers.moto import Moto
 
 pytestmark = pytest.mark.faults
@@ -128,40 +123,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, reach: Reach) -> Place
 
 def live(place: Place, epoch: int, *, retry: bool = False, pace_s: float = 0.0) -> ledger.Account:
     """What one attempt does, from its first look to its account."""
-    attempt = Attempt(place.out, Held(epoch), row_bytes=64, file_bytes=512, rows_per_input=3.0)
-    segments, _ = attempt.resume()
-    if retry:
-        segments = attempt.list_failed(segments, lambda rows: as_now(rows, place.source))
-    else:
-        segments = attempt.list_new(segments, lambda listing, known: tables_of(place.source, listing, known))[0]
-    segments = attempt.seal(segments)
-    parts = pending(segments, ledger.progress(place.out), retry=retry)
-    if parts:
-        mill = mill_of(place, segments)
-        for order, part in zip(orders_for(parts), parts, strict=True):
-            made = mill({"name": order.name, "parts": [vars(part)]}).drop_columns([ORDER_COLUMN])
-            time.sleep(pace_s)
-            ledger.publish(place.out, order.name, made, {"listing": part.writer}, ledger.Compression())
-    ledger.settle(place.out, segments)
-    return ledger.account(place.out, segments)
-
-
-def mill_of(place: Place, segments: list[Segment]) -> Mill:
-    config = MillConfig(
-        out=place.out.uri,
-        out_access=ACCESS,
-        source_access=ACCESS,
-        column=None,
-        segments=tuple(segments),
-        stages=(MeanConfig(),),
-        context=StageContext("cpu", 1, 100, None),
-        fetch=FetchLimits(in_flight=4),
-        max_pixels=1000,
-        decode_threads=2,
-        weights=None,
-        decoder=DECODER,
-    )
-    return Mill(config, lambda tally: None)
+    job = in_process.Job(place.source, place.out, (MeanConfig(),), DECODER, rows_per_input=3.0)
+    return in_process.live(job, epoch, retry=retry, pace_s=pace_s)
 
 
 def rows_in(place: Place, below: str) -> list[dict[str, Any]]:

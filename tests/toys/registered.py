@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,9 +25,10 @@ def toy_stages() -> Iterator[None]:
 
 
 def main() -> None:
-    """The `pixelmill` command with the toys registered: `python -m tests.toys.registered run job.yaml`."""
+    """`python -m tests.toys.registered pixelmill run job.yaml` is that command with the toys registered."""
     from pixelmill.jobs.cli import main as command
 
+    del sys.argv[0]
     with toy_stages():
         command()
 

@@ -1,6 +1,6 @@
 """Loaded by every Python process of a command under test: shortens its leases, and suspends one process at a named moment.
 
-PIXELMILL_TEST_TIMES   JSON: constants of pipelines/outputs/claims.py and conditional.py, as {"LEASE_S": 3}
+PIXELMILL_TEST_TIMES   JSON: constants of pipelines/outputs/claims.py and pipelines/stores/local_disk.py, as {"LEASE_S": 3}
 PIXELMILL_TEST_MOMENT  JSON: the write at which the first process to come there stops itself with SIGSTOP; see `Moment`
 
 The folder of this file is put on PYTHONPATH, which Ray's workers inherit. Nothing of it is part of the product.
@@ -65,12 +65,20 @@ def around_calls(moment: Moment) -> Patch:
     return patch
 
 
-def inside_writes(moment: Moment) -> Patch:
-    """Of pipelines/stores/conditional.py: behind the last look of a store without conditions, and before a file gets its name."""
+def behind_the_last_look(moment: Moment) -> Patch:
+    """Of pipelines/stores/conditional.py: the write of a store without conditions."""
 
     def patch(module: ModuleType) -> None:
         build = module.Unfenced.__init__
         module.Unfenced.__init__ = lambda writes, store: build(writes, Stopping(store, moment, ("pipe_file",)))
+
+    return patch
+
+
+def before_a_file_gets_its_name(moment: Moment) -> Patch:
+    """Of pipelines/stores/local_disk.py."""
+
+    def patch(module: ModuleType) -> None:
         module.os = Stopping(os, moment, ("link", "replace"))
 
     return patch
@@ -132,11 +140,12 @@ def install() -> None:
     times, stop = constants(json.loads(os.environ.get("PIXELMILL_TEST_TIMES", "{}"))), "PIXELMILL_TEST_MOMENT"
     patches: dict[str, list[Patch]] = {
         "pixelmill.pipelines.outputs.claims": [times],
-        "pixelmill.pipelines.stores.conditional": [times],
+        "pixelmill.pipelines.stores.local_disk": [times],
     }
     if stop in os.environ:
         moment = Moment(**json.loads(os.environ[stop]))
-        patches["pixelmill.pipelines.stores.conditional"].append(inside_writes(moment))
+        patches["pixelmill.pipelines.stores.conditional"] = [behind_the_last_look(moment)]
+        patches["pixelmill.pipelines.stores.local_disk"].append(before_a_file_gets_its_name(moment))
         patches["pixelmill.pipelines.stores.folder"] = [around_calls(moment)]
     sys.meta_path.insert(0, Finder(patches))  # pyright: ignore[reportArgumentType]
 

@@ -10,7 +10,7 @@ import pytest
 
 from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.outputs.claims import Claim, ClaimedFolder
-from pixelmill.pipelines.stores import conditional
+from pixelmill.pipelines.stores import local_disk
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ClaimLost
 
@@ -76,7 +76,7 @@ def test_a_file_whose_temporary_was_removed_on_its_way_is_written(
         removals.append(temporary)
         {"create": os.link}.get(way, os.replace)(temporary, path)
 
-    monkeypatch.setattr(conditional.os, "link" if way == "create" else "replace", removed_once)
+    monkeypatch.setattr(local_disk.os, "link" if way == "create" else "replace", removed_once)
     if way == "create":
         assert folder.create("data/new", b"new")
     elif way == "replace":

@@ -16,12 +16,15 @@ from typing import Any
 
 import pytest
 
-from pixelmill.pipelines.stores import conditional
+from pixelmill.pipelines.stores import conditional, local_disk, s3
 from pixelmill.pipelines.stores import folder as folder_module
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.stores.conditional import S3, ConditionalWrites, LocalDisk, Unfenced
+from pixelmill.pipelines.stores.conditional import ConditionalWrites, Unfenced
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.local_disk import LocalDisk
 from pixelmill.pipelines.stores.retries import status_of
+from pixelmill.pipelines.stores.s3 import S3
+from pixelmill.pipelines.stores.tags import digest
 from pixelmill.workers.errors import StoreError
 from tests.conftest import Reach
 from tests.servers.gateway import Gateway
@@ -104,8 +107,8 @@ def test_a_disk_that_refuses_a_link_for_another_reason_says_so(tmp_path: Path, m
     "write",
     [
         lambda disk, path: disk.create(path, b"new"),
-        lambda disk, path: disk.replace(path, b"new", conditional._digest(b"old")),
-        lambda disk, path: conditional.write_local(path, b"new"),
+        lambda disk, path: disk.replace(path, b"new", digest(b"old")),
+        lambda disk, path: local_disk.write_local(path, b"new"),
     ],
     ids=["create", "replace", "publish"],
 )
@@ -140,7 +143,7 @@ def test_a_file_system_that_syncs_no_folders_is_good_enough(tmp_path: Path, monk
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     monkeypatch.setattr(os, "open", refuses)
-    conditional.sync_folder(str(tmp_path))
+    local_disk.sync_folder(str(tmp_path))
 
 
 HOLD = """
@@ -167,8 +170,8 @@ def held_elsewhere(lock: Path) -> Iterator[None]:
 def test_a_lock_that_another_process_keeps_is_named_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conditional, "LOCK_PATIENCE_S", 0.2)
-    disk, lock = LocalDisk(str(tmp_path)), tmp_path / "_run" / conditional.LOCK
+    monkeypatch.setattr(local_disk, "LOCK_PATIENCE_S", 0.2)
+    disk, lock = LocalDisk(str(tmp_path)), tmp_path / "_run" / local_disk.LOCK
     disk.create(str(tmp_path / "a"), b"old")
     _, tag = disk.read(str(tmp_path / "a")) or (b"", "")
     with held_elsewhere(lock):
@@ -184,9 +187,9 @@ def test_a_lock_that_another_process_keeps_is_named_in_a_sentence(
 
 def test_a_lock_is_free_again_when_its_process_is_gone(tmp_path: Path) -> None:
     disk = LocalDisk(str(tmp_path))
-    with disk._locked(), (tmp_path / "_run" / conditional.LOCK).open("ab") as file, pytest.raises(BlockingIOError):
+    with disk._locked(), (tmp_path / "_run" / local_disk.LOCK).open("ab") as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with held_elsewhere(tmp_path / "_run" / conditional.LOCK):
+    with held_elsewhere(tmp_path / "_run" / local_disk.LOCK):
         pass
     with disk._locked():
         pass
@@ -274,7 +277,7 @@ class Refused(Exception):
 @pytest.fixture(autouse=True)
 def plain_bodies(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "moto" not in request.fixturenames:
-        monkeypatch.setattr(conditional, "_body", lambda store, answer: answer["Body"])
+        monkeypatch.setattr(s3, "_body", lambda store, answer: answer["Body"])
 
 
 def test_a_412_after_a_write_of_ones_own_that_landed_is_a_success() -> None:

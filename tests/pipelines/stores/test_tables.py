@@ -239,7 +239,7 @@ found = list(entries(Source(({str(path)!r},)), Ignored()))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 limits = FetchLimits(in_flight=4, max_bytes=16 << 20)
-sizes = [*Fetcher(Access(), limits, None, lambda f: len(f[1])).stream(table_of(found[:64]))]
+sizes = [*Fetcher(Access(), limits, None, lambda f: len(single(f))).stream(table_of(found[:64]))]
 assert set(sizes) == {{{len(value)}}}, sizes
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before >> 10)
 """

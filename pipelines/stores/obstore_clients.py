@@ -1,0 +1,56 @@
+"""Reach S3 with obstore as botocore would: its endpoint, region, profile and credentials."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pixelmill.pipelines.stores.access import Access, filesystem
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+
+def s3_store(bucket: str, access: Access) -> S3Store:
+    """obstore's view of a bucket with the endpoint, region and credentials that botocore would use."""
+    from botocore.session import Session  # pyright: ignore[reportMissingTypeStubs]
+    from obstore.store import S3Store
+
+    session: Any = Session(profile=access.profile)
+    client = session.create_client("s3", region_name=session.get_config_variable("region") or "us-east-1")
+    endpoint = client.meta.endpoint_url
+    at_aws = endpoint.endswith(".amazonaws.com")
+    region = _bucket_region(bucket, access) if at_aws else client.meta.region_name
+    options: dict[str, Any] = {"region": region, "client_options": _client_options(access, endpoint)}
+    if not at_aws:
+        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+    credentials = None if access.anon else session.get_credentials()
+    if credentials is None:
+        options["skip_signature"] = True
+    else:
+
+        def provide() -> Any:
+            frozen = credentials.get_frozen_credentials()
+            return {
+                "access_key_id": frozen.access_key,
+                "secret_access_key": frozen.secret_key,
+                "token": frozen.token,
+                # botocore refreshes by itself; asking it again now and then is what picks the fresh ones up.
+                "expires_at": datetime.now(UTC) + timedelta(minutes=20),
+            }
+
+        options["credential_provider"] = provide
+    return S3Store(bucket, retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=5)}, **options)
+
+
+def _client_options(access: Access, endpoint: str) -> dict[str, Any]:
+    return {
+        "allow_http": endpoint.startswith("http://"),
+        "timeout": f"{access.timeout_s:g}s",
+        "connect_timeout": f"{min(5.0, access.timeout_s):g}s",
+    }
+
+
+def _bucket_region(bucket: str, access: Access) -> str:
+    answer = filesystem("s3", access).call_s3("head_bucket", Bucket=bucket)
+    return answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "us-east-1")
