@@ -141,6 +141,7 @@ def network(model: str, pictures: Path, scope: Scope) -> Result:
 def bare_forward(model: str, settings: Result, scope: Scope) -> float:
     """Images a second of the network alone, on one batch that lies normalized in the device's memory."""
     pixels = backbones.load_backbone(resolve(model)).network
+    assert pixels.input_px is not None
     layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
     dtype = getattr(torch, settings["precision"])
     module = folded(pixels.module).to(scope.device, dtype).to(memory_format=layout)

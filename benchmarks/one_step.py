@@ -61,7 +61,7 @@ def steps_on(name: str, device: str) -> Steps:
 def _sample(recipe: Recipe, number: int) -> Sample:
     random = np.random.default_rng(number)
     files = {"image": _png(random.integers(0, 256, (8, 8, 3), np.uint8), Image.Resampling.BICUBIC)}
-    if recipe.LAYOUT == "masks":
+    if any(role.kind == "class map" for role in recipe.ROLES):
         files["label"] = _png(random.integers(0, 11, (8, 8), np.uint8), Image.Resampling.NEAREST)
     return recipe.decode(files)
 

@@ -31,7 +31,7 @@ from pixelmill.pipelines.training.sampling import Batches, ahead
 from pixelmill.pipelines.training.worker import AHEAD, Training
 from pixelmill.workers.recipes import Batch
 from pixelmill.workers.runtime.memory import keep_freed_memory
-from tests.training_in_process import training_of
+from tests.in_process_training import training_of
 
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "autoencoder, 32 px digits, batch 128": (

@@ -25,7 +25,7 @@ from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.layouts.registry import layout_of
 from pixelmill.pipelines.training.splits import split
 from pixelmill.workers.networks.upsample import UPSAMPLINGS
-from tests.training_in_process import training_of
+from tests.in_process_training import training_of
 
 
 @dataclass(frozen=True)

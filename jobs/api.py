@@ -94,7 +94,7 @@ def load(checkpoint: Place) -> tuple[nn.Module, Card]:
 
     uri = os.fspath(checkpoint)
     spec.refuse_credentials(uri)
-    return checkpoints.load(uri if zoo_path(uri) is not None else spec.absolute(uri), Access())
+    return checkpoints.load_from_store(uri if zoo_path(uri) is not None else spec.absolute(uri), Access())
 
 
 def _milled(text: str, name: str, overrides: Overrides | None, quiet: bool) -> OpenedRun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from pixelmill.pipelines.stores.access import scheme_of
@@ -81,7 +81,7 @@ def _what_grants(uri: str) -> str:
 
 
 @contextmanager
-def explained(uri: str, doing: str) -> Iterator[None]:
+def explained(uri: str, doing: str) -> Generator[None]:
     """Errors of a store within the block as StoreError in the user's words; errors of ours as they are."""
     try:
         yield

@@ -31,7 +31,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, Stage, StageConfig, StageContext
-from tests import in_process, scans
+from tests import in_process_run, scans
 from tests.conftest import Reach
 from tests.servers.moto import Moto
 
@@ -123,8 +123,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, reach: Reach) -> Place
 
 def live(place: Place, epoch: int, *, retry: bool = False, pace_s: float = 0.0) -> ledger.Account:
     """What one attempt does, from its first look to its account."""
-    job = in_process.Job(place.source, place.out, (MeanConfig(),), DECODER, rows_per_input=3.0)
-    return in_process.live(job, epoch, retry=retry, pace_s=pace_s)
+    job = in_process_run.Job(place.source, place.out, (MeanConfig(),), DECODER, rows_per_input=3.0)
+    return in_process_run.live(job, epoch, retry=retry, pace_s=pace_s)
 
 
 def rows_in(place: Place, below: str) -> list[dict[str, Any]]:

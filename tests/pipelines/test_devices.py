@@ -29,7 +29,7 @@ from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 from pixelmill.workers.runtime.execution import Executor
 from pixelmill.workers.runtime.settings import Settings
 from tests.elsewhere import HERE, elsewhere
-from tests.training_in_process import training_of
+from tests.in_process_training import training_of
 
 SLIM: dict[str, dict[str, Any]] = {
     "autoencoder": {"size_px": 32, "width": 4, "code_channels": 4},

@@ -26,7 +26,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, Stage, StageConfig, StageContext
 from tests import scans
-from tests.in_process import Job, live
+from tests.in_process_run import Job, live
 from tests.support import pictures
 
 ACCESS = Access(retry_for_s=0.0)
