@@ -10,7 +10,7 @@ from typing import TypedDict, cast
 import torch
 from pydantic import ValidationError
 
-from pixelmill.jobs import checks
+from pixelmill.jobs import checks, extras
 from pixelmill.jobs.documents.credentials import refuse_credentials
 from pixelmill.jobs.documents.faults import faults
 from pixelmill.jobs.documents.overrides import override_key
@@ -46,6 +46,7 @@ def evaluate(
     network: str, uri: str, data: list[str], part: str, overrides: list[str], picture: str | None
 ) -> Evaluation:
     """Metrics of the checkpoint at `uri`; a PNG of what it makes of the first samples goes to `picture`."""
+    extras.require("train", "eval")
     access = Access()
     if picture is not None:
         checks.check_file(picture)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pixelmill.workers.models.card import Card, SquareInput
-from pixelmill.workers.models.checkpoint import save_checkpoint
-from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
+from pixelmill.workers.networks.autoencoder import AutoencoderConfig
 
 CONFIG = AutoencoderConfig(size_px=32, width=4, code_channels=2)
 
@@ -36,13 +34,6 @@ def make_card(**changes: object) -> Card:
         "git_revision": None,
     }
     return Card.model_validate(described | changes)
-
-
-@pytest.fixture(params=["net.safetensors", "folder"])
-def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    path = tmp_path / request.param
-    save_checkpoint(path, ConvAutoencoder(CONFIG), make_card())
-    return path
 
 
 def weights_of(path: Path) -> Path:

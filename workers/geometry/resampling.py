@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-from skimage import color
 from torch.nn import functional
 
 from pixelmill.workers.typed_torch import from_numpy
@@ -86,9 +85,13 @@ def enlarge_to_ycbcr(rgb_HWC: np.ndarray, scale: int) -> np.ndarray:
 
 def to_rgb(ycbcr_HWC: np.ndarray) -> np.ndarray:
     """uint8 RGB of YCbCr."""
+    from skimage import color
+
     rgb_HWC = cast("np.ndarray", color.ycbcr2rgb(ycbcr_HWC))  # pyright: ignore[reportUnknownMemberType]
     return to_uint8(rgb_HWC * 255)
 
 
 def _to_ycbcr(rgb_HWC: np.ndarray) -> np.ndarray:
+    from skimage import color
+
     return cast("np.ndarray", color.rgb2ycbcr(rgb_HWC))  # pyright: ignore[reportUnknownMemberType]
