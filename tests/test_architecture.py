@@ -141,10 +141,7 @@ REACH_FOR_PRIVATE_NAMES = {
     "pipelines/stores/access.py",  # fsspec's own way to a path without its scheme
     "pipelines/stores/reading.py",  # fsspec's asynchronous read
 }
-SET_ATTRIBUTES_LATE = {
-    "workers/recipes/fcn.py",
-    "workers/recipes/segnet.py",
-}
+SET_ATTRIBUTES_LATE: set[str] = set()
 ARE_LONG = {
     "jobs/cli.py",
 }

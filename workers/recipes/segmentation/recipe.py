@@ -67,6 +67,9 @@ class LabelledRecipe(Generic[Labelled]):
     def network(self) -> nn.Module:
         raise NotImplementedError
 
+    def keep_report(self, report: LoadReport | None) -> None:
+        self.report = report
+
     # Hooks of the networks
 
     def check_network(self) -> None:
