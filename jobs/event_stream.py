@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -31,8 +30,8 @@ LOGGER = logging.getLogger(__name__)
 class EventStream:
     """Takes events from any thread."""
 
-    def __init__(self, terminal: Terminal, doing: Doing, clock: Callable[[], float] = time.time) -> None:
-        self._terminal, self._clock = terminal, clock
+    def __init__(self, terminal: Terminal, doing: Doing, now: Callable[[], float]) -> None:
+        self._terminal, self._now = terminal, now
         self._lock = threading.Lock()
         self._kept: list[Event] = []
         self._attempt = 0
@@ -52,7 +51,7 @@ class EventStream:
         self.phase(phase)
 
     def emit(self, event: Event) -> None:
-        clean = _cleaned(event.model_dump()) | {"at_s": self._clock(), "attempt": self._attempt}
+        clean = _cleaned(event.model_dump()) | {"at_s": self._now(), "attempt": self._attempt}
         event = type(event).model_validate(clean)
         with self._lock:
             self._status = self._status.fold(event)

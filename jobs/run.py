@@ -44,10 +44,10 @@ RAY_DIED = (
 def run_job(job: Job, around: Surroundings, *, retry: bool = False) -> Outcome:
     """Do the job, or what failed of it once more. Raises PixelmillError, or KeyboardInterrupt."""
     outcome, out = Outcome(), job.open_out()
-    stopwatch = Stopwatch(around.started_s, outcome.seconds)
+    stopwatch = Stopwatch(around.started_s, outcome.seconds, around.now)
     doing = "retry" if retry else "run"
     with screen(around) as shown:
-        events = EventStream(shown.terminal, doing)
+        events = EventStream(shown.terminal, doing, around.now)
         with shown.terminal:
             source = checks.check_run(job, out, around, retry=retry).source
         stopwatch.mark("check")
@@ -184,6 +184,6 @@ class BulkRun:
             "weights": completion.weights_so_far(self._out, ledger.progress(self._out)),
             "parts": sum(len(segment.part_rows) for segment in segments),
             "segments": len(segments),
-            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "finished_at": datetime.fromtimestamp(self._around.now(), UTC).isoformat(timespec="seconds"),
             "seconds": self._outcome.seconds,
         }

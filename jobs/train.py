@@ -47,9 +47,9 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
     checks.check_writable(out)
     planned = plan_training(job, out.uri)
     out.check_writable()
-    stopwatch = Stopwatch(around.started_s, {})
+    stopwatch = Stopwatch(around.started_s, {}, around.now)
     with screen(around) as shown:
-        events = EventStream(shown.terminal, "train")
+        events = EventStream(shown.terminal, "train", around.now)
         for note in planned.notes:
             events.warn(note)
         customs = Customs("train", _record, _publish_log, RAY_DIED)

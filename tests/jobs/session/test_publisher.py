@@ -43,7 +43,7 @@ class Attempt:
     def __init__(self, folder: Folder, log: Path, epoch: int = 1) -> None:
         self.folder, self.log, self.epoch, self.is_lost = folder, log, epoch, False
         self.log.touch()
-        self.events = EventStream(Terminal(io.StringIO(), is_terminal=False), "run")
+        self.events = EventStream(Terminal(io.StringIO(), is_terminal=False), "run", time.time)
         report = SelfReport(folder, claimed(folder, epoch))
         self.publisher = AttemptPublisher(report, self.events, LogTail(log), lambda: self.is_lost)
         self.events.begin(epoch)
