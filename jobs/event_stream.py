@@ -14,6 +14,7 @@ from pixelmill.pipelines.events import (
     Ended,
     Event,
     InputsFound,
+    PartPublished,
     PhaseBegan,
     RowsCounted,
     Started,
@@ -46,16 +47,15 @@ class EventStream:
         with self._lock:
             self._attempt = attempt
             self._kept = [event.model_copy(update={"attempt": attempt}) for event in self._kept]
-        phase = self._status.phase
+            self._status = Status(doing=self._status.doing).fold_all(self._kept)
         self.emit(Started(doing=self._status.doing))
-        self.phase(phase)
 
     def emit(self, event: Event) -> None:
         clean = _cleaned(event.model_dump()) | {"at_s": self._now(), "attempt": self._attempt}
         event = type(event).model_validate(clean)
         with self._lock:
             self._status = self._status.fold(event)
-            self._kept = [*self._kept[:-1], *coalesced([*self._kept[-1:], event])]
+            self._kept[-1:] = coalesced([*self._kept[-1:], event])
             view = view_of(self._status)
         is_brief = isinstance(event, Started | InputsFound) or (
             isinstance(event, PhaseBegan) and view.phase not in WORKING
@@ -68,8 +68,13 @@ class EventStream:
         if phase != self._status.phase:
             self.emit(PhaseBegan(phase=phase))
 
+    def say(self, text: str) -> None:
+        """A line for the person at the terminal, and for the log."""
+        self._terminal.say(text)
+        LOGGER.info("%s", text)
+
     def warn(self, text: str) -> None:
-        """Say a line that stays."""
+        """A line that every reader of the attempt should see."""
         self._terminal.say(text, "warning")
         self.emit(Warned(text=text))
 
@@ -98,7 +103,7 @@ def _clean(value: object) -> object:
 
 
 def _level(event: Event) -> int:
-    if isinstance(event, InputsFound | RowsCounted | StepsCounted):
+    if isinstance(event, InputsFound | RowsCounted | StepsCounted | PartPublished):
         return logging.DEBUG
     if isinstance(event, Ended) and event.error is not None:
         return logging.ERROR

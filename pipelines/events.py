@@ -186,7 +186,7 @@ class Status(BaseModel):
         """The status after this event. What an earlier attempt says, once a later one has begun, changes nothing."""
         if event.attempt < self.attempt:
             return self
-        before = Status() if isinstance(event, Started) and event.attempt > self.attempt else self
+        before = Status(doing=self.doing) if event.attempt > self.attempt else self
         changes = before._changes(event) | {"attempt": event.attempt, "updated_s": max(before.updated_s, event.at_s)}
         return before.model_copy(update=changes)
 
