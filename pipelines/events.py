@@ -6,10 +6,11 @@ run so far and not what was added, so that an event which is read twice, or over
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 Doing = Literal["run", "retry", "train"]
 
@@ -99,6 +100,12 @@ class StepsCounted(BaseEvent):
     images_per_s: float | None = None
     left_s: float | None = None
     metrics: Mapping[str, float] = Field(default_factory=dict[str, float])
+
+    @field_validator("metrics")
+    @classmethod
+    def _finite(cls, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """JSON has no word for the others."""
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 class PartPublished(BaseEvent):

@@ -104,6 +104,13 @@ def test_a_new_attempt_begins_with_a_clean_status() -> None:
     assert (status.attempt, status.ended, status.warnings, status.started_s) == (2, None, (), 5.0)
 
 
+def test_a_metric_that_is_no_number_is_left_out_so_that_every_reader_can_read_the_rest() -> None:
+    steps = StepsCounted(step=1, steps=2, metrics={"miou": 0.5, "psnr": float("inf"), "loss": float("nan")})
+    status = Status().fold(steps)
+    assert steps.metrics == {"miou": 0.5}
+    assert Status.model_validate_json(status.model_dump_json()) == status
+
+
 def test_only_the_last_warnings_are_kept() -> None:
     status = Status().fold_all(Warned(text=str(number)) for number in range(9))
     assert status.warnings == tuple(str(number) for number in range(9 - MOST_WARNINGS, 9))

@@ -142,6 +142,12 @@ def test_a_store_that_fails_ends_nothing_and_what_it_missed_comes_with_the_next_
     assert Status().fold_all(read_events(folder, 1)) == attempt.events.status
 
 
+@pytest.mark.parametrize("text", ["", "{", '{"rows": 3}'])
+def test_a_status_that_nobody_can_read_is_none(folder: Folder, text: str) -> None:
+    folder.publish(STATUS, text.encode())
+    assert read_status(folder) is None
+
+
 def test_no_secret_is_published(folder: Folder, tmp_path: Path) -> None:
     attempt = Attempt(folder, tmp_path / "log")
     uri = f"s3://AKIAIOSFODNN7EXAMPLE:{SECRET}@bucket/a.jpg"
