@@ -48,11 +48,11 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
     checks.check_writable(out)
     planned = plan_training(job, out.uri)
     out.check_writable()
-    stopwatch = Stopwatch(around.started_s, {})
+    stopwatch = Stopwatch(around.started_s, {}, around.now)
     with screen(around) as shown:
-        events = EventStream(shown.terminal, "train")
+        events = EventStream(shown.terminal, "train", around.now)
         for note in planned.notes:
-            events.warn(note)
+            events.say(note)
         customs = Customs("train", _record, _publish_log, RAY_DIED)
         with session(out, shown, events, around, stopwatch, customs) as held:
             _sign(job, held)
@@ -90,7 +90,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
     """Train to the end on a Ray of its own or a cluster."""
     before = checkpoints.read_progress(held.out)
     if before is not None:
-        held.events.warn(f"goes on at step {before.step:,}")
+        held.events.say(f"goes on at step {before.step:,}")
     run, machine = job.spec.run, cluster.this_machine()
     address = cluster.address_of(run.address, around.environment)
     with held.ray(address or OwnRay(machine, pool_of(run))) as ray:
