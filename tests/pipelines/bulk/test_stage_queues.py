@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pixelmill.pipelines.bulk.items import Item, Row, Waiting
 from pixelmill.pipelines.bulk.stage_queues import StageQueues
-from pixelmill.pipelines.bulk.stage_runner import StageRunner, pixels_of, split
+from pixelmill.pipelines.bulk.stage_runner import StageRunner, pixels_of
 from pixelmill.pipelines.bulk.tally import Tally
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.pictures import Picture
@@ -214,8 +214,3 @@ def test_memory_that_is_short_bounds_later_batches_by_their_pixels() -> None:
     line.queues.run_all()
     assert stage.seen == [[0], [1], [2], [0, 1, 2, 3], [4, 5, 6, 7], [8]]
     assert line.tally.failed == 0
-
-
-def test_parts_of_a_batch_are_in_order_and_within_the_bound() -> None:
-    batch = [Waiting(None, 0, None, pixels) for pixels in (3, 3, 3, 9, 1, 1)]  # type: ignore[arg-type]
-    assert [[each.pixels for each in part] for part in split(batch, 6)] == [[3, 3], [3], [9], [1, 1]]
