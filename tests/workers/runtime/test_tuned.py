@@ -12,7 +12,6 @@ from pixelmill.workers.runtime.settings import Pins, Settings
 from pixelmill.workers.runtime.tuned import TunedNetwork
 from tests.small_networks import network, pictures
 
-
 NO_PINS = Pins()
 
 
