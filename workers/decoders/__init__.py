@@ -45,6 +45,11 @@ class Decoder(Protocol):
         ...
 
     @property
+    def rows_per_input(self) -> float:
+        """About how many rows an input makes, by which output files are sized."""
+        ...
+
+    @property
     def kind(self) -> Kind:
         """What its pictures are."""
         ...
