@@ -19,6 +19,7 @@ from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.stages import StageContext
+from pixelmill.workers.stages.wiring import names_of
 
 LOOKED_AT = 10_000
 
@@ -51,10 +52,11 @@ def _lines(job: Job, out: Folder, found: checks.Checked, around: Surroundings) -
 
 def _stage_lines(job: Job, plan: Plan, around: Surroundings) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
+    names = names_of(job.spec.configs)
     for index, config in enumerate(job.spec.configs):
         context = StageContext(plan.device, plan.threads, LOOKED_AT, around.cache_dir)
         first, *more = config.describe(context, here=plan.address is None)
-        lines += [(f"stage {index}", f"{config.stage}: {first}"), *(("", line) for line in more)]
+        lines += [(f"stage {index}", f"{names[index]}: {first}"), *(("", line) for line in more)]
     return lines
 
 

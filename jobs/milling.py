@@ -25,6 +25,7 @@ from pixelmill.pipelines.outputs.completion import Counted, Weights
 from pixelmill.pipelines.outputs.ledger import Compression
 from pixelmill.pipelines.outputs.manifest import Part, Segment
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.decoders import DECODERS
 from pixelmill.workers.stages import StageContext
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def mill_config(
         context=StageContext(plan.device, plan.threads, rows // plan.pool.actors, cache_dir),
         fetch=FetchLimits(in_flight=options.in_flight, max_bytes=options.max_bytes),
         max_pixels=options.max_pixels,
-        decoder=options.decoder,
+        decoder=DECODERS[options.decoder],
         decode_threads=plan.decode_threads,
         weights=weights,
         memory_bytes=plan.memory_bytes,

@@ -21,6 +21,7 @@ from pixelmill.jobs.places import Place, Places
 from pixelmill.jobs.stage_entries import (
     DecoderName,
     StageEntry,
+    columns_beside_stages,
     keys_of_all_stages,
     raise_misfits,
     stage_keys,
@@ -128,7 +129,8 @@ class JobSpec(Strict):
 
     @model_validator(mode="after")
     def _columns_differ(self) -> JobSpec:
-        columns = ["id", "uri", "member", "width", "height", *(c for stage in self.configs for c in stage.columns())]
+        made = [column for config in self.configs for column in config.columns()]
+        columns = [*columns_beside_stages(self.source_options.decoder), *made]
         twice = sorted({column for column in columns if columns.count(column) > 1})
         if twice:
             raise ValueError(f"two columns would be called {', '.join(twice)}; give one another name with column:")

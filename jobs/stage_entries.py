@@ -113,6 +113,18 @@ def raise_misfits(entries: Sequence[StageEntry], decoder: str) -> None:
         raise ValidationError.from_exception_data("JobSpec", [fault]) from misfit
 
 
+INPUT_COLUMNS = ("id", "uri", "member", "source_id", "width", "height")
+FAILURE_COLUMNS = ("stage", "error_type", "error")
+"""As pipelines/outputs/columns.py has both; it needs pyarrow, which a job file is checked without."""
+
+
+def columns_beside_stages(decoder: str) -> list[str]:
+    """The names that no stage can give to a column of its own."""
+    brings = decoder_of(decoder)
+    place = ("place",) if brings.makes_many else ()
+    return [*INPUT_COLUMNS, *place, *FAILURE_COLUMNS, *(column.name for column in brings.fields)]
+
+
 # The keys that there are
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from pixelmill.jobs import spec
+from pixelmill.jobs import spec, stage_entries
 from pixelmill.jobs.job import read_job
+from pixelmill.pipelines.outputs import columns
+from pixelmill.workers.decoders import DECODERS
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.stages import STAGES
 from tests.toys.registered import toy_stages
@@ -115,3 +117,22 @@ def test_a_stage_that_is_not_registered_is_none() -> None:
     assert "threshold" not in STAGES
     assert "unknown key" in fault(HEAD + "  - threshold\n")
     assert '"threshold"' not in json.dumps(spec.schema())
+
+
+@pytest.mark.parametrize("column", [*stage_entries.INPUT_COLUMNS, *stage_entries.FAILURE_COLUMNS])
+def test_a_column_that_every_row_has_is_no_stages(column: str) -> None:
+    assert f"two columns would be called {column}" in fault(HEAD + f"  - embed: {{column: {column}}}\n")
+
+
+def test_the_columns_that_every_row_has_are_those_of_the_output() -> None:
+    assert tuple(field.name for field in columns.input_fields(has_source_ids=True)) == stage_entries.INPUT_COLUMNS
+    assert stage_entries.FAILURE_COLUMNS == columns.ERROR_COLUMNS
+
+
+def test_a_decoder_that_makes_many_rows_brings_columns_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DECODERS, "stack", "tests.pipelines.bulk.test_many_rows:StackDecoder")
+    text = HEAD.replace("/data/in\n", "{uri: /data/in, decoder: stack}\n")
+    for column in ("place", "level", "note"):
+        assert f"two columns would be called {column}" in fault(text + f"  - embed: {{column: {column}}}\n")
+    read = json.loads(identity(text + "  - embed: {column: e, model: 'torchvision:resnet18/random'}\n"))
+    assert read["source"]["decoder"] == "stack"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pixelmill.pipelines.bulk.items import Item, Row, Waiting
 from pixelmill.pipelines.bulk.stage_queues import StageQueues
-from pixelmill.pipelines.bulk.stage_runner import StageRunner, pixels_of, split
+from pixelmill.pipelines.bulk.stage_runner import StageRunner, pixels_of
 from pixelmill.pipelines.bulk.tally import Tally
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.pictures import Picture
@@ -38,9 +38,11 @@ class Adds:
     makes_pictures: bool = True
     seen: list[list[int]] = field(default_factory=list)
     made: list[weakref.ref[Tensor]] = field(default_factory=list)
+    prepared: list[weakref.ref[Tensor]] = field(default_factory=list)
     alive: list[int] = field(default_factory=list)
+    alive_prepared: list[int] = field(default_factory=list)
     watched: Adds | None = None
-    """A stage whose pictures are counted whenever this one runs."""
+    """A stage of which pictures, and what it prepared, are counted whenever this one runs."""
     fields: ClassVar[tuple[Any, ...]] = (pa.field("value", pa.int32()),)
     weights_sha256: ClassVar[None] = None
     settings: ClassVar[dict[str, object]] = {}
@@ -48,7 +50,9 @@ class Adds:
     def prepare(self, picture: Picture) -> Tensor:
         if int(picture.pixels.max()) == self.cannot_prepare:
             raise RowError("elsewhere", "Unfit", "can't be prepared")
-        return picture.pixels.clone()
+        prepared = picture.pixels.clone()
+        self.prepared.append(weakref.ref(prepared))
+        return prepared
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
         values = [int(sample.max()) for sample in samples]
@@ -56,6 +60,7 @@ class Adds:
         if self.watched is not None:
             gc.collect()
             self.alive.append(sum(each() is not None for each in self.watched.made))
+            self.alive_prepared.append(sum(each() is not None for each in self.watched.prepared))
         if self.memory_pixels is not None and sum(map(pixels_of, samples)) > self.memory_pixels:
             raise torch.OutOfMemoryError("CUDA out of memory")
         if self.breaks_on in values:
@@ -94,9 +99,10 @@ class Line:
             row = Row(item, size[1], size[0], {})
             for runner in self.runners:
                 if self.inputs[runner.index] is None:
-                    prepared = runner.prepare(picture)
-                    (held,) = self.holdings.hold([prepared])
-                    row.prepared.append(Waiting(row, runner.index, prepared, pixels_of(prepared), held))
+                    waiting = Waiting(row, runner.index, runner.prepare(picture), 0)
+                    waiting.pixels = pixels_of(waiting.prepared)
+                    (waiting.held,) = self.holdings.hold([waiting.prepared])
+                    row.prepared.append(waiting)
             item.rows.append(row)
         self.items.append(item)
         self.queues.add(item)
@@ -132,6 +138,7 @@ def test_a_picture_is_freed_as_soon_as_every_stage_that_reads_it_has_what_it_wan
         line.add(value)
     line.queues.run_all()
     assert second.alive == [3, 2, 1, 0] * 2, "the pictures before it in the batch are gone"
+    assert second.alive_prepared == [0] * 8, "what the first stage prepared is gone when it has run"
     assert line.budget.held_bytes == 0
 
 
@@ -214,8 +221,3 @@ def test_memory_that_is_short_bounds_later_batches_by_their_pixels() -> None:
     line.queues.run_all()
     assert stage.seen == [[0], [1], [2], [0, 1, 2, 3], [4, 5, 6, 7], [8]]
     assert line.tally.failed == 0
-
-
-def test_parts_of_a_batch_are_in_order_and_within_the_bound() -> None:
-    batch = [Waiting(None, 0, None, pixels) for pixels in (3, 3, 3, 9, 1, 1)]  # type: ignore[arg-type]
-    assert [[each.pixels for each in part] for part in split(batch, 6)] == [[3, 3], [3], [9], [1, 1]]
