@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pixelmill.jobs.train import judging
+from pixelmill.jobs.evaluation import judging
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints, loop
 from pixelmill.pipelines.training.splits import to_evaluate

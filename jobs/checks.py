@@ -6,27 +6,65 @@ import errno
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from pixelmill.jobs.session import cluster
+from pixelmill.jobs.identity import resumed_source
+from pixelmill.jobs.job import Job
+from pixelmill.jobs.planning import Plan, Resources, make_plan
+from pixelmill.jobs.session import cluster, ray_api
+from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Ignored, Source, check, entries, nothing_found
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.attempt import IDENTITY
 from pixelmill.pipelines.outputs.manifest import read_segments
 from pixelmill.pipelines.stores.access import scheme_of
-from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.errors import JobError, PixelmillError
+from pixelmill.workers.errors import JobError, RunRefused
 
 LEAST_ROW_BYTES = 200
 PROBE = "_run/.writable"
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A job in which nothing was found wrong: the source as the run that is resumed spelled it, and what the job needs."""
+
+    source: Source
+    plan: Plan
+
+
+def check_run(job: Job, out: Folder, around: Surroundings, *, retry: bool) -> Checked:
+    """Everything that can be known before anything is written or started; PixelmillError for what is wrong."""
+    source = check_output(job, out, retry=retry)
+    check_writable(out)
+    if not retry:
+        check_source(source, is_new=not was_listed(out))
+    check_space(out, rows=1)
+    address = cluster.address_of(job.spec.run.address, around.environment)
+    resources = None if address is None else resources_of(address)
+    return Checked(source, make_plan(job.spec.run, cluster.this_machine(), address, resources))
+
+
+def check_output(job: Job, out: Folder, *, retry: bool) -> Source:
+    """RunRefused where the folder holds something else; gives the source as the run that is resumed spelled it."""
+    with explained(out.uri, "reading the output folder"):
+        stored = out.read(IDENTITY)
+    if stored is not None:
+        return resumed_source(out, stored, job.identity(), job.source(out), retry=retry)
+    if retry:
+        raise JobError(f"{out.uri}: holds no run of pixelmill, so there is nothing to retry")
+    if out.names(ledger.DATA):
+        raise RunRefused(f"{out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
+    return job.source(out)
+
+
 def was_listed(out: Folder) -> bool:
     """Whether an earlier run found inputs."""
-    try:
+    with explained(out.uri, "reading what an earlier run made"):
         return bool(read_segments(out))
-    except Exception as error:
-        raise explain(error, out.uri, "reading what an earlier run made") from error
 
 
 def check_source(source: Source, *, is_new: bool) -> None:
@@ -35,25 +73,19 @@ def check_source(source: Source, *, is_new: bool) -> None:
     if not is_new:  # what was listed before is there to be worked on
         return
     ignored = Ignored()
-    try:
+    with explained(", ".join(map(scrub, source.uris)), "listing the source"):
         first = next(iter(entries(source, ignored)), None)
-    except PixelmillError:
-        raise
-    except Exception as error:
-        raise explain(error, ", ".join(map(scrub, source.uris)), "listing the source") from error
     if first is None:
         raise nothing_found(source, ignored)
 
 
 def check_writable(out: Folder) -> None:
     """StoreError where the folder can't be written, as far as that shows without a write: on a local disk and on S3."""
-    try:
+    with explained(out.uri, "writing to the output folder"):
         if out.is_local:
             _require_access(_nearest(out.path))
         elif scheme_of(out.uri) in {"s3", "s3a"}:
             _begin_upload(out)
-    except Exception as error:
-        raise explain(error, out.uri, "writing to the output folder") from error
 
 
 def _nearest(path: str) -> Path:
@@ -102,17 +134,15 @@ def check_file(path: str) -> None:
         raise JobError(f"{path}: can't be written, since {folder} can't; choose another place")
 
 
-def resources_of(address: str) -> dict[str, float]:
+def resources_of(address: str) -> Resources:
     """What a cluster has; JobError where none answers."""
 
-    def ask() -> dict[str, float]:
-        import ray
-
+    def ask() -> Resources:
         cluster.connect(address)
         try:
-            return dict(ray.cluster_resources())
+            return ray_api.cluster_resources()
         finally:
-            ray.shutdown()
+            ray_api.shutdown()
 
     # On another thread, so that Ctrl-C does not come in the middle of it, and Ray does not take SIGTERM over.
     with ThreadPoolExecutor(1, "ray") as thread:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast, get_args
 
 import typer
 
+from pixelmill.jobs import surroundings
 from pixelmill.jobs.host import signals
 from pixelmill.jobs.terminal import printable, streams
 
 if TYPE_CHECKING:
-    from pixelmill.jobs.run import Surroundings
-    from pixelmill.jobs.spec import Job
-
-STARTED_S = time.time()
+    from pixelmill.jobs.job import Job
+    from pixelmill.jobs.surroundings import Surroundings
 
 app = typer.Typer(
     help="Mill an archive of images in object storage into Parquet: every input exactly once.",
@@ -41,6 +38,13 @@ Failures = Annotated[
     str | None, typer.Option(metavar="exit-3|ok", help="Exit code where some inputs failed: 3 (default), or 0.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the summary.")]
+SetLogLevel = Annotated[
+    str, typer.Option("--log-level", metavar="LEVEL", help="Of the log: debug, info, warning or error.")
+]
+SetLogFormat = Annotated[
+    str,
+    typer.Option("--log-format", metavar="text|json", help="json: each line of the log and of the progress is JSON."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and what it needs; start and write nothing.")]
 
 
@@ -58,13 +62,17 @@ def run(
     failures: Failures = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
 ) -> None:
     """Run a job file; run it again to resume it, or to pick up what is new in the source."""
-    from pixelmill.jobs import spec
+    from pixelmill.jobs.documents.parsing import read_file
+    from pixelmill.jobs.job import read_job
 
-    text = spec.read_file(job)
+    text = read_file(job)
     all_overrides = [*(overrides or []), *_failing(failures)]
-    _run(spec.load(text, name=job, overrides=all_overrides, environment=os.environ), dry_run, quiet)
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    _run(read_job(text, name=job, overrides=all_overrides, environment=around.environment), around, dry_run=dry_run)
 
 
 @app.command()
@@ -76,17 +84,19 @@ def embed(
     failures: Failures = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
 ) -> None:
     """Embed every picture of SOURCE into OUT: the commonest job, without a file."""
-    import yaml
-
-    from pixelmill.jobs import spec
+    from pixelmill.jobs.documents.parsing import to_yaml
+    from pixelmill.jobs.job import read_job
 
     stage: dict[str, Any] = {} if model is None else {"model": model}
-    document = {"version": 1, "source": source, "out": out, "stages": [{"embed": stage}]}
-    text = yaml.safe_dump(document, sort_keys=False)
+    document: dict[str, object] = {"version": 1, "source": source, "out": out, "stages": [{"embed": stage}]}
+    text = to_yaml(document)
     all_overrides = [*(overrides or []), *_failing(failures)]
-    _run(spec.load(text, name="embed", overrides=all_overrides, environment=os.environ), dry_run, quiet)
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    _run(read_job(text, name="embed", overrides=all_overrides, environment=around.environment), around, dry_run=dry_run)
 
 
 @app.command()
@@ -95,21 +105,20 @@ def retry(
     overrides: Set = None,
     failures: Failures = None,
     quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
 ) -> None:
     """Do what failed once more, and only that."""
-    from pixelmill.jobs import spec
     from pixelmill.jobs.inspect import open_run
+    from pixelmill.jobs.job import read_job
 
     folder = open_run(out)
     text = (folder.read("_run/spec.yaml") or b"").decode()
     here = f"out.uri={json.dumps(folder.uri)}"  # it may be written relative to another folder, or have been moved
-    job = spec.load(
-        text,
-        name=f"{out}/_run/spec.yaml",
-        overrides=[here, *(overrides or []), *_failing(failures)],
-        environment=os.environ,
-    )
-    _run(job, False, quiet, True)
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    all_overrides = [here, *(overrides or []), *_failing(failures)]
+    job = read_job(text, name=f"{out}/_run/spec.yaml", overrides=all_overrides, environment=around.environment)
+    _run(job, around, retry=True)
 
 
 @app.command()
@@ -137,21 +146,26 @@ def train(
     out: Annotated[str | None, typer.Option(help="Folder for the training and its checkpoints.")] = None,
     overrides: SetSettings = None,
     quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
 ) -> None:
     """Train a network; run it again to go on from the last checkpoint."""
     from pixelmill.jobs import catalogue
 
     text = catalogue.recipe_text(recipe)  # before torch is imported: a misspelt name should not wait for it
-    from pixelmill.jobs import train as training
+    from pixelmill.jobs.training_job import read_recipe_file
 
     given: dict[str, Any] = ({"data": data} if data else {}) | ({} if out is None else {"out": out})
     options = [f"{key}={json.dumps(value)}" for key, value in given.items()]
-    job = training.load(text, name=recipe, overrides=[*options, *(overrides or [])], environment=os.environ)
-    running = training.TrainingRun(job, _surroundings(quiet))
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    all_overrides = [*options, *(overrides or [])]
+    job = read_recipe_file(text, name=recipe, overrides=all_overrides, environment=around.environment)
+    from pixelmill.jobs.train import train_job  # which imports Ray: a wrong setting should not wait for it
+
     try:
-        typer.echo(running.execute())
+        typer.echo(train_job(job, around))
     except KeyboardInterrupt:
-        _interrupted("the same command goes on from the last checkpoint")
+        _interrupted("the same command goes on from the last checkpoint", around)
 
 
 @app.command()
@@ -184,9 +198,9 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Judge a checkpoint on data that it was not trained on."""
-    from pixelmill.jobs import train as training
+    from pixelmill.jobs import evaluation
 
-    report = training.evaluate(network, checkpoint, data, part, overrides or [], picture)
+    report = evaluation.evaluate(network, checkpoint, data, part, overrides or [], picture)
     if as_json:
         typer.echo(json.dumps(report))
         return
@@ -209,8 +223,6 @@ def generate(
     overrides: SetJudged = None,
 ) -> None:
     """Make pictures with a network: samples, reconstructions, walks through the latent space, predictions."""
-    from typing import get_args
-
     from pixelmill.jobs import checks
     from pixelmill.jobs import generate as generating
     from pixelmill.workers.errors import JobError
@@ -244,52 +256,23 @@ def stylize(
     overrides: SetStyle = None,
 ) -> None:
     """Paint photographs in a style: with a trained network, or by optimising the picture itself."""
-    from pathlib import PurePosixPath
+    from pixelmill.jobs import stylize as stylizing
 
-    from pixelmill.jobs import checks, spec
-    from pixelmill.jobs import generate as generating
-    from pixelmill.workers.errors import JobError
-
-    if (checkpoint is None) == (style is None):
-        raise JobError("stylize: give --checkpoint for a trained style, or --style and --vgg to optimise")
-    stems = [PurePosixPath(each).stem for each in content]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise JobError(f"stylize: two photographs would become {twice[0]}.png; stylize them one after another")
-    spec.absolute(out)  # an empty one would be the root
-    places = [f"{out}/{stem}.png" for stem in stems]
-    for path in places:
-        checks.check_file(path)
-    if checkpoint is not None:
-        if vgg is not None or overrides:
-            raise JobError(
-                "stylize: --vgg and --set are of the optimisation; a network of --checkpoint knows its style"
-            )
-        made = [generating.stylized(checkpoint, each, size_px) for each in content]
-    elif vgg is None:
-        raise JobError(
-            "stylize: --style needs --vgg, VGG weights as safetensors or torchvision:VGG19_Weights.IMAGENET1K_V1"
-        )
-    else:
-        settings: dict[str, Any] = {}
-        for override in overrides or []:
-            spec.override_key(settings, override)
-        say = lambda text: typer.echo(text, err=True)  # noqa: E731
-        made = list(generating.optimized(content, style or "", vgg, settings, size_px or 256, say))
-    for path, shown_CHW in zip(places, made, strict=True):
-        generating.write(shown_CHW, path)
+    wish = stylizing.Wish(content, out, checkpoint, style, vgg, size_px, overrides or [])
+    for path in stylizing.stylize(wish, _say):
         typer.echo(path)
 
 
 @app.command()
 def zoo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the checkpoints that ship: network, data, licence, metrics, size."""
-    from pixelmill.jobs import train as training
+    from pixelmill.jobs.zoo import print_zoo, shipped_checkpoints
 
-    listed = training.zoo()
+    listed = shipped_checkpoints()
     if as_json:
-        typer.echo(json.dumps(listed, indent=1))
+        typer.echo(json.dumps([each.to_json() for each in listed], indent=1))
     else:
-        training.print_zoo(listed)
+        print_zoo(listed)
 
 
 @app.command()
@@ -306,9 +289,9 @@ def demo(
 ) -> None:
     """Make an archive of a few hundred JPEGs, broken ones among them, embed it and show what came of it."""
     from pixelmill.jobs import demo as demonstration
-    from pixelmill.jobs import spec
+    from pixelmill.jobs.places import absolute
 
-    raise typer.Exit(demonstration.run(Path(spec.absolute(out)), _surroundings(False)))
+    raise typer.Exit(demonstration.run(Path(absolute(out)), surroundings.of_process(quiet=False)))
 
 
 def _version(value: bool) -> None:
@@ -328,61 +311,56 @@ def _main(
     pass
 
 
-def _surroundings(quiet: bool) -> Surroundings:
-    from platformdirs import user_cache_path
+def _run(job: Job, around: Surroundings, *, dry_run: bool = False, retry: bool = False) -> NoReturn:
+    from pixelmill.jobs.outcome import exit_code_of
+    from pixelmill.jobs.run import run_job
+    from pixelmill.jobs.summary import note_of, summary_of
 
-    from pixelmill.jobs.run import Surroundings
-
-    return Surroundings(
-        environment=dict(os.environ),
-        stderr=sys.stderr,
-        is_terminal=sys.stderr.isatty(),
-        cache_dir=user_cache_path("pixelmill") / "settings",
-        started_s=STARTED_S,
-        quiet=quiet,
-    )
-
-
-def _run(job: Job, dry_run: bool, quiet: bool, retry: bool = False) -> NoReturn:
-    from pixelmill.jobs import run as running
-    from pixelmill.jobs.summary import exit_code_of, note_of, summary_of
-
-    around = _surroundings(quiet)
-    if (note := note_of(job.spec)) and not quiet:
-        typer.echo(note, err=True)
+    if (note := note_of(job.spec)) and not around.quiet:
+        typer.echo(_worded(note, around), err=True)
     if dry_run:
-        from pixelmill.jobs.plan import show_plan
+        from pixelmill.jobs.dry_run import show_plan
 
         show_plan(job, around)
         raise typer.Exit(0)
-    bulk_run = running.Run(job, around)
     try:
-        outcome = bulk_run.execute(retry=retry)
+        outcome = run_job(job, around, retry=retry)
     except KeyboardInterrupt:
-        _interrupted("what was finished stays, and the same command goes on from there")
-    typer.echo(summary_of(outcome, bulk_run.out.uri))
+        _interrupted("what was finished stays, and the same command goes on from there", around)
+    typer.echo(summary_of(outcome, job.open_out().uri))
     raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
+
+
+def _worded(text: str, around: Surroundings) -> str:
+    from pixelmill.jobs.terminal.logs import wording_of
+
+    return wording_of(around.log_format, around.now)(text, "info")
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _failing(failures: str | None) -> list[str]:
     return [] if failures is None else [f"run.failures={json.dumps(failures)}"]
 
 
-def _interrupted(what_now: str) -> NoReturn:
+def _interrupted(what_now: str, around: Surroundings) -> NoReturn:
     import logging
     import shlex
 
-    from pixelmill.jobs.run import EXIT_INTERRUPTED
+    from pixelmill.jobs.outcome import EXIT_INTERRUPTED
 
     logging.disable()  # threads of Ray Data live to the end of the process, and miss a Ray that is gone
-    typer.echo(f"interrupted; {what_now}: {shlex.join(['pixelmill', *sys.argv[1:]])}", err=True)
+    text = f"interrupted; {what_now}: {shlex.join(['pixelmill', *sys.argv[1:]])}"
+    typer.echo(_worded(text, around), err=True)
     raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _require_utf8(arguments: list[str]) -> None:
     """Before anything of them is done: Ray takes the whole command line."""
     if not all(map(str.isascii, arguments)):
-        from pixelmill.jobs.spec import as_utf8
+        from pixelmill.jobs.places import as_utf8
 
         for argument in arguments:
             as_utf8(argument)
@@ -399,10 +377,18 @@ def main() -> None:
         _require_utf8(sys.argv[1:])
         app(standalone_mode=True)
     except PixelmillError as error:
+        from pixelmill.jobs.terminal.logs import wording_of
         from pixelmill.workers.credentials import scrub
 
-        sys.stderr.write(f"pixelmill: {scrub(str(error))}\n")
+        wording = wording_of("json" if _wants_json(sys.argv[1:]) else "text", surroundings.of_process(quiet=False).now)
+        sys.stderr.write(f"{wording(f'pixelmill: {scrub(str(error))}', 'error')}\n")
         sys.exit(2 if isinstance(error, JobError | RunRefused | ModelError | DataError) else 1)
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Whether the last word on the format of the log is json; an error may come before the options are parsed."""
+    words = " ".join(arguments).replace("--log-format=", "--log-format ").split("--log-format ")
+    return len(words) > 1 and words[-1].split(" ")[0] == "json"
 
 
 if __name__ == "__main__":

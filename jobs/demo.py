@@ -9,9 +9,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pixelmill.jobs import inspect as inspection
-from pixelmill.jobs.run import Run, Surroundings
-from pixelmill.jobs.spec import check
+from pixelmill.jobs.documents.parsing import Document
+from pixelmill.jobs.job import check_document
+from pixelmill.jobs.run import run_job
 from pixelmill.jobs.summary import summary_of
+from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.console import PrintableConsole
 from pixelmill.pipelines.explore import Vectors, read_vectors
 
@@ -31,15 +33,15 @@ def run(folder: Path, around: Surroundings) -> int:
     console.print(
         f"archive: {whole} JPEGs cut from {len(PHOTOGRAPHS)} photographs and {broken} broken files in {archive}"
     )
-    document = {"version": 1, "source": str(archive), "out": str(out), "stages": [{"embed": {}}]}
-    bulk_run = Run(check(document, name="demo", environment={}), around)
-    outcome = bulk_run.execute()
+    document: Document = {"version": 1, "source": str(archive), "out": str(out), "stages": ["embed"]}
+    job = check_document(document, name="demo", environment={})
+    outcome = run_job(job, around)
     console.print(summary_of(outcome, str(out)), markup=False, soft_wrap=True)
     console.print("\nwhat failed, and why:")
     for reason in inspection.report(inspection.open_run(str(out)), rows=0)["failures"]:
         console.print(f"  {reason['error_type']}: {reason['example']}", markup=False, soft_wrap=True)
     sheet = folder / "neighbours.png"
-    _show_neighbours(console, read_vectors(bulk_run.out), sheet)
+    _show_neighbours(console, read_vectors(job.open_out()), sheet)
     console.print(f"\nthe same as a picture: {sheet}", markup=False, soft_wrap=True)
     console.print(
         f"the rows: python -c \"import pyarrow.parquet as pq; print(pq.read_table('{out}/data'))\"",

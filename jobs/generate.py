@@ -1,4 +1,4 @@
-"""Pictures that networks make, as grids: samples, reconstructions, walks through a latent space, and style transfer.
+"""Pictures that networks make, as grids: samples, reconstructions, walks through a latent space, predictions.
 
 Legend: B batch, C channels, H height, W width, D numbers in a code.
 """
@@ -8,28 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from pixelmill.jobs import spec
-from pixelmill.jobs.spec import absolute, refuse_credentials
-from pixelmill.jobs.train import judging
+from pixelmill.jobs.documents.credentials import refuse_credentials
+from pixelmill.jobs.evaluation import data_to_judge, judging
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.stores.explain import explain
-from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.pipelines.training.sampling import spread
-from pixelmill.pipelines.training.splits import to_evaluate
-from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.errors import DataError, JobError, ModelError, RowError
+from pixelmill.workers.errors import DataError, JobError
 from pixelmill.workers.evaluation import latent
-from pixelmill.workers.geometry.resize import resize_shorter_side
-from pixelmill.workers.models import vision
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.recipes import Recipe, Sample, squares
 
@@ -88,16 +81,19 @@ def write(shown_CHW: Tensor, path: str) -> None:
 
 def _read(recipe: Recipe, card: Card, asked: Asked, count: int) -> list[Sample]:
     """Samples that were not trained on, from all over the data."""
-    uris = [absolute(uri) for uri in asked.data]
-    known, classes = frozenset(card.trained_on), getattr(recipe.settings, "class_names", None)
-    found, _ = to_evaluate(recipe.ROLES, uris, asked.part, known, Access(), classes)
+    found, _ = data_to_judge(recipe, card, asked.data, asked.part)
     return read_samples(found.take(spread(len(found), count)), recipe)
 
 
 def _codes(network: Any, recipe: Recipe, card: Card, asked: Asked, count: int) -> tuple[Tensor, Tensor]:
     """Images BCSS and their codes BD."""
     images_BCSS = squares.stack(_read(recipe, card, asked, count), network.config.size_px)
-    return images_BCSS, torch.cat([network.encode(chunk) for chunk in images_BCSS.split(256)])
+    return images_BCSS, torch.cat([network.encode(chunk) for chunk in _split(images_BCSS, 256)])
+
+
+def _split(values_BX: Tensor, count: int) -> tuple[Tensor, ...]:
+    """Chunks of so many along the batch; the last one may be shorter."""
+    return torch.split(values_BX, count)
 
 
 def _require(asked: Asked, found: int, needed: int) -> None:
@@ -120,7 +116,7 @@ def _samples(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
             "generate samples: an autoencoder has no prior; give --data, whose codes a Gaussian is fitted to"
         )
     drawn_BCHW = latent.sample(network, codes, asked.count * asked.rows, generator)
-    return squares.in_rows(*drawn_BCHW.split(asked.count))
+    return squares.in_rows(*_split(drawn_BCHW, asked.count))
 
 
 def _reconstructions(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
@@ -128,7 +124,7 @@ def _reconstructions(network: Any, recipe: Recipe, card: Card, asked: Asked) -> 
     images_BCSS, codes_BD = _codes(network, recipe, card, asked, asked.count * max(1, asked.rows // 2))
     count = min(asked.count, len(images_BCSS))
     made_BCSS = network.decode(codes_BD).clamp(0, 1)
-    pairs = zip(images_BCSS.split(count), made_BCSS.split(count), strict=True)
+    pairs = zip(_split(images_BCSS, count), _split(made_BCSS, count), strict=True)
     return squares.in_rows(*(row for pair in pairs if len(pair[0]) == count for row in pair))
 
 
@@ -150,8 +146,8 @@ def _traversal(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor
         raise JobError(
             f"generate traversal: --dimension {strangers[0]}: a code has the numbers 0 to {len(spread_D) - 1}"
         )
-    chosen = asked.dimensions or tuple(spread_D.argsort(descending=True)[: asked.rows].tolist())
-    rows = []
+    widest: list[int] = cast("Any", spread_D).argsort(descending=True)[: asked.rows].tolist()
+    chosen, rows = asked.dimensions or tuple(widest), list[Tensor]()
     for dimension in chosen:
         reach = float(REACH * (1.0 if card.network == "vae" else spread_D[dimension]))
         middle = 0.0 if card.network == "vae" else float(codes_BD[:, dimension].mean())
@@ -162,80 +158,3 @@ def _traversal(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor
 
 def _predictions(network: nn.Module, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
     return recipe.pictures(network, _read(recipe, card, asked, asked.count))
-
-
-# ------------------------------------------------------------------------------------------------------------- style
-
-
-def read_picture(uri: str, shorter_px: int | None = None) -> Tensor:
-    """One picture as floats in [0, 1], 3HW; its shorter side resized where `shorter_px` says so."""
-    refuse_credentials(uri)
-    try:
-        pixels_CHW = decode_picture(ObjectReader(Access()).read(absolute(uri), max_bytes=1 << 30))
-    except RowError as error:
-        raise DataError(f"{uri}: {error}") from error
-    except Exception as error:
-        raise explain(error, uri, "reading the picture") from error
-    if shorter_px is not None:
-        pixels_CHW = resize_shorter_side(pixels_CHW, shorter_px, "bilinear", exact=True)
-    return pixels_CHW[:3].expand(3, -1, -1).float() / 255
-
-
-def to_bytes(image_CHW: Tensor) -> Tensor:
-    """Floats around [0, 1] as uint8."""
-    return (image_CHW.detach().clamp(0, 1) * 255).round().byte().cpu()
-
-
-def stylized(checkpoint: str, content: str, shorter_px: int | None) -> Tensor:
-    """A picture through a network that knows one style, uint8 CHW."""
-    refuse_credentials(checkpoint)
-    network, card = checkpoints.load_from_store(checkpoint, Access())
-    if card.network != "faststyle":
-        raise ModelError(
-            f"{checkpoint}: holds a {card.network}, and no style; train one with `pixelmill train faststyle`"
-        )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.inference_mode():
-        return to_bytes(network.to(device)(read_picture(content, shorter_px)[None].to(device))[0])
-
-
-def optimized(
-    content: list[str], style: str, vgg: str, settings: dict[str, Any], size_px: int, say: Callable[[str], None]
-) -> Tensor:
-    """Photographs in a painting's manner by Gatys' optimisation, uint8 BCHW.
-
-    They are optimised at once, so all are cut at their centre to the least height and width among them.
-    """
-    from pydantic import ValidationError
-
-    from pixelmill.workers.networks.vgg import load_vgg
-    from pixelmill.workers.recipes.gatys import GatysSettings, stylize
-
-    try:
-        chosen = GatysSettings(**settings)
-    except ValidationError as error:
-        lines = spec.faults(error, None, lambda _: list(GatysSettings.model_fields))
-        raise JobError("stylize: its settings\n" + "\n".join(lines)) from error
-    refuse_credentials(vgg)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    vision.lighten()
-    from torchvision.transforms.functional import center_crop
-
-    photos = [read_picture(each, size_px) for each in content]
-    height, width = (min(photo.shape[side] for photo in photos) for side in (1, 2))
-    photos_BCHW = torch.stack([center_crop(photo, [height, width]) for photo in photos]).to(device)
-    painting_1CHW = read_picture(style, size_px)[None].to(device)
-    first_loss: list[float] = []
-
-    def on_step(step: int, terms: Any) -> None:
-        total = float(terms["total"].mean())
-        first_loss.append(total) if not first_loss else None
-        if step % 10 == 0 or step == chosen.steps - 1:
-            say(f"step {step:,} / {chosen.steps:,}, loss {total:.4g}, {total / first_loss[0]:.1%} of the first")
-
-    if vgg.startswith("torchvision:"):
-        loss_network = load_vgg(vgg)
-    else:
-        with checkpoints.asset(absolute(vgg), Access()) as path:
-            loss_network = load_vgg(path)
-    return torch.stack([to_bytes(each) for each in stylize(photos_BCHW, painting_1CHW, loss_network, chosen, on_step)])

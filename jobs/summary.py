@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
-from pixelmill.jobs.terminal.display import duration
+from pixelmill.jobs.outcome import Outcome
+from pixelmill.jobs.spec import JobSpec
+from pixelmill.jobs.terminal.views import duration
 from pixelmill.pipelines.inputs.sources import Ignored
 from pixelmill.workers.models.model_names import DEFAULT_MODEL
 from pixelmill.workers.stages.embed import EmbedConfig
-
-if TYPE_CHECKING:
-    from pixelmill.jobs.run import Outcome
-    from pixelmill.jobs.spec import JobSpec
-
-EXIT_COMPLETE, EXIT_WITH_FAILURES = 0, 3
 
 
 def note_of(spec: JobSpec) -> str | None:
@@ -25,12 +19,6 @@ def note_of(spec: JobSpec) -> str | None:
                 "textures and knows nothing of what is shown; --model torchvision:resnet50 does (98 MB are fetched once)"
             )
     return None
-
-
-def exit_code_of(outcome: Outcome, failures: Literal["exit-3", "ok"]) -> int:
-    """0 for a complete run; where inputs failed, 3, or by `failures` 0 as long as any was done."""
-    is_fine = not outcome.account.failed or (failures == "ok" and outcome.account.done > 0)
-    return EXIT_COMPLETE if is_fine else EXIT_WITH_FAILURES
 
 
 def summary_of(outcome: Outcome, uri: str) -> str:

@@ -1,104 +1,177 @@
-"""Follow a bulk run while its graph works: show its state, and decide whether the job should stop itself."""
+"""Follow a bulk run while its graph works: report its state, and decide whether the job should stop itself."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Protocol
 
-from pixelmill.jobs.terminal.display import Rate, Terminal
+from pixelmill.jobs.event_stream import EventStream
+from pixelmill.jobs.failure_budget import explanation, is_exceeded
+from pixelmill.jobs.session import ray_api
+from pixelmill.pipelines.bulk.deaths import Event as Trouble
 from pixelmill.pipelines.bulk.deaths import Troubles
-from pixelmill.pipelines.bulk.reports import BulkReports
+from pixelmill.pipelines.bulk.mill import Tally
+from pixelmill.pipelines.events import RowsCounted, SampleFailed
+from pixelmill.pipelines.outputs.completion import Counted
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.workers.errors import JobStopped
 
-if TYPE_CHECKING:
-    from pixelmill.jobs.run import Run
-
-
 POLL_S = 0.5
+RATE_OVER_S = 30.0
 MILLING = "milling"
 
 
-class Watch:
-    """Follows the reports while the graph runs: shows it, and notes when the job should stop itself."""
+class Reports(Protocol):
+    """What the workers report; pipelines/bulk/reports.py reads it from Ray."""
 
-    def __init__(self, run: Run, reports: BulkReports, terminal: Terminal, pool: WorkerPool) -> None:
-        self._run, self._reports, self._terminal, self._pool = run, reports, terminal, pool
-        self._free = _free()
+    def tally(self) -> Tally: ...
+
+    def phases(self) -> Counter[str]: ...
+
+    def events(self) -> list[Trouble]: ...
+
+    def starts(self) -> int: ...
+
+    def clear(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What is followed: the workers, the inputs before this attempt, those that are its own, and how many may fail."""
+
+    pool: WorkerPool
+    decode_threads: int
+    before: Counted
+    rows: int
+    max_failed_fraction: float
+
+
+class Watch:
+    """Follows the reports while the graph runs; see `watching`."""
+
+    def __init__(self, watched: Watched, reports: Reports, events: EventStream, free: Mapping[str, float]) -> None:
+        self._watched, self._reports, self._events = watched, reports, events
+        self._free = free
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
-        self._rate, self._base = Rate(), (run.view.done, run.view.failed)
-        self._troubles = Troubles(pool.actors)
+        self._rate = Rate()
+        self._troubles = Troubles(watched.pool.actors)
         self._why: str | None = None
+        self._began_s: float | None = None
+        self._finished = 0
 
-    def __enter__(self) -> Watch:
-        self._terminal.show(self._run.view)
+    def start(self) -> None:
+        self._events.emit(self._rows(Tally(), 0.0))
         self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         self._over.set()
         self._thread.join(timeout=5)
         with suppress(Exception):
+            self._follow_up()
+        with suppress(Exception):
             self._reports.clear()
-        self._run.outcome.busy_shares = {k: round(v, 3) for k, v in self._run.view.busy_shares().items()}
-        self.raise_if_stopped()
 
     def raise_if_stopped(self) -> None:
-        outcome = self._run.outcome
-        if self._why is not None and outcome.done_now + outcome.failed_now < self._run.rows:
+        """JobStopped, with the reason, unless all is done all the same."""
+        if self._why is not None and self._finished < self._watched.rows:
             raise JobStopped(self._why)
 
     def judge(self, done: int, failed: int) -> None:
         """Whether the job should stop itself by what is published: a short one may be over before the reports are read again."""
+        self._finished = done + failed
         self._troubles.order_finished()
-        if self._why is None and self._run.goes_wrong(done, failed):
+        if self._why is None and self._goes_wrong(done, failed):
             with suppress(Exception):  # without the reports there is nothing to say why
-                self._why = self._run.why_it_stops(self._reports.tally())
+                self._why = explanation(self._reports.tally(), self._watched.max_failed_fraction)
+
+    def _goes_wrong(self, done: int, failed: int) -> bool:
+        return is_exceeded(done, failed, rows=self._watched.rows, max_fraction=self._watched.max_failed_fraction)
 
     def _follow(self) -> None:
-        began_s: float | None = None
         while not self._over.wait(POLL_S):
             with suppress(Exception):  # nothing but the display depends on the reports
-                self._hear()
-                phases, tally = self._reports.phases(), self._reports.tally()
-                if began_s is None and (tally.done + tally.failed or phases[MILLING]):
-                    began_s = time.monotonic()
-                self._run.view.phase = self._phase(phases) if began_s is None else MILLING
-                self._run.view.workers = min(self._pool.actors, phases.total()) or 1
-                self._show(tally, time.monotonic() - began_s if began_s else 0.0)
-                if self._run.goes_wrong(tally.done, tally.failed):
-                    self._why = self._run.why_it_stops(tally)
+                tally = self._follow_up()
+                if self._goes_wrong(tally.done, tally.failed):
+                    self._why = explanation(tally, self._watched.max_failed_fraction)
                     return
 
+    def _follow_up(self) -> Tally:
+        """Read the reports once, and pass on what they say."""
+        self._hear()
+        phases, tally = self._reports.phases(), self._reports.tally()
+        if self._began_s is None and (tally.done + tally.failed or phases[MILLING]):
+            self._began_s = time.monotonic()
+        self._events.phase(self.waited_for(phases, ray_api.available_resources) if self._began_s is None else MILLING)
+        self._report(tally, phases.total(), time.monotonic() - self._began_s if self._began_s else 0.0)
+        return tally
+
     def _hear(self) -> None:
-        """Say which workers died or devices failed; too many of them end the run."""
+        """Report which workers died or devices failed; too many of them end the run."""
         for line in self._troubles.hear(self._reports.events(), self._reports.starts()):
-            self._terminal.say(line)
+            self._events.warn(line)
         self._why = self._why or self._troubles.why()
 
-    def _show(self, tally: Any, working_s: float) -> None:
-        view = self._run.view
-        view.done, view.failed = self._base[0] + tally.done, self._base[1] + tally.failed
-        view.reasons, view.busy_s, view.working_s = tally.reasons, tally.busy_s, working_s
-        view.images_per_s = self._rate.update(tally.done + tally.failed)
-        self._terminal.show(view)
+    def _report(self, tally: Tally, workers: int, working_s: float) -> None:
+        for (stage, kind), example in tally.examples.items():
+            if f"{stage}/{kind}" not in self._events.status.examples:
+                self._events.emit(SampleFailed(stage=stage, error_type=kind, example=example))
+        self._events.emit(self._rows(tally, working_s, min(self._watched.pool.actors, workers) or 1))
 
-    def _phase(self, phases: Counter[str]) -> str:
-        """What the workers are at before the first of them begins; before any runs, what they wait for."""
+    def _rows(self, tally: Tally, working_s: float, workers: int = 1) -> RowsCounted:
+        before = self._watched.before
+        return RowsCounted(
+            total=before.total,
+            done=before.done + tally.done,
+            failed=before.failed + tally.failed,
+            reasons={f"{stage}/{kind}": count for (stage, kind), count in tally.reasons.most_common()},
+            busy_s=dict(tally.busy_s),
+            workers=workers,
+            decoders=self._watched.decode_threads,
+            working_s=working_s,
+            images_per_s=self._rate.update(tally.done + tally.failed),
+        )
+
+    def waited_for(self, phases: Counter[str], free_now: Callable[[], Mapping[str, float]]) -> str:
+        """What the workers do before the first of them begins; before any runs, what they wait for."""
         if phases:
             return phases.most_common(1)[0][0]
-        for name, each in (("CPU", self._pool.cpus), ("GPU", self._pool.gpus)):
+        pool = self._watched.pool
+        for name, each in (("CPU", pool.cpus), ("GPU", pool.gpus)):
             if each > self._free.get(name, 0):  # free before ours took theirs
-                return f"waiting for {each:g} {name}{'s' * (each != 1)}, {_free().get(name, 0):g} free"
+                return f"waiting for {each:g} {name}{'s' * (each != 1)}, {free_now().get(name, 0):g} free"
         return "starting the workers"
 
 
-def _free() -> dict[str, float]:
-    """What nobody uses of the cluster at this moment."""
-    import ray
+@contextmanager
+def watching(watched: Watched, reports: Reports, events: EventStream) -> Generator[Watch]:
+    """Follow the workers within the block. JobStopped at its end, whatever that is, where the job should stop itself."""
+    watch = Watch(watched, reports, events, ray_api.available_resources())
+    watch.start()
+    try:
+        yield watch
+    finally:
+        watch.stop()
+        watch.raise_if_stopped()
 
-    return dict(ray.available_resources())
+
+class Rate:
+    """Rows per second over the last half minute."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, int]] = deque()
+
+    def update(self, rows: int) -> float | None:
+        now = time.monotonic()
+        if rows or self._points:
+            self._points.append((now, rows))
+        while len(self._points) > 2 and now - self._points[0][0] > RATE_OVER_S:
+            self._points.popleft()
+        if len(self._points) < 2 or now - self._points[0][0] < 0.5:
+            return None
+        return (rows - self._points[0][1]) / (now - self._points[0][0])

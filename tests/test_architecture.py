@@ -117,42 +117,27 @@ def circle_among(root: Path) -> str:
 # ------------------------------------------------------------------------------------------------ rules with exceptions
 
 READ_SURROUNDINGS = {
-    "jobs/child.py",
-    "jobs/cli.py",
-    "jobs/run.py",
-    "jobs/session/holding.py",
-    "jobs/session/ray_watchdog.py",
-    "jobs/train.py",
+    "jobs/cli.py",  # the arguments
+    "jobs/surroundings.py",
     "pipelines/bulk/mill.py",
     "pipelines/stores/obstore_clients.py",
 }
 IMPORT_RAY_IN_JOBS = {
-    "jobs/checks.py",
-    "jobs/run.py",
     "jobs/session/cluster.py",
     "jobs/session/minimal_ray.py",
-    "jobs/train.py",
-    "jobs/watch.py",
+    "jobs/session/ray_api.py",
 }
 REACH_FOR_PRIVATE_NAMES = {
-    "jobs/session/cluster.py",  # Ray's tokens have no public reader
     "jobs/session/minimal_ray.py",  # what Ray has no switch for
     "pipelines/progress.py",  # Ray's key-value store has no public name
     "pipelines/stores/access.py",  # fsspec's own way to a path without its scheme
     "pipelines/stores/reading.py",  # fsspec's asynchronous read
 }
 SET_ATTRIBUTES_LATE = {
-    "jobs/run.py",
-    "jobs/session/holding.py",
-    "jobs/session/ray_watchdog.py",
     "workers/recipes/fcn.py",
     "workers/recipes/segnet.py",
 }
 ARE_LONG = {
-    "jobs/cli.py",
-    "jobs/run.py",
-    "jobs/spec.py",
-    "jobs/train.py",
     "pipelines/training/loop.py",
 }
 
@@ -317,7 +302,10 @@ PLANNING = (
     "jobs.checks",
     "jobs.cli",
     "jobs.inspect",
-    "jobs.plan",
+    "jobs.dry_run",
+    "jobs.job",
+    "jobs.planning",
+    "jobs.session.session",
     "jobs.run",
     "jobs.spec",
     "jobs.summary",

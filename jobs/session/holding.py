@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from pixelmill.jobs.host.process import ProcessIdentity
 from pixelmill.pipelines.outputs import claims
@@ -36,37 +35,44 @@ def is_gone(holder: Holder) -> bool:
         return False
 
 
-class Holding:
-    """`with Holding(folder, "run") as held:` RunRefused while another process that lives holds the folder."""
+@contextmanager
+def holding(folder: Folder, doing: str, now: Callable[[], float], say: Callable[[str], None]) -> Generator[Holding]:
+    """Hold the folder within the block. RunRefused while another process that lives holds it."""
+    holder = {
+        **ProcessIdentity.current().to_json(),
+        "doing": doing,
+        "claimed_at": datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds"),
+        "conditional_writes": folder.is_fenced,
+    }
+    held = Holding(folder, claims.take(folder, holder, is_gone=is_gone, clock=SystemClock(), say=say))
+    held.start()
+    try:
+        yield held
+    finally:
+        held.release()
 
-    def __init__(self, folder: Folder, doing: str, say: Callable[[str], None] = lambda _: None) -> None:
-        self._folder, self._doing, self._say = folder, doing, say
+
+class Holding:
+    """A claim, and the beat that shows that its holder lives; see `holding`."""
+
+    def __init__(self, folder: Folder, claim: Claim) -> None:
+        self.claim = claim
+        self._folder, self._claimed_s = folder, time.monotonic()
         brief = replace(folder.access, timeout_s=min(BEAT_S, folder.access.timeout_s), retry_for_s=BEAT_S)
-        self._pulse = Folder(folder.uri, brief, is_fenced=folder.is_fenced)
+        self.brief = Folder(folder.uri, brief, is_fenced=folder.is_fenced)
+        """The folder, for what is not worth a long wait."""
         self._over, self._lost = threading.Event(), False
         self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
 
-    def __enter__(self) -> Holding:
-        holder = {
-            **ProcessIdentity.current().to_json(),
-            "doing": self._doing,
-            "claimed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "conditional_writes": self._folder.is_fenced,
-        }
-        self.claim: Claim = claims.take(self._folder, holder, is_gone=is_gone, clock=SystemClock(), say=self._say)
-        self._claimed_s = time.monotonic()
+    def start(self) -> None:
         self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-    def release(self, record: dict[str, Any] | None = None) -> None:
+    def release(self, record: Mapping[str, object] | None = None) -> None:
         """End the attempt, with what there is to say of it; only the first call does something."""
         self._over.set()
         self._thread.join()
         with suppress(Exception):  # the run has said what went wrong; without this file others wait for a lease
-            self._pulse.create(f"{self.claim.folder}/{RECORD}", json.dumps(record or {}, indent=1).encode())
+            self.brief.create(f"{self.claim.folder}/{RECORD}", json.dumps(record or {}, indent=1).encode())
 
     def require(self) -> None:
         """ClaimLost unless this attempt may write what decides the result. In a store that can't refuse, this waits first
@@ -74,6 +80,11 @@ class Holding:
         if not self.claim.is_fenced:
             self._over.wait(max(0.0, self._claimed_s + SETTLE_S - time.monotonic()))
         claims.require(self._folder, self.claim)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the last beat found that another attempt has taken over; asks no store."""
+        return self._lost
 
     def raise_if_lost(self) -> None:
         """ClaimLost as soon as the beat has found out; asks no store."""
@@ -86,8 +97,8 @@ class Holding:
         if not isinstance(error, Exception) or isinstance(error, RunRefused | ClaimLost):
             return error
         with suppress(Exception):
-            if not claims.holds(self._pulse, self.claim):
-                return claims.lost(self._pulse, self.claim)
+            if not claims.holds(self.brief, self.claim):
+                return claims.lost(self.brief, self.claim)
         return error
 
     def follows_unknown(self, since: int) -> bool:
@@ -101,5 +112,5 @@ class Holding:
             with suppress(
                 Exception
             ):  # a store that does not answer for a lease costs the claim, and not the run itself
-                self._pulse.publish(f"{self.claim.folder}/{BEAT}", json.dumps({"beat": count}).encode())
-                self._lost = not claims.holds(self._pulse, self.claim)
+                self.brief.publish(f"{self.claim.folder}/{BEAT}", json.dumps({"beat": count}).encode())
+                self._lost = not claims.holds(self.brief, self.claim)

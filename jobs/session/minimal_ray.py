@@ -8,56 +8,72 @@ started, and the log says so. A cluster that is there is left as it is.
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any
 
+from pixelmill.jobs.session import ray_api
+
+LOGGER = logging.getLogger(__name__)
 Replace = Callable[[Any, str, object], None]
 """Puts a stand-in in the place of what an owner has under a name; AttributeError where it has nothing."""
 
 
 @contextmanager
-def without_services() -> Iterator[None]:
+def without_services() -> Generator[None]:
     """Start Ray without the dashboard's server, the autoscaler's monitor and the log monitor."""
     from ray._private.node import Node
 
     with ExitStack() as undo:
         for name in ("start_api_server", "start_monitor", "start_log_monitor"):
-            with _or_said(f"starts without Node.{name}"):
-                _replace(undo, Node, name, lambda *_, **__: None)
+            with _or_logged(f"starts without Node.{name}"):
+                _replace(undo, Node, name, _nothing)
         yield
 
 
 @contextmanager
-def on_loopback() -> Iterator[None]:
+def on_loopback() -> Generator[None]:
     """Start Ray with the address that it is given: it replaces that of the loopback by one that the network reaches."""
     with ExitStack() as undo:
-        with _or_said("keeps to 127.0.0.1"):
+        with _or_logged("keeps to 127.0.0.1"):
             from ray._private import services
 
-            _replace(undo, services, "resolve_ip_for_localhost", lambda host: host)
+            _replace(undo, services, "resolve_ip_for_localhost", _as_it_is)
         yield
 
 
 @contextmanager
-def without_helpers() -> Iterator[None]:
+def without_helpers() -> Generator[None]:
     """Run Ray Data, once Ray is connected, without the actors that it starts beside the workers."""
     with ExitStack() as undo:
-        for forgo in (_statistics, _locations, _autoscaling):
-            with _or_said(f"works without {forgo.__name__.removeprefix('_')}"):
-                forgo(partial(_replace, undo))
+        for what, change in CHANGES.items():
+            with _or_logged(f"works without {what}"):
+                change(partial(_replace, undo))
         yield
 
 
 @contextmanager
-def _or_said(what: str) -> Iterator[None]:
-    """Skip a change that this Ray has no place for, and say so in the log."""
+def _or_logged(what: str) -> Generator[None]:
+    """Skip a change that this Ray has no place for, and log that."""
     try:
         yield
     except (ImportError, AttributeError) as error:
-        sys.stderr.write(f"pixelmill: skipped a change of Ray by which it {what}: {error}\n")
+        LOGGER.warning("skipped a change of Ray by which it %s: %s", what, error)
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """Stands for what has nobody to do it for."""
+
+
+def _as_it_is(host: str) -> str:
+    return host
+
+
+def _nowhere(_: object) -> dict[object, object]:
+    return {}
 
 
 def _replace(undo: ExitStack, owner: Any, name: str, stand_in: object) -> None:
@@ -65,12 +81,11 @@ def _replace(undo: ExitStack, owner: Any, name: str, stand_in: object) -> None:
     setattr(owner, name, stand_in)
 
 
-def _statistics(replace: Replace) -> None:
+def _without_statistics(replace: Replace) -> None:
     """Nobody is told what the dashboard, which is not there, would show."""
-    from ray.data._internal.stats import _StatsManager
-
+    manager: Any = import_module("ray.data._internal.stats")._StatsManager
     for name in ("register_dataset_to_stats_actor", "update_execution_metrics", "update_iteration_metrics"):
-        replace(_StatsManager, name, staticmethod(lambda *_, **__: None))
+        replace(manager, name, staticmethod(_nothing))
 
 
 class _Method:
@@ -87,21 +102,21 @@ class _NoTracker:
         self.update_actor_location = _Method()
 
 
-def _locations(replace: Replace) -> None:
+def _without_locations(replace: Replace) -> None:
     from ray.data._internal.execution.operators import actor_pool_map_operator as module
 
-    replace(module, "get_actor_locations", lambda _: {})  # each worker's own answer, given when it was ready, counts
+    replace(module, "get_actor_locations", _nowhere)  # each worker's own answer, given when it was ready, counts
     replace(module, "get_or_create_actor_location_tracker", _NoTracker)
 
 
-def _autoscaling(replace: Replace) -> None:
+def _without_autoscaling(replace: Replace) -> None:
     """Resources are what this machine has, which a job has to itself: there is nobody to ask for more or to share with."""
     import ray
     from ray.data._internal.cluster_autoscaler import rate_based_cluster_autoscaler as module
     from ray.data._internal.cluster_autoscaler.base_autoscaling_coordinator import AutoscalingCoordinator
 
     node: str = ray.get_runtime_context().get_node_id()
-    resources: dict[str, float] = dict(ray.cluster_resources())
+    resources = ray_api.cluster_resources()
 
     class _ThisMachine(AutoscalingCoordinator):
         def __init__(self, *_: object, **__: object) -> None:
@@ -117,3 +132,10 @@ def _autoscaling(replace: Replace) -> None:
             return {node: resources}
 
     replace(module, "DefaultAutoscalingCoordinator", _ThisMachine)
+
+
+CHANGES: dict[str, Callable[[Replace], None]] = {
+    "statistics": _without_statistics,
+    "locations": _without_locations,
+    "autoscaling": _without_autoscaling,
+}

@@ -6,12 +6,11 @@ the driver is killed, Ray's agents live on for a minute, waiting for an answer o
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,33 +54,36 @@ def run_mark() -> str:
     return _RUN
 
 
-class Guard:
+class RayWatchdog:
     """From `start` until `released`: calls `died(name)` from a thread of its own when one of VITAL is gone."""
 
-    def __init__(self, died: Callable[[str], None], mark: str) -> None:
+    def __init__(self, died: Callable[[str], None], mark: str, environment: Mapping[str, str]) -> None:
         """`mark` is in the environment of Ray's servers and of no process of another run."""
         self._died, self._mark = died, mark
+        self._environment = environment
         self._over = threading.Event()
         self._held: dict[int, tuple[str, psutil.Process]] = {}
-        self._thread = threading.Thread(target=self._watch, name="guard", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="ray-watchdog", daemon=True)
+        self._last_will: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Before Ray is started, so that no moment goes unwatched."""
         nowhere = subprocess.DEVNULL
         command = ["/bin/sh", "-c", _LAST_WILL, "last-will"]
-        environment = {name: value for name, value in os.environ.items() if name != RUN_VARIABLE}
+        environment = {name: value for name, value in self._environment.items() if name != RUN_VARIABLE}
         self._last_will = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, text=True
         )
-        self._say(self._mark)
+        self._write_to_last_will(self._mark)
         self._thread.start()
 
     @property
-    def last_will_pid(self) -> int:
-        return self._last_will.pid
+    def last_will_pid(self) -> int | None:
+        """None before `start`."""
+        return None if self._last_will is None else self._last_will.pid
 
     @contextmanager
-    def released(self) -> Iterator[None]:
+    def released(self) -> Generator[None]:
         """Around the stop of Ray in good order. Where it is not in order any more, this calls `died` too."""
         if not self._thread.is_alive():
             yield
@@ -90,8 +92,9 @@ class Guard:
         self._thread.join()
         self._check()
         yield
-        self._last_will.kill()
-        self._last_will.communicate()
+        if self._last_will is not None:
+            self._last_will.kill()
+            self._last_will.communicate()
 
     def _watch(self) -> None:
         while not self._over.wait(POLL_S):
@@ -107,13 +110,14 @@ class Guard:
             # What the raylet starts has the raylet's command line for a moment, and may be a worker.
             if name and process.pid not in self._held and (name not in VITAL or process.pid in own):
                 self._held[process.pid] = name, process
-                self._tell(process.pid)
+                self._add_to_last_will(process.pid)
 
-    def _tell(self, pid: int) -> None:
-        """The last will ends this one too."""
-        self._say(str(pid))
+    def _add_to_last_will(self, pid: int) -> None:
+        """It ends this process too."""
+        self._write_to_last_will(str(pid))
 
-    def _say(self, line: str) -> None:
+    def _write_to_last_will(self, line: str) -> None:
+        assert self._last_will is not None
         assert self._last_will.stdin is not None
         self._last_will.stdin.write(f"{line}\n")
         self._last_will.stdin.flush()
@@ -121,15 +125,15 @@ class Guard:
     def _check(self) -> None:
         dead = [name for name, process in self._held.values() if name in VITAL and not _is_alive(process)]
         if dead:
-            self._tell_orphans()
+            self._add_orphans()
             self._died(dead[0])
 
-    def _tell_orphans(self) -> None:
+    def _add_orphans(self) -> None:
         """Agents that a raylet had just started are nobody's children now, and soon write over their environment."""
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 if process.environ().get(RUN_VARIABLE) == self._mark:
-                    self._tell(process.pid)
+                    self._add_to_last_will(process.pid)
 
 
 def _name(process: psutil.Process) -> str | None:

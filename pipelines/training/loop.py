@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any, Required, TypedDict, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,18 @@ FINISHING_SAMPLES = 512
 CACHE_BYTES = 4 << 30
 NEWS, FAULT = "news", "fault"
 """Keys of the progress store: what the first worker is doing, and what a worker found to be wrong."""
+
+
+class News(TypedDict, total=False):
+    """What the first worker reports: what it does, and from the first step on how far it is."""
+
+    phase: Required[str]
+    step: int
+    steps: int
+    loss: float
+    images_per_s: float
+    left_s: float
+    metrics: dict[str, float]
 
 
 class TrainingFailed(PixelmillError):
@@ -215,7 +227,7 @@ class Training:
         self._pending = _steps_of(self.progress.unlogged, self.device)
         self._is_judged = False
 
-    def tell(self, **news: Any) -> None:
+    def tell(self, **news: Unpack[News]) -> None:
         if self.is_first:
             self.store.report(NEWS, json.dumps(news))
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from pixelmill.jobs import spec
+from pixelmill.jobs.documents.faults import faults
 from pixelmill.workers.pictures import Kind, Picture
 from pixelmill.workers.stages import STAGES, Stage, StageConfig, StageContext, config_class
 from tests.toys.registered import TOY_STAGES, toy_stages
@@ -106,7 +107,7 @@ def test_the_job_file_its_schema_and_its_suggestions_know_the_stage(config: Stag
     for key in own_keys(config):
         with pytest.raises(ValidationError) as caught:
             spec.JobSpec.model_validate(written | {"stages": [{config.stage: {f"{key}x": 1}}]})
-        assert f"did you mean {key}?" in spec.faults(caught.value, None)[0]
+        assert f"did you mean {key}?" in faults(caught.value, spec.known_keys())[0]
 
 
 def test_the_bytes_of_a_row_are_foreseen_within_a_factor(config: StageConfig, stage: Stage) -> None:

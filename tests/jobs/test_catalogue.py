@@ -10,7 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from pixelmill.jobs import catalogue, train
+from pixelmill.jobs import catalogue
+from pixelmill.jobs.training_job import read_recipe_file
 from pixelmill.pipelines.training.layouts.registry import LAYOUTS, layouts_for
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.recipes.registry import RECIPES, recipe_type
@@ -55,7 +56,7 @@ def test_a_recipe_is_described_with_every_setting_its_default_and_its_schema(nam
 
 def test_a_file_that_ships_is_trained_by_its_name_with_what_is_given_in_its_place() -> None:
     text = catalogue.recipe_text("segnet-camvid")
-    job = train.load(text, name="segnet-camvid", overrides=['data="here"', "batch=2"], environment={})
+    job = read_recipe_file(text, name="segnet-camvid", overrides=['data="here"', "batch=2"], environment={})
     assert (job.spec.recipe, job.spec.data_uris, job.settings.batch) == ("segnet", [str(Path("here").absolute())], 2)
     assert job.settings.optimizer == "adamw"
     assert catalogue.described("segnet-camvid")["file"]["text"] == text

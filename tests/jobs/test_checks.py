@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pixelmill.jobs import checks, plan, spec
-from pixelmill.jobs.run import Run, Surroundings
+from pixelmill.jobs import checks, dry_run
+from pixelmill.jobs.job import Job, check_document
+from pixelmill.jobs.run import run_job
+from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -29,9 +31,9 @@ Wrong = tuple[dict[str, object], type[PixelmillError], str]
 """What is wrong with a job: keys of it, the error that it ends with, and words of that."""
 
 
-def job(**keys: object) -> spec.Job:
+def job(**keys: object) -> Job:
     document: dict[str, object] = {"version": 1, "stages": [{"embed": {"model": "torchvision:squeezenet1_1/random"}}]}
-    return spec.check(document | keys, name="job", environment={})
+    return check_document(document | keys, name="job", environment={})
 
 
 def around() -> Surroundings:
@@ -94,7 +96,7 @@ def test_what_is_wrong_is_found_before_the_output_is_touched_and_by_a_dry_run_al
     monkeypatch.chdir(here)
     wrong = job(**{"source": "in", "out": "out"} | keys)
     before = tree(here)
-    told = [refusal(Run(wrong, around()).execute), refusal(lambda: plan.show_plan(wrong, around()))]
+    told = [refusal(lambda: run_job(wrong, around())), refusal(lambda: dry_run.show_plan(wrong, around()))]
     assert [type(error) for error in told] == [kind, kind]
     assert str(told[0]) == str(told[1])
     assert words in str(told[0])
@@ -110,7 +112,7 @@ def test_a_full_or_a_forbidden_disk_is_found_before_it_is_touched(
     else:
         monkeypatch.setattr(os, "access", lambda *_: False)
     wrong = job(source=str(here / "in"), out=str(here / "new" / "out"))
-    told = [refusal(Run(wrong, around()).execute), refusal(lambda: plan.show_plan(wrong, around()))]
+    told = [refusal(lambda: run_job(wrong, around())), refusal(lambda: dry_run.show_plan(wrong, around()))]
     assert str(told[0]) == str(told[1])
     assert ("0 MB are free" if full else "access denied, writing to the output folder") in str(told[0])
     assert not (here / "new").exists()

@@ -24,12 +24,12 @@ import json, os, sys
 from pathlib import Path
 import psutil
 from pixelmill.jobs.session import cluster, minimal_ray
-from pixelmill.jobs.session.ray_watchdog import Guard, run_mark
+from pixelmill.jobs.session.ray_watchdog import RayWatchdog, run_mark
 from pixelmill.pipelines.placement import WorkerPool
 
 before = dict(os.environ)
-guard = Guard(lambda name: os._exit(9), run_mark())
-guard.start()
+watchdog = RayWatchdog(lambda name: os._exit(9), run_mark(), os.environ)
+watchdog.start()
 machine = cluster.Machine(2, 0, 8 << 30)
 folder = cluster.start_local(WorkerPool(1, 1, 0), machine, os.environ)
 import ray, ray.data
@@ -77,7 +77,7 @@ import subprocess
 found["stranger"] = subprocess.run(
     [sys.executable, "-c", script, found["address"]], env=stranger, capture_output=True, text=True
 ).stdout
-cluster.stop(guard, folder)
+cluster.stop(watchdog, folder)
 found["folder is there"] = folder.exists()
 found["changed"] = [name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)]
 print("\\n" + json.dumps(found))

@@ -1,4 +1,4 @@
-"""The commands around networks: train, eval, zoo, generate; killed, resumed, on several workers, and asked for nonsense."""
+"""`pixelmill train`: killed, resumed, on several workers, and asked for nonsense."""
 
 from __future__ import annotations
 
@@ -9,20 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
-from pixelmill.jobs import train as training
-from pixelmill.workers.errors import JobError
-from pixelmill.workers.models.zoo import zoo_names
-from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 from tests.support import Home, Run, home, pictures, pixelmill
 
 SMALL = ["batch=8", "size_px=16", "latent_size=4", "hidden=32", "channels=3", "evaluate_every_steps=120"]
-RECIPE_FILES = sorted((Path(training.__file__).parent / "recipes").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +44,7 @@ def last_weights(out: Path) -> dict[str, torch.Tensor]:
 # ----------------------------------------------------------------------------------------------------- with Ray Train
 
 
-@pytest.mark.slow  # seven starts of Ray; tests/pipelines/test_training.py kills in one process
+@pytest.mark.slow  # seven starts of Ray; tests/pipelines/training/test_loop.py kills in one process
 @pytest.mark.timeout(900)
 def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_of_an_undisturbed_one(
     user: Home, photos: str, tmp_path: Path
@@ -212,78 +205,3 @@ def test_a_folder_with_another_run_in_it_is_refused(user: Home, photos: str, tmp
     ended = pixelmill(user, *arguments(photos, out))
     assert ended.code == 2
     assert "recipe: unet there, vae here" in ended.stderr
-
-
-def test_an_unknown_recipe_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(JobError, match="there is no resnet; there are autoencoder, vae"):
-        training.load("recipe: resnet\ndata: x\nout: y\n", name="file", overrides=[], environment={})
-
-
-def test_set_means_a_setting_where_the_file_has_no_such_key() -> None:
-    text = "recipe: vae\ndata: x\nout: y\n"
-    job = training.load(text, name="f", overrides=["epochs=3", "run.workers=2", "out=z"], environment={})
-    assert (job.settings.epochs, job.spec.run.workers, job.spec.out) == (3, 2, "z")
-
-
-@pytest.mark.parametrize("file", RECIPE_FILES, ids=lambda file: file.stem)
-def test_each_recipe_file_is_valid(file: Path) -> None:
-    job = training.load(file.read_text(), name=file.name, overrides=[], environment={"PIXELMILL_DATA": "/data"})
-    assert job.spec.out == f"runs/{file.stem}"
-
-
-@pytest.mark.parametrize("name", sorted(RECIPES))
-def test_each_recipe_has_what_the_contract_asks_for(name: str) -> None:
-    kind = recipe_type(name)
-    assert name == kind.NAME
-    assert kind.GOAL[1] in {"min", "max"}
-    for method in ("network", "decode", "batch", "optimizer", "rate", "losses", "evaluate", "pictures"):
-        assert callable(getattr(kind, method))
-
-
-# --------------------------------------------------------------------------------------------------------- zoo, pictures
-
-
-def test_the_zoo_lists_every_checkpoint_with_its_card(user: Home) -> None:
-    listed = json.loads(pixelmill(user, "zoo", "--json").stdout)
-    assert [each["name"] for each in listed] == zoo_names()
-    assert all(each["data_licence"] and each["metrics"] and each["recipe"] for each in listed)
-    assert sum(each["bytes"] for each in listed) < 40e6
-    assert max(each["bytes"] for each in listed) < 10e6
-    table = pixelmill(user, "zoo").stdout
-    assert all(name in table for name in zoo_names())
-
-
-def test_reconstructions_and_walks_are_grids_of_pictures(user: Home, photos: str, tmp_path: Path) -> None:
-    for kind in ("reconstructions", "interpolation", "traversal", "samples"):
-        out = tmp_path / f"{kind}.png"
-        ended = pixelmill(
-            user, "generate", kind, "--checkpoint", "autoencoder-photos", "--data", photos, "--count", "3",
-            "--rows", "2", "--out", str(out),
-        )  # fmt: skip
-        assert ended.code == 0, ended.stderr
-        with Image.open(out) as grid:
-            pixels = np.asarray(grid)
-        assert pixels.shape == (2 * 130 + 2, 3 * 130 + 2, 3)
-        assert pixels.std() > 10
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["generate", "dreams", "--checkpoint", "autoencoder-photos"], "there are samples"),
-        (["generate", "traversal", "--checkpoint", "autoencoder-photos"], "give --data"),
-        (["eval", "segnet", "--checkpoint", "autoencoder-photos", "--data", "."], "holds a autoencoder"),
-        (["eval", "vae", "--checkpoint", "weights.pt", "--data", "."], "a pickle can run code"),
-        (["stylize", "a.jpg"], "give --checkpoint"),
-        (["stylize", __file__, "--style", "a", "--vgg", "b", "--out", "{tmp}"], "test_train.py: looks like plain text"),
-        (["generate", "samples", "--checkpoint", "vae-mnist", "--out", __file__ + "/x.png"], "choose another place"),
-        (["generate", "samples", "--checkpoint", "s3://me:secret@b/x", "--out", "{tmp}/x.png"], "***@b/x carries"),
-    ],
-)
-def test_what_can_not_be_shown_is_refused_with_the_next_step(
-    user: Home, tmp_path: Path, words: list[str], said: str
-) -> None:
-    ended = pixelmill(user, *(word.replace("{tmp}", str(tmp_path)) for word in words))
-    assert ended.code == 2
-    assert said in ended.stderr
-    assert "Traceback" not in ended.stderr

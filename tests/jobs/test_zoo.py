@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from pixelmill.jobs import spec, train
+from pixelmill.jobs import catalogue
+from pixelmill.jobs.documents.references import expanded
+from pixelmill.jobs.evaluation import evaluate
+from pixelmill.jobs.training_job import read_recipe_file
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.card import read_card
 from pixelmill.workers.recipes.registry import recipe_type
 
-RECIPES = Path(train.__file__).parent / "recipes"
+RECIPES = catalogue.SHIPPED
 WITHIN = 1e-3
 
 
 def test_each_has_the_recipe_file_that_made_it() -> None:
     for name in zoo.zoo_names():
-        job = train.load(
+        job = read_recipe_file(
             (RECIPES / f"{name}.yaml").read_text(), name=name, overrides=[], environment={"PIXELMILL_DATA": "/data"}
         )
         card = read_card(zoo.zoo_path(name) or Path())
@@ -36,10 +40,10 @@ def test_each_has_the_recipe_file_that_made_it() -> None:
 @pytest.mark.parametrize("name", zoo.zoo_names())
 def test_its_figure_is_the_one_on_its_card(name: str) -> None:
     card = read_card(zoo.zoo_path(name) or Path())
-    recipe = spec.expanded(yaml.safe_load((RECIPES / f"{name}.yaml").read_text()), dict(os.environ), name)
+    recipe: Any = expanded(yaml.safe_load((RECIPES / f"{name}.yaml").read_text()), dict(os.environ), name)
     judged = recipe.get("validation", recipe["data"])
     kind = recipe_type(card.recipe)
     given = [f"{asset}={recipe['settings'][asset]}" for asset in kind.JUDGED_WITH]
-    report = train.evaluate(card.network, name, [judged] if isinstance(judged, str) else judged, "auto", given, None)
+    report = evaluate(card.network, name, [judged] if isinstance(judged, str) else judged, "auto", given, None)
     goal = kind.GOAL[0]
     assert report["metrics"][goal] == pytest.approx(card.metrics[goal], rel=WITHIN)

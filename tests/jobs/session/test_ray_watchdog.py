@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pixelmill.jobs.session.ray_watchdog import POLL_S, RUN_VARIABLE, Guard
+from pixelmill.jobs.session.ray_watchdog import POLL_S, RUN_VARIABLE, RayWatchdog
 
 A_WORKER_BEFORE_ITS_EXEC = "(exec -a raylet sleep 60) > /dev/null & echo $!; wait; while true; do sleep 1; done"
 AN_AGENT_THAT_WRITES_OVER_ITS_ENVIRONMENT = (
@@ -22,19 +22,19 @@ AN_AGENT_THAT_WRITES_OVER_ITS_ENVIRONMENT = (
 
 
 class Watched:
-    """A guard over what looks like a raylet, and what it said died."""
+    """A watchdog over what looks like a raylet, and what it said died."""
 
     def __init__(self) -> None:
         self.dead: list[str] = []
         self.mark = uuid.uuid4().hex
-        self.guard = Guard(self._died, self.mark)
+        self.watchdog = RayWatchdog(self._died, self.mark, os.environ)
         self._raylets: list[subprocess.Popen[str]] = []
-        self.guard.start()
+        self.watchdog.start()
 
     def _died(self, name: str) -> None:
         """The run ends here, and with it the watch."""
         self.dead.append(name)
-        self.guard._over.set()
+        self.watchdog._over.set()
 
     def start_raylet(self, script: str, *arguments: str) -> tuple[subprocess.Popen[str], psutil.Process]:
         """A child of this process that is called raylet, and the one that it starts."""
@@ -46,11 +46,12 @@ class Watched:
         return raylet, psutil.Process(int(raylet.stdout.readline()))
 
     def die(self) -> None:
-        """What the death of this process would do to the guard."""
-        self.guard._over.set()
-        self.guard._thread.join()
-        if self.guard._last_will.poll() is None:
-            self.guard._last_will.communicate(timeout=10)
+        """What the death of this process would do to the watchdog."""
+        self.watchdog._over.set()
+        self.watchdog._thread.join()
+        last_will = self.watchdog._last_will
+        if last_will is not None and last_will.poll() is None:
+            last_will.communicate(timeout=10)
 
     def clean_up(self) -> None:
         self.die()
@@ -118,19 +119,19 @@ def test_the_last_will_ends_what_has_the_mark_in_its_environment_and_nothing_tha
 
 
 def test_nobody_can_read_the_mark_off_a_list_of_processes(watched: Watched) -> None:
-    last_will = psutil.Process(watched.guard.last_will_pid)
+    last_will = psutil.Process(watched.watchdog.last_will_pid)
     assert not any(watched.mark in word for word in last_will.cmdline())
     assert watched.mark not in last_will.environ().values()
 
 
 ALL_BUT_THE_LAST_WILL = """
-import subprocess, psutil
+import os, subprocess, psutil
 from pixelmill.jobs.session import cluster
-from pixelmill.jobs.session.ray_watchdog import Guard
-guard, child = Guard(print, "no such folder"), subprocess.Popen(["sleep", "60"])
-guard.start()
-cluster.remove_all(guard)
-print(child.wait(10), psutil.Process(guard.last_will_pid).status() != psutil.STATUS_ZOMBIE)
+from pixelmill.jobs.session.ray_watchdog import RayWatchdog
+watchdog, child = RayWatchdog(print, "no such folder", os.environ), subprocess.Popen(["sleep", "60"])
+watchdog.start()
+cluster.remove_all(watchdog)
+print(child.wait(10), psutil.Process(watchdog.last_will_pid).status() != psutil.STATUS_ZOMBIE)
 """
 
 

@@ -6,7 +6,6 @@ import io
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,9 @@ from rich.text import Text
 
 from pixelmill.jobs.terminal import printable as boundary
 from pixelmill.jobs.terminal.console import PrintableConsole
-from pixelmill.jobs.terminal.display import Terminal, View
+from pixelmill.jobs.terminal.display import Terminal
 from pixelmill.jobs.terminal.printable import PrintableStream, printable
+from tests.jobs.terminal.views import view
 from tests.support import COMMAND, Home, pixelmill
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\x7f\r\x08\u202egpj.exe\u2066\u2069\u061c\u2028\ud800"
@@ -82,7 +82,7 @@ def test_the_live_view_obeys_nobody_but_itself(is_terminal: bool, monkeypatch: p
     for sink, word in ((plain, "word"), (evil, EVIL)):
         with Terminal(sink, is_terminal=is_terminal) as terminal:
             terminal.say(word)
-            terminal.show(View(total=3, failed=1, phase=word, reasons=Counter({(word, word): 1})))
+            terminal.show(view(total=3, failed=1, phase=word, reasons={f"{word}/{word}": 1}))
             terminal.end(word)
     for own in ("\x1b]", "\x1b[2J\x9b", "\x9b", "\x07", "\u202e"):
         assert own not in evil.getvalue() or own in plain.getvalue()

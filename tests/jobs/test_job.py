@@ -13,8 +13,11 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from pixelmill.jobs import spec
-from pixelmill.jobs import train as training
-from pixelmill.jobs.spec import Job, absolute, spelled_before
+from pixelmill.jobs.documents.parsing import read_file
+from pixelmill.jobs.identity import spelled_before
+from pixelmill.jobs.job import Job, read_job
+from pixelmill.jobs.places import absolute
+from pixelmill.jobs.training_job import read_recipe_file
 from pixelmill.workers.errors import JobError
 
 EXAMPLES = sorted((Path(spec.__file__).parent / "examples").glob("*.yaml"))
@@ -27,8 +30,8 @@ stages:
 """
 
 
-def load(text: str, *overrides: str, **environment: str) -> spec.Job:
-    return spec.load(text, name="job.yaml", overrides=list(overrides), environment=environment)
+def load(text: str, *overrides: str, **environment: str) -> Job:
+    return read_job(text, name="job.yaml", overrides=list(overrides), environment=environment)
 
 
 def fault(text: str, *overrides: str) -> str:
@@ -266,10 +269,10 @@ def test_a_column_that_every_output_has_is_refused(column: str) -> None:
 
 def test_a_job_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"gone\.yaml: there is no such job file"):
-        spec.read_file(str(tmp_path / "gone.yaml"))
+        read_file(str(tmp_path / "gone.yaml"))
     (tmp_path / "latin.yaml").write_bytes("source: caf\u00e9".encode("latin-1"))
     with pytest.raises(JobError, match=r"latin\.yaml: can't be read"):
-        spec.read_file(str(tmp_path / "latin.yaml"))
+        read_file(str(tmp_path / "latin.yaml"))
 
 
 def test_two_columns_of_one_name_are_refused() -> None:
@@ -339,7 +342,7 @@ def test_credentials_of_the_environment_are_shown_as_their_reference() -> None:
 
 def test_a_job_file_below_a_folder_of_the_environment_is_named_as_it_is() -> None:
     with pytest.raises(JobError, match=r"^/home/alexander/job\.yaml: this job can't be run"):
-        spec.load(
+        read_job(
             SMALLEST + "colour: ${HOME}\n", name="/home/alexander/job.yaml", overrides=[],
             environment={"HOME": "/home/alexander"},
         )  # fmt: skip
@@ -374,7 +377,7 @@ def test_yaml_that_grows_or_that_nobody_can_read_is_a_sentence(text: str, fact: 
     with pytest.raises(JobError, match=rf"job\.yaml: .*{fact}"):
         load(text)
     with pytest.raises(JobError):
-        training.load(text, name="recipe.yaml", overrides=[], environment={})
+        read_recipe_file(text, name="recipe.yaml", overrides=[], environment={})
 
 
 def test_an_override_can_not_grow_either() -> None:

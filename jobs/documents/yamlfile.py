@@ -6,7 +6,7 @@ are counted in the events of the parser, which builds nothing, before anything i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import yaml
 
@@ -19,7 +19,7 @@ class NotYaml(Exception):
     """What is wrong with the text; the name of the file goes before it."""
 
 
-def read(text: str) -> Any:
+def read(text: str) -> object:
     """The document; values that its aliases repeat are copies, so that a change to one leaves the others."""
     try:
         _check_size(text)
@@ -77,9 +77,9 @@ def _line(event: yaml.Event) -> str:
     return f"line {event.start_mark.line + 1}: " if event.start_mark else ""
 
 
-def _unshared(value: Any) -> Any:
+def _unshared(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _unshared(item) for key, item in value.items()}
+        return {key: _unshared(item) for key, item in cast("dict[object, object]", value).items()}
     if isinstance(value, list):
-        return [_unshared(item) for item in value]
+        return [_unshared(item) for item in cast("list[object]", value)]
     return value

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import cast
 
 from pixelmill.workers.errors import JobError, ModelError
 
@@ -15,17 +15,18 @@ _SHORTEST_PIECE = 6
 _PIECES = re.compile(r"[^\s:/,;=&?#@'\"\[\](){}|]+")
 
 
-def expanded(value: Any, environment: Mapping[str, str], name: str) -> Any:
+def expanded(value: object, environment: Mapping[str, str], name: str) -> object:
     """The value with its references replaced; JobError for one that has neither a value nor a default."""
     if isinstance(value, dict):
-        return {key: expanded(item, environment, name) for key, item in value.items()}
+        return {key: expanded(item, environment, name) for key, item in cast("dict[str, object]", value).items()}
     if isinstance(value, list):
-        return [expanded(item, environment, name) for item in value]
+        return [expanded(item, environment, name) for item in cast("list[object]", value)]
     if not isinstance(value, str):
         return value
 
     def replace(match: re.Match[str]) -> str:
-        found = environment.get(match[1], match[2])
+        default: str | None = match[2]
+        found = environment.get(match[1], default)
         if found is None:
             raise JobError(
                 f"{name}: ${{{match[1]}}} is not set in the environment; set it or write ${{{match[1]}:-default}}"
@@ -35,21 +36,21 @@ def expanded(value: Any, environment: Mapping[str, str], name: str) -> Any:
     return REFERENCE.sub(replace, value)
 
 
-def texts(value: Any) -> Iterator[str]:
+def texts(value: object) -> Iterator[str]:
     """Every text in a document, keys too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for key, item in value.items():
+        for key, item in cast("dict[object, object]", value).items():
             yield from texts(key)
             yield from texts(item)
     elif isinstance(value, list | tuple):
-        for item in value:
+        for item in cast("list[object]", value):
             yield from texts(item)
 
 
 @contextmanager
-def hidden_values(document: Any, environment: Mapping[str, str], name: str) -> Iterator[None]:
+def hidden_values(document: object, environment: Mapping[str, str], name: str) -> Generator[None]:
     """Errors of this block show references where they would show values: these may be secrets, and logs are shared."""
     try:
         yield
@@ -60,7 +61,7 @@ def hidden_values(document: Any, environment: Mapping[str, str], name: str) -> I
         raise type(error)(_without(values, str(error), name)) from None  # the cause shows them too
 
 
-def _values(document: Any, environment: Mapping[str, str]) -> dict[str, str]:
+def _values(document: object, environment: Mapping[str, str]) -> dict[str, str]:
     """Values by the reference that gives them; those that are too short to be a secret are words of any message."""
     found = {
         match[0]: environment[match[1]]

@@ -1,0 +1,77 @@
+"""Show what a job would do, and what it needs, without starting or writing anything."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from pixelmill.jobs import checks
+from pixelmill.jobs.job import Job
+from pixelmill.jobs.planning import Plan
+from pixelmill.jobs.session import cluster
+from pixelmill.jobs.session.resources import described_memory
+from pixelmill.jobs.surroundings import Surroundings
+from pixelmill.jobs.terminal.console import PrintableConsole
+from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.completion import first_parts
+from pixelmill.pipelines.outputs.manifest import read_segments
+from pixelmill.pipelines.stores.explain import explained
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.stages import StageContext
+
+LOOKED_AT = 10_000
+
+
+def show_plan(job: Job, around: Surroundings) -> None:
+    """Print the source as it is found, the workers, the settings and the output.
+
+    PixelmillError where the run would end with one before it starts: both ask `checks.check_run`.
+    """
+    out = job.open_out()
+    found = checks.check_run(job, out, around, retry=False)
+    console = PrintableConsole(highlight=False, soft_wrap=True, markup=False)
+    for label, text in _lines(job, out, found, around):
+        console.print(f"{label:<9}{text}")
+
+
+def _lines(job: Job, out: Folder, found: checks.Checked, around: Surroundings) -> list[tuple[str, str]]:
+    plan, machine = found.plan, cluster.this_machine()
+    where = plan.address or f"a Ray of its own here ({machine.cores} cores, {machine.gpus} GPUs)"
+    decoding = f"{plan.decode_threads} decoding threads" if plan.decode_threads else "decoding in the worker"
+    return [
+        ("source", f"{', '.join(map(scrub, found.source.uris))}: {_inputs_of(found.source)}"),
+        ("output", f"{out.uri}: {_state(out)}"),
+        ("cluster", f"{where}; needs {plan.pool.total_cpus:g} logical CPUs, {plan.pool.total_gpus:g} GPUs"),
+        ("workers", f"{plan.pool.actors} on {plan.device}, {plan.threads} torch threads each, {decoding}"),
+        ("memory", described_memory(plan.memory_bytes)),
+        *_stage_lines(job, plan, around),
+    ]
+
+
+def _stage_lines(job: Job, plan: Plan, around: Surroundings) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    for index, config in enumerate(job.spec.configs):
+        context = StageContext(plan.device, plan.threads, LOOKED_AT, around.cache_dir)
+        first, *more = config.describe(context, here=plan.address is None)
+        lines += [(f"stage {index}", f"{config.stage}: {first}"), *(("", line) for line in more)]
+    return lines
+
+
+def _inputs_of(source: Source) -> str:
+    ignored = Ignored()
+    with explained(", ".join(source.uris), "listing the source"):
+        head: list[Entry] = list(islice(entries(source, ignored), LOOKED_AT + 1))
+    count = f"more than {LOOKED_AT:,}" if len(head) > LOOKED_AT else f"{len(head):,}"
+    kinds = sorted({entry.container or "objects" for entry in head})
+    left_out = sum(ignored.by_suffix.values())
+    return f"{count} inputs ({', '.join(kinds)})" + (f", {left_out:,} other files ignored" if left_out else "")
+
+
+def _state(out: Folder) -> str:
+    segments = read_segments(out)
+    if not segments:
+        return "new"
+    held, parts = ledger.progress(out), first_parts(segments)
+    done = sum(part.rows for part in parts if held.is_done(part))
+    return f"{done:,} of {sum(part.rows for part in parts):,} listed inputs are finished and will not be read again"

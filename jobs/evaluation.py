@@ -1,0 +1,104 @@
+"""Judge a network on data that it was not trained on, by the recipe that its card names."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypedDict, cast
+
+import torch
+from pydantic import ValidationError
+
+from pixelmill.jobs import checks
+from pixelmill.jobs.documents.credentials import refuse_credentials
+from pixelmill.jobs.documents.faults import faults
+from pixelmill.jobs.documents.overrides import override_key
+from pixelmill.jobs.documents.parsing import Document
+from pixelmill.jobs.places import absolute
+from pixelmill.jobs.training_job import known_settings, with_places
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training import checkpoints, loop
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.splits import to_evaluate
+from pixelmill.workers.codecs.encode import encode_png_tensor
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import JobError
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.zoo import zoo_path
+from pixelmill.workers.recipes import Recipe
+from pixelmill.workers.recipes.registry import recipe_of
+
+
+class Evaluation(TypedDict):
+    """What `pixelmill eval` prints."""
+
+    network: str
+    checkpoint: str
+    data: list[str]
+    split: str
+    samples: int
+    metrics: dict[str, float]
+
+
+def evaluate(
+    network: str, uri: str, data: list[str], part: str, overrides: list[str], picture: str | None
+) -> Evaluation:
+    """Metrics of the checkpoint at `uri`; a PNG of what it makes of the first samples goes to `picture`."""
+    access = Access()
+    if picture is not None:
+        checks.check_file(picture)
+    refuse_credentials(uri, data)
+    module, card = checkpoints.load_from_store(uri if zoo_path(uri) is not None else absolute(uri), access)
+    if network not in {card.network, card.recipe}:
+        raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with judging(card, uri, overrides, access) as recipe:
+        found, says = data_to_judge(recipe, card, data, part)
+        metrics, shown_CHW = loop.evaluate(recipe, module, found, device)
+    if picture is not None and shown_CHW is not None:
+        Path(picture).parent.mkdir(parents=True, exist_ok=True)
+        Path(picture).write_bytes(encode_png_tensor(shown_CHW.cpu()))
+    return {
+        "network": card.network,
+        "checkpoint": uri,
+        "data": [scrub(each) for each in data],
+        "split": says,
+        "samples": len(found),
+        "metrics": metrics,
+    }
+
+
+def data_to_judge(recipe: Recipe, card: Card, data: Sequence[str], part: str) -> tuple[DataSet, str]:
+    """The samples that the network was not trained on, and in words which part of the data they are."""
+    uris, known = [absolute(each) for each in data], frozenset(card.trained_on)
+    classes = getattr(recipe.settings, "class_names", None)
+    return to_evaluate(recipe.ROLES, uris, part, known, Access(), classes)
+
+
+@contextmanager
+def judging(
+    card: Card, uri: str, overrides: Sequence[str], access: Access, *, needs_assets: bool = True
+) -> Generator[Recipe]:
+    """The recipe of the card at `uri`, with what the user puts in the place of its settings, and what it judges by."""
+    settings: Document = {}
+    document: Document = {"settings": settings}
+    for override in overrides:
+        override_key(document, f"settings.{override}")
+    kind = type(recipe_of(card))
+    changes = with_places(kind, settings)
+    with ExitStack() as stack:
+        assets = dict[str, Path]()
+        for name in kind.JUDGED_WITH if needs_assets else ():
+            asset = cast("str | None", changes.get(name, card.settings.get(name)))
+            if asset is None or asset.startswith("torchvision:"):
+                continue
+            if name not in changes and not Path(asset).exists():
+                raise JobError(f"{uri}: is judged with its {name}, {asset}, which is not here; give --set {name}=FILE")
+            assets[name] = stack.enter_context(checkpoints.asset(asset, access))
+        try:
+            recipe = recipe_of(card, changes, assets)
+        except ValidationError as error:
+            lines = faults(error, known_settings(kind.Settings))
+            raise JobError(f"{uri}: settings of {kind.NAME}\n" + "\n".join(lines)) from error
+        yield recipe

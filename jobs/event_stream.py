@@ -1,0 +1,110 @@
+"""The events of one command: stamped, folded into the status that the terminal shows, and kept until they are published."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from pixelmill.jobs.terminal.display import Terminal
+from pixelmill.jobs.terminal.views import WORKING, view_of
+from pixelmill.pipelines.events import (
+    Doing,
+    Ended,
+    Event,
+    InputsFound,
+    PhaseBegan,
+    RowsCounted,
+    Started,
+    Status,
+    StepsCounted,
+    Warned,
+    coalesced,
+)
+from pixelmill.workers.credentials import scrub
+
+LOGGER = logging.getLogger(__name__)
+
+
+class EventStream:
+    """Takes events from any thread."""
+
+    def __init__(self, terminal: Terminal, doing: Doing, now: Callable[[], float]) -> None:
+        self._terminal, self._now = terminal, now
+        self._lock = threading.Lock()
+        self._kept: list[Event] = []
+        self._attempt = 0
+        self._status = Status(doing=doing)
+
+    @property
+    def status(self) -> Status:
+        return self._status
+
+    def begin(self, attempt: int) -> None:
+        """From here on events are those of this attempt; those before, of its checks, are its first ones."""
+        with self._lock:
+            self._attempt = attempt
+            self._kept = [event.model_copy(update={"attempt": attempt}) for event in self._kept]
+        phase = self._status.phase
+        self.emit(Started(doing=self._status.doing))
+        self.phase(phase)
+
+    def emit(self, event: Event) -> None:
+        clean = _cleaned(event.model_dump()) | {"at_s": self._now(), "attempt": self._attempt}
+        event = type(event).model_validate(clean)
+        with self._lock:
+            self._status = self._status.fold(event)
+            self._kept = [*self._kept[:-1], *coalesced([*self._kept[-1:], event])]
+            view = view_of(self._status)
+        is_brief = isinstance(event, Started | InputsFound) or (
+            isinstance(event, PhaseBegan) and view.phase not in WORKING
+        )
+        (self._terminal.update if is_brief else self._terminal.show)(view)
+        LOGGER.log(_level(event), "%s", _described(event))
+
+    def phase(self, phase: str) -> None:
+        """What the attempt does, or waits for, from now on."""
+        if phase != self._status.phase:
+            self.emit(PhaseBegan(phase=phase))
+
+    def warn(self, text: str) -> None:
+        """Say a line that stays."""
+        self._terminal.say(text, "warning")
+        self.emit(Warned(text=text))
+
+    def drained(self) -> list[Event]:
+        """The events since the last call."""
+        with self._lock:
+            kept, self._kept = self._kept, []
+        return kept
+
+
+def _cleaned(value: Mapping[str, object]) -> dict[str, object]:
+    return {key: _clean(each) for key, each in value.items()}
+
+
+def _clean(value: object) -> object:
+    """Without secrets, and with an escape for each character that UTF-8 does not have."""
+    match value:
+        case str():
+            return scrub(value).encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return _cleaned(cast("Mapping[str, object]", value))
+        case list() | tuple():
+            return [_clean(each) for each in cast("list[object]", value)]
+        case _:
+            return value
+
+
+def _level(event: Event) -> int:
+    if isinstance(event, InputsFound | RowsCounted | StepsCounted):
+        return logging.DEBUG
+    if isinstance(event, Ended) and event.error is not None:
+        return logging.ERROR
+    return logging.WARNING if isinstance(event, Warned) else logging.INFO
+
+
+def _described(event: Event) -> str:
+    fields = event.model_dump(exclude={"kind", "at_s"}, exclude_none=True)
+    return f"{event.kind}: {', '.join(f'{name}={value}' for name, value in fields.items())}"

@@ -1,0 +1,120 @@
+"""What must be the same for a run or a training to be resumed: what is read and what is made of it, not how fast."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NotRequired, TypedDict, cast
+
+from pixelmill.jobs.places import absolute
+from pixelmill.pipelines.inputs.names import is_local, place_of
+from pixelmill.pipelines.inputs.sources import Source
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import RunRefused
+
+
+class SourceIdentity(TypedDict):
+    """What a run reads; `uri` as it was written, `uri_sha256` of the places that this names."""
+
+    uri: list[str]
+    uri_sha256: str
+    format: str
+    pattern: str | None
+    column: str | None
+    max_pixels: int
+    max_bytes: int
+    decoder: NotRequired[str]
+
+
+class RunIdentity(TypedDict):
+    """The content of a bulk run's `_run/identity.json`."""
+
+    version: int
+    source: SourceIdentity
+    stages: list[dict[str, object]]
+
+
+class TrainingIdentity(TypedDict):
+    """The content of a training's `_run/training.json`."""
+
+    recipe: str
+    settings: dict[str, object]
+    data: list[str]
+    validation: list[str]
+    hold_out: float
+
+
+def digest(uris: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(uris)).encode()).hexdigest()[:16]
+
+
+def spelled_before(stored: RunIdentity, now: Sequence[str]) -> tuple[str, ...] | None:
+    """How the run with the identity `stored` spelled its source, if that is the same place as `now`; None if it is another.
+
+    An id is made of a uri as it was listed, so that a run is resumed under its first spelling. A name and what it links to
+    are one place. Older runs kept the words of the user, with slashes at the end and file://.
+    """
+    wanted, places = stored["source"].get("uri_sha256"), [place_of(uri) for uri in now]
+    written = [str(uri) for uri in stored["source"].get("uri", [])]
+    candidates = [list(now), places, [uri if "://" in uri else os.path.abspath(uri) for uri in written]]
+    candidates += [[before(uri) for uri in now] for before in _SPELLINGS]
+    for candidate in candidates:
+        if digest(candidate) == wanted and [place_of(uri) for uri in candidate] == places:
+            return tuple(uri if is_local(uri) and "://" not in uri else absolute(uri) for uri in candidate)
+    return None
+
+
+_SPELLINGS: tuple[Callable[[str], str], ...] = (
+    lambda uri: f"{uri}/",
+    lambda uri: f"file://{uri}",
+    lambda uri: f"file://{uri}/",
+    lambda uri: f"s3a{uri.removeprefix('s3')}",
+    lambda uri: f"s3a{uri.removeprefix('s3')}/",
+)
+
+
+def resumed_source(out: Folder, stored: bytes, here: RunIdentity, source: Source, *, retry: bool) -> Source:
+    """The source under the names of the run that is resumed: another spelling would make other ids.
+
+    RunRefused, with what differs, where `stored` is the identity of another job. A retry may allow for larger inputs than the
+    run did, but it makes the same of them.
+    """
+    there = cast("RunIdentity", json.loads(stored))
+    if (uris := spelled_before(there, source.uris)) is not None:
+        source = replace(source, uris=uris)
+        places = {"uri": there["source"]["uri"], "uri_sha256": there["source"]["uri_sha256"]}
+        here = cast("RunIdentity", {**here, "source": {**here["source"], **places}})
+    if retry:
+        ledger.require_same({"stages": there["stages"]}, {"stages": here["stages"]}, out)
+    else:
+        ledger.require_same({**there}, {**here}, out)
+    return source
+
+
+def require_same_training(stored: bytes, here: TrainingIdentity, out: Folder) -> None:
+    """RunRefused, with what differs, where `stored` is the identity of another training."""
+    there = cast("TrainingIdentity", json.loads(stored))
+    flat_there, flat_here = _flat(_by_place(there)), _flat(_by_place(here))
+    differ = [key for key in sorted(flat_there | flat_here) if flat_there.get(key) != flat_here.get(key)]
+    if differ:
+        several = "; ".join(f"{key}: {flat_there.get(key)} there, {flat_here.get(key)} here" for key in differ[:6])
+        raise RunRefused(
+            f"{out.uri}: holds another training, which this one can't go on with: {several}; choose another out"
+        )
+
+
+def _by_place(identity: TrainingIdentity) -> dict[str, object]:
+    """Two spellings of one place are the same data."""
+    data, validation = identity.get("data", []), identity.get("validation", [])
+    return {**identity, "data": [place_of(uri) for uri in data], "validation": [place_of(uri) for uri in validation]}
+
+
+def _flat(identity: Mapping[str, object]) -> dict[str, object]:
+    settings = cast("dict[str, object]", identity.get("settings", {}))
+    return {key: value for key, value in identity.items() if key != "settings"} | {
+        f"settings.{key}": value for key, value in settings.items()
+    }

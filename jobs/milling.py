@@ -1,0 +1,120 @@
+"""Do the parts that are pending: run the graph on the connected Ray, watched, and count what it publishes."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pixelmill.jobs import checks
+from pixelmill.jobs.event_stream import EventStream
+from pixelmill.jobs.host.beside import beside
+from pixelmill.jobs.job import Job
+from pixelmill.jobs.outcome import Outcome, Stopwatch
+from pixelmill.jobs.planning import Plan
+from pixelmill.jobs.session import minimal_ray
+from pixelmill.jobs.session.holding import Holding
+from pixelmill.jobs.watch import Watch, Watched, watching
+from pixelmill.pipelines.bulk.mill import MillConfig
+from pixelmill.pipelines.bulk.orders import orders_for
+from pixelmill.pipelines.bulk.reports import BulkReports
+from pixelmill.pipelines.events import PartPublished, SettingsChosen
+from pixelmill.pipelines.inputs.fetch import FetchLimits
+from pixelmill.pipelines.inputs.sources import Source
+from pixelmill.pipelines.outputs.completion import Counted, Weights
+from pixelmill.pipelines.outputs.ledger import Compression
+from pixelmill.pipelines.outputs.manifest import Part, Segment
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.stages import StageContext
+
+if TYPE_CHECKING:
+    from pixelmill.pipelines.bulk.graph import Published
+
+
+def mill_config(
+    job: Job,
+    out: Folder,
+    source: Source,
+    plan: Plan,
+    segments: list[Segment],
+    weights: Weights | None,
+    *,
+    rows: int,
+    cache_dir: Path | None,
+) -> MillConfig:
+    """What each worker is told, of a job over so many rows."""
+    options = job.spec.source_options
+    return MillConfig(
+        out=out.uri,
+        out_access=out.access,
+        source_access=source.access,
+        column=options.column,
+        segments=tuple(segments),
+        stages=job.spec.configs,
+        context=StageContext(plan.device, plan.threads, rows // plan.pool.actors, cache_dir),
+        fetch=FetchLimits(in_flight=options.in_flight, max_bytes=options.max_bytes),
+        max_pixels=options.max_pixels,
+        decoder=options.decoder,
+        decode_threads=plan.decode_threads,
+        weights=weights,
+        memory_bytes=plan.memory_bytes,
+        stall_s=job.spec.run.stall_s,
+    )
+
+
+class Milling:
+    """The work of one attempt, counted in its outcome."""
+
+    def __init__(self, job: Job, held: Holding, events: EventStream, stopwatch: Stopwatch, outcome: Outcome) -> None:
+        self._job, self._held, self._events = job, held, events
+        self._stopwatch, self._outcome = stopwatch, outcome
+
+    def do(self, parts: list[Part], config: MillConfig, out: Folder, plan: Plan, before: Counted) -> None:
+        """Publish every part. JobStopped where too much fails, ClaimLost where another attempt has taken over."""
+        from pixelmill.pipelines.bulk import graph
+        from pixelmill.pipelines.progress import ProgressStore
+
+        rows = sum(part.rows for part in parts)
+        checks.check_space(out, rows)
+        options, store = self._job.spec.out_options, ProgressStore()
+        compression = Compression(options.compression, row_group_bytes=options.row_group_mb << 20)
+        bulk_job = graph.BulkJob(config, plan.pool, orders_for(parts), self._held.claim, compression)
+        watched = Watched(plan.pool, plan.decode_threads, before, rows, self._job.spec.run.max_failed_fraction)
+        self._events.phase("starting the workers")
+        lean = minimal_ray.without_helpers() if plan.address is None else nullcontext()
+        try:
+            with lean, watching(watched, BulkReports(store), self._events) as watch:
+                for published in beside(graph.run(bulk_job, store), lambda: self._check(watch)):
+                    self._count(published)
+                    watch.judge(self._outcome.done_now, self._outcome.failed_now)
+        except Exception as error:
+            if (cause := graph.cause_of(error)) is error:
+                raise
+            raise cause from None  # a sentence of ours says it all
+        finally:
+            shares = self._events.status.rows.busy_shares
+            self._outcome.busy_shares = {name: round(share, 3) for name, share in shares.items()}
+        self._stopwatch.mark("work")
+
+    def _check(self, watch: Watch) -> None:
+        watch.raise_if_stopped()
+        self._held.raise_if_lost()
+
+    def _count(self, published: Published) -> None:
+        outcome = self._outcome
+        self._stopwatch.mark_once("first_result")
+        outcome.done_now += published.done
+        outcome.failed_now += published.failed
+        outcome.written_bytes += published.written_bytes
+        outcome.settings = published.settings or outcome.settings
+        self._events.emit(
+            PartPublished(
+                part=published.name,
+                done=published.done,
+                failed=published.failed,
+                written_bytes=published.written_bytes,
+            )
+        )
+        for stage, settings in published.settings.items():
+            if self._events.status.settings.get(stage) != settings:
+                self._events.emit(SettingsChosen(stage=stage, settings=settings))

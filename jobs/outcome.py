@@ -1,0 +1,147 @@
+"""How a bulk run ended, for its caller and for the record of the attempt; and what the command's exit code says of it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, TypedDict
+
+from pixelmill.jobs.versions import versions
+from pixelmill.pipelines.outputs.completion import Listed
+from pixelmill.pipelines.outputs.ledger import Account
+from pixelmill.workers.credentials import scrub
+
+EXIT_COMPLETE, EXIT_FAILED, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 3, 130
+
+
+@dataclass
+class Outcome:
+    """Counts of the whole output in `account`; all others are of this attempt."""
+
+    account: Account = field(default_factory=Account)
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+    duplicates: int = 0
+    ignored: dict[str, int] = field(default_factory=dict[str, int])
+    repaired: int = 0
+    done_now: int = 0
+    failed_now: int = 0
+    written_bytes: int = 0
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    busy_shares: dict[str, float] = field(default_factory=dict[str, float])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+
+    def add_listing(self, listed: Listed) -> None:
+        self.added, self.duplicates = listed.added, listed.duplicates
+        self.removed, self.changed = listed.removed, listed.changed
+        self.ignored = listed.ignored
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Since Ray was up; None where nothing was worked on."""
+        working_s = self.seconds.get("first_result", 0.0) + self.seconds.get("work", 0.0)
+        return round((self.done_now + self.failed_now) / working_s, 2) if working_s else None
+
+
+def exit_code_of(outcome: Outcome, failures: Literal["exit-3", "ok"]) -> int:
+    """0 for a complete run; where inputs failed, 3, or by `failures` 0 as long as any was done."""
+    is_fine = not outcome.account.failed or (failures == "ok" and outcome.account.done > 0)
+    return EXIT_COMPLETE if is_fine else EXIT_WITH_FAILURES
+
+
+class Stopwatch:
+    """Where the time goes: each mark counts the seconds since the last one under its name."""
+
+    def __init__(self, started_s: float, seconds: dict[str, float], now: Callable[[], float]) -> None:
+        self._last_s, self._now = started_s, now
+        self.started_s, self.seconds = started_s, seconds
+
+    def mark(self, name: str) -> None:
+        now_s = self._now()
+        self.seconds[name] = round(self.seconds.get(name, 0) + now_s - self._last_s, 3)
+        self._last_s = now_s
+
+    def mark_once(self, name: str) -> None:
+        """As `mark`, where the name has no time yet."""
+        if name not in self.seconds:
+            self.mark(name)
+
+    @property
+    def total_s(self) -> float:
+        return round(self._now() - self.started_s, 3)
+
+
+class Ending(TypedDict):
+    """What the record of every attempt says, of a bulk run and of a training."""
+
+    attempt: int
+    conditional_writes: bool
+    started_at: str
+    seconds_total: float
+    host: str
+    versions: dict[str, str]
+    ended: str
+    """complete, or the name of the error."""
+    error: str | None
+
+
+class ListingRecord(TypedDict):
+    """What an attempt found in the source."""
+
+    added: int
+    removed: int
+    changed: int
+    duplicates: int
+    ignored: dict[str, int]
+
+
+class AttemptRecord(Ending):
+    """The record of an attempt at a bulk run, `_run/attempts/NNNN/record.json`."""
+
+    seconds: dict[str, float]
+    done: int
+    failed: int
+    written_bytes: int
+    images_per_s: float | None
+    repaired: int
+    listing: ListingRecord
+    settings: Mapping[str, object]
+    busy_shares: dict[str, float]
+
+
+def ending_of(error: BaseException | None, epoch: int, *, is_fenced: bool, stopwatch: Stopwatch) -> Ending:
+    """How the attempt of this epoch ended, with no secret in it."""
+    return {
+        "attempt": epoch,
+        "conditional_writes": is_fenced,
+        "started_at": datetime.fromtimestamp(stopwatch.started_s, UTC).isoformat(timespec="seconds"),
+        "seconds_total": stopwatch.total_s,
+        "host": socket.gethostname(),
+        "versions": versions(),
+        "ended": "complete" if error is None else type(error).__name__,
+        "error": None if error is None else scrub(str(error))[:2000],
+    }
+
+
+def record_of(outcome: Outcome, ending: Ending) -> AttemptRecord:
+    return {
+        **ending,
+        "seconds": outcome.seconds,
+        "done": outcome.done_now,
+        "failed": outcome.failed_now,
+        "written_bytes": outcome.written_bytes,
+        "images_per_s": outcome.images_per_s,
+        "repaired": outcome.repaired,
+        "listing": {
+            "added": outcome.added,
+            "removed": outcome.removed,
+            "changed": outcome.changed,
+            "duplicates": outcome.duplicates,
+            "ignored": outcome.ignored,
+        },
+        "settings": outcome.settings,
+        "busy_shares": outcome.busy_shares,
+    }

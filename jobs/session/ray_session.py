@@ -1,0 +1,97 @@
+"""Ray for the length of a block: one of its own, which may start early beside other work, or a cluster that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, MutableMapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelmill.jobs.event_stream import EventStream
+from pixelmill.jobs.host import scratch
+from pixelmill.jobs.session import cluster, ray_api
+from pixelmill.jobs.session.cluster import Machine
+from pixelmill.jobs.session.ray_watchdog import RayWatchdog
+from pixelmill.pipelines.placement import WorkerPool
+
+
+@dataclass(frozen=True)
+class OwnRay:
+    """A Ray that lives for one job on this machine, with as many logical CPUs as the pool asks for."""
+
+    machine: Machine
+    pool: WorkerPool
+
+
+RayPlace = str | OwnRay
+"""The address of a cluster, or a Ray to be started."""
+
+
+@dataclass(frozen=True)
+class ConnectedRay:
+    """A Ray that this process is connected to, what all of it has, and a folder of ours that is gone after the session."""
+
+    resources: dict[str, float]
+    folder: Path
+
+
+class RaySession:
+    """Starts Ray at most once, on a thread: Ctrl-C does not come in the middle of it, and Ray does not take SIGTERM over."""
+
+    def __init__(
+        self,
+        place: RayPlace,
+        watchdog: RayWatchdog,
+        environment: MutableMapping[str, str],
+        events: EventStream,
+        thread: ThreadPoolExecutor,
+    ) -> None:
+        self._place, self._watchdog, self._environment = place, watchdog, environment
+        self._events, self._thread = events, thread
+        self._started: Future[ConnectedRay] | None = None
+
+    def start(self) -> Future[ConnectedRay]:
+        """Begin to start it; other work may go on beside."""
+        if self._started is None:
+            self._started = self._thread.submit(self._start)
+        return self._started
+
+    def connect(self) -> ConnectedRay:
+        """Wait until it is there. JobError where no cluster answers."""
+        started = self.start()
+        if not started.done():
+            self._events.phase("starting Ray")
+        return started.result()
+
+    def stop(self) -> None:
+        if self._started is not None:
+            folder: Path | None = None
+            with suppress(Exception):
+                folder = self._started.result().folder
+            cluster.stop(self._watchdog, folder)
+
+    def _start(self) -> ConnectedRay:
+        folder = self._connected_folder()
+        return ConnectedRay(ray_api.cluster_resources(), folder)
+
+    def _connected_folder(self) -> Path:
+        if isinstance(self._place, str):
+            cluster.connect(self._place)
+            return scratch.make()
+        self._watchdog.start()
+        return cluster.start_local(self._place.pool, self._place.machine, self._environment)
+
+
+@contextmanager
+def ray_session(
+    place: RayPlace, watchdog: RayWatchdog, environment: MutableMapping[str, str], events: EventStream
+) -> Generator[RaySession]:
+    """Whatever was started within the block is stopped after it, and nothing of it is left."""
+    scratch.remove_stale()
+    with ThreadPoolExecutor(1, "ray") as thread:
+        made = RaySession(place, watchdog, environment, events, thread)
+        try:
+            yield made
+        finally:
+            made.stop()

@@ -1,0 +1,118 @@
+"""What every attempt stands on: the claim of its folder, its log and events, the terminal, and a watch over its Ray.
+
+A bulk run and a training are one session each. Whatever ends it is recorded: an error, Ctrl-C, a lost claim, or the death of
+Ray, after which nothing but the end of the process is possible.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+
+from pixelmill.jobs.event_stream import EventStream
+from pixelmill.jobs.outcome import EXIT_FAILED, Ending, Stopwatch, ending_of
+from pixelmill.jobs.session import cluster
+from pixelmill.jobs.session.holding import Holding, holding
+from pixelmill.jobs.session.publisher import AttemptPublisher, LogTail
+from pixelmill.jobs.session.ray_session import RayPlace, RaySession, ray_session
+from pixelmill.jobs.session.ray_watchdog import RayWatchdog, run_mark
+from pixelmill.jobs.surroundings import Surroundings
+from pixelmill.jobs.terminal.screen import Screen
+from pixelmill.pipelines.events import Doing, Ended
+from pixelmill.pipelines.outputs.claims import Claim
+from pixelmill.pipelines.outputs.self_report import SelfReport
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import JobStopped
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Customs:
+    """How a kind of job differs from others at its end.
+
+    `record` adds to what is recorded of every attempt, `publish_log` puts the whole log in its place, and `ray_died` is what the
+    user reads when that happened to {dead}, a process of Ray.
+    """
+
+    doing: Doing
+    record: Callable[[Ending], Mapping[str, object]]
+    publish_log: Callable[[Folder, Claim, bytes], None]
+    ray_died: str
+
+
+class Session:
+    """One attempt; see `session`."""
+
+    def __init__(
+        self,
+        out: Folder,
+        held: Holding,
+        screen: Screen,
+        events: EventStream,
+        around: Surroundings,
+        stopwatch: Stopwatch,
+        customs: Customs,
+    ) -> None:
+        self.out, self.held, self.events, self.stopwatch = out, held, events, stopwatch
+        self._screen, self._around, self._customs = screen, around, customs
+        self._log = LogTail(screen.log)
+        report = SelfReport(held.brief, held.claim)
+        self._publisher = AttemptPublisher(report, events, self._log, lambda: held.is_lost)
+        self._watchdog = RayWatchdog(self._end_at_once, run_mark(), around.environment)
+
+    def begin(self) -> None:
+        self.events.begin(self.held.claim.epoch)
+        self._publisher.start()
+
+    def ray(self, place: RayPlace) -> AbstractContextManager[RaySession]:
+        """Ray for the length of a block, which this session watches over."""
+        return ray_session(place, self._watchdog, self._around.environment, self.events)
+
+    def end(self, error: BaseException | None) -> None:
+        """Publish and record how the attempt ended, as far as the store lets us: the error that is under way says more."""
+        ending = ending_of(error, self.held.claim.epoch, is_fenced=self.out.is_fenced, stopwatch=self.stopwatch)
+        self.events.emit(Ended(ended=ending["ended"], error=ending["error"]))
+        self._publisher.close()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with suppress(Exception):
+            self._customs.publish_log(self.out, self.held.claim, self._log.whole().encode())
+        self.held.release(self._customs.record(ending))
+
+    def _end_at_once(self, dead: str) -> None:
+        """Ray's `dead` died: from here on every call of Ray hangs, or ends this process without a word."""
+        error = self.held.loss_behind(JobStopped(self._customs.ray_died.format(dead=dead)))
+        self._screen.terminal.end(f"pixelmill: {error}")
+        self.end(error)
+        cluster.remove_all(self._watchdog)
+        os._exit(EXIT_FAILED)
+
+
+@contextmanager
+def session(
+    out: Folder, screen: Screen, events: EventStream, around: Surroundings, stopwatch: Stopwatch, customs: Customs
+) -> Generator[Session]:
+    """Hold the folder and show the terminal within the block; every end of it is recorded.
+
+    RunRefused while another attempt lives. ClaimLost in the place of an error where another one has taken over.
+    """
+    with holding(out, customs.doing, around.now, events.warn) as held:
+        made = Session(out, held, screen, events, around, stopwatch, customs)
+        made.begin()
+        error: BaseException | None = None
+        try:
+            with screen.terminal:
+                yield made
+        except BaseException as raised:
+            error = held.loss_behind(raised)
+            LOGGER.error("%s", type(error).__name__, exc_info=raised)
+            if error is raised:
+                raise
+            raise error from raised
+        finally:
+            made.end(error)

@@ -1,0 +1,92 @@
+"""What the workers of a training are told, and what they need: from the recipe file, the first samples, and the machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from pixelmill.jobs.planning import Resources
+from pixelmill.jobs.session.cluster import Machine
+from pixelmill.jobs.training_job import TrainJob
+from pixelmill.jobs.training_spec import TrainRun
+from pixelmill.jobs.versions import git_revision, versions
+from pixelmill.pipelines.placement import WorkerPool, shortfall
+from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.loop import TrainingPlan, WorkerGroup, rehearse
+from pixelmill.pipelines.training.sampling import BatchShare
+from pixelmill.pipelines.training.splits import Split, split
+from pixelmill.workers.errors import JobError
+
+DATA_CPUS = 2
+"""For the tasks that read data for the workers, who keep their own CPUs to the end."""
+
+
+@dataclass(frozen=True)
+class PlannedTraining:
+    """The plan for the workers, and what a person should read of the data."""
+
+    plan: TrainingPlan
+    notes: list[str]
+
+
+def plan_training(job: TrainJob, out: str) -> PlannedTraining:
+    """Read the first samples, so that bad data is reported before Ray starts: DataError, ModelError, JobError."""
+    train, settings = job.spec, job.settings
+    found = split(job.recipe.ROLES, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access)
+    _rehearse(job, found)
+    names = [PurePosixPath(uri).name for uri in train.data_uris]
+    plan = TrainingPlan(
+        recipe=train.recipe,
+        settings=json.loads(settings.model_dump_json()),
+        train=found.train,
+        held_out=found.held_out,
+        split=found.says,
+        trained_on=() if found.has_own else tuple(sorted(set(found.train.fingerprints()))),
+        data=train.data_name or ", ".join(names),
+        data_licence=train.licence,
+        out=out,
+        access=train.access,
+        versions=versions(),
+        git_revision=git_revision(),
+        cache_bytes=int(train.run.cache_gb * 1e9),
+        checkpoint_every_s=train.run.checkpoint_every_s,
+        log_every_steps=train.run.log_every_steps,
+    )
+    return PlannedTraining(plan, found.train.says())
+
+
+def _rehearse(job: TrainJob, found: Split) -> None:
+    """Find what a worker would trip over in the samples that are trained and judged on."""
+    share = BatchShare(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
+    with checkpoints.assets(job.recipe, job.settings, job.spec.access) as assets:
+        for data in (found.train, found.held_out):
+            if data is not None:
+                rehearse(job.recipe(job.settings, assets), data, share.together)
+
+
+def pool_of(run: TrainRun) -> WorkerPool:
+    """What a Ray of its own has to count for the workers and for reading their data."""
+    return WorkerPool(run.workers + DATA_CPUS, 1, 0)
+
+
+def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> WorkerGroup:
+    """How many workers train and what each has. JobError, with figures, when there is not enough for them."""
+    gpus_each = _gpus_each(run, machine, resources, is_cluster=is_cluster)
+    # The tasks that decode run beside the workers, or they would wait for ever.
+    lack = shortfall(WorkerPool(run.workers + DATA_CPUS, 1), dict(resources))
+    lack = lack or shortfall(WorkerPool(run.workers, 0, gpus_each), dict(resources))
+    if lack:
+        raise JobError(
+            f"run: {run.workers} workers, and {DATA_CPUS} CPUs to read the data for them, can't be placed: {lack}; "
+            "lower run.workers or run.num_gpus"
+        )
+    shared = 1 if is_cluster else max(1, machine.cores // run.workers)  # a worker asks a cluster for one CPU
+    return WorkerGroup(run.workers, shared if run.threads == "auto" else run.threads, gpus_each)
+
+
+def _gpus_each(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> float:
+    if run.num_gpus != "auto":
+        return run.num_gpus
+    has_gpus = resources.get("GPU", 0) >= run.workers if is_cluster else machine.gpus > 0
+    return 1.0 if has_gpus else 0.0

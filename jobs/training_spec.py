@@ -1,0 +1,76 @@
+"""The recipe file: its keys and what each may be."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from pixelmill.jobs.documents.faults import KnownKeys
+from pixelmill.jobs.places import Place, Places, absolute
+from pixelmill.jobs.spec import Strict
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.workers.recipes.registry import RECIPES
+
+
+class TrainRun(Strict):
+    """Where a training runs and how often it is kept."""
+
+    workers: PositiveInt = Field(1, description="workers that train together, each on its part of a batch")
+    threads: PositiveInt | Literal["auto"] = Field("auto", description="threads of each worker; auto shares the cores")
+    num_gpus: NonNegativeFloat | Literal["auto"] = Field("auto", description="GPUs of each worker; auto takes one")
+    address: str | None = Field(None, description="a Ray cluster; none starts one here")
+    cache_gb: NonNegativeFloat = Field(
+        4.0, description="decoded data that each worker keeps in memory; more is streamed"
+    )
+    checkpoint_every_s: NonNegativeFloat = Field(60.0, description="seconds between checkpoints to resume from")
+    log_every_steps: PositiveInt = Field(10, description="steps between rows of log.csv")
+    timeout_s: float = Field(30.0, gt=0, description="of one request to a store")
+    retry_for_s: float = Field(120.0, ge=0, description="how long faults of a store are waited out")
+
+
+class TrainSpec(Strict):
+    """A recipe file: what to train, on what, and where to."""
+
+    version: Literal[1] = 1
+    recipe: str = Field(description=f"one of {', '.join(RECIPES)}")
+    data: Place | Places = Field(description="the data set: folder, tables or tars, on any store; or several")
+    validation: Place | list[Place] | None = Field(None, description="held-out data, where the data set names none")
+    hold_out: NonNegativeFloat = Field(
+        0.1, description="share that is held out else; from 1 on, the last so many by name"
+    )
+    data_name: str | None = Field(None, description="what the card calls the data; by default the folder's name")
+    licence: str = Field("not stated", description="licence of the data, for the card")
+    out: Place = Field(description="folder of the training and its checkpoints, on any store")
+    profile: str | None = Field(None, description="named profile with the credentials of the stores")
+    settings: dict[str, Any] = Field(default_factory=dict, description="of the recipe; see its Settings")
+    run: TrainRun = Field(default_factory=lambda: TrainRun.model_validate({}))
+
+    @property
+    def data_uris(self) -> list[str]:
+        return [absolute(uri) for uri in ([self.data] if isinstance(self.data, str) else self.data)]
+
+    @property
+    def validation_uris(self) -> list[str]:
+        named = [] if self.validation is None else self.validation
+        return [absolute(uri) for uri in ([named] if isinstance(named, str) else named)]
+
+    @property
+    def access(self) -> Access:
+        return Access(self.profile, timeout_s=self.run.timeout_s, retry_for_s=self.run.retry_for_s)
+
+
+def paths_of_all_keys() -> list[str]:
+    """Every key of a recipe file by its path, but for the recipe's own settings."""
+    return [*TrainSpec.model_fields, *(f"run.{name}" for name in TrainRun.model_fields)]
+
+
+def known_keys() -> KnownKeys:
+    """The keys of a recipe file, for what is said of a wrong one."""
+
+    def beside(path: list[int | str]) -> list[str]:
+        parents = [part for part in path[:-1] if isinstance(part, str)]
+        model = TrainRun if parents and parents[-1] == "run" else TrainSpec
+        return list(model.model_fields)
+
+    return KnownKeys(beside, paths_of_all_keys())

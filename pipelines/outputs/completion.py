@@ -1,0 +1,133 @@
+"""How far an output is from complete: what is listed, what is done already, and what has to add up before _SUCCESS says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypedDict
+
+import pyarrow as pa
+
+from pixelmill.pipelines.inputs.sources import Ignored, Source, nothing_found
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.attempt import Attempt
+from pixelmill.pipelines.outputs.ledger import Account
+from pixelmill.pipelines.outputs.manifest import Known, Listing, Part, Segment, tables_of
+from pixelmill.pipelines.stores.explain import explained
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import JobStopped, PixelmillError
+
+Weights = dict[str, str | None]
+"""By stage, the digest of the weights that it was made with."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What listing the source came to: the manifest, and what differs from the last listing."""
+
+    segments: list[Segment]
+    added: int
+    removed: int
+    changed: int
+    duplicates: int
+    ignored: dict[str, int]
+
+
+def list_source(attempt: Attempt, segments: list[Segment], source: Source, on_rows: Callable[[int], None]) -> Listed:
+    """Add what is new in the source to the manifest; `on_rows` is given how many inputs each table has.
+
+    StoreError where the source can't be listed.
+    """
+
+    def tables(listing: Listing, known: Known) -> Iterator[pa.Table]:
+        with explained(", ".join(map(scrub, source.uris)), "listing the source"):
+            for table in tables_of(source, listing, known):
+                on_rows(table.num_rows)
+                yield table
+
+    segments, listing, known = attempt.list_new(segments, tables)
+    ignored = dict(listing.ignored.by_suffix)
+    return Listed(segments, listing.rows, known.removed, known.changed, listing.duplicates, ignored)
+
+
+def require_inputs(source: Source, listed: Listed) -> None:
+    """JobError where neither this listing nor an earlier one found an input."""
+    if not listed.segments:
+        raise nothing_found(source, Ignored(listed.ignored))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Inputs of a run, and how many of them are done and failed."""
+
+    total: int
+    done: int
+    failed: int
+
+
+def count_before(
+    out: Folder, segments: list[Segment], parts: list[Part], held: ledger.Progress, *, retry: bool
+) -> Counted:
+    """What is there before `parts` are done. A retry counts its own inputs alone."""
+    if retry:
+        return Counted(sum(part.rows for part in parts), 0, 0)
+    first = first_parts(segments)
+    done = sum(part.rows for part in first if held.is_done(part))
+    failed = 0
+    if done and parts:
+        failed = sum(table.num_rows for name, table in ledger.failures(out) if name in held.data)
+    return Counted(sum(part.rows for part in first), done - failed, failed)
+
+
+def first_parts(segments: list[Segment]) -> list[Part]:
+    """The parts that list each input for the first time."""
+    return [part for segment in segments if not segment.supersedes for part in segment.parts()]
+
+
+def is_finished(segments: list[Segment], held: ledger.Progress) -> bool:
+    """Whether all that was listed so far is done."""
+    return bool(segments) and all(held.is_done(part) for segment in segments for part in segment.parts())
+
+
+def weights_so_far(out: Folder, held: ledger.Progress) -> Weights | None:
+    """The weights that the output was made with; None where there is no row yet."""
+    if not held.data:
+        return None
+    return ledger.provenance_of(out, min(held.data)).get("weights")
+
+
+def require_complete(out: Folder, found: Account, *, retry: bool) -> None:
+    """PixelmillError unless every input is in exactly one row; JobStopped for a retry of a run that never came to its end."""
+    if retry and found.is_exact_so_far and not found.is_complete:
+        raise JobStopped(
+            f"{out.uri}: {found.missing:,} of {found.listed:,} inputs were never done, and a retry does only what "
+            f"failed ({found.failed:,} left); the command that made the run goes on with the others"
+        )
+    if not found.is_exact:
+        incomplete = f", {found.incomplete:,} incomplete" if found.incomplete else ""
+        raise PixelmillError(
+            f"{out.uri}: the output does not add up: {found.listed:,} inputs, {found.done:,} done, "
+            f"{found.failed:,} failed, {found.missing:,} missing, {found.twice:,} twice, {found.unknown:,} unknown{incomplete}; "
+            "run the same command again, and report this if it stays"
+        )
+
+
+class Success(TypedDict):
+    """The content of _SUCCESS."""
+
+    inputs: int
+    done: int
+    failed: int
+    reasons: dict[str, int]
+    identity: object
+    weights: Weights | None
+    parts: int
+    segments: int
+    finished_at: str
+    seconds: dict[str, float]
+
+
+def reasons_of(found: Account) -> dict[str, int]:
+    """How many inputs failed for each reason, as stage/error_type, the commonest first."""
+    return {f"{stage}/{kind}": count for (stage, kind), count in found.reasons.most_common()}

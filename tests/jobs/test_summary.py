@@ -1,0 +1,48 @@
+"""The last words of a run, and the exit code that goes with them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from pixelmill.jobs.outcome import Outcome, exit_code_of
+from pixelmill.jobs.spec import JobSpec
+from pixelmill.jobs.summary import note_of, summary_of
+from pixelmill.pipelines.outputs.ledger import Account
+from pixelmill.workers.models.model_names import DEFAULT_MODEL
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (Outcome(Account(listed=4, failed=4), failed_now=4, seconds={"work": 2.0}), "4 in this run in 2 s"),
+        (Outcome(Account(listed=4, done=4)), "nothing was left to do"),
+    ],
+)
+def test_a_run_in_which_everything_failed_did_something(outcome: Outcome, said: str) -> None:
+    assert summary_of(outcome, "out").splitlines()[1].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("done", "failed", "failures", "code"),
+    [(4, 0, "exit-3", 0), (3, 1, "exit-3", 3), (0, 4, "exit-3", 3), (4, 0, "ok", 0), (3, 1, "ok", 0), (0, 4, "ok", 3)],
+)
+def test_a_few_failures_are_a_success_to_who_says_so_and_nothing_done_never_is(
+    done: int, failed: int, failures: Literal["exit-3", "ok"], code: int
+) -> None:
+    outcome = Outcome(Account(listed=done + failed, done=done, failed=failed))
+    assert exit_code_of(outcome, failures) == code
+
+
+def test_who_names_no_model_is_told_what_the_one_that_is_taken_can_not_do() -> None:
+    def note(stage: dict[str, object]) -> str | None:
+        return note_of(JobSpec.model_validate({"version": 1, "source": "a", "out": "b", "stages": [{"embed": stage}]}))
+
+    assert "knows nothing of what is shown; --model torchvision:resnet50" in (note({"batch": 4}) or "")
+    assert note({"model": DEFAULT_MODEL}) is None
+
+
+def test_what_was_ignored_is_not_said_to_be_anything() -> None:
+    outcome = Outcome(Account(listed=1, done=1), ignored={".heic": 3, "hidden": 2})
+    assert "ignored: 3 .heic, 2 hidden" in summary_of(outcome, "out").splitlines()
