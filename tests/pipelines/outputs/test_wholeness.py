@@ -103,7 +103,7 @@ def test_a_run_with_an_input_that_is_not_whole_is_not_complete_and_says_so(
 ) -> None:
     both(folder)
     put(folder, "part-000000", BROKEN["a gap"](table(FIRST, places=PLACES)))
-    with pytest.raises(PixelmillError, match="does not add up: .* 0 unknown, 1 incomplete; run the same command"):
+    with pytest.raises(PixelmillError, match=r"does not add up: .* 0 unknown, 1 incomplete; run the same command"):
         require_complete(folder, ledger.account(folder, segments), retry=False)
 
 
