@@ -137,9 +137,7 @@ SET_ATTRIBUTES_LATE = {
     "workers/recipes/fcn.py",
     "workers/recipes/segnet.py",
 }
-ARE_LONG = {
-    "pipelines/training/loop.py",
-}
+ARE_LONG: set[str] = set()
 
 
 def ray_modules(path: Path) -> set[str]:

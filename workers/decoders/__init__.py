@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pixelmill.workers.pictures import Kind, Picture
 
@@ -35,7 +35,7 @@ class Decoder(Protocol):
     """
 
     @property
-    def fields(self) -> tuple[pa.Field, ...]:
+    def fields(self) -> tuple[pa.Field[Any], ...]:
         """The columns that it brings beside width and height."""
         ...
 
