@@ -135,9 +135,7 @@ REACH_FOR_PRIVATE_NAMES = {
     "pipelines/stores/reading.py",  # fsspec's asynchronous read
 }
 SET_ATTRIBUTES_LATE: set[str] = set()
-ARE_LONG = {
-    "jobs/cli.py",
-}
+ARE_LONG: set[str] = set()
 
 
 def ray_modules(path: Path) -> set[str]:

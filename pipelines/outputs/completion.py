@@ -107,9 +107,10 @@ def require_complete(out: Folder, found: Account, *, retry: bool) -> None:
             f"failed ({found.failed:,} left); the command that made the run goes on with the others"
         )
     if not found.is_exact:
+        incomplete = f", {found.incomplete:,} incomplete" if found.incomplete else ""
         raise PixelmillError(
             f"{out.uri}: the output does not add up: {found.listed:,} inputs, {found.done:,} done, "
-            f"{found.failed:,} failed, {found.missing:,} missing, {found.twice:,} twice, {found.unknown:,} unknown; "
+            f"{found.failed:,} failed, {found.missing:,} missing, {found.twice:,} twice, {found.unknown:,} unknown{incomplete}; "
             "run the same command again, and report this if it stays"
         )
 
