@@ -119,19 +119,19 @@ def circle_among(root: Path) -> str:
 READ_SURROUNDINGS = {
     "jobs/child.py",
     "jobs/cli.py",
+    "jobs/event_stream.py",
+    "jobs/outcome.py",
     "jobs/run.py",
     "jobs/session/holding.py",
-    "jobs/session/ray_watchdog.py",
-    "jobs/train.py",
+    "jobs/terminal/logs.py",
     "pipelines/bulk/mill.py",
-    "pipelines/stores/reading.py",
+    "pipelines/stores/obstore_clients.py",
 }
 IMPORT_RAY_IN_JOBS = {
     "jobs/checks.py",
-    "jobs/run.py",
     "jobs/session/cluster.py",
     "jobs/session/minimal_ray.py",
-    "jobs/train.py",
+    "jobs/session/ray_session.py",
     "jobs/watch.py",
 }
 REACH_FOR_PRIVATE_NAMES = {
@@ -142,18 +142,11 @@ REACH_FOR_PRIVATE_NAMES = {
     "pipelines/stores/reading.py",  # fsspec's asynchronous read
 }
 SET_ATTRIBUTES_LATE = {
-    "jobs/run.py",
-    "jobs/session/holding.py",
-    "jobs/session/ray_watchdog.py",
     "workers/recipes/fcn.py",
     "workers/recipes/segnet.py",
 }
 ARE_LONG = {
     "jobs/cli.py",
-    "jobs/run.py",
-    "jobs/spec.py",
-    "jobs/train.py",
-    "pipelines/training/loop.py",
 }
 
 

@@ -1,4 +1,4 @@
-"""What one attempt does to the dataset, besides the work itself: sign, put right, list, seal, settle, succeed.
+"""What one attempt does to the dataset, besides the work itself: sign, repair, list, seal, settle, succeed.
 
 Every step may be the last one of a process, and may be done while another process that was believed dead wakes up; the laws
 hold all the same (tests/faults/test_exactly_once.py tries them in every order).
@@ -87,7 +87,7 @@ class Attempt:
     # Listing
 
     def resume(self) -> tuple[list[Segment], int]:
-        """The manifest so far, with the output put right where an attempt was cut off, or wrote late; and in how many rows."""
+        """The manifest so far, the output repaired where an attempt was cut off or wrote late; and how many rows that took."""
         self.out.remove_temporaries(*TEMPORARIES)
         if self.out.is_fenced and claims.ended_well(self.out, self.held.claim.epoch - 1):
             return read_segments(self.out), 0
@@ -109,7 +109,7 @@ class Attempt:
         return (self._committed(segments, listing) if listing.rows else segments), listing, known
 
     def list_failed(self, segments: list[Segment], as_now: Callable[[pa.Table], pa.Table]) -> list[Segment]:
-        """Add to the manifest what failed, to be done once more, but for what waits for that already.
+        """Add to the manifest what failed, to be redone, but for what waits for that already.
 
         `as_now` gives manifest rows as their objects are now: a broken one may have been replaced since.
         """
