@@ -161,10 +161,12 @@ def _first_line(descriptor: int) -> bytes:
 
 
 def _end_with_the_caller() -> None:
-    """Interrupt this process when the caller, who holds the other end of standard input, is gone."""
+    """Interrupt this process when the caller, who holds the other end of standard input, is gone; again where it hangs."""
     while os.read(0, 1024):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE_S)
 
 
 def _reply(request: Request) -> Reply:
