@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
 from pixelmill.jobs import checks
@@ -14,7 +14,7 @@ from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import call_beside
 from pixelmill.jobs.identity import require_same_training
 from pixelmill.jobs.outcome import Ending, Stopwatch
-from pixelmill.jobs.session import cluster
+from pixelmill.jobs.session import cluster, minimal_ray
 from pixelmill.jobs.session.ray_session import OwnRay
 from pixelmill.jobs.session.session import Customs, Session, session
 from pixelmill.jobs.surroundings import Surroundings
@@ -97,7 +97,8 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         connected = ray.connect()
         scale = scale_of(run, machine, connected.resources, is_cluster=address is not None)
         store = ProgressStore()
-        with _following(store, held.events):
+        lean = minimal_ray.without_cleaner() if address is None else nullcontext()
+        with _following(store, held.events), lean:
             # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
             call_beside(lambda: fit(plan, scale, store, str(connected.folder / "train")), held.held.raise_if_lost)
 
