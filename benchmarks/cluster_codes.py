@@ -69,7 +69,7 @@ def spaces(
     network: Network, recipe: Recipe, train: list[Sample], test: list[Sample]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """(training, held-out) vectors ND of each space by its name."""
-    size_px = recipe.settings.size_px
+    size_px = network.config.size_px
     pixels = tuple(squares.stack(samples, size_px).flatten(1).numpy() for samples in (train, test))
     codes = tuple(encode(network, samples, size_px) for samples in (train, test))
     axes = PCA(codes[0].shape[1], random_state=0).fit(pixels[0])

@@ -17,7 +17,8 @@ from torch import nn
 
 from pixelmill.jobs.evaluation import judging
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import checkpoints, loop
+from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.evaluation import evaluate_network
 from pixelmill.pipelines.training.splits import to_evaluate
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.card import Card
@@ -47,7 +48,7 @@ def export(options: argparse.Namespace, recipe: Recipe, network: nn.Module, card
     found, says = to_evaluate(recipe.ROLES, options.data, options.split, frozenset(card.trained_on), Access())
 
     def metrics() -> dict[str, float]:
-        return loop.evaluate(recipe, network, found, torch.device("cpu"))[0]
+        return evaluate_network(recipe, network, found, torch.device("cpu"))[0]
 
     goal = recipe.GOAL[0]
     whole = metrics()

@@ -4,7 +4,7 @@
 
 The bare loop is what one would write by hand: batches that lie augmented in memory, forward, backward, step. It has the
 same network, precision, threads and batch. Both are timed in one process, in turns, after a warm-up, over whole steps of
-`pixelmill.pipelines.training.loop.Training` with its data path, schedule, log and checks, but for evaluations and checkpoints.
+`pixelmill.pipelines.training.worker.Training` with its data path, schedule, log and checks, but for evaluations and checkpoints.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from torch import nn
 from benchmarks.throughput import RESULTS
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
-from pixelmill.pipelines.training.loop import AHEAD, Training
 from pixelmill.pipelines.training.sampling import Batches, ahead
+from pixelmill.pipelines.training.worker import AHEAD, Training
 from pixelmill.workers.recipes import Batch
 from pixelmill.workers.runtime.memory import keep_freed_memory
 from tests.in_process_training import training_of
@@ -90,9 +90,9 @@ def ours(training: Training) -> Iterator[float]:
     steps = range(1_000_000)
     began_s = time.perf_counter()
     for step, (indices, passes) in zip(steps, ahead(source(steps), AHEAD), strict=True):
-        losses = training.step(step, indices, passes)
+        training.keep_losses(training.step(step, indices, passes))
         if step % training.plan.log_every_steps == 0:
-            losses["loss"].item()  # what is logged is waited for
+            training.mean_losses()
         yield time.perf_counter() - began_s
         began_s = time.perf_counter()  # the other one ran since
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pixelmill.jobs import extras
 from pixelmill.jobs import inspect as inspection
 from pixelmill.jobs.documents.parsing import Document
 from pixelmill.jobs.job import check_document
@@ -27,6 +28,7 @@ NEIGHBOURS = 5
 
 def run(folder: Path, around: Surroundings) -> int:
     """Make the archive, run the job over it, show what came of it; gives the exit code of the job's success."""
+    extras.require("demo", "demo")
     archive, out = folder / "archive", folder / "embeddings"
     whole, broken = make_archive(archive)
     console = PrintableConsole(highlight=False)

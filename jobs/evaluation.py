@@ -10,7 +10,7 @@ from typing import TypedDict, cast
 import torch
 from pydantic import ValidationError
 
-from pixelmill.jobs import checks
+from pixelmill.jobs import checks, extras
 from pixelmill.jobs.documents.credentials import refuse_credentials
 from pixelmill.jobs.documents.faults import faults
 from pixelmill.jobs.documents.overrides import override_key
@@ -18,8 +18,9 @@ from pixelmill.jobs.documents.parsing import Document
 from pixelmill.jobs.places import absolute
 from pixelmill.jobs.training_job import known_settings, with_places
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training import checkpoints, loop
+from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.evaluation import evaluate_network
 from pixelmill.pipelines.training.splits import to_evaluate
 from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub
@@ -45,6 +46,7 @@ def evaluate(
     network: str, uri: str, data: list[str], part: str, overrides: list[str], picture: str | None
 ) -> Evaluation:
     """Metrics of the checkpoint at `uri`; a PNG of what it makes of the first samples goes to `picture`."""
+    extras.require("train", "eval")
     access = Access()
     if picture is not None:
         checks.check_file(picture)
@@ -55,8 +57,8 @@ def evaluate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with judging(card, uri, overrides, access) as recipe:
         found, says = data_to_judge(recipe, card, data, part)
-        metrics, shown_CHW = loop.evaluate(recipe, module, found, device)
-    if picture is not None and shown_CHW is not None:
+        metrics, shown_CHW = evaluate_network(recipe, module, found, device)
+    if picture is not None:
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
         Path(picture).write_bytes(encode_png_tensor(shown_CHW.cpu()))
     return {

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from pixelmill.jobs import extras
 from pixelmill.jobs.documents.credentials import refuse_credentials
 from pixelmill.jobs.evaluation import data_to_judge, judging
 from pixelmill.pipelines.stores.access import Access
@@ -49,6 +50,7 @@ class Asked:
 
 def picture(asked: Asked) -> Tensor:
     """The grid, uint8 CHW. JobError where the network has no such pictures, or needs data that was not given."""
+    extras.require("train", f"generate {asked.kind}")
     if asked.kind in NEEDS_DATA and not asked.data:
         raise JobError(f"generate {asked.kind}: needs pictures to start from; give --data")
     refuse_credentials(asked.checkpoint, *asked.data)

@@ -26,8 +26,9 @@ from pixelmill.pipelines.outputs.claims import Claim, ClaimedFolder
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.training import checkpoints, loop
-from pixelmill.pipelines.training.loop import TrainingPlan
+from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.driver import fit
+from pixelmill.pipelines.training.plan import NEWS, News, TrainingPlan
 from pixelmill.workers.models.card import Card
 
 IDENTITY = "_run/training.json"
@@ -98,7 +99,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         store = ProgressStore()
         with _following(store, held.events):
             # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
-            call_beside(lambda: loop.fit(plan, scale, store, str(connected.folder / "train")), held.held.raise_if_lost)
+            call_beside(lambda: fit(plan, scale, store, str(connected.folder / "train")), held.held.raise_if_lost)
 
 
 @contextmanager
@@ -111,7 +112,7 @@ def _following(store: ProgressStore, events: EventStream) -> Generator[None]:
         last: str | None = None
         while not over.wait(POLL_S):
             with suppress(Exception):  # nothing but the display depends on it
-                if (news := store.get(loop.NEWS)) is not None and news != last:
+                if (news := store.get(NEWS)) is not None and news != last:
                     _pass_on(json.loads(news), events)
                     last = news
 
@@ -124,7 +125,7 @@ def _following(store: ProgressStore, events: EventStream) -> Generator[None]:
         thread.join()
 
 
-def _pass_on(news: loop.News, events: EventStream) -> None:
+def _pass_on(news: News, events: EventStream) -> None:
     """What the first worker reported, as events."""
     events.phase(news["phase"])
     if "step" in news:

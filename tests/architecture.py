@@ -20,8 +20,8 @@ SURROUNDINGS = frozenset(
 )
 """Arguments, environment and clock. A monotonic clock says how long something took and is free for all."""
 
-PUBLIC_UNDERSCORES = frozenset({"_replace", "_asdict", "_fields", "_make", "_exit"})
-"""Names that their libraries document: of named tuples, and os._exit."""
+PUBLIC_UNDERSCORES = frozenset({"_replace", "_asdict", "_fields", "_make", "_exit", "_typeshed"})
+"""Names that their libraries document: of named tuples, os._exit, and the types of the standard library's stubs."""
 
 
 def source_files(*folders: str) -> list[Path]:
@@ -107,7 +107,7 @@ def private_reaches(path: Path) -> set[str]:
     own = _names_made(tree)
     found = {name for name in modules_imported(path) if any(map(_is_private, name.split(".")))}
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Attribute) or node.attr in own | PUBLIC_UNDERSCORES:
+        if not isinstance(node, ast.Attribute) or node.attr in own:
             continue
         if _is_private(node.attr) and not _is_own(node.value):
             found.add(ast.unparse(node))
@@ -115,7 +115,7 @@ def private_reaches(path: Path) -> set[str]:
 
 
 def _is_private(name: str) -> bool:
-    return name.startswith("_") and not name.endswith("__")
+    return name.startswith("_") and not name.endswith("__") and name not in PUBLIC_UNDERSCORES
 
 
 def _is_own(base: ast.expr) -> bool:

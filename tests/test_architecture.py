@@ -120,7 +120,7 @@ READ_SURROUNDINGS = {
     "jobs/cli.py",  # the arguments
     "jobs/surroundings.py",
     "pipelines/bulk/mill.py",
-    "pipelines/stores/reading.py",
+    "pipelines/stores/obstore_clients.py",
 }
 IMPORT_RAY_IN_JOBS = {
     "jobs/session/cluster.py",
@@ -137,9 +137,7 @@ SET_ATTRIBUTES_LATE = {
     "workers/recipes/fcn.py",
     "workers/recipes/segnet.py",
 }
-ARE_LONG = {
-    "pipelines/training/loop.py",
-}
+ARE_LONG: set[str] = set()
 
 
 def ray_modules(path: Path) -> set[str]:

@@ -32,7 +32,7 @@ from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import load_checkpoint, save_checkpoint
 from pixelmill.workers.models.weight_files import CARD, WEIGHTS, refuse_pickle
 from pixelmill.workers.models.zoo import zoo_path
-from pixelmill.workers.recipes import Recipe
+from pixelmill.workers.recipes import Recipe, RecipeSettings
 
 LAST = "_run/last.json"
 
@@ -190,7 +190,7 @@ def fetched(uri: str, access: Access) -> Iterator[Path]:
 
 
 @contextmanager
-def assets(recipe: type[Recipe], settings: Any, access: Access) -> Iterator[dict[str, Path]]:
+def assets(recipe: type[Recipe], settings: RecipeSettings, access: Access) -> Iterator[dict[str, Path]]:
     """The files that a recipe's settings name as local paths, by the name of the setting, for as long as the block runs."""
     with ExitStack() as stack:
         yield {

@@ -44,7 +44,7 @@ def last_weights(out: Path) -> dict[str, torch.Tensor]:
 # ----------------------------------------------------------------------------------------------------- with Ray Train
 
 
-@pytest.mark.slow  # seven starts of Ray; tests/pipelines/training/test_loop.py kills in one process
+@pytest.mark.slow  # seven starts of Ray; tests/pipelines/training/test_worker.py kills in one process
 @pytest.mark.timeout(900)
 def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_of_an_undisturbed_one(
     user: Home, photos: str, tmp_path: Path

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layouts_for
-from pixelmill.pipelines.training.loop import Training
+from pixelmill.pipelines.training.worker import Training
 from pixelmill.workers.models import backbones
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import save_checkpoint

@@ -1,7 +1,7 @@
 """What a training recipe is: what a sample and a batch are, the loss, the schedule, the metrics; one per file.
 
 A recipe sees bytes, arrays and tensors. It does not know where the files are, how many machines train, or when a run was
-interrupted: `pipelines/training/loop.py` gives it the same samples in the same order with the same random numbers each time.
+interrupted: `pipelines/training/worker.py` gives it the same samples in the same order with the same random numbers each time.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -12,14 +12,22 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-Config = TypeVar("Config")
+from pixelmill.workers.models.card import SquareInput
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
+
+Facts = Mapping[str, JsonValue]
+"""What a recipe found in the training data, as it is kept with the checkpoints."""
 
 Sample = dict[str, np.ndarray]
 """What is kept of one input: small arrays by name, pixels as uint8 HWC."""
@@ -77,8 +85,7 @@ class Recipe(Protocol):
     `assets` are the local files that settings named in `ASSETS` refer to (weights of a loss network, a painting), by the
     name of the setting; one that the user did not give is not there.
 
-    It may have `check(samples, together)`, which is called before anything is started, with torch's device "meta": with a few
-    samples, of which `together` go through the network at once, it raises what would end the training later.
+    A recipe may also follow `ChecksSamples`, `FindsFacts`, `FinishesNetwork`, `ClipsGradients` and `StatesInput`.
     """
 
     NAME: ClassVar[str]
@@ -93,14 +100,15 @@ class Recipe(Protocol):
     """The metric that says which checkpoint is the best."""
     Settings: ClassVar[type[RecipeSettings]]
 
-    settings: Any
+    def __init__(self, settings: RecipeSettings, assets: Mapping[str, Path]) -> None: ...
 
-    def __init__(self, settings: Any, assets: Mapping[str, Path]) -> None: ...
+    @property
+    def settings(self) -> RecipeSettings: ...
 
     def network(self) -> nn.Module:
         """A new network with its initial weights, from torch's global generator, which the caller has seeded.
 
-        It has a frozen dataclass `config` that rebuilds it.
+        It follows `Configured`.
         """
         ...
 
@@ -131,7 +139,57 @@ class Recipe(Protocol):
         ...
 
 
-def config_from(config: type[Config], settings: RecipeSettings, **others: Any) -> Config:
+@runtime_checkable
+class ChecksSamples(Protocol):
+    """A recipe that finds, before anything is started, what would end the training later."""
+
+    def check(self, samples: Sequence[Sample], together: int) -> None:
+        """Called with torch's device "meta" and a few samples, of which `together` go through the network at once."""
+        ...
+
+
+@runtime_checkable
+class FindsFacts(Protocol):
+    """A recipe that takes facts from the training data; they are found once and kept with the checkpoints."""
+
+    def prepare(self, samples: Iterable[Sample]) -> Facts:
+        """The facts of all training samples, before `network`."""
+        ...
+
+    def restore(self, prepared: Facts) -> None:
+        """Take what `prepare` found, in this run or in one that is resumed."""
+        ...
+
+
+@runtime_checkable
+class FinishesNetwork(Protocol):
+    """A recipe that changes the network before each evaluation, as with statistics of batch normalisation."""
+
+    def finish(self, network: nn.Module, samples: Iterable[Sample]) -> None: ...
+
+
+@runtime_checkable
+class ClipsGradients(Protocol):
+    """A recipe that limits gradients in a way of its own, after the backward pass."""
+
+    def clip(self, network: nn.Module, learning_rate: float) -> None: ...
+
+
+@runtime_checkable
+class StatesInput(Protocol):
+    """A recipe whose network a bulk stage can feed by the card alone."""
+
+    def preprocess(self) -> SquareInput | None: ...
+
+
+class Configured(Protocol):
+    """A network that its config rebuilds."""
+
+    @property
+    def config(self) -> DataclassInstance: ...
+
+
+def config_from(config: type[Config], settings: RecipeSettings, **others: object) -> Config:
     """A network's config from the settings of the same names, and from `others`."""
     names = [field.name for field in fields(config) if field.name in type(settings).model_fields]  # type: ignore[arg-type]
     return config(**{name: getattr(settings, name) for name in names} | others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.card import Card
@@ -30,10 +30,12 @@ RECIPES: dict[str, str] = {
 def recipe_type(name: str) -> type[Recipe]:
     """The recipe of this name; KeyError when there is none."""
     module, _, attribute = RECIPES[name].partition(":")
-    return getattr(import_module(module), attribute)
+    return cast("type[Recipe]", getattr(import_module(module), attribute))
 
 
-def recipe_of(card: Card, changes: Mapping[str, Any] | None = None, assets: Mapping[str, Path] | None = None) -> Recipe:
+def recipe_of(
+    card: Card, changes: Mapping[str, object] | None = None, assets: Mapping[str, Path] | None = None
+) -> Recipe:
     """The recipe that a checkpoint was trained by, to judge it or to read data for it; ModelError where there is none.
 
     `changes` are put in the place of the card's settings; ValidationError where they are wrong. A card keeps only the
@@ -42,7 +44,7 @@ def recipe_of(card: Card, changes: Mapping[str, Any] | None = None, assets: Mapp
     if card.recipe not in RECIPES:
         raise ModelError(f"the card names the recipe {card.recipe}, and there are {', '.join(RECIPES)}")
     kind = recipe_type(card.recipe)
-    settings = {**card.settings, **(changes or {})}
+    settings: dict[str, object] = {**card.settings, **(changes or {})}
     if "classes" in kind.Settings.model_fields and settings.get("classes") is None:
         settings["classes"] = card.config.get("classes")  # the network knows them where the data names none
     return kind(kind.Settings.model_validate(settings), assets or {})

@@ -1,0 +1,60 @@
+"""Start a training with Ray Train, and look beforehand for what would end it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import cast
+
+import torch
+
+from pixelmill.pipelines.progress import ProgressStore
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.plan import FAULT, TrainingFailed, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.reading import read_samples
+from pixelmill.pipelines.training.sampling import MEASURED, spread
+from pixelmill.pipelines.training.worker import work
+from pixelmill.workers.recipes import ChecksSamples, Recipe
+
+
+def rehearse(recipe: Recipe, data: DataSet, together: int) -> None:
+    """Find now what a worker would trip over: samples from all over the data, the network, the files that it starts from.
+
+    The network is made without memory. `together` samples go through it at once. Raises DataError or ModelError.
+    """
+    samples = read_samples(data.take(spread(len(data), MEASURED)), recipe)
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that weights are not copied into what has no memory
+        if isinstance(recipe, ChecksSamples):
+            recipe.check(samples, together)
+        else:
+            recipe.network()
+
+
+def fit(plan: TrainingPlan, group: WorkerGroup, store: ProgressStore, storage: str) -> None:
+    """Train to the end on the cluster that is connected. Raises what a worker found to be wrong.
+
+    A worker that dies is started again, twice at most, and resumes from the newest checkpoint. `storage` is a folder for
+    Ray Train's own records; checkpoints are ours.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    trainer = TorchTrainer(
+        cast("Callable[[dict[str, object]], None]", work),
+        train_loop_config={"plan": plan, "group": group, "run": store.run},
+        scaling_config=ScalingConfig(
+            num_workers=group.workers,
+            use_gpu=group.gpus > 0,
+            resources_per_worker={"CPU": 1} | ({"GPU": group.gpus} if group.gpus else {}),
+        ),
+        run_config=RunConfig(name=store.run, storage_path=storage, failure_config=FailureConfig(max_failures=2)),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        if store.get(FAULT) is None:
+            *_, cause = str(error).strip().splitlines() or [type(error).__name__]  # last line of the traceback
+            raise TrainingFailed(f"a worker failed again and again: {cause}; the log has the whole of it") from error
+    if (fault := store.get(FAULT)) is not None:
+        raise TrainingFailed(fault)

@@ -1,0 +1,58 @@
+"""Judge a network on held-out samples, during a training and after it.
+
+Legend: C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.plan import CACHE_BYTES, TrainingPlan
+from pixelmill.pipelines.training.sampling import Memory, Stream, open_samples, spread
+from pixelmill.workers.recipes import FinishesNetwork, Recipe
+
+SHOWN = 8
+FINISHING_SAMPLES = 512
+
+
+def evaluate_network(
+    recipe: Recipe, network: nn.Module, data: DataSet, device: torch.device
+) -> tuple[dict[str, float], Tensor]:
+    """Metrics of a network over samples, and a picture, uint8 CHW, of what it makes of the first ones."""
+    samples = open_samples(data, recipe, CACHE_BYTES)
+    metrics, picture_CHW = judged(recipe, network.to(device).eval(), samples)
+    return {name: float(value) for name, value in metrics.items()}, picture_CHW
+
+
+def judged(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> tuple[dict[str, float], Tensor]:
+    """The same of a network in eval mode, on the device that it is on."""
+    with torch.inference_mode():
+        return recipe.evaluate(network, iter(samples)), recipe.pictures(network, samples.some(SHOWN))
+
+
+def opened_held_out(plan: TrainingPlan, recipe: Recipe) -> Memory | Stream | None:
+    """The held-out samples, `evaluate_samples` of them at most; None where nothing is held out."""
+    data = plan.held_out
+    if data is None:
+        return None
+    most = recipe.settings.evaluate_samples
+    if most is not None and most < len(data):
+        data = data.take(spread(len(data), most))
+    return open_samples(data, recipe, plan.cache_bytes)
+
+
+def finish(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> None:
+    """Change the network as its recipe does before it is judged."""
+    if isinstance(recipe, FinishesNetwork):
+        recipe.finish(network, iter(samples.some(FINISHING_SAMPLES)))
+
+
+def is_better(value: float | None, best: float | None, direction: Literal["min", "max"]) -> bool:
+    """Whether a metric is the best so far; one that is missing is so only where there was none before."""
+    if value is None or best is None:
+        return best is None
+    return value < best if direction == "min" else value > best

@@ -1,0 +1,96 @@
+"""One step of a training: down the loss over a worker's passes, with random numbers of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from pixelmill.pipelines.training.plan import TrainingFailed
+from pixelmill.workers.recipes import Batch, ClipsGradients, Recipe
+
+NAMED = 8  # samples of a bad batch that a message names
+
+
+class PinnedBatches:
+    """On the thread that makes batches: what is for a GPU is put into pinned memory, so that no step waits for its copy."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.is_for_gpu = device.type == "cuda"
+
+    def __call__(self, made: tuple[np.ndarray, list[Batch]]) -> tuple[np.ndarray, list[Batch]]:
+        if not self.is_for_gpu:
+            return made
+        indices, passes = made
+        return indices, [{name: tensor.pin_memory() for name, tensor in batch.items()} for batch in passes]
+
+
+class Descent:
+    """Takes steps; `trained` is the network, or what exchanges its gradients between workers."""
+
+    def __init__(
+        self, recipe: Recipe, network: nn.Module, trained: nn.Module, optimizer: Optimizer, device: torch.device
+    ) -> None:
+        self._recipe, self._network, self._trained = recipe, network, trained
+        self._optimizer, self._device = optimizer, device
+
+    def __call__(
+        self, step: int, steps: int, rank: int, passes: list[Batch], names: Callable[[], Sequence[str]]
+    ) -> dict[str, Tensor]:
+        """The losses, means over the passes. TrainingFailed, with the `names` of the samples, when one is not a number."""
+        self._seed((self._recipe.settings.seed * 1_000_003 + step) * 64 + rank)
+        self._trained.train()
+        rate = self._recipe.rate(step, steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * rate
+        self._optimizer.zero_grad(set_to_none=True)
+        totals: dict[str, Tensor] = {}
+        for number, batch in enumerate(passes):
+            with self._synchronized(is_last=number == len(passes) - 1):
+                losses = self._losses(batch)
+                if not torch.isfinite(losses["loss"]):
+                    raise TrainingFailed(_not_finite(step, losses, names()))
+                torch.autograd.backward(losses["loss"] / len(passes))
+            for name, value in losses.items():
+                totals[name] = totals.get(name, torch.zeros((), device=self._device)) + value.detach() / len(passes)
+        self._clip()
+        self._optimizer.step()
+        return totals
+
+    def _seed(self, seed: int) -> None:
+        """torch.manual_seed for the device in use: that one also keeps the stack, for each device that is not."""
+        torch.default_generator.manual_seed(seed)
+        if self._device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        moved = {name: tensor.to(self._device, non_blocking=True) for name, tensor in batch.items()}
+        is_half = self._recipe.settings.precision == "bfloat16"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=is_half):
+            return self._recipe.losses(self._trained, moved)
+
+    def _synchronized(self, *, is_last: bool) -> AbstractContextManager[None]:
+        """Gradients travel between workers with the last pass alone."""
+        if is_last or not isinstance(self._trained, DistributedDataParallel):
+            return nullcontext()
+        return self._trained.no_sync()
+
+    def _clip(self) -> None:
+        if isinstance(self._recipe, ClipsGradients):
+            self._recipe.clip(self._network, self._optimizer.param_groups[0]["lr"])
+        elif self._recipe.settings.max_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self._network.parameters(), self._recipe.settings.max_gradient_norm)
+
+
+def _not_finite(step: int, losses: dict[str, Tensor], names: Sequence[str]) -> str:
+    several = ", ".join(f"{name} {value.item():g}" for name, value in losses.items())
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (
+        f"step {step}: the loss is not a number ({several}); its batch is {', '.join(names[:NAMED])}{more}; look for NaN "
+        "or empty samples there, or lower settings.learning_rate. The checkpoint before it stays"
+    )

@@ -1,0 +1,285 @@
+"""One worker's part of a training: resumed after any interruption as if nothing had happened.
+
+The state of a training is its weights, its optimiser's state and the number of the next step. Everything else follows from
+the seed and the step: which samples (sampling.py), how they are augmented, and torch's own random numbers. A worker
+that starts, for the first time or after a crash, loads the newest checkpoint and resumes from there.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypedDict, Unpack, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from pixelmill.pipelines.outputs import claims
+from pixelmill.pipelines.progress import ProgressStore
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.cards import card_of
+from pixelmill.pipelines.training.checkpoints import TrainingProgress
+from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
+from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.sampling import Batches, BatchShare, ahead, open_samples
+from pixelmill.pipelines.training.step import Descent, PinnedBatches
+from pixelmill.pipelines.training.training_log import TrainingLog
+from pixelmill.workers.errors import PixelmillError
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.recipes import Batch, FindsFacts, Recipe, RecipeSettings
+from pixelmill.workers.recipes.registry import recipe_type
+from pixelmill.workers.runtime.memory import keep_freed_memory
+
+AHEAD = 2
+EVALUATIONS = 20
+
+
+class WorkConfig(TypedDict):
+    """What the driver hands to Ray Train for its workers."""
+
+    plan: TrainingPlan
+    group: WorkerGroup
+    run: str
+
+
+def work(config: WorkConfig) -> None:
+    """What Ray Train runs on each worker.
+
+    User errors are reported through the progress store; raising would make Ray Train retry.
+    """
+    from ray import train
+
+    plan, group = config["plan"], config["group"]
+    rank = train.get_context().get_world_rank()
+    store = ProgressStore(config["run"])
+    if store.get(FAULT) is not None:
+        return  # started again after one of several workers raised what it had reported
+    device = _device()
+    if device.type == "cpu":
+        keep_freed_memory()
+        torch.set_num_threads(group.threads)
+    try:
+        with checkpoints.assets(recipe_type(plan.recipe), plan.recipe_settings(), plan.access) as assets:
+            Training(plan, group, rank, device, assets, store).run()
+    except PixelmillError as error:
+        store.put(FAULT, str(error))
+        if group.workers > 1:
+            raise  # the others wait for this one
+
+
+def _device() -> torch.device:
+    from ray.train.torch import get_device
+
+    return torch.device(cast("torch.device | str", get_device()))
+
+
+class Training:
+    """One worker's part of a training; `progress` is what is kept of it beside weights."""
+
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        group: WorkerGroup,
+        rank: int,
+        device: torch.device,
+        assets: Mapping[str, Path],
+        store: ProgressStore,
+    ) -> None:
+        self.plan, self.rank, self.device, self.store = plan, rank, device, store
+        self.is_first = rank == 0
+        self.group = group
+        self.recipe = plan.built(assets)
+        self.settings = self.recipe.settings
+        plain = Folder(plan.out, plan.access)
+        self.folder = plain if plan.claim is None else claims.ClaimedFolder(plain, plan.claim)
+        self.share = BatchShare(self.settings.batch, self.settings.accumulate, group.workers, rank)
+        self.report(phase="reading the data")
+        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes)
+        self.held_out = opened_held_out(plan, self.recipe) if self.is_first else None
+        self.progress = checkpoints.read_progress(self.folder) or TrainingProgress()
+        self._find_facts()
+        self.network = _new_network(self.recipe, device)
+        self.optimizer = optimizer_of(self.recipe, self.network)
+        if self.progress.step:
+            checkpoints.load_training(self.folder, self.network, self.optimizer)
+        self.trained: nn.Module = DistributedDataParallel(self.network) if group.workers > 1 else self.network
+        self.steps = total_steps(self.settings, len(plan.train))
+        self.evaluate_every = self.settings.evaluate_every_steps or max(
+            math.ceil(len(plan.train) / self.settings.batch), math.ceil(self.steps / EVALUATIONS)
+        )
+        self._pending = _steps_of(self.progress.unlogged, self.device)
+        self._descent = Descent(self.recipe, self.network, self.trained, self.optimizer, device)
+        self._is_judged = False
+
+    def report(self, **news: Unpack[News]) -> None:
+        if self.is_first:
+            self.store.report(NEWS, json.dumps(news))
+
+    def _find_facts(self) -> None:
+        """Facts that a recipe takes from the training data are found once, and kept with the checkpoints."""
+        if not isinstance(self.recipe, FindsFacts):
+            return
+        if self.progress.prepared is None:
+            self.progress.prepared = dict(self.recipe.prepare(iter(self.samples)))
+        self.recipe.restore(self.progress.prepared)
+
+    # ------------------------------------------------------------------------------------------------------- steps
+
+    def run(self) -> None:
+        log = TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=self.progress.step) if self.is_first else None
+        try:
+            self._take_steps(log)
+        finally:
+            if log is not None:
+                log.close()
+
+    def _take_steps(self, log: TrainingLog | None) -> None:
+        batches = Batches(self.samples, self.recipe, self.samples.order(self.settings.seed), self.share)
+        steps = range(self.progress.step, self.steps)
+        saved_s = logged_s = time.monotonic()
+        logged_step = steps.start
+        placed = map(PinnedBatches(self.device), batches(steps))
+        for step, (indices, passes) in zip(steps, ahead(placed, AHEAD), strict=True):
+            self.keep_losses(self.step(step, indices, passes))
+            done = self.progress.step = step + 1
+            is_over = done == self.steps
+            if done % self.plan.log_every_steps == 0 or is_over:
+                losses = self.mean_losses()
+                now_s = time.monotonic()
+                rate = (done - logged_step) * self.settings.batch / max(1e-9, now_s - logged_s)
+                self.progress.trained_s += now_s - logged_s
+                self._log(log, done, losses, rate)
+                logged_s, logged_step = now_s, done
+            if done % self.evaluate_every == 0 or is_over:
+                is_over = self._evaluate(log) or is_over
+                logged_s = time.monotonic()
+            is_over, is_time = self._agreed(is_over, time.monotonic() - saved_s > self.plan.checkpoint_every_s)
+            if is_over or is_time:
+                self.progress.is_complete = is_over
+                self._save(log)
+                logged_s = saved_s = time.monotonic()
+            if is_over:
+                break
+
+    def step(self, step: int, indices: np.ndarray, passes: list[Batch]) -> dict[str, Tensor]:
+        """One step down the loss over this worker's passes; the losses are their means."""
+        return self._descent(step, self.steps, self.rank, passes, lambda: self.plan.train.take(indices).names())
+
+    def _agreed(self, *mine: bool) -> list[bool]:
+        """What the first worker found, on all of them."""
+        if self.group.workers == 1:
+            return list(mine)
+        flags = torch.tensor(mine, dtype=torch.uint8, device=self.device)
+        torch.distributed.broadcast(flags, 0)
+        return [bool(flag) for flag in flags]
+
+    # ----------------------------------------------------------------------------------------------- logs, evaluation
+
+    def keep_losses(self, losses: dict[str, Tensor]) -> None:
+        """Count the losses of a step in the next means."""
+        self._pending.append(losses)
+
+    def mean_losses(self) -> dict[str, float]:
+        """The means of the losses since the last call, over all workers."""
+        names = list(self._pending[0])
+        means = torch.stack([torch.stack([each[name].float() for each in self._pending]).mean() for name in names])
+        self._pending.clear()
+        if self.group.workers > 1:
+            torch.distributed.all_reduce(means)
+            means /= self.group.workers
+        return {name: float(mean) for name, mean in zip(names, means.cpu(), strict=True)}
+
+    def _log(self, log: TrainingLog | None, done: int, losses: dict[str, float], images_per_s: float) -> None:
+        if log is not None:
+            log.add(done, "train", losses | {"learning_rate": self.optimizer.param_groups[0]["lr"]})
+        self.report(
+            phase="training",
+            step=done,
+            steps=self.steps,
+            loss=losses["loss"],
+            images_per_s=images_per_s,
+            left_s=(self.steps - done) * self.settings.batch / max(1e-9, images_per_s),
+            metrics=self.progress.metrics,
+        )
+
+    def _evaluate(self, log: TrainingLog | None) -> bool:
+        """Judge the network on the first worker, keep it where it is the best so far; whether patience is over."""
+        if log is None:
+            return False
+        self.report(phase="evaluating", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
+        finish(self.recipe, self.network, self.samples)
+        self.network.eval()
+        metrics: dict[str, float] = {}
+        if self.held_out is not None:
+            metrics, picture_CHW = judged(self.recipe, self.network, self.held_out)
+            log.show(self.progress.step, picture_CHW)
+            log.add(self.progress.step, "evaluation", metrics)
+            self._is_judged = True
+        self.network.train()
+        return self.judge(metrics)
+
+    def judge(self, metrics: dict[str, float]) -> bool:
+        """Publish the network where these metrics are the best so far; whether patience is over."""
+        progress = self.progress
+        value = metrics.get(self.recipe.GOAL[0])
+        if value is not None and not math.isfinite(value):
+            value = None
+        is_best = is_better(value, progress.best, self.recipe.GOAL[1])
+        progress.since_best = 0 if is_best else progress.since_best + 1
+        if is_best:
+            progress.best, progress.best_step, progress.metrics = value, progress.step, metrics
+            checkpoints.publish(self.folder, self.network, self.card())
+        return self.settings.patience is not None and progress.since_best >= self.settings.patience
+
+    def card(self) -> Card:
+        """The card of the weights as they are now."""
+        return card_of(self.plan, self.recipe, self.network, self.progress)
+
+    def _save(self, log: TrainingLog | None) -> None:
+        if log is None:
+            return
+        log.publish(self._is_judged or self.progress.is_complete)
+        self._is_judged = False
+        self.progress.unlogged = {
+            name: [float(each[name]) for each in self._pending] for name in (self._pending or [{}])[0]
+        }
+        writer = self.plan.claim.writer if self.plan.claim else ""
+        saved = checkpoints.save_training(self.folder, self.network, self.optimizer, self.progress, writer)
+        if not saved and self.plan.claim is not None:
+            claims.require(self.folder, self.plan.claim)
+
+
+def _new_network(recipe: Recipe, device: torch.device) -> nn.Module:
+    torch.manual_seed(recipe.settings.seed)
+    network = recipe.network()
+    return network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def _steps_of(losses: dict[str, list[float]], device: torch.device) -> list[dict[str, Tensor]]:
+    """Losses by name as losses by step."""
+    return [
+        {name: torch.tensor(value, device=device) for name, value in zip(losses, step, strict=True)}
+        for step in zip(*losses.values(), strict=True)
+    ]
+
+
+def total_steps(settings: RecipeSettings, samples: int) -> int:
+    """How many steps a training has."""
+    return settings.steps or max(1, round(settings.epochs * samples / settings.batch))
+
+
+def optimizer_of(recipe: Recipe, network: nn.Module) -> Optimizer:
+    """The recipe's optimiser with each group's first learning rate kept, which the schedule multiplies."""
+    optimizer = recipe.optimizer(network)
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    return optimizer

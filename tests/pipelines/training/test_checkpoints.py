@@ -1,0 +1,55 @@
+"""Checkpoints are kept without pickle; the newest training state and the best weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training import checkpoints
+from tests.pipelines.training.trainings import log, plan_of, train
+
+
+def test_an_optimizers_state_survives_without_pickle() -> None:
+    for kind in (torch.optim.Adam, torch.optim.AdamW, lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)):
+        first, second = nn.Linear(3, 2), nn.Linear(3, 2)
+        second.load_state_dict(first.state_dict())
+        optimizers = [kind(first.parameters()), kind(second.parameters())]
+        inputs = torch.ones(4, 3)
+
+        def step(network: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor = inputs) -> None:
+            optimizer.zero_grad()
+            network(inputs).square().sum().backward()
+            optimizer.step()
+
+        step(first, optimizers[0])
+        second.load_state_dict(first.state_dict())
+        tensors, groups = checkpoints.optimizer_state(optimizers[0])
+        checkpoints.restore_optimizer(optimizers[1], tensors, json.loads(json.dumps(groups)))
+        for network, optimizer in zip((first, second), optimizers, strict=True):
+            step(network, optimizer)
+        assert torch.equal(first.weight, second.weight)
+
+
+def test_only_the_newest_training_checkpoint_is_kept_and_the_best_is_the_folder_itself(
+    pictures: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    train(plan_of(pictures, out))
+    assert [each.name for each in (out / "_run").iterdir() if each.is_dir()] == ["step-00000012"]
+    network, card = checkpoints.load_from_store(str(out), Access())
+    evaluations = [row for row in log(out) if row["kind"] == "evaluation"]
+    best = min(evaluations, key=lambda row: float(row["negative_elbo"]))
+    assert card.metrics["negative_elbo"] == pytest.approx(float(best["negative_elbo"]))
+    assert card.metrics["step"] == int(best["step"])
+    assert not network.training
+    pictured = sorted(file.name for file in (out / "samples").iterdir())
+    assert pictured == ["00000006.png", "00000012.png"]
+    with Image.open(out / "curve.png") as curve:
+        assert curve.size[0] > 400
+    assert list((out / "tensorboard").rglob("events*"))

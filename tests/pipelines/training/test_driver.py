@@ -1,0 +1,25 @@
+"""What would end a training is found before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training.driver import rehearse
+from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from pixelmill.workers.errors import DataError
+from pixelmill.workers.recipes.vae import VaeRecipe
+from tests.pipelines.training.trainings import SETTINGS
+
+
+def test_a_rehearsal_finds_what_is_wrong_in_the_middle_and_needs_no_memory(pictures: str) -> None:
+    data = find(layout_of("pictures").ROLES, [pictures], Access())
+    rehearse(VaeRecipe(VaeRecipe.Settings(**SETTINGS | {"hidden": 10**10}), {}), data, together=8)
+    (Path(pictures) / "013.png").write_bytes(b"<html>")
+    with pytest.raises(DataError, match=r"013\.png: was replaced or written to since it was listed"):
+        rehearse(VaeRecipe(VaeRecipe.Settings(**SETTINGS), {}), data, together=8)
+    data = find(layout_of("pictures").ROLES, [pictures], Access())
+    with pytest.raises(DataError, match=r"013\.png: looks like an HTML page"):
+        rehearse(VaeRecipe(VaeRecipe.Settings(**SETTINGS), {}), data, together=8)

@@ -1,0 +1,77 @@
+"""Laws of training: resumed as if nothing had happened, and patient as far as it was told to be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.plan import WorkerGroup
+from pixelmill.pipelines.training.worker import Training
+from pixelmill.workers.recipes import Batch
+from tests.pipelines.training.trainings import Silent, log, plan_of, train
+
+
+def weights(out: Path) -> dict[str, Tensor]:
+    last = json.loads((out / "_run/last.json").read_text())["folder"]
+    return load_file(out / last / "model.safetensors")
+
+
+@pytest.mark.parametrize("killed_at", [1, 5, 6, 11])
+@pytest.mark.parametrize("every_s", [0.0, 1e9])
+def test_weights_and_curve_after_a_kill_equal_those_of_an_undisturbed_training(
+    pictures: str, tmp_path: Path, killed_at: int, every_s: float
+) -> None:
+    train(plan_of(pictures, tmp_path / "whole", log_every_steps=4))
+    interrupted = plan_of(pictures, tmp_path / "killed", checkpoint_every_s=every_s, log_every_steps=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupted, killed_at)
+    resumed = train(interrupted)
+    assert resumed.progress.is_complete
+    whole, again = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert log(tmp_path / "whole") == log(tmp_path / "killed")
+
+
+def test_a_resumed_training_does_not_repeat_the_steps_before_its_checkpoint(pictures: str, tmp_path: Path) -> None:
+    plan = plan_of(pictures, tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        train(plan, killed_at=8)
+    steps: list[int] = []
+
+    class Counting(Training):
+        def step(self, step: int, indices: Any, passes: list[Batch]) -> dict[str, Tensor]:
+            steps.append(step)
+            return super().step(step, indices, passes)
+
+    Counting(plan, WorkerGroup(), 0, torch.device("cpu"), {}, Silent()).run()
+    assert steps == [8, 9, 10, 11]
+
+
+def test_patience_ends_a_training(pictures: str, tmp_path: Path) -> None:
+    plan = plan_of(
+        pictures, tmp_path / "out", {"steps": 60, "patience": 2, "learning_rate": 0.3, "evaluate_every_steps": 2}
+    )
+    assert train(plan).progress.step < 60
+
+
+def test_a_metric_that_is_no_number_is_never_the_best_nor_on_the_card(pictures: str, tmp_path: Path) -> None:
+    made = train(plan_of(pictures, tmp_path / "out"))
+    best = made.progress.best
+    assert best is not None
+    made.judge({"negative_elbo": float("nan"), "elbo": 1.0})
+    assert (made.progress.best, made.progress.since_best) == (best, 1)
+    made.progress.best = None
+    made.judge({"negative_elbo": float("nan"), "elbo": 1.0})
+    assert made.progress.best is None
+    assert "negative_elbo" not in checkpoints.load_from_store(str(tmp_path / "out"), Access())[1].metrics
+    made.judge({"negative_elbo": 5.0})
+    assert made.progress.best == 5.0
