@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import NamedTuple, cast
 
 from pixelmill.jobs.terminal.display import Terminal
 from pixelmill.jobs.terminal.views import WORKING, view_of
@@ -26,6 +26,13 @@ from pixelmill.pipelines.events import (
 from pixelmill.workers.credentials import scrub
 
 LOGGER = logging.getLogger(__name__)
+
+
+class Drained(NamedTuple):
+    """Events, and the status after the last of them."""
+
+    events: list[Event]
+    status: Status
 
 
 class EventStream:
@@ -54,6 +61,8 @@ class EventStream:
         clean = _cleaned(event.model_dump()) | {"at_s": self._now(), "attempt": self._attempt}
         event = type(event).model_validate(clean)
         with self._lock:
+            if self._status.ended is not None:
+                return  # a thread that has not heard of the end
             self._status = self._status.fold(event)
             self._kept[-1:] = coalesced([*self._kept[-1:], event])
             view = view_of(self._status)
@@ -78,11 +87,11 @@ class EventStream:
         self._terminal.say(text, "warning")
         self.emit(Warned(text=text))
 
-    def drained(self) -> list[Event]:
-        """The events since the last call."""
+    def drained(self) -> Drained:
+        """The events since the last call, and what all of them come to."""
         with self._lock:
             kept, self._kept = self._kept, []
-        return kept
+            return Drained(kept, self._status)
 
 
 def _cleaned(value: Mapping[str, object]) -> dict[str, object]:

@@ -55,13 +55,16 @@ class AttemptPublisher:
     def _publish(self, *, is_whole: bool, is_last: bool) -> None:
         if self._is_lost():
             return
-        with suppress(Exception):
-            self._report.add(self._events.drained(), self._log.read(is_last=is_last))
+        events, status = self._events.drained()
+        text = ""
+        with suppress(OSError):
+            text = self._log.read(is_last=is_last)
+        self._report.add(events, text)
         if is_whole:
             with suppress(Exception):
                 self._report.publish_pieces()
         with suppress(Exception):
-            self._report.publish_status(self._events.status)
+            self._report.publish_status(status)
 
 
 class LogTail:

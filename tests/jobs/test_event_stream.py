@@ -27,7 +27,7 @@ def test_what_was_said_before_the_attempt_had_a_number_is_of_that_attempt() -> N
     events.warn("waiting for a sign of life")
     events.begin(3)
     events.emit(RowsCounted(total=9, done=1))
-    kept = events.drained()
+    kept = events.drained().events
     assert {event.attempt for event in kept} == {3}
     assert {event.at_s for event in kept} == {5.0}
     assert Status().fold_all(kept) == events.status
@@ -40,7 +40,7 @@ def test_the_status_of_a_second_attempt_holds_nothing_of_the_first() -> None:
     first.warn("of the first")
     second.phase("listing")
     second.begin(2)
-    assert Status().fold_all([*first.drained(), *second.drained()]) == second.status
+    assert Status().fold_all([*first.drained().events, *second.drained().events]) == second.status
 
 
 def test_what_is_overtaken_is_not_kept_and_what_was_drained_is_not_given_again() -> None:
@@ -48,22 +48,22 @@ def test_what_is_overtaken_is_not_kept_and_what_was_drained_is_not_given_again()
     events.begin(1)
     for done in range(1000):
         events.emit(RowsCounted(total=9, done=done))
-    assert [event.kind for event in events.drained()] == ["started", "rows"]
-    assert events.drained() == []
+    assert [event.kind for event in events.drained().events] == ["started", "rows"]
+    assert events.drained().events == []
 
 
 def test_a_phase_is_an_event_when_it_changes() -> None:
     events = Stream()
     for phase in ("listing", "listing", "milling", "milling"):
         events.phase(phase)
-    assert len(events.drained()) == 2
+    assert len(events.drained().events) == 2
 
 
 def test_no_secret_and_no_character_that_can_not_be_written_is_in_an_event() -> None:
     events = Stream()
     events.emit(Warned(text="s3://me:topsecret@bucket/caf\udce9.jpg is gone"))
     events.emit(Ended(ended="StoreError", error="https://host/a?sig=topsecret"))
-    texts = [event.model_dump_json() for event in events.drained()]
+    texts = [event.model_dump_json() for event in events.drained().events]
     assert not any("topsecret" in text for text in texts)
     assert "caf\\\\udce9.jpg" in texts[0]
 
@@ -91,5 +91,15 @@ def test_events_of_many_threads_are_all_there() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    parts = [event.part for event in events.drained() if isinstance(event, PartPublished)]
+    parts = [event.part for event in events.drained().events if isinstance(event, PartPublished)]
     assert sorted(parts) == sorted(f"{number}-{count}" for number in range(8) for count in range(20))
+
+
+def test_after_its_end_nothing_happens_in_an_attempt() -> None:
+    events = Stream()
+    events.begin(1)
+    events.emit(Ended(ended="JobStopped", error="x"))
+    ended = events.status
+    events.emit(RowsCounted(total=9, done=9))
+    kept, status = events.drained()
+    assert status == ended == Status().fold_all(kept)
