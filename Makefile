@@ -7,7 +7,12 @@ PYTEST := $(BIN)/python -m pytest
 # Two processes that take a file each, in order: the folders that take longest come first. Fixtures of a file are made once.
 TOGETHER ?= -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo docs test test-slow test-all lint format setup benchmark zoo clean help
+# On each interpreter: what depends on the language and on the libraries, and real runs by an installed command. How a run
+# is killed and resumed is the same on all of them, and is tested on one.
+PYTHONS ?= 3.11 3.12 3.13
+ON_EACH := tests/workers tests/pipelines tests/contracts tests/test_install.py tests/jobs/test_collisions.py tests/jobs/test_api.py
+
+.PHONY: demo docs test test-slow test-all test-pythons test-on-each lint format setup benchmark zoo clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +36,17 @@ test-slow: $(STAMP) ## what takes minutes: many random kills, many models, a mil
 
 test-all: $(STAMP) ## everything
 	$(PYTEST)
+
+test-pythons: $(PYTHONS:%=test-python-%) ## the floors and some runs on every Python of PYTHONS that is here, in a VENV-VERSION of 6 GB each
+
+test-python-%:
+	@found=python$*; $$found -c '' 2>/dev/null || found="$$(pyenv prefix $* 2>/dev/null)/bin/python"; \
+	if $$found -c '' 2>/dev/null; then $(MAKE) VENV=$(VENV)-$* PYTHON=$$found test-on-each; \
+	else echo "Python $*: is not here, skipped"; fi
+
+test-on-each: $(STAMP)
+	$(BIN)/python --version
+	$(PYTEST) -m "not slow" $(TOGETHER) $(ON_EACH)
 
 lint: $(STAMP) ## ruff, types, and the three floors
 	$(BIN)/ruff check .

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, cast
 
 import yaml
 
-from pixelmill.jobs import catalogue, spec
+from pixelmill.jobs import catalogue
 from pixelmill.jobs.child import Request, run_in_child
+from pixelmill.jobs.documents.credentials import refuse_credentials
+from pixelmill.jobs.documents.parsing import read_file
 from pixelmill.jobs.opened_run import OpenedRun
+from pixelmill.jobs.places import absolute
 from pixelmill.workers.errors import JobError
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ def run(job: Document, *, overrides: Overrides | None = None, quiet: bool = Fals
         return _milled(_as_yaml(job), "job", overrides, quiet)
     text = os.fspath(job)
     is_text = isinstance(job, str) and "\n" in job
-    return _milled(text if is_text else spec.read_file(text), "job" if is_text else text, overrides, quiet)
+    return _milled(text if is_text else read_file(text), "job" if is_text else text, overrides, quiet)
 
 
 def train(
@@ -93,8 +96,8 @@ def load(checkpoint: Place) -> tuple[nn.Module, Card]:
     from pixelmill.workers.models.zoo import zoo_path
 
     uri = os.fspath(checkpoint)
-    spec.refuse_credentials(uri)
-    return checkpoints.load_from_store(uri if zoo_path(uri) is not None else spec.absolute(uri), Access())
+    refuse_credentials(uri)
+    return checkpoints.load_from_store(uri if zoo_path(uri) is not None else absolute(uri), Access())
 
 
 def _milled(text: str, name: str, overrides: Overrides | None, quiet: bool) -> OpenedRun:

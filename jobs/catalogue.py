@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pixelmill.jobs.documents.parsing import read_file
+from pixelmill.jobs.documents.parsing import read_file, to_yaml
 from pixelmill.workers.errors import JobError
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -50,7 +50,7 @@ def names() -> list[str]:
 def recipe_text(name: str) -> str:
     """A recipe file as text: the bare recipe of this name, a file, or one that ships. JobError where there is none."""
     if name in recipe_places():
-        return yaml.safe_dump({"recipe": name})
+        return to_yaml({"recipe": name})
     if name in shipped() and not Path(name).is_file():
         return read_file(str(shipped()[name]))
     if not Path(name).exists():
@@ -159,7 +159,7 @@ def _kind(schema: dict[str, Any], whole: dict[str, Any]) -> str:
     if "enum" in schema or "const" in schema:
         return " or ".join(map(str, schema.get("enum", [schema.get("const")])))
     if schema.get("type") == "array":
-        inner = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
+        inner: dict[str, Any] = schema.get("items") or next(iter(schema.get("prefixItems", [])), dict[str, Any]())
         count = f"{schema['minItems']} x " if schema.get("minItems") and "prefixItems" in schema else ""
         return f"[{count}{_kind(inner, whole)}]"
     limits = {"exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "below", "maximum": "to"}

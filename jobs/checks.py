@@ -12,7 +12,7 @@ from pathlib import Path
 from pixelmill.jobs.identity import resumed_source
 from pixelmill.jobs.job import Job
 from pixelmill.jobs.planning import Plan, Resources, make_plan
-from pixelmill.jobs.session import cluster
+from pixelmill.jobs.session import cluster, ray_api
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Ignored, Source, check, entries, nothing_found
 from pixelmill.pipelines.outputs import ledger
@@ -138,13 +138,11 @@ def resources_of(address: str) -> Resources:
     """What a cluster has; JobError where none answers."""
 
     def ask() -> Resources:
-        import ray
-
         cluster.connect(address)
         try:
-            return dict(ray.cluster_resources())
+            return ray_api.cluster_resources()
         finally:
-            ray.shutdown()
+            ray_api.shutdown()
 
     # On another thread, so that Ctrl-C does not come in the middle of it, and Ray does not take SIGTERM over.
     with ThreadPoolExecutor(1, "ray") as thread:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 from pixelmill.workers.errors import JobStopped, PixelmillError
 
 if TYPE_CHECKING:
-    from pixelmill.jobs.run import Surroundings
+    from pixelmill.jobs.surroundings import Surroundings
 
 _STARTED_S = time.time()
 
@@ -188,25 +188,24 @@ def _reply(request: Request) -> Reply:
 
 
 def _run(request: Request) -> str:
-    from pixelmill.jobs import spec
-    from pixelmill.jobs.run import Run
+    from pixelmill.jobs.job import read_job
+    from pixelmill.jobs.run import run_job
     from pixelmill.jobs.summary import note_of
 
-    job = spec.load(request.text, name=request.name, overrides=list(request.overrides), environment=os.environ)
+    job = read_job(request.text, name=request.name, overrides=list(request.overrides), environment=os.environ)
     if (note := note_of(job.spec)) and not request.quiet:
         sys.stderr.write(f"{note}\n")
-    bulk_run = Run(job, _surroundings(request.quiet))
-    bulk_run.execute()
-    return bulk_run.out.uri
+    run_job(job, _surroundings(request.quiet))
+    return job.open_out().uri
 
 
 def _train(request: Request) -> str:
-    from pixelmill.jobs import train as training
+    from pixelmill.jobs.train import train_job
+    from pixelmill.jobs.training_job import read_recipe_file
 
-    job = training.load(request.text, name=request.name, overrides=list(request.overrides), environment=os.environ)
-    running = training.TrainingRun(job, _surroundings(request.quiet))
-    running.execute()
-    return running.out.uri
+    job = read_recipe_file(request.text, name=request.name, overrides=list(request.overrides), environment=os.environ)
+    train_job(job, _surroundings(request.quiet))
+    return job.open_out().uri
 
 
 _DO: dict[Kind, Callable[[Request], str]] = {"run": _run, "train": _train}
@@ -215,10 +214,10 @@ _DO: dict[Kind, Callable[[Request], str]] = {"run": _run, "train": _train}
 def _surroundings(quiet: bool) -> Surroundings:
     from platformdirs import user_cache_path
 
-    from pixelmill.jobs.run import Surroundings
+    from pixelmill.jobs.surroundings import Surroundings
 
     return Surroundings(
-        environment=dict(os.environ),
+        environment=os.environ,
         stderr=sys.stderr,
         is_terminal=sys.stderr.isatty(),
         cache_dir=user_cache_path("pixelmill") / "settings",

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast, get_args
 
 import typer
 
@@ -41,6 +41,13 @@ Failures = Annotated[
     str | None, typer.Option(metavar="exit-3|ok", help="Exit code where some inputs failed: 3 (default), or 0.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the summary.")]
+SetLogLevel = Annotated[
+    str, typer.Option("--log-level", metavar="LEVEL", help="Of the log: debug, info, warning or error.")
+]
+SetLogFormat = Annotated[
+    str,
+    typer.Option("--log-format", metavar="text|json", help="json: each line of the log and of the progress is JSON."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and what it needs; start and write nothing.")]
 
 
@@ -58,6 +65,8 @@ def run(
     failures: Failures = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
 ) -> None:
     """Run a job file; run it again to resume it, or to pick up what is new in the source."""
     from pixelmill.jobs.documents.parsing import read_file
@@ -65,7 +74,8 @@ def run(
 
     text = read_file(job)
     all_overrides = [*(overrides or []), *_failing(failures)]
-    _run(read_job(text, name=job, overrides=all_overrides, environment=os.environ), dry_run, quiet)
+    around = _surroundings(quiet, log_level, log_format)
+    _run(read_job(text, name=job, overrides=all_overrides, environment=os.environ), around, dry_run=dry_run)
 
 
 @app.command()
@@ -77,17 +87,19 @@ def embed(
     failures: Failures = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
 ) -> None:
     """Embed every picture of SOURCE into OUT: the commonest job, without a file."""
-    import yaml
-
+    from pixelmill.jobs.documents.parsing import to_yaml
     from pixelmill.jobs.job import read_job
 
     stage: dict[str, Any] = {} if model is None else {"model": model}
-    document = {"version": 1, "source": source, "out": out, "stages": [{"embed": stage}]}
-    text = yaml.safe_dump(document, sort_keys=False)
+    document: dict[str, object] = {"version": 1, "source": source, "out": out, "stages": [{"embed": stage}]}
+    text = to_yaml(document)
     all_overrides = [*(overrides or []), *_failing(failures)]
-    _run(read_job(text, name="embed", overrides=all_overrides, environment=os.environ), dry_run, quiet)
+    around = _surroundings(quiet, log_level, log_format)
+    _run(read_job(text, name="embed", overrides=all_overrides, environment=os.environ), around, dry_run=dry_run)
 
 
 @app.command()
@@ -96,6 +108,8 @@ def retry(
     overrides: Set = None,
     failures: Failures = None,
     quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
 ) -> None:
     """Do what failed once more, and only that."""
     from pixelmill.jobs.inspect import open_run
@@ -110,7 +124,7 @@ def retry(
         overrides=[here, *(overrides or []), *_failing(failures)],
         environment=os.environ,
     )
-    _run(job, False, quiet, True)
+    _run(job, _surroundings(quiet, log_level, log_format), retry=True)
 
 
 @app.command()
@@ -138,6 +152,8 @@ def train(
     out: Annotated[str | None, typer.Option(help="Folder for the training and its checkpoints.")] = None,
     overrides: SetSettings = None,
     quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
 ) -> None:
     """Train a network; run it again to go on from the last checkpoint."""
     from pixelmill.jobs import catalogue
@@ -148,12 +164,13 @@ def train(
     given: dict[str, Any] = ({"data": data} if data else {}) | ({} if out is None else {"out": out})
     options = [f"{key}={json.dumps(value)}" for key, value in given.items()]
     job = read_recipe_file(text, name=recipe, overrides=[*options, *(overrides or [])], environment=os.environ)
+    around = _surroundings(quiet, log_level, log_format)
     from pixelmill.jobs.train import train_job  # which imports Ray: a wrong setting should not wait for it
 
     try:
-        typer.echo(train_job(job, _surroundings(quiet)))
+        typer.echo(train_job(job, around))
     except KeyboardInterrupt:
-        _interrupted("the same command goes on from the last checkpoint")
+        _interrupted("the same command goes on from the last checkpoint", around)
 
 
 @app.command()
@@ -211,8 +228,6 @@ def generate(
     overrides: SetJudged = None,
 ) -> None:
     """Make pictures with a network: samples, reconstructions, walks through the latent space, predictions."""
-    from typing import get_args
-
     from pixelmill.jobs import checks
     from pixelmill.jobs import generate as generating
     from pixelmill.workers.errors import JobError
@@ -311,7 +326,7 @@ def demo(
     from pixelmill.jobs import demo as demonstration
     from pixelmill.jobs.places import absolute
 
-    raise typer.Exit(demonstration.run(Path(absolute(out)), _surroundings(False)))
+    raise typer.Exit(demonstration.run(Path(absolute(out)), _surroundings(quiet=False)))
 
 
 def _version(value: bool) -> None:
@@ -331,11 +346,13 @@ def _main(
     pass
 
 
-def _surroundings(quiet: bool) -> Surroundings:
+def _surroundings(quiet: bool, log_level: str = "info", log_format: str = "text") -> Surroundings:
     from platformdirs import user_cache_path
 
-    from pixelmill.jobs.surroundings import Surroundings
+    from pixelmill.jobs.surroundings import LogFormat, LogLevel, Surroundings
 
+    _require_one_of("--log-level", log_level, get_args(LogLevel))
+    _require_one_of("--log-format", log_format, get_args(LogFormat))
     return Surroundings(
         environment=os.environ,
         stderr=sys.stderr,
@@ -343,17 +360,25 @@ def _surroundings(quiet: bool) -> Surroundings:
         cache_dir=user_cache_path("pixelmill") / "settings",
         started_s=STARTED_S,
         quiet=quiet,
+        log_level=cast("LogLevel", log_level),
+        log_format=cast("LogFormat", log_format),
     )
 
 
-def _run(job: Job, dry_run: bool, quiet: bool, retry: bool = False) -> NoReturn:
+def _require_one_of(option: str, given: str, words: tuple[str, ...]) -> None:
+    if given not in words:
+        from pixelmill.workers.errors import JobError
+
+        raise JobError(f"{option} {given}: there are {', '.join(words)}")
+
+
+def _run(job: Job, around: Surroundings, *, dry_run: bool = False, retry: bool = False) -> NoReturn:
     from pixelmill.jobs.outcome import exit_code_of
     from pixelmill.jobs.run import run_job
     from pixelmill.jobs.summary import note_of, summary_of
 
-    around = _surroundings(quiet)
-    if (note := note_of(job.spec)) and not quiet:
-        typer.echo(note, err=True)
+    if (note := note_of(job.spec)) and not around.quiet:
+        typer.echo(_worded(note, around), err=True)
     if dry_run:
         from pixelmill.jobs.dry_run import show_plan
 
@@ -362,9 +387,15 @@ def _run(job: Job, dry_run: bool, quiet: bool, retry: bool = False) -> NoReturn:
     try:
         outcome = run_job(job, around, retry=retry)
     except KeyboardInterrupt:
-        _interrupted("what was finished stays, and the same command goes on from there")
+        _interrupted("what was finished stays, and the same command goes on from there", around)
     typer.echo(summary_of(outcome, job.open_out().uri))
     raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
+
+
+def _worded(text: str, around: Surroundings) -> str:
+    from pixelmill.jobs.terminal.logs import wording_of
+
+    return wording_of(around.log_format)(text, "info")
 
 
 def _say(text: str) -> None:
@@ -375,14 +406,15 @@ def _failing(failures: str | None) -> list[str]:
     return [] if failures is None else [f"run.failures={json.dumps(failures)}"]
 
 
-def _interrupted(what_now: str) -> NoReturn:
+def _interrupted(what_now: str, around: Surroundings) -> NoReturn:
     import logging
     import shlex
 
     from pixelmill.jobs.outcome import EXIT_INTERRUPTED
 
     logging.disable()  # threads of Ray Data live to the end of the process, and miss a Ray that is gone
-    typer.echo(f"interrupted; {what_now}: {shlex.join(['pixelmill', *sys.argv[1:]])}", err=True)
+    text = f"interrupted; {what_now}: {shlex.join(['pixelmill', *sys.argv[1:]])}"
+    typer.echo(_worded(text, around), err=True)
     raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
@@ -406,10 +438,18 @@ def main() -> None:
         _require_utf8(sys.argv[1:])
         app(standalone_mode=True)
     except PixelmillError as error:
+        from pixelmill.jobs.terminal.logs import wording_of
         from pixelmill.workers.credentials import scrub
 
-        sys.stderr.write(f"pixelmill: {scrub(str(error))}\n")
+        wording = wording_of("json" if _wants_json(sys.argv[1:]) else "text")
+        sys.stderr.write(f"{wording(f'pixelmill: {scrub(str(error))}', 'error')}\n")
         sys.exit(2 if isinstance(error, JobError | RunRefused | ModelError | DataError) else 1)
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Whether the last word on the format of the log is json; an error may come before the options are parsed."""
+    words = " ".join(arguments).replace("--log-format=", "--log-format ").split("--log-format ")
+    return len(words) > 1 and words[-1].split(" ")[0] == "json"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pixelmill.jobs import extras
 from pixelmill.jobs import inspect as inspection
+from pixelmill.jobs.documents.parsing import Document
 from pixelmill.jobs.job import check_document
 from pixelmill.jobs.run import run_job
 from pixelmill.jobs.summary import summary_of
@@ -26,13 +28,14 @@ NEIGHBOURS = 5
 
 def run(folder: Path, around: Surroundings) -> int:
     """Make the archive, run the job over it, show what came of it; gives the exit code of the job's success."""
+    extras.require("demo", "demo")
     archive, out = folder / "archive", folder / "embeddings"
     whole, broken = make_archive(archive)
     console = PrintableConsole(highlight=False)
     console.print(
         f"archive: {whole} JPEGs cut from {len(PHOTOGRAPHS)} photographs and {broken} broken files in {archive}"
     )
-    document = {"version": 1, "source": str(archive), "out": str(out), "stages": [{"embed": {}}]}
+    document: Document = {"version": 1, "source": str(archive), "out": str(out), "stages": ["embed"]}
     job = check_document(document, name="demo", environment={})
     outcome = run_job(job, around)
     console.print(summary_of(outcome, str(out)), markup=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypedDict, cast
@@ -10,7 +10,7 @@ from typing import TypedDict, cast
 import torch
 from pydantic import ValidationError
 
-from pixelmill.jobs import checks
+from pixelmill.jobs import checks, extras
 from pixelmill.jobs.documents.credentials import refuse_credentials
 from pixelmill.jobs.documents.faults import faults
 from pixelmill.jobs.documents.overrides import override_key
@@ -46,6 +46,7 @@ def evaluate(
     network: str, uri: str, data: list[str], part: str, overrides: list[str], picture: str | None
 ) -> Evaluation:
     """Metrics of the checkpoint at `uri`; a PNG of what it makes of the first samples goes to `picture`."""
+    extras.require("train", "eval")
     access = Access()
     if picture is not None:
         checks.check_file(picture)
@@ -57,7 +58,7 @@ def evaluate(
     with judging(card, uri, overrides, access) as recipe:
         found, says = data_to_judge(recipe, card, data, part)
         metrics, shown_CHW = evaluate_network(recipe, module, found, device)
-    if picture is not None and shown_CHW is not None:
+    if picture is not None:
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
         Path(picture).write_bytes(encode_png_tensor(shown_CHW.cpu()))
     return {
@@ -80,7 +81,7 @@ def data_to_judge(recipe: Recipe, card: Card, data: Sequence[str], part: str) ->
 @contextmanager
 def judging(
     card: Card, uri: str, overrides: Sequence[str], access: Access, *, needs_assets: bool = True
-) -> Iterator[Recipe]:
+) -> Generator[Recipe]:
     """The recipe of the card at `uri`, with what the user puts in the place of its settings, and what it judges by."""
     settings: Document = {}
     document: Document = {"settings": settings}

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from pixelmill.jobs.terminal.display import Terminal
 from pixelmill.jobs.terminal.views import WORKING, view_of
@@ -90,9 +91,9 @@ def _clean(value: object) -> object:
         case str():
             return scrub(value).encode("utf-8", "backslashreplace").decode()
         case dict():
-            return {str(key): _clean(each) for key, each in value.items()}
+            return _cleaned(cast("Mapping[str, object]", value))
         case list() | tuple():
-            return [_clean(each) for each in value]
+            return [_clean(each) for each in cast("list[object]", value)]
         case _:
             return value
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from pixelmill.jobs import extras
 from pixelmill.jobs.documents.credentials import refuse_credentials
 from pixelmill.jobs.documents.faults import faults
 from pixelmill.jobs.evaluation import data_to_judge, judging
@@ -57,6 +59,7 @@ class Asked:
 
 def picture(asked: Asked) -> Tensor:
     """The grid, uint8 CHW. JobError where the network has no such pictures, or needs data that was not given."""
+    extras.require("train", f"generate {asked.kind}")
     if asked.kind in NEEDS_DATA and not asked.data:
         raise JobError(f"generate {asked.kind}: needs pictures to start from; give --data")
     refuse_credentials(asked.checkpoint, *asked.data)
@@ -96,7 +99,12 @@ def _read(recipe: Recipe, card: Card, asked: Asked, count: int) -> list[Sample]:
 def _codes(network: Any, recipe: Recipe, card: Card, asked: Asked, count: int) -> tuple[Tensor, Tensor]:
     """Images BCSS and their codes BD."""
     images_BCSS = squares.stack(_read(recipe, card, asked, count), network.config.size_px)
-    return images_BCSS, torch.cat([network.encode(chunk) for chunk in images_BCSS.split(256)])
+    return images_BCSS, torch.cat([network.encode(chunk) for chunk in _split(images_BCSS, 256)])
+
+
+def _split(values_BX: Tensor, count: int) -> tuple[Tensor, ...]:
+    """Chunks of so many along the batch; the last one may be shorter."""
+    return torch.split(values_BX, count)
 
 
 def _require(asked: Asked, found: int, needed: int) -> None:
@@ -119,7 +127,7 @@ def _samples(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
             "generate samples: an autoencoder has no prior; give --data, whose codes a Gaussian is fitted to"
         )
     drawn_BCHW = latent.sample(network, codes, asked.count * asked.rows, generator)
-    return squares.in_rows(*drawn_BCHW.split(asked.count))
+    return squares.in_rows(*_split(drawn_BCHW, asked.count))
 
 
 def _reconstructions(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
@@ -127,7 +135,7 @@ def _reconstructions(network: Any, recipe: Recipe, card: Card, asked: Asked) -> 
     images_BCSS, codes_BD = _codes(network, recipe, card, asked, asked.count * max(1, asked.rows // 2))
     count = min(asked.count, len(images_BCSS))
     made_BCSS = network.decode(codes_BD).clamp(0, 1)
-    pairs = zip(images_BCSS.split(count), made_BCSS.split(count), strict=True)
+    pairs = zip(_split(images_BCSS, count), _split(made_BCSS, count), strict=True)
     return squares.in_rows(*(row for pair in pairs if len(pair[0]) == count for row in pair))
 
 
@@ -149,8 +157,8 @@ def _traversal(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor
         raise JobError(
             f"generate traversal: --dimension {strangers[0]}: a code has the numbers 0 to {len(spread_D) - 1}"
         )
-    chosen = asked.dimensions or tuple(spread_D.argsort(descending=True)[: asked.rows].tolist())
-    rows = []
+    widest: list[int] = cast("Any", spread_D).argsort(descending=True)[: asked.rows].tolist()
+    chosen, rows = asked.dimensions or tuple(widest), list[Tensor]()
     for dimension in chosen:
         reach = float(REACH * (1.0 if card.network == "vae" else spread_D[dimension]))
         middle = 0.0 if card.network == "vae" else float(codes_BD[:, dimension].mean())
@@ -218,8 +226,7 @@ def optimized(
     refuse_credentials(vgg)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vision.lighten()
-    from torchvision.transforms.functional import center_crop
-
+    center_crop: Callable[[Tensor, list[int]], Tensor] = import_module("torchvision.transforms.functional").center_crop
     photos = [read_picture(each, size_px) for each in content]
     height, width = (min(photo.shape[side] for photo in photos) for side in (1, 2))
     photos_BCHW = torch.stack([center_crop(photo, [height, width]) for photo in photos]).to(device)

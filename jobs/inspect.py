@@ -3,44 +3,88 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from datetime import UTC, datetime
+from typing import TypedDict, cast
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pixelmill.jobs.outcome import AttemptRecord
 from pixelmill.jobs.places import absolute
 from pixelmill.jobs.terminal.console import PrintableConsole
 from pixelmill.jobs.terminal.printable import printable
-from pixelmill.jobs.terminal.views import duration
+from pixelmill.jobs.terminal.views import duration, view_of
+from pixelmill.pipelines.events import Status
 from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.claims import ATTEMPTS, RECORD
 from pixelmill.pipelines.outputs.manifest import read_segments
+from pixelmill.pipelines.outputs.self_report import read_status
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import declared_schema, first_rows, open_parquet
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 
 
+class Counts(TypedDict):
+    """Of inputs; see `ledger.Account`."""
+
+    inputs: int
+    done: int
+    failed: int
+    missing: int
+    twice: int
+    unknown: int
+
+
+class Reason(TypedDict):
+    """Why inputs failed, with one of them."""
+
+    stage: str
+    error_type: str
+    count: int
+    example: str
+
+
+class Files(TypedDict):
+    """How many there are in data/ and failed/."""
+
+    data: int
+    failed: int
+
+
+class Report(TypedDict):
+    """What `pixelmill inspect` prints."""
+
+    out: str
+    complete: bool
+    counts: Counts
+    failures: list[Reason]
+    attempts: list[AttemptRecord]
+    status: dict[str, object] | None
+    files: Files
+    schema: dict[str, str]
+    rows: list[dict[str, object]]
+
+
 def open_run(uri: str) -> Folder:
     """The output folder of a run; JobError when there is none."""
     folder = Folder(absolute(uri), Access())
-    try:
+    with explained(uri, "reading the output folder"):
         found = folder.exists("_run/spec.yaml")
-    except Exception as error:
-        raise explain(error, uri, "reading the output folder") from error
     if not found:
         raise JobError(f"{uri}: holds no run of pixelmill (no _run/spec.yaml)")
     return folder
 
 
-def report(folder: Folder, *, rows: int) -> dict[str, Any]:
+def report(folder: Folder, *, rows: int) -> Report:
     """Counts held against the manifest, failures with an example each, attempts, files, schema and first rows."""
     segments = read_segments(folder)
     held = ledger.progress(folder)
     found = ledger.account(folder, segments)
+    status = read_status(folder)
     return {
         "out": folder.uri,
         "complete": folder.exists(ledger.SUCCESS) and found.is_exact,
@@ -54,30 +98,29 @@ def report(folder: Folder, *, rows: int) -> dict[str, Any]:
         },
         "failures": _failures(folder),
         "attempts": _attempts(folder),
+        "status": None if status is None else status.model_dump(),
         "files": {"data": len(held.data), "failed": len(held.failed)},
         "schema": _schema(folder, held),
         "rows": _rows(folder, held, rows),
     }
 
 
-def _failures(folder: Folder) -> list[dict[str, Any]]:
-    reasons: dict[tuple[str, str], dict[str, Any]] = {}
+def _failures(folder: Folder) -> list[Reason]:
+    reasons: dict[tuple[str, str], Reason] = {}
     for _, table in ledger.failures(folder):
-        for row in table.to_pylist():
+        for row in cast("list[dict[str, str]]", table.to_pylist()):
             key = (row["stage"], row["error_type"])
-            known = reasons.setdefault(
-                key,
-                {"stage": key[0], "error_type": key[1], "count": 0, "example": f"{scrub(row['uri'])}: {row['error']}"},
-            )
-            known["count"] += 1
+            example = f"{scrub(row['uri'])}: {row['error']}"
+            first: Reason = {"stage": key[0], "error_type": key[1], "count": 0, "example": example}
+            reasons.setdefault(key, first)["count"] += 1
     return sorted(reasons.values(), key=lambda reason: -reason["count"])
 
 
-def _attempts(folder: Folder) -> list[dict[str, Any]]:
+def _attempts(folder: Folder) -> list[AttemptRecord]:
     """The records of those that ended, also as versions before claims wrote them."""
     old = [f"{ATTEMPTS}/{name}" for name in folder.names(ATTEMPTS) if name.endswith(".json")]
     found = [*old, *(f"{ATTEMPTS}/{epoch}/{RECORD}" for epoch in folder.folders(ATTEMPTS))]
-    records = [json.loads(folder.read(name) or b"{}") for name in found]
+    records: list[AttemptRecord] = [json.loads(folder.read(name) or b"{}") for name in found]
     return [record for record in records if record]
 
 
@@ -85,11 +128,12 @@ def _schema(folder: Folder, held: ledger.Progress) -> dict[str, str]:
     if not held.data:
         return {}
     with folder.open(f"{ledger.DATA}/{min(held.data)}") as file:
-        return {field.name: str(field.type) for field in declared_schema(open_parquet(file))}
+        schema = declared_schema(open_parquet(file))
+    return dict(zip(schema.names, map(str, schema.types), strict=True))
 
 
-def _rows(folder: Folder, held: ledger.Progress, rows: int) -> list[dict[str, Any]]:
-    shown: list[dict[str, Any]] = []
+def _rows(folder: Folder, held: ledger.Progress, rows: int) -> list[dict[str, object]]:
+    shown: list[dict[str, object]] = []
     for name in sorted(held.data):
         if len(shown) >= rows:
             break
@@ -98,15 +142,16 @@ def _rows(folder: Folder, held: ledger.Progress, rows: int) -> list[dict[str, An
     return [{key: _short(value) for key, value in row.items()} for row in shown]
 
 
-def _short(value: Any) -> Any:
-    if isinstance(value, list) and len(value) > 4:
-        return f"[{', '.join(f'{v:.3g}' for v in value[:4])}, ...] ({len(value)})"
+def _short(value: object) -> object:
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
-    return value
+    if not isinstance(value, list):
+        return value
+    values = cast("list[float]", value)
+    return f"[{', '.join(f'{each:.3g}' for each in values[:4])}, ...] ({len(values)})" if len(values) > 4 else values
 
 
-def print_report(report: dict[str, Any]) -> None:
+def print_report(report: Report) -> None:
     console = PrintableConsole(highlight=False)
     counts = report["counts"]
     state = "complete" if report["complete"] else "not complete: the command that made it goes on from here"
@@ -121,6 +166,8 @@ def print_report(report: dict[str, Any]) -> None:
             markup=False,
         )
     _print_attempts(console, report["attempts"])
+    if report["status"] is not None and report["status"]["ended"] is None:
+        console.print(_unended(Status.model_validate(report["status"])), markup=False, soft_wrap=True)
     schema = ", ".join(f"{name} {kind}" for name, kind in report["schema"].items())
     console.print(f"{report['files']['data']} data files: {schema or 'no rows'}", markup=False, soft_wrap=True)
     for row in report["rows"]:
@@ -128,13 +175,19 @@ def print_report(report: dict[str, Any]) -> None:
         console.print(f"  {shown}", markup=False, soft_wrap=True)
 
 
-def _verdict(counts: dict[str, int]) -> str:
+def _verdict(counts: Counts) -> str:
     if counts["twice"] or counts["unknown"]:
         return "[red]not every input is in exactly one row[/red]"
     return "no input is in two rows so far" if counts["missing"] else "every input is in exactly one row"
 
 
-def _print_attempts(console: Console, attempts: list[dict[str, Any]]) -> None:
+def _unended(status: Status) -> str:
+    """Of an attempt that is at work, or was killed: where it was when it last said so."""
+    at = datetime.fromtimestamp(status.updated_s, UTC).isoformat(timespec="seconds")
+    return f"attempt {status.attempt} has not ended, or was killed; at {at}: {view_of(status).line()}"
+
+
+def _print_attempts(console: Console, attempts: list[AttemptRecord]) -> None:
     table = Table(box=None, padding=(0, 1))
     for heading in ("attempt", "started", "took", "done", "failed", "images/s", "ended"):
         table.add_column(heading, no_wrap=True)

@@ -14,7 +14,7 @@ from pixelmill.jobs import inspect as inspection
 from pixelmill.jobs.terminal.printable import printable
 from pixelmill.pipelines import explore
 from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.ledger import FAILED_SCHEMA
+from pixelmill.pipelines.outputs.columns import FAILED_SCHEMA, SUCCESS
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
@@ -43,7 +43,7 @@ class OpenedRun:
     def counts(self) -> dict[str, int] | None:
         """Inputs, done and failed of a complete run; None while one is not complete."""
         with explained(self.uri, "reading the output folder"):
-            success = json.loads(self.folder.read(ledger.SUCCESS) or b"{}")
+            success = json.loads(self.folder.read(SUCCESS) or b"{}")
         return {name: success[name] for name in ("inputs", "done", "failed")} if success else None
 
     @property

@@ -33,6 +33,7 @@ from pixelmill.pipelines.outputs.completion import Counted, Success, Weights
 from pixelmill.pipelines.outputs.manifest import Part, Segment
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.decoders import decoder_of
 
 LOG = "log.txt"
 RAY_DIED = (
@@ -81,7 +82,9 @@ class BulkRun:
 
     def work(self) -> None:
         row_bytes = sum(config.row_bytes() for config in self._job.spec.configs)
-        attempt = Attempt(self._out, self._session.held, row_bytes, self._job.spec.out_options.file_mb << 20)
+        file_bytes = self._job.spec.out_options.file_mb << 20
+        rows_per_input = decoder_of(self._job.spec.source_options.decoder).rows_per_input
+        attempt = Attempt(self._out, self._session.held, row_bytes, file_bytes, rows_per_input)
         segments, held = self._resume(attempt)
         with self._session.ray(self._ray_place()) as ray:
             if self._retry or not completion.is_finished(segments, held):

@@ -75,12 +75,13 @@ class StageEntry:
         return {self.kind: self.config.model_dump(by_alias=True)}
 
 
-def spelled_out(stage: Any) -> Any:
+def spelled_out(stage: object) -> object:
     """`embed` and `embed:` are `embed: {}`."""
     if isinstance(stage, str):
         return {stage: {}}
-    if isinstance(stage, dict) and len(stage) == 1 and next(iter(stage.values())) is None:
-        return {next(iter(stage)): {}}
+    if isinstance(stage, dict):
+        named = cast("dict[str, object]", stage)
+        return {kind: dict[str, object]() for kind in named} if list(named.values()) == [None] else named
     return stage
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
@@ -104,7 +104,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
 
 
 @contextmanager
-def _following(store: ProgressStore, events: EventStream) -> Iterator[None]:
+def _following(store: ProgressStore, events: EventStream) -> Generator[None]:
     """Pass on the events that the first worker reports, while the block runs."""
     over = threading.Event()
     events.phase("starting the workers")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
+from pixelmill.jobs import extras
 from pixelmill.jobs.documents.credentials import refuse_credentials
 from pixelmill.jobs.documents.faults import KnownKeys, faults
 from pixelmill.jobs.documents.overrides import override_key
@@ -48,6 +49,7 @@ class TrainJob:
 
 def read_recipe_file(text: str, *, name: str, overrides: list[str], environment: Mapping[str, str]) -> TrainJob:
     """Parse a recipe file; JobError with every fault. `--set epochs=20` means settings.epochs."""
+    extras.require("train", name)
     parsed = parse(text, name=name, what="a recipe file is a mapping with recipe, data and out")
     for override in overrides:
         first = override.partition("=")[0].partition(".")[0]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.failure_budget import explanation, is_exceeded
+from pixelmill.jobs.session import ray_api
 from pixelmill.pipelines.bulk.deaths import Event as Trouble
 from pixelmill.pipelines.bulk.deaths import Troubles
 from pixelmill.pipelines.bulk.mill import Tally
@@ -106,7 +107,7 @@ class Watch:
         phases, tally = self._reports.phases(), self._reports.tally()
         if self._began_s is None and (tally.done + tally.failed or phases[MILLING]):
             self._began_s = time.monotonic()
-        self._events.phase(self.waited_for(phases, _free) if self._began_s is None else MILLING)
+        self._events.phase(self.waited_for(phases, ray_api.available_resources) if self._began_s is None else MILLING)
         self._report(tally, phases.total(), time.monotonic() - self._began_s if self._began_s else 0.0)
         return tally
 
@@ -148,9 +149,9 @@ class Watch:
 
 
 @contextmanager
-def watching(watched: Watched, reports: Reports, events: EventStream) -> Iterator[Watch]:
+def watching(watched: Watched, reports: Reports, events: EventStream) -> Generator[Watch]:
     """Follow the workers within the block. JobStopped at its end, whatever that is, where the job should stop itself."""
-    watch = Watch(watched, reports, events, _free())
+    watch = Watch(watched, reports, events, ray_api.available_resources())
     watch.start()
     try:
         yield watch
@@ -174,10 +175,3 @@ class Rate:
         if len(self._points) < 2 or now - self._points[0][0] < 0.5:
             return None
         return (rows - self._points[0][1]) / (now - self._points[0][0])
-
-
-def _free() -> dict[str, float]:
-    """What nobody uses of the cluster at this moment."""
-    import ray
-
-    return dict(ray.available_resources())

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pixelmill.pipelines.arrow import strings_of
-from pixelmill.pipelines.outputs.ledger import DATA
+from pixelmill.pipelines.outputs.columns import DATA
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import declared_schema, open_parquet
 from pixelmill.workers.errors import JobError

@@ -15,6 +15,7 @@ from pixelmill.pipelines.outputs.attempt import Attempt, pending
 from pixelmill.pipelines.outputs.listing import tables_of
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.stages import StageConfig, StageContext
 from tests.pipelines.outputs.by_hand import Held
 
@@ -27,15 +28,14 @@ class Job:
     out: Folder
     stages: tuple[StageConfig, ...]
     decoder: str = "picture"
-    rows_per_input: float = 1.0
     file_bytes: int = 512
     """Of 64 bytes a row: files are small, so that there are several."""
 
 
 def live(job: Job, epoch: int = 1, *, retry: bool = False, pace_s: float = 0.0) -> ledger.Account:
     """What one attempt does, from its first look to its account; it waits `pace_s` before it publishes a part."""
-    out = job.out
-    attempt = Attempt(out, Held(epoch), row_bytes=64, file_bytes=job.file_bytes, rows_per_input=job.rows_per_input)
+    out, rows = job.out, decoder_of(job.decoder).rows_per_input
+    attempt = Attempt(out, Held(epoch), row_bytes=64, file_bytes=job.file_bytes, rows_per_input=rows)
     segments, _ = attempt.resume()
     if retry:
         segments = attempt.list_failed(segments, lambda rows: as_now(rows, job.source))

@@ -81,15 +81,21 @@ def test_no_top_level_name_is_taken_from_the_user(
 
 
 @pytest.mark.parametrize("name", ["pixelmill/data", "pixelmill"])
-def test_a_folder_called_pixelmill_does_not_hide_the_installed_package(
-    installations: dict[Kind, Installation], clean_environment: dict[str, str], tmp_path: Path, name: str
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_called_pixelmill_does_not_hide_the_installed_one(
+    installations: dict[Kind, Installation], clean_environment: dict[str, str], tmp_path: Path, kind: Kind, name: str
 ) -> None:
-    """Of a wheel. An editable installation is found after every folder of the path, so that there it does hide it."""
+    """An output of this name, or the folder that a checkout lies in. Of an editable installation it hides `pixelmill.embed`
+    and the like, since Python looks there after every folder of its path; the command, its workers and -m don't need them."""
     (tmp_path / name).mkdir(parents=True)
-    code = "import pixelmill.workers.errors as found; print(found.__file__)"
+    needed = "pixelmill.embed" if kind == "wheel" else "pixelmill.jobs.cli.main"
+    code = f"import pixelmill.jobs.cli, pixelmill.pipelines.bulk, pixelmill.workers.errors; print({needed}.__name__)"
     environment = clean_environment | {"PYTHONPATH": "."}
-    done = installations["wheel"].run(code, cwd=tmp_path, env=environment)
-    assert done.stdout.startswith(str(installations["wheel"].folder)), done.stderr
+    done = installations[kind].run(code, cwd=tmp_path, env=environment)
+    assert done.stdout.strip() in {"embed", "main"}, done.stderr
+    command = [installations[kind].python, "-m", "pixelmill", "--version"]
+    started = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert started.returncode == 0, started.stderr
 
 
 def test_the_type_gate_sees_a_new_file_without_another_installation(tmp_path: Path) -> None:

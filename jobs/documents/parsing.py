@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import yaml
 
@@ -46,7 +46,7 @@ def parse(text: str, *, name: str, what: str) -> Parsed:
 
 
 def to_yaml(document: Document) -> str:
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    return str(cast("Any", yaml).safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
 def _refuse_repeated_keys(node: yaml.Node | None, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
@@ -25,7 +25,8 @@ def expanded(value: object, environment: Mapping[str, str], name: str) -> object
         return value
 
     def replace(match: re.Match[str]) -> str:
-        found = environment.get(match[1], match[2])
+        default: str | None = match[2]
+        found = environment.get(match[1], default)
         if found is None:
             raise JobError(
                 f"{name}: ${{{match[1]}}} is not set in the environment; set it or write ${{{match[1]}:-default}}"
@@ -49,7 +50,7 @@ def texts(value: object) -> Iterator[str]:
 
 
 @contextmanager
-def hidden_values(document: object, environment: Mapping[str, str], name: str) -> Iterator[None]:
+def hidden_values(document: object, environment: Mapping[str, str], name: str) -> Generator[None]:
     """Errors of this block show references where they would show values: these may be secrets, and logs are shared."""
     try:
         yield

@@ -49,7 +49,8 @@ class ProcessIdentity:
         numbers = all(type(taken[name]) in {int, float} for name in ("pid", "started"))
         if not texts or not numbers or type(taken["pid"]) is not int or taken["pid"] <= 0:
             raise ValueError(f"not the identity of a process: {stored!r:.200}")
-        return cls(**{**taken, "started": float(taken["started"])})
+        host, boot_id, pid_namespace, pid, started = taken.values()
+        return cls(host, boot_id, pid_namespace, pid, float(started))
 
     def is_provably_gone(self) -> bool:
         """Whether this process has ended, beyond doubt; False where it can't be known from here.

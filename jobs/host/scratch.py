@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def _remove_if(folder: Path, condition: Callable[[dict[str, Any]], bool]) -> Non
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[int]:
+def _opened(folder: Path) -> Generator[int]:
     """The folder itself and nothing that a link of its name leads to; everything after this is relative to it."""
     descriptor = os.open(folder, _FOLDER)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -9,22 +10,25 @@ import secrets
 import socket
 import stat
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Generator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 
 from pixelmill.jobs.host import scratch
-from pixelmill.jobs.session import minimal_ray
+from pixelmill.jobs.session import minimal_ray, ray_api
 from pixelmill.jobs.session.ray_watchdog import RUN_VARIABLE, RayWatchdog, run_mark
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.runtime.memory import limit_bytes
 
+LOGGER = logging.getLogger(__name__)
 OBJECT_STORE_BYTES = 1 << 30
 LOG_BYTES = 20_000
 LOOPBACK = "127.0.0.1"
@@ -96,11 +100,10 @@ def _private() -> dict[str, str]:
 
 
 def _start(pool: WorkerPool, machine: Machine, folder: Path) -> None:
-    import ray
-
+    ray_api.import_ray()
     _reread_environment()
     with minimal_ray.without_services(), minimal_ray.on_loopback():
-        ray.init(
+        ray_api.init(
             address="local",
             num_cpus=math.ceil(pool.total_cpus),
             num_gpus=machine.gpus,
@@ -115,10 +118,8 @@ def _start(pool: WorkerPool, machine: Machine, folder: Path) -> None:
 
 def stop(watchdog: RayWatchdog, folder: Path | None) -> None:
     """Shut Ray down in good order; of a Ray of our own, keep what the workers printed, and leave nothing of it."""
-    import ray
-
     with watchdog.released():
-        ray.shutdown()
+        ray_api.shutdown()
     if folder is not None:
         _end_local(folder)
 
@@ -160,12 +161,13 @@ def _is_rays(name: str) -> bool:
 def _reread_environment() -> None:
     """Ray keeps the mode and the token that it once read."""
     try:
-        from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
-    except ImportError:
-        print("this Ray has no tokens that could be read again", file=sys.stderr)
+        raylet: Any = import_module("ray._raylet")
+        config, tokens = raylet.Config, raylet.AuthenticationTokenLoader
+    except (ImportError, AttributeError):
+        LOGGER.info("this Ray has no tokens that could be read again")
         return
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    config.initialize("")
+    tokens.instance().reset_cache()
 
 
 # Logs
@@ -181,7 +183,7 @@ def print_worker_logs(folder: Path) -> None:
 
 
 @contextmanager
-def _opened_folder(path: str | Path, below: int | None = None) -> Iterator[int]:
+def _opened_folder(path: str | Path, below: int | None = None) -> Generator[int]:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=below)
     try:
         yield descriptor
@@ -227,11 +229,11 @@ def connect(address: str) -> None:
     """Connect to a cluster, with the token that the user's environment gives; JobError when it does not let us in."""
     refuse_unusable_address(address)
     _require_answer(address)
-    import ray
+    ray_api.import_ray()
     from ray.exceptions import RayError
 
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
+        ray_api.init(address=address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         raise JobError(f"run.address {scrub(address)}: {_why_not(error)}") from error
 

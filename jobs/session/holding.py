@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ def is_gone(holder: Holder) -> bool:
 
 
 @contextmanager
-def holding(folder: Folder, doing: str, say: Callable[[str], None]) -> Iterator[Holding]:
+def holding(folder: Folder, doing: str, say: Callable[[str], None]) -> Generator[Holding]:
     """Hold the folder within the block. RunRefused while another process that lives holds it."""
     holder = {
         **ProcessIdentity.current().to_json(),

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any
+
+from pixelmill.jobs.session import ray_api
 
 LOGGER = logging.getLogger(__name__)
 Replace = Callable[[Any, str, object], None]
@@ -20,30 +23,30 @@ Replace = Callable[[Any, str, object], None]
 
 
 @contextmanager
-def without_services() -> Iterator[None]:
+def without_services() -> Generator[None]:
     """Start Ray without the dashboard's server, the autoscaler's monitor and the log monitor."""
     from ray._private.node import Node
 
     with ExitStack() as undo:
         for name in ("start_api_server", "start_monitor", "start_log_monitor"):
             with _or_logged(f"starts without Node.{name}"):
-                _replace(undo, Node, name, lambda *_, **__: None)
+                _replace(undo, Node, name, _nothing)
         yield
 
 
 @contextmanager
-def on_loopback() -> Iterator[None]:
+def on_loopback() -> Generator[None]:
     """Start Ray with the address that it is given: it replaces that of the loopback by one that the network reaches."""
     with ExitStack() as undo:
         with _or_logged("keeps to 127.0.0.1"):
             from ray._private import services
 
-            _replace(undo, services, "resolve_ip_for_localhost", lambda host: host)
+            _replace(undo, services, "resolve_ip_for_localhost", _as_it_is)
         yield
 
 
 @contextmanager
-def without_helpers() -> Iterator[None]:
+def without_helpers() -> Generator[None]:
     """Run Ray Data, once Ray is connected, without the actors that it starts beside the workers."""
     with ExitStack() as undo:
         for what, change in CHANGES.items():
@@ -53,7 +56,7 @@ def without_helpers() -> Iterator[None]:
 
 
 @contextmanager
-def without_cleaner() -> Iterator[None]:
+def without_cleaner() -> Generator[None]:
     """Train without the actor that frees what a dead controller held: that goes with a Ray of our own.
 
     It asks the dashboard, which is not there, whether the controller lives, and each training would wait 12 s at its end for
@@ -69,12 +72,24 @@ def without_cleaner() -> Iterator[None]:
 
 
 @contextmanager
-def _or_logged(what: str) -> Iterator[None]:
+def _or_logged(what: str) -> Generator[None]:
     """Skip a change that this Ray has no place for, and log that."""
     try:
         yield
     except (ImportError, AttributeError) as error:
         LOGGER.warning("skipped a change of Ray by which it %s: %s", what, error)
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """Stands for what has nobody to do it for."""
+
+
+def _as_it_is(host: str) -> str:
+    return host
+
+
+def _nowhere(_: object) -> dict[object, object]:
+    return {}
 
 
 def _replace(undo: ExitStack, owner: Any, name: str, stand_in: object) -> None:
@@ -84,10 +99,9 @@ def _replace(undo: ExitStack, owner: Any, name: str, stand_in: object) -> None:
 
 def _without_statistics(replace: Replace) -> None:
     """Nobody is told what the dashboard, which is not there, would show."""
-    from ray.data._internal.stats import _StatsManager
-
+    manager: Any = import_module("ray.data._internal.stats")._StatsManager
     for name in ("register_dataset_to_stats_actor", "update_execution_metrics", "update_iteration_metrics"):
-        replace(_StatsManager, name, staticmethod(lambda *_, **__: None))
+        replace(manager, name, staticmethod(_nothing))
 
 
 class _Method:
@@ -107,7 +121,7 @@ class _NoTracker:
 def _without_locations(replace: Replace) -> None:
     from ray.data._internal.execution.operators import actor_pool_map_operator as module
 
-    replace(module, "get_actor_locations", lambda _: {})  # each worker's own answer, given when it was ready, counts
+    replace(module, "get_actor_locations", _nowhere)  # each worker's own answer, given when it was ready, counts
     replace(module, "get_or_create_actor_location_tracker", _NoTracker)
 
 
@@ -118,7 +132,7 @@ def _without_autoscaling(replace: Replace) -> None:
     from ray.data._internal.cluster_autoscaler.base_autoscaling_coordinator import AutoscalingCoordinator
 
     node: str = ray.get_runtime_context().get_node_id()
-    resources: dict[str, float] = dict(ray.cluster_resources())
+    resources = ray_api.cluster_resources()
 
     class _ThisMachine(AutoscalingCoordinator):
         def __init__(self, *_: object, **__: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Generator, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host import scratch
-from pixelmill.jobs.session import cluster
+from pixelmill.jobs.session import cluster, ray_api
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.session.ray_watchdog import RayWatchdog
 from pixelmill.pipelines.placement import WorkerPool
@@ -73,9 +73,7 @@ class RaySession:
 
     def _start(self) -> ConnectedRay:
         folder = self._connected_folder()
-        import ray
-
-        return ConnectedRay(dict(ray.cluster_resources()), folder)
+        return ConnectedRay(ray_api.cluster_resources(), folder)
 
     def _connected_folder(self) -> Path:
         if isinstance(self._place, str):
@@ -88,7 +86,7 @@ class RaySession:
 @contextmanager
 def ray_session(
     place: RayPlace, watchdog: RayWatchdog, environment: MutableMapping[str, str], events: EventStream
-) -> Iterator[RaySession]:
+) -> Generator[RaySession]:
     """Whatever was started within the block is stopped after it, and nothing of it is left."""
     scratch.remove_stale()
     with ThreadPoolExecutor(1, "ray") as thread:

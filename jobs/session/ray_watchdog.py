@@ -10,7 +10,7 @@ import re
 import secrets
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -83,7 +83,7 @@ class RayWatchdog:
         return None if self._last_will is None else self._last_will.pid
 
     @contextmanager
-    def released(self) -> Iterator[None]:
+    def released(self) -> Generator[None]:
         """Around the stop of Ray in good order. Where it is not in order any more, this calls `died` too."""
         if not self._thread.is_alive():
             yield

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -96,7 +96,7 @@ class Session:
 @contextmanager
 def session(
     out: Folder, screen: Screen, events: EventStream, around: Surroundings, stopwatch: Stopwatch, customs: Customs
-) -> Iterator[Session]:
+) -> Generator[Session]:
     """Hold the folder and show the terminal within the block; every end of it is recorded.
 
     RunRefused while another attempt lives. ClaimLost in the place of an error where another one has taken over.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -14,7 +14,7 @@ from pixelmill.jobs.terminal.streams import lasting
 
 
 @contextmanager
-def log_file() -> Iterator[Path]:
+def log_file() -> Generator[Path]:
     """A file for the log, gone after the block: what is to stay of it is copied before."""
     folder = scratch.make()
     try:
@@ -24,7 +24,7 @@ def log_file() -> Iterator[Path]:
 
 
 @contextmanager
-def captured_output(path: Path) -> Iterator[TextIO]:
+def captured_output(path: Path) -> Generator[TextIO]:
     """Send standard output and error of this process, and of what it starts, to a file; gives the real standard error.
 
     Ray writes from C++ and from its workers, past Python's logging: only the file descriptors catch all of it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -55,7 +55,7 @@ def json_line(text: str, level: str, at_s: float, fields: dict[str, str] | None 
 
 
 @contextmanager
-def logging_to_standard_error(level: LogLevel, form: LogFormat) -> Iterator[None]:
+def logging_to_standard_error(level: LogLevel, form: LogFormat) -> Generator[None]:
     """Log what pixelmill's modules say, from this level on."""
     logger, handler = logging.getLogger(ROOT), _StandardError()
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())

@@ -41,7 +41,8 @@ class PrintableStream:
     def __init__(self, stream: TextIO, clean: Callable[[str], str] = lambda text: text) -> None:
         self.raw, self._clean = stream, clean
 
-    def write(self, text: str) -> int:
+    def write(self, text: object) -> int:
+        """TypeError for anything but a text, as of every text stream."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         self.raw.write(printable(self._clean(text)))

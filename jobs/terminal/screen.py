@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ class Screen:
 
 
 @contextmanager
-def screen(around: Surroundings) -> Iterator[Screen]:
+def screen(around: Surroundings) -> Generator[Screen]:
     """Within the block everything that is printed goes to the log, but for what the terminal shows."""
     with (
         log_file() as log,

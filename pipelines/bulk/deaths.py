@@ -198,7 +198,7 @@ class Troubles:
     def hear(self, events: Iterable[Event], starts: int) -> list[str]:
         """Take note of what happened; gives the lines that a person should read."""
         self._starts = starts
-        lines = []
+        lines: list[str] = []
         for event in events:
             if event.kind == "fault":
                 self._faults_in_a_row.append(event.text)

@@ -109,7 +109,7 @@ class MillActor:
         self._watchdog = Watchdog(config.stall_s, self._deaths.stall)
         self._mill = _built(config, store)
         report_phase("milling")
-        self._publisher = publisher or (lambda table: table)
+        self._publisher = publisher or _unpublished
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         for text in strings_of(block[ORDER]):
@@ -157,6 +157,11 @@ class BulkJob:
     compression: ledger.Compression = field(default_factory=ledger.Compression)
 
 
+def _unpublished(table: pa.Table) -> pa.Table:
+    """The table itself, for tasks of their own that publish it."""
+    return table
+
+
 def _publishing(publisher: Publisher) -> Callable[[Any], Any]:
     """The publisher as a plain function: of a callable object Ray Data would make a pool of actors."""
     return lambda block: publisher(block)
@@ -170,7 +175,8 @@ def run(job: BulkJob, store: ProgressStore) -> Iterator[Published]:
     context.print_on_execution_start = False
     publisher = Publisher(job.config.out, job.config.out_access, job.compression, job.claim)
     items = [{ORDER: order.to_json()} for order in job.orders]
-    summaries = ray.data.from_items(
+    data: Any = ray.data  # which is typed in part
+    summaries = data.from_items(
         items, override_num_blocks=len(items)
     ).map_batches(
         MillActor,

@@ -43,5 +43,5 @@ class Waiting:
     row: Row
     stage: int
     prepared: Prepared
-    held: Held
     pixels: int
+    held: Held = ()

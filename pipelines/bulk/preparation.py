@@ -16,7 +16,6 @@ from pixelmill.workers.decoders import Decoded, Decoder
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.runtime.budget import Budget
 from pixelmill.workers.runtime.holdings import Holdings
-from pixelmill.workers.stages import Prepared
 
 
 class Preparation:
@@ -69,23 +68,21 @@ class Preparation:
 
     def _decoded(self, fetched: Fetched, pieces: Sequence[bytes], taken_bytes: int) -> Item:
         item = Item(fetched[0].position)
+        waiting: list[Waiting] = []
         try:
-            prepared = [each for decoded in self._pictures(pieces) for each in self._rows(item, decoded)]
+            for picture, columns in self._pictures(pieces):
+                row = Row(item, picture.width, picture.height, columns)
+                item.rows.append(row)
+                for runner in self._runners:
+                    value = runner.prepare(picture)
+                    row.prepared.append(Waiting(row, runner.index, value, pixels_of(value)))
+                waiting += row.prepared
         except RowError as error:
             return self._failed(fetched, error, taken_bytes)
-        held = self._holdings.hold(prepared, taken_bytes)
-        waiting = iter(zip(prepared, held, strict=True))
-        for row in item.rows:
-            for runner in self._runners:
-                value, blocks = next(waiting)
-                row.prepared.append(Waiting(row, runner.index, value, blocks, pixels_of(value)))
+        held = self._holdings.hold([each.prepared for each in waiting], taken_bytes)
+        for each, blocks in zip(waiting, held, strict=True):
+            each.held = blocks
         return item
-
-    def _rows(self, item: Item, decoded: Decoded) -> list[Prepared]:
-        """Add one picture as a row; what each stage that reads the original prepares from it."""
-        picture, columns = decoded
-        item.rows.append(Row(item, picture.width, picture.height, columns))
-        return [runner.prepare(picture) for runner in self._runners]
 
     def _pictures(self, pieces: Sequence[bytes]) -> Iterator[Decoded]:
         """What the decoder makes, one after the other. RowError, which is `decode`'s, where it makes none."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from pixelmill.pipelines.bulk.items import Item, Row, Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under
@@ -22,13 +21,16 @@ from pixelmill.workers.runtime.holdings import Held, Holdings
 from pixelmill.workers.stages import Prepared
 from pixelmill.workers.stages.wiring import Wiring
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 @dataclass
 class StageOutput:
     """What one stage made, batch by batch, and of which rows."""
 
     rows: list[Row] = field(default_factory=list[Row])
-    chunks: list[dict[str, pa.Array]] = field(default_factory=list[dict[str, pa.Array]])
+    chunks: list[dict[str, pa.Array[Any]]] = field(default_factory=list)
 
 
 class _Queue:
@@ -37,21 +39,15 @@ class _Queue:
     def __init__(self, runner: StageRunner, readers: tuple[int, ...]) -> None:
         self.runner, self.readers = runner, readers
         self.output = StageOutput()
-        self._waiting: list[Waiting] = []
-        self._pixels = 0
-
-    def has_room(self, waiting: Waiting) -> bool:
-        return not self._waiting or self._pixels + waiting.pixels <= self.runner.most_pixels
-
-    def is_full(self) -> bool:
-        return len(self._waiting) >= self.runner.stage.batch or self._pixels >= self.runner.most_pixels
+        self.waiting: list[Waiting] = []
+        self.pixels = 0
 
     def append(self, waiting: Waiting) -> None:
-        self._waiting.append(waiting)
-        self._pixels += waiting.pixels
+        self.waiting.append(waiting)
+        self.pixels += waiting.pixels
 
     def take_all(self) -> list[Waiting]:
-        taken, self._waiting, self._pixels = self._waiting, [], 0
+        taken, self.waiting, self.pixels = self.waiting, [], 0
         return taken
 
 
@@ -102,10 +98,10 @@ class StageQueues:
 
     def _put(self, waiting: Waiting) -> None:
         queue = self._queues[waiting.stage]
-        if not queue.has_room(waiting):
+        if queue.waiting and queue.pixels + waiting.pixels > queue.runner.most_pixels:
             self._run(queue)
         queue.append(waiting)
-        if queue.is_full():
+        if len(queue.waiting) >= queue.runner.stage.batch or queue.pixels >= queue.runner.most_pixels:
             self._run(queue)
 
     def _run(self, queue: _Queue) -> None:
@@ -114,8 +110,8 @@ class StageQueues:
         ready = [waiting for waiting in taken if waiting.row.item.error is None]
         frames = self._frames_of(queue, ready) if ready else deque[_Frame]()
         del ready
+        self._holdings.free([waiting.held for waiting in taken])
         for waiting in taken:
-            self._holdings.free(waiting.held)
             waiting.prepared = None
         while frames:
             for waiting in self._read(queue, frames.popleft()):
@@ -138,7 +134,9 @@ class StageQueues:
             queue.output.chunks.append(ran.milled.columns)
         frames = self._hold_pictures(queue, ran) if queue.readers else []
         for waiting in ran.batch:
-            self._count_run(waiting.row.item)
+            item = waiting.row.item
+            item.runs_left -= 1
+            self._tally.done += item.error is None and item.runs_left == 0
         return frames
 
     def _hold_pictures(self, queue: _Queue, ran: Ran) -> list[_Frame]:
@@ -161,19 +159,15 @@ class StageQueues:
                 prepared = [self._prepare(runner, frame.picture) for runner in runners]
                 held = self._holdings.hold(prepared)
                 for runner, value, blocks in zip(runners, prepared, held, strict=True):
-                    waiting.append(Waiting(row, runner.index, value, blocks, pixels_of(value)))
+                    waiting.append(Waiting(row, runner.index, value, pixels_of(value), blocks))
             except RowError as error:
                 self._fail(row.item, filed_under(error.stage, error))
-        self._holdings.free(frame.held)
+        self._holdings.free([frame.held])
         return waiting
 
     def _prepare(self, runner: StageRunner, picture: Picture) -> Prepared:
         with self._tally.timed(runner.name):
             return runner.prepare(picture)
-
-    def _count_run(self, item: Item) -> None:
-        item.runs_left -= 1
-        self._tally.done += item.error is None and item.runs_left == 0
 
     def _fail(self, item: Item, error: RowError) -> None:
         """One failure an input, whichever of its rows and stages was the first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from pixelmill.pipelines.bulk.items import Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under, row_error_of
@@ -80,14 +81,16 @@ def split(batch: Sequence[Waiting], most_pixels: int) -> list[Sequence[Waiting]]
 
 def pixels_of(prepared: Prepared) -> int:
     """The pixels of the first picture or tensor in what a stage prepared; 1 where there is none."""
+    if hasattr(prepared, "shape"):
+        return pixel_count(prepared)
     if isinstance(prepared, Picture):
         return prepared.pixel_count
     if isinstance(prepared, dict):
-        prepared = next(iter(prepared.values()), None)
-        return pixels_of(prepared)
+        prepared = list(cast("dict[str, Prepared]", prepared).values())
     if isinstance(prepared, list | tuple):
-        return pixels_of(prepared[0]) if prepared else 1
-    return pixel_count(prepared) if hasattr(prepared, "shape") else 1
+        first = cast("Sequence[Prepared]", prepared)[:1]
+        return pixels_of(first[0]) if first else 1
+    return 1
 
 
 def errors_of(ran: Ran) -> list[tuple[Waiting, RowError]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -91,20 +91,16 @@ def _places(rows: Sequence[Row | None]) -> list[int | None]:
     return places
 
 
-def _error_columns(errors: Sequence[RowError | None]) -> list[pa.Array]:
+def _error_columns(errors: Sequence[RowError | None]) -> list[pa.Array[Any]]:
     """Stage, type and message."""
-    texts = (
-        [error and error.stage for error in errors],
-        [error and error.error_type for error in errors],
-        [error and str(error) for error in errors],
-    )
-    return [pa.array([text and scrub(text) for text in column], pa.string()) for column in texts]
+    texts = [error and (scrub(error.stage), scrub(error.error_type), scrub(str(error))) for error in errors]
+    return [pa.array([text and text[place] for text in texts], pa.string()) for place in range(3)]
 
 
-def _aligned(column: pa.Field, output: StageOutput, rows: int) -> pa.Array:
+def _aligned(column: pa.Field[Any], output: StageOutput, rows: int) -> pa.Array[Any]:
     """One stage's column in the order of the rows, null where the input failed."""
     if not output.chunks:
-        return pa.nulls(rows, column.type)
+        return cast("pa.Array[Any]", pa.nulls(rows, cast("Any", column).type))
     values = pa.concat_arrays([chunk[column.name] for chunk in output.chunks])
     places: list[int | None] = [None] * rows
     for place, row in enumerate(output.rows):

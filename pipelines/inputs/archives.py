@@ -187,7 +187,7 @@ def _source_ids(file: Any, parquet: Parquet) -> list[str | None] | None:
 
 
 def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
-    """The name of the column that holds pictures: bytes, or struct<bytes, path>; JobError when it can't be told."""
+    """The name of the column that holds pictures: bytes, or struct<bytes, path>; JobError when none or several could be it."""
     candidates = [f.name for f in fields_of(schema) if holds_bytes(f.type)]
     if column is not None:
         if column in candidates:

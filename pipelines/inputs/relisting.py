@@ -1,4 +1,4 @@
-"""Look at inputs that were listed before as they are now: what failed because its file was broken may have been put right."""
+"""Look at inputs that were listed before as they are now: a file that was broken may have been repaired."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def s3_files(uri: str, source: Source) -> tuple[Iterator[Found], bool]:
 
 
 def s3_pages(bucket: str, prefix: str, source: Source) -> Iterator[list[Found]]:
-    """A thousand keys a request; a generator of pages, so that ten million keys never stand in memory."""
+    """A thousand keys a request; a generator of pages, so that ten million keys are never in memory together."""
     store, _ = open_store(f"s3://{bucket}", source.access)
     more: dict[str, str] = {}
     while True:

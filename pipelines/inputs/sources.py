@@ -26,13 +26,13 @@ from pixelmill.workers.errors import PixelmillError
 __all__ = ["Entry", "Found", "Ignored", "Source", "check", "entries", "folder_of", "nothing_found"]
 
 
-PassesOver = Callable[[str, str | None], bool]
+IsIndexed = Callable[[str, str | None], bool]
 
 
-def entries(source: Source, ignored: Ignored, passes_over: PassesOver = lambda uri, version: False) -> Iterator[Entry]:
-    """Every input of a source, streamed. An archive for which `passes_over(uri, version)` is true is not indexed."""
+def entries(source: Source, ignored: Ignored, is_indexed: IsIndexed = lambda uri, version: False) -> Iterator[Entry]:
+    """Every input of a source, streamed. An archive for which `is_indexed(uri, version)` is true is not read again."""
     uris = chain.from_iterable(without_braces(uri, source.access) for uri in source.uris)
-    listed = chain.from_iterable(_entries_of(uri, source, ignored, passes_over) for uri in uris)
+    listed = chain.from_iterable(_entries_of(uri, source, ignored, is_indexed) for uri in uris)
     return islice(listed, source.limit) if source.limit is not None else listed
 
 
@@ -43,14 +43,14 @@ def check(source: Source) -> None:
         _entries_of(first, source, Ignored(), lambda uri, version: False)
 
 
-def _entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesOver) -> Iterator[Entry]:
+def _entries_of(uri: str, source: Source, ignored: Ignored, is_indexed: IsIndexed) -> Iterator[Entry]:
     if source.grouping is None:
-        return _single_entries_of(uri, source, ignored, passes_over)
+        return _single_entries_of(uri, source, ignored, is_indexed)
     # The pieces of an input may lie in archives that were indexed before.
     return grouped(_single_entries_of(uri, source, ignored, lambda uri, version: False), source.grouping)
 
 
-def _single_entries_of(uri: str, source: Source, ignored: Ignored, passes_over: PassesOver) -> Iterator[Entry]:
+def _single_entries_of(uri: str, source: Source, ignored: Ignored, is_indexed: IsIndexed) -> Iterator[Entry]:
     files, is_single = files_of(uri, source, ignored)
     if is_single:
         kind = source.format if source.format != "auto" else kind_of_single(uri)
@@ -63,8 +63,8 @@ def _single_entries_of(uri: str, source: Source, ignored: Ignored, passes_over: 
     if kind == "list":
         return chain.from_iterable(lists.entries_of(found, source) for found in files)
     index = tar_members if kind == "webdataset" else parquet_rows
-    # With a limit, what is passed over would not be counted, and more would be listed each time.
-    fresh = (found for found in files if source.limit is not None or not passes_over(found.uri, found.version))
+    # With a limit, what is skipped would not be counted, and more would be listed each time.
+    fresh = (found for found in files if source.limit is not None or not is_indexed(found.uri, found.version))
     return _of_archives(_in_parallel(lambda found: _indexed(index, found, source), fresh), ignored)
 
 

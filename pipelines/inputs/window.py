@@ -22,7 +22,7 @@ class Window:
         self._lock = threading.Lock()
         self.held_bytes = 0
         self.next_position = 0
-        """The input that is waited for. It may always be read, or nothing would go on."""
+        """The input that is waited for. It may always be read, or the stream would wait for ever."""
 
     def has_room(self, more_bytes: int) -> bool:
         return self.held_bytes + more_bytes <= self._most_bytes

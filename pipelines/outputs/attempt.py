@@ -1,4 +1,4 @@
-"""What one attempt does to the dataset, besides the work itself: sign, put right, list, seal, settle, succeed.
+"""What one attempt does to the dataset, besides the work itself: sign, repair, list, seal, settle, succeed.
 
 Every step may be the last one of a process, and may be done while another process that was believed dead wakes up; the laws
 hold all the same (tests/faults/test_exactly_once.py tries them in every order).
@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
-from pixelmill.pipelines.outputs import claims, ledger, repair
+from pixelmill.pipelines.explore import column_types
+from pixelmill.pipelines.outputs import card, claims, ledger, repair
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.outputs.manifest import (
     FOLDER,
@@ -71,9 +72,14 @@ class Attempt:
         if spec is not None:
             self._replace(SPEC, f"# attempt {self.held.claim.epoch}\n{spec}".encode())
 
-    def _replace(self, name: str, data: bytes) -> None:
-        """Write a file of which the newest attempt's content counts. ClaimLost where another attempt is that."""
+    def _replace(self, name: str, data: bytes, may_replace: Callable[[bytes], bool] = lambda _: True) -> None:
+        """Write a file of which the newest attempt's content counts. ClaimLost where another attempt is that.
+
+        `may_replace` is asked about the content that is there.
+        """
         found = self.out.read_tagged(name)
+        if found is not None and not may_replace(found[0]):
+            return
         self.held.require()  # after the read: whoever takes over from here on changes the tag
         if not (self.out.create(name, data) if found is None else self.out.replace(name, data, found[1])):
             self.held.require()
@@ -81,7 +87,7 @@ class Attempt:
     # Listing
 
     def resume(self) -> tuple[list[Segment], int]:
-        """The manifest so far, with the output put right where an attempt was cut off, or wrote late; and in how many rows."""
+        """The manifest so far, the output repaired where an attempt was cut off or wrote late; and how many rows that took."""
         self.out.remove_temporaries(*TEMPORARIES)
         if self.out.is_fenced and claims.ended_well(self.out, self.held.claim.epoch - 1):
             return read_segments(self.out), 0
@@ -103,7 +109,7 @@ class Attempt:
         return (self._committed(segments, listing) if listing.rows else segments), listing, known
 
     def list_failed(self, segments: list[Segment], as_now: Callable[[pa.Table], pa.Table]) -> list[Segment]:
-        """Add to the manifest what failed, to be done once more, but for what waits for that already.
+        """Add to the manifest what failed, to be redone, but for what waits for that already.
 
         `as_now` gives manifest rows as their objects are now: a broken one may have been replaced since.
         """
@@ -152,10 +158,15 @@ class Attempt:
     # The end
 
     def succeed(self, success: dict[str, Any]) -> None:
-        """Say that the run is complete, unless it is said already."""
+        """Say that the run is complete, unless it is said already: in the card, then in _SUCCESS."""
+        self._publish_card(card.card_of(success, column_types(self.out)).encode())
         said = json.loads(self.out.read(ledger.SUCCESS) or b"{}")
         if _lasting(said) != _lasting(success):
             self._replace(ledger.SUCCESS, json.dumps(success | {"attempt": self.held.claim.epoch}, indent=1).encode())
+
+    def _publish_card(self, text: bytes) -> None:
+        """Write the card, unless a README.md is there that somebody else wrote or changed."""
+        self._replace(card.CARD, text, lambda there: there != text and card.is_ours(there))
 
 
 def _lasting(success: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Claim:
-    """One attempt's hold on a run; plain data, so that workers can look whether it still stands."""
+    """One attempt's hold on a run; plain data, so that workers can look whether it still holds."""
 
     epoch: int
     token: str
@@ -197,7 +197,7 @@ def lost(folder: Folder, claim: Claim) -> ClaimLost:
 
 
 class ClaimedFolder(Folder):
-    """A folder whose files are this attempt's only for as long as its claim stands: for files of which the newest counts."""
+    """A folder whose files are this attempt's only for as long as its claim holds: for files of which the newest counts."""
 
     def __init__(self, folder: Folder, claim: Claim) -> None:
         super().__init__(folder.uri, folder.access, is_fenced=claim.is_fenced)
@@ -212,7 +212,7 @@ class ClaimedFolder(Folder):
 
 
 def ended_well(folder: Folder, epoch: int) -> bool:
-    """Whether this attempt left nothing to put right: it was complete, or there was none."""
+    """Whether this attempt left nothing to repair: it was complete, or there was none."""
     if epoch < 1:
         return True
     found = _parsed(folder.read(f"{ATTEMPTS}/{epoch:04d}/{RECORD}") or folder.read(f"{ATTEMPTS}/{epoch:04d}.json"))

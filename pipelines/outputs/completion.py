@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypedDict, cast
+from typing import TypedDict
 
 import pyarrow as pa
 
@@ -94,7 +94,7 @@ def weights_so_far(out: Folder, held: ledger.Progress) -> Weights | None:
     """The weights that the output was made with; None where there is no row yet."""
     if not held.data:
         return None
-    return cast("Weights | None", ledger.provenance_of(out, min(held.data)).get("weights"))
+    return ledger.provenance_of(out, min(held.data)).get("weights")
 
 
 def require_complete(out: Folder, found: Account, *, retry: bool) -> None:

@@ -45,7 +45,7 @@ class Known:
         self.changed = 0
         self.sees_all = True
 
-    def passes_over(self, uri: str, version: str | None) -> bool:
+    def is_indexed(self, uri: str, version: str | None) -> bool:
         """Whether an archive was indexed before; it is not read again."""
         if uri not in self._archives:
             return False
@@ -66,7 +66,7 @@ class Known:
 
     @property
     def removed(self) -> int:
-        """How many inputs of earlier segments this listing did not find; with a limit it can't tell."""
+        """How many inputs of earlier segments this listing did not find; 0 for a listing with a limit, which does not see all."""
         if not self.sees_all:
             return 0
         in_seen_archive = np.isin(self._archive_of, np.array(self._seen_archives, np.uint64))

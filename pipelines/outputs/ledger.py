@@ -3,10 +3,10 @@
     data/part-000017.parquet     the finished rows of part 17, created once; it commits the part, and says in its metadata
                                  which rows failed and why
     failed/part-000017.parquet   the rows of part 17 that could not be done, as that metadata has them, without those
-                                 that a later part did once more; follows from data/ and can always be made again
+                                 that a later part redid; follows from data/ and can always be made again
 
-A part's files have one name for ever. Of two attempts that do a part, the first to create its data file decides what is in
-it, and the other one reads that. What a retry does once more is a part of a later segment (pipelines/outputs/manifest.py).
+A part's files keep their names. Of two attempts that do a part, the first to create its data file decides what is in
+it, and the other one reads that. What a retry redoes is a part of a later segment (pipelines/outputs/manifest.py).
 """
 
 from __future__ import annotations

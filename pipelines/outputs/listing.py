@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
@@ -99,7 +99,7 @@ class Listing:
 def tables_of(source: Source, listing: Listing, known: Known) -> Iterator[pa.Table]:
     """The entries of a source as tables of the manifest's schema, each input once."""
     listing.is_limited, known.sees_all = source.limit is not None, source.limit is None
-    stream = entries(source, listing.ignored, known.passes_over)
+    stream = entries(source, listing.ignored, known.is_indexed)
     # One folder can't name a file twice; lists can, and so can sources that overlap.
     seen: set[str] | None = set() if len(source.uris) > 1 or source.format in {"auto", "list"} else None
     while batch := list(islice(stream, layout.ROWS_PER_GROUP)):
@@ -123,8 +123,14 @@ def table_of(batch: list[Entry]) -> pa.Table:
     columns = list(zip(*(_encodable(entry) for entry in batch), strict=True))
     ids = [input_id(entry.uri, entry.member) for entry in batch]
     named = zip([ids, *columns], fields_of(SCHEMA), strict=True)
-    arrays = [cast("Any", pa.array(column, field.type)) for column, field in named]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+    return pa.Table.from_arrays([_array_of(column, field.type) for column, field in named], schema=SCHEMA)
+
+
+def _array_of(column: Sequence[object], kind: pa.DataType) -> Any:
+    """Most columns hold nothing for most inputs, which costs nothing then."""
+    if column[0] is None and column.count(None) == len(column):
+        return cast("Any", pa.nulls(len(column), cast("Any", kind)))
+    return pa.array(column, kind)
 
 
 def _encodable(entry: Entry) -> Entry:

@@ -5,7 +5,7 @@
     _run/manifest/000000.json                         created once, after them: rows, the sizes of the parts, what was ignored
 
 A manifest grows by segments: the first listing is segment 0, inputs that a later run finds new are segment 1, and what a
-retry does once more is a segment too, whose rows supersede the earlier ones of the same ids. A part is a range of rows of
+retry redoes is a segment too, whose rows supersede the earlier ones of the same ids. A part is a range of rows of
 one segment, fixed when the segment is committed, so that part 17 is the same inputs for every attempt, on every machine, for
 ever; that is what makes output exactly-once by name. Of two attempts that list at once, the first to create the segment
 decides what is in it, and the other one reads that.

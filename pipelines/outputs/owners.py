@@ -18,7 +18,7 @@ class Owners:
             part
             for segment in segments
             for part in segment.parts()
-            if not segment.supersedes or held.is_done(part)  # until then its inputs stand where they failed
+            if not segment.supersedes or held.is_done(part)  # until then its inputs are accounted for where they failed
         ]
 
     def own(self, part: Part, ids: list[str]) -> list[str]:
@@ -28,5 +28,5 @@ class Owners:
         return [identity for identity in ids if self._again.get(identity, part) == part]
 
     def redone_after(self, part: Part) -> frozenset[str]:
-        """The inputs that a later part than this one has done once more."""
+        """The inputs that a later part than this one has redone."""
         return frozenset(identity for identity, later in self._again.items() if later.number > part.number)

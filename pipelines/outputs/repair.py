@@ -1,8 +1,8 @@
-"""Put right what attempts left that were cut off, or that wrote late to a store which can't refuse: by what data/ says itself.
+"""Repair what attempts left that were cut off, or that wrote late to a store which can't refuse: by what data/ says itself.
 
 Each data file says from which listing it was made, and which of its part's rows failed. So everything else can be made
-again: failed/ from the data files, the manifest from the copy that its attempt kept. A row that stands twice is dropped where
-it does not belong, and a row that stands nowhere is listed again, to be done by the run that found it.
+again: failed/ from the data files, the manifest from the copy that its attempt kept. A row that is there twice is dropped where
+it does not belong, and an input that is nowhere is listed again, to be done by the run that found it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pixelmill.pipelines.stores.tables import declared_schema, open_parquet, rea
 
 @dataclass
 class Repaired:
-    """What was found: rows dropped from where they did not belong, failures filed again, and inputs that stand nowhere."""
+    """What was found: rows dropped from where they did not belong, failures filed again, and inputs that are nowhere."""
 
     dropped: int = 0
     filed: int = 0
@@ -158,7 +158,7 @@ def _file(folder: Folder, check: _Check, before_write: Callable[[], None]) -> in
 def _keep_only(folder: Folder, check: _Check, before_write: Callable[[], None]) -> int:
     """Write a data file again without rows that don't belong there, and with each of the others once.
 
-    Of an input of many rows that is not whole nothing is kept: it is done once more.
+    Of an input of many rows that is not whole nothing is kept: it is listed again.
     """
     name = f"{DATA}/{check.file}"
     found = folder.read_tagged(name)

@@ -1,4 +1,4 @@
-"""Take what later parts have done once more out of the files of failed/ where it was filed."""
+"""Remove from failed/ what a later part has redone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelmill.pipelines.stores.tables import open_parquet, read_rows
 
 
 def settle(folder: Folder, segments: list[Segment]) -> int:
-    """Take what later parts have done once more out of the files of failed/ where it was filed. Returns how many rows."""
+    """Remove the rows of failed/ whose inputs a later part has redone, and return how many they are."""
     held = progress(folder)
     owners, old = Owners(folder, segments, held), frozenset(old_retried_ids(folder, held))
     parts = {f"{part.name}.parquet": part for part in owners.parts}

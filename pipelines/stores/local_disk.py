@@ -118,7 +118,7 @@ def _written(path: str, data: bytes) -> Generator[str]:
 
 
 def _with_its_temporary(write: Callable[[], Result]) -> Result:
-    """Write once more where the temporary file is gone: an attempt removes those that others left, and one may be awake."""
+    """Write again where the temporary file is gone: an attempt removes those that others left, whose writer may still live."""
     try:
         return write()
     except FileNotFoundError:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RANGE_NOT_THERE = 416
 
 Expect = Callable[[int], None]
-"""Hears how many bytes are about to be held in all."""
+"""Is called with how many bytes are about to be held in all, and refuses by raising."""
 
 _S3_PLAIN_KEY = re.compile(r"(?!.*/\.{1,2}(/|$))[A-Za-z0-9_\-. ()=+,@]+(/[A-Za-z0-9_\-. ()=+,@]+)*")
 
@@ -55,7 +55,7 @@ class ObjectReader:
         """The bytes of an object, or `size` of them from `start`; RowError when there are more than `max_bytes`.
 
         `version` says which object was listed (pipelines/stores/versions.py), and another one under its name is a RowError too.
-        `expect` hears how many bytes will be held before they are read, and refuses by raising. A request takes no more
+        `expect` is called with how many bytes will be held before they are read, and refuses by raising. A request takes no more
         than `access.timeout_s`, from its first byte to its last.
         """
         if size is not None and size > max_bytes:
@@ -130,7 +130,7 @@ def _require_listed(uri: str, version: str, access: Access) -> None:
 def _read_local(
     path: str, start: int | None, size: int | None, max_bytes: int, expect: Expect, version: str | None = None
 ) -> bytes:
-    """The bytes of a regular file. A pipe or a device is refused, without waiting for whoever is at its other end."""
+    """The bytes of a regular file. A pipe or a device is refused, without waiting for the process at its other end."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:

@@ -66,7 +66,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status behind an error, where it can be told."""
+    """The HTTP status behind an error; None where there is none."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return cast("dict[str, Any]", response).get("ResponseMetadata", {}).get("HTTPStatusCode")

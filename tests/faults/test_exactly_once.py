@@ -33,8 +33,8 @@ from tests.simulation import ROOT, Dialect, Driver, World
 
 pytestmark = pytest.mark.faults
 
-DECIDES = ("data/", "failed/", "_SUCCESS", IDENTITY)
-WRITES = ("data/", "failed/", "_SUCCESS", "_run/manifest/", "_run/identity", "_run/attempts/", "_run/spec")
+DECIDES = ("data/", "failed/", "_SUCCESS", "README.md", IDENTITY)
+WRITES = ("data/", "failed/", "_SUCCESS", "README.md", "_run/manifest/", "_run/identity", "_run/attempts/", "_run/spec")
 FIRST = ["a", "b", "c", "d", "e"]
 
 
@@ -163,12 +163,14 @@ def decided(world: World) -> dict[str, bytes]:
 
 
 def assert_complete(world: World, source: list[str]) -> None:
-    """Law 1 from the files alone, and that they are what _SUCCESS says."""
+    """Law 1 from the files alone, and that they are what _SUCCESS and the card say."""
     data, failed = ids(world, "data"), ids(world, "failed")
     assert Counter([*data, *failed]) == Counter(input_id(name, None) for name in source)
     assert_inputs_are_whole(world)
     success = json.loads(world.read("_SUCCESS") or b"{}")
     assert (success["inputs"], success["done"], success["failed"]) == (len(source), len(data), len(failed))
+    said = f"- inputs: {len(source):,}, of which {len(data):,} are done and {len(failed):,} failed"
+    assert said in (world.read("README.md") or b"").decode()
 
 
 class Drivers(RuleBasedStateMachine):

@@ -123,7 +123,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, reach: Reach) -> Place
 
 def live(place: Place, epoch: int, *, retry: bool = False, pace_s: float = 0.0) -> ledger.Account:
     """What one attempt does, from its first look to its account."""
-    job = in_process_run.Job(place.source, place.out, (MeanConfig(),), DECODER, rows_per_input=3.0)
+    job = in_process_run.Job(place.source, place.out, (MeanConfig(),), DECODER)
     return in_process_run.live(job, epoch, retry=retry, pace_s=pace_s)
 
 

@@ -118,3 +118,4 @@ def test_a_run_does_not_outlive_a_caller_that_is_killed(user: Home, job: bytes, 
     running.kill()
     running.wait()
     wait_until(lambda: not any(is_alive(process) for process in started), "all that it started is gone", 120.0)
+    assert not (tmp_path / "out" / "_SUCCESS").exists()  # it was interrupted, and did not come to its end

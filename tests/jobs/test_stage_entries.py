@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from pixelmill.jobs import spec
+from pixelmill.jobs.job import read_job
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.stages import STAGES
 from tests.toys.registered import toy_stages
@@ -23,12 +24,12 @@ def toys() -> Iterator[None]:
 
 def fault(text: str) -> str:
     with pytest.raises(JobError) as caught:
-        spec.load(text, name="job.yaml", overrides=[], environment={})
+        read_job(text, name="job.yaml", overrides=[], environment={})
     return str(caught.value)
 
 
 def identity(text: str) -> str:
-    return json.dumps(spec.load(text, name="job.yaml", overrides=[], environment={}).identity(), sort_keys=True)
+    return json.dumps(read_job(text, name="job.yaml", overrides=[], environment={}).identity(), sort_keys=True)
 
 
 GOLDEN = (
@@ -103,7 +104,7 @@ def test_a_decoder_that_is_not_there_is_refused_with_the_nearest_one() -> None:
 
 
 def test_a_stage_that_is_registered_is_a_stage_of_the_job_file_and_its_schema(toys: None) -> None:
-    job = spec.load(HEAD + "  - threshold: {level: 7}\n  - invert\n", name="job.yaml", overrides=[], environment={})
+    job = read_job(HEAD + "  - threshold: {level: 7}\n  - invert\n", name="job.yaml", overrides=[], environment={})
     assert [config.stage for config in job.spec.configs] == ["threshold", "invert"]
     schema = json.dumps(spec.schema())
     assert all(f'"{kind}"' in schema for kind in STAGES)

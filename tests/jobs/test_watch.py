@@ -70,7 +70,7 @@ def watched(rows: int = 300) -> Watched:
 
 @pytest.fixture
 def nothing_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_free", dict)
+    monkeypatch.setattr(watch.ray_api, "available_resources", dict)
 
 
 def test_a_steady_rate_is_told_as_it_is(clock: Clock) -> None:

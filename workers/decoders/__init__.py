@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pixelmill.workers.pictures import Kind, Picture
 
@@ -35,13 +35,18 @@ class Decoder(Protocol):
     """
 
     @property
-    def fields(self) -> tuple[pa.Field, ...]:
+    def fields(self) -> tuple[pa.Field[Any], ...]:
         """The columns that it brings beside width and height."""
         ...
 
     @property
     def makes_many(self) -> bool:
         """Whether an input may make several rows; each then has its `place`, an int32 from 0."""
+        ...
+
+    @property
+    def rows_per_input(self) -> float:
+        """About how many rows an input makes, by which output files are sized."""
         ...
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pixelmill.workers.codecs.footprint import decode_bytes
 from pixelmill.workers.decoders import Decoded
@@ -20,8 +20,9 @@ _STATED_PIXELS = re.compile(r" = ([\d,]+) pixels, over max_pixels")
 class PictureDecoder:
     """The first frame or page of a file, upright, as rgb8."""
 
-    fields: tuple[pa.Field, ...] = ()
+    fields: tuple[pa.Field[Any], ...] = ()
     makes_many = False
+    rows_per_input = 1.0
     kind: Kind = "rgb8"
 
     def need_bytes(self, pieces: Sequence[bytes]) -> int:

@@ -11,7 +11,6 @@ import math
 from typing import cast
 
 import numpy as np
-from skimage.metrics import structural_similarity
 
 
 def psnr(first_HW: np.ndarray, second_HW: np.ndarray, border_px: int) -> float:
@@ -23,6 +22,8 @@ def psnr(first_HW: np.ndarray, second_HW: np.ndarray, border_px: int) -> float:
 
 def ssim(first_HW: np.ndarray, second_HW: np.ndarray, border_px: int) -> float:
     """Structural similarity of luma without a border: Wang et al. 2004, Gaussian window of 11 px, sigma 1.5."""
+    from skimage.metrics import structural_similarity
+
     first_HW, second_HW = (shave(pixels_HW, border_px).astype(np.float64) for pixels_HW in (first_HW, second_HW))
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(cast("float", structural_similarity(first_HW, second_HW, data_range=255, **options)))

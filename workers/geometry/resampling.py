@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from skimage.color import rgb2ycbcr, ycbcr2rgb
 from torch.nn import functional
 
 REACH_PX = 4
@@ -24,6 +23,8 @@ REACH_PX = 4
 
 def luma(rgb_HWC: np.ndarray) -> np.ndarray:
     """BT.601 luma HW of uint8 RGB, rounded to uint8 in [16, 235], as MATLAB's rgb2ycbcr."""
+    from skimage.color import rgb2ycbcr
+
     return np.rint(rgb2ycbcr(rgb_HWC)[..., 0]).astype(np.uint8)
 
 
@@ -77,10 +78,14 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
 
 def enlarge_to_ycbcr(rgb_HWC: np.ndarray, scale: int) -> np.ndarray:
     """YCbCr of uint8 RGB, each channel `scale` times larger: float64 HWC, BT.601, luma in [16, 235]."""
+    from skimage.color import rgb2ycbcr
+
     ycbcr_HWC = rgb2ycbcr(rgb_HWC)
     return np.stack([enlarge(ycbcr_HWC[..., channel], scale) for channel in range(3)], axis=-1)
 
 
 def to_rgb(ycbcr_HWC: np.ndarray) -> np.ndarray:
     """uint8 RGB of YCbCr."""
+    from skimage.color import ycbcr2rgb
+
     return to_uint8(ycbcr2rgb(ycbcr_HWC) * 255)

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
-from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
@@ -200,6 +199,8 @@ def _pca_metrics(samples: Sequence[Sample], size_px: int, components: int) -> di
     pixels_NP, areas_N1SS = images_NCSS.flatten(1).numpy(), squares.areas(samples, size_px)
     made_NP = np.empty_like(pixels_NP)
     for fitted, judged in ((0, 1), (1, 0)):
+        from sklearn.decomposition import PCA
+
         axes = PCA(components, random_state=0).fit(pixels_NP[fitted::2])
         made_NP[judged::2] = axes.inverse_transform(axes.transform(pixels_NP[judged::2]))
     made_NCSS = torch.from_numpy(made_NP).view_as(images_NCSS)

@@ -7,8 +7,8 @@ counted is what is kept.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.budget import Budget
@@ -31,23 +31,32 @@ class Holdings:
 
     def hold(self, values: Sequence[object], taken_bytes: int = 0) -> list[Held]:
         """Count the values, for which `taken_bytes` of the budget were taken beforehand."""
-        found = [dict(blocks_of(value)) for value in values]
+        found = [blocks_of(value) for value in values]
+        added_bytes = 0
         with self._lock:
-            added_bytes = sum(self._add(address, size) for blocks in found for address, size in blocks.items())
+            for blocks in found:
+                for address, size in blocks.items():
+                    added_bytes += self._add(address, size)
         self._budget.change(added_bytes - taken_bytes)
         return [tuple(blocks) for blocks in found]
 
-    def free(self, held: Held) -> None:
-        """The value is not needed any more."""
+    def free(self, values: Sequence[Held]) -> None:
+        """The values are not needed any more."""
+        freed_bytes = 0
         with self._lock:
-            freed_bytes = sum(map(self._remove, held))
+            for held in values:
+                for address in held:
+                    freed_bytes += self._remove(address)
         if freed_bytes:
             self._budget.change(-freed_bytes)
 
     def _add(self, address: int, size: int) -> int:
-        block = self._blocks.setdefault(address, [size, 0])
-        block[1] += 1
-        return size if block[1] == 1 else 0
+        block = self._blocks.get(address)
+        if block is not None:
+            block[1] += 1
+            return 0
+        self._blocks[address] = [size, 1]
+        return size
 
     def _remove(self, address: int) -> int:
         block = self._blocks[address]
@@ -58,22 +67,20 @@ class Holdings:
         return block[0]
 
 
-def blocks_of(value: Any) -> Iterator[tuple[int, int]]:
-    """Address and bytes of each block of memory behind a tensor, a Picture, an array, or a tuple, list or dict of them."""
+def blocks_of(value: Any) -> dict[int, int]:
+    """Bytes by address of each block of memory behind a tensor, a Picture, an array, or a tuple, list or dict of them."""
+    if hasattr(value, "untyped_storage"):
+        return _block_of(value)
     if isinstance(value, Picture):
-        yield _block_of(value.pixels)
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from blocks_of(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from blocks_of(each)
-    elif hasattr(value, "untyped_storage"):
-        yield _block_of(value)
-    elif size := getattr(value, "nbytes", 0):
-        yield id(value), size
+        return _block_of(value.pixels)
+    if isinstance(value, Mapping):
+        value = list(cast("Mapping[str, Any]", value).values())
+    if isinstance(value, list | tuple):
+        return {address: size for each in cast("Sequence[Any]", value) for address, size in blocks_of(each).items()}
+    size: int = getattr(value, "nbytes", 0)
+    return {id(value): size} if size else {}
 
 
-def _block_of(tensor: Tensor) -> tuple[int, int]:
+def _block_of(tensor: Tensor) -> dict[int, int]:
     storage = tensor.untyped_storage()
-    return storage.data_ptr(), storage.nbytes()
+    return {storage.data_ptr(): storage.nbytes()}

@@ -34,12 +34,19 @@ def tensors_of(outputs: Outputs) -> list[Tensor]:
 
 
 def first_rows(outputs: Outputs, count: int) -> Outputs:
-    return mapped(lambda tensor: tensor[:count], outputs)
+    def cut(tensor: Tensor) -> Tensor:
+        return tensor[:count]
+
+    return mapped(cut, outputs)
 
 
 def as_numbers_on_cpu(outputs: Outputs) -> Outputs:
     """On the CPU, and float32 where they are short floats; ids and counts as they are."""
-    return mapped(lambda tensor: (tensor.float() if tensor.is_floating_point() else tensor).cpu(), outputs)
+    return mapped(_as_number_on_cpu, outputs)
+
+
+def _as_number_on_cpu(tensor: Tensor) -> Tensor:
+    return (tensor.float() if tensor.is_floating_point() else tensor).cpu()
 
 
 def joined(batches: Sequence[Outputs]) -> Outputs:

@@ -11,7 +11,7 @@ import faulthandler
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
 EXIT_STALLED = 70
@@ -35,7 +35,7 @@ class Watchdog:
         self._is_started = False
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> Generator[None]:
         """The deadline counts as long as this lasts, and `progress` and `waiting` of this module mean this watchdog."""
         global _current
         self._start()
@@ -55,7 +55,7 @@ class Watchdog:
         self._deadline_s = time.monotonic() + self._stall_s + self._extra_s
 
     @contextmanager
-    def waiting(self, extra_s: float) -> Iterator[None]:
+    def waiting(self, extra_s: float) -> Generator[None]:
         """Something outside is waited for, which has limits of its own: so much is added to the deadline."""
         self._extra_s = extra_s
         self.progress()
@@ -102,7 +102,7 @@ def progress() -> None:
 
 
 @contextmanager
-def waiting(extra_s: float) -> Iterator[None]:
+def waiting(extra_s: float) -> Generator[None]:
     """See Watchdog.waiting; does nothing where nobody watches."""
     if _current is None:
         yield

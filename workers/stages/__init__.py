@@ -47,7 +47,7 @@ class Milled:
     There is a picture for each place of the batch, which may be None where there is an error, or none at all.
     """
 
-    columns: dict[str, pa.Array]
+    columns: dict[str, pa.Array[Any]]
     errors: dict[int, RowError]
     pictures: Sequence[Picture | None] = ()
 
@@ -59,7 +59,7 @@ class Stage(Protocol):
     """
 
     @property
-    def fields(self) -> tuple[pa.Field, ...]:
+    def fields(self) -> tuple[pa.Field[Any], ...]:
         """The columns that it makes."""
         ...
 

@@ -6,7 +6,7 @@ Legend: B batch, C channels, H height, W width, D dimension of an embedding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -121,14 +121,16 @@ class Embed:
         import torch
 
         vectors_BD = vectors_BD.to(torch.float32 if self._value_type == pa.float32() else torch.float16)
-        finite_B = torch.isfinite(vectors_BD).all(dim=1).tolist()
+        spoilt_B = ~torch.isfinite(vectors_BD).all(dim=1)
         errors = {
-            index: RowError("embed", "NotFinite", f"the embedding has a NaN or infinite value as {vectors_BD.dtype}")
-            for index, finite in enumerate(finite_B)
-            if not finite
+            int(index): RowError(
+                "embed", "NotFinite", f"the embedding has a NaN or infinite value as {vectors_BD.dtype}"
+            )
+            for index in spoilt_B.nonzero()
         }
         values = pa.array(vectors_BD.flatten().numpy(), self._value_type)
-        return Milled({self.fields[0].name: pa.FixedSizeListArray.from_arrays(values, self._dim)}, errors)
+        lists: Any = pa.FixedSizeListArray  # its stubs leave the type of the values open
+        return Milled({self.fields[0].name: lists.from_arrays(values, self._dim)}, errors)
 
 
 def _noise(count: int) -> list[Tensor]:

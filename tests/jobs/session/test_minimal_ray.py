@@ -67,24 +67,24 @@ def test_the_stand_in_of_the_tracker_takes_what_a_worker_tells() -> None:
 
 
 def test_a_change_that_finds_no_place_is_skipped_and_the_log_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delattr(services, "resolve_ip_for_localhost")
     monkeypatch.delattr(stats._StatsManager, "update_execution_metrics")
     with minimal_ray.on_loopback(), minimal_ray.without_helpers():
         assert not hasattr(services, "resolve_ip_for_localhost")
-    log = capsys.readouterr().err
+    log = caplog.text
     assert "skipped a change of Ray by which it keeps to 127.0.0.1: " in log
     assert "skipped a change of Ray by which it works without statistics: " in log
     assert "locations" not in log
 
 
 def test_a_service_that_ray_does_not_have_is_not_missed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delattr(Node, "start_monitor")
     before = Node.start_log_monitor
     with minimal_ray.without_services():
         assert not hasattr(Node, "start_monitor")
         assert Node.start_log_monitor is not before
-    assert "starts without Node.start_monitor: " in capsys.readouterr().err
+    assert "starts without Node.start_monitor: " in caplog.text

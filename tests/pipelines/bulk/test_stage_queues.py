@@ -96,7 +96,7 @@ class Line:
                 if self.inputs[runner.index] is None:
                     prepared = runner.prepare(picture)
                     (held,) = self.holdings.hold([prepared])
-                    row.prepared.append(Waiting(row, runner.index, prepared, held, pixels_of(prepared)))
+                    row.prepared.append(Waiting(row, runner.index, prepared, pixels_of(prepared), held))
             item.rows.append(row)
         self.items.append(item)
         self.queues.add(item)
@@ -217,5 +217,5 @@ def test_memory_that_is_short_bounds_later_batches_by_their_pixels() -> None:
 
 
 def test_parts_of_a_batch_are_in_order_and_within_the_bound() -> None:
-    batch = [Waiting(None, 0, None, (), pixels) for pixels in (3, 3, 3, 9, 1, 1)]  # type: ignore[arg-type]
+    batch = [Waiting(None, 0, None, pixels) for pixels in (3, 3, 3, 9, 1, 1)]  # type: ignore[arg-type]
     assert [[each.pixels for each in part] for part in split(batch, 6)] == [[3, 3], [3], [9], [1, 1]]

@@ -20,9 +20,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelmill.pipelines.inputs import fetch, requests, table_rows
+from pixelmill.pipelines.inputs import fetch, requests
 from pixelmill.pipelines.inputs import window as window_module
-from pixelmill.pipelines.inputs.entries import Piece
 from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits, Input, single
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
 from pixelmill.pipelines.outputs.manifest import table_of
@@ -30,7 +29,8 @@ from pixelmill.pipelines.stores.access import Access, filesystem
 from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.workers.errors import RowError
 from tests.conftest import Reach
-from tests.pipelines.inputs.test_sources import image_structs, tar_of
+from tests.pipelines.inputs.listings import tar_of
+from tests.pipelines.inputs.test_archives import image_structs
 from tests.servers.faulty_proxy import FaultyProxy
 from tests.servers.gateway import Gateway
 
@@ -266,22 +266,6 @@ def test_objects_of_unknown_size_are_bounded_in_sum_and_all_arrive(store: Counti
         assert set(store.asked.values()) == {1}
 
 
-def test_what_was_read_of_an_object_that_finds_no_room_is_given_back() -> None:
-    window = window_module.Window(5000)
-    item = Input(7, "https://a.example/a.jpg", None, None, 0, None)
-    grant = window_module.Grant(item, window, LIMITS)
-    grant.expect(2000)
-    grant.expect(4000)
-    with pytest.raises(window_module.NoRoom):
-        grant.expect(6000)
-    assert window.held_bytes == 4000
-    grant.give_back()
-    assert window.held_bytes == requests.weight_of(item)
-    window.next_position = 7
-    grant.expect(1 << 30)
-    assert window.held_bytes == 1 << 30
-
-
 def test_an_object_larger_than_the_workers_memory_is_not_read_where_its_size_is_known(store: CountingStore) -> None:
     large, small = put(store, "large.jpg", bytes(1001)), put(store, "small.jpg", bytes(1000))
     limits = FetchLimits(memory_bytes=1000)
@@ -355,65 +339,6 @@ def test_a_tar_that_is_gone_or_shorter_fails_its_rows_and_no_others(store: Count
     assert fetched([*members, Entry(other)])[2] == b"c"
 
 
-@settings(deadline=None, max_examples=100)
-@given(
-    st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 90_000)), min_size=1, max_size=30),
-    st.integers(512, 1 << 20),
-    st.integers(4, 64),
-)
-def test_requests_join_only_near_neighbours_and_lose_and_repeat_no_row(
-    members: list[tuple[int, int]], coalesce_bytes: int, window_rows: int
-) -> None:
-    inputs, offset = [], 0
-    for position, (size, gap) in enumerate(members):
-        inputs.append(Input(position, "/a.tar", "tar", offset + gap, size, None))
-        offset += gap + size
-    limits = FetchLimits(coalesce_bytes=coalesce_bytes, window_rows=window_rows)
-    planned = list(requests.plan_requests(inputs, limits))
-    assert [item for request in planned for item in request.inputs] == inputs
-    for request in planned:
-        first, last = request.inputs[0], request.inputs[-1]
-        span = (last.offset or 0) + (last.size or 0) - (first.offset or 0)
-        assert len(request.inputs) <= max(1, window_rows // 4)
-        assert len(request.inputs) == 1 or span <= coalesce_bytes
-        assert span <= sum(i.size or 0 for i in request.inputs) + 65_536 * (len(request.inputs) - 1)
-
-
-INPUTS = st.builds(
-    Entry,
-    st.sampled_from(["/a.tar", "/b.tar", "/c.parquet", "/d.jpg"]),
-    container=st.sampled_from([None, "tar", "parquet"]),
-    offset=st.none() | st.integers(0, 3000),
-    size=st.none() | st.integers(0, 3000),
-    problem=st.sampled_from([None, None, "Truncated: cut"]),
-    pieces=st.sampled_from([None, None, None, (Piece("/a.tar", 0, 10), Piece("/e.jpg"))]),
-    source_id=st.none(),
-)
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.lists(INPUTS, min_size=1, max_size=30))
-def test_a_request_is_of_one_archive_or_of_a_few_local_files(found: list[Entry]) -> None:
-    inputs = requests.inputs_of(table_of(found))
-    planned = list(requests.plan_requests(inputs, LIMITS))
-    assert [item for request in planned for item in request.inputs] == inputs
-    for request in (request for request in planned if len(request.inputs) > 1):
-        assert all(item.pieces is None for item in request.inputs)
-        if request.inputs[0].container is None:
-            assert {item.container for item in request.inputs} == {None}
-            assert len(request.inputs) <= LIMITS.window_rows // LIMITS.in_flight
-            continue
-        assert len({(item.uri, item.container) for item in request.inputs}) == 1
-        assert not any(item.problem for item in request.inputs)
-
-
-def test_local_files_come_a_few_at_a_time_and_objects_of_a_store_one_by_one() -> None:
-    limits = FetchLimits(in_flight=4, window_rows=12)
-    for folder, together in (("/a", 3), ("file:///a", 3), ("s3://a", 1), ("https://a.example", 1)):
-        inputs = [Input(position, f"{folder}/{position}.jpg", None, None, 9, None) for position in range(10)]
-        assert max(len(request.inputs) for request in requests.plan_requests(inputs, limits)) == together
-
-
 def test_a_local_file_that_fails_costs_its_neighbours_nothing(tmp_path: Path) -> None:
     for name in "abd":
         (tmp_path / name).write_bytes(name.encode() * (9 if name == "b" else 1))
@@ -484,28 +409,6 @@ def test_two_parquet_files_do_not_mix(store: CountingStore) -> None:
     rows = listed(*uris)
     mixed = [row for pair in zip(rows[:20], rows[20:], strict=True) for row in pair]
     assert fetched(mixed) == [b"%s%d" % (name, n) for n in range(20) for name in (b"a", b"b")]
-
-
-def test_the_rows_of_a_manifest_are_numbered_from_zero(tmp_path: Path) -> None:
-    rows = requests.inputs_of(table_of([Entry("/a"), Entry("/b.tar", "m", "tar", 512, 7)]).slice(1))
-    assert rows == [Input(0, "/b.tar", "tar", 512, 7, None)]
-
-
-def test_requests_for_rows_of_a_table_are_served_in_their_order_whoever_comes_first() -> None:
-    turns = table_rows.Turns()
-    tickets = [turns.ticket() for _ in range(20)]
-    served = []
-
-    def take(ticket: int) -> None:
-        with turns.wait_for(ticket):
-            served.append(ticket)
-
-    threads = [threading.Thread(target=take, args=(ticket,)) for ticket in reversed(tickets)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert served == tickets
 
 
 def test_an_error_after_a_row_of_a_table_lets_the_next_request_in(store: CountingStore) -> None:

@@ -106,7 +106,7 @@ def test_the_pages_of_a_scan_carry_its_id_on(tmp_path: Path) -> None:
     for number, name in enumerate("abc"):
         scans.write_scan(tmp_path / "in", name, scans.pages_of(number, 3 + number))
     source = Source((str(tmp_path / "in"),), access=ACCESS, grouping=scans.ByColour())
-    run(source, tmp_path / "1", decoder="tests.scans:ScanDecoder", rows_per_input=8.0)
+    run(source, tmp_path / "1", decoder="tests.scans:ScanDecoder", file_bytes=64)
     later = run(of(tmp_path / "1"), tmp_path / "2", file_bytes=128)
     ids = {input_id(source.uris[0], name): 3 + number for number, name in enumerate("abc")}
     assert Counter(later["source_id"].to_pylist()) == ids

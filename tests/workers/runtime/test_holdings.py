@@ -22,9 +22,9 @@ def test_a_view_counts_as_what_it_keeps_alive_and_several_views_once() -> None:
     frame_CHW = torch.zeros(3, 100, 100, dtype=torch.uint8)
     crop, other = holdings.hold([frame_CHW[:, :10, :10], Picture(frame_CHW[:, 50:, 50:])])
     assert budget.held_bytes == 30_000
-    holdings.free(crop)
+    holdings.free([crop])
     assert budget.held_bytes == 30_000
-    holdings.free(other)
+    holdings.free([other])
     assert budget.held_bytes == 0
 
 
@@ -33,7 +33,7 @@ def test_what_was_taken_to_make_it_is_given_back() -> None:
     assert budget.try_take(70_000)
     (held,) = holdings.hold([torch.zeros(100)], taken_bytes=70_000)
     assert budget.held_bytes == 400
-    holdings.free(held)
+    holdings.free([held])
     assert budget.held_bytes == 0
 
 
@@ -42,7 +42,7 @@ def test_tensors_within_tuples_dicts_and_arrays_count() -> None:
     value = {"a": (torch.zeros(10), [torch.zeros(5)]), "b": np.zeros(4, np.uint8), "text": "none", "nothing": None}
     (held,) = holdings.hold([value])
     assert budget.held_bytes == 40 + 20 + 4
-    holdings.free(held)
+    holdings.free([held])
     assert budget.held_bytes == 0
 
 
@@ -53,7 +53,7 @@ def test_what_is_held_is_the_sum_of_the_blocks_that_anything_holds(steps: list[t
     held: list[tuple[int, tuple[int, ...]]] = []
     for number, frees in steps:
         if frees and held:
-            holdings.free(held.pop(0)[1])
+            holdings.free([held.pop(0)[1]])
         else:
             held.append((number, *holdings.hold([blocks[number][:1]])))
         assert budget.held_bytes == sum(blocks[each].nbytes for each in {number for number, _ in held})

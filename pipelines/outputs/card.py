@@ -1,0 +1,155 @@
+"""The card of an output, OUT/README.md: what was run, and which files are data, for people and for `datasets.load_dataset(OUT)`.
+
+Without it `datasets` takes the manifest in _run/ for data, too. A README.md that somebody else wrote, or changed, is theirs and
+stays: the last line of a card has a digest of all above it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import cast
+from urllib.parse import urlsplit
+
+from pixelmill.pipelines.inputs.names import is_local
+from pixelmill.workers.credentials import scrub
+
+CARD = "README.md"
+
+_LAST_LINE = re.compile(r"<!-- written by pixelmill: ([0-9a-f]{16}) -->\n")
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_MEANINGS = {
+    "id": "128-bit hash of the uri, and of the member where there is one",
+    "uri": "where the input lies",
+    "member": "which one of a shard or table",
+    "source_id": "the id of its input in the first of a chain of runs over runs",
+    "place": "which of the rows of its input, from 0",
+    "width": "pixels",
+    "height": "pixels",
+}
+
+_READ_ANYWHERE = """\
+## Read it
+
+```python
+import datasets
+rows = datasets.load_dataset("OUT", split="train")
+
+import duckdb
+duckdb.sql("select * from 'OUT/data/*.parquet' limit 3")
+
+import polars
+rows = polars.read_parquet("OUT/data/*.parquet")
+
+import pixelmill
+run = pixelmill.open_run("OUT")
+```
+
+`OUT` is this folder. `data/` has the rows, `failed/` the inputs that could not be done and why, `_run/` how it was made.
+"""
+
+
+def card_of(success: Mapping[str, object], columns: Mapping[str, str]) -> str:
+    """The card of a complete run, from the content of its _SUCCESS and the types of its columns by name.
+
+    It holds no credentials, and of a local path the last name alone: a card is made to be published with the data.
+    """
+    described = ((name, kind, _MEANINGS.get(name, "")) for name, kind in columns.items())
+    sections = [
+        _front_matter(has_failed=bool(success.get("failed"))),
+        _summary(success),
+        _table("Columns", ("column", "type", ""), described),
+        _table("Failed inputs", ("reason", "inputs"), ((name, f"{count:,}") for name, count in _reasons(success))),
+        _READ_ANYWHERE,
+        "## Licence\n\nUnknown: that of the inputs and of the model's weights has to be looked up.\n",
+    ]
+    text = "\n".join(section for section in sections if section)
+    return f"{text}\n<!-- written by pixelmill: {_digest(text)} -->\n"
+
+
+def is_ours(text: bytes) -> bool:
+    """Whether a README.md is a card as it was written, and nobody has changed it since."""
+    above, _, last = text.decode("utf-8", "replace").rpartition("\n<!-- ")
+    found = _LAST_LINE.fullmatch(f"<!-- {last}")
+    return found is not None and found[1] == _digest(above)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _front_matter(*, has_failed: bool) -> str:
+    """What `datasets` reads: the files of each configuration, the first one by default."""
+    failed = ["- config_name: failed", "  data_files: failed/*.parquet"] if has_failed else []
+    data = ["- config_name: default", "  data_files: data/*.parquet"]
+    return "\n".join(["---", "license: unknown", "tags: [pixelmill]", "configs:", *data, *failed, "---", ""])
+
+
+def _summary(success: Mapping[str, object]) -> str:
+    identity = _mapping(success.get("identity"))
+    sources = _sequence(_mapping(identity.get("source")).get("uri"))
+    stages = [named for stage in _sequence(identity.get("stages")) for named in _mapping(stage).items()]
+    lines = [
+        "# Milled by pixelmill",
+        "",
+        f"- inputs: {success.get('inputs', 0):,}, of which {success.get('done', 0):,} are done and "
+        f"{success.get('failed', 0):,} failed",
+        *(f"- source: {_code(_public(str(uri)))}" for uri in sources),
+        *(f"- {_text(name)}: {', '.join(_settings(_mapping(settings)))}" for name, settings in stages),
+        *(f"- weights of {_text(name)}: sha256 {_code(str(sha256))}" for name, sha256 in _weights(success)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _settings(settings: Mapping[str, object]) -> Iterator[str]:
+    """What a stage was told, the model first."""
+    for name in sorted(settings, key=lambda name: name != "model"):
+        value = settings[name]
+        if value is not None:
+            yield f"{_text(name)} {_code(_public(str(value)) if name == 'model' else str(value))}"
+
+
+def _reasons(success: Mapping[str, object]) -> list[tuple[str, object]]:
+    return list(_mapping(success.get("reasons")).items())
+
+
+def _weights(success: Mapping[str, object]) -> list[tuple[str, object]]:
+    return [(name, sha256) for name, sha256 in _mapping(success.get("weights")).items() if sha256]
+
+
+def _public(place: str) -> str:
+    """A place without what is secret or private in it: no credentials, no query, of a local path the last name."""
+    if "://" not in place and "/" not in place:
+        return place
+    if is_local(place):
+        return PurePosixPath(place.rstrip("/")).name or "a local folder"
+    parts = urlsplit(scrub(place))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _table(title: str, headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
+    """A section with a table; nothing where there is no row."""
+    lines = [f"| {_code(first)} | {' | '.join(map(_text, others))} |" for first, *others in rows]
+    head = [f"## {title}", "", f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
+    return "\n".join([*head, *lines, ""]) if lines else ""
+
+
+def _text(text: str) -> str:
+    """Text that is no markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", _UNSHOWN.sub(" ", text))
+
+
+def _code(text: str) -> str:
+    """Text as code, on one line; a bar would end a cell of a table."""
+    shown = _UNSHOWN.sub(" ", text).replace("`", "'").replace("|", "/")
+    return f"`{shown}`"
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
+
+
+def _sequence(value: object) -> Sequence[object]:
+    return cast("list[object]", value) if isinstance(value, list) else ()

@@ -1,0 +1,67 @@
+"""The account holds what is there against what was listed: done, failed, missing, twice, or unknown."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.manifest import Segment
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import StoreError
+from tests.pipelines.outputs.by_hand import NAMES, publish, table
+
+
+def test_every_input_is_done_or_failed(folder: Folder, segments: list[Segment]) -> None:
+    publish(folder, 0, NAMES[:3], failed=(NAMES[1],))
+    publish(folder, 1, NAMES[3:])
+    found = ledger.account(folder, segments)
+    assert (found.listed, found.done, found.failed) == (6, 5, 1)
+    assert found.is_exact
+    assert found.reasons == {("decode", "Corrupt"): 1}
+
+
+def test_a_part_that_is_missing_is_pending_and_missed(folder: Folder, segments: list[Segment]) -> None:
+    publish(folder, 0, NAMES[:3])
+    held = ledger.progress(folder)
+    assert [held.is_done(part) for part in segments[0].parts()] == [True, False]
+    assert ledger.account(folder, segments).missing == 3
+
+
+@pytest.mark.parametrize(
+    ("tamper", "law"),
+    [
+        (lambda t: t.slice(1), "missing"),
+        (lambda t: pa.concat_tables([t, t.slice(0, 1)]), "twice"),
+        (lambda t: pa.concat_tables([t, table(["/p/alien.jpg"])]), "unknown"),
+    ],
+)
+def test_an_output_that_was_tampered_with_does_not_add_up(
+    folder: Folder, segments: list[Segment], tamper: object, law: str
+) -> None:
+    ledger.publish(folder, "part-000000", tamper(table(NAMES[:3])), {}, ledger.Compression())  # type: ignore[operator]
+    publish(folder, 1, NAMES[3:])
+    found = ledger.account(folder, segments)
+    assert getattr(found, law) == 1
+    assert not found.is_exact
+
+
+def test_rows_under_a_name_that_no_part_has_are_counted_as_unknown(folder: Folder, segments: list[Segment]) -> None:
+    publish(folder, 0, NAMES[:3])
+    publish(folder, 1, NAMES[3:])
+    publish(folder, 7, NAMES[:2])
+    assert ledger.account(folder, segments).unknown == 2
+    folder.remove("data/part-000007.parquet")
+    folder.publish("failed/other.parquet", ledger.encode(pa.table({"x": [1, 2, 3]})))
+    assert ledger.account(folder, segments).unknown == 3
+    folder.remove("failed/other.parquet")
+    folder.publish("data/README.txt", b"no reader of Parquet looks at this")
+    assert ledger.account(folder, segments).is_exact
+
+
+def test_a_data_file_that_was_cut_is_named_with_what_to_do(folder: Folder, segments: list[Segment]) -> None:
+    publish(folder, 0, NAMES[:3])
+    publish(folder, 1, NAMES[3:])
+    folder.publish("data/part-000001.parquet", (folder.read("data/part-000001.parquet") or b"")[:-9])
+    with pytest.raises(StoreError, match=r"data/part-000001.parquet: is not a whole Parquet file .* remove it and run"):
+        ledger.account(folder, segments)
