@@ -148,6 +148,16 @@ def dashboard_of(folder: Path, log: Path, head: subprocess.Popen[bytes]) -> str:
     raise AssertionError(f"no dashboard:\n{log.read_text(errors='replace')}")
 
 
+def submitted(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A job that was submitted and waited for; the node's agent, which takes it, starts after the dashboard."""
+    for _ in range(60):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if "No available agent" not in done.stderr:
+            return done
+        time.sleep(1.0)
+    raise AssertionError(f"no agent took the job:\n{done.stderr}")
+
+
 @pytest.mark.slow
 def test_a_job_that_is_submitted_with_the_project_runs_nothing_of_it(
     user: Home, installations: dict[Kind, Installation], project: Path
@@ -158,7 +168,7 @@ def test_a_job_that_is_submitted_with_the_project_runs_nothing_of_it(
     with cluster(at, environment) as address:
         submit = [str(at.python), "-m", "ray.scripts.scripts", "job", "submit", "--address", address]
         submit += ["--working-dir", str(project), "--", str(at.command), "embed", "in", str(out), "--model", MODEL]
-        done = subprocess.run(submit, env=environment, capture_output=True, text=True)
+        done = submitted(submit, environment)
     assert "succeeded" in done.stdout, done.stdout + done.stderr
     assert_every_input_in_one_row(Output(str(out)), inputs=4)
     assert marks_of(project) == []
