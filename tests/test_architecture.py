@@ -129,14 +129,11 @@ READ_SURROUNDINGS = {
     "pipelines/stores/obstore_clients.py",
 }
 IMPORT_RAY_IN_JOBS = {
-    "jobs/checks.py",
+    "jobs/session/ray_api.py",
     "jobs/session/cluster.py",
     "jobs/session/minimal_ray.py",
-    "jobs/session/ray_session.py",
-    "jobs/watch.py",
 }
 REACH_FOR_PRIVATE_NAMES = {
-    "jobs/session/cluster.py",  # Ray's tokens have no public reader
     "jobs/session/minimal_ray.py",  # what Ray has no switch for
     "pipelines/progress.py",  # Ray's key-value store has no public name
     "pipelines/stores/access.py",  # fsspec's own way to a path without its scheme
