@@ -12,7 +12,7 @@ TOGETHER ?= -n 2 --dist loadfile --no-loadscope-reorder
 PYTHONS ?= 3.11 3.12 3.13
 ON_EACH := tests/workers tests/pipelines tests/contracts tests/test_install.py tests/jobs/test_collisions.py tests/jobs/test_api.py
 
-.PHONY: demo test test-slow test-all test-pythons test-on-each lint format setup benchmark zoo clean help
+.PHONY: demo docs test test-slow test-all test-pythons test-on-each lint format setup benchmark zoo clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ format: $(STAMP) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(STAMP) ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 benchmark: $(STAMP) ## the table of benchmarks/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[benchmarks]'
 	$(BIN)/python -m benchmarks.throughput
@@ -66,4 +69,4 @@ zoo: $(STAMP) ## how each checkpoint of the zoo was made
 	$(BIN)/python -m benchmarks.zoo
 
 clean: ## remove what the targets made, but not the environment
-	rm -rf demo-output build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo-output site build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

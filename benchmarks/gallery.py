@@ -28,6 +28,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from pixelmill.jobs import generate
+from pixelmill.jobs import stylize as painting_jobs
 from pixelmill.jobs.generate import Asked, Kind
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
@@ -170,20 +171,20 @@ def styles(sources: Sources) -> Tensor:
     """One photograph in several styles, a network each."""
     with photographs() as folder:
         photo = f"{folder}/{CONTENT}.png"
-        shown = [generate.to_bytes(generate.read_picture(photo, 256))]
+        shown = [painting_jobs.to_bytes(painting_jobs.read_picture(photo, 256))]
         there = [name for name in zoo.zoo_names() if name.startswith("faststyle-")]
-        return beside(*shown, *(generate.stylized(name, photo, 256) for name in there))
+        return beside(*shown, *(painting_jobs.stylized(name, photo, 256) for name in there))
 
 
 def weights(sources: Sources) -> Tensor:
     """Gatys' optimisation with more and more weight on style."""
     with photographs() as folder:
-        photo = generate.read_picture(f"{folder}/{CONTENT}.png", 192)
-    painting = generate.read_picture(f"{sources.data}/styles/starry_night_crop.jpg", 192)
-    network, made = load_vgg(sources.vgg), [generate.to_bytes(photo)]
+        photo = painting_jobs.read_picture(f"{folder}/{CONTENT}.png", 192)
+    painting = painting_jobs.read_picture(f"{sources.data}/styles/starry_night_crop.jpg", 192)
+    network, made = load_vgg(sources.vgg), [painting_jobs.to_bytes(photo)]
     for weight in WEIGHTS:
         settings = GatysSettings(start="content", steps=100, style_weight=weight)
-        made.append(generate.to_bytes(stylize(photo[None], painting[None], network, settings)[0]))
+        made.append(painting_jobs.to_bytes(stylize(photo[None], painting[None], network, settings)[0]))
     return beside(*made)
 
 

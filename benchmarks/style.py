@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.throughput import RESULTS
-from pixelmill.jobs.generate import read_picture
+from pixelmill.jobs.stylize import read_picture
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.workers.networks.vgg import load_vgg

@@ -23,7 +23,7 @@ from pixelmill.workers.errors import JobError
 if TYPE_CHECKING:
     from torch import nn
 
-    from pixelmill.workers.models.checkpoint import Card
+    from pixelmill.workers.models.card import Card
 
 Place = str | os.PathLike[str]
 Document = Place | Mapping[str, object]

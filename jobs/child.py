@@ -19,14 +19,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import Literal, TextIO
 
+from pixelmill.jobs import surroundings
 from pixelmill.workers.errors import JobStopped, PixelmillError
-
-if TYPE_CHECKING:
-    from pixelmill.jobs.surroundings import Surroundings
-
-_STARTED_S = time.time()
 
 Kind = Literal["run", "train"]
 PATIENCE_S = 120.0
@@ -166,10 +162,12 @@ def _first_line(descriptor: int) -> bytes:
 
 
 def _end_with_the_caller() -> None:
-    """Interrupt this process when the caller, who holds the other end of standard input, is gone."""
+    """Interrupt this process when the caller, who holds the other end of standard input, is gone; again where it hangs."""
     while os.read(0, 1024):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE_S)
 
 
 def _reply(request: Request) -> Reply:
@@ -192,10 +190,12 @@ def _run(request: Request) -> str:
     from pixelmill.jobs.run import run_job
     from pixelmill.jobs.summary import note_of
 
-    job = read_job(request.text, name=request.name, overrides=list(request.overrides), environment=os.environ)
+    around = surroundings.of_process(quiet=request.quiet)
+    overrides = list(request.overrides)
+    job = read_job(request.text, name=request.name, overrides=overrides, environment=around.environment)
     if (note := note_of(job.spec)) and not request.quiet:
         sys.stderr.write(f"{note}\n")
-    run_job(job, _surroundings(request.quiet))
+    run_job(job, around)
     return job.open_out().uri
 
 
@@ -203,24 +203,11 @@ def _train(request: Request) -> str:
     from pixelmill.jobs.train import train_job
     from pixelmill.jobs.training_job import read_recipe_file
 
-    job = read_recipe_file(request.text, name=request.name, overrides=list(request.overrides), environment=os.environ)
-    train_job(job, _surroundings(request.quiet))
+    around = surroundings.of_process(quiet=request.quiet)
+    overrides = list(request.overrides)
+    job = read_recipe_file(request.text, name=request.name, overrides=overrides, environment=around.environment)
+    train_job(job, around)
     return job.open_out().uri
 
 
 _DO: dict[Kind, Callable[[Request], str]] = {"run": _run, "train": _train}
-
-
-def _surroundings(quiet: bool) -> Surroundings:
-    from platformdirs import user_cache_path
-
-    from pixelmill.jobs.surroundings import Surroundings
-
-    return Surroundings(
-        environment=os.environ,
-        stderr=sys.stderr,
-        is_terminal=sys.stderr.isatty(),
-        cache_dir=user_cache_path("pixelmill") / "settings",
-        started_s=_STARTED_S,
-        quiet=quiet,
-    )

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast, get_args
 
 import typer
 
+from pixelmill.jobs import surroundings
 from pixelmill.jobs.host import signals
 from pixelmill.jobs.terminal import printable, streams
 
 if TYPE_CHECKING:
     from pixelmill.jobs.job import Job
     from pixelmill.jobs.surroundings import Surroundings
-
-STARTED_S = time.time()
 
 app = typer.Typer(
     help="Mill an archive of images in object storage into Parquet: every input exactly once.",
@@ -74,8 +71,8 @@ def run(
 
     text = read_file(job)
     all_overrides = [*(overrides or []), *_failing(failures)]
-    around = _surroundings(quiet, log_level, log_format)
-    _run(read_job(text, name=job, overrides=all_overrides, environment=os.environ), around, dry_run=dry_run)
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    _run(read_job(text, name=job, overrides=all_overrides, environment=around.environment), around, dry_run=dry_run)
 
 
 @app.command()
@@ -98,8 +95,8 @@ def embed(
     document: dict[str, object] = {"version": 1, "source": source, "out": out, "stages": [{"embed": stage}]}
     text = to_yaml(document)
     all_overrides = [*(overrides or []), *_failing(failures)]
-    around = _surroundings(quiet, log_level, log_format)
-    _run(read_job(text, name="embed", overrides=all_overrides, environment=os.environ), around, dry_run=dry_run)
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    _run(read_job(text, name="embed", overrides=all_overrides, environment=around.environment), around, dry_run=dry_run)
 
 
 @app.command()
@@ -118,13 +115,10 @@ def retry(
     folder = open_run(out)
     text = (folder.read("_run/spec.yaml") or b"").decode()
     here = f"out.uri={json.dumps(folder.uri)}"  # it may be written relative to another folder, or have been moved
-    job = read_job(
-        text,
-        name=f"{out}/_run/spec.yaml",
-        overrides=[here, *(overrides or []), *_failing(failures)],
-        environment=os.environ,
-    )
-    _run(job, _surroundings(quiet, log_level, log_format), retry=True)
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    all_overrides = [here, *(overrides or []), *_failing(failures)]
+    job = read_job(text, name=f"{out}/_run/spec.yaml", overrides=all_overrides, environment=around.environment)
+    _run(job, around, retry=True)
 
 
 @app.command()
@@ -163,8 +157,9 @@ def train(
 
     given: dict[str, Any] = ({"data": data} if data else {}) | ({} if out is None else {"out": out})
     options = [f"{key}={json.dumps(value)}" for key, value in given.items()]
-    job = read_recipe_file(text, name=recipe, overrides=[*options, *(overrides or [])], environment=os.environ)
-    around = _surroundings(quiet, log_level, log_format)
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    all_overrides = [*options, *(overrides or [])]
+    job = read_recipe_file(text, name=recipe, overrides=all_overrides, environment=around.environment)
     from pixelmill.jobs.train import train_job  # which imports Ray: a wrong setting should not wait for it
 
     try:
@@ -261,40 +256,10 @@ def stylize(
     overrides: SetStyle = None,
 ) -> None:
     """Paint photographs in a style: with a trained network, or by optimising the picture itself."""
-    from pathlib import PurePosixPath
+    from pixelmill.jobs import stylize as stylizing
 
-    from pixelmill.jobs import checks
-    from pixelmill.jobs import generate as generating
-    from pixelmill.jobs.documents.overrides import override_key
-    from pixelmill.jobs.places import absolute
-    from pixelmill.workers.errors import JobError
-
-    if (checkpoint is None) == (style is None):
-        raise JobError("stylize: give --checkpoint for a trained style, or --style and --vgg to optimise")
-    stems = [PurePosixPath(each).stem for each in content]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise JobError(f"stylize: two photographs would become {twice[0]}.png; stylize them one after another")
-    absolute(out)  # an empty one would be the root
-    places = [f"{out}/{stem}.png" for stem in stems]
-    for path in places:
-        checks.check_file(path)
-    if checkpoint is not None:
-        if vgg is not None or overrides:
-            raise JobError(
-                "stylize: --vgg and --set are of the optimisation; a network of --checkpoint knows its style"
-            )
-        made = [generating.stylized(checkpoint, each, size_px) for each in content]
-    elif vgg is None:
-        raise JobError(
-            "stylize: --style needs --vgg, VGG weights as safetensors or torchvision:VGG19_Weights.IMAGENET1K_V1"
-        )
-    else:
-        settings: dict[str, object] = {}
-        for override in overrides or []:
-            override_key(settings, override)
-        made = list(generating.optimized(content, style or "", vgg, settings, size_px or 256, _say))
-    for path, shown_CHW in zip(places, made, strict=True):
-        generating.write(shown_CHW, path)
+    wish = stylizing.Wish(content, out, checkpoint, style, vgg, size_px, overrides or [])
+    for path in stylizing.stylize(wish, _say):
         typer.echo(path)
 
 
@@ -326,7 +291,7 @@ def demo(
     from pixelmill.jobs import demo as demonstration
     from pixelmill.jobs.places import absolute
 
-    raise typer.Exit(demonstration.run(Path(absolute(out)), _surroundings(quiet=False)))
+    raise typer.Exit(demonstration.run(Path(absolute(out)), surroundings.of_process(quiet=False)))
 
 
 def _version(value: bool) -> None:
@@ -344,32 +309,6 @@ def _main(
     ] = False,
 ) -> None:
     pass
-
-
-def _surroundings(quiet: bool, log_level: str = "info", log_format: str = "text") -> Surroundings:
-    from platformdirs import user_cache_path
-
-    from pixelmill.jobs.surroundings import LogFormat, LogLevel, Surroundings
-
-    _require_one_of("--log-level", log_level, get_args(LogLevel))
-    _require_one_of("--log-format", log_format, get_args(LogFormat))
-    return Surroundings(
-        environment=os.environ,
-        stderr=sys.stderr,
-        is_terminal=sys.stderr.isatty(),
-        cache_dir=user_cache_path("pixelmill") / "settings",
-        started_s=STARTED_S,
-        quiet=quiet,
-        log_level=cast("LogLevel", log_level),
-        log_format=cast("LogFormat", log_format),
-    )
-
-
-def _require_one_of(option: str, given: str, words: tuple[str, ...]) -> None:
-    if given not in words:
-        from pixelmill.workers.errors import JobError
-
-        raise JobError(f"{option} {given}: there are {', '.join(words)}")
 
 
 def _run(job: Job, around: Surroundings, *, dry_run: bool = False, retry: bool = False) -> NoReturn:
@@ -395,7 +334,7 @@ def _run(job: Job, around: Surroundings, *, dry_run: bool = False, retry: bool =
 def _worded(text: str, around: Surroundings) -> str:
     from pixelmill.jobs.terminal.logs import wording_of
 
-    return wording_of(around.log_format)(text, "info")
+    return wording_of(around.log_format, around.now)(text, "info")
 
 
 def _say(text: str) -> None:
@@ -441,7 +380,7 @@ def main() -> None:
         from pixelmill.jobs.terminal.logs import wording_of
         from pixelmill.workers.credentials import scrub
 
-        wording = wording_of("json" if _wants_json(sys.argv[1:]) else "text")
+        wording = wording_of("json" if _wants_json(sys.argv[1:]) else "text", surroundings.of_process(quiet=False).now)
         sys.stderr.write(f"{wording(f'pixelmill: {scrub(str(error))}', 'error')}\n")
         sys.exit(2 if isinstance(error, JobError | RunRefused | ModelError | DataError) else 1)
 

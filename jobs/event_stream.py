@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -15,6 +14,7 @@ from pixelmill.pipelines.events import (
     Ended,
     Event,
     InputsFound,
+    PartPublished,
     PhaseBegan,
     RowsCounted,
     Started,
@@ -31,8 +31,8 @@ LOGGER = logging.getLogger(__name__)
 class EventStream:
     """Takes events from any thread."""
 
-    def __init__(self, terminal: Terminal, doing: Doing, clock: Callable[[], float] = time.time) -> None:
-        self._terminal, self._clock = terminal, clock
+    def __init__(self, terminal: Terminal, doing: Doing, now: Callable[[], float]) -> None:
+        self._terminal, self._now = terminal, now
         self._lock = threading.Lock()
         self._kept: list[Event] = []
         self._attempt = 0
@@ -47,16 +47,15 @@ class EventStream:
         with self._lock:
             self._attempt = attempt
             self._kept = [event.model_copy(update={"attempt": attempt}) for event in self._kept]
-        phase = self._status.phase
+            self._status = Status(doing=self._status.doing).fold_all(self._kept)
         self.emit(Started(doing=self._status.doing))
-        self.phase(phase)
 
     def emit(self, event: Event) -> None:
-        clean = _cleaned(event.model_dump()) | {"at_s": self._clock(), "attempt": self._attempt}
+        clean = _cleaned(event.model_dump()) | {"at_s": self._now(), "attempt": self._attempt}
         event = type(event).model_validate(clean)
         with self._lock:
             self._status = self._status.fold(event)
-            self._kept = [*self._kept[:-1], *coalesced([*self._kept[-1:], event])]
+            self._kept[-1:] = coalesced([*self._kept[-1:], event])
             view = view_of(self._status)
         is_brief = isinstance(event, Started | InputsFound) or (
             isinstance(event, PhaseBegan) and view.phase not in WORKING
@@ -69,8 +68,13 @@ class EventStream:
         if phase != self._status.phase:
             self.emit(PhaseBegan(phase=phase))
 
+    def say(self, text: str) -> None:
+        """A line for the person at the terminal, and for the log."""
+        self._terminal.say(text)
+        LOGGER.info("%s", text)
+
     def warn(self, text: str) -> None:
-        """Say a line that stays."""
+        """A line that every reader of the attempt should see."""
         self._terminal.say(text, "warning")
         self.emit(Warned(text=text))
 
@@ -99,7 +103,7 @@ def _clean(value: object) -> object:
 
 
 def _level(event: Event) -> int:
-    if isinstance(event, InputsFound | RowsCounted | StepsCounted):
+    if isinstance(event, InputsFound | RowsCounted | StepsCounted | PartPublished):
         return logging.DEBUG
     if isinstance(event, Ended) and event.error is not None:
         return logging.ERROR

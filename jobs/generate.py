@@ -1,4 +1,4 @@
-"""Pictures that networks make, as grids: samples, reconstructions, walks through a latent space, and style transfer.
+"""Pictures that networks make, as grids: samples, reconstructions, walks through a latent space, predictions.
 
 Legend: B batch, C channels, H height, W width, D numbers in a code.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,23 +15,15 @@ from torch import Tensor, nn
 
 from pixelmill.jobs import extras
 from pixelmill.jobs.documents.credentials import refuse_credentials
-from pixelmill.jobs.documents.faults import faults
 from pixelmill.jobs.evaluation import data_to_judge, judging
-from pixelmill.jobs.places import absolute
-from pixelmill.jobs.training_job import known_settings
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.stores.explain import explain
-from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.reading import read_samples
-from pixelmill.pipelines.training.sampling import spread
-from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.pipelines.training.sample_order import spread
 from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.errors import DataError, JobError, ModelError, RowError
+from pixelmill.workers.errors import DataError, JobError
 from pixelmill.workers.evaluation import latent
-from pixelmill.workers.geometry.resize import resize_shorter_side
-from pixelmill.workers.models import vision
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.recipes import Recipe, Sample, squares
 
@@ -169,80 +160,3 @@ def _traversal(network: Any, recipe: Recipe, card: Card, asked: Asked) -> Tensor
 
 def _predictions(network: nn.Module, recipe: Recipe, card: Card, asked: Asked) -> Tensor:
     return recipe.pictures(network, _read(recipe, card, asked, asked.count))
-
-
-# ------------------------------------------------------------------------------------------------------------- style
-
-
-def read_picture(uri: str, shorter_px: int | None = None) -> Tensor:
-    """One picture as floats in [0, 1], 3HW; its shorter side resized where `shorter_px` says so."""
-    refuse_credentials(uri)
-    try:
-        pixels_CHW = decode_picture(ObjectReader(Access()).read(absolute(uri), max_bytes=1 << 30))
-    except RowError as error:
-        raise DataError(f"{uri}: {error}") from error
-    except Exception as error:
-        raise explain(error, uri, "reading the picture") from error
-    if shorter_px is not None:
-        pixels_CHW = resize_shorter_side(pixels_CHW, shorter_px, "bilinear", exact=True)
-    return pixels_CHW[:3].expand(3, -1, -1).float() / 255
-
-
-def to_bytes(image_CHW: Tensor) -> Tensor:
-    """Floats around [0, 1] as uint8."""
-    return (image_CHW.detach().clamp(0, 1) * 255).round().byte().cpu()
-
-
-def stylized(checkpoint: str, content: str, shorter_px: int | None) -> Tensor:
-    """A picture through a network that knows one style, uint8 CHW."""
-    refuse_credentials(checkpoint)
-    network, card = checkpoints.load_from_store(checkpoint, Access())
-    if card.network != "faststyle":
-        raise ModelError(
-            f"{checkpoint}: holds a {card.network}, and no style; train one with `pixelmill train faststyle`"
-        )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.inference_mode():
-        return to_bytes(network.to(device)(read_picture(content, shorter_px)[None].to(device))[0])
-
-
-def optimized(
-    content: list[str], style: str, vgg: str, settings: dict[str, Any], size_px: int, say: Callable[[str], None]
-) -> Tensor:
-    """Photographs in a painting's manner by Gatys' optimisation, uint8 BCHW.
-
-    They are optimised at once, so all are cut at their centre to the least height and width among them.
-    """
-    from pydantic import ValidationError
-
-    from pixelmill.workers.networks.vgg import load_vgg
-    from pixelmill.workers.recipes.gatys import GatysSettings, stylize
-
-    try:
-        chosen = GatysSettings(**settings)
-    except ValidationError as error:
-        lines = faults(error, known_settings(GatysSettings))
-        raise JobError("stylize: its settings\n" + "\n".join(lines)) from error
-    refuse_credentials(vgg)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    vision.lighten()
-    center_crop: Callable[[Tensor, list[int]], Tensor] = import_module("torchvision.transforms.functional").center_crop
-    photos = [read_picture(each, size_px) for each in content]
-    height, width = (min(photo.shape[side] for photo in photos) for side in (1, 2))
-    photos_BCHW = torch.stack([center_crop(photo, [height, width]) for photo in photos]).to(device)
-    painting_1CHW = read_picture(style, size_px)[None].to(device)
-    first_loss: list[float] = []
-
-    def on_step(step: int, terms: Any) -> None:
-        total = float(terms["total"].mean())
-        if not first_loss:
-            first_loss.append(total)
-        if step % 10 == 0 or step == chosen.steps - 1:
-            say(f"step {step:,} / {chosen.steps:,}, loss {total:.4g}, {total / first_loss[0]:.1%} of the first")
-
-    if vgg.startswith("torchvision:"):
-        loss_network = load_vgg(vgg)
-    else:
-        with checkpoints.asset(absolute(vgg), Access()) as path:
-            loss_network = load_vgg(path)
-    return torch.stack([to_bytes(each) for each in stylize(photos_BCHW, painting_1CHW, loss_network, chosen, on_step)])

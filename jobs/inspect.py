@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -37,6 +37,8 @@ class Counts(TypedDict):
     missing: int
     twice: int
     unknown: int
+    incomplete: NotRequired[int]
+    """Only where there are any."""
 
 
 class Reason(TypedDict):
@@ -88,14 +90,7 @@ def report(folder: Folder, *, rows: int) -> Report:
     return {
         "out": folder.uri,
         "complete": folder.exists(ledger.SUCCESS) and found.is_exact,
-        "counts": {
-            "inputs": found.listed,
-            "done": found.done,
-            "failed": found.failed,
-            "missing": found.missing,
-            "twice": found.twice,
-            "unknown": found.unknown,
-        },
+        "counts": _counts(found),
         "failures": _failures(folder),
         "attempts": _attempts(folder),
         "status": None if status is None else status.model_dump(),
@@ -175,8 +170,22 @@ def print_report(report: Report) -> None:
         console.print(f"  {shown}", markup=False, soft_wrap=True)
 
 
+def _counts(found: ledger.Account) -> Counts:
+    counts: Counts = {
+        "inputs": found.listed,
+        "done": found.done,
+        "failed": found.failed,
+        "missing": found.missing,
+        "twice": found.twice,
+        "unknown": found.unknown,
+    }
+    if found.incomplete:
+        counts["incomplete"] = found.incomplete
+    return counts
+
+
 def _verdict(counts: Counts) -> str:
-    if counts["twice"] or counts["unknown"]:
+    if counts["twice"] or counts["unknown"] or counts.get("incomplete"):
         return "[red]not every input is in exactly one row[/red]"
     return "no input is in two rows so far" if counts["missing"] else "every input is in exactly one row"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelmill.jobs import checks
-from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import beside
 from pixelmill.jobs.job import Job
-from pixelmill.jobs.outcome import Outcome, Stopwatch
+from pixelmill.jobs.outcome import Outcome
 from pixelmill.jobs.planning import Plan
 from pixelmill.jobs.session import minimal_ray
-from pixelmill.jobs.session.holding import Holding
+from pixelmill.jobs.session.session import Session
+from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.watch import Watch, Watched, watching
 from pixelmill.pipelines.bulk.mill import MillConfig
 from pixelmill.pipelines.bulk.orders import orders_for
@@ -66,25 +66,29 @@ def mill_config(
 class Milling:
     """The work of one attempt, counted in its outcome."""
 
-    def __init__(self, job: Job, held: Holding, events: EventStream, stopwatch: Stopwatch, outcome: Outcome) -> None:
-        self._job, self._held, self._events = job, held, events
-        self._stopwatch, self._outcome = stopwatch, outcome
+    def __init__(self, job: Job, source: Source, around: Surroundings, session: Session, outcome: Outcome) -> None:
+        self._job, self._source, self._around = job, source, around
+        self._session, self._outcome = session, outcome
 
-    def do(self, parts: list[Part], config: MillConfig, out: Folder, plan: Plan, before: Counted) -> None:
+    def do(
+        self, parts: list[Part], segments: list[Segment], plan: Plan, before: Counted, weights: Weights | None
+    ) -> None:
         """Publish every part. JobStopped where too much fails, ClaimLost where another attempt has taken over."""
         from pixelmill.pipelines.bulk import graph
         from pixelmill.pipelines.progress import ProgressStore
 
-        rows = sum(part.rows for part in parts)
+        out, events = self._session.out, self._session.events
+        rows, cache_dir = sum(part.rows for part in parts), self._around.cache_dir
         checks.check_space(out, rows)
+        config = mill_config(self._job, out, self._source, plan, segments, weights, rows=rows, cache_dir=cache_dir)
         options, store = self._job.spec.out_options, ProgressStore()
         compression = Compression(options.compression, row_group_bytes=options.row_group_mb << 20)
-        bulk_job = graph.BulkJob(config, plan.pool, orders_for(parts), self._held.claim, compression)
+        bulk_job = graph.BulkJob(config, plan.pool, orders_for(parts), self._session.held.claim, compression)
         watched = Watched(plan.pool, plan.decode_threads, before, rows, self._job.spec.run.max_failed_fraction)
-        self._events.phase("starting the workers")
+        events.phase("starting the workers")
         lean = minimal_ray.without_helpers() if plan.address is None else nullcontext()
         try:
-            with lean, watching(watched, BulkReports(store), self._events) as watch:
+            with lean, watching(watched, BulkReports(store), events) as watch:
                 for published in beside(graph.run(bulk_job, store), lambda: self._check(watch)):
                     self._count(published)
                     watch.judge(self._outcome.done_now, self._outcome.failed_now)
@@ -93,22 +97,22 @@ class Milling:
                 raise
             raise cause from None  # a sentence of ours says it all
         finally:
-            shares = self._events.status.rows.busy_shares
+            shares = events.status.rows.busy_shares
             self._outcome.busy_shares = {name: round(share, 3) for name, share in shares.items()}
-        self._stopwatch.mark("work")
+        self._session.stopwatch.mark("work")
 
     def _check(self, watch: Watch) -> None:
         watch.raise_if_stopped()
-        self._held.raise_if_lost()
+        self._session.held.raise_if_lost()
 
     def _count(self, published: Published) -> None:
-        outcome = self._outcome
-        self._stopwatch.mark_once("first_result")
+        outcome, events = self._outcome, self._session.events
+        self._session.stopwatch.mark_once("first_result")
         outcome.done_now += published.done
         outcome.failed_now += published.failed
         outcome.written_bytes += published.written_bytes
         outcome.settings = published.settings or outcome.settings
-        self._events.emit(
+        events.emit(
             PartPublished(
                 part=published.name,
                 done=published.done,
@@ -117,5 +121,5 @@ class Milling:
             )
         )
         for stage, settings in published.settings.items():
-            if self._events.status.settings.get(stage) != settings:
-                self._events.emit(SettingsChosen(stage=stage, settings=settings))
+            if events.status.settings.get(stage) != settings:
+                events.emit(SettingsChosen(stage=stage, settings=settings))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,14 +55,14 @@ def exit_code_of(outcome: Outcome, failures: Literal["exit-3", "ok"]) -> int:
 class Stopwatch:
     """Where the time goes: each mark counts the seconds since the last one under its name."""
 
-    def __init__(self, started_s: float, seconds: dict[str, float], clock: Callable[[], float] = time.time) -> None:
-        self._last_s, self._clock = started_s, clock
+    def __init__(self, started_s: float, seconds: dict[str, float], now: Callable[[], float]) -> None:
+        self._last_s, self._now = started_s, now
         self.started_s, self.seconds = started_s, seconds
 
     def mark(self, name: str) -> None:
-        now = self._clock()
-        self.seconds[name] = round(self.seconds.get(name, 0) + now - self._last_s, 3)
-        self._last_s = now
+        now_s = self._now()
+        self.seconds[name] = round(self.seconds.get(name, 0) + now_s - self._last_s, 3)
+        self._last_s = now_s
 
     def mark_once(self, name: str) -> None:
         """As `mark`, where the name has no time yet."""
@@ -72,7 +71,7 @@ class Stopwatch:
 
     @property
     def total_s(self) -> float:
-        return round(self._clock() - self.started_s, 3)
+        return round(self._now() - self.started_s, 3)
 
 
 class Ending(TypedDict):

@@ -7,15 +7,13 @@ Whatever ends an attempt, what was finished stays, and the next one does the res
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from pixelmill.jobs import checks
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.identity import resumed_source
 from pixelmill.jobs.job import Job
-from pixelmill.jobs.milling import Milling, mill_config
+from pixelmill.jobs.milling import Milling
 from pixelmill.jobs.outcome import Ending, Outcome, Stopwatch, record_of
 from pixelmill.jobs.planning import Plan, make_plan
 from pixelmill.jobs.session import cluster
@@ -27,10 +25,10 @@ from pixelmill.pipelines.events import InputsFound
 from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs import completion, ledger
-from pixelmill.pipelines.outputs.attempt import IDENTITY, Attempt, pending
+from pixelmill.pipelines.outputs.attempt import Attempt, pending
 from pixelmill.pipelines.outputs.claims import Claim
-from pixelmill.pipelines.outputs.completion import Counted, Success, Weights
-from pixelmill.pipelines.outputs.manifest import Part, Segment
+from pixelmill.pipelines.outputs.completion import Counted, Weights
+from pixelmill.pipelines.outputs.manifest import Segment
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import decoder_of
@@ -45,10 +43,10 @@ RAY_DIED = (
 def run_job(job: Job, around: Surroundings, *, retry: bool = False) -> Outcome:
     """Do the job, or what failed of it once more. Raises PixelmillError, or KeyboardInterrupt."""
     outcome, out = Outcome(), job.open_out()
-    stopwatch = Stopwatch(around.started_s, outcome.seconds)
+    stopwatch = Stopwatch(around.started_s, outcome.seconds, around.now)
     doing = "retry" if retry else "run"
     with screen(around) as shown:
-        events = EventStream(shown.terminal, doing)
+        events = EventStream(shown.terminal, doing, around.now)
         with shown.terminal:
             source = checks.check_run(job, out, around, retry=retry).source
         stopwatch.mark("check")
@@ -85,7 +83,7 @@ class BulkRun:
         file_bytes = self._job.spec.out_options.file_mb << 20
         rows_per_input = decoder_of(self._job.spec.source_options.decoder).rows_per_input
         attempt = Attempt(self._out, self._session.held, row_bytes, file_bytes, rows_per_input)
-        segments, held = self._resume(attempt)
+        segments, held, weights = self._resume(attempt)
         with self._session.ray(self._ray_place()) as ray:
             if self._retry or not completion.is_finished(segments, held):
                 self._start_early(ray)
@@ -96,27 +94,19 @@ class BulkRun:
             self._events.emit(self._events.status.rows.model_copy(update=vars(before)))
             if parts:
                 self._session.held.require()
-                self._mill(parts, segments, self._connect(ray), before, completion.weights_so_far(self._out, held))
+                milling = Milling(self._job, self._source, self._around, self._session, self._outcome)
+                milling.do(parts, segments, self._connect(ray), before, weights)
         with explained(self._out.uri, "accounting for what was made"):
             ledger.settle(self._out, segments)
             self._commit(attempt, segments, before)
 
-    def _mill(
-        self, parts: list[Part], segments: list[Segment], plan: Plan, before: Counted, weights: Weights | None
-    ) -> None:
-        rows, cache_dir = sum(part.rows for part in parts), self._around.cache_dir
-        config = mill_config(
-            self._job, self._out, self._source, plan, segments, weights, rows=rows, cache_dir=cache_dir
-        )
-        milling = Milling(self._job, self._session.held, self._events, self._stopwatch, self._outcome)
-        milling.do(parts, config, self._out, plan, before)
-
-    def _resume(self, attempt: Attempt) -> tuple[list[Segment], ledger.Progress]:
+    def _resume(self, attempt: Attempt) -> tuple[list[Segment], ledger.Progress, Weights | None]:
         with explained(self._out.uri, "reading what an earlier run made"):
             segments, self._outcome.repaired = attempt.resume()
             held = ledger.progress(self._out)
+            weights = completion.weights_so_far(self._out, held)
         self._events.phase("reading what an earlier run made" if segments else "listing")
-        return segments, held
+        return segments, held, weights
 
     def _ray_place(self) -> RayPlace:
         return self._address or OwnRay(self._machine, self._plan(None).pool)
@@ -174,19 +164,5 @@ class BulkRun:
         outcome.account = ledger.account(self._out, segments)
         self._stopwatch.mark("account")
         completion.require_complete(self._out, outcome.account, retry=self._retry)
-        attempt.succeed(dict(self._success(segments)))
-
-    def _success(self, segments: list[Segment]) -> Success:
-        found = self._outcome.account
-        return {
-            "inputs": found.listed,
-            "done": found.done,
-            "failed": found.failed,
-            "reasons": completion.reasons_of(found),
-            "identity": json.loads(self._out.read(IDENTITY) or b"{}"),
-            "weights": completion.weights_so_far(self._out, ledger.progress(self._out)),
-            "parts": sum(len(segment.part_rows) for segment in segments),
-            "segments": len(segments),
-            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": self._outcome.seconds,
-        }
+        success = completion.success_of(self._out, outcome.account, segments, outcome.seconds, self._around.now())
+        attempt.succeed({**success})

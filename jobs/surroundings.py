@@ -1,14 +1,22 @@
-"""What only the process knows, gathered in one place: environment, standard error, clock, where settings are cached."""
+"""What only the process knows, read in one place: environment, standard error, clock, where settings are cached."""
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+import os
+import sys
+import time
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal, TextIO, cast, get_args
+
+from pixelmill.workers.errors import JobError
 
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+STARTED_S = time.time()
+"""When this process began: a command imports this module first."""
 
 
 @dataclass(frozen=True)
@@ -23,3 +31,28 @@ class Surroundings:
     quiet: bool = False
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
+    now: Callable[[], float] = time.time
+    """Seconds since 1970."""
+
+
+def of_process(*, quiet: bool, log_level: str = "info", log_format: str = "text") -> Surroundings:
+    """The surroundings of this process. JobError for a level or a format that there is not."""
+    from platformdirs import user_cache_path
+
+    _require_one_of("--log-level", log_level, get_args(LogLevel))
+    _require_one_of("--log-format", log_format, get_args(LogFormat))
+    return Surroundings(
+        environment=os.environ,
+        stderr=sys.stderr,
+        is_terminal=sys.stderr.isatty(),
+        cache_dir=user_cache_path("pixelmill") / "settings",
+        started_s=STARTED_S,
+        quiet=quiet,
+        log_level=cast("LogLevel", log_level),
+        log_format=cast("LogFormat", log_format),
+    )
+
+
+def _require_one_of(option: str, given: str, words: tuple[str, ...]) -> None:
+    if given not in words:
+        raise JobError(f"{option} {given}: there are {', '.join(words)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
 from pixelmill.jobs import checks
@@ -14,7 +14,7 @@ from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import call_beside
 from pixelmill.jobs.identity import require_same_training
 from pixelmill.jobs.outcome import Ending, Stopwatch
-from pixelmill.jobs.session import cluster
+from pixelmill.jobs.session import cluster, minimal_ray
 from pixelmill.jobs.session.ray_session import OwnRay
 from pixelmill.jobs.session.session import Customs, Session, session
 from pixelmill.jobs.surroundings import Surroundings
@@ -48,11 +48,11 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
     checks.check_writable(out)
     planned = plan_training(job, out.uri)
     out.check_writable()
-    stopwatch = Stopwatch(around.started_s, {})
+    stopwatch = Stopwatch(around.started_s, {}, around.now)
     with screen(around) as shown:
-        events = EventStream(shown.terminal, "train")
+        events = EventStream(shown.terminal, "train", around.now)
         for note in planned.notes:
-            events.warn(note)
+            events.say(note)
         customs = Customs("train", _record, _publish_log, RAY_DIED)
         with session(out, shown, events, around, stopwatch, customs) as held:
             _sign(job, held)
@@ -90,14 +90,15 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
     """Train to the end on a Ray of its own or a cluster."""
     before = checkpoints.read_progress(held.out)
     if before is not None:
-        held.events.warn(f"goes on at step {before.step:,}")
+        held.events.say(f"goes on at step {before.step:,}")
     run, machine = job.spec.run, cluster.this_machine()
     address = cluster.address_of(run.address, around.environment)
     with held.ray(address or OwnRay(machine, pool_of(run))) as ray:
         connected = ray.connect()
         scale = scale_of(run, machine, connected.resources, is_cluster=address is not None)
         store = ProgressStore()
-        with _following(store, held.events):
+        lean = minimal_ray.without_cleaner() if address is None else nullcontext()
+        with _following(store, held.events), lean:
             # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
             call_beside(lambda: fit(plan, scale, store, str(connected.folder / "train")), held.held.raise_if_lost)
 

@@ -13,9 +13,9 @@ from pixelmill.jobs.training_spec import TrainRun
 from pixelmill.jobs.versions import git_revision, versions
 from pixelmill.pipelines.placement import WorkerPool, shortfall
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.driver import rehearse
 from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
-from pixelmill.pipelines.training.sampling import BatchShare
 from pixelmill.pipelines.training.splits import Split, split
 from pixelmill.workers.errors import JobError
 

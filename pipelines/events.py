@@ -6,10 +6,11 @@ run so far and not what was added, so that an event which is read twice, or over
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 Doing = Literal["run", "retry", "train"]
 
@@ -100,6 +101,12 @@ class StepsCounted(BaseEvent):
     left_s: float | None = None
     metrics: Mapping[str, float] = Field(default_factory=dict[str, float])
 
+    @field_validator("metrics")
+    @classmethod
+    def _finite(cls, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """JSON has no word for the others."""
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
 
 class PartPublished(BaseEvent):
     """One part of the output is there under its final name."""
@@ -186,7 +193,7 @@ class Status(BaseModel):
         """The status after this event. What an earlier attempt says, once a later one has begun, changes nothing."""
         if event.attempt < self.attempt:
             return self
-        before = Status() if isinstance(event, Started) and event.attempt > self.attempt else self
+        before = Status(doing=self.doing) if event.attempt > self.attempt else self
         changes = before._changes(event) | {"attempt": event.attempt, "updated_s": max(before.updated_s, event.at_s)}
         return before.model_copy(update=changes)
 

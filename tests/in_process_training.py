@@ -11,7 +11,8 @@ import torch
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.loop import Training, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.worker import Training
 
 CPU = torch.device("cpu")
 NOTHING: Mapping[str, Path] = {}

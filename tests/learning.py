@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixelmill.pipelines.training.sampling import SampleOrder
+from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.workers.recipes import Recipe, Sample
 
 OnStep = Callable[[int, dict[str, float]], None]

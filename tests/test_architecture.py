@@ -118,36 +118,24 @@ def circle_among(root: Path) -> str:
 
 READ_SURROUNDINGS = {
     "jobs/child.py",
-    "jobs/cli.py",
-    "jobs/event_stream.py",
-    "jobs/outcome.py",
-    "jobs/run.py",
-    "jobs/session/holding.py",
-    "jobs/terminal/logs.py",
+    "jobs/cli.py",  # the arguments
+    "jobs/surroundings.py",
     "pipelines/bulk/mill.py",
     "pipelines/stores/obstore_clients.py",
 }
 IMPORT_RAY_IN_JOBS = {
-    "jobs/checks.py",
     "jobs/session/cluster.py",
     "jobs/session/minimal_ray.py",
-    "jobs/session/ray_session.py",
-    "jobs/watch.py",
+    "jobs/session/ray_api.py",
 }
 REACH_FOR_PRIVATE_NAMES = {
-    "jobs/session/cluster.py",  # Ray's tokens have no public reader
     "jobs/session/minimal_ray.py",  # what Ray has no switch for
     "pipelines/progress.py",  # Ray's key-value store has no public name
     "pipelines/stores/access.py",  # fsspec's own way to a path without its scheme
     "pipelines/stores/reading.py",  # fsspec's asynchronous read
 }
-SET_ATTRIBUTES_LATE = {
-    "workers/recipes/fcn.py",
-    "workers/recipes/segnet.py",
-}
-ARE_LONG = {
-    "jobs/cli.py",
-}
+SET_ATTRIBUTES_LATE: set[str] = set()
+ARE_LONG: set[str] = set()
 
 
 def ray_modules(path: Path) -> set[str]:

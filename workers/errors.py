@@ -8,7 +8,7 @@
     |-- DataError             a data set can't be trained on: labels missing, a mask of another size, an id out of range
     |-- JobStopped            the job stopped itself: too many rows fail
     |   `-- ClaimLost         another attempt has taken over the output folder
-    |-- TrainingFailed        a training can't go on, in pipelines/training/plan.py: a loss that is no number, a worker that dies
+    |-- TrainingFailed        a training can't continue: a loss that is no number, a worker that dies
     `-- RowError              one input can't be done; it becomes one row in failed/ and the job goes on
 
 Everything else that escapes is a defect of Pixelmill.

@@ -2,7 +2,8 @@
 
 Most of a start is imports. A KeyboardInterrupt within one leaves half a module behind, of Ray for example, without which
 there is no stopping in order, or a lock of the import system that every other thread waits for, for ever. So does one
-within logging, whose locks all threads share.
+within logging, whose locks all threads share. And one within a finalizer or a callback of C is printed and forgotten by Python:
+it is raised again.
 """
 
 from __future__ import annotations
@@ -40,6 +41,20 @@ def install() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+    _raise_again_what_is_ignored()
+
+
+def _raise_again_what_is_ignored() -> None:
+    """Python reports an exception that nobody can catch to this hook, and goes on."""
+    report = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        else:
+            report(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def is_delicate(frame: FrameType | None) -> bool:

@@ -36,12 +36,12 @@ def is_gone(holder: Holder) -> bool:
 
 
 @contextmanager
-def holding(folder: Folder, doing: str, say: Callable[[str], None]) -> Generator[Holding]:
+def holding(folder: Folder, doing: str, now: Callable[[], float], say: Callable[[str], None]) -> Generator[Holding]:
     """Hold the folder within the block. RunRefused while another process that lives holds it."""
     holder = {
         **ProcessIdentity.current().to_json(),
         "doing": doing,
-        "claimed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "claimed_at": datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds"),
         "conditional_writes": folder.is_fenced,
     }
     held = Holding(folder, claims.take(folder, holder, is_gone=is_gone, clock=SystemClock(), say=say))

@@ -56,6 +56,22 @@ def without_helpers() -> Generator[None]:
 
 
 @contextmanager
+def without_cleaner() -> Generator[None]:
+    """Train without the actor that frees what a dead controller held: that goes with a Ray of our own.
+
+    It asks the dashboard, which is not there, whether the controller lives, and each training would wait 12 s at its end for
+    the answer.
+    """
+    with ExitStack() as undo:
+        with _or_logged("trains without PlacementGroupCleaner"):
+            from ray.train.v2._internal.execution.callback import ControllerCallback
+            from ray.train.v2.api import data_parallel_trainer
+
+            _replace(undo, data_parallel_trainer, "PlacementGroupCleanerCallback", ControllerCallback)
+        yield
+
+
+@contextmanager
 def _or_logged(what: str) -> Generator[None]:
     """Skip a change that this Ray has no place for, and log that."""
     try:

@@ -101,7 +101,7 @@ def session(
 
     RunRefused while another attempt lives. ClaimLost in the place of an error where another one has taken over.
     """
-    with holding(out, customs.doing, events.warn) as held:
+    with holding(out, customs.doing, around.now, events.warn) as held:
         made = Session(out, held, screen, events, around, stopwatch, customs)
         made.begin()
         error: BaseException | None = None

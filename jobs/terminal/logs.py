@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -70,12 +70,12 @@ def logging_to_standard_error(level: LogLevel, form: LogFormat) -> Generator[Non
         logger.level, logger.propagate = before
 
 
-def wording_of(form: LogFormat, at_s: float | None = None) -> Wording:
+def wording_of(form: LogFormat, now: Callable[[], float]) -> Wording:
     """How plain lines for a person are written in this format."""
     if form == "text":
         return as_it_is
 
     def as_json(text: str, level: Level) -> str:
-        return json_line(text, level, datetime.now(UTC).timestamp() if at_s is None else at_s)
+        return json_line(text, level, now())
 
     return as_json

@@ -28,5 +28,5 @@ def screen(around: Surroundings) -> Generator[Screen]:
         logging_to_standard_error(around.log_level, around.log_format),
     ):
         is_terminal = around.is_terminal and around.log_format == "text"
-        wording = wording_of(around.log_format)
+        wording = wording_of(around.log_format, around.now)
         yield Screen(Terminal(stderr, is_terminal=is_terminal, quiet=around.quiet, wording=wording), log)

@@ -2,7 +2,7 @@
 
 An input is given as soon as so many entries of others were listed after its last piece, so that equal listings give equal
 inputs in an equal order. A piece that is listed later than that would make a second input of the same name: the listing
-stops with a JobError then, since neither half is the input.
+stops with a JobError then, since neither half is the input. One number is kept of each input that was given, to find that out.
 """
 
 from __future__ import annotations

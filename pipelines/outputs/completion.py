@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypedDict
 
 import pyarrow as pa
 
 from pixelmill.pipelines.inputs.sources import Ignored, Source, nothing_found
 from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.attempt import Attempt
+from pixelmill.pipelines.outputs.attempt import IDENTITY, Attempt
 from pixelmill.pipelines.outputs.ledger import Account
 from pixelmill.pipelines.outputs.manifest import Known, Listing, Part, Segment, tables_of
 from pixelmill.pipelines.stores.explain import explained
@@ -105,9 +107,10 @@ def require_complete(out: Folder, found: Account, *, retry: bool) -> None:
             f"failed ({found.failed:,} left); the command that made the run goes on with the others"
         )
     if not found.is_exact:
+        incomplete = f", {found.incomplete:,} incomplete" if found.incomplete else ""
         raise PixelmillError(
             f"{out.uri}: the output does not add up: {found.listed:,} inputs, {found.done:,} done, "
-            f"{found.failed:,} failed, {found.missing:,} missing, {found.twice:,} twice, {found.unknown:,} unknown; "
+            f"{found.failed:,} failed, {found.missing:,} missing, {found.twice:,} twice, {found.unknown:,} unknown{incomplete}; "
             "run the same command again, and report this if it stays"
         )
 
@@ -127,6 +130,19 @@ class Success(TypedDict):
     seconds: dict[str, float]
 
 
-def reasons_of(found: Account) -> dict[str, int]:
-    """How many inputs failed for each reason, as stage/error_type, the commonest first."""
-    return {f"{stage}/{kind}": count for (stage, kind), count in found.reasons.most_common()}
+def success_of(
+    out: Folder, found: Account, segments: list[Segment], seconds: dict[str, float], finished_s: float
+) -> Success:
+    """What _SUCCESS says of an output that is complete."""
+    return {
+        "inputs": found.listed,
+        "done": found.done,
+        "failed": found.failed,
+        "reasons": {f"{stage}/{kind}": count for (stage, kind), count in found.reasons.most_common()},
+        "identity": json.loads(out.read(IDENTITY) or b"{}"),
+        "weights": weights_so_far(out, ledger.progress(out)),
+        "parts": sum(len(segment.part_rows) for segment in segments),
+        "segments": len(segments),
+        "finished_at": datetime.fromtimestamp(finished_s, UTC).isoformat(timespec="seconds"),
+        "seconds": seconds,
+    }

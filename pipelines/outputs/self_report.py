@@ -9,7 +9,10 @@ Nothing that a result depends on is read from here.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
+
+from pydantic import ValidationError
 
 from pixelmill.pipelines.events import Event, Status, coalesced, parsed, to_line
 from pixelmill.pipelines.outputs.claims import ATTEMPTS, Claim, ClaimedFolder
@@ -63,9 +66,10 @@ class SelfReport:
 
 
 def read_status(folder: Folder) -> Status | None:
-    """Where the run was when it last said so; None for a run that never did."""
-    found = folder.read(STATUS)
-    return None if found is None else Status.model_validate_json(found)
+    """Where the run was when it last said so; None for a run that never did, or said it in a form that is not known here."""
+    with suppress(ValidationError):
+        return Status.model_validate_json(folder.read(STATUS) or b"")
+    return None
 
 
 def read_events(folder: Folder, epoch: int) -> list[Event]:

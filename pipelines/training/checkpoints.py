@@ -1,4 +1,4 @@
-"""Keep checkpoints on any store: weights and card for users, and all that a training needs to go on.
+"""Keep checkpoints on any store: weights and card for users, and all that a training needs to be resumed.
 
     OUT/model.safetensors, OUT/card.json       the best weights so far: OUT itself is a checkpoint
     OUT/_run/last.json                         names the newest folder below; written after it is whole
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +59,7 @@ class TrainingProgress:
 def save_training(
     folder: Folder, network: nn.Module, optimizer: Optimizer, progress: TrainingProgress, writer: str = ""
 ) -> bool:
-    """Publish all that is needed to go on; the marker comes last, then the checkpoint before is removed.
+    """Publish all that is needed to resume; the marker comes last, then the checkpoint before is removed.
 
     `writer` keeps attempts apart that save the same step. False, and nothing counts, where another one has moved the marker.
     """
@@ -159,7 +159,7 @@ def load_from_store(uri: str, access: Access) -> tuple[nn.Module, Card]:
 
 
 @contextmanager
-def fetched(uri: str, access: Access) -> Iterator[Path]:
+def fetched(uri: str, access: Access) -> Generator[Path]:
     """A checkpoint as a local path for as long as the block runs."""
     shipped = zoo_path(uri)
     if shipped is not None:
@@ -190,7 +190,7 @@ def fetched(uri: str, access: Access) -> Iterator[Path]:
 
 
 @contextmanager
-def assets(recipe: type[Recipe], settings: RecipeSettings, access: Access) -> Iterator[dict[str, Path]]:
+def assets(recipe: type[Recipe], settings: RecipeSettings, access: Access) -> Generator[dict[str, Path]]:
     """The files that a recipe's settings name as local paths, by the name of the setting, for as long as the block runs."""
     with ExitStack() as stack:
         yield {
@@ -201,7 +201,7 @@ def assets(recipe: type[Recipe], settings: RecipeSettings, access: Access) -> It
 
 
 @contextmanager
-def asset(uri: str, access: Access) -> Iterator[Path]:
+def asset(uri: str, access: Access) -> Generator[Path]:
     """One file as a local path for as long as the block runs."""
     if scheme_of(uri) == "file":
         yield Path(uri.removeprefix("file://"))

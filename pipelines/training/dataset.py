@@ -58,7 +58,7 @@ class DataSet:
 
     def says(self) -> list[str]:
         """Lines for a person: what the classes are where folders are, and what was not read."""
-        lines = []
+        lines: list[str] = []
         if (names := self.classes) is not None and self.labels is not None:
             counts = np.bincount(self.labels, minlength=len(names))
             shown = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
@@ -92,5 +92,5 @@ def joined(sets: list[DataSet]) -> DataSet:
     if len({(tuple(each.roles), tuple(each.constants.items())) for each in sets}) > 1:
         raise DataError("the data sets differ in their roles or in classes.json or calib.json; train on one of them")
     tables = {role: pa.concat_tables([each.roles[role] for each in sets]) for role in sets[0].roles}
-    ignored: Counter[str] = sum((Counter(each.ignored) for each in sets), Counter())
+    ignored: Counter[str] = sum((Counter(each.ignored) for each in sets), Counter[str]())
     return replace(sets[0], roles=tables, ignored=dict(ignored))

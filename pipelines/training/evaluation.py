@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.plan import CACHE_BYTES, TrainingPlan
-from pixelmill.pipelines.training.sampling import Memory, Stream, open_samples, spread
+from pixelmill.pipelines.training.sample_order import spread
+from pixelmill.pipelines.training.samples import Memory, Stream, open_samples
 from pixelmill.workers.recipes import FinishesNetwork, Recipe
 
 SHOWN = 8

@@ -32,7 +32,7 @@ class News(TypedDict, total=False):
 
 
 class TrainingFailed(PixelmillError):
-    """The training can't go on: the loss is not a number, or a worker failed again and again."""
+    """The training can't continue: the loss is not a number, or a worker failed again and again."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def read_samples(samples: DataSet, recipe: Recipe) -> list[Sample]:
 
 def _load(samples: DataSet, recipe: Recipe) -> list[Sample]:
     streams = {role: _bytes_of(table, samples.access) for role, table in samples.roles.items()}
-    loaded = []
+    loaded: list[Sample] = []
     for index, name in enumerate(samples.names()):
         files: dict[str, bytes] = dict(samples.constants)
         for role, stream in streams.items():

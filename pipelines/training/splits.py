@@ -29,7 +29,7 @@ TABLE_SUFFIXES = (".parquet", ".pq")
 
 @dataclass(frozen=True)
 class Split:
-    """What to train on and what to hold out; `says` it in words, `has_own` tells whether the folders said so."""
+    """What to train on and what to hold out; `says` is that in words, `has_own` whether the folders say so."""
 
     train: DataSet
     held_out: DataSet | None

@@ -1,7 +1,7 @@
 """One worker's part of a training: resumed after any interruption as if nothing had happened.
 
 The state of a training is its weights, its optimiser's state and the number of the next step. Everything else follows from
-the seed and the step: which samples (sampling.py), how they are augmented, and torch's own random numbers. A worker
+the seed and the step: which samples (sample_order.py), how they are augmented, and torch's own random numbers. A worker
 that starts, for the first time or after a crash, loads the newest checkpoint and resumes from there.
 
 Legend: B batch, C channels, H height, W width.
@@ -26,11 +26,13 @@ from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.batch_share import BatchShare
+from pixelmill.pipelines.training.batches import Batches, ahead
 from pixelmill.pipelines.training.cards import card_of
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
 from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
-from pixelmill.pipelines.training.sampling import Batches, BatchShare, ahead, open_samples
+from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent, PinnedBatches
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.errors import PixelmillError
@@ -149,11 +151,11 @@ class Training:
         logged_step = steps.start
         placed = map(PinnedBatches(self.device), batches(steps))
         for step, (indices, passes) in zip(steps, ahead(placed, AHEAD), strict=True):
-            self.keep_losses(self.step(step, indices, passes))
+            self._pending.append(self.step(step, indices, passes))
             done = self.progress.step = step + 1
             is_over = done == self.steps
             if done % self.plan.log_every_steps == 0 or is_over:
-                losses = self.mean_losses()
+                losses = self._mean_losses()
                 now_s = time.monotonic()
                 rate = (done - logged_step) * self.settings.batch / max(1e-9, now_s - logged_s)
                 self.progress.trained_s += now_s - logged_s
@@ -184,11 +186,7 @@ class Training:
 
     # ----------------------------------------------------------------------------------------------- logs, evaluation
 
-    def keep_losses(self, losses: dict[str, Tensor]) -> None:
-        """Count the losses of a step in the next means."""
-        self._pending.append(losses)
-
-    def mean_losses(self) -> dict[str, float]:
+    def _mean_losses(self) -> dict[str, float]:
         """The means of the losses since the last call, over all workers."""
         names = list(self._pending[0])
         means = torch.stack([torch.stack([each[name].float() for each in self._pending]).mean() for name in names])
@@ -259,7 +257,7 @@ class Training:
 
 
 def _new_network(recipe: Recipe, device: torch.device) -> nn.Module:
-    torch.manual_seed(recipe.settings.seed)
+    torch.manual_seed(recipe.settings.seed)  # pyright: ignore[reportUnknownMemberType]
     network = recipe.network()
     return network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 

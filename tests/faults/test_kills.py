@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pixelmill.pipelines.events import Status, parsed
 from tests.faults.conftest import Mine, moments
 from tests.support import SECONDS_TO_DIE, Run, assert_every_input_in_one_row
 
@@ -69,16 +71,32 @@ def test_after_kill_9_of_driver_raylet_and_actor_each_input_is_in_one_row_and_no
         kill_driver(mine, run)
         after_driver = mine.seal()
         assert 0 < after_driver < ROWS
+        assert_readable(mine, attempt=1, ended=None)
     with mine.start() as run:
         run.wait_until(lambda: len(mine.output.finished_uris()) > after_driver, "a part more was published")
         kill_raylet(mine, run)
         after_raylet = mine.seal()
         assert after_driver < after_raylet < ROWS
         assert run.wait() == 1
+        assert_readable(mine, attempt=2, ended="JobStopped")
     with mine.start() as run:
         run.wait_until(lambda: len(mine.output.finished_uris()) > after_raylet, "a part more was published")
         kill_actor(run, random.Random(0))
         assert_laws(mine, run)
+        assert_readable(mine, attempt=3, ended="complete")
+
+
+def assert_readable(mine: Mine, attempt: int, ended: str | None) -> None:
+    """The status names this attempt and how it ended, and its events come to the same; those of earlier ones are there too."""
+    status = Status.model_validate(json.loads(mine.output.read("_run/status.json")))
+    assert (status.attempt, status.ended, status.rows.total) == (attempt, ended, ROWS)
+    for epoch in range(1, attempt + 1):
+        pieces = mine.output.files(f"_run/attempts/{epoch:04d}/events")
+        events = parsed("".join(mine.output.read(name).decode() for name in pieces))
+        assert {event.attempt for event in events} == {epoch}
+        if epoch == attempt:
+            assert Status().fold_all(events).ended == ended
+            assert ended is None or Status().fold_all(events) == status
 
 
 def duration_s(mine: Mine) -> float:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pixelmill.jobs.child import Request, result_of, run_in_child
-from pixelmill.pipelines.training.loop import TrainingFailed
+from pixelmill.pipelines.training.plan import TrainingFailed
 from pixelmill.workers import errors
 from tests.support import Home, Output, assert_every_input_in_one_row, pictures
 

@@ -226,6 +226,30 @@ def test_elsewhere_than_on_a_terminal_progress_is_plain_lines_and_the_summary_go
     assert "\x1b" not in mixed.run.stdout
 
 
+def test_for_a_program_each_line_is_json_on_standard_error_and_in_the_log(user: Home, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", 4)
+    words = ["embed", str(tmp_path / "in"), str(tmp_path / "out"), "--log-format", "json", "--log-level", "debug"]
+    done = pixelmill(user, *words)
+    assert done.code == 0, done.stderr
+    shown = [json.loads(line) for line in done.stderr.splitlines()]
+    assert all(set(line) == {"at", "level", "message"} for line in shown)
+    assert shown[-1]["message"].startswith("accounting: 4 / 4")
+    log = (tmp_path / "out/_run/attempts/0001/log.txt").read_text().splitlines()
+    ours = [json.loads(line) for line in log if line.startswith('{"at": ')]
+    assert {line["level"] for line in ours} >= {"debug", "info"}
+    assert ours[-1]["message"] == "ended: attempt=1, ended=complete"
+
+
+def test_an_error_is_json_too_and_a_level_that_there_is_not_is_named(user: Home, tmp_path: Path) -> None:
+    (line,) = pixelmill(
+        user, "embed", "no-such", "out", "--log-format=json", "--quiet", cwd=tmp_path
+    ).stderr.splitlines()
+    assert json.loads(line)["level"] == "error"
+    assert "no-such: does not exist" in json.loads(line)["message"]
+    loud = pixelmill(user, "embed", "no-such", "out", "--log-level", "loud", cwd=tmp_path)
+    assert (loud.code, "there are debug, info, warning, error" in loud.stderr) == (2, True)
+
+
 def test_what_ray_prints_is_in_the_log_of_the_run(mixed: Mixed) -> None:
     assert b"ray" in mixed.output.read("_run/attempts/0001/log.txt").lower()
 

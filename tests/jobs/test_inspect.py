@@ -15,10 +15,12 @@ import pytest
 
 from pixelmill.jobs import inspect
 from pixelmill.pipelines import explore
+from pixelmill.pipelines.events import Ended, PhaseBegan, RowsCounted, Started, Status
 from pixelmill.pipelines.inputs import sources
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.manifest import SCHEMA, Listing, input_id, read_files, read_segments
+from pixelmill.pipelines.outputs.self_report import STATUS
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
@@ -101,6 +103,24 @@ def test_the_watched_file_sees_a_thread_of_arrow() -> None:
     file.strangers = set()
     pq.ParquetFile(file, pre_buffer=True).read(use_threads=True)
     assert file.strangers
+
+
+def test_where_an_attempt_is_or_was_killed_is_said_until_it_has_ended(
+    out: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    milling = [
+        Started(attempt=2, at_s=9.0),
+        PhaseBegan(attempt=2, phase="milling"),
+        RowsCounted(attempt=2, total=9, done=4),
+    ]
+    status = Status().fold_all(milling)
+    out.publish(STATUS, status.model_dump_json().encode())
+    inspect.print_report(inspect.report(out, rows=0))
+    said = "attempt 2 has not ended, or was killed; at 1970-01-01T00:00:09+00:00: milling: 4 / 9, 0 failed"
+    assert said in capsys.readouterr().out
+    out.publish(STATUS, status.fold(Ended(attempt=2, ended="complete")).model_dump_json().encode())
+    inspect.print_report(inspect.report(out, rows=0))
+    assert "has not ended" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("rows", "shown"), [(0, 0), (3, 3), (ROWS - 1, ROWS - 1), (100, ROWS - 1)])

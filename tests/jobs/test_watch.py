@@ -61,7 +61,7 @@ class Reports:
 
 
 def stream() -> EventStream:
-    return EventStream(Terminal(io.StringIO(), is_terminal=False), "run")
+    return EventStream(Terminal(io.StringIO(), is_terminal=False), "run", lambda: 0.0)
 
 
 def watched(rows: int = 300) -> Watched:

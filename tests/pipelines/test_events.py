@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelmill.pipelines.events import (
@@ -52,6 +52,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
     return events
 
 
+@settings(deadline=None)
 @given(histories(), st.data())
 def test_the_status_of_a_whole_is_that_of_its_pieces_one_after_another(
     events: list[Event], data: st.DataObject
@@ -60,6 +61,7 @@ def test_the_status_of_a_whole_is_that_of_its_pieces_one_after_another(
     assert Status().fold_all(events[:cut]).fold_all(events[cut:]) == Status().fold_all(events)
 
 
+@settings(deadline=None)
 @given(histories())
 def test_an_event_that_is_read_twice_changes_nothing(events: list[Event]) -> None:
     for count in range(1, len(events) + 1):
@@ -67,6 +69,7 @@ def test_an_event_that_is_read_twice_changes_nothing(events: list[Event]) -> Non
         assert once.fold(events[count - 1]) == once
 
 
+@settings(deadline=None)
 @given(histories())
 def test_what_is_overtaken_may_be_left_out(events: list[Event]) -> None:
     fewer = coalesced(events)
@@ -74,6 +77,7 @@ def test_what_is_overtaken_may_be_left_out(events: list[Event]) -> None:
     assert Status().fold_all(fewer) == Status().fold_all(events)
 
 
+@settings(deadline=None)
 @given(histories(), histories())
 def test_what_an_earlier_attempt_says_later_changes_nothing(events: list[Event], late: list[Event]) -> None:
     status = Status().fold_all(events)
@@ -81,6 +85,7 @@ def test_what_an_earlier_attempt_says_later_changes_nothing(events: list[Event],
     assert status.fold_all(stale) == status
 
 
+@settings(deadline=None)
 @given(histories())
 def test_lines_hold_all_of_the_events(events: list[Event]) -> None:
     lines = [to_line(each) for each in events]
@@ -97,6 +102,13 @@ def test_a_new_attempt_begins_with_a_clean_status() -> None:
     status = Status().fold_all([Started(attempt=1), Warned(attempt=1, text="a"), Ended(attempt=1, ended="JobStopped")])
     status = status.fold(Started(attempt=2, at_s=5.0))
     assert (status.attempt, status.ended, status.warnings, status.started_s) == (2, None, (), 5.0)
+
+
+def test_a_metric_that_is_no_number_is_left_out_so_that_every_reader_can_read_the_rest() -> None:
+    steps = StepsCounted(step=1, steps=2, metrics={"miou": 0.5, "psnr": float("inf"), "loss": float("nan")})
+    status = Status().fold(steps)
+    assert steps.metrics == {"miou": 0.5}
+    assert Status.model_validate_json(status.model_dump_json()) == status
 
 
 def test_only_the_last_warnings_are_kept() -> None:

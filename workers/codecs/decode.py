@@ -18,7 +18,7 @@ nothing but what makes pixels reaches the decoder: metadata is cut out of JPEG a
 lose a picture.
 
 A file without its end marker is Truncated even where all of its pixels happen to be there: it is not what was written,
-and no one can tell a lost marker from a lost last scan. Bytes after the end marker are ignored.
+and a lost marker looks like a lost last scan. Bytes after the end marker are ignored.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ DecodeErrorType = Literal[
     "NotAnImage",  # something else: a web page, JSON, PDF, an archive, a video; the message says what it looks like
     "Truncated",  # an image whose end is missing
     "Corrupt",  # an image whose bytes contradict themselves
-    "TooManyPixels",  # more than max_pixels, told from the header; no pixel was allocated
+    "TooManyPixels",  # more than max_pixels, as the header states; no pixel was allocated
     "UnsupportedFormat",  # an image that is not read here: JPEG XL, camera RAW, SVG, float TIFF ...; it is intact
 ]
 DECODE_ERROR_TYPES: tuple[str, ...] = get_args(DecodeErrorType)

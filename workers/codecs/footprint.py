@@ -1,4 +1,4 @@
-"""Tell from a picture's header how much memory its decoding takes, before anything is decoded.
+"""Estimate from a picture's header how much memory its decoding takes, before anything is decoded.
 
 A picture of a few bytes may be hundreds of megapixels, and a decoder may keep several copies of it. `decode_bytes` bounds
 what `decode_picture` takes at its peak beyond the input itself, the tensor that it returns included, so that a worker can

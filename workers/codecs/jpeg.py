@@ -21,14 +21,14 @@ def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
             check_size(frame.width, frame.height, max_pixels)
         elif marker == 0xE1 and data.startswith(b"Exif\0\0", payload):
             orientation = exif_orientation(data[payload + 6 : end])
-        if marker < 0xE0 or _jpeg_colour_is_told_by(marker, data[payload:end]):
+        if marker < 0xE0 or _is_needed_for_colour(marker, data[payload:end]):
             kept.append(data[start:end])
         if marker == 0xDA:
-            kept.append(_jpeg_scans(data, frame, payload, end))
+            kept.append(_ended_scans(data, frame, payload, end))
     return loaded(JpegImageFile(io.BytesIO(b"".join(kept)))), orientation
 
 
-def _jpeg_scans(data: bytes, frame: headers.JpegFrame | None, payload: int, start: int) -> bytes:
+def _ended_scans(data: bytes, frame: headers.JpegFrame | None, payload: int, start: int) -> bytes:
     """The coded pixels, ended in such a way that the decoder refuses them where some are missing.
 
     At an end marker that comes too early, libjpeg fills the rest with grey and only warns, and Pillow drops the
@@ -45,7 +45,7 @@ def _jpeg_scans(data: bytes, frame: headers.JpegFrame | None, payload: int, star
     return data[start : end + 2]
 
 
-def _jpeg_colour_is_told_by(marker: int, payload: bytes) -> bool:
+def _is_needed_for_colour(marker: int, payload: bytes) -> bool:
     """The two application segments without which the decoder would guess the colour space wrong."""
     is_jfif = marker == 0xE0 and payload.startswith(b"JFIF") and len(payload) >= 14
     return is_jfif or (marker == 0xEE and payload.startswith(b"Adobe") and len(payload) >= 12)

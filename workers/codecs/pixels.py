@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pixelmill.workers.codecs.decode_errors import unsupported
+from pixelmill.workers.typed_torch import from_numpy
 
 
 def to_rgb_or_grey(picture: Image.Image) -> Image.Image:
@@ -37,4 +38,4 @@ def high_byte(picture: Image.Image) -> Image.Image:
 
 def to_pixels(picture: Image.Image) -> torch.Tensor:
     pixels_HWC = np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
-    return torch.from_numpy(pixels_HWC).permute(2, 0, 1)
+    return from_numpy(pixels_HWC).permute(2, 0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -68,5 +69,5 @@ def _with_key_to_scale(picture: Image.Image, header: headers.PngHeader) -> Image
         covers = Image.fromarray(np.where(np.asarray(picture) == key, np.uint8(0), np.uint8(255)))
         return Image.merge("LA", (high_byte(picture), covers))
     elif header.bits == 16 and isinstance(key, tuple):
-        picture.info["transparency"] = tuple(level >> 8 for level in key)
+        picture.info["transparency"] = tuple(level >> 8 for level in cast("tuple[int, ...]", key))
     return picture

@@ -1,4 +1,4 @@
-"""Tell from its first bytes which format an input has: one that is read, a picture that is not, or something else."""
+"""Recognize by its first bytes which format an input has: one that is read, a picture that is not, or something else."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _heif_codec(data: bytes) -> PictureFormat | None:
     """AVIF or HEIC by the brands of the ftyp box, None for a video; raises where the brands name neither codec."""
     end = min(len(data), max(16, int.from_bytes(data[:4], "big")), 4096)
     major, compatible = data[8:12], {data[at : at + 4] for at in range(16, end, 4)}
-    for brands in ({major}, compatible if major in _HEIF_BRANDS else set()):
+    for brands in ({major}, compatible if major in _HEIF_BRANDS else set[bytes]()):
         if brands & _AVIF_BRANDS:
             return "AVIF"
         if brands & _HEIC_BRANDS:

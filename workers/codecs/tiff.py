@@ -35,7 +35,7 @@ def read_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
             return read_without_warnings(TiffImageFile, data, max_pixels), 1  # Pillow turns a TIFF upright by itself
         return read_layouts_of_our_own(data, layout), layout.orientation
     except OSError:
-        tiff_layout.segments(data)  # tells a cut file from a damaged one, which libtiff does not
+        tiff_layout.segments(data)  # distinguishes a cut file from a damaged one, which libtiff does not
         raise
 
 

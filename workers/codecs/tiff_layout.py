@@ -180,7 +180,7 @@ def _check(layout: TiffLayout) -> None:
         raise _unread(f"compressed with {_compression_name(layout)}")
     if layout.photometric not in _COLOUR_SAMPLES:
         raise _unread(f"of {_PHOTOMETRICS.get(layout.photometric, f'photometric interpretation {layout.photometric}')}")
-    if layout.sample_formats != {1} or layout.bits > 16:
+    if layout.sample_formats != frozenset({1}) or layout.bits > 16:
         raise _unread("of signed, 32-bit or float values, which have no agreed white,")
     if layout.bits == 0:
         raise _unread("whose samples have different bit depths")

@@ -11,10 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Protocol, cast
 
 import numpy as np
 
-STARTS = 5  # k-means keeps the best of so many starts, told by its inertia on the training codes
+STARTS = 5  # k-means keeps the best of so many starts, by its inertia on the training codes
+
+
+class _Clusters(Protocol):
+    def fit(self, codes_ND: np.ndarray) -> object: ...
+
+    def predict(self, codes_MD: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ def cluster(
     train_codes_ND: np.ndarray, test_codes_MD: np.ndarray, labels_M: np.ndarray, seeds: Iterable[int] = range(5)
 ) -> Clustering:
     """k-means with one cluster for each label that occurs, fitted on the training codes, judged on the held-out ones."""
-    from sklearn.metrics import normalized_mutual_info_score
+    from sklearn.metrics import normalized_mutual_info_score  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
     clusters = len(np.unique(labels_M))
     found = [assign(train_codes_ND, test_codes_MD, clusters, seed) for seed in seeds]
@@ -49,9 +56,9 @@ def cluster(
 
 def assign(train_codes_ND: np.ndarray, test_codes_MD: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     """The number of the cluster of each held-out code: M integers. No held-out code moves a centre."""
-    from sklearn.cluster import KMeans
+    from sklearn.cluster import KMeans  # pyright: ignore[reportMissingTypeStubs]
 
-    means = KMeans(clusters, random_state=seed).set_params(n_init=STARTS)
+    means = cast("_Clusters", KMeans(clusters, random_state=seed).set_params(n_init=STARTS))  # pyright: ignore[reportUnknownMemberType]
     means.fit(np.asarray(train_codes_ND, np.float32))
     return np.asarray(means.predict(np.asarray(test_codes_MD, np.float32)))
 
@@ -61,9 +68,9 @@ def hungarian_accuracy(clusters_M: np.ndarray, labels_M: np.ndarray) -> float:
 
     The matching is Kuhn's (1955), the Hungarian method, as deep clustering papers report it.
     """
-    from scipy.optimize import linear_sum_assignment
-    from sklearn.metrics.cluster import contingency_matrix
+    from scipy.optimize import linear_sum_assignment  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+    from sklearn.metrics.cluster import contingency_matrix  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
     counts_LK = np.asarray(contingency_matrix(labels_M, clusters_M))
-    rows, columns = linear_sum_assignment(counts_LK, maximize=True)
+    rows, columns = cast("tuple[np.ndarray, np.ndarray]", linear_sum_assignment(counts_LK, maximize=True))
     return float(counts_LK[rows, columns].sum() / counts_LK.sum())

@@ -6,6 +6,7 @@ Legend: H height, W width, N LiDAR returns. Depths are metres, 0 where there is 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def row_mean_depth(depths_HW: Iterable[np.ndarray]) -> np.ndarray:
     counts_H = (depths_NHW > 0).sum((0, 2))
     means_H = depths_NHW.sum((0, 2)) / np.maximum(counts_H, 1)
     rows_H = np.arange(len(means_H))
-    return np.interp(rows_H, rows_H[counts_H > 0], means_H[counts_H > 0])
+    return cast("np.ndarray", np.interp(rows_H, rows_H[counts_H > 0], means_H[counts_H > 0]))
 
 
 def disparity_errors(predicted_px_HW: np.ndarray, truth_px_HW: np.ndarray) -> dict[str, float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -49,7 +49,8 @@ def fit_gaussian(codes_ND: Tensor) -> Gaussian:
     if len(codes_ND) < 2:
         raise ModelError(f"a Gaussian can't be fitted to {len(codes_ND)} codes; give 2 or more")
     size = codes_ND.shape[1]
-    variances_D, axes_DD = torch.linalg.eigh(torch.cov(codes_ND.double().T).reshape(size, size))
+    covariance_DD = torch.cov(codes_ND.double().T).reshape(size, size)
+    variances_D, axes_DD = cast("tuple[Tensor, Tensor]", torch.linalg.eigh(covariance_DD))  # pyright: ignore[reportUnknownMemberType]
     factor_DD = axes_DD * variances_D.clamp(min=0).sqrt()  # unlike Cholesky's, it exists where the rank is not full
     return Gaussian(codes_ND.mean(0), factor_DD.to(codes_ND))
 

@@ -8,6 +8,7 @@ Legend: H height, W width; luma is on the scale 0 to 255.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -22,11 +23,12 @@ def psnr(first_HW: np.ndarray, second_HW: np.ndarray, border_px: int) -> float:
 
 def ssim(first_HW: np.ndarray, second_HW: np.ndarray, border_px: int) -> float:
     """Structural similarity of luma without a border: Wang et al. 2004, Gaussian window of 11 px, sigma 1.5."""
-    from skimage.metrics import structural_similarity
+    from skimage.metrics import structural_similarity  # pyright: ignore[reportUnknownVariableType]
 
     first_HW, second_HW = (shave(pixels_HW, border_px).astype(np.float64) for pixels_HW in (first_HW, second_HW))
+    score = cast("Callable[..., float]", structural_similarity)
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(cast("float", structural_similarity(first_HW, second_HW, data_range=255, **options)))
+    return float(score(first_HW, second_HW, data_range=255, **options))
 
 
 def shave(pixels_HW: np.ndarray, border_px: int) -> np.ndarray:

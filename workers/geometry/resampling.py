@@ -13,9 +13,12 @@ Legend: H height, W width, C = 3 channels (red, green, blue); pixels and luma ar
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
-import torch
 from torch.nn import functional
+
+from pixelmill.workers.typed_torch import from_numpy
 
 REACH_PX = 4
 """Pixels of the small picture around a window that its interpolation depends on: 2 by enlarging, 2 by shrinking."""
@@ -23,9 +26,7 @@ REACH_PX = 4
 
 def luma(rgb_HWC: np.ndarray) -> np.ndarray:
     """BT.601 luma HW of uint8 RGB, rounded to uint8 in [16, 235], as MATLAB's rgb2ycbcr."""
-    from skimage.color import rgb2ycbcr
-
-    return np.rint(rgb2ycbcr(rgb_HWC)[..., 0]).astype(np.uint8)
+    return np.rint(_to_ycbcr(rgb_HWC)[..., 0]).astype(np.uint8)
 
 
 def crop_to_multiple(pixels_HW: np.ndarray, scale: int) -> np.ndarray:
@@ -68,7 +69,7 @@ def _surroundings(start: int, size_px: int, scale: int, side_px: int) -> slice:
 
 
 def _resize(pixels_HW: np.ndarray, height: int, width: int) -> np.ndarray:
-    pixels_11HW = torch.from_numpy(np.ascontiguousarray(pixels_HW, dtype=np.float64))[None, None]
+    pixels_11HW = from_numpy(np.ascontiguousarray(pixels_HW, dtype=np.float64))[None, None]
     return functional.interpolate(pixels_11HW, (height, width), mode="bicubic", antialias=True)[0, 0].numpy()
 
 
@@ -78,14 +79,19 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
 
 def enlarge_to_ycbcr(rgb_HWC: np.ndarray, scale: int) -> np.ndarray:
     """YCbCr of uint8 RGB, each channel `scale` times larger: float64 HWC, BT.601, luma in [16, 235]."""
-    from skimage.color import rgb2ycbcr
-
-    ycbcr_HWC = rgb2ycbcr(rgb_HWC)
+    ycbcr_HWC = _to_ycbcr(rgb_HWC)
     return np.stack([enlarge(ycbcr_HWC[..., channel], scale) for channel in range(3)], axis=-1)
 
 
 def to_rgb(ycbcr_HWC: np.ndarray) -> np.ndarray:
     """uint8 RGB of YCbCr."""
-    from skimage.color import ycbcr2rgb
+    from skimage import color
 
-    return to_uint8(ycbcr2rgb(ycbcr_HWC) * 255)
+    rgb_HWC = cast("np.ndarray", color.ycbcr2rgb(ycbcr_HWC))  # pyright: ignore[reportUnknownMemberType]
+    return to_uint8(rgb_HWC * 255)
+
+
+def _to_ycbcr(rgb_HWC: np.ndarray) -> np.ndarray:
+    from skimage import color
+
+    return cast("np.ndarray", color.rgb2ycbcr(rgb_HWC))  # pyright: ignore[reportUnknownMemberType]

@@ -37,7 +37,7 @@ def _shrunk(view_BCHW: Tensor, size_HW: torch.Size) -> Tensor:
 
 
 def _losses_of_scale(left_BCHW: Tensor, right_BCHW: Tensor, both_B2HW: Tensor, ssim_share: float) -> dict[str, Tensor]:
-    left_B1HW, right_B1HW = both_B2HW.split(1, dim=1)
+    left_B1HW, right_B1HW = both_B2HW[:, :1], both_B2HW[:, 1:]
     rebuilt_left_BCHW, rebuilt_right_BCHW = warp(right_BCHW, -left_B1HW), warp(left_BCHW, right_B1HW)
     consistency = (warp(right_B1HW, -left_B1HW) - left_B1HW).abs().mean()
     consistency = consistency + (warp(left_B1HW, right_B1HW) - right_B1HW).abs().mean()
@@ -55,9 +55,10 @@ def warp(maps_BCHW: Tensor, shift_B1HW: Tensor) -> Tensor:
     The left view is `warp(right, -disparity_left)`, the right view `warp(left, +disparity_right)`.
     """
     _, _, height, width = maps_BCHW.shape
-    options = {"device": maps_BCHW.device, "dtype": shift_B1HW.dtype}
-    x_W = (2 * torch.arange(width, **options) + 1) / width - 1  # pixel centres; the picture is 2 wide, from -1 to 1
-    y_H = (2 * torch.arange(height, **options) + 1) / height - 1
+    device, dtype = maps_BCHW.device, shift_B1HW.dtype
+    # pixel centres; the picture is 2 wide, from -1 to 1
+    x_W = (2 * torch.arange(width, device=device, dtype=dtype) + 1) / width - 1
+    y_H = (2 * torch.arange(height, device=device, dtype=dtype) + 1) / height - 1
     x_BHW = x_W + 2 * shift_B1HW[:, 0]
     grid_BHW2 = torch.stack((x_BHW, y_H[:, None].expand_as(x_BHW)), dim=-1)
     return F.grid_sample(maps_BCHW.to(grid_BHW2.dtype), grid_BHW2, padding_mode="border", align_corners=False)

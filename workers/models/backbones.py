@@ -6,9 +6,10 @@ Legend: B batch, C channels, H height, W width, D dimension of an embedding, T t
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -100,18 +101,21 @@ def hash_weights(module: nn.Module) -> str:
 
 def _torchvision(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Module, Preprocess]:
     vision.lighten()
-    from torchvision import models
+    from torchvision import models as untyped  # pyright: ignore[reportMissingTypeStubs]
+
+    models: Any = untyped
 
     if name.weights == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
+            torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
             module = models.get_model(name.name, weights=None, **extra_arguments(name.name))
         published: Any = models.get_model_weights(name.name)
         preset = published.DEFAULT.transforms()
     else:
         weights: Any = models.get_model_weights(name.name)[str(name.weights)]
         # torchvision has no switch for it, and torch.hub would run what a pickle in the cached file says.
-        weights.get_state_dict = partial(type(weights).get_state_dict, weights, weights_only=True)
+        kind = cast("Any", type(weights))
+        weights.get_state_dict = partial(kind.get_state_dict, weights, weights_only=True)
         try:
             module = models.get_model(name.name, weights=weights, progress=False)
         except OSError as error:
@@ -146,15 +150,15 @@ def _preset(preset: Any) -> Preprocess:
 def _timm(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Module, Preprocess]:
     vision.lighten()  # which timm imports too
     import timm
-    from timm.data.config import resolve_model_data_config
+    from timm.data.config import resolve_model_data_config  # pyright: ignore[reportUnknownVariableType]
 
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
+            torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
             module = timm.create_model(name.name, pretrained=name.weights != "random", num_classes=0)
     except Exception as error:  # timm and the hub raise a dozen kinds
         raise ModelError(f"timm:{name.name}: {error}; `timm.list_models('*')` lists what there is") from error
-    data = resolve_model_data_config(module)
+    data: Any = cast("Any", resolve_model_data_config)(module)
     crop_px = int(data["input_size"][1])
     preprocess = Preprocess(
         resize_px=round(crop_px / float(data["crop_pct"])),
@@ -170,7 +174,8 @@ def _cut(module: nn.Module, layer: str | None, name: ModelName) -> nn.Module:
     """The network up to `layer`, or up to the input of its last linear layer, which every classifier ends with."""
     if layer is not None:
         return _up_to(module, layer, name)
-    linears = [path for path, child in module.named_modules() if isinstance(child, nn.Linear)]
+    children = cast("Iterable[tuple[str, nn.Module]]", module.named_modules())
+    linears = [path for path, child in children if isinstance(child, nn.Linear)]
     if not linears:  # squeezenet classifies by a convolution, averages over space after it, and flattens
         module.classifier = nn.AdaptiveAvgPool2d(1)
         return module
@@ -181,7 +186,10 @@ def _cut(module: nn.Module, layer: str | None, name: ModelName) -> nn.Module:
 
 def _up_to(module: nn.Module, layer: str, name: ModelName) -> nn.Module:
     vision.lighten()
-    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+    from torchvision.models.feature_extraction import (  # pyright: ignore[reportMissingTypeStubs]
+        create_feature_extractor,
+        get_graph_node_names,
+    )
 
     _, nodes = get_graph_node_names(module)
     if layer not in nodes and not any(node.startswith(f"{layer}.") for node in nodes):

@@ -50,7 +50,7 @@ class Card(_Strict):
     preprocess: SquareInput | None
     """None where the recipe alone knows how its data is read."""
     trained_on: tuple[str, ...]
-    """Marks of the samples that were trained on, where the data has no split of its own (pipelines/training/datasets.py)."""
+    """Marks of the samples that were trained on, where the data has no split of its own (pipelines/training/splits.py)."""
     versions: dict[str, str]
     git_revision: str | None
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from pydantic import JsonValue
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -85,7 +85,7 @@ def config_of(path: Path, card: Card) -> Any:
 
 def build(path: Path, card: Card, device: str = "cpu") -> nn.Module:
     config = config_of(path, card)
-    with torch.device(device), torch.random.fork_rng(devices=[]):
+    with torch.device(device), torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
         return network_types(card.network)[1](config)
 
 

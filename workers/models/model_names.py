@@ -96,7 +96,7 @@ def checkpoint_files(path: Path) -> tuple[Path, Path]:
 
 
 def _embeds(card: Path) -> bool:
-    """Whether a card is of an autoencoder of colour pictures. One that can't be read is told about when it is loaded."""
+    """Whether a card is of an autoencoder of colour pictures. One that can't be read is reported when it is loaded."""
     try:
         written = json.loads(card.read_text())
         return written["network"] == "autoencoder" and len(written["preprocess"]["mean"]) == 3

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol, cast
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -56,6 +58,25 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _Slice(Protocol):
+    def get_shape(self) -> list[int]: ...
+
+
+class SafeFile(Protocol):
+    """An open safetensors file, whose stubs leave its methods open."""
+
+    def keys(self) -> list[str]: ...
+
+    def get_tensor(self, name: str) -> Tensor: ...
+
+    def get_slice(self, name: str) -> _Slice: ...
+
+
+def open_weights(path: Path) -> AbstractContextManager[SafeFile]:
+    """The file with its header read; SafetensorError, FileNotFoundError or another OSError where it can't be."""
+    return cast("AbstractContextManager[SafeFile]", safe_open(path, framework="pt"))
+
+
 def stored_shapes(weights: Path) -> Shapes:
     """The shapes that a safetensors file states in its header; no tensor is read."""
     try:
@@ -63,7 +84,7 @@ def stored_shapes(weights: Path) -> Shapes:
             header_bytes = int.from_bytes(file.read(8), "little")
         if header_bytes > MOST_HEADER_BYTES:
             raise ModelError(f"{weights}: not a whole safetensors file (its header would have {header_bytes:,} bytes)")
-        with safe_open(weights, framework="pt") as file:
+        with open_weights(weights) as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise ModelError(f"{weights}: no such file; copy the weights to where their card is") from error

@@ -77,10 +77,10 @@ class ConvAutoencoder(nn.Module):
         super().__init__()
         self.config = config
         widths = [config.width * factor for factor in WIDENING]
-        stem = {"kernel_size": 2 * STEM_STRIDE, "stride": STEM_STRIDE, "padding": STEM_STRIDE // 2}
+        kernel, padding = 2 * STEM_STRIDE, STEM_STRIDE // 2
         convolution, transposed = _CONVOLUTION[config.dims], _TRANSPOSED[config.dims]
         self.encoder = nn.Sequential(
-            convolution(config.channels, widths[0], **stem),
+            convolution(config.channels, widths[0], kernel, STEM_STRIDE, padding),
             *[AutoencoderDown(fine, coarse, config.dims) for fine, coarse in pairwise(widths)],
             convolution(widths[-1], config.code_channels, 1),
         )
@@ -88,7 +88,7 @@ class ConvAutoencoder(nn.Module):
             convolution(config.code_channels, widths[-1], 1),
             *[AutoencoderUp(coarse, fine, config.dims) for coarse, fine in pairwise(reversed(widths))],
             nn.SiLU(),
-            transposed(widths[0], config.channels, **stem),
+            transposed(widths[0], config.channels, kernel, STEM_STRIDE, padding),
         )
         self.register_buffer("code_mean_D", torch.zeros(config.code_size))
 
@@ -133,5 +133,10 @@ class AutoencoderUp(nn.Module):
         self.channels_out = channels_out
 
     def forward(self, maps_BCHW: Tensor) -> Tensor:
-        shortcut_BCHW = F.interpolate(maps_BCHW.unflatten(1, (self.channels_out, -1)).mean(2), scale_factor=2)
+        shortcut_BCHW = F.interpolate(grouped_mean(maps_BCHW, self.channels_out), scale_factor=2)
         return self.convolution(F.silu(maps_BCHW)) + shortcut_BCHW
+
+
+def grouped_mean(maps: Tensor, groups: int) -> Tensor:
+    """The mean over each of so many groups of neighbouring channels, which are the second axis."""
+    return maps.view(maps.shape[0], groups, -1, *maps.shape[2:]).mean(2)

@@ -98,7 +98,7 @@ class Monodepth(nn.Module):
         pyramid = [images_BCHW]
         for down in self.encoder:
             pyramid.append(down(pyramid[-1]))
-        features_BCHW, disparities = pyramid.pop(), []
+        features_BCHW, disparities = pyramid.pop(), list[Tensor]()
         for level, up in zip(reversed(range(len(DECODER))), self.decoder, strict=True):
             skip_BCHW = pyramid[level] if level in self.config.skips else None
             coarser_B2HW = disparities[-1] if disparities else None
@@ -150,7 +150,7 @@ class MonodepthUp(nn.Module):
 class Disparity(nn.Module):
     """Features to disparities B2HW in [0, 0.3], in float32 also under autocast.
 
-    Eight bits of a logit would be steps of a hundredth of the disparity, coarser than what the loss can tell apart.
+    Eight bits of a logit would be steps of a hundredth of the disparity, coarser than what the loss can distinguish.
     """
 
     def __init__(self, channels: int) -> None:

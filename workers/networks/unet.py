@@ -24,6 +24,7 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.networks.upsample import LOCAL_UPSAMPLINGS, UPSAMPLINGS, Upsample, Upsampling, pool_with_switches
 from pixelmill.workers.networks.vgg import he_initialized
 from pixelmill.workers.runtime import stall_watchdog
+from pixelmill.workers.typed_torch import from_numpy
 
 MOST_LEVELS = 16
 
@@ -198,5 +199,5 @@ def mirrored(images_BCHW: Tensor, margin_px: int, size_HW: tuple[int, int]) -> T
         indices = np.pad(
             np.arange(side_px), (margin_px, after_px), mode="reflect"
         )  # again and again on a small picture
-        images_BCHW = images_BCHW.index_select(axis, torch.from_numpy(indices).to(images_BCHW.device))
+        images_BCHW = images_BCHW.index_select(axis, from_numpy(indices).to(images_BCHW.device))
     return images_BCHW

@@ -20,12 +20,12 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models import vision
-from pixelmill.workers.models.weight_files import refuse_pickle
+from pixelmill.workers.models.weight_files import open_weights, refuse_pickle
 
 ConventionName = Literal["torchvision", "torchvision_features", "caffe"]
 
@@ -240,7 +240,7 @@ def load_vgg(
     config = VggConfig(weights.depth, max(weights.width, 1), weights.convention, pooling)
     with torch.device("meta"):
         _fitting(Vgg(config).convolutions, weights, at_least=1.0)  # before anything is allocated
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
         network = Vgg(config)
     fill(network.convolutions, weights, at_least=1.0)
     return network.eval().requires_grad_(False)
@@ -299,7 +299,7 @@ def read_vgg(source: Path | str, *, classifier: bool = False, convention: Conven
 def _from_safetensors(path: Path, classifier: bool) -> dict[str, Tensor | None]:
     """Tensors by the file's own names; None stands for one of the classifier, which is most of a file, not read."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_weights(path) as file:
             return {
                 name: None if name.startswith("classifier.") and not classifier else file.get_tensor(name)
                 for name in file.keys()  # noqa: SIM118 - it can't be iterated over
@@ -318,7 +318,7 @@ def is_published(source: Path | str) -> bool:
 def find_published(text: str) -> Any:
     """torchvision's entry for weights, which are not fetched; ModelError where it has none, or not of a VGG."""
     vision.lighten()
-    from torchvision import models
+    from torchvision import models  # pyright: ignore[reportMissingTypeStubs]
 
     name = text.removeprefix("torchvision:")
     try:

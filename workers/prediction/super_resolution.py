@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pixelmill.workers.geometry import resampling
 from pixelmill.workers.networks.vdsr import Vdsr
 from pixelmill.workers.runtime import stall_watchdog
+from pixelmill.workers.typed_torch import from_numpy
 
 TILE_PX = 512
 
@@ -52,4 +53,4 @@ def _tiles(shape: tuple[int, ...], tile_px: int) -> Iterator[tuple[slice, slice]
 
 def luma_to_input(luma_BHW: np.ndarray) -> Tensor:
     """Luma on the scale 0 to 255 as the network takes it: float32 B1HW in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(luma_BHW, dtype=np.float32))[:, None] / 255
+    return from_numpy(np.ascontiguousarray(luma_BHW, dtype=np.float32))[:, None] / 255

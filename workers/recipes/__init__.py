@@ -58,7 +58,7 @@ PICTURES = (Role("image", "picture"), Role("label", "class", is_needed=False))
 
 
 class RecipeSettings(BaseModel):
-    """What every recipe can be told; a recipe's own settings add to it, with the paper's values as defaults.
+    """Settings that every recipe has; a recipe's own settings add to them, with the paper's values as defaults.
 
     `batch` counts the pictures of one optimiser step over all workers and all `accumulate` passes. `steps` overrides
     `epochs`. `patience` ends a training after so many evaluations without a better one.

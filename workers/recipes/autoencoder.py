@@ -24,9 +24,11 @@ from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.evaluation.clustering import cluster
+from pixelmill.workers.evaluation.principal_components import through_components
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine, squares
+from pixelmill.workers.typed_torch import from_numpy, numbers
 
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 EVALUATION_BATCH = 64
@@ -170,13 +172,14 @@ class AutoencoderRecipe:
         sample and judged on the others.
         """
         autoencoder, size_px = cast("ConvAutoencoder", network), self.settings.size_px
-        errors_N, codes_ND, labels_N, kept = [], [], [], []
+        errors_N, codes_ND = list[float](), list[np.ndarray]()
+        labels_N, kept = list[int](), list[Sample]()
         keep = PCA_VALUES // (self.settings.channels * size_px**2)
         for chunk in squares.chunks(samples, EVALUATION_BATCH):
             images_BCSS = squares.stack(chunk, size_px).to(autoencoder.code_mean_D.device)
             areas_B1SS = squares.areas(chunk, size_px).to(images_BCSS.device)
             codes_BD = autoencoder.encode(images_BCSS)
-            errors_N += squares.squared_errors(autoencoder.decode(codes_BD), images_BCSS, areas_B1SS).tolist()
+            errors_N += numbers(squares.squared_errors(autoencoder.decode(codes_BD), images_BCSS, areas_B1SS))
             codes_ND.append(codes_BD.float().cpu().numpy())
             labels_N += [int(sample["label"]) for sample in chunk if "label" in sample]
             kept += chunk[: max(0, keep - len(kept))]
@@ -199,11 +202,8 @@ def _pca_metrics(samples: Sequence[Sample], size_px: int, components: int) -> di
     pixels_NP, areas_N1SS = images_NCSS.flatten(1).numpy(), squares.areas(samples, size_px)
     made_NP = np.empty_like(pixels_NP)
     for fitted, judged in ((0, 1), (1, 0)):
-        from sklearn.decomposition import PCA
-
-        axes = PCA(components, random_state=0).fit(pixels_NP[fitted::2])
-        made_NP[judged::2] = axes.inverse_transform(axes.transform(pixels_NP[judged::2]))
-    made_NCSS = torch.from_numpy(made_NP).view_as(images_NCSS)
+        made_NP[judged::2] = through_components(pixels_NP[fitted::2], pixels_NP[judged::2], components)
+    made_NCSS = from_numpy(made_NP).view_as(images_NCSS)
     return {"mse_pca": squares.squared_errors(made_NCSS, images_NCSS, areas_N1SS).mean().item()}
 
 

@@ -34,6 +34,7 @@ from pixelmill.workers.networks.vgg import Vgg, find_published, is_published, lo
 from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
 from pixelmill.workers.recipes.squares import chunks, in_rows, scaled
+from pixelmill.workers.typed_torch import from_numpy, numbers
 
 FACADE_CLASSES: dict[str, tuple[int, int, int]] = {
     "background": (0, 0, 223),
@@ -179,7 +180,7 @@ class CrnRecipe:
         """Layouts over what was made of them, each output a row, over the photographs."""
         batch = {name: tensor.to(next(network.parameters()).device) for name, tensor in _stacked(samples).items()}
         made_BOCHW = network(one_hot(batch["layouts"]))
-        coloured_BCHW = torch.from_numpy(COLOURS_K3)[batch["layouts"].cpu().long()].permute(0, 3, 1, 2) / 255
+        coloured_BCHW = from_numpy(COLOURS_K3)[batch["layouts"].cpu().long()].permute(0, 3, 1, 2) / 255
         return in_rows(coloured_BCHW, *made_BOCHW.unbind(1), scaled(batch["photos"]))
 
     def _judge(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -221,9 +222,14 @@ def feature_distances(vgg: nn.Module, made_BOCHW: Tensor, photos_BCHW: Tensor) -
     made = {PIXELS: images_BOCHW, **vgg(images_BOCHW, LAYERS)}
     outputs = made_BOCHW.shape[1]
     return [
-        (made[name].float().unflatten(0, (-1, outputs)) - truth_BCHW.float()[:, None]).abs().mean(2)
+        (_by_output(made[name].float(), outputs) - truth_BCHW.float()[:, None]).abs().mean(2)
         for name, truth_BCHW in truths.items()
     ]
+
+
+def _by_output(maps_NCHW: Tensor, outputs: int) -> Tensor:
+    """BOCHW of maps that lie layout by layout."""
+    return maps_NCHW.view(-1, outputs, *maps_NCHW.shape[1:])
 
 
 def hindsight(maps_BOHW: Sequence[Tensor], layouts_BKHW: Tensor, mean_share: float = 0.0) -> Tensor:
@@ -256,7 +262,7 @@ def measured_weights(vgg: nn.Module, photos_HWC: Sequence[np.ndarray]) -> tuple[
         first_BCHW, second_BCHW = (scaled(_channels_first([photo_HWC]).to(device)) for photo_HWC in pair)
         sums += torch.stack([map_BOHW.mean() for map_BOHW in feature_distances(vgg, first_BCHW[None], second_BCHW)])
     means = sums / (len(photos_HWC) - 1)
-    return tuple((1 / (len(means) * means)).tolist())
+    return tuple(numbers(1 / (len(means) * means)))
 
 
 def mean_edge(images: Tensor) -> Tensor:
@@ -285,10 +291,10 @@ def resized(sample: Sample, size_px: tuple[int, int]) -> Sample:
     """The photograph with antialiasing, the class ids by nearest neighbour, each a copy of its own."""
     photo_HWC, ids_HW = np.array(sample["photo"]), np.array(sample["layout"])
     if ids_HW.shape != size_px:
-        photo_1CHW = torch.from_numpy(photo_HWC).permute(2, 0, 1)[None]
+        photo_1CHW = from_numpy(photo_HWC).permute(2, 0, 1)[None]
         photo_1CHW = F.interpolate(photo_1CHW, size_px, mode="bilinear", antialias=True)
         photo_HWC = np.ascontiguousarray(photo_1CHW[0].permute(1, 2, 0).numpy())
-        ids_HW = F.interpolate(torch.from_numpy(ids_HW)[None, None], size_px, mode="nearest-exact")[0, 0].numpy()
+        ids_HW = F.interpolate(from_numpy(ids_HW)[None, None], size_px, mode="nearest-exact")[0, 0].numpy()
     return {"photo": photo_HWC, "layout": ids_HW}
 
 
@@ -311,12 +317,12 @@ def _span(side_px: int, kept: float, place: float) -> slice:
 
 
 def _stacked(samples: Sequence[Sample]) -> Batch:
-    layouts_BHW = torch.from_numpy(np.stack([sample["layout"] for sample in samples]))
+    layouts_BHW = from_numpy(np.stack([sample["layout"] for sample in samples]))
     return {"photos": _channels_first([sample["photo"] for sample in samples]), "layouts": layouts_BHW}
 
 
 def _channels_first(photos_HWC: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(photos_HWC)).permute(0, 3, 1, 2)
+    return from_numpy(np.stack(photos_HWC)).permute(0, 3, 1, 2)
 
 
 def one_hot(layouts_BHW: Tensor) -> Tensor:

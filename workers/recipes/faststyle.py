@@ -31,6 +31,7 @@ from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, F
 from pixelmill.workers.networks.vgg import find_published, is_published, load_vgg
 from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
 from pixelmill.workers.recipes.squares import chunks, cut, decode, in_rows, roomy, scaled
+from pixelmill.workers.typed_torch import from_numpy
 
 METRICS = {"total": "total_loss", "content": "content_loss", "style": "style_loss", "total_variation": "tv_loss"}
 
@@ -91,7 +92,7 @@ class FastStyleRecipe:
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         """Random crops, half of them mirrored: {"images": uint8 BCSS}."""
         crops_SSC = [random_crop(sample["pixels"], self.settings.size_px, random) for sample in samples]
-        return {"images": torch.from_numpy(np.stack(crops_SSC)).permute(0, 3, 1, 2)}
+        return {"images": from_numpy(np.stack(crops_SSC)).permute(0, 3, 1, 2)}
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
         """Before a training: whether the painting is a picture, and the loss network has the layers that are asked for."""
@@ -170,11 +171,11 @@ class FastStyleRecipe:
     def _central(self, samples: Sequence[Sample]) -> Tensor:
         """Central squares BCSS in [0, 1], at the scale of the crops."""
         size_px = self.settings.size_px
-        squares_SSC = []
+        squares_SSC: list[np.ndarray] = []
         for sample in samples:
             height, width, _ = sample["pixels"].shape
             squares_SSC.append(cut(sample["pixels"], (height - size_px) // 2, (width - size_px) // 2, size_px, size_px))
-        return scaled(torch.from_numpy(np.stack(squares_SSC)).permute(0, 3, 1, 2))
+        return scaled(from_numpy(np.stack(squares_SSC)).permute(0, 3, 1, 2))
 
 
 def read_painting(path: Path) -> Tensor:

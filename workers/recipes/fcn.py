@@ -39,7 +39,7 @@ class FcnRecipe(VggTrunkRecipe[FcnSettings]):
         weights = self.vgg_weights(classifier=settings.fc_width == FcnConfig.fc_width)
         convention = self.convention(weights)
         network = Fcn(config_from(FcnConfig, settings, classes=self.class_count, convention=convention))
-        self.report = network.load_trunk(weights) if weights else None
+        self.keep_report(network.load_trunk(weights) if weights else None)
         return network.to(memory_format=torch.channels_last)
 
     def trunk(self, network: nn.Module) -> tuple[nn.Module, float]:

@@ -41,7 +41,7 @@ class FinetuneSettings(_Arm):
     """`checkpoint` holds the encoder, `encoder_rate` is its share of the learning rate; pictures are S x S squares, with as
     many `channels` as the encoder takes.
 
-    `classes` is their number where the data does not tell it, `class_names` the folders that they were in that order.
+    `classes` is their number where the data does not say it, `class_names` the folders that they were in that order.
     """
 
     epochs: PositiveFloat = 20
@@ -151,7 +151,7 @@ class FinetuneRecipe:
         classes = self.settings.classes
         if sample["label"] < 0 or (classes is not None and sample["label"] >= classes):
             there = "they begin at 0" if classes is None else f"there are only 0 to {classes - 1}"
-            raise DataError(f"its label is {sample['label']}, but {there}; mend the label, or set classes")
+            raise DataError(f"its label is {sample['label']}, but {there}; correct the label, or set classes")
         return sample | ({"classes": np.frombuffer(files["classes"], np.uint8)} if "classes" in files else {})
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
@@ -189,7 +189,7 @@ class FinetuneRecipe:
                 "take labels of its classes, or set classes"
             )
         correct_N = (logits_NK.argmax(1) == labels_N).double()
-        recalls = [float(correct_N[labels_N == label].mean()) for label in labels_N.unique()]
+        recalls = [float(correct_N[labels_N == label].mean()) for label in sorted(set(labels))]
         return {
             "accuracy": float(correct_N.mean()),
             "balanced_accuracy": float(np.mean(recalls)),

@@ -20,7 +20,7 @@ from pixelmill.workers.networks.vgg import Vgg
 from pixelmill.workers.runtime import stall_watchdog
 
 OnStep = Callable[[int, Mapping[str, Tensor]], None]
-"""Told the number of the step, from 0, and the terms before it, float32 B each: content, style, ..., total."""
+"""Called with the number of the step, from 0, and the terms before it, float32 B each: content, style, ..., total."""
 
 HISTORY = 100
 """Pairs of steps and gradients that L-BFGS remembers, as in the authors' and torch's default."""
@@ -169,7 +169,7 @@ class Adam:
             self.optimizer = torch.optim.Adam([self.position_BN], self.learning_rate)
         before_BN = self.position_BN.detach().clone()
         self.position_BN.grad = gradients_BN
-        self.optimizer.step()
+        self.optimizer.step()  # pyright: ignore[reportUnknownMemberType]
         return self.position_BN.detach() - before_BN
 
 

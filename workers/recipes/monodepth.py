@@ -40,6 +40,7 @@ from pixelmill.workers.recipes.stereo_pairs import (
     recoloured,
     to_input,
 )
+from pixelmill.workers.typed_torch import from_numpy
 
 DRAWS = 7  # random numbers for each sample: mirror, change colours, gamma, brightness, red, green, blue
 EVALUATION_BATCH = 8
@@ -207,7 +208,7 @@ def _row(sample: Sample, left_CHW: Tensor, disparity_1HW: Tensor) -> Tensor:
 def _with_returns(sample: Sample, left_CHW: Tensor, nearest: float) -> Tensor:
     """The picture with a coloured dot at every LiDAR return, in the colours of the disparity beside it."""
     width_px, focal_px, baseline_m, _ = sample["camera"].tolist()
-    depth_HW = torch.from_numpy(depth_of(sample))
+    depth_HW = from_numpy(depth_of(sample))
     disparity_HW = torch.where(depth_HW > 0, focal_px * baseline_m / (depth_HW.clamp_min(NEAREST_M) * width_px), 0.0)
     dots_HW = F.adaptive_max_pool2d(disparity_HW[None, None].float(), left_CHW.shape[-2:])[0, 0]
     return torch.where(dots_HW > 0, coloured(dots_HW / nearest), left_CHW)

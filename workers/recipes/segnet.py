@@ -37,7 +37,7 @@ class SegNetRecipe(VggTrunkRecipe[SegNetSettings]):
         weights = self.vgg_weights()
         convention = self.convention(weights)
         network = SegNet(config_from(SegNetConfig, self.settings, classes=self.class_count, convention=convention))
-        self.report = network.load_trunk(weights) if weights else None
+        self.keep_report(network.load_trunk(weights) if weights else None)
         return network.to(memory_format=torch.channels_last)
 
     def trunk(self, network: nn.Module) -> tuple[nn.Module, float]:

@@ -18,6 +18,7 @@ from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 from pixelmill.workers.models import vision
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.typed_torch import from_numpy
 
 LONGEST = 2  # a picture kept for crops is at most so many times as long as wide
 LUMA = (0.299, 0.587, 0.114)  # BT.601; in floats and rounded, so that grey stays what it was
@@ -93,7 +94,7 @@ def stack(samples: Sequence[Sample], size_px: int) -> Tensor:
 
 def to_floats(squares_BSSC: np.ndarray) -> Tensor:
     """8 bits to [0, 1], BCSS with the memory of channels last."""
-    return torch.from_numpy(squares_BSSC).permute(0, 3, 1, 2).float().div_(255)
+    return from_numpy(squares_BSSC).permute(0, 3, 1, 2).float().div_(255)
 
 
 def scaled(pixels_BCHW: Tensor) -> Tensor:
@@ -136,7 +137,7 @@ def cut(pixels_HWC: np.ndarray, top: int, left: int, side: int, size_px: int) ->
     crop_HWC = np.array(pixels_HWC[top : top + side, left : left + side])  # a copy: torch warns of read-only arrays
     if side == size_px:
         return crop_HWC
-    crop_1CHW = torch.from_numpy(crop_HWC).permute(2, 0, 1)[None]
+    crop_1CHW = from_numpy(crop_HWC).permute(2, 0, 1)[None]
     resized_1CSS = F.interpolate(crop_1CHW, (size_px, size_px), mode="bilinear", antialias=True)
     return resized_1CSS[0].permute(1, 2, 0).numpy()
 
@@ -166,7 +167,7 @@ def chunks(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
 def in_rows(*rows_BCHW: Tensor) -> Tensor:
     """Rows of equally many images in [0, 1], one under the other, as one uint8 picture CHW."""
     vision.lighten()
-    from torchvision.utils import make_grid
+    from torchvision.utils import make_grid  # pyright: ignore[reportMissingTypeStubs]
 
     images_BCHW = torch.cat([row_BCHW.float().cpu() for row_BCHW in rows_BCHW]).clamp(0, 1)
     return (make_grid(images_BCHW, nrow=len(rows_BCHW[0])) * 255).round().byte()

@@ -9,9 +9,9 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
-import torch
 from PIL import Image
 from pydantic import JsonValue
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from pixelmill.workers.codecs.decode import MAX_PIXELS
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Sample
+from pixelmill.workers.typed_torch import from_numpy
 
 CAMERA = ("width_px", "focal_px", "baseline_m", "depth_png_scale")
 
@@ -48,11 +49,15 @@ def read_camera(files: Mapping[str, bytes]) -> np.ndarray:
         ) from error
     if not isinstance(calibration, dict):
         raise DataError("calib.json: not a mapping; write width_px, focal_px and baseline_m as numbers")
-    stated = {name: calibration.get(name) for name in CAMERA[:-1]} | {CAMERA[-1]: _depth_png_scale(calibration)}
-    for name, value in stated.items():
-        if not isinstance(value, int | float) or not value > 0:
-            raise DataError(f"calib.json: {name} is {value!r}; write a number over 0")
-    return np.array(list(stated.values()), dtype=np.float64)
+    document = cast("dict[str, JsonValue]", calibration)
+    stated = {name: document.get(name) for name in CAMERA[:-1]} | {CAMERA[-1]: _depth_png_scale(document)}
+    return np.array([_positive(name, value) for name, value in stated.items()], dtype=np.float64)
+
+
+def _positive(name: str, value: JsonValue) -> float:
+    if not isinstance(value, int | float) or not value > 0:
+        raise DataError(f"calib.json: {name} is {value!r}; write a number over 0")
+    return value
 
 
 def _depth_png_scale(calibration: Mapping[str, JsonValue]) -> JsonValue:
@@ -69,7 +74,7 @@ def depth_of(sample: Sample) -> np.ndarray:
 
 def to_input(pixels_HWC: np.ndarray) -> Tensor:
     """uint8 HWC as the network takes it: float32 CHW in [0, 1]."""
-    return torch.from_numpy(pixels_HWC).permute(2, 0, 1).float() / 255
+    return from_numpy(pixels_HWC).permute(2, 0, 1).float() / 255
 
 
 def mirrored_pair(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,5 +85,5 @@ def mirrored_pair(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
 def recoloured(view_CHW: Tensor, draws: np.ndarray) -> Tensor:
     """Gamma 0.8 to 1.2, brightness 0.5 to 2, each colour 0.8 to 1.2, by five numbers in [0, 1); both views get the same."""
     gamma, brightness = 0.8 + 0.4 * draws[0], 0.5 + 1.5 * draws[1]
-    colours_C11 = torch.from_numpy(0.8 + 0.4 * draws[2:5]).float()[:, None, None]
+    colours_C11 = from_numpy(0.8 + 0.4 * draws[2:5]).float()[:, None, None]
     return (view_CHW**gamma * brightness * colours_C11).clamp(0, 1)

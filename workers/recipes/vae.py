@@ -27,6 +27,7 @@ from pixelmill.workers.evaluation import latent
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.networks.vae import Architecture, Output, Vae, VaeConfig, draw
 from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, squares
+from pixelmill.workers.typed_torch import from_numpy, numbers
 
 EVALUATION_BATCH = 128
 EVALUATION_SEED = 0
@@ -93,7 +94,7 @@ class VaeRecipe:
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         """The noise of the code is part of the batch, so that a resumed or divided training draws the same."""
         images_SSC, noise_D = zip(*(self._augment(sample["pixels"], random) for sample in samples), strict=True)
-        return {"images": squares.to_floats(np.stack(images_SSC)), "noise": torch.from_numpy(np.stack(noise_D))}
+        return {"images": squares.to_floats(np.stack(images_SSC)), "noise": from_numpy(np.stack(noise_D))}
 
     def _augment(self, pixels_SSC: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         mirror = random.random() < 0.5
@@ -132,16 +133,16 @@ class VaeRecipe:
         """
         vae = cast("Vae", network)
         device, generator = vae.to_mean.weight.device, torch.Generator().manual_seed(EVALUATION_SEED)
-        reconstructions, divergences, errors = [], [], []
+        reconstructions, divergences, errors = list[float](), list[float](), list[float]()
         for chunk in squares.chunks(samples, EVALUATION_BATCH):
             images_BCSS = squares.stack(chunk, self.settings.size_px).to(device)
             mean_BD, logvar_BD = vae.posterior(images_BCSS)
             noise_BD = torch.randn(mean_BD.shape, generator=generator).to(device)
             outputs_BCSS = vae.decoder(draw(mean_BD, logvar_BD, noise_BD))
-            reconstructions += self._reconstruction(outputs_BCSS, images_BCSS).tolist()
-            divergences += kl_to_standard_normal(mean_BD.float(), logvar_BD.float()).tolist()
+            reconstructions += numbers(self._reconstruction(outputs_BCSS, images_BCSS))
+            divergences += numbers(kl_to_standard_normal(mean_BD.float(), logvar_BD.float()))
             areas_B1SS = squares.areas(chunk, self.settings.size_px).to(device)
-            errors += squares.squared_errors(vae.decode(mean_BD), images_BCSS, areas_B1SS).tolist()
+            errors += numbers(squares.squared_errors(vae.decode(mean_BD), images_BCSS, areas_B1SS))
         reconstruction, divergence = fmean(reconstructions), fmean(divergences)
         return {
             "elbo": -(reconstruction + divergence),

@@ -25,6 +25,7 @@ from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig
 from pixelmill.workers.prediction.super_resolution import luma_to_input, sharpen
 from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.typed_torch import from_numpy
 
 DRAWS = 5  # random numbers for each sample: scale, row, column, turn, mirror
 PICTURE_PX = 160
@@ -135,7 +136,7 @@ class VdsrRecipe:
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """A row for each sample: interpolated from the smallest scale, made by the network, as it was."""
         rows = [self._row(network, sample["luma"]) for sample in samples]
-        grey_HW = torch.from_numpy(np.concatenate(rows, axis=0))
+        grey_HW = from_numpy(np.concatenate(rows, axis=0))
         return grey_HW.expand(3, -1, -1).contiguous()
 
     def _row(self, network: nn.Module, luma_HW: np.ndarray) -> np.ndarray:
@@ -158,7 +159,7 @@ def _scores(network: nn.Module, luma_HW: np.ndarray, scale: int) -> dict[str, fl
 
 
 def _turned(patch_PP: np.ndarray, turn: float, mirror: float) -> np.ndarray:
-    """One of the eight ways to lay a square, told by two numbers in [0, 1)."""
+    """One of the eight ways to lay a square, chosen by two numbers in [0, 1)."""
     turned_PP = np.rot90(patch_PP, int(turn * 4))
     return turned_PP[:, ::-1] if mirror < 0.5 else turned_PP
 

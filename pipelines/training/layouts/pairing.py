@@ -21,7 +21,7 @@ def paired(uri: str, roles: dict[str, str], access: Access, ignored: Ignored) ->
         there = ", ".join(sorted(listed)[:8]) or "nothing"
         raise DataError(f"{scrub(uri)}: has no folder {' or '.join(missing)}; it holds {there}")
     by_role = {role: _by_stem(join(uri, folder), access, ignored) for role, folder in roles.items()}
-    stems = sorted(set().union(*by_role.values()))
+    stems = sorted(set[str]().union(*by_role.values()))
     if not stems:
         raise DataError(f"{scrub(uri)}: no pictures are in {', '.join(roles.values())}")
     lacking = [(stem, role) for stem in stems for role in roles if stem not in by_role[role]]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
 
-from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.arrow import Column, strings_of, type_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.outputs.manifest import SCHEMA, table_of
 from pixelmill.pipelines.stores.access import Access, open_store
@@ -59,7 +59,7 @@ def labels_of(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray
     """The column `label` of the tables, where all of them have one with integers; DataError where one is needed."""
     if set(table["container"].to_pylist()) != {"parquet"}:
         return None
-    columns = []
+    columns: list[np.ndarray] = []
     for uri in dict.fromkeys(strings_of(table["uri"])):
         store, path = open_store(uri, access)
         with store.open(path, "rb") as file, open_parquet(file) as parquet:
@@ -76,15 +76,15 @@ def labels_of(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray
 
 def _label_column(parquet: Parquet) -> np.ndarray | str:
     """The labels of a table, or why they can't be had."""
-    kind = parquet.schema_arrow.field(LABEL).type
+    kind = type_of(parquet.schema_arrow, LABEL)
     if not pa.types.is_integer(kind):
         return f"column {LABEL} holds {kind}, not integers"
     column = integers_of(parquet, LABEL)
     return _problem(column) or column.to_numpy()
 
 
-def _problem(column: pa.ChunkedArray) -> str | None:
+def _problem(column: Column) -> str | None:
     """Why labels can't be had from a column."""
-    values = column.to_pylist() if column.null_count else column.to_numpy()
+    values = cast("Sequence[int | None]", column.to_pylist() if column.null_count else column.to_numpy())
     bad = next((row for row, value in enumerate(values) if value is None or value < 0), None)
     return None if bad is None else f"row {bad} of column {LABEL} is {'null' if values[bad] is None else values[bad]}"

@@ -22,9 +22,10 @@ HIT = "import os, signal\nos.kill(os.getpid(), signal.{signal})\nfor _ in range(
 def handlers() -> Iterator[None]:
     """The handlers of this process, as they were."""
     several = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-    before = [signal.getsignal(each) for each in several]
+    before, hook = [signal.getsignal(each) for each in several], sys.unraisablehook
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
+    sys.unraisablehook = hook
     signal.setitimer(signal.ITIMER_REAL, 0)
     for each, handler in zip(several, before, strict=True):
         signal.signal(each, handler)
@@ -81,6 +82,18 @@ def test_elsewhere_the_interrupt_comes_at_once(hit: signal.Signals) -> None:
     signals.install()
     with pytest.raises(KeyboardInterrupt):
         wait_after(lambda: os.kill(os.getpid(), hit))
+
+
+def test_an_interrupt_in_a_finalizer_which_python_ignores_comes_again() -> None:
+    class Hit:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):
+                pass
+
+    signals.install()
+    with pytest.raises(KeyboardInterrupt):
+        wait_after(Hit)
 
 
 def test_a_command_in_the_background_of_a_script_ignores_ctrl_c_and_can_be_ended() -> None:

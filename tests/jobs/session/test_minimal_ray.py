@@ -11,11 +11,12 @@ from ray._private import services
 from ray._private.node import Node
 from ray.data._internal import stats
 from ray.data._internal.execution.operators import actor_pool_map_operator
+from ray.train.v2.api import data_parallel_trainer
 
 from pixelmill.jobs.session import minimal_ray
 
 TRACKER = "get_or_create_actor_location_tracker"
-OWNERS: tuple[Any, ...] = (Node, services, stats._StatsManager, actor_pool_map_operator)
+OWNERS: tuple[Any, ...] = (Node, services, stats._StatsManager, actor_pool_map_operator, data_parallel_trainer)
 
 
 def as_it_is() -> list[dict[str, Any]]:
@@ -32,7 +33,8 @@ def test_everything_is_put_back_whatever_happens() -> None:
     before, between = as_it_is(), []
 
     def fail() -> None:
-        with minimal_ray.without_services(), minimal_ray.on_loopback(), minimal_ray.without_helpers():
+        lean = (minimal_ray.without_services(), minimal_ray.on_loopback(), minimal_ray.without_helpers())
+        with lean[0], lean[1], lean[2], minimal_ray.without_cleaner():
             between.extend(as_it_is())
             raise ZeroDivisionError
 

@@ -43,7 +43,7 @@ class Attempt:
     def __init__(self, folder: Folder, log: Path, epoch: int = 1) -> None:
         self.folder, self.log, self.epoch, self.is_lost = folder, log, epoch, False
         self.log.touch()
-        self.events = EventStream(Terminal(io.StringIO(), is_terminal=False), "run")
+        self.events = EventStream(Terminal(io.StringIO(), is_terminal=False), "run", time.time)
         report = SelfReport(folder, claimed(folder, epoch))
         self.publisher = AttemptPublisher(report, self.events, LogTail(log), lambda: self.is_lost)
         self.events.begin(epoch)
@@ -140,6 +140,12 @@ def test_a_store_that_fails_ends_nothing_and_what_it_missed_comes_with_the_next_
     assert read_log(folder, 1) == "while it failed\n"
     assert attempt.status().warnings == ("while it failed",)
     assert Status().fold_all(read_events(folder, 1)) == attempt.events.status
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"rows": 3}'])
+def test_a_status_that_nobody_can_read_is_none(folder: Folder, text: str) -> None:
+    folder.publish(STATUS, text.encode())
+    assert read_status(folder) is None
 
 
 def test_no_secret_is_published(folder: Folder, tmp_path: Path) -> None:

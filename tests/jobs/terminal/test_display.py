@@ -126,7 +126,7 @@ def test_what_is_only_kept_for_the_next_tick_is_not_shown_at_once(monkeypatch: p
 
 def test_each_line_is_json_where_a_program_reads_them() -> None:
     stream = io.StringIO()
-    with Terminal(stream, is_terminal=False, wording=wording_of("json", at_s=0)) as shown:
+    with Terminal(stream, is_terminal=False, wording=wording_of("json", lambda: 0.0)) as shown:
         shown.show(MILLING)
         shown.say("s3://me:secret@bucket/[a] " + "x" * 500, "warning")
         shown.end("stopped")

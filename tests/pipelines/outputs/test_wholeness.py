@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelmill.pipelines.outputs import ledger, repair
+from pixelmill.pipelines.outputs.completion import require_complete
 from pixelmill.pipelines.outputs.listing import input_id
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.outputs.wholeness import inputs_in, whole_rows_of
@@ -95,6 +96,15 @@ def test_what_is_not_whole_is_no_exact_account(folder: Folder, segments: list[Se
     }[how]  # fmt: skip
     assert not found.is_exact
     assert not found.is_exact_so_far
+
+
+def test_a_run_with_an_input_that_is_not_whole_is_not_complete_and_says_so(
+    folder: Folder, segments: list[Segment]
+) -> None:
+    both(folder)
+    put(folder, "part-000000", BROKEN["a gap"](table(FIRST, places=PLACES)))
+    with pytest.raises(PixelmillError, match=r"does not add up: .* 0 unknown, 1 incomplete; run the same command"):
+        require_complete(folder, ledger.account(folder, segments), retry=False)
 
 
 def test_an_input_that_is_cut_over_two_parts_is_no_exact_account(folder: Folder, segments: list[Segment]) -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pixelmill.pipelines.training.batch_share import BatchShare
+from pixelmill.pipelines.training.batches import Batches
 from pixelmill.pipelines.training.plan import TrainingFailed, WorkerGroup
-from pixelmill.pipelines.training.sampling import Batches, BatchShare
 from pixelmill.pipelines.training.step import PinnedBatches
 from pixelmill.pipelines.training.worker import Training
 from pixelmill.workers.recipes import Batch, registry

@@ -1,4 +1,4 @@
-"""Laws of fine-tuning: the encoder is loaded strictly, stays where it is frozen, and a head is learned on it."""
+"""The recipes of fine-tuning: both arms, frozen and free, classes of pictures and of pixels."""
 
 from __future__ import annotations
 
@@ -9,32 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from pixelmill.workers.codecs.encode import encode_png
 from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.card import Card, read_card
 from pixelmill.workers.models.checkpoint import load_checkpoint, save_checkpoint
-from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder
-from pixelmill.workers.networks.registry import network_types
 from pixelmill.workers.recipes.finetune import DenseRecipe, DenseSettings, FinetuneRecipe, FinetuneSettings
 from tests.learning import descend
-
-SLIM: dict[str, dict[str, Any]] = {
-    "autoencoder": {"size_px": 64, "width": 8, "code_channels": 2},
-    "vae": {"architecture": "convolutional", "size_px": 32, "channels": 3, "width": 8, "hidden": 16, "latent_size": 4},
-    "fcn": {"classes": 3, "width": 4, "fc_width": 8},
-    "segnet": {"classes": 3, "width": 4},
-    "unet": {"classes": 3, "channels": 3, "base": 4, "padding": "same"},
-    "monodepth": {"width": 4},
-}
-
-
-def base_of(name: str, seed: int = 1) -> nn.Module:
-    config_type, network_type = network_types(name)
-    torch.manual_seed(seed)
-    return network_type(config_type(**SLIM[name]))
+from tests.workers.encoders import base_of
 
 
 def saved(name: str, path: Path) -> Path:
@@ -45,40 +28,6 @@ def saved(name: str, path: Path) -> Path:
     )  # fmt: skip
     save_checkpoint(path, network, card)
     return path
-
-
-@pytest.mark.parametrize("head", ["classifier", "dense"])
-@pytest.mark.parametrize("name", sorted(ENCODERS))
-def test_every_encoder_takes_its_weights_and_a_gradient_reaches_all_of_it(name: str, head: Any) -> None:
-    base = base_of(name)
-    network = Finetuned(FinetunedConfig(name, SLIM[name], head, classes=5, width=8))
-    report = load_encoder(network, base.state_dict(), name)
-    assert not report["missing"]
-    assert not report["misshapen"]
-    own = network.encoder.state_dict()
-    assert all(torch.equal(own[key], base.state_dict()[key]) for key in own)
-    # of a map of one pixel, a normalisation of single channels leaves 0, whose gradient is what rounding makes of it
-    side = 256 if name == "monodepth" else 64
-    logits = network(torch.rand(2, 3, side, side))
-    assert logits.shape == ((2, 5) if head == "classifier" else (2, 5, side, side))
-    logits.square().sum().backward()
-    unreached = [key for key, each in network.named_parameters() if each.grad is None or not each.grad.any()]
-    allowed = ("trunk.convolutions.conv", "encoder.encoder.6") if head == "classifier" else ()
-    assert [key for key in unreached if not key.startswith(allowed or "-")] == []
-
-
-def test_weights_of_another_network_are_refused_with_what_did_not_match() -> None:
-    network = Finetuned(FinetunedConfig("autoencoder", SLIM["autoencoder"]))
-    with pytest.raises(ModelError, match=r"only 0% of the encoder's numbers .* encoder\.0\.bias"):
-        load_encoder(network, base_of("monodepth").state_dict(), "depth")
-    wider = network_types("autoencoder")
-    with pytest.raises(ModelError, match="95% have to be"):
-        load_encoder(network, wider[1](wider[0](**{**SLIM["autoencoder"], "width": 16})).state_dict(), "wider")
-
-
-def test_a_network_without_an_encoder_is_refused() -> None:
-    with pytest.raises(ModelError, match="vdsr has no encoder"):
-        FinetunedConfig("vdsr")
 
 
 def recipe_for(tmp_path: Path, **settings: Any) -> FinetuneRecipe:

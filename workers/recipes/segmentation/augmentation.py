@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.segmentation.labels import VOID
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
+from pixelmill.workers.typed_torch import from_numpy
 
 DRAWS = 5  # random numbers for each sample: mirror, scale, row, column, brightness
 
@@ -63,7 +63,7 @@ def cut_window(
     """A window of picture (float CHW in [0, 1], with the margin) and label (HW, without), on the same grid."""
     rows, rows_inside = window(sample["label"].shape[0], kept_HW[0], scale, margin_px, draws[0])
     columns, columns_inside = window(sample["label"].shape[1], kept_HW[1], scale, margin_px, draws[1])
-    image_CHW = torch.from_numpy(sample["image"][np.ix_(rows, columns)]).permute(2, 0, 1)
+    image_CHW = from_numpy(sample["image"][np.ix_(rows, columns)]).permute(2, 0, 1)
     label_HW = np.where(np.outer(rows_inside, columns_inside), sample["label"][np.ix_(rows, columns)], VOID)
     height, width = (kept + 2 * margin_px for kept in kept_HW)
     if (len(rows), len(columns)) != (height, width):

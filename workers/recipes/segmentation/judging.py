@@ -18,6 +18,7 @@ from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.segmentation.augmentation import resized
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
 from pixelmill.workers.recipes.segmentation.palette import palette
+from pixelmill.workers.typed_torch import from_numpy
 
 Predict = Callable[[Tensor], Tensor]
 """Pictures BCHW in [0, 1] to class ids BHW."""
@@ -39,7 +40,7 @@ def judged(network: nn.Module, predict: Predict, samples: Iterable[Sample], most
     confusion_KK, names = torch.zeros((), dtype=torch.long, device=device), tuple[str, ...]()
     for batch in batches_of_one_size(samples, most):
         names = _names_for(network, batch[0])
-        labels_BHW = torch.from_numpy(np.stack([sample["label"] for sample in batch])).to(device).long()
+        labels_BHW = from_numpy(np.stack([sample["label"] for sample in batch])).to(device).long()
         confusion_KK = confusion_KK + multiclass_confusion_matrix(
             predict(images_of(batch, device)), labels_BHW, len(names), ignore_index=VOID, validate_args=False
         )
@@ -69,7 +70,7 @@ def batches_of_one_size(samples: Iterable[Sample], most: int) -> Iterator[list[S
 
 def images_of(samples: Sequence[Sample], device: torch.device) -> Tensor:
     """BCHW in [0, 1], channels last in memory, as they lay."""
-    pixels_BHWC = torch.from_numpy(np.stack([sample["image"] for sample in samples])).to(device)
+    pixels_BHWC = from_numpy(np.stack([sample["image"] for sample in samples])).to(device)
     return pixels_BHWC.permute(0, 3, 1, 2).float() / 255
 
 
@@ -81,7 +82,7 @@ def shown(network: nn.Module, predict: Predict, samples: Sequence[Sample]) -> Te
         colours = palette(class_names_of(sample))
         said_HW = predict(images_of([sample], device))[0].cpu().numpy()
         row_HWC = np.concatenate([sample["image"], colours[sample["label"]], colours[said_HW]], axis=1)
-        row_CHW = torch.from_numpy(row_HWC).permute(2, 0, 1)
+        row_CHW = from_numpy(row_HWC).permute(2, 0, 1)
         if rows and row_CHW.shape != rows[0].shape:
             row_CHW = resized(row_CHW, (rows[0].shape[1], rows[0].shape[2]))
         rows.append(row_CHW)

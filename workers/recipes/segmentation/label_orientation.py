@@ -37,7 +37,7 @@ def orientation_of(data: bytes) -> int:
 
 
 def as_shown(label_HW: np.ndarray, picture_HW: tuple[int, ...], orientation: int, lies: str | None) -> np.ndarray:
-    """The label as its picture is shown; DataError where it has another size, or where nothing tells how it lies."""
+    """The label as its picture is shown; DataError where it has another size, or where nothing says how it lies."""
     turned_HW = label_HW if orientation == 1 else TURNS[orientation](label_HW)
     fits = {"shown": label_HW.shape == picture_HW, "stored": turned_HW.shape == picture_HW}
     if orientation == 1 or lies is not None:

@@ -41,6 +41,7 @@ from pixelmill.workers.recipes.segmentation.label_facts import LabelFacts, count
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
 from pixelmill.workers.recipes.segmentation.samples import read_sample
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings, SegmentationSettings, TrunkSettings
+from pixelmill.workers.typed_torch import from_numpy
 
 Labelled = TypeVar("Labelled", bound=LabelledSettings)
 Segmenting = TypeVar("Segmenting", bound=SegmentationSettings)
@@ -66,6 +67,9 @@ class LabelledRecipe(Generic[Labelled]):
     def network(self) -> nn.Module:
         raise NotImplementedError
 
+    def keep_report(self, report: LoadReport | None) -> None:
+        self.report = report
+
     # Hooks of the networks
 
     def check_network(self) -> None:
@@ -90,7 +94,7 @@ class LabelledRecipe(Generic[Labelled]):
         return read_sample(files, self.settings)
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
-        """What a few samples tell before a training: whether they fit into batches, and the settings to their classes."""
+        """Check with a few samples, before a training, whether they fit into batches, and the settings to their classes."""
         sizes = {self.grid(self.settings.crop_px or _size_of(sample))[0] for sample in samples}
         if together > 1 and len(sizes) > 1:
             raise unequal_sizes(sizes)
@@ -122,7 +126,7 @@ class LabelledRecipe(Generic[Labelled]):
         if len(sizes := {label_HW.shape for _, label_HW in pairs}) > 1:
             raise unequal_sizes(sizes)
         images_BCHW = torch.stack([image_CHW for image_CHW, _ in pairs]).contiguous(memory_format=torch.channels_last)
-        labels_BHW = torch.from_numpy(np.stack([label_HW for _, label_HW in pairs])).long()
+        labels_BHW = from_numpy(np.stack([label_HW for _, label_HW in pairs])).long()
         return {"images": images_BCHW, "labels": labels_BHW}
 
     def _augmented(self, sample: Sample, draws_D: np.ndarray) -> tuple[Tensor, np.ndarray]:

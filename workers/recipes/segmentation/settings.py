@@ -1,4 +1,4 @@
-"""What a recipe that learns the class of every pixel can be told."""
+"""Settings of the recipes that learn the class of every pixel."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TrunkSettings(SegmentationSettings):
     """`vgg` names VGG-16 weights to start from, `trunk_rate` is the trunk's share of the learning rate.
 
     `vgg` is a safetensors file or torchvision:VGG16_Weights.IMAGENET1K_V1. `vgg_convention` is for a file whose
-    preprocessing can't be told from the names in it.
+    preprocessing does not follow from the names in it.
     """
 
     vgg: str | None = None

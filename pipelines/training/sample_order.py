@@ -1,0 +1,52 @@
+"""Which sample comes when: a fixed order for a seed, whatever the workers are.
+
+Samples in tables and archives are shuffled by blocks of neighbours, since to read one row of a table is to read its whole
+group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+BLOCK_SAMPLES = 1024
+BLOCKS_MIXED = 8
+
+
+@dataclass(frozen=True)
+class SampleOrder:
+    """Which sample comes when: an endless row of shuffled passes over `samples`.
+
+    `in_blocks` shuffles blocks of BLOCK_SAMPLES neighbours, then the samples of every BLOCKS_MIXED blocks in a row.
+    """
+
+    samples: int
+    seed: int
+    in_blocks: bool = False
+
+    def indices(self, start: int, stop: int) -> np.ndarray:
+        """The samples at these places of the row."""
+        places = np.arange(start, stop)
+        epochs = places // self.samples
+        passes = {epoch: _shuffled(self.samples, self.seed, int(epoch), self.in_blocks) for epoch in np.unique(epochs)}
+        return np.array([passes[e][p % self.samples] for e, p in zip(epochs, places, strict=True)], np.int64)
+
+
+@lru_cache(maxsize=4)
+def _shuffled(samples: int, seed: int, epoch: int, in_blocks: bool) -> np.ndarray:
+    random = np.random.default_rng([seed, epoch])
+    if not in_blocks:
+        return random.permutation(samples)
+    blocks: list[np.ndarray] = np.split(np.arange(samples), range(BLOCK_SAMPLES, samples, BLOCK_SAMPLES))
+    mixed: list[np.ndarray] = [blocks[number] for number in random.permutation(len(blocks))]
+    groups: list[np.ndarray] = [
+        np.concatenate(mixed[start : start + BLOCKS_MIXED]) for start in range(0, len(mixed), BLOCKS_MIXED)
+    ]
+    return np.concatenate([random.permutation(group) for group in groups])
+
+
+def spread(samples: int, count: int) -> np.ndarray:
+    """`count` places at equal distances among so many; all of them where there are not more."""
+    return np.linspace(0, samples - 1, min(count, samples)).round().astype(np.int64)

@@ -1,0 +1,49 @@
+"""The best so far is told by the metric that decides, in its direction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixelmill.pipelines.training.evaluation import evaluate_network, is_better, opened_held_out
+from pixelmill.workers.recipes.registry import recipe_type
+from tests.pipelines.training.trainings import plan_of
+
+
+@pytest.mark.parametrize(
+    ("value", "best", "direction", "said"),
+    [
+        (1.0, None, "min", True),
+        (None, None, "min", True),
+        (None, 1.0, "min", False),
+        (0.9, 1.0, "min", True),
+        (1.1, 1.0, "min", False),
+        (1.1, 1.0, "max", True),
+        (1.0, 1.0, "max", False),
+    ],
+)
+def test_a_metric_is_the_best_in_its_direction_and_a_missing_one_only_at_first(
+    value: float | None, best: float | None, direction: str, said: bool
+) -> None:
+    assert is_better(value, best, direction) is said  # pyright: ignore[reportArgumentType]
+
+
+def test_so_many_held_out_samples_are_judged_as_the_settings_say(pictures: str, tmp_path: Path) -> None:
+    few = plan_of(pictures, tmp_path / "out", {"evaluate_samples": 2})
+    opened = opened_held_out(few, few.built({}))
+    assert opened is not None
+    assert (len(list(opened)), len(few.held_out or [])) == (2, 4)
+    none = plan_of(pictures, tmp_path / "out", held_out=None)
+    assert opened_held_out(none, none.built({})) is None
+
+
+def test_a_network_is_judged_with_numbers_and_a_picture(pictures: str, tmp_path: Path) -> None:
+    plan = plan_of(pictures, tmp_path / "out")
+    recipe = plan.built({})
+    assert type(recipe) is recipe_type("vae")
+    assert plan.held_out is not None
+    metrics, picture_CHW = evaluate_network(recipe, recipe.network(), plan.held_out, torch.device("cpu"))
+    assert metrics["negative_elbo"] > 0
+    assert (picture_CHW.dtype, picture_CHW.dim()) == (torch.uint8, 3)

@@ -1,0 +1,168 @@
+"""The documentation is true: the reference names all that the code has, the site builds, and the tutorials run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docs import reference
+from pixelmill.jobs import catalogue, spec
+from pixelmill.pipelines.outputs.columns import FAILED_SCHEMA, input_fields
+from pixelmill.pipelines.outputs.layout import SCHEMA
+from tests.support import COMMAND, Home, home, pictures
+
+ROOT = Path(__file__).parent.parent
+TUTORIALS = ROOT / "docs/tutorials"
+
+# ----------------------------------------------------------------------------------------------------------- reference
+
+
+def keys_of(schema: dict[str, Any]) -> set[str]:
+    """Every key of a JSON Schema, at any depth."""
+    found = set(schema.get("properties", {}))
+    for value in schema.values():
+        for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            found |= keys_of(part) if isinstance(part, dict) else set()
+    return found
+
+
+def first_cells(page: str) -> set[str]:
+    return set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE))
+
+
+def test_every_key_of_a_job_file_is_in_the_reference() -> None:
+    assert len(keys_of(spec.schema())) > 30
+    assert keys_of(spec.schema()) - {"embed"} <= first_cells(reference.job_keys())
+
+
+def test_every_setting_of_every_recipe_is_in_the_reference() -> None:
+    sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", reference.recipe_keys(), re.MULTILINE | re.DOTALL))
+    assert sections.keys() == catalogue.recipe_places().keys()
+    for name, text in sections.items():
+        assert keys_of(catalogue.described(name)["settings"]) <= first_cells(text)
+
+
+def test_every_column_is_in_the_reference() -> None:
+    fields = [*input_fields(makes_many=True, has_source_ids=True), *FAILED_SCHEMA, *SCHEMA]
+    assert {field.name for field in fields} <= first_cells(reference.output_columns())
+
+
+def test_every_error_of_an_input_is_in_the_reference_and_no_other() -> None:
+    found = reference.error_types_in_code()
+    assert len(found) > 20
+    assert found == set(reference.ROW_ERRORS) == first_cells(reference.error_types())
+
+
+def test_every_error_of_a_run_is_in_the_reference() -> None:
+    from pixelmill.workers import errors
+
+    kinds = [name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert all(name in reference.error_types() for name in kinds)
+
+
+def test_every_exit_code_of_the_code_is_in_the_reference() -> None:
+    from pixelmill.jobs import outcome
+
+    codes = {value for name, value in vars(outcome).items() if name.startswith("EXIT_")}
+    assert codes | {2} == set(reference.EXIT_CODES) == {int(code) for code in first_cells(reference.exit_codes())}
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "--site-dir", tmp_path / "site"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for page in (*reference.PAGES, "contributing.md", "design.md"):
+        assert (tmp_path / "site" / page.removesuffix(".md") / "index.html").is_file()
+
+
+# ----------------------------------------------------------------------------------------------------------- tutorials
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a page says to run, or a file that it says to write."""
+
+    language: str
+    options: str
+    text: str
+
+
+def blocks_of(page: str) -> list[Block]:
+    """The blocks that are run: bash, python, and YAML with a title. `console` shows what needs more than this machine."""
+    text = (TUTORIALS / f"{page}.md").read_text(encoding="utf-8")
+    found = re.findall(r"^```(bash|python|yaml)([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [Block(language, options.strip(), body) for language, options, body in found]
+
+
+@pytest.fixture
+def user() -> Iterator[Home]:
+    with home() as user:
+        yield user
+
+
+def archive(folder: Path, *, broken: bool) -> None:
+    """The pictures that the tutorials speak of."""
+    pictures(folder / "photos", 24, size=(48, 48))
+    if broken:
+        (folder / "photos/broken.jpg").write_bytes(b"<html>not found</html>")
+    for number, name in enumerate(("cats", "dogs")):
+        pictures(folder / "labelled" / name, 8, first=100 + 8 * number, size=(48, 48))
+
+
+def follow(page: str, folder: Path, user: Home) -> None:
+    """Do what the page says, in its order."""
+    for block in blocks_of(page):
+        if block.language == "yaml":
+            (folder / block.options.removeprefix('title="').removesuffix('"')).write_text(block.text)
+        elif block.language == "python":
+            run([sys.executable, "-W", "error", "-c", block.text], folder, user, 0)
+        else:
+            for line in block.text.splitlines():
+                expected = int(block.options.removeprefix("exit=") or 0)
+                run([COMMAND, *shlex.split(line)[1:]], folder, user, expected)
+
+
+def run(command: list[str], folder: Path, user: Home, expected: int) -> None:
+    done = subprocess.run(command, cwd=folder, env=user.environment, capture_output=True, text=True)
+    assert done.returncode == expected, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.timeout(1200)
+def test_a_curator_can_follow_their_page(tmp_path: Path, user: Home) -> None:
+    archive(tmp_path, broken=False)
+    follow("curator", tmp_path, user)
+    assert (tmp_path / "out/_SUCCESS").is_file()
+
+
+@pytest.mark.timeout(1200)
+def test_an_engineer_can_follow_their_page(tmp_path: Path, user: Home) -> None:
+    archive(tmp_path, broken=True)
+    follow("engineer", tmp_path, user)
+    assert json.loads((tmp_path / "out/_SUCCESS").read_text())["failed"] == 1
+
+
+@pytest.mark.slow  # two trainings; their laws are those of tests/jobs/test_train.py
+@pytest.mark.timeout(1800)
+def test_a_researcher_can_follow_their_page(tmp_path: Path, user: Home) -> None:
+    archive(tmp_path, broken=False)
+    follow("researcher", tmp_path, user)
+    assert (tmp_path / "classifier/card.json").is_file()
+
+
+@pytest.mark.parametrize("page", ["curator", "engineer", "researcher"])
+def test_a_page_has_commands_and_each_is_one_of_ours(page: str) -> None:
+    commands = [line for block in blocks_of(page) if block.language == "bash" for line in block.text.splitlines()]
+    assert len(commands) >= 4
+    assert all(command.startswith("pixelmill ") for command in commands)

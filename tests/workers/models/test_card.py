@@ -1,0 +1,43 @@
+"""A card is whole, describes its network and names no path of the machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.card import Card, read_card
+from pixelmill.workers.models.checkpoint import load_checkpoint
+from tests.workers.saved import card_of, make_card, weights_of
+
+
+def test_missing_weights_and_a_missing_card_are_told_apart(saved: Path) -> None:
+    weights = weights_of(saved).rename(weights_of(saved).with_suffix(".away"))
+    with pytest.raises(ModelError, match="no such file"):
+        load_checkpoint(saved)
+    weights.rename(weights_of(saved))
+    card_of(saved).unlink()
+    with pytest.raises(ModelError, match=f"its card {card_of(saved).name} is missing"):
+        load_checkpoint(saved)
+    weights_of(saved).unlink()
+    with pytest.raises(ModelError, match=r"no such checkpoint; .* one that ships: autoencoder-"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("field", sorted(Card.model_fields))
+def test_every_field_of_a_card_is_required(saved: Path, field: str) -> None:
+    card = json.loads(card_of(saved).read_text(encoding="utf-8"))
+    del card[field]
+    card_of(saved).write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ModelError, match=rf"{field}: Field required"):
+        read_card(saved)
+
+
+@pytest.mark.parametrize("text", ["/home/me/photos", "~/photos", "C:\\photos", "D:/photos", "file:///photos"])
+@pytest.mark.parametrize("field", ["data", "split", "settings"])
+def test_a_card_holds_no_path_of_the_machine(field: str, text: str) -> None:
+    with pytest.raises(ValidationError, match="path of one machine"):
+        make_card(**{field: {"from": [text]} if field == "settings" else text})

@@ -1,0 +1,22 @@
+"""torch's functions that its stubs leave half typed, with their types.
+
+Legend: N numbers.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """The same memory as a tensor."""
+    return torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType]
+
+
+def numbers(values_N: Tensor) -> list[float]:
+    """The numbers of a vector."""
+    return cast("list[float]", values_N.tolist())  # pyright: ignore[reportUnknownMemberType]
