@@ -114,7 +114,7 @@ def retry(
 
     folder = open_run(out)
     text = (folder.read("_run/spec.yaml") or b"").decode()
-    here = f"out.uri={json.dumps(folder.uri)}"  # it may be written relative to another folder, or have been moved
+    here = f"out.uri={_quoted(folder.uri)}"  # it may be written relative to another folder, or have been moved
     around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
     all_overrides = [here, *(overrides or []), *_failing(failures)]
     job = read_job(text, name=f"{out}/_run/spec.yaml", overrides=all_overrides, environment=around.environment)
@@ -156,7 +156,7 @@ def train(
     from pixelmill.jobs.training_job import read_recipe_file
 
     given: dict[str, Any] = ({"data": data} if data else {}) | ({} if out is None else {"out": out})
-    options = [f"{key}={json.dumps(value)}" for key, value in given.items()]
+    options = [f"{key}={_quoted(value)}" for key, value in given.items()]
     around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
     all_overrides = [*options, *(overrides or [])]
     job = read_recipe_file(text, name=recipe, overrides=all_overrides, environment=around.environment)
@@ -342,7 +342,12 @@ def _say(text: str) -> None:
 
 
 def _failing(failures: str | None) -> list[str]:
-    return [] if failures is None else [f"run.failures={json.dumps(failures)}"]
+    return [] if failures is None else [f"run.failures={_quoted(failures)}"]
+
+
+def _quoted(value: object) -> str:
+    """As YAML: JSON's escapes of characters beyond U+FFFF are two to YAML, so that they stay as they are."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _interrupted(what_now: str, around: Surroundings) -> NoReturn:

@@ -33,6 +33,7 @@ from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, Stage, StageConfig, StageContext
 from tests import in_process_run, scans
 from tests.conftest import Reach
+from tests.dying_writes import Killed, die_at
 from tests.servers.moto import Moto
 
 pytestmark = pytest.mark.faults
@@ -206,10 +207,6 @@ def test_a_piece_that_was_replaced_since_it_was_listed_is_not_read_in_its_place(
 # Killed
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The objects that are read from now on."""
     seen: list[str] = []
@@ -237,21 +234,8 @@ def test_a_run_that_is_killed_at_a_write_is_resumed_whole_and_reads_nothing_twic
     place: Place, monkeypatch: pytest.MonkeyPatch, step: int, is_written: bool
 ) -> None:
     place.remove("d.g.tif")
-    steps = iter(range(1000))
-
-    def dying(original: Callable[..., object]) -> Callable[..., object]:
-        def write(*arguments: object) -> object:
-            number = next(steps)
-            written = original(*arguments) if number != step or is_written else None
-            if number == step:
-                raise Killed
-            return written
-
-        return write
-
     with monkeypatch.context() as patch:
-        for name in ("publish", "create", "replace"):
-            patch.setattr(Folder, name, dying(getattr(Folder, name)))
+        die_at(step, patch, is_written=is_written)
         with pytest.raises(Killed):
             live(place, 1)
     done, read = finished(place), reads(monkeypatch)

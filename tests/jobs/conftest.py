@@ -45,6 +45,14 @@ def user() -> Iterator[Home]:
         yield user
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of 48 small pictures."""
+    folder = tmp_path_factory.mktemp("photos")
+    pictures(folder, 48, size=(16, 16))
+    return str(folder)
+
+
 @pytest.fixture(scope="session")
 def s3_user(gateway: Gateway) -> Iterator[Home]:
     with home(gateway.env) as user:

@@ -338,3 +338,9 @@ def test_a_signal_at_any_stage_stops_in_order(user: Home, tmp_path: Path, after:
     done = pixelmill(user, *command)
     assert done.code == 0, done.stderr
     assert_every_input_in_one_row(out, inputs=260)
+
+
+def test_a_place_may_have_any_character_in_its_name(user: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "\U0001fa7b scans"
+    refused = pixelmill(user, "train", "vae", "--data", str(folder), "--out", str(tmp_path / "out \U0001fa7b"))
+    assert f"{folder}: does not exist" in refused.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +10,7 @@ import pytest
 from PIL import Image
 
 from pixelmill.workers.models.zoo import zoo_names
-from tests.support import Home, home, pictures, pixelmill
-
-
-@pytest.fixture(scope="module")
-def user() -> Iterator[Home]:
-    with home() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("photos")
-    pictures(folder, 48, size=(16, 16))
-    return str(folder)
+from tests.support import Home, pixelmill
 
 
 def test_the_zoo_lists_every_checkpoint_with_its_card(user: Home) -> None:

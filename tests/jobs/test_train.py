@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.support import Home, Run, home, pictures, pixelmill
+from tests.support import Home, Run, pictures, pixelmill
 
 SMALL = ["batch=8", "size_px=16", "latent_size=4", "hidden=32", "channels=3", "evaluate_every_steps=120"]
-
-
-@pytest.fixture(scope="module")
-def user() -> Iterator[Home]:
-    with home() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("photos")
-    pictures(folder, 48, size=(16, 16))
-    return str(folder)
 
 
 def arguments(photos: str, out: Path, *settings: str, run: dict[str, Any] | None = None) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 
@@ -17,22 +16,13 @@ from pixelmill.pipelines.bulk.mill import Tally
 from pixelmill.pipelines.outputs.completion import Counted
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.workers.errors import JobStopped
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now_s
+from tests.clock import Clock
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(watch, "time", clock)
     return clock
 
 

@@ -6,30 +6,20 @@ import io
 import json
 import re
 from time import monotonic, sleep
-from types import SimpleNamespace
 
 import pytest
 
 from pixelmill.jobs.terminal import display
 from pixelmill.jobs.terminal.display import PLAIN_EVERY_S, Terminal
 from pixelmill.jobs.terminal.logs import wording_of
+from tests.clock import Clock
 from tests.jobs.terminal.views import MILLING, view
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(display, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(display, "time", clock)
     return clock
 
 

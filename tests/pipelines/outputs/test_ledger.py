@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
@@ -12,13 +11,10 @@ from pixelmill.pipelines.outputs import claims, ledger, repair
 from pixelmill.pipelines.outputs.attempt import Attempt, pending
 from pixelmill.pipelines.outputs.manifest import Part, Segment, input_id, read_segments
 from pixelmill.pipelines.stores.folder import Folder
+from tests.dying_writes import Killed, die_at
 from tests.pipelines.outputs.by_hand import NAMES, Held, failed_uris, ids_of, publish, table
 
 # Kills at every step
-
-
-class Killed(BaseException):
-    """The process is gone."""
 
 
 def live(folder: Folder, epoch: int) -> None:
@@ -42,20 +38,7 @@ def live(folder: Folder, epoch: int) -> None:
 def test_after_a_kill_at_any_step_the_next_run_and_retry_leave_every_input_in_one_row(
     folder: Folder, segments: list[Segment], monkeypatch: pytest.MonkeyPatch, step: int, is_written: bool
 ) -> None:
-    steps = iter(range(100))
-
-    def dying(original: Callable[..., object]) -> Callable[..., object]:
-        def write(*arguments: object) -> object:
-            number = next(steps)
-            written = original(*arguments) if number != step or is_written else None
-            if number == step:
-                raise Killed
-            return written
-
-        return write
-
-    for name in ("publish", "create", "replace"):
-        monkeypatch.setattr(Folder, name, dying(getattr(Folder, name)))
+    die_at(step, monkeypatch, is_written=is_written)
     try:
         live(folder, 1)
         assert step == 10, "the life of a run and a retry has fewer steps than are tried"
