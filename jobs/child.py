@@ -118,7 +118,7 @@ def result_of(answer: bytes, code: int) -> str:
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         raise JobStopped(
             f"the process of the run was ended {how}, and said why above if it could; what was finished stays, and the same "
-            "call goes on from there"
+            "call resumes from there"
         )
     if reply.error is not None:
         raise _error(*reply.error)

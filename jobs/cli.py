@@ -149,7 +149,7 @@ def train(
     log_level: SetLogLevel = "info",
     log_format: SetLogFormat = "text",
 ) -> None:
-    """Train a network; run it again to go on from the last checkpoint."""
+    """Train a network; run it again to resume from the last checkpoint."""
     from pixelmill.jobs import catalogue
 
     text = catalogue.recipe_text(recipe)  # before torch is imported: a misspelt name should not wait for it
@@ -165,7 +165,7 @@ def train(
     try:
         typer.echo(train_job(job, around))
     except KeyboardInterrupt:
-        _interrupted("the same command goes on from the last checkpoint", around)
+        _interrupted("the same command resumes from the last checkpoint", around)
 
 
 @app.command()
@@ -326,7 +326,7 @@ def _run(job: Job, around: Surroundings, *, dry_run: bool = False, retry: bool =
     try:
         outcome = run_job(job, around, retry=retry)
     except KeyboardInterrupt:
-        _interrupted("what was finished stays, and the same command goes on from there", around)
+        _interrupted("what was finished stays, and the same command resumes from there", around)
     typer.echo(summary_of(outcome, job.open_out().uri))
     raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
 

@@ -26,5 +26,5 @@ def explanation(tally: Tally, max_fraction: float) -> str:
         f"{tally.failed:,} of the first {tally.done + tally.failed:,} inputs failed, "
         f"more than run.max_failed_fraction = {max_fraction:g}:\n"
         + "\n".join(lines)
-        + "\nwhat was finished stays; mend the cause and run the same command again, or raise the fraction"
+        + "\nwhat was finished stays; correct the cause and run the same command again, or raise the fraction"
     )

@@ -103,7 +103,7 @@ def require_same_training(stored: bytes, here: TrainingIdentity, out: Folder) ->
     if differ:
         several = "; ".join(f"{key}: {flat_there.get(key)} there, {flat_here.get(key)} here" for key in differ[:6])
         raise RunRefused(
-            f"{out.uri}: holds another training, which this one can't go on with: {several}; choose another out"
+            f"{out.uri}: holds another training, which this one can't resume: {several}; choose another out"
         )
 
 

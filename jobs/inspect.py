@@ -149,7 +149,7 @@ def _short(value: object) -> object:
 def print_report(report: Report) -> None:
     console = PrintableConsole(highlight=False)
     counts = report["counts"]
-    state = "complete" if report["complete"] else "not complete: the command that made it goes on from here"
+    state = "complete" if report["complete"] else "not complete: the command that made it resumes from here"
     console.print(f"[bold]{escape(report['out'])}[/bold]: {state}", soft_wrap=True)
     console.print(", ".join(f"{count:,} {name}" for name, count in counts.items()))
     console.print(_verdict(counts))

@@ -30,7 +30,7 @@ class Job:
     spec: JobSpec
 
     def identity(self) -> RunIdentity:
-        """What must be the same for a run to be resumed. ModelError when a stage's model can't be had."""
+        """What must be the same for a run to be resumed. ModelError when a stage's model can't be loaded."""
         stages = [config.identity() for config in self.spec.configs]
         return {"version": self.spec.version, "source": self._source_identity(), "stages": stages}
 

@@ -43,7 +43,7 @@ def mill_config(
     rows: int,
     cache_dir: Path | None,
 ) -> MillConfig:
-    """What each worker is told, of a job over so many rows."""
+    """What each worker is given, of a job over so many rows."""
     options = job.spec.source_options
     return MillConfig(
         out=out.uri,

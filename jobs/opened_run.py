@@ -110,7 +110,7 @@ class OpenedRun:
     def _state(self) -> str:
         counts = self.counts
         if counts is None:
-            return "not complete: the command that made it goes on from here"
+            return "not complete: the command that made it resumes from here"
         return f"{counts['done']:,} done, {counts['failed']:,} failed of {counts['inputs']:,} inputs"
 
     def __repr__(self) -> str:

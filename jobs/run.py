@@ -36,7 +36,7 @@ from pixelmill.workers.decoders import decoder_of
 LOG = "log.txt"
 RAY_DIED = (
     "Ray's {dead} died, killed from outside or out of memory; what was finished stays, "
-    "and the same command goes on from there"
+    "and the same command resumes from there"
 )
 
 

@@ -35,7 +35,7 @@ IDENTITY = "_run/training.json"
 SPEC = "_run/recipe.yaml"
 LOG = "_run/log.txt"
 POLL_S = 0.5
-RAY_DIED = "Ray's {dead} died; the same command goes on from the last checkpoint"
+RAY_DIED = "Ray's {dead} died; the same command resumes from the last checkpoint"
 
 
 def train_job(job: TrainJob, around: Surroundings) -> str:
@@ -90,7 +90,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
     """Train to the end on a Ray of its own or a cluster."""
     before = checkpoints.read_progress(held.out)
     if before is not None:
-        held.events.say(f"goes on at step {before.step:,}")
+        held.events.say(f"resumes at step {before.step:,}")
     run, machine = job.spec.run, cluster.this_machine()
     address = cluster.address_of(run.address, around.environment)
     with held.ray(address or OwnRay(machine, pool_of(run))) as ray:

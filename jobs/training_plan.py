@@ -1,4 +1,4 @@
-"""What the workers of a training are told, and what they need: from the recipe file, the first samples, and the machine."""
+"""What the workers of a training are given, and what they need: from the recipe file, the first samples, and the machine."""
 
 from __future__ import annotations
 

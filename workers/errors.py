@@ -9,7 +9,7 @@
     |-- JobStopped            the job stopped itself: too many rows fail
     |   `-- ClaimLost         another attempt has taken over the output folder
     |-- TrainingFailed        a training can't continue: a loss that is no number, a worker that dies
-    `-- RowError              one input can't be done; it becomes one row in failed/ and the job goes on
+    `-- RowError              one input can't be done; it becomes one row in failed/ and the job continues
 
 Everything else that escapes is a defect of Pixelmill.
 """

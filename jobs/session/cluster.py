@@ -44,7 +44,7 @@ QUIET = {
     "RAY_io_context_event_loop_lag_collection_interval_ms": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
-"""What a Ray of our own is told before it is imported, unless the user said otherwise."""
+"""What a Ray of our own is given before it is imported, unless the user said otherwise."""
 
 
 @dataclass(frozen=True)

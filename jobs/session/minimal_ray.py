@@ -98,7 +98,7 @@ def _replace(undo: ExitStack, owner: Any, name: str, stand_in: object) -> None:
 
 
 def _without_statistics(replace: Replace) -> None:
-    """Nobody is told what the dashboard, which is not there, would show."""
+    """Nobody is sent what the dashboard, which is not there, would show."""
     manager: Any = import_module("ray.data._internal.stats")._StatsManager
     for name in ("register_dataset_to_stats_actor", "update_execution_metrics", "update_iteration_metrics"):
         replace(manager, name, staticmethod(_nothing))

@@ -27,7 +27,7 @@ class Bar:
 
 
 class View(Protocol):
-    """The state of anything that goes on. `waited_s` is how long it has been in its phase."""
+    """The state of anything under way. `waited_s` is how long it has been in its phase."""
 
     @property
     def phase(self) -> str: ...

@@ -188,7 +188,7 @@ def event_of(text: str) -> Event:
 
 
 class Troubles:
-    """What the driver hears of deaths and faults, in sentences; `why` says when the run can't go on."""
+    """What the driver hears of deaths and faults, in sentences; `why` says when the run can't continue."""
 
     def __init__(self, workers: int) -> None:
         self._most_starts = workers + STARTS_IN_VAIN

@@ -37,7 +37,7 @@ __all__ = ["FetchLimits", "Fetched", "Fetcher", "Input", "single"]
 Item = TypeVar("Item")
 
 Fetched = tuple[Input, tuple[bytes, ...] | RowError]
-"""An input with the bytes of each of its pieces, in their order, or with the reason why it can't be had."""
+"""An input with the bytes of each of its pieces, in their order, or with the reason why it can't be read."""
 _Bytes = bytes | RowError
 
 

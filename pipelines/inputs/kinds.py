@@ -86,7 +86,7 @@ def _what_is_there(seen: Ignored) -> str:
     if ".tar" in kinds:
         return f"{there}; tars in a tar have to be unpacked once, to a folder of tars"
     if seen.members:
-        return f"{there}; members of a tar are told by their names: give pictures their suffix, as .jpg"
+        return f"{there}; members of a tar are recognized by their names: give pictures their suffix, as .jpg"
     if any(kind in kinds for kind in LIST_SUFFIXES):
         return f"{there}; if one is a list of URIs, name that file"
     if set(kinds) == {"hidden"}:

@@ -78,6 +78,6 @@ class Grant:
 
 
 def too_much(size: int, limits: FetchLimits) -> RowError | None:
-    """Why an input can't be had in this worker's memory; None when it can."""
+    """Why an input does not fit in this worker's memory; None when it can."""
     most_bytes = limits.memory_bytes
     return None if most_bytes is None or size <= most_bytes else does_not_fit(size, most_bytes, "fetched")

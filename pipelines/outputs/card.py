@@ -104,7 +104,7 @@ def _summary(success: Mapping[str, object]) -> str:
 
 
 def _settings(settings: Mapping[str, object]) -> Iterator[str]:
-    """What a stage was told, the model first."""
+    """What a stage was given, the model first."""
     for name in sorted(settings, key=lambda name: name != "model"):
         value = settings[name]
         if value is not None:

@@ -104,7 +104,7 @@ def require_complete(out: Folder, found: Account, *, retry: bool) -> None:
     if retry and found.is_exact_so_far and not found.is_complete:
         raise JobStopped(
             f"{out.uri}: {found.missing:,} of {found.listed:,} inputs were never done, and a retry does only what "
-            f"failed ({found.failed:,} left); the command that made the run goes on with the others"
+            f"failed ({found.failed:,} left); the command that made the run continues with the others"
         )
     if not found.is_exact:
         incomplete = f", {found.incomplete:,} incomplete" if found.incomplete else ""

@@ -1,7 +1,7 @@
 """What an attempt publishes of itself while it runs: its events, its log, and where the run is now.
 
     _run/attempts/0007/events/000000.jsonl   its events, in pieces that are created once and never changed
-    _run/attempts/0007/log/000000.txt        its log, likewise; the whole of it is log.txt once the attempt is over
+    _run/attempts/0007/log/000000.txt        its log, likewise; all of it is log.txt once the attempt is over
     _run/status.json                         what the events come to, replaced again and again; decides nothing
 
 Nothing that a result depends on is read from here.

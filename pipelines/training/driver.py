@@ -56,6 +56,6 @@ def fit(plan: TrainingPlan, group: WorkerGroup, store: ProgressStore, storage: s
     except Exception as error:
         if store.get(FAULT) is None:
             *_, cause = str(error).strip().splitlines() or [type(error).__name__]  # last line of the traceback
-            raise TrainingFailed(f"a worker failed again and again: {cause}; the log has the whole of it") from error
+            raise TrainingFailed(f"a worker failed again and again: {cause}; the log has all of it") from error
     if (fault := store.get(FAULT)) is not None:
         raise TrainingFailed(fault)

@@ -301,7 +301,7 @@ def test_ctrl_c_stops_in_order_a_second_writer_is_refused_and_a_terminal_shows_a
         at_s = time.monotonic()
         assert run.wait() == 130, run.stderr
         assert time.monotonic() - at_s < IN_ORDER_S
-        assert "what was finished stays, and the same command goes on from there: pixelmill embed" in run.stderr
+        assert "what was finished stays, and the same command resumes from there: pixelmill embed" in run.stderr
         assert "Traceback" not in run.stderr
         assert run.wait_until_gone() == []
     assert user.left_behind() == []
@@ -333,7 +333,7 @@ def test_a_signal_at_any_stage_stops_in_order(user: Home, tmp_path: Path, after:
             run.wait_until(lambda: any(name.startswith(after) for name in out.files()), f"{after} was there")
             run.process.send_signal(stop)
             assert run.wait() == 130, run.stderr
-            assert "goes on from there" in run.stderr
+            assert "resumes from there" in run.stderr
             assert run.wait_until_gone() == []
     done = pixelmill(user, *command)
     assert done.code == 0, done.stderr

@@ -48,10 +48,10 @@ def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_
         run.wait_until(lambda: "reading the data" in run.stderr, "its worker read")
         run.interrupt()
         assert run.wait() == 130
-        assert "the same command goes on from the last checkpoint: pixelmill train" in run.stderr
+        assert "the same command resumes from the last checkpoint: pixelmill train" in run.stderr
         assert run.wait_until_gone() == []
     with Run(user, *arguments(photos, killed, "steps=480", run=often)) as run:
-        run.wait_until(lambda: "goes on at step" in run.stderr, "it went on")
+        run.wait_until(lambda: "resumes at step" in run.stderr, "it went on")
         run.wait_until(lambda: run.find("RayTrainWorker"), "the worker was there")
         for worker in run.find("RayTrainWorker"):
             worker.send_signal(signal.SIGKILL)
@@ -81,7 +81,7 @@ def test_a_training_that_is_asked_to_end_ends_in_order(user: Home, photos: str, 
         run.wait_until(lambda: word in run.stderr, f"{word!r} was said")
         run.process.send_signal(signal.SIGTERM)
         assert run.wait() == 130, run.stderr
-        assert "goes on from the last checkpoint" in run.stderr
+        assert "resumes from the last checkpoint" in run.stderr
         assert run.wait_until_gone() == []
 
 

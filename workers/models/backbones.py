@@ -48,7 +48,7 @@ def load_backbone(name: ModelName, *, layer: str | None = None, pooling: Pooling
     """Build the encoder and load its weights; published weights are fetched on first use and kept by torch's cache.
 
     `layer` names a node of the network (the features before the classifier when None). ModelError when the model,
-    its weights or the layer can't be had.
+    its weights or the layer can't be found.
     """
     module, preprocess = _LOADERS[name.library](name, layer, pooling)
     module = module.eval().requires_grad_(False)

@@ -66,7 +66,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, Card]:
 
 
 def config_of(path: Path, card: Card) -> Any:
-    """The config that a card describes; ModelError where its network can't be had like that."""
+    """The config that a card describes; ModelError where its network can't be built like that."""
     if card.network not in NETWORKS:
         raise ModelError(f"{path}: its card names the network {card.network}; there are {', '.join(sorted(NETWORKS))}")
     config_type, _ = network_types(card.network)

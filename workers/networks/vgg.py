@@ -284,7 +284,7 @@ def read_vgg(source: Path | str, *, classifier: bool = False, convention: Conven
     """Published weights, by what their tensors are called: torchvision's features.0.weight or Keras's block1_conv1.
 
     `source` is a safetensors file or "torchvision:VGG16_Weights.IMAGENET1K_V1". `convention` is for a file with
-    torchvision's names and Caffe's values. `classifier` asks for fc6 and fc7 too. ModelError where they can't be had,
+    torchvision's names and Caffe's values. `classifier` asks for fc6 and fc7 too. ModelError where they can't be found,
     and for every kind of pickle.
     """
     text = str(source)

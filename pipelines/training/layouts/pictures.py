@@ -75,7 +75,7 @@ def labels_of(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray
 
 
 def _label_column(parquet: Parquet) -> np.ndarray | str:
-    """The labels of a table, or why they can't be had."""
+    """The labels of a table, or why they can't be read."""
     kind = type_of(parquet.schema_arrow, LABEL)
     if not pa.types.is_integer(kind):
         return f"column {LABEL} holds {kind}, not integers"
@@ -84,7 +84,7 @@ def _label_column(parquet: Parquet) -> np.ndarray | str:
 
 
 def _problem(column: Column) -> str | None:
-    """Why labels can't be had from a column."""
+    """Why labels can't be read from a column."""
     values = cast("Sequence[int | None]", column.to_pylist() if column.null_count else column.to_numpy())
     bad = next((row for row, value in enumerate(values) if value is None or value < 0), None)
     return None if bad is None else f"row {bad} of column {LABEL} is {'null' if values[bad] is None else values[bad]}"

@@ -59,7 +59,7 @@ def test_a_compressed_file_is_refused_with_what_to_do(tmp_path: Path, name: str)
     ("members", "words"),
     [
         ([("a.tar", b"x"), ("b.tar", b"x")], "2 .tar.*tars in a tar have to be unpacked once"),
-        ([("a.img", b"x"), ("b", b"x")], r"1 \(none\), 1 .img\); members of a tar are told by their names"),
+        ([("a.img", b"x"), ("b", b"x")], r"1 \(none\), 1 .img\); members of a tar are recognized by their names"),
         ([], "it is empty, without a file, line, row or member"),
     ],
 )
