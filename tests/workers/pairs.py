@@ -14,8 +14,9 @@ from pixelmill.workers.losses.stereo import stereo_losses
 from pixelmill.workers.networks.monodepth import Monodepth, MonodepthConfig
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.monodepth import MonodepthRecipe, MonodepthSettings
+from tests.shared_data import SHARED_DATA
 
-KITTI = Path(__file__).parents[3] / "shared" / "data" / "stereo" / "kitti"
+KITTI = SHARED_DATA / "stereo" / "kitti"
 
 
 SLIM = MonodepthConfig(width=4, size_px=(64, 128))

@@ -13,8 +13,9 @@ from PIL import Image
 from pixelmill.workers.evaluation.picture_quality import psnr as psnr_of
 from pixelmill.workers.evaluation.picture_quality import ssim as ssim_of
 from pixelmill.workers.geometry import resampling
+from tests.shared_data import SHARED_DATA
 
-SET5 = Path(__file__).parents[4] / "shared" / "data" / "super_resolution" / "set5"
+SET5 = SHARED_DATA / "super_resolution" / "set5"
 
 
 def smooth(height: int, width: int) -> np.ndarray:

@@ -31,6 +31,7 @@ from pixelmill.workers.networks.vgg import (
     read_vgg,
 )
 from tests.learning import assert_seeded
+from tests.shared_data import SHARED_DATA
 
 WIDTH = 4
 STATISTICS = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -310,7 +311,7 @@ def test_the_classifier_is_read_when_asked_for_as_the_convolutions_that_do_the_s
     assert tensors["fc7.weight"].shape == (6, 6, 1, 1)
 
 
-SHARED = Path(__file__).parents[4] / "shared" / "data" / "weights"
+SHARED = SHARED_DATA / "weights"
 IMAGENET = SHARED / "vgg16_imagenet_conv_bgr255_fp16.safetensors"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,17 +17,15 @@ from pixelmill.workers.geometry import resampling
 from pixelmill.workers.networks.vdsr import from_reference
 from pixelmill.workers.recipes.vdsr import DRAWS, VdsrRecipe, VdsrSettings
 from tests.learning import descend
+from tests.shared_data import SHARED_DATA
 from tests.tolerances import sum_tolerance
 from tests.workers.scenes import scene
 from tests.workers.sharpeners import layers, seeded_network
 
-SHARED = Path(__file__).parents[4] / "shared" / "data"
+SET5 = SHARED_DATA / "super_resolution" / "set5"
 
 
-SET5 = SHARED / "super_resolution" / "set5"
-
-
-REFERENCE = SHARED / "weights" / "vdsr_reference_nobias.safetensors"
+REFERENCE = SHARED_DATA / "weights" / "vdsr_reference_nobias.safetensors"
 
 
 def recipe(**changes: object) -> VdsrRecipe:

@@ -24,9 +24,10 @@ from pixelmill.workers.recipes.segmentation.labels import VOID
 from pixelmill.workers.recipes.segnet import SegNetRecipe, SegNetSettings
 from pixelmill.workers.recipes.unet import UNetRecipe, UNetSettings
 from tests.learning import descend
+from tests.shared_data import SHARED_DATA
 from tests.workers.labelled import NAMES, Says, agreement, files, recipe, samples
 
-CAMVID = Path(__file__).parents[4] / "shared" / "data" / "camvid"
+CAMVID = SHARED_DATA / "camvid"
 
 
 def test_a_picture_and_its_label_stay_on_each_other_however_they_are_cut_and_scaled() -> None:
