@@ -64,3 +64,13 @@ def rows_but_of(table: pa.Table, ids: Iterable[str]) -> pa.Table:
 def _has_id(table: pa.Table, ids: Iterable[str]) -> pa.BooleanArray:
     wanted = pa.array(sorted(ids), pa.string())
     return pc.is_in(table["id"], wanted)  # pyright: ignore[reportUnknownMemberType]
+
+
+def is_equal(column: Any, value: str) -> pa.BooleanArray:
+    return pc.equal(column, pa.scalar(value))  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def by_falling(table: pa.Table, first: str, then: str) -> pa.Table:
+    """The rows with the greatest value of `first` first; equal ones by `then`, the least first."""
+    keys = [(first, "descending"), (then, "ascending")]
+    return table.sort_by(keys)  # pyright: ignore[reportUnknownMemberType, reportArgumentType]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.arrow import by_falling, fields_of, inverted, is_equal, strings_of
 from pixelmill.pipelines.outputs.columns import DATA
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import declared_schema, open_parquet
@@ -52,18 +52,18 @@ def _group_bytes(group: Any, columns: Sequence[str] | None) -> int:
 
 def column_types(folder: Folder) -> dict[str, str]:
     """The columns and the names of their types, for a person."""
-    return {field.name: str(field.type) for field in schema_of(folder)}
+    return {field.name: str(cast("pa.DataType", field.type)) for field in fields_of(schema_of(folder))}
 
 
 def vector_columns(folder: Folder) -> list[str]:
     """The columns of vectors that have one length."""
-    return [field.name for field in schema_of(folder) if _holds_vectors(field.type)]
+    return [field.name for field in fields_of(schema_of(folder)) if _holds_vectors(field.type)]
 
 
 def table(folder: Folder, columns: Sequence[str] | None = None) -> pa.Table:
     """Every finished row in memory; see `memory_bytes`."""
     schema = schema_of(folder)
-    chosen = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    chosen = schema if columns is None else _part_of(schema, columns)
     return pa.Table.from_batches(batches(folder, columns), chosen)
 
 
@@ -73,9 +73,14 @@ def batches(folder: Folder, columns: Sequence[str] | None = None) -> Iterator[pa
     for name in folder.names(DATA):
         with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
             declared = declared_schema(parquet).remove_metadata()
-            wanted = declared if chosen is None else pa.schema([declared.field(column) for column in chosen])
-            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=chosen, use_threads=False):
+            wanted = declared if chosen is None else _part_of(declared, chosen)
+            for batch in cast("Any", parquet).iter_batches(batch_size=BATCH_ROWS, columns=chosen, use_threads=False):
                 yield batch.select(wanted.names).cast(wanted)
+
+
+def _part_of(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
+    fields = {field.name: field for field in fields_of(schema)}
+    return pa.schema([fields[name] for name in columns])
 
 
 # Vectors
@@ -116,8 +121,8 @@ def nearest(folder: Folder, column: str, query: str | Sequence[float], count: in
     best = _NEAREST.empty_table()
     for batch in batches(folder, ["id", "uri", "member", column]):
         near = _with_cosines(batch, column, query_D, folder.uri)
-        others = near.filter(pc.not_equal(near["id"], pa.scalar(identity)))
-        best = pa.concat_tables([best, others]).sort_by([("cosine", "descending"), ("id", "ascending")]).slice(0, count)
+        others = near.filter(inverted(is_equal(near["id"].combine_chunks(), identity)))
+        best = by_falling(pa.concat_tables([best, others]), "cosine", "id").slice(0, count)
     return best
 
 
@@ -130,23 +135,23 @@ def _query(folder: Folder, column: str, query: str | Sequence[float]) -> tuple[s
         query_D = np.asarray(query, np.float32)
         return "", query_D / max(float(np.linalg.norm(query_D)), TINY)
     for batch in batches(folder, ["id", "uri", column]):
-        wanted = pa.scalar(query)
-        found = batch.filter(pc.or_(pc.equal(batch["id"], wanted), pc.equal(batch["uri"], wanted)))
+        found = batch.filter(pc.or_(is_equal(batch["id"], query), is_equal(batch["uri"], query)))
         if found.num_rows > 1:
             raise JobError(f"{folder.uri}: several rows come from {query}; give the id of one of them")
         if found.num_rows:
-            return str(found["id"][0]), _unit_vectors(found.column(column))[0]
+            return str(cast("Any", found)["id"][0]), _unit_vectors(found.column(column))[0]
     raise JobError(f"{folder.uri}: holds no finished row of {query}; give an id or a uri of .table(['id', 'uri'])")
 
 
 def _with_cosines(batch: pa.RecordBatch, column: str, query_D: np.ndarray, uri: str) -> pa.Table:
-    batch = batch.filter(pc.is_valid(batch[column]))
+    batch = batch.filter(cast("Any", pc).is_valid(batch[column]))
     vectors_ND = _unit_vectors(batch.column(column))
     if query_D.shape != vectors_ND.shape[1:]:
         shape = "x".join(map(str, query_D.shape))
         raise JobError(f"{uri}: {column} has vectors of {vectors_ND.shape[1]} numbers, and the query has {shape}")
     cosines_N = pa.array((vectors_ND @ query_D).astype(np.float32))
-    return pa.Table.from_arrays([batch["id"], batch["uri"], batch["member"], cosines_N], schema=_NEAREST)
+    arrays: list[Any] = [batch["id"], batch["uri"], batch["member"], cosines_N]
+    return pa.Table.from_arrays(arrays, schema=_NEAREST)
 
 
 def _unit_vectors(column: Any) -> np.ndarray:
