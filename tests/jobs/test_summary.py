@@ -1,4 +1,4 @@
-"""The last words of a run, and the exit code that goes with them."""
+"""The last words of a run."""
 
 from __future__ import annotations
 

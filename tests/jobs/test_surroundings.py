@@ -12,7 +12,7 @@ from pixelmill.jobs.surroundings import STARTED_S, of_process
 from pixelmill.workers.errors import JobError
 
 
-def test_the_surroundings_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_surroundings_are_those_of_the_process() -> None:
     around = of_process(quiet=True, log_level="debug", log_format="json")
     assert around.environment is os.environ  # Ray reads its settings from there
     assert around.stderr is sys.stderr
