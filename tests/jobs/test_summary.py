@@ -1,12 +1,10 @@
-"""The last words of a run, and the exit code that goes with them."""
+"""The last words of a run."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 import pytest
 
-from pixelmill.jobs.outcome import Outcome, exit_code_of
+from pixelmill.jobs.outcome import Outcome
 from pixelmill.jobs.spec import JobSpec
 from pixelmill.jobs.summary import note_of, summary_of
 from pixelmill.pipelines.outputs.ledger import Account
@@ -22,17 +20,6 @@ from pixelmill.workers.models.model_names import DEFAULT_MODEL
 )
 def test_a_run_in_which_everything_failed_did_something(outcome: Outcome, said: str) -> None:
     assert summary_of(outcome, "out").splitlines()[1].startswith(said)
-
-
-@pytest.mark.parametrize(
-    ("done", "failed", "failures", "code"),
-    [(4, 0, "exit-3", 0), (3, 1, "exit-3", 3), (0, 4, "exit-3", 3), (4, 0, "ok", 0), (3, 1, "ok", 0), (0, 4, "ok", 3)],
-)
-def test_a_few_failures_are_a_success_to_who_says_so_and_nothing_done_never_is(
-    done: int, failed: int, failures: Literal["exit-3", "ok"], code: int
-) -> None:
-    outcome = Outcome(Account(listed=done + failed, done=done, failed=failed))
-    assert exit_code_of(outcome, failures) == code
 
 
 def test_who_names_no_model_is_told_what_the_one_that_is_taken_can_not_do() -> None:

@@ -70,11 +70,6 @@ def test_the_way_around_a_stream_is_closed() -> None:
         stream.write(b"\x1b")  # type: ignore[arg-type]
 
 
-def test_colours_of_our_own_go_through() -> None:
-    PrintableConsole(sink := io.StringIO(), force_terminal=True, color_system="standard").print("[bold]text[/bold]")
-    assert "\x1b[1mtext" in sink.getvalue()
-
-
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_the_live_view_obeys_nobody_but_itself(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb" if not is_terminal else "xterm")

@@ -1,0 +1,85 @@
+"""One place is one source in whatever spelling, and a run is resumed under the first of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pixelmill.jobs.identity import spelled_before
+from pixelmill.jobs.job import Job
+from pixelmill.jobs.places import absolute
+from tests.jobs.job_files import SMALLEST, load
+
+
+def placed(uri: str) -> Job:
+    return load(SMALLEST.replace("s3://photos/2024", uri))
+
+
+def older_identity(uri: str) -> dict[str, Any]:
+    """What runs wrote down before places had one spelling: the user's words, and a hash of them."""
+    words = uri if "://" in uri else os.path.abspath(uri)
+    digest = hashlib.sha256(json.dumps([words]).encode()).hexdigest()[:16]
+    return {"source": {"uri": [uri], "uri_sha256": digest}}
+
+
+def now(uri: str) -> tuple[str, ...]:
+    return tuple(absolute(each) for each in placed(uri).spec.source_uris)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "real/pics").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real/pics")
+    monkeypatch.chdir(tmp_path / "real")
+    return str(tmp_path)
+
+
+WAYS = [
+    "pics",
+    "pics/",
+    "./pics",
+    "{}/real/pics",
+    "file://{}/real/pics/",
+    "file://localhost{}/real/pics",
+    "../link",
+    "{}/link/",
+]
+
+
+@pytest.mark.parametrize("first", WAYS)
+@pytest.mark.parametrize("again", WAYS)
+def test_a_place_in_another_spelling_is_the_same_source_and_is_listed_under_its_first_name(
+    place: str, first: str, again: str
+) -> None:
+    first, again = first.format(place), again.format(place)
+    assert spelled_before(placed(first).identity(), now(again)) == now(first)
+
+
+@pytest.mark.parametrize("first", [way for way in WAYS if "localhost" not in way])
+@pytest.mark.parametrize("again", WAYS)
+def test_runs_of_before_are_resumed_under_their_own_names(place: str, first: str, again: str) -> None:
+    first, again = first.format(place), again.format(place)
+    listed_as = os.path.abspath(first.removeprefix("file://"))
+    assert spelled_before(older_identity(first), now(again)) == (listed_as,)
+
+
+@pytest.mark.parametrize(("first", "again"), [("s3://b", "s3://b/"), ("s3://b/", "s3://b"), ("s3a://b/k/", "s3://b/k")])
+def test_buckets_are_the_same_with_and_without_a_slash(first: str, again: str) -> None:
+    for stored in (placed(first).identity(), older_identity(first)):
+        assert spelled_before(stored, now(again)) == (now(again)[0],)
+
+
+def test_another_place_is_another_source(place: str) -> None:
+    for other in ("elsewhere", "pics/2024", "s3://pics", "."):
+        assert spelled_before(placed("pics").identity(), now(other)) is None
+        assert spelled_before(older_identity("pics"), now(other)) is None
+
+
+def test_a_place_that_the_environment_names_is_found_again_by_its_link(place: str) -> None:
+    first = load(SMALLEST.replace("s3://photos/2024", "${PICS}"), PICS=f"{place}/real/pics")
+    assert spelled_before(first.identity(), now(f"{place}/link")) == (f"{place}/real/pics",)

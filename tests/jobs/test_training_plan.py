@@ -1,0 +1,105 @@
+"""What the workers of a training get and need follows from the recipe file, the data and the machine, or is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pixelmill.jobs.session.cluster import Machine
+from pixelmill.jobs.training_job import TrainJob, read_recipe_file
+from pixelmill.jobs.training_plan import DATA_CPUS, plan_training, pool_of, scale_of
+from pixelmill.jobs.training_spec import TrainRun
+from pixelmill.jobs.versions import versions
+from pixelmill.workers.errors import DataError, JobError
+from tests.support import pictures
+
+MACHINE = Machine(8, 0, 1 << 34)
+SMALL = ("batch=2", "latent_size=3", "hidden=16", "size_px=8")
+
+
+def run(**keys: object) -> TrainRun:
+    return TrainRun.model_validate(keys)
+
+
+def job(data: Path, out: Path, *overrides: str) -> TrainJob:
+    text = f"recipe: vae\ndata: {data}\nout: {out}\n"
+    return read_recipe_file(text, name="vae.yaml", overrides=[*SMALL, *overrides], environment={})
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    pictures(tmp_path / "photos", 12, size=(16, 16))
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 8), (3, 2), (6, 1)])
+def test_workers_share_the_cores_of_this_machine_and_a_ray_of_its_own_counts_those_that_read_too(
+    workers: int, threads: int
+) -> None:
+    planned = run(workers=workers)
+    resources = {"CPU": pool_of(planned).total_cpus}
+    group = scale_of(planned, MACHINE, resources, is_cluster=False)
+    assert (group.workers, group.threads, group.gpus) == (workers, threads, 0.0)
+    assert resources["CPU"] == workers + DATA_CPUS
+
+
+def test_on_a_cluster_a_worker_has_the_one_cpu_that_it_asks_for_unless_the_file_says_more() -> None:
+    resources = {"CPU": 64.0}
+    assert scale_of(run(workers=2), MACHINE, resources, is_cluster=True).threads == 1
+    assert scale_of(run(workers=2, threads=5), MACHINE, resources, is_cluster=True).threads == 5
+
+
+@pytest.mark.parametrize(
+    ("keys", "resources", "lack"),
+    [
+        ({"workers": 3}, {"CPU": 4.0}, "5 CPUs are needed and 4 are there"),
+        ({"workers": 2, "num_gpus": 1}, {"CPU": 64.0, "GPU": 1.0}, "2 GPUs are needed and 1 are there"),
+    ],
+)
+def test_workers_that_can_not_be_placed_with_those_who_read_for_them_are_refused_in_figures(
+    keys: dict[str, object], resources: dict[str, float], lack: str
+) -> None:
+    with pytest.raises(JobError, match=rf"run: \d workers, and 2 CPUs to read .* can't be placed: {lack}; lower"):
+        scale_of(run(**keys), MACHINE, resources, is_cluster=True)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "is_cluster", "expected"), [(2.0, True, 1.0), (1.0, True, 0.0), (0.0, True, 0.0), (2.0, False, 1.0)]
+)
+def test_each_worker_takes_a_gpu_where_there_is_one_for_each(gpus: float, is_cluster: bool, expected: float) -> None:
+    machine = Machine(8, 0 if is_cluster else int(gpus), 1 << 34)
+    group = scale_of(run(workers=2), machine, {"CPU": 64.0, "GPU": gpus}, is_cluster=is_cluster)
+    assert group.gpus == expected
+    assert scale_of(run(num_gpus=0), machine, {"CPU": 64.0, "GPU": gpus}, is_cluster=is_cluster).gpus == 0
+
+
+def test_a_plan_says_what_is_trained_on_what_is_held_out_and_with_which_code(photos: Path, tmp_path: Path) -> None:
+    planned = plan_training(job(photos, tmp_path / "out", "hold_out=3", "run.cache_gb=0.5"), "/out")
+    plan = planned.plan
+    assert (len(plan.train), len(plan.held_out or ())) == (9, 3)
+    assert plan.trained_on == tuple(sorted(set(plan.train.fingerprints())))
+    assert not set(plan.trained_on) & set((plan.held_out or plan.train).fingerprints())
+    assert (plan.recipe, plan.data, plan.out, plan.cache_bytes) == ("vae", "photos", "/out", 500_000_000)
+    assert plan.settings["batch"] == 2
+    assert plan.versions == versions()
+    assert planned.notes == plan.train.says()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_data_set_that_holds_data_out_itself_needs_no_list_of_what_was_trained_on(tmp_path: Path) -> None:
+    for part, count in (("train", 6), ("val", 3)):
+        pictures(tmp_path / "set" / part, count, size=(16, 16))
+    plan = plan_training(job(tmp_path / "set", tmp_path / "out", "data_name=mine"), "/out").plan
+    assert (len(plan.train), len(plan.held_out or ()), plan.trained_on) == (6, 3, ())
+    assert plan.data == "mine"
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_broken_sample_is_found_before_anything_starts_also_among_those_held_out(tmp_path: Path, part: str) -> None:
+    for name in ("train", "val"):
+        pictures(tmp_path / "set" / name, 4, size=(16, 16))
+    broken = sorted((tmp_path / "set" / part).iterdir())[0]
+    broken.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=broken.name):
+        plan_training(job(tmp_path / "set", tmp_path / "out"), "/out")
