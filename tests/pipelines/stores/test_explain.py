@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.stores.explain import explain, row_error
+from pixelmill.pipelines.stores.explain import explain, explained, row_error
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import StoreError
+from pixelmill.workers.errors import JobStopped, StoreError
 from tests.conftest import Reach
 from tests.pipelines.stores.failing_stores import QUICK, client_error, obstore_error
 from tests.servers.gateway import Gateway
@@ -108,3 +108,14 @@ def test_a_password_that_is_cut_in_two_is_not_shown(length: int) -> None:
     message = "x" * length + " https://user:hunter2@host/a.jpg"
     for said in (row_error(OSError(message), "https://host/a.jpg"), explain(OSError(message), "s3://b", "reading")):
         assert "hunter" not in str(said)
+
+
+def test_errors_in_a_block_are_explained_and_ours_stay_as_they_are() -> None:
+    words = r"^s3://b/in: does not exist, listing; check the name"
+    with pytest.raises(StoreError, match=words) as caught, explained("s3://b/in", "listing"):
+        raise FileNotFoundError("in")
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    ours = JobStopped("too many fail")
+    with pytest.raises(JobStopped) as kept, explained("s3://b/in", "listing"):
+        raise ours
+    assert kept.value is ours
