@@ -105,6 +105,7 @@ def test_a_retry_of_a_run_that_never_came_to_its_end_stops_with_the_next_step(fo
         (ledger.Account(listed=6, done=5), "6 inputs, 5 done, 0 failed, 0 missing, 0 twice, 0 unknown;"),
         (ledger.Account(listed=6, done=6, twice=1), "1 twice"),
         (ledger.Account(listed=6, done=6, unknown=2), "2 unknown;"),
+        (ledger.Account(listed=6, done=4, missing=2, twice=1), "2 missing, 1 twice"),
         (ledger.Account(listed=6, done=6, incomplete=1), "0 unknown, 1 incomplete;"),
     ],
 )
