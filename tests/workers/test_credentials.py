@@ -147,3 +147,49 @@ def test_scrubbing_again_changes_nothing(any_text: str, words: str) -> None:
     for text in (any_text, words, f"https://host/{words}", f"see https://{any_text}?{words}"):
         once = scrub(text)
         assert scrub(once) == once
+
+
+SECRET_TEXTS = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+%._-", min_size=6, max_size=30)
+
+
+@settings(deadline=None)
+@given(SECRET_TEXTS, SECRET_TEXTS)
+def test_no_secret_is_left_in_a_text(user: str, secret: str) -> None:
+    secret = f"S3cr3t{secret}"
+    texts = [
+        f"https://{user}:{secret}@host/a.jpg and s3://{secret}@bucket/key",
+        f"GET https://host/a.jpg?X-Amz-Credential=AKIA&X-Amz-Signature={secret}&x=1: 403",
+        f"https://host/a?sv=1&sig={secret}",
+        f"https://storage/a?X-Goog-Signature={secret} and X-Amz-Security-Token={secret}",
+        f"password={secret} token={secret}, secret={secret}",
+        f"<Error><AWSAccessKeyId>{secret}</AWSAccessKeyId></Error>",
+    ]
+    for text in texts:
+        assert secret not in scrub(text)
+        assert scrub(scrub(text)) == scrub(text)
+
+
+def test_key_ids_are_scrubbed_and_plain_texts_are_not() -> None:
+    assert scrub("the key AKIAABCDEFGHIJKLMNOP is wrong") == "the key *** is wrong"
+    plain = "s3://bucket/a@b/photo #1.jpg: 3 of 5 failed at 12:30, see https://host/a.jpg?size=3; user@host.org"
+    assert scrub(plain) == plain
+
+
+@pytest.mark.parametrize(
+    ("uri", "carries"),
+    [
+        ("s3://key:secret@bucket/photos", True),
+        ("https://token@host/a.jpg", True),
+        ("https://host/a.jpg?X-Amz-Signature=abc", True),
+        ("https://host/a.jpg?x=1&sig=abc", True),
+        ("https://host/a.jpg?SIG=abc", True),
+        ("https://user:secret@[broken", True),
+        ("s3://bucket/user@host/photo.jpg", False),
+        ("https://host/a@b.jpg?size=3", False),
+        ("/data/a@b/photo.jpg", False),
+        ("http://[broken/a.jpg", False),
+        ("s3://bucket/design=3/a.jpg", False),
+    ],
+)
+def test_uris_that_carry_credentials_are_told_from_those_that_do_not(uri: str, carries: bool) -> None:
+    assert carries_credentials(uri) is carries

@@ -88,6 +88,16 @@ def ids_of(folder: Folder, segments: list[Segment], part: Part) -> list[str]:
     return Rows(folder, segments).of(part)["id"].to_pylist()  # type: ignore[return-value]
 
 
+class NoTime:
+    """A clock that must not be needed: every holder here is provably gone."""
+
+    def monotonic(self) -> float:
+        raise AssertionError("nobody is waited for")
+
+    def wait(self, seconds: float) -> None:
+        raise AssertionError("nobody is waited for")
+
+
 class Held:
     """The folder as the only living attempt holds it."""
 

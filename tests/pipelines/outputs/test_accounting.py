@@ -8,7 +8,6 @@ import pytest
 from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.manifest import Segment
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import StoreError
 from tests.pipelines.outputs.by_hand import NAMES, publish, table
 
 
@@ -57,11 +56,3 @@ def test_rows_under_a_name_that_no_part_has_are_counted_as_unknown(folder: Folde
     folder.remove("failed/other.parquet")
     folder.publish("data/README.txt", b"no reader of Parquet looks at this")
     assert ledger.account(folder, segments).is_exact
-
-
-def test_a_data_file_that_was_cut_is_named_with_what_to_do(folder: Folder, segments: list[Segment]) -> None:
-    publish(folder, 0, NAMES[:3])
-    publish(folder, 1, NAMES[3:])
-    folder.publish("data/part-000001.parquet", (folder.read("data/part-000001.parquet") or b"")[:-9])
-    with pytest.raises(StoreError, match=r"data/part-000001.parquet: is not a whole Parquet file .* remove it and run"):
-        ledger.account(folder, segments)

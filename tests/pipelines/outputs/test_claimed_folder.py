@@ -13,18 +13,9 @@ from pixelmill.pipelines.outputs.claims import Claim, ClaimedFolder
 from pixelmill.pipelines.stores import local_disk
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ClaimLost
+from tests.pipelines.outputs.by_hand import NoTime
 
 FILE = "model.safetensors"
-
-
-class NoTime:
-    """A clock that must not be needed: every holder here is provably gone."""
-
-    def monotonic(self) -> float:
-        raise AssertionError("nobody is waited for")
-
-    def wait(self, seconds: float) -> None:
-        raise AssertionError("nobody is waited for")
 
 
 def claim(folder: Folder) -> Claim:

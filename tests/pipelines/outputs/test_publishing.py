@@ -7,7 +7,7 @@ import pytest
 from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.manifest import Segment
 from pixelmill.pipelines.stores.folder import Folder
-from tests.pipelines.outputs.by_hand import NAMES, failed_uris, publish, table
+from tests.pipelines.outputs.by_hand import NAMES, failed_uris, publish
 
 
 def test_publishing_twice_is_publishing_once(folder: Folder, segments: list[Segment]) -> None:
@@ -61,8 +61,3 @@ def test_failures_that_lie_there_before_their_part_is_done_are_those_of_nobody(
     publish(folder, 1, NAMES[3:])
     assert failed_uris(folder) == list(failed)
     assert ledger.account(folder, segments).is_exact
-
-
-def test_a_data_file_says_how_it_was_made(folder: Folder) -> None:
-    ledger.publish(folder, "part-000000", table(NAMES[:3]), {"weights": {"0.embed": "abc"}}, ledger.Compression())
-    assert ledger.provenance_of(folder, "part-000000.parquet") == {"weights": {"0.embed": "abc"}}

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pixelmill.pipelines.outputs import ledger, repair
-from pixelmill.pipelines.outputs.attempt import Attempt, pending
 from pixelmill.pipelines.outputs.layout import copy_name
 from pixelmill.pipelines.outputs.manifest import (
     SCHEMA,
     Listing,
-    Rows,
     Segment,
     input_id,
     read_segments,
@@ -22,22 +18,8 @@ from pixelmill.pipelines.outputs.manifest import (
 )
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ClaimLost
-from tests.pipelines.outputs.by_hand import NAMES, Held, list_into, publish, table
-
-FIRST, SECOND = "0001-aaaaaaaa", "0002-bbbbbbbb"
-
-
-def both(folder: Folder) -> None:
-    publish(folder, 0, NAMES[:3], failed=(NAMES[0],))
-    publish(folder, 1, NAMES[3:])
-
-
-def uris(folder: Folder, below: str) -> list[str]:
-    return [
-        uri
-        for name in folder.names(below)
-        for uri in pq.read_table(pa.BufferReader(folder.read(f"{below}/{name}") or b""))["uri"].to_pylist()
-    ]
+from tests.pipelines.outputs.by_hand import NAMES, list_into, publish, table
+from tests.pipelines.outputs.two_attempts import FIRST, SECOND, both, two_listings, uris
 
 
 def anything() -> None:
@@ -54,9 +36,6 @@ def repaired(folder: Folder, segments: list[Segment]) -> repair.Repaired:
     again = repair.repair(folder, segments, never)
     assert (again.dropped, again.filed, again.lost) == (0, 0, found.lost)
     return found
-
-
-# ------------------------------------------------------------------------------------------------------ data and failed
 
 
 def test_an_output_that_is_right_is_not_touched(folder: Folder, segments: list[Segment]) -> None:
@@ -181,26 +160,6 @@ def test_the_rows_that_are_listed_again_are_those_of_the_manifest(folder: Folder
     assert rows["uri"].to_pylist() == [NAMES[0], NAMES[2], NAMES[5]]
 
 
-# ------------------------------------------------------------------------------------------------------------ manifest
-
-
-def segment_of(folder: Folder, name: str) -> Segment:
-    return Segment.from_json(folder.read(name) or b"")
-
-
-def two_listings(folder: Folder) -> tuple[Segment, Segment]:
-    """Two attempts listed at once; the first one's write, which can't be refused, landed on the second one's."""
-    list_into(folder, 0, NAMES, [3, 3], FIRST)
-    first = read_segments(folder)[0]
-    folder.remove(segment_name(0))
-    list_into(folder, 0, NAMES[::-1], [2, 4], SECOND)
-    second = read_segments(folder)[0]
-    folder.publish(segment_name(0), first.to_json())
-    assert (first.writer, second.writer) == (FIRST, SECOND)
-    assert {segment_of(folder, copy_name(0, w)).writer for w in (FIRST, SECOND)} == {FIRST, SECOND}
-    return first, second
-
-
 def test_the_segment_that_data_was_made_from_is_put_back(unfenced: Folder) -> None:
     _, second = two_listings(unfenced)
     publish(unfenced, 0, NAMES[:3:-1], listing=SECOND)
@@ -248,60 +207,3 @@ def test_a_manifest_of_a_version_before_claims_stays_as_it_is(unfenced: Folder) 
             unfenced.remove(f"_run/attempts/{epoch}/{name}")
     (before,) = read_segments(unfenced)
     assert repair.restore_manifest(unfenced, never) == [before]
-
-
-# ------------------------------------------------------------------------------------------------------------- resumed
-
-
-def resume(folder: Folder) -> tuple[list[Segment], int]:
-    return Attempt(folder, Held(2, is_fenced=folder.is_fenced), row_bytes=1, file_bytes=1 << 20).resume()
-
-
-def test_what_is_lost_is_listed_again_and_done_by_the_run_that_found_it(
-    folder: Folder, segments: list[Segment]
-) -> None:
-    publish(folder, 0, ["/p/alien.jpg", NAMES[2]])
-    publish(folder, 1, NAMES[3:])
-    found, rows = resume(folder)
-    assert rows == 3
-    (part,) = pending(found, ledger.progress(folder), retry=False)
-    assert Rows(folder, found).of(part)["uri"].to_pylist() == NAMES[:2]
-    assert found[1].supersedes
-    publish(folder, part.number, NAMES[:2])
-    ledger.settle(folder, found)
-    assert ledger.account(folder, found).is_exact
-    assert (part.number, sorted(uris(folder, "data"))) == (2, NAMES)
-
-
-def test_what_is_lost_is_listed_once_though_the_run_that_found_it_was_killed(
-    folder: Folder, segments: list[Segment]
-) -> None:
-    publish(folder, 0, ["/p/alien.jpg", NAMES[2]])
-    publish(folder, 1, NAMES[3:])
-    resume(folder)
-    found, _ = resume(folder)
-    (part,) = pending(found, ledger.progress(folder), retry=False)
-    publish(folder, part.number, NAMES[:2])
-    ledger.settle(folder, found)
-    assert ledger.account(folder, found).is_exact
-    assert sorted(uris(folder, "data")) == NAMES
-
-
-def test_an_attempt_that_ended_well_is_followed_without_a_look_at_every_part(
-    folder: Folder, segments: list[Segment]
-) -> None:
-    both(folder)
-    folder.remove("failed/part-000000.parquet")
-    folder.publish("_run/attempts/0001/record.json", json.dumps({"ended": "complete"}).encode())
-    assert resume(folder) == (segments, 0)
-    folder.publish("_run/attempts/0001/record.json", json.dumps({"ended": "JobStopped"}).encode())
-    assert resume(folder) == (segments, 1)
-
-
-def test_where_a_store_can_not_refuse_the_manifest_is_looked_at_every_time(unfenced: Folder) -> None:
-    _, second = two_listings(unfenced)
-    publish(unfenced, 0, NAMES[:3:-1], failed=(NAMES[4],), listing=SECOND)
-    unfenced.remove("failed/part-000000.parquet")
-    unfenced.publish("_run/attempts/0001/record.json", json.dumps({"ended": "complete"}).encode())
-    assert resume(unfenced) == ([second], 1)
-    assert uris(unfenced, "failed") == [NAMES[4]]

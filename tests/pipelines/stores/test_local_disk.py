@@ -19,7 +19,7 @@ from pixelmill.pipelines.stores import local_disk
 from pixelmill.pipelines.stores.local_disk import LocalDisk
 from pixelmill.pipelines.stores.tags import digest
 from pixelmill.workers.errors import StoreError
-from tests.pipelines.stores.test_conditional import WRITERS, assert_created_once, assert_replaced_as_read
+from tests.pipelines.stores.conditional_laws import WRITERS, assert_created_once, assert_replaced_as_read
 
 
 @pytest.fixture(params=["with hard links", "without hard links"])

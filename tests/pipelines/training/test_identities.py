@@ -20,7 +20,6 @@ import pytest
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.layouts.registry import find
 from pixelmill.pipelines.training.splits import split, to_evaluate
 from pixelmill.workers.recipes.registry import recipe_type
 
@@ -154,13 +153,3 @@ def found(recipe: str, made: str, hold_out: float, root: Path) -> dict[str, Any]
 @pytest.mark.parametrize("case", CASES)
 def test_a_recipe_finds_what_it_found_in_the_first_release(case: str, tmp_path: Path) -> None:
     assert found(*CASES[case], tmp_path) == EXPECTED[case]
-
-
-def test_data_sets_are_joined_in_the_order_given(tmp_path: Path) -> None:
-    roots = [tmp_path / "a", tmp_path / "b"]
-    for root in roots:
-        whole_masks(root)
-    joined = find(recipe_type("unet").ROLES, [str(root) for root in roots], ACCESS)
-    assert [name.removeprefix(str(tmp_path)) for name in joined.names()] == [
-        f"/{folder}/images/{number}.png" for folder in "ab" for number in range(6)
-    ]

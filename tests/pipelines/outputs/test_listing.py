@@ -1,38 +1,25 @@
-"""The laws of the manifest: every input is listed once, for ever in the same part, and each part reads exactly its rows."""
+"""Every input is listed once, under an id that it has for ever, however it is named and however many there are."""
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
-from itertools import islice
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelmill.pipelines.inputs.requests import inputs_of
-from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
-from pixelmill.pipelines.outputs import layout, manifest, repair
-from pixelmill.pipelines.outputs.listing import table_of as table_of_entries
+from pixelmill.pipelines.inputs.sources import Source
+from pixelmill.pipelines.outputs import layout, manifest
 from pixelmill.pipelines.outputs.manifest import (
-    Known,
-    Listing,
-    Rows,
     input_id,
 )
 from pixelmill.pipelines.stores.folder import Folder
-from tests.pipelines.outputs.listings import list_into, make_files, uris_of
-from tests.scans import ByColour
+from tests.pipelines.outputs.listings import list_into, uris_of
 
 REPOSITORY = Path(__file__).parents[3]
-
-
-# ---------------------------------------------------------------------------------------------------------- identity
 
 
 def test_ids_have_128_bits_and_are_the_same_for_ever() -> None:
@@ -50,9 +37,6 @@ def test_different_inputs_have_different_ids(inputs: list[tuple[str, str | None]
     ids = {input_id(uri, member) for uri, member in inputs}
     assert len(ids) == len(inputs)
     assert all(len(identity) == 32 and int(identity, 16) >= 0 for identity in ids)
-
-
-# ---------------------------------------------------------------------------------------------------------- segments
 
 
 def test_an_input_that_a_list_names_twice_is_done_once(tmp_path: Path, folder: Folder) -> None:
@@ -82,28 +66,6 @@ def test_duplicates_far_apart_in_a_long_list_are_found(
     assert (listing.rows, known.removed) == (0, 0)
 
 
-def test_a_listing_that_was_killed_half_way_is_not_used(
-    photos: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(layout, "ROWS_PER_GROUP", 8)
-    monkeypatch.setattr(layout, "ROWS_PER_FILE", 8)
-    listing = Listing(folder, 0)
-    listing.write(islice(manifest.tables_of(Source((str(photos),)), listing, Known(folder, [])), 2))
-    assert folder.names(manifest.FOLDER) == ["000000-0000.parquet", "000000-0001.parquet"]
-    assert manifest.read_segments(folder) == []
-    (photos / "000.jpg").unlink()  # the next listing is another one, and replaces what the first one left
-    segments, _, _ = list_into(folder, Source((str(photos),)))
-    assert manifest.read_segments(folder) == segments
-    assert uris_of(folder, segments) == sorted(str(path) for path in photos.iterdir())
-
-
-def test_what_a_listing_left_out_is_kept_with_it(photos: Path, folder: Folder) -> None:
-    make_files(photos, "notes.TXT", "more/notes.txt", "README")
-    segments, _, _ = list_into(folder, Source((str(photos),)))
-    assert segments[0].ignored == {".txt": 2, "(none)": 1}
-    assert manifest.read_segments(folder)[0].ignored == segments[0].ignored
-
-
 def test_names_that_are_not_utf8_are_listed_with_their_reason(photos: Path, folder: Folder) -> None:
     (Path(str(photos) + "/caf\udce9.jpg")).write_bytes(b"latin-1")
     (Path(str(photos) + "/caf.\udce9")).write_bytes(b"ignored")
@@ -117,8 +79,6 @@ def test_names_that_are_not_utf8_are_listed_with_their_reason(photos: Path, fold
     _, known, listing = list_into(folder, source)
     assert (listing.rows, known.removed, known.changed) == (0, 0, 0)
 
-
-# -------------------------------------------------------------------------------------------------------------- size
 
 LIST_A_MILLION = """
 import sys, time
@@ -173,61 +133,3 @@ def test_a_million_names_are_listed_within_a_minute_and_a_gigabyte(tmp_path: Pat
     assert first[1] < 60
     assert again[1] - first[1] < 60
     assert max(first[2], again[2]) < 1 << 20  # KiB
-
-
-# ------------------------------------------------------------------------------------------------ manifests of earlier versions
-
-SCHEMA_BEFORE_PIECES = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        *(pa.field(name, pa.string()) for name in ("member", "container")),
-        *(pa.field(name, pa.int64()) for name in ("offset", "size")),
-        *(pa.field(name, pa.string()) for name in ("version", "problem")),
-    ]
-)
-
-
-def write_as_before_pieces(folder: Folder, source: Source) -> None:
-    """Segment 0 as it was written when an input was one object and a row had no source_id."""
-    rows = table_of_entries(list(entries(source, Ignored()))).select(SCHEMA_BEFORE_PIECES.names)
-    sink = io.BytesIO()
-    pq.write_table(rows.cast(SCHEMA_BEFORE_PIECES), sink, compression="zstd")
-    folder.publish("_run/manifest/000000-0001-0123abcd-0000.parquet", sink.getvalue())
-    document = {
-        "number": 0, "rows": rows.num_rows, "file_rows": [rows.num_rows], "part_rows": [16, rows.num_rows - 16],
-        "first_part": 0, "ignored": {}, "duplicates": 0, "is_limited": False, "writer": "0001-0123abcd", "supersedes": False,
-    }  # fmt: skip
-    folder.publish("_run/manifest/000000.json", json.dumps(document).encode())
-
-
-def test_a_manifest_that_knows_nothing_of_pieces_is_read_and_grows(photos: Path, folder: Folder) -> None:
-    write_as_before_pieces(folder, Source((str(photos),)))
-    make_files(photos, "new.jpg")
-    segments, known, listing = list_into(folder, Source((str(photos),)))
-    assert (known.removed, known.changed, listing.rows) == (0, 0, 1)
-    assert [segment.has_source_ids for segment in segments] == [False, False]
-    rows = Rows(folder, manifest.read_segments(folder))
-    tables = [rows.of(part) for segment in segments for part in segment.parts()]
-    assert all(table.schema == manifest.SCHEMA for table in tables)
-    assert uris_of(folder, segments) == [
-        *sorted(str(path) for path in photos.iterdir() if path.name != "new.jpg"),
-        f"{photos}/new.jpg",
-    ]
-    assert pa.concat_tables(tables)["pieces"].null_count == 41
-    first = next(segments[0].parts())
-    again = pa.concat_tables(repair.listed_again(folder, segments, {first: tables[0]["id"].to_pylist()[:3]}))  # type: ignore[dict-item]
-    assert again.schema == manifest.SCHEMA
-    assert all(item.pieces is None for item in inputs_of(again))
-
-
-def test_pieces_come_back_from_the_manifest_as_they_were_listed(tmp_path: Path, folder: Folder) -> None:
-    found = tmp_path / "scans"
-    make_files(found, *(f"{name}.{colour}.tif" for name in "ab" for colour in "rgb"), "alone.tif")
-    segments, _, _ = list_into(folder, Source((str(found),), grouping=ByColour()))
-    rows = Rows(folder, segments).of(next(segments[0].parts()))
-    listed = {entry.member: entry for entry in entries(Source((str(found),), grouping=ByColour()), Ignored())}
-    assert rows.num_rows == 3
-    for item, member in zip(inputs_of(rows), rows["member"].to_pylist(), strict=True):
-        entry = listed[member]
-        assert (item.pieces, item.size, item.version) == (entry.pieces, entry.size, entry.version)
