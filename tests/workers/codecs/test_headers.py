@@ -117,8 +117,11 @@ def test_a_row_of_a_png_is_its_bits_and_the_byte_of_its_filter() -> None:
 def test_webp_says_whether_it_has_alpha_and_whether_it_moves() -> None:
     frames = [photo(width=WIDTH, height=HEIGHT).rotate(turn) for turn in (0, 90)]
     moving = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:])
-    found = [headers.webp_header(data) for data in (pillow_writes("WEBP"), pillow_writes("WEBP", "RGBA"), moving)]
+    plain, faint = (pillow_writes("WEBP", mode) for mode in ("RGB", "RGBA"))
+    found = [headers.webp_header(data) for data in (plain, faint, moving)]
     assert [(each.has_alpha, each.is_animated) for each in found] == [(False, False), (True, False), (False, True)]
+    lossless = (pillow_writes("WEBP", mode, lossless=True) for mode in ("RGB", "RGBA"))
+    assert [headers.webp_header(data).has_alpha for data in lossless] == [False, True]
 
 
 def test_a_bmp_of_rows_from_above_has_a_negative_height_and_the_same_size() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +23,7 @@ class Loud(GifImageFile):
     """Warns when it is opened, as Pillow does of odd metadata."""
 
     def _open(self) -> None:
+        time.sleep(0.002)  # long enough for another thread to come in between
         warnings.warn("odd metadata", stacklevel=1)
         super()._open()
 

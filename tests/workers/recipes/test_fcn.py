@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from pixelmill.workers.recipes.fcn import FcnRecipe, FcnSettings
-from tests.workers.labelled import recipe
+from tests.workers.labelled import NAMES, recipe, samples
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -38,6 +38,12 @@ def test_the_trunk_is_what_learns_at_the_trunks_rate() -> None:
     trunk, rate = kind.trunk(network)
     assert trunk is network.trunk
     assert rate == 0.25
+
+
+def test_the_classes_are_those_of_the_data_where_no_setting_says_them() -> None:
+    kind = recipe("fcn")
+    kind.prepare(samples(1))
+    assert kind.network().config.classes == len(NAMES) == 3
 
 
 @pytest.mark.parametrize("wrong", [{"dropout": 1.0}, {"padding": "valid"}, {"fc_width": 0}, {"base": 64}], ids=str)

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from pixelmill.workers.recipes.unet import UNetRecipe, UNetSettings
-from tests.workers.labelled import recipe, samples
+from tests.workers.labelled import NAMES, recipe, samples
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -41,13 +41,12 @@ def test_without_skips_every_level_has_one() -> None:
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_an_extended_picture_gives_logits_for_all_that_the_grid_keeps(padding: str) -> None:
     kind = recipe("unet", classes=3, padding=padding)
-    kept_HW, margin_px = kind.grid((40, 56))
+    kept_HW, margin_px = kind.grid((38, 54))
     network = kind.network().eval()
     with torch.inference_mode():
-        logits_BKHW = network(kind.extended(torch.rand(1, 3, 40, 56)))
+        logits_BKHW = network(kind.extended(torch.rand(1, 3, 38, 54)))
     assert tuple(logits_BKHW.shape) == (1, 3, *kept_HW)
-    assert kept_HW[0] >= 40
-    assert kept_HW[1] >= 56
+    assert kept_HW == ((40, 56) if padding == "valid" else (38, 54))
     assert (margin_px == 0) == (padding == "same")
 
 
@@ -59,6 +58,12 @@ def test_tiles_change_nothing_but_how_much_is_computed_at_once() -> None:
         small, whole = (recipe("unet", tile_px=side).logits(network, images_BCHW) for side in (12, 388))
     assert tuple(whole.shape) == (1, 3, 40, 56)
     torch.testing.assert_close(small, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_the_classes_are_those_of_the_data_where_no_setting_says_them() -> None:
+    kind = recipe("unet")
+    kind.prepare(samples(1))
+    assert kind.network().config.classes == len(NAMES) == 3
 
 
 @pytest.mark.parametrize("wrong", [{"momentum": 1.0}, {"padding": "caffe"}, {"levels": 0}, {"vgg": "x"}], ids=str)
