@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import itertools
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -267,41 +266,6 @@ def test_colours_that_alpha_was_multiplied_with_are_laid_on_white() -> None:
         options: dict[str, Any] = {"planarconfig": planar, "extrasamples": ["assocalpha"]}
         tifffile.imwrite(file, values, photometric="rgb", metadata=None, **options)
         assert np.abs(decode_picture(file.getvalue())[:, 0, 0].numpy() - np.array([195.0, 135, 135])).max() <= 1
-
-
-def refused() -> Iterator[tuple[str, bytes]]:
-    grey_HW = np.asarray(photo(width=WIDTH, height=HEIGHT).convert("L"))
-
-    def written(values: np.ndarray, **options: Any) -> bytes:
-        file = io.BytesIO()
-        tifffile.imwrite(file, values, metadata=None, **options)
-        return file.getvalue()
-
-    plain = written(grey_HW, photometric="minisblack")
-    for kind in (np.int8, np.int16, np.uint32, np.float16, np.float32, np.float64):
-        yield "signed, 32-bit or float values", written(grey_HW.astype(kind), photometric="minisblack")
-    yield "4 bands", written(np.stack([grey_HW] * 4, 2), photometric="minisblack", planarconfig="contig")
-    yield "compressed with JPEG XL", tagged(plain, 259, 50002)
-    yield "compressed with LERC", tagged(plain, 259, 34887)
-    yield "compression 12345", tagged(plain, 259, 12345)
-    yield "colour filter array", tagged(plain, 262, 32803)
-    yield "photometric interpretation 777", tagged(plain, 262, 777)
-    big = written(np.asarray(photo()), photometric="rgb", compression="jpeg", byteorder=">", bigtiff=True)
-    yield "JPEG in a big-endian BigTIFF", big
-
-
-def tagged(data: bytes, tag: int, value: int) -> bytes:
-    """The little-endian TIFF with another value of a tag that it has."""
-    at = data.index(struct.pack("<H", tag) + b"\3\0\1\0\0\0")
-    return data[: at + 8] + struct.pack("<H", value) + data[at + 10 :]
-
-
-@pytest.mark.parametrize(("words", "data"), list(refused()), ids=lambda value: value if isinstance(value, str) else "")
-def test_what_is_not_read_is_named(words: str, data: bytes) -> None:
-    with pytest.raises(RowError) as caught:
-        decode_picture(data)
-    assert caught.value.error_type == "UnsupportedFormat"
-    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])

@@ -7,7 +7,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pixelmill.workers.runtime.budget import Budget, does_not_fit
 from pixelmill.workers.runtime.memory import LEAST_FOR_PICTURES, for_pictures, limit_bytes
 
 TOTAL = psutil.virtual_memory().total
@@ -52,23 +51,3 @@ def test_what_the_process_holds_already_is_not_there_for_pictures() -> None:
     held = psutil.Process().memory_info().rss
     assert for_pictures(100 << 30) < (75 << 30) - held // 2
     assert for_pictures(0) == LEAST_FOR_PICTURES
-
-
-def test_a_budget_keeps_a_part_for_what_is_fetched() -> None:
-    budget = Budget(1000, most_window_bytes=10_000)
-    assert (budget.window_bytes, budget.capacity_bytes) == (250, 750)
-    assert Budget(1000, most_window_bytes=10).capacity_bytes == 990
-    assert budget.refusal(750) is None
-    assert budget.refusal(751) is not None
-    assert budget.try_take(700)
-    assert not budget.try_take(51)
-    budget.change(-700)
-    assert budget.try_take(750)
-
-
-def test_a_refusal_says_what_is_needed_what_there_is_and_what_to_do() -> None:
-    error = does_not_fit(5 << 30, 1200 << 20)
-    assert (error.stage, error.error_type) == ("decode", "TooMuchMemory")
-    assert str(error) == (
-        "needs 5.0 GB decoded, and its worker has 1.2 GB for that: raise run.memory_gb or use fewer run.actors"
-    )

@@ -18,11 +18,8 @@ from pixelmill.workers.models.card import Card
 from pixelmill.workers.networks.registry import network_types
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes import Sample
-from pixelmill.workers.recipes.fcn import FcnRecipe, FcnSettings
 from pixelmill.workers.recipes.registry import recipe_of
 from pixelmill.workers.recipes.segmentation.labels import VOID
-from pixelmill.workers.recipes.segnet import SegNetRecipe, SegNetSettings
-from pixelmill.workers.recipes.unet import UNetRecipe, UNetSettings
 from tests.learning import descend
 from tests.shared_data import SHARED_DATA
 from tests.workers.labelled import NAMES, Says, agreement, files, recipe, samples
@@ -173,16 +170,6 @@ def test_statistics_of_batch_normalisation_are_those_of_the_training_pictures() 
     assert norm.momentum == 0.1
 
 
-@pytest.mark.parametrize("padding", ["valid", "same"])
-def test_statistics_of_a_unet_are_renewed_with_either_padding(padding: str) -> None:
-    kind = recipe("unet", classes=3, batch_norm=True, padding=padding)
-    network = kind.network()
-    before = {name: value.clone() for name, value in network.named_buffers() if name.endswith("running_mean")}
-    kind.finish(network, samples(3))
-    assert all(not torch.equal(value, before[name]) for name, value in network.named_buffers() if name in before)
-    assert len(before) == 10
-
-
 def test_a_network_without_batch_normalisation_is_left_alone() -> None:
     kind = recipe(classes=3)
     network = kind.network()
@@ -223,27 +210,6 @@ def test_a_network_is_rebuilt_from_its_config_as_json(name: str) -> None:
     config = config_type(**json.loads(json.dumps(vars(network.config))))
     assert config == network.config
     network_type(config).load_state_dict(network.state_dict())
-
-
-def test_the_defaults_are_the_papers() -> None:
-    fcn, segnet, unet = FcnSettings(), SegNetSettings(), UNetSettings()
-    assert (fcn.skips, fcn.width, fcn.fc_width, fcn.batch, fcn.momentum, fcn.weight_decay) == (
-        (3, 4),
-        64,
-        4096,
-        20,
-        0.9,
-        5e-4,
-    )
-    assert (segnet.learning_rate, segnet.momentum, segnet.batch, segnet.class_weights) == (0.1, 0.9, 12, "median")
-    assert (unet.base, unet.padding, unet.upsampling, unet.momentum, unet.batch) == (
-        64,
-        "valid",
-        "transposed_k2",
-        0.99,
-        1,
-    )
-    assert [kind.NAME for kind in (FcnRecipe, SegNetRecipe, UNetRecipe)] == ["fcn", "segnet", "unet"]
 
 
 @pytest.mark.shared_data

@@ -1,0 +1,28 @@
+"""Pixels are put side by side in memory of their own, and stay the same pixels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pixelmill.workers.geometry.memory_order import interleaved
+
+
+def planes() -> torch.Tensor:
+    return torch.arange(3 * 20 * 30, dtype=torch.uint8).view(3, 20, 30)
+
+
+@pytest.mark.parametrize(
+    "pixels_CHW",
+    [planes(), planes()[:, 5:9, 3:8], planes().flip(2), planes().transpose(1, 2), planes()[:1]],
+    ids=["planes", "crop", "mirrored", "turned", "grey"],
+)
+def test_the_channels_of_a_pixel_lie_side_by_side_and_the_values_stay(pixels_CHW: torch.Tensor) -> None:
+    made_CHW = interleaved(pixels_CHW)
+    assert torch.equal(made_CHW, pixels_CHW)
+    assert made_CHW.permute(1, 2, 0).is_contiguous()
+
+
+def test_a_crop_keeps_none_of_the_picture_that_it_was_cut_from() -> None:
+    made_CHW = interleaved(planes()[:, :4, :5])
+    assert made_CHW.untyped_storage().nbytes() == 3 * 4 * 5
