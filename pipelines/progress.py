@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from ray.experimental import internal_kv
 
-_STORE: Any = cast("Any", internal_kv)
+STORE: Any = cast("Any", internal_kv)
 """Ray has no public name for it; `Any`, since its functions are typed as if no key were ever missing."""
 
 
@@ -41,26 +41,26 @@ class ProgressStore:
 
     def add(self, key: str, value: str) -> bool:
         """Put the value where there is none yet; whether that was so."""
-        return not _STORE._internal_kv_put(self._key(key), value.encode(), overwrite=False)
+        return not STORE._internal_kv_put(self._key(key), value.encode(), overwrite=False)
 
     def get(self, key: str) -> str | None:
-        found: bytes | None = _STORE._internal_kv_get(self._key(key))
+        found: bytes | None = STORE._internal_kv_get(self._key(key))
         return None if found is None else found.decode()
 
     def put(self, key: str, value: str) -> None:
-        _STORE._internal_kv_put(self._key(key), value.encode(), overwrite=True)
+        STORE._internal_kv_put(self._key(key), value.encode(), overwrite=True)
 
     def remove(self, key: str) -> None:
-        _STORE._internal_kv_del(self._key(key))
+        STORE._internal_kv_del(self._key(key))
 
     def keys(self, prefix: str) -> list[str]:
         """The keys that begin with this."""
-        found: list[bytes] = _STORE._internal_kv_list(self._key(prefix))
+        found: list[bytes] = STORE._internal_kv_list(self._key(prefix))
         return [key.decode().removeprefix(self._prefix) for key in found]
 
     def clear(self) -> None:
         """Remove all of this run."""
-        _STORE._internal_kv_del(self._prefix.encode(), del_by_prefix=True)
+        STORE._internal_kv_del(self._prefix.encode(), del_by_prefix=True)
 
     def _key(self, key: str) -> bytes:
         return f"{self._prefix}{key}".encode()

@@ -42,7 +42,7 @@ class KeyValues:
 @pytest.fixture
 def values(monkeypatch: pytest.MonkeyPatch) -> KeyValues:
     values = KeyValues()
-    monkeypatch.setattr(progress, "internal_kv", values)
+    monkeypatch.setattr(progress, "STORE", values)
     return values
 
 

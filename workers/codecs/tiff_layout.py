@@ -2,7 +2,7 @@
 
 TIFF is a hundred formats: bit depth, meaning and order of the samples, byte order and compression are chosen freely, and
 Pillow reads some of the combinations wrong without an error. `is_for_pillow` names those that it reads right; they are
-held against the values that were written, in tests/workers/test_tiff.py. `workers/codecs/tiff.py` reads the others.
+held against the values that were written, in tests/workers/codecs/test_tiff.py. `workers/codecs/tiff.py` reads the others.
 """
 
 from __future__ import annotations
