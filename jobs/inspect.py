@@ -119,7 +119,7 @@ def _attempts(folder: Folder) -> list[AttemptRecord]:
     return [record for record in records if record]
 
 
-def _schema(folder: Folder, held: ledger.Progress) -> dict[str, str]:
+def _schema(folder: Folder, held: ledger.Contents) -> dict[str, str]:
     if not held.data:
         return {}
     with folder.open(f"{ledger.DATA}/{min(held.data)}") as file:
@@ -127,7 +127,7 @@ def _schema(folder: Folder, held: ledger.Progress) -> dict[str, str]:
     return dict(zip(schema.names, map(str, schema.types), strict=True))
 
 
-def _rows(folder: Folder, held: ledger.Progress, rows: int) -> list[dict[str, object]]:
+def _rows(folder: Folder, held: ledger.Contents, rows: int) -> list[dict[str, object]]:
     shown: list[dict[str, object]] = []
     for name in sorted(held.data):
         if len(shown) >= rows:

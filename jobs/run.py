@@ -100,7 +100,7 @@ class BulkRun:
             ledger.settle(self._out, segments)
             self._commit(attempt, segments, before)
 
-    def _resume(self, attempt: Attempt) -> tuple[list[Segment], ledger.Progress, Weights | None]:
+    def _resume(self, attempt: Attempt) -> tuple[list[Segment], ledger.Contents, Weights | None]:
         with explained(self._out.uri, "reading what an earlier run made"):
             segments, self._outcome.repaired = attempt.resume()
             held = ledger.progress(self._out)

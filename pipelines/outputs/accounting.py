@@ -10,7 +10,7 @@ from itertools import islice
 
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.outputs.columns import DATA, FAILED, PLACE
-from pixelmill.pipelines.outputs.contents import Progress, old_retried_ids, progress, read_columns
+from pixelmill.pipelines.outputs.contents import Contents, old_retried_ids, progress, read_columns
 from pixelmill.pipelines.outputs.owners import Owners
 from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.pipelines.outputs.rows import Rows
@@ -68,7 +68,7 @@ def account(folder: Folder, segments: list[Segment]) -> Account:
     return found
 
 
-def _strange_rows(folder: Folder, held: Progress, segments: list[Segment]) -> int:
+def _strange_rows(folder: Folder, held: Contents, segments: list[Segment]) -> int:
     """How many rows lie in data/ and failed/ under names that no part and no retry has: a reader would read them too."""
     ours = {f"{part.name}.parquet" for segment in segments for part in segment.parts()}
     strangers = [f"{DATA}/{name}" for name in held.data - ours - set(held.old_retries)]
@@ -86,7 +86,7 @@ class _Made:
     """Each with its id, stage and type."""
 
 
-def _made_of(folder: Folder, held: Progress, part: Part) -> _Made:
+def _made_of(folder: Folder, held: Contents, part: Part) -> _Made:
     name = f"{part.name}.parquet"
     if name not in held.data:
         return _Made()

@@ -123,7 +123,7 @@ class Attempt:
                 failed[parts[name]] = ids
         return self._list_again(segments, failed, as_now) if failed else segments
 
-    def _waiting(self, segments: list[Segment], held: ledger.Progress) -> frozenset[str]:
+    def _waiting(self, segments: list[Segment], held: ledger.Contents) -> frozenset[str]:
         """The inputs that are listed again already, in parts that are still to be done."""
         return frozenset(superseding_ids(self.out, segments, lambda part: not held.is_done(part)))
 
@@ -173,7 +173,7 @@ def _lasting(success: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in success.items() if key not in PASSING}
 
 
-def pending(segments: list[Segment], held: ledger.Progress, *, retry: bool) -> list[Part]:
+def pending(segments: list[Segment], held: ledger.Contents, *, retry: bool) -> list[Part]:
     """The parts that are not there yet; for a retry, those of what failed before."""
     chosen = [segment for segment in segments if segment.supersedes or not retry]
     return [part for segment in chosen for part in segment.parts() if not held.is_done(part)]

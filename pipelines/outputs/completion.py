@@ -69,7 +69,7 @@ class Counted:
 
 
 def count_before(
-    out: Folder, segments: list[Segment], parts: list[Part], held: ledger.Progress, *, retry: bool
+    out: Folder, segments: list[Segment], parts: list[Part], held: ledger.Contents, *, retry: bool
 ) -> Counted:
     """What is there before `parts` are done. A retry counts its own inputs alone."""
     if retry:
@@ -87,12 +87,12 @@ def first_parts(segments: list[Segment]) -> list[Part]:
     return [part for segment in segments if not segment.supersedes for part in segment.parts()]
 
 
-def is_finished(segments: list[Segment], held: ledger.Progress) -> bool:
+def is_finished(segments: list[Segment], held: ledger.Contents) -> bool:
     """Whether all that was listed so far is done."""
     return bool(segments) and all(held.is_done(part) for segment in segments for part in segment.parts())
 
 
-def weights_so_far(out: Folder, held: ledger.Progress) -> Weights | None:
+def weights_so_far(out: Folder, held: ledger.Contents) -> Weights | None:
     """The weights that the output was made with; None where there is no row yet."""
     if not held.data:
         return None

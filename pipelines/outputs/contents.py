@@ -22,7 +22,7 @@ from pixelmill.workers.errors import StoreError
 
 
 @dataclass(frozen=True)
-class Progress:
+class Contents:
     """What an output folder holds, by the names of its files."""
 
     data: frozenset[str]
@@ -37,8 +37,8 @@ class Progress:
         return sorted(name for name in self.data if name.startswith("part-r"))
 
 
-def progress(folder: Folder) -> Progress:
-    return Progress(frozenset(folder.names(DATA)), frozenset(folder.names(FAILED)))
+def progress(folder: Folder) -> Contents:
+    return Contents(frozenset(folder.names(DATA)), frozenset(folder.names(FAILED)))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _unpacked(text: bytes) -> pa.Table:
     return table.select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
 
 
-def old_retried_ids(folder: Folder, held: Progress) -> Counter[str]:
+def old_retried_ids(folder: Folder, held: Contents) -> Counter[str]:
     retried: Counter[str] = Counter()
     for name in held.old_retries:
         retried.update(strings_of(read_columns(folder, f"{DATA}/{name}", ["id"])["id"]))

@@ -22,7 +22,7 @@ from pixelmill.pipelines.outputs.columns import (
     SUCCESS,
     input_fields,
 )
-from pixelmill.pipelines.outputs.contents import Progress, Provenance, failures, progress, provenance_of
+from pixelmill.pipelines.outputs.contents import Contents, Provenance, failures, progress, provenance_of
 from pixelmill.pipelines.outputs.encoding import Compression, encode
 from pixelmill.pipelines.outputs.identity import require_same
 from pixelmill.pipelines.outputs.publishing import Written, publish
@@ -38,7 +38,7 @@ __all__ = [
     "SUCCESS",
     "Account",
     "Compression",
-    "Progress",
+    "Contents",
     "Provenance",
     "Written",
     "account",

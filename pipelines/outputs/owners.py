@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pixelmill.pipelines.outputs.contents import Progress
+from pixelmill.pipelines.outputs.contents import Contents
 from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.pipelines.outputs.rows import superseding_ids
 from pixelmill.pipelines.outputs.segments import Segment
@@ -12,7 +12,7 @@ from pixelmill.pipelines.stores.folder import Folder
 class Owners:
     """In which part each input is accounted for: the last one that lists it and is done, else the first."""
 
-    def __init__(self, folder: Folder, segments: list[Segment], held: Progress) -> None:
+    def __init__(self, folder: Folder, segments: list[Segment], held: Contents) -> None:
         self._again = superseding_ids(folder, segments, held.is_done)
         self.parts = [
             part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from pixelmill.pipelines.outputs.claims import BEAT, RECORD, Claim
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ClaimLost, JobStopped, RunRefused
+from tests.waiting import comes
 
 NOW_S = 86_400.0
 
@@ -43,13 +44,6 @@ def take_over(out: Folder, held: Holding) -> Claim:
     claim = Claim(held.claim.epoch + 1, "f" * 32, out.is_fenced)
     assert out.create(claim.file, b"{}")
     return claim
-
-
-def comes(holds: Callable[[], object], within_s: float = 20.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return bool(holds())
 
 
 def read(out: Folder, name: str) -> dict[str, object]:

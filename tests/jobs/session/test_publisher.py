@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.outputs.self_report import STATUS, SelfReport, read_events, read_log, read_status
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
+from tests.waiting import comes
 
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 
@@ -28,13 +28,6 @@ def claimed(folder: Folder, epoch: int) -> Claim:
     claim = Claim(epoch, "0" * 32, folder.is_fenced)
     assert folder.create(claim.file, b"{}")
     return claim
-
-
-def comes(holds: Callable[[], object], within_s: float = 20.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return bool(holds())
 
 
 class Attempt:

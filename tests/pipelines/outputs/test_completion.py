@@ -69,7 +69,7 @@ def test_a_run_counts_what_is_done_and_failed_before_and_a_retry_its_own_inputs(
     assert asdict(count_before(folder, again, [second], held, retry=False)) == {"total": 6, "done": 2, "failed": 1}
     retried = list(again[1].parts())
     assert asdict(count_before(folder, again, retried, held, retry=True)) == {"total": 1, "done": 0, "failed": 0}
-    assert asdict(count_before(folder, segments, [first], ledger.Progress(frozenset(), frozenset()), retry=False)) == {
+    assert asdict(count_before(folder, segments, [first], ledger.Contents(frozenset(), frozenset()), retry=False)) == {
         "total": 6,
         "done": 0,
         "failed": 0,
