@@ -101,7 +101,10 @@ def _aligned(column: pa.Field[Any], output: StageOutput, rows: int) -> pa.Array[
     """One stage's column in the order of the rows, null where the input failed."""
     if not output.chunks:
         return cast("pa.Array[Any]", pa.nulls(rows, cast("Any", column).type))
-    values = pa.concat_arrays([chunk[column.name] for chunk in output.chunks])
+    chunks = [chunk[column.name] for chunk in output.chunks]
+    values = pa.concat_arrays(
+        [piece for chunk in chunks for piece in (chunk.chunks if isinstance(chunk, pa.ChunkedArray) else [chunk])]
+    )
     places: list[int | None] = [None] * rows
     for place, row in enumerate(output.rows):
         if row.number is not None:
