@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelmill.pipelines.bulk.batches import SORTED_BATCHES, Batches
@@ -40,6 +40,7 @@ def waiting(number: int, pixels: int) -> Waiting:
     return Waiting(Row(Item(number), 1, 1, {}), 0, number, pixels, bucket=pixels)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.integers(1, 4), st.integers(1, 90)), max_size=200),
     st.integers(1, 5),

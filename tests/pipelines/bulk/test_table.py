@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelmill.pipelines.bulk.items import Item, Row
@@ -30,6 +30,7 @@ STAGE = ColourConfig().build(StageContext("cpu", 1, 1, None))
 MANY = decoder_of("tests.pipelines.bulk.test_many_rows:StackDecoder")
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(1, 4)), min_size=1, max_size=6), st.randoms(), st.integers(1, 5))
 def test_rows_are_together_and_have_their_own_values(counts: list[int | None], random: object, batch: int) -> None:
     """`counts` has for each input its rows, or None where it failed after its first row had been made."""
@@ -76,6 +77,7 @@ def pictures(sizes: list[int | None], *, chunk_bytes: int) -> pa.Table:
     return table_of(inputs, items, decoder_of("picture"), [stage], [output], chunk_bytes=chunk_bytes)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 300)), min_size=1, max_size=30), st.integers(1, 3000))
 def test_a_column_that_is_too_large_for_one_chunk_is_in_several(sizes: list[int | None], chunk_bytes: int) -> None:
     table = pictures(sizes, chunk_bytes=chunk_bytes)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelmill.pipelines.outputs import ledger
@@ -56,6 +56,7 @@ def table_of_pictures(pictures: list[bytes | None], **columns: object) -> pa.Tab
     )
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 3000)), max_size=40), st.integers(1, 8000))
 def test_row_groups_are_bounded_in_bytes_however_large_single_pictures_are(
     sizes: list[int | None], group_bytes: int
