@@ -16,9 +16,12 @@ from pixelmill.jobs.terminal.console import PrintableConsole
 from pixelmill.jobs.terminal.printable import printable
 from pixelmill.jobs.terminal.views import duration, view_of
 from pixelmill.pipelines.events import Status
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs import contents
+from pixelmill.pipelines.outputs.accounting import Account, account
 from pixelmill.pipelines.outputs.claims import ATTEMPTS, RECORD
-from pixelmill.pipelines.outputs.manifest import read_segments
+from pixelmill.pipelines.outputs.columns import DATA, SUCCESS
+from pixelmill.pipelines.outputs.contents import Contents, progress
+from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.outputs.self_report import read_status
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explained
@@ -29,7 +32,7 @@ from pixelmill.workers.errors import JobError
 
 
 class Counts(TypedDict):
-    """Of inputs; see `ledger.Account`."""
+    """Of inputs; see `Account`."""
 
     inputs: int
     done: int
@@ -84,12 +87,12 @@ def open_run(uri: str) -> Folder:
 def report(folder: Folder, *, rows: int) -> Report:
     """Counts held against the manifest, failures with an example each, attempts, files, schema and first rows."""
     segments = read_segments(folder)
-    held = ledger.progress(folder)
-    found = ledger.account(folder, segments)
+    held = progress(folder)
+    found = account(folder, segments)
     status = read_status(folder)
     return {
         "out": folder.uri,
-        "complete": folder.exists(ledger.SUCCESS) and found.is_exact,
+        "complete": folder.exists(SUCCESS) and found.is_exact,
         "counts": _counts(found),
         "failures": _failures(folder),
         "attempts": _attempts(folder),
@@ -102,7 +105,7 @@ def report(folder: Folder, *, rows: int) -> Report:
 
 def _failures(folder: Folder) -> list[Reason]:
     reasons: dict[tuple[str, str], Reason] = {}
-    for _, table in ledger.failures(folder):
+    for _, table in contents.failures(folder):
         for row in cast("list[dict[str, str]]", table.to_pylist()):
             key = (row["stage"], row["error_type"])
             example = f"{scrub(row['uri'])}: {row['error']}"
@@ -119,20 +122,20 @@ def _attempts(folder: Folder) -> list[AttemptRecord]:
     return [record for record in records if record]
 
 
-def _schema(folder: Folder, held: ledger.Contents) -> dict[str, str]:
+def _schema(folder: Folder, held: Contents) -> dict[str, str]:
     if not held.data:
         return {}
-    with folder.open(f"{ledger.DATA}/{min(held.data)}") as file:
+    with folder.open(f"{DATA}/{min(held.data)}") as file:
         schema = declared_schema(open_parquet(file))
     return dict(zip(schema.names, map(str, schema.types), strict=True))
 
 
-def _rows(folder: Folder, held: ledger.Contents, rows: int) -> list[dict[str, object]]:
+def _rows(folder: Folder, held: Contents, rows: int) -> list[dict[str, object]]:
     shown: list[dict[str, object]] = []
     for name in sorted(held.data):
         if len(shown) >= rows:
             break
-        with folder.open(f"{ledger.DATA}/{name}") as file:
+        with folder.open(f"{DATA}/{name}") as file:
             shown += first_rows(open_parquet(file), rows - len(shown))
     return [{key: _short(value) for key, value in row.items()} for row in shown]
 
@@ -170,7 +173,7 @@ def print_report(report: Report) -> None:
         console.print(f"  {shown}", markup=False, soft_wrap=True)
 
 
-def _counts(found: ledger.Account) -> Counts:
+def _counts(found: Account) -> Counts:
     counts: Counts = {
         "inputs": found.listed,
         "done": found.done,

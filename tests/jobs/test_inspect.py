@@ -17,9 +17,15 @@ from pixelmill.jobs import inspect
 from pixelmill.pipelines import explore
 from pixelmill.pipelines.events import Ended, PhaseBegan, RowsCounted, Started, Status
 from pixelmill.pipelines.inputs import sources
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, input_id
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.manifest import SCHEMA, Listing, input_id, read_files, read_segments
+from pixelmill.pipelines.outputs.accounting import account
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, INPUT_FIELDS
+from pixelmill.pipelines.outputs.encoding import Compression
+from pixelmill.pipelines.outputs.listing import Listing
+from pixelmill.pipelines.outputs.publishing import publish
+from pixelmill.pipelines.outputs.rows import read_files
+from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.outputs.self_report import STATUS
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -55,11 +61,11 @@ def out(tmp_path: Path) -> Folder:
     listing = Listing(folder, 0)
     listing.write([pa.Table.from_pylist([{"id": input_id(name, None), "uri": name} for name in names], SCHEMA)])
     listing.commit([ROWS], 0)
-    text = [pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS]
-    schema = pa.schema([*ledger.INPUT_FIELDS, pa.field("embedding", VECTOR), *text])
+    text = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
+    schema = pa.schema([*INPUT_FIELDS, pa.field("embedding", VECTOR), *text])
     rows = [{"id": input_id(name, None), "uri": name, "embedding": [1.0, 2.0, 3.0, 4.0]} for name in names]
     rows[0] |= {"stage": "decode", "error_type": "Corrupt", "error": "broken"}
-    ledger.publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, ledger.Compression(row_group_bytes=1))
+    publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, Compression(row_group_bytes=1))
     return folder
 
 
@@ -70,7 +76,7 @@ def everything(out: Folder, tmp_path: Path) -> dict[str, Callable[[], object]]:
     pq.write_table(pa.table(columns | {"image": [b""] * ROWS}), table, row_group_size=4)
     return {
         "inspect": lambda: inspect.report(out, rows=3),
-        "account": lambda: ledger.account(out, read_segments(out)),
+        "account": lambda: account(out, read_segments(out)),
         "vectors": lambda: explore.read_vectors(out),
         "manifest": lambda: list(read_files(out, read_segments(out)[0])),
         "list": lambda: list(sources.entries(Source((str(table),), format="list"), sources.Ignored())),

@@ -7,7 +7,7 @@ import pytest
 from pixelmill.jobs.outcome import Outcome
 from pixelmill.jobs.spec import JobSpec
 from pixelmill.jobs.summary import note_of, summary_of
-from pixelmill.pipelines.outputs.ledger import Account
+from pixelmill.pipelines.outputs.accounting import Account
 from pixelmill.workers.models.model_names import DEFAULT_MODEL
 from tests.toys.registered import toy_stages
 
