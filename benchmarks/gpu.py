@@ -30,7 +30,7 @@ from benchmarks.in_process_mill import InProcessMill
 from benchmarks.one_step import RECIPES, steps_on
 from benchmarks.synthetic import write_jpegs
 from pixelmill.workers.models import backbones
-from pixelmill.workers.models.model_names import resolve
+from pixelmill.workers.models.libraries import resolve
 from pixelmill.workers.runtime.execution import folded
 
 Result = dict[str, Any]

@@ -39,6 +39,9 @@ RAY_DIED = (
     "and the same command resumes from there"
 )
 
+TYPICAL_PX = 500_000
+"""What a picture is taken to have, to foresee the size of a part."""
+
 
 def run_job(job: Job, around: Surroundings, *, retry: bool = False) -> Outcome:
     """Do the job, or what failed of it once more. Raises PixelmillError, or KeyboardInterrupt."""
@@ -79,7 +82,7 @@ class BulkRun:
         self._machine = cluster.this_machine()
 
     def work(self) -> None:
-        row_bytes = sum(config.row_bytes() for config in self._job.spec.configs)
+        row_bytes = sum(config.row_bytes(TYPICAL_PX) for config in self._job.spec.configs)
         file_bytes = self._job.spec.out_options.file_mb << 20
         rows_per_input = decoder_of(self._job.spec.source_options.decoder).rows_per_input
         attempt = Attempt(self._out, self._session.held, row_bytes, file_bytes, rows_per_input)

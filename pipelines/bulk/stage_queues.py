@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from pixelmill.pipelines.bulk.items import Item, Row, Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under
@@ -18,11 +20,8 @@ from pixelmill.pipelines.bulk.tally import Tally
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.holdings import Held, Holdings
-from pixelmill.workers.stages import Prepared
+from pixelmill.workers.stages import Deferred, Prepared
 from pixelmill.workers.stages.wiring import Wiring
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass
@@ -131,7 +130,7 @@ class StageQueues:
             self._fail(waiting.row.item, filed_under(queue.runner.name, error))
         if ran.milled.columns:
             queue.output.rows += [waiting.row for waiting in ran.batch]
-            queue.output.chunks.append(ran.milled.columns)
+            queue.output.chunks.append(_encoded(queue.runner, ran))
         frames = self._hold_pictures(queue, ran) if queue.readers else []
         for waiting in ran.batch:
             item = waiting.row.item
@@ -174,6 +173,19 @@ class StageQueues:
         if item.error is None:
             item.error = error
             self._tally.count_failure(error, self._uris[item.position])
+
+
+def _encoded(runner: StageRunner, ran: Ran) -> dict[str, pa.Array[Any]]:
+    """The columns of a batch, with what was deferred done."""
+    types = {field.name: field.type for field in runner.stage.fields}
+    columns: dict[str, pa.Array[Any]] = {}
+    for name, column in ran.milled.columns.items():
+        if isinstance(column, Deferred):
+            values = [None if place in ran.milled.errors else job() for place, job in enumerate(column.jobs)]
+            columns[name] = pa.array(values, types[name])
+        else:
+            columns[name] = column
+    return columns
 
 
 def _no_picture(stage: str) -> RowError:

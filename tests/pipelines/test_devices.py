@@ -20,7 +20,7 @@ from pixelmill.pipelines.training.worker import Training
 from pixelmill.workers.models import backbones
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import save_checkpoint
-from pixelmill.workers.models.model_names import resolve
+from pixelmill.workers.models.libraries import resolve
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes.crn import COLOURS_K3

@@ -24,7 +24,7 @@ class InvertConfig(StageConfig):
     def columns(self) -> tuple[str, ...]:
         return ()
 
-    def row_bytes(self) -> int:
+    def row_bytes(self, picture_px: int) -> int:
         return 0
 
     def identity(self) -> dict[str, object]:

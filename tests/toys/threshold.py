@@ -34,7 +34,7 @@ class ThresholdConfig(StageConfig):
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def row_bytes(self) -> int:
+    def row_bytes(self, picture_px: int) -> int:
         return 4
 
     def identity(self) -> dict[str, object]:

@@ -8,30 +8,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.geometry.resize import Interpolation
 from pixelmill.workers.models import vision
+from pixelmill.workers.models.libraries import library
 from pixelmill.workers.models.model_names import ModelName
+from pixelmill.workers.models.preprocess import Pooling, Preprocess
 from pixelmill.workers.runtime.execution import PixelNetwork
-
-Pooling = Literal["auto", "avg", "max", "stats", "cls", "flatten"]
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """Shorter side to `resize_px`, centre crop of `crop_px`, then (x / 255 - mean) / std."""
-
-    resize_px: int
-    crop_px: int
-    interpolation: Interpolation
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -50,7 +37,7 @@ def load_backbone(name: ModelName, *, layer: str | None = None, pooling: Pooling
     `layer` names a node of the network (the features before the classifier when None). ModelError when the model,
     its weights or the layer can't be found.
     """
-    module, preprocess = _LOADERS[name.library](name, layer, pooling)
+    module, preprocess = library(name.library).encoder(name, layer, pooling)
     module = module.eval().requires_grad_(False)
     weights_sha256 = name.sha256 or hash_weights(module)
     pooled = nn.Sequential(module, FeaturePooling(pooling))
@@ -99,81 +86,10 @@ def hash_weights(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _torchvision(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Module, Preprocess]:
-    vision.lighten()
-    from torchvision import models as untyped  # pyright: ignore[reportMissingTypeStubs]
-
-    models: Any = untyped
-
-    if name.weights == "random":
-        with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
-            torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
-            module = models.get_model(name.name, weights=None, **extra_arguments(name.name))
-        published: Any = models.get_model_weights(name.name)
-        preset = published.DEFAULT.transforms()
-    else:
-        weights: Any = models.get_model_weights(name.name)[str(name.weights)]
-        # torchvision has no switch for it, and torch.hub would run what a pickle in the cached file says.
-        kind = cast("Any", type(weights))
-        weights.get_state_dict = partial(kind.get_state_dict, weights, weights_only=True)
-        try:
-            module = models.get_model(name.name, weights=weights, progress=False)
-        except OSError as error:
-            raise ModelError(
-                f"torchvision:{name.name}/{name.weights}: its weights could not be fetched from {weights.url} ({error}); "
-                "put the file into $TORCH_HOME/hub/checkpoints, or use a model that ships: autoencoder-photos"
-            ) from error
-        except Exception as error:  # a file that is cut, of another network, or no file of weights: one kind each
-            first_line = str(error).partition("\n")[0]
-            raise ModelError(
-                f"torchvision:{name.name}/{name.weights}: {weights.url.rpartition('/')[2]} in $TORCH_HOME/hub/checkpoints "
-                f"does not hold its weights ({type(error).__name__}: {first_line}); remove it, so that it is fetched again"
-            ) from error
-        preset = weights.transforms()
-    return _cut(module, layer, name), _preset(preset)
-
-
-def extra_arguments(name: str) -> dict[str, Any]:
-    return {"init_weights": True} if name in {"googlenet", "inception_v3"} else {}
-
-
-def _preset(preset: Any) -> Preprocess:
-    return Preprocess(
-        resize_px=preset.resize_size[0],
-        crop_px=preset.crop_size[0],
-        interpolation="bicubic" if preset.interpolation.value == "bicubic" else "bilinear",
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-    )
-
-
-def _timm(name: ModelName, layer: str | None, _: Pooling) -> tuple[nn.Module, Preprocess]:
-    vision.lighten()  # which timm imports too
-    import timm
-    from timm.data.config import resolve_model_data_config  # pyright: ignore[reportUnknownVariableType]
-
-    try:
-        with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
-            torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
-            module = timm.create_model(name.name, pretrained=name.weights != "random", num_classes=0)
-    except Exception as error:  # timm and the hub raise a dozen kinds
-        raise ModelError(f"timm:{name.name}: {error}; `timm.list_models('*')` lists what there is") from error
-    data: Any = cast("Any", resolve_model_data_config)(module)
-    crop_px = int(data["input_size"][1])
-    preprocess = Preprocess(
-        resize_px=round(crop_px / float(data["crop_pct"])),
-        crop_px=crop_px,
-        interpolation="bicubic" if data["interpolation"] == "bicubic" else "bilinear",
-        mean=tuple(data["mean"]),
-        std=tuple(data["std"]),
-    )
-    return (_cut(module, layer, name) if layer else module), preprocess
-
-
-def _cut(module: nn.Module, layer: str | None, name: ModelName) -> nn.Module:
+def cut_at(module: nn.Module, layer: str | None, name: ModelName) -> nn.Module:
     """The network up to `layer`, or up to the input of its last linear layer, which every classifier ends with."""
     if layer is not None:
-        return _up_to(module, layer, name)
+        return up_to(module, layer, name)
     children = cast("Iterable[tuple[str, nn.Module]]", module.named_modules())
     linears = [path for path, child in children if isinstance(child, nn.Linear)]
     if not linears:  # squeezenet classifies by a convolution, averages over space after it, and flattens
@@ -184,7 +100,7 @@ def _cut(module: nn.Module, layer: str | None, name: ModelName) -> nn.Module:
     return module
 
 
-def _up_to(module: nn.Module, layer: str, name: ModelName) -> nn.Module:
+def up_to(module: nn.Module, layer: str, name: ModelName) -> nn.Module:
     vision.lighten()
     from torchvision.models.feature_extraction import (  # pyright: ignore[reportMissingTypeStubs]
         create_feature_extractor,
@@ -208,51 +124,6 @@ class _Single(nn.Module):
         return self.extractor(images_BCHW)["features"]
 
 
-def _file(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Module, Preprocess]:
-    """An autoencoder of ours: its code (`layer: code`), or its last feature map before the code.
-
-    Two uses pull apart (workers/zoo/README.md has the figures of autoencoder-photos): crops of a photograph find another
-    crop of it by the mean and standard deviation of the feature map in 95 % and by the code in 71 %; a whole photograph
-    finds one of its own category in 23 % and 40 %. `pooling: auto` takes the statistics, which find the same picture again.
-    """
-    from pixelmill.workers.models.checkpoint import load_checkpoint
-
-    assert name.path is not None
-    module, card = load_checkpoint(name.path)
-    if card.network != "autoencoder" or card.preprocess is None or len(card.preprocess.mean) != 3:
-        raise ModelError(f"{name.path}: holds a {card.network}, and embedding takes an autoencoder of colour pictures")
-    size_px = card.preprocess.size_px
-    preprocess = Preprocess(size_px, size_px, "bilinear", tuple(card.preprocess.mean), tuple(card.preprocess.std))
-    if layer == "code":
-        return _Code(module), preprocess
-    if layer is not None:
-        return _up_to(module, layer, name), preprocess
-    features = _Features(module)
-    return (nn.Sequential(features, FeaturePooling("stats")) if pooling == "auto" else features), preprocess
-
-
-class _Code(nn.Module):
-    """The encoder of an autoencoder, as a network of its own."""
-
-    def __init__(self, autoencoder: nn.Module) -> None:
-        super().__init__()
-        self.autoencoder = autoencoder
-
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        return self.autoencoder.encode(images_BCHW)  # type: ignore[operator]
-
-
-class _Features(nn.Module):
-    """The encoder of an autoencoder without its last layer, the narrow one."""
-
-    def __init__(self, autoencoder: Any) -> None:
-        super().__init__()
-        self.encoder = autoencoder.encoder[:-1]
-
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        return self.encoder(images_BCHW - 0.5)
-
-
 def _output_dim(network: nn.Module, preprocess: Preprocess, name: ModelName, layer: str | None) -> int:
     blank_BCHW = torch.zeros(1, 3, preprocess.crop_px, preprocess.crop_px)
     with torch.inference_mode():
@@ -260,6 +131,3 @@ def _output_dim(network: nn.Module, preprocess: Preprocess, name: ModelName, lay
     if features_BD.dim() != 2:
         raise ModelError(f"{name.name}: layer {layer} gives {tuple(features_BD.shape)}, not one vector a picture")
     return features_BD.shape[1]
-
-
-_LOADERS = {"torchvision": _torchvision, "timm": _timm, "file": _file}

@@ -7,11 +7,11 @@ stages by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,13 +41,27 @@ class StageContext:
 
 
 @dataclass(frozen=True)
+class Deferred:
+    """A column that takes time to encode: a job for each row, which the worker runs where it has threads to spare.
+
+    A job touches nothing that another one does, and may raise RowError for its row. Where the row is an error of the batch
+    its job is not run, and its value is null.
+    """
+
+    jobs: Sequence[Callable[[], object]]
+    """Each gives the value of its row as pyarrow takes it for the type of the column's field."""
+    pixels: Sequence[object]
+    """What each job keeps until it has run: tensors or arrays, which are counted against the worker's memory."""
+
+
+@dataclass(frozen=True)
 class Milled:
     """What a stage made of one batch: columns, the rows that could not be done, by position, and pictures for later stages.
 
     There is a picture for each place of the batch, which may be None where there is an error, or none at all.
     """
 
-    columns: dict[str, pa.Array[Any]]
+    columns: dict[str, pa.Array[Any] | Deferred]
     errors: dict[int, RowError]
     pictures: Sequence[Picture | None] = ()
 
@@ -88,6 +102,15 @@ class Stage(Protocol):
     def run(self, samples: Sequence[Prepared]) -> Milled: ...
 
 
+@runtime_checkable
+class SortsBySize(Protocol):
+    """A stage whose `run` takes samples of one size at once, such as pictures that are padded to the same height and width."""
+
+    def bucket_of(self, sample: Prepared) -> Hashable:
+        """Samples with equal buckets may come to `run` together; batches are filled bucket by bucket."""
+        ...
+
+
 class StageConfig(BaseModel):
     """A stage as the job file writes it."""
 
@@ -115,9 +138,13 @@ class StageConfig(BaseModel):
         """The names of the columns that this stage adds."""
         raise NotImplementedError
 
-    def row_bytes(self) -> int:
-        """About how many bytes of output a picture makes, to size the files before any is made."""
+    def row_bytes(self, picture_px: int) -> int:
+        """About how many bytes of output a picture of so many pixels makes, to size the files before any is made."""
         raise NotImplementedError
+
+    def made_px(self, picture_px: int) -> int:
+        """Pixels of the picture that it makes, for the stages that read it, of one with so many."""
+        return picture_px
 
     def output_options(self) -> dict[str, object]:
         """The options that decide the output, as the job file calls them; `name` and `from` where they are given."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from pixelmill.workers.errors import RowError
-from pixelmill.workers.models.model_names import DEFAULT_MODEL, resolve
+from pixelmill.workers.models.libraries import resolve
+from pixelmill.workers.models.model_names import DEFAULT_MODEL
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, StageContext
 from pixelmill.workers.stages.network_options import NetworkStageConfig
@@ -49,7 +50,7 @@ class EmbedConfig(NetworkStageConfig):
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def row_bytes(self) -> int:
+    def row_bytes(self, picture_px: int) -> int:
         return 2048 * (4 if self.output == "float32" else 2)
 
     def identity(self) -> dict[str, object]:

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from torchvision import models
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models import backbones
-from pixelmill.workers.models.backbones import FeaturePooling, Pooling, hash_weights, load_backbone
-from pixelmill.workers.models.model_names import DEFAULT_MODEL, resolve
+from pixelmill.workers.models.backbones import FeaturePooling, hash_weights, load_backbone
+from pixelmill.workers.models.libraries import resolve
+from pixelmill.workers.models.libraries import torchvision as torchvision_models
+from pixelmill.workers.models.model_names import DEFAULT_MODEL
+from pixelmill.workers.models.preprocess import Pooling
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.folding import folded
 from pixelmill.workers.stages import StageContext
@@ -38,7 +40,7 @@ def whole(name: str) -> nn.Module:
     """The classifier that a random backbone was cut from."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return models.get_model(name, weights=None, **backbones.extra_arguments(name)).eval()
+        return models.get_model(name, weights=None, **torchvision_models.extra_arguments(name)).eval()
 
 
 def crops(side_px: int, count: int = 2) -> Tensor:
@@ -223,7 +225,7 @@ def published_file(folder: Path, name: str) -> Path:
 )
 def test_published_weights_are_loaded_from_the_cache_of_torch(torch_home: Path, name: str) -> None:
     torch.manual_seed(3)
-    trained = models.get_model(name, weights=None, **backbones.extra_arguments(name)).eval()
+    trained = models.get_model(name, weights=None, **torchvision_models.extra_arguments(name)).eval()
     torch.save(trained.state_dict(), published_file(torch_home, name))
     loaded = load_backbone(resolve(f"torchvision:{name}"))
     assert loaded.weights_sha256 != load_backbone(resolve(f"torchvision:{name}/random")).weights_sha256

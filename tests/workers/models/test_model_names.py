@@ -13,7 +13,10 @@ import torchvision
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models import model_names
-from pixelmill.workers.models.model_names import DEFAULT_MODEL, ModelName, resolve, torchvision_models
+from pixelmill.workers.models.libraries import resolve
+from pixelmill.workers.models.libraries.timm import timm_models
+from pixelmill.workers.models.libraries.torchvision import torchvision_models
+from pixelmill.workers.models.model_names import DEFAULT_MODEL, ModelName
 from pixelmill.workers.models.zoo import ZOO
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +33,7 @@ def test_what_torchvision_offers_is_read_from_its_source_as_torchvision_says_it(
 
 def test_a_name_is_resolved_without_importing_torch() -> None:
     code = (
-        "import sys; from pixelmill.workers.models.model_names import resolve; resolve('torchvision:resnet50'); "
+        "import sys; from pixelmill.workers.models.libraries import resolve; resolve('torchvision:resnet50'); "
         "resolve('timm:resnet18/random'); print({'torch', 'torchvision', 'timm'} & set(sys.modules))"
     )
     printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -129,7 +132,7 @@ def test_timm_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.M
 
 def test_what_timm_offers_is_read_from_its_source_as_timm_says_it() -> None:
     timm = pytest.importorskip("timm")
-    assert set(timm.list_models()) <= set(model_names.timm_models())
+    assert set(timm.list_models()) <= set(timm_models())
 
 
 def test_names_of_different_networks_are_different() -> None:

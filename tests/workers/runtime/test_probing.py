@@ -118,7 +118,7 @@ def test_a_candidate_without_a_kernel_is_no_trial() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "vit_b_32", "shufflenet_v2_x0_5"])
 def test_shorter_numbers_and_another_layout_keep_the_cosine_of_real_networks(name: str) -> None:
     from pixelmill.workers.models.backbones import load_backbone
-    from pixelmill.workers.models.model_names import resolve
+    from pixelmill.workers.models.libraries import resolve
 
     encoder = load_backbone(resolve(f"torchvision:{name}/random")).network
     coarse_BCHW = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 255

@@ -1,0 +1,92 @@
+"""A network for one task on pictures, whatever library it comes from, with the facts that a stage needs to run it.
+
+Legend: B batch, C channels, H height, W width, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.runtime.execution import PixelNetwork
+
+Tiling = Literal["exact", "blended", "refused"]
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class SizeFacts:
+    """Which sizes a network takes, how large its output is, and whether a picture may be cut into tiles.
+
+    exact: an output pixel depends on input pixels up to `reach_px` away and on nothing else, so that tiles with so much
+    around them give what the whole picture would. blended: what is far away hardly matters. refused: attention or pooling
+    over the whole picture makes a tile another picture.
+    """
+
+    multiple_px: int = 1
+    """Height and width have to be multiples of it: a picture is padded, and its output cropped."""
+    least_px: int = 1
+    resize_px: int | tuple[int, int] | None = None
+    """What a picture is resized to, and its output back: the shorter side, or height and width; None: its own size."""
+    scale: int = 1
+    """Output pixels for each input pixel, along one side."""
+    reach_px: int | None = None
+    """How far an output pixel sees, in input pixels; None where that has no bound."""
+    tiling: Tiling = "refused"
+
+    def __post_init__(self) -> None:
+        if self.tiling == "exact" and self.reach_px is None:
+            raise ValueError("tiles are exact where an output pixel sees so far and no farther: state reach_px")
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a network by id: names, and colours to show them in where the model brings some."""
+
+    names: tuple[str, ...]
+    colours: tuple[Colour, ...] | None = None
+
+
+@dataclass(frozen=True)
+class DepthFacts:
+    """What the numbers of a depth network are.
+
+    disparity: fractions of the width, of a stereo camera with `baseline_m`. inverse: 1 / depth up to an unknown scale and
+    shift, greater is nearer. metres: the distance itself.
+    """
+
+    measure: Literal["disparity", "inverse", "metres"]
+    baseline_m: float | None = None
+
+
+@dataclass(frozen=True)
+class PictureModel:
+    """A network ready to run: `module((pixels / 255 - mean) / std)` gives what `tasks.Task` says."""
+
+    task: Task
+    module: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """One number for each channel of its input, so that it says how many there are."""
+    size: SizeFacts
+    weights_sha256: str
+    licence: str | None = None
+    """Of the weights, as their author states it; None where it is not known."""
+    classes: Classes | None = None
+    depth: DepthFacts | None = None
+
+    @property
+    def network(self) -> PixelNetwork:
+        """As the executor takes it."""
+        return PixelNetwork(self.module, self.mean, self.std, None)
+
+
+def require_task(name: str, network: str, task: Task, offered: set[Task]) -> None:
+    """ModelError where a model does not do what a stage asks of it."""
+    if task not in offered:
+        can = ", ".join(sorted(offered)) or "nothing that a stage does"
+        raise ModelError(f"model {name}: holds a {network}, which can't {task}; it can {can}")
