@@ -16,6 +16,7 @@ from pixelmill.jobs.documents.references import expanded, hidden_values
 from pixelmill.jobs.identity import RunIdentity, SourceIdentity, digest
 from pixelmill.jobs.places import absolute
 from pixelmill.jobs.spec import JobSpec, known_keys
+from pixelmill.jobs.stage_assets import with_assets
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -102,8 +103,8 @@ def _checked(parsed: Parsed, name: str, environment: Mapping[str, str]) -> Job:
     except ValidationError as error:
         lines = faults(error, known_keys(), parsed.root, written=parsed.document)
         raise JobError(f"{name}: this job can't be run\n" + "\n".join(lines)) from error
-    job = Job(parsed.document, spec)
     try:
+        job = Job(parsed.document, with_assets(spec))
         job.identity()
     except ModelError as error:
         raise JobError(f"{name}: {error}") from error
