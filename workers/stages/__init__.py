@@ -181,6 +181,10 @@ class StageConfig(BaseModel):
         """
         raise NotImplementedError
 
+    def note(self) -> str | None:
+        """What a person should know about what was left out of the job file; None where there is nothing to say."""
+        return None
+
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
         """What the stage will run and with which settings, for a plan.
 
