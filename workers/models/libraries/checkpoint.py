@@ -57,9 +57,9 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
     """
     from torch import nn
 
-    from pixelmill.workers.models.backbones import FeaturePooling
     from pixelmill.workers.models.checkpoint import load_checkpoint
     from pixelmill.workers.models.encoders import Code, features_of, layers_of, trained_input, up_to_module
+    from pixelmill.workers.models.features import FeaturePooling
 
     assert name.path is not None
     module, card = load_checkpoint(name.path)
