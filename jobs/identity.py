@@ -12,7 +12,7 @@ from typing import NotRequired, TypedDict, cast
 from pixelmill.jobs.places import absolute
 from pixelmill.pipelines.inputs.names import is_local, place_of
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.identity import require_same
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import RunRefused
 
@@ -89,9 +89,9 @@ def resumed_source(out: Folder, stored: bytes, here: RunIdentity, source: Source
         places = {"uri": there["source"]["uri"], "uri_sha256": there["source"]["uri_sha256"]}
         here = cast("RunIdentity", {**here, "source": {**here["source"], **places}})
     if retry:
-        ledger.require_same({"stages": there["stages"]}, {"stages": here["stages"]}, out)
+        require_same({"stages": there["stages"]}, {"stages": here["stages"]}, out)
     else:
-        ledger.require_same({**there}, {**here}, out)
+        require_same({**there}, {**here}, out)
     return source
 
 

@@ -10,15 +10,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import inverted, is_valid
-from pixelmill.pipelines.outputs.columns import (
-    DATA,
-    ERROR_COLUMNS,
-    FAILED,
-    FAILED_SCHEMA,
-    FAILURES_KEY,
-    METADATA_KEY,
-    PLACE,
-)
+from pixelmill.pipelines.inputs.earlier_runs import METADATA_KEY
+from pixelmill.pipelines.outputs.columns import DATA, ERROR_COLUMNS, FAILED, FAILED_SCHEMA, FAILURES_KEY, PLACE
 from pixelmill.pipelines.outputs.contents import facts_of
 from pixelmill.pipelines.outputs.encoding import Compression, encode
 from pixelmill.pipelines.outputs.wholeness import inputs_in

@@ -58,6 +58,15 @@ class EmbedConfig(NetworkStageConfig):
         del options["model"]  # by its complete name, or the hash of its weights
         return {self.stage: options | resolve(self.model).identity}
 
+    def note(self) -> str | None:
+        """What the default model can't do, for a person who named none."""
+        if "model" in self.model_fields_set:
+            return None
+        return (
+            f"no model was named, so {DEFAULT_MODEL} is taken, which needs no download: it finds like colours and textures "
+            "and knows nothing of what is shown; --model torchvision:resnet50 does (98 MB are fetched once)"
+        )
+
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
         name = ", ".join(f"{key} {value}" for key, value in resolve(self.model).identity.items())
         if not here:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.encoding import Compression, encode
 
 
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float16()])
@@ -18,7 +18,7 @@ def test_vectors_come_back_bit_for_bit(tmp_path: Path, kind: pa.DataType, codec:
     values = np.random.default_rng(0).normal(size=64).astype(kind.to_pandas_dtype())
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(values, kind), 8)
     path = tmp_path / "x.parquet"
-    path.write_bytes(ledger.encode(pa.table({"id": list("abcdefgh"), "embedding": vectors}), ledger.Compression(codec)))
+    path.write_bytes(encode(pa.table({"id": list("abcdefgh"), "embedding": vectors}), Compression(codec)))
     back = pq.read_table(path)
     assert back["embedding"].type == pa.list_(pa.field("element", kind), 8) or back["embedding"].type == vectors.type
     assert np.array_equal(back["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False), values)
@@ -38,7 +38,7 @@ def test_readers_that_know_nothing_of_us_read_the_vectors(
     values_BD = np.random.default_rng(0).normal(size=(3000, 8)).astype(kind.to_pandas_dtype())
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(values_BD.ravel(), kind), 8)
     path = tmp_path / "x.parquet"
-    path.write_bytes(ledger.encode(pa.table({"id": [f"{n:032x}" for n in range(3000)], "embedding": vectors})))
+    path.write_bytes(encode(pa.table({"id": [f"{n:032x}" for n in range(3000)], "embedding": vectors})))
     by_duckdb = [row[0] for row in duckdb.sql(f"select embedding from '{path}'").fetchall()]
     by_polars = polars.read_parquet(path)["embedding"].to_list()
     by_datasets = Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))["embedding"][:]

@@ -125,7 +125,7 @@ def test_a_folder_is_a_checkpoint_when_it_holds_one(tmp_path: Path) -> None:
 
 
 def test_timm_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_names, "find_spec", lambda _: None)
+    monkeypatch.setattr("pixelmill.workers.models.libraries.timm.find_spec", lambda _: None)
     with pytest.raises(ModelError, match=r"timm is not installed: pip install 'pixelmill\[timm\]'"):
         resolve("timm:resnet18")
 

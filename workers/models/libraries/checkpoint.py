@@ -50,9 +50,9 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
     """
     from torch import nn
 
-    from pixelmill.workers.models.backbones import FeaturePooling, up_to
     from pixelmill.workers.models.checkpoint import load_checkpoint
     from pixelmill.workers.models.encoders import Code, Features
+    from pixelmill.workers.models.features import FeaturePooling, up_to
     from pixelmill.workers.models.preprocess import Preprocess
 
     assert name.path is not None
