@@ -15,9 +15,9 @@ from pixelmill.jobs.planning import Plan, Resources, make_plan
 from pixelmill.jobs.session import cluster, ray_api
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Ignored, Source, check, entries, nothing_found
-from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.attempt import IDENTITY
-from pixelmill.pipelines.outputs.manifest import read_segments
+from pixelmill.pipelines.outputs.columns import DATA
+from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.access import scheme_of
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
@@ -56,7 +56,7 @@ def check_output(job: Job, out: Folder, *, retry: bool) -> Source:
         return resumed_source(out, stored, job.identity(), job.source(out), retry=retry)
     if retry:
         raise JobError(f"{out.uri}: holds no run of pixelmill, so there is nothing to retry")
-    if out.names(ledger.DATA):
+    if out.names(DATA):
         raise RunRefused(f"{out.uri}/data holds files that no run of pixelmill wrote; choose another folder")
     return job.source(out)
 

@@ -12,9 +12,9 @@ from pixelmill.jobs.session.resources import described_memory
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.console import PrintableConsole
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
-from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.completion import first_parts
-from pixelmill.pipelines.outputs.manifest import read_segments
+from pixelmill.pipelines.outputs.contents import progress
+from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
@@ -74,6 +74,6 @@ def _state(out: Folder) -> str:
     segments = read_segments(out)
     if not segments:
         return "new"
-    held, parts = ledger.progress(out), first_parts(segments)
+    held, parts = progress(out), first_parts(segments)
     done = sum(part.rows for part in parts if held.is_done(part))
     return f"{done:,} of {sum(part.rows for part in parts):,} listed inputs are finished and will not be read again"

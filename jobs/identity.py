@@ -12,7 +12,7 @@ from typing import NotRequired, TypedDict, cast
 from pixelmill.jobs.places import absolute
 from pixelmill.pipelines.inputs.names import is_local, place_of
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.identity import require_same
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import RunRefused
 
@@ -28,6 +28,8 @@ class SourceIdentity(TypedDict):
     max_pixels: int
     max_bytes: int
     decoder: NotRequired[str]
+    group: NotRequired[str]
+    """This and the decoder only where a job names them: outputs of earlier versions have neither."""
 
 
 class RunIdentity(TypedDict):
@@ -89,9 +91,9 @@ def resumed_source(out: Folder, stored: bytes, here: RunIdentity, source: Source
         places = {"uri": there["source"]["uri"], "uri_sha256": there["source"]["uri_sha256"]}
         here = cast("RunIdentity", {**here, "source": {**here["source"], **places}})
     if retry:
-        ledger.require_same({"stages": there["stages"]}, {"stages": here["stages"]}, out)
+        require_same({"stages": there["stages"]}, {"stages": here["stages"]}, out)
     else:
-        ledger.require_same({**there}, {**here}, out)
+        require_same({**there}, {**here}, out)
     return source
 
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 from pixelmill.jobs import inspect as inspection
 from pixelmill.jobs.terminal.printable import printable
 from pixelmill.pipelines import explore
-from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.columns import FAILED_SCHEMA, SUCCESS
+from pixelmill.pipelines.outputs.contents import failures
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
@@ -67,7 +67,7 @@ class OpenedRun:
     def failed(self) -> pa.Table:
         """A row for each input that could not be done: id, uri, member, stage, error_type, error."""
         with explained(self.uri, "reading the output folder"):
-            tables = [table for _, table in ledger.failures(self.folder)]
+            tables = [table for _, table in failures(self.folder)]
         return pa.concat_tables(tables) if tables else FAILED_SCHEMA.empty_table()
 
     def neighbors(self, query: str | Sequence[float], k: int = 5, *, column: str | None = None) -> pa.Table:

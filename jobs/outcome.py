@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Literal, TypedDict
 
 from pixelmill.jobs.versions import versions
+from pixelmill.pipelines.outputs.accounting import Account
 from pixelmill.pipelines.outputs.completion import Listed
-from pixelmill.pipelines.outputs.ledger import Account
 from pixelmill.workers.credentials import scrub
 
 EXIT_COMPLETE, EXIT_FAILED, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 3, 130

@@ -6,19 +6,12 @@ from pixelmill.jobs.outcome import Outcome
 from pixelmill.jobs.spec import JobSpec
 from pixelmill.jobs.terminal.views import duration
 from pixelmill.pipelines.inputs.sources import Ignored
-from pixelmill.workers.models.model_names import DEFAULT_MODEL
-from pixelmill.workers.stages.embed import EmbedConfig
 
 
 def note_of(spec: JobSpec) -> str | None:
-    """What a person should know who named no model: what the one that is taken offline can't do."""
-    for config in spec.configs:
-        if isinstance(config, EmbedConfig) and "model" not in config.model_fields_set:
-            return (
-                f"note: no model was named, so {DEFAULT_MODEL} is taken, which needs no download: it finds like colours and "
-                "textures and knows nothing of what is shown; --model torchvision:resnet50 does (98 MB are fetched once)"
-            )
-    return None
+    """What the stages of a job have to say about what was left out of the job file, one line each."""
+    notes = [f"note: {note}" for config in spec.configs if (note := config.note())]
+    return "\n".join(dict.fromkeys(notes)) or None
 
 
 def summary_of(outcome: Outcome, uri: str) -> str:

@@ -50,7 +50,7 @@ PLANTED = {
     "workers/codecs/planted.py": "import pixelmill.jobs.spec\n",
     "workers/geometry/planted.py": "def late() -> None:\n    import ray\n",
     "jobs/host/planted.py": "import pixelmill.jobs.session.cluster\n",
-    "pipelines/stores/planted.py": "import pixelmill.pipelines.outputs.ledger\n",
+    "pipelines/stores/planted.py": "import pixelmill.pipelines.outputs.columns\n",
     "workers/networks/planted.py": "import pixelmill.workers.recipes.vae\n",
 }
 """A file that breaks each contract, in the order of the contracts."""
@@ -312,8 +312,9 @@ PLANNING = (
     "pipelines.inputs.lists",
     "pipelines.inputs.names",
     "pipelines.inputs.sources",
-    "pipelines.outputs.ledger",
-    "pipelines.outputs.manifest",
+    "pipelines.outputs.accounting",
+    "pipelines.outputs.listing",
+    "pipelines.outputs.repair",
     "pipelines.stores.folder",
     "pipelines.stores.tables",
     "workers.models.model_names",

@@ -9,12 +9,12 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import fields_of
+from pixelmill.pipelines.inputs.earlier_runs import source_ids_of
 from pixelmill.pipelines.inputs.entries import Entry, Found, Index, Source, sequential
 from pixelmill.pipelines.inputs.names import IMAGE_SUFFIXES, has_hidden, suffix_of
-from pixelmill.pipelines.outputs.columns import METADATA_KEY, SOURCE_ID
 from pixelmill.pipelines.stores.access import open_store
 from pixelmill.pipelines.stores.retries import is_passing
-from pixelmill.pipelines.stores.tables import Parquet, holds_bytes, open_parquet, texts_of
+from pixelmill.pipelines.stores.tables import holds_bytes, open_parquet
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 
@@ -22,9 +22,6 @@ IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "picture", "bytes", "imag
 URI_COLUMNS = ("uri", "url", "path", "image_url", "image_path", "file", "filename", "file_name")
 MOST_HEADER_BYTES = 1 << 20
 """What the headers before one member of a tar may hold together; a long name or extended attributes need kilobytes."""
-
-MOST_ID_CHARACTERS = 128
-"""What is longer than that is no id of a run, whatever its metadata say."""
 
 
 # Tars
@@ -158,7 +155,7 @@ def parquet_rows(found: Found, source: Source) -> Index:
             parquet = open_parquet(file)
             image_column(parquet.schema_arrow, source.column, found.uri)
             rows = parquet.metadata.num_rows
-            source_ids = _source_ids(file, parquet)
+            source_ids = source_ids_of(file, parquet)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None or is_passing(error)):
             raise  # the store's: what pyarrow raises for a broken footer is a bare OSError
@@ -168,22 +165,6 @@ def parquet_rows(found: Found, source: Source) -> Index:
         return Index((Entry(found.uri, f"row {row}", "parquet", row, None, found.version) for row in range(rows)), {})
     known = enumerate(source_ids)
     return Index((Entry(found.uri, f"row {r}", "parquet", r, None, found.version, source_id=i) for r, i in known), {})
-
-
-def _source_ids(file: Any, parquet: Parquet) -> list[str | None] | None:
-    """The ids that the inputs of a run's rows had in the first of a chain of runs; None of a table that no run wrote.
-
-    A run over rows of a run carries them on, so that whatever was made of one input can be joined.
-    """
-    if METADATA_KEY not in (parquet.metadata.metadata or {}):
-        return None
-    kinds: dict[str, pa.DataType] = {field.name: field.type for field in fields_of(parquet.schema_arrow)}
-    if kinds.get("id") != pa.string():
-        return None
-    ids = list(texts_of(file, "id"))
-    if kinds.get(SOURCE_ID.name) == pa.string():
-        ids = [first or last for first, last in zip(texts_of(file, SOURCE_ID.name), ids, strict=True)]
-    return [None if each is None or len(each) > MOST_ID_CHARACTERS else each for each in ids]
 
 
 def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:

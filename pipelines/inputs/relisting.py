@@ -12,8 +12,8 @@ import pyarrow as pa
 from pixelmill.pipelines.arrow import inverted, is_valid, rows_but_of, rows_of, strings_of
 from pixelmill.pipelines.inputs.entries import Found, Ignored, Source
 from pixelmill.pipelines.inputs.files import found_now
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, input_id, table_of
 from pixelmill.pipelines.inputs.sources import entries
-from pixelmill.pipelines.outputs.manifest import SCHEMA, input_id, table_of
 
 FORMATS: dict[str, Any] = {"tar": "webdataset", "parquet": "parquet"}
 THREADS = 16

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import Field
+from pixelmill.pipelines.inputs.earlier_runs import METADATA_KEY, SOURCE_ID
 
 DATA, FAILED = "data", "failed"
-METADATA_KEY, FAILURES_KEY = METADATA_KEYS = b"pixelmill", b"pixelmill_failed"
+FAILURES_KEY = b"pixelmill_failed"
+METADATA_KEYS = (METADATA_KEY, FAILURES_KEY)
 SUCCESS = "_SUCCESS"
 
 PLACE = pa.field("place", pa.int32())
 """Which of the rows of an input this one is, from 0; where a decoder makes many of one input."""
-SOURCE_ID = pa.field("source_id", pa.string())
-"""The id that the input had in the first of a chain of runs over runs; where the inputs are rows of a run."""
 
 
 def input_fields(*, makes_many: bool = False, has_source_ids: bool = False) -> tuple[Field, ...]:

@@ -11,10 +11,13 @@ from typing import TypedDict
 import pyarrow as pa
 
 from pixelmill.pipelines.inputs.sources import Ignored, Source, nothing_found
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.accounting import Account
 from pixelmill.pipelines.outputs.attempt import IDENTITY, Attempt
-from pixelmill.pipelines.outputs.ledger import Account
-from pixelmill.pipelines.outputs.manifest import Known, Listing, Part, Segment, tables_of
+from pixelmill.pipelines.outputs.contents import Contents, failures, progress, provenance_of
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.listing import Listing, tables_of
+from pixelmill.pipelines.outputs.parts import Part
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
@@ -68,9 +71,7 @@ class Counted:
     failed: int
 
 
-def count_before(
-    out: Folder, segments: list[Segment], parts: list[Part], held: ledger.Contents, *, retry: bool
-) -> Counted:
+def count_before(out: Folder, segments: list[Segment], parts: list[Part], held: Contents, *, retry: bool) -> Counted:
     """What is there before `parts` are done. A retry counts its own inputs alone."""
     if retry:
         return Counted(sum(part.rows for part in parts), 0, 0)
@@ -78,7 +79,7 @@ def count_before(
     done = sum(part.rows for part in first if held.is_done(part))
     failed = 0
     if done and parts:
-        failed = sum(table.num_rows for name, table in ledger.failures(out) if name in held.data)
+        failed = sum(table.num_rows for name, table in failures(out) if name in held.data)
     return Counted(sum(part.rows for part in first), done - failed, failed)
 
 
@@ -87,16 +88,16 @@ def first_parts(segments: list[Segment]) -> list[Part]:
     return [part for segment in segments if not segment.supersedes for part in segment.parts()]
 
 
-def is_finished(segments: list[Segment], held: ledger.Contents) -> bool:
+def is_finished(segments: list[Segment], held: Contents) -> bool:
     """Whether all that was listed so far is done."""
     return bool(segments) and all(held.is_done(part) for segment in segments for part in segment.parts())
 
 
-def weights_so_far(out: Folder, held: ledger.Contents) -> Weights | None:
+def weights_so_far(out: Folder, held: Contents) -> Weights | None:
     """The weights that the output was made with; None where there is no row yet."""
     if not held.data:
         return None
-    return ledger.provenance_of(out, min(held.data)).get("weights")
+    return provenance_of(out, min(held.data)).get("weights")
 
 
 def require_complete(out: Folder, found: Account, *, retry: bool) -> None:
@@ -140,7 +141,7 @@ def success_of(
         "failed": found.failed,
         "reasons": {f"{stage}/{kind}": count for (stage, kind), count in found.reasons.most_common()},
         "identity": json.loads(out.read(IDENTITY) or b"{}"),
-        "weights": weights_so_far(out, ledger.progress(out)),
+        "weights": weights_so_far(out, progress(out)),
         "parts": sum(len(segment.part_rows) for segment in segments),
         "segments": len(segments),
         "finished_at": datetime.fromtimestamp(finished_s, UTC).isoformat(timespec="seconds"),

@@ -14,7 +14,8 @@ from typing import TypedDict
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import integers_in, strings_of
-from pixelmill.pipelines.outputs.columns import DATA, FAILED, FAILED_SCHEMA, FAILURES_KEY, METADATA_KEY, PLACE
+from pixelmill.pipelines.inputs.earlier_runs import METADATA_KEY
+from pixelmill.pipelines.outputs.columns import DATA, FAILED, FAILED_SCHEMA, FAILURES_KEY, PLACE
 from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import Parquet, open_parquet, read_rows

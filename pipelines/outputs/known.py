@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pixelmill.pipelines.arrow import Column, is_valid, strings_of, texts_in
-from pixelmill.pipelines.outputs.layout import SCHEMA
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA
 from pixelmill.pipelines.outputs.rows import read_files
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder

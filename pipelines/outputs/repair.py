@@ -17,11 +17,12 @@ from itertools import islice
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import rows_of, rows_where, strings_of
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA
 from pixelmill.pipelines.outputs.claims import ATTEMPTS
 from pixelmill.pipelines.outputs.columns import DATA, FAILED, FAILED_SCHEMA, METADATA_KEYS, PLACE
 from pixelmill.pipelines.outputs.contents import facts_of, old_retried_ids, progress, provenance_of, read_columns
 from pixelmill.pipelines.outputs.encoding import encode
-from pixelmill.pipelines.outputs.layout import SCHEMA, segment_name
+from pixelmill.pipelines.outputs.layout import segment_name
 from pixelmill.pipelines.outputs.owners import Owners
 from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.pipelines.outputs.rows import Rows

@@ -10,7 +10,6 @@ from typing import Required, TypedDict
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.workers.errors import PixelmillError
 from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
 
@@ -29,10 +28,6 @@ class News(TypedDict, total=False):
     images_per_s: float
     left_s: float
     metrics: dict[str, float]
-
-
-class TrainingFailed(PixelmillError):
-    """The training can't continue: the loss is not a number, or a worker failed again and again."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from pixelmill.pipelines.training.plan import TrainingFailed
+from pixelmill.workers.errors import TrainingFailed
 from pixelmill.workers.recipes import Batch, ClipsGradients, Recipe
 
 NAMED = 8  # samples of a bad batch that a message names

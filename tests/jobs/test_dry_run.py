@@ -14,7 +14,10 @@ from pixelmill.jobs.job import Job, read_job
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs.attempt import IDENTITY
-from pixelmill.pipelines.outputs.manifest import Known, Listing, read_files, read_segments, tables_of
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.listing import Listing, tables_of
+from pixelmill.pipelines.outputs.rows import read_files
+from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, StoreError

@@ -9,13 +9,15 @@ import pyarrow as pa
 import pytest
 
 from pixelmill.jobs.opened_run import OpenedRun
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, FAILED_SCHEMA, INPUT_FIELDS
+from pixelmill.pipelines.outputs.encoding import Compression
+from pixelmill.pipelines.outputs.publishing import publish
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
 
 VECTOR = pa.list_(pa.float32(), 2)
-TEXTS = [pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS]
+TEXTS = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
 SUCCESS = b'{"inputs": 3, "done": 2, "failed": 1}'
 
 
@@ -25,8 +27,8 @@ def output(root: Path, *vector_columns: str) -> OpenedRun:
     folder.publish("_run/spec.yaml", b"version: 1\n")
     rows = [{"id": str(n), "uri": f"/p/<{n}>", **{key: [1.0, float(n)] for key in vector_columns}} for n in range(3)]
     rows[2] |= {"stage": "decode", "error_type": "Corrupt", "error": "broken"}
-    schema = pa.schema([*ledger.INPUT_FIELDS, *(pa.field(name, VECTOR) for name in vector_columns), *TEXTS])
-    ledger.publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, ledger.Compression())
+    schema = pa.schema([*INPUT_FIELDS, *(pa.field(name, VECTOR) for name in vector_columns), *TEXTS])
+    publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, Compression())
     return OpenedRun.at(str(root))
 
 
@@ -52,7 +54,7 @@ def test_failed_inputs_come_with_their_reasons(opened: OpenedRun, tmp_path: Path
         {"id": "2", "uri": "/p/<2>", "member": None, "stage": "decode", "error_type": "Corrupt", "error": "broken"}
     ]
     (tmp_path / "failed" / "part-000000.parquet").unlink()
-    assert (opened.failed().num_rows, opened.failed().schema) == (0, ledger.FAILED_SCHEMA)
+    assert (opened.failed().num_rows, opened.failed().schema) == (0, FAILED_SCHEMA)
 
 
 def test_a_run_without_a_row_yet_has_empty_tables(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
-from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.stores.access import Access, join
 from pixelmill.pipelines.training.folders import children
 from pixelmill.workers.credentials import scrub

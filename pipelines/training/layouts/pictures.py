@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import Column, strings_of, type_of
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, table_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
-from pixelmill.pipelines.outputs.manifest import SCHEMA, table_of
 from pixelmill.pipelines.stores.access import Access, open_store
 from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.tables import Parquet, integers_of, open_parquet

@@ -12,8 +12,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, check, entries
-from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.workers.errors import JobError, RowError
 

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.encoding import PICTURE, group_rows
+from pixelmill.pipelines.outputs.encoding import PICTURE, Compression, encode, group_rows
 
 
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float16()])
@@ -21,7 +20,7 @@ def test_vectors_come_back_bit_for_bit(tmp_path: Path, kind: pa.DataType, codec:
     values = np.random.default_rng(0).normal(size=64).astype(kind.to_pandas_dtype())
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(values, kind), 8)
     path = tmp_path / "x.parquet"
-    path.write_bytes(ledger.encode(pa.table({"id": list("abcdefgh"), "embedding": vectors}), ledger.Compression(codec)))
+    path.write_bytes(encode(pa.table({"id": list("abcdefgh"), "embedding": vectors}), Compression(codec)))
     back = pq.read_table(path)
     assert back["embedding"].type == pa.list_(pa.field("element", kind), 8) or back["embedding"].type == vectors.type
     assert np.array_equal(back["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False), values)
@@ -41,7 +40,7 @@ def test_readers_that_know_nothing_of_us_read_the_vectors(
     values_BD = np.random.default_rng(0).normal(size=(3000, 8)).astype(kind.to_pandas_dtype())
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(values_BD.ravel(), kind), 8)
     path = tmp_path / "x.parquet"
-    path.write_bytes(ledger.encode(pa.table({"id": [f"{n:032x}" for n in range(3000)], "embedding": vectors})))
+    path.write_bytes(encode(pa.table({"id": [f"{n:032x}" for n in range(3000)], "embedding": vectors})))
     by_duckdb = [row[0] for row in duckdb.sql(f"select embedding from '{path}'").fetchall()]
     by_polars = polars.read_parquet(path)["embedding"].to_list()
     by_datasets = Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))["embedding"][:]
@@ -81,7 +80,7 @@ def test_pictures_are_plain_without_statistics_and_compressed_only_where_that_he
     noise = np.random.default_rng(0).bytes
     masks = pa.array([{"bytes": b"palette" * 100 + noise(20), "path": None} for _ in range(50)], PICTURE)
     table = table_of_pictures([noise(3000) for _ in range(50)], mask=masks, vector=pa.array([[0.0] * 4] * 50))
-    encoded = ledger.encode(table, ledger.Compression(row_group_bytes=40_000))
+    encoded = encode(table, Compression(row_group_bytes=40_000))
     parquet = pq.ParquetFile(pa.BufferReader(encoded))
     assert parquet.read().equals(table)
     assert [parquet.metadata.row_group(index).num_rows for index in range(5)] == [10] * 5
@@ -103,7 +102,7 @@ def test_readers_that_know_nothing_of_us_read_the_pictures(tmp_path: Path) -> No
 
     pictures = [bytes([n]) * (n * 100) for n in range(30)]
     path = tmp_path / "x.parquet"
-    path.write_bytes(ledger.encode(table_of_pictures([*pictures, None]), ledger.Compression(row_group_bytes=5000)))
+    path.write_bytes(encode(table_of_pictures([*pictures, None]), Compression(row_group_bytes=5000)))
     by_duckdb = [row[0] for row in duckdb.sql(f"select picture.bytes from '{path}'").fetchall()]
     by_polars = polars.read_parquet(path)["picture"].struct.field("bytes").to_list()
     assert by_duckdb == by_polars == [*pictures, None]
