@@ -39,7 +39,7 @@ class Job:
 def live(job: Job, epoch: int = 1, *, retry: bool = False, pace_s: float = 0.0) -> Account:
     """What one attempt does, from its first look to its account; it waits `pace_s` before it publishes a part."""
     out, rows = job.out, decoder_of(job.decoder).rows_per_input
-    attempt = Attempt(out, Held(epoch), row_bytes=64, file_bytes=job.file_bytes, rows_per_input=rows)
+    attempt = Attempt(out, Held(epoch), row_bytes=lambda _: 64, file_bytes=job.file_bytes, rows_per_input=rows)
     segments, _ = attempt.resume()
     if retry:
         segments = attempt.list_failed(segments, lambda rows: as_now(rows, job.source))
