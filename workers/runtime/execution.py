@@ -63,6 +63,11 @@ class Executor:
             stall_watchdog.progress()
         return joined([as_numbers_on_cpu(output) for output in outputs])
 
+    @torch.inference_mode()
+    def in_one_pass(self, images_BCHW: Tensor) -> Outputs:
+        """All at once, however many: for pictures of another size than the microbatch is meant for."""
+        return as_numbers_on_cpu(self._forward(images_BCHW))
+
     def _padded(self, images_BCHW: Tensor) -> Tensor:
         """A compiled network sees one shape only: another one would be compiled anew, for as long again."""
         missing = self.settings.microbatch - len(images_BCHW)

@@ -25,6 +25,10 @@ PROBE_PAYS_FROM_IMAGES = 256
 COMPILE_PAYS_AFTER_S = 300.0
 MICROBATCHES_CPU = (8, 16, 32, 64)
 MICROBATCHES_CUDA = (64, 128, 256)
+DENSE_MICROBATCH = 4
+DENSE_MICROBATCHES_CPU = (1, 2, 8)
+DENSE_MICROBATCHES_CUDA = (8, 16, 32)
+"""Of a network that takes any size and keeps it: its feature maps are as large as the pictures, many times their channels."""
 
 
 def choose(
@@ -83,7 +87,7 @@ def probe(network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pin
     if not trials:  # what the user fixed is kept even so
         return Choice(pins.applied_to(eager), "probed")
     best = max(trials, key=lambda trial: trial.images_per_s)
-    for microbatch in _microbatches(best.settings, pins):
+    for microbatch in _microbatches(network, best.settings, pins):
         if time.perf_counter() > deadline_s:
             break
         trials += try_settings(network, samples_BCHW, replace(best.settings, microbatch=microbatch), truth, agreement)
@@ -106,10 +110,14 @@ def cpu_has_bfloat16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
 
 
-def _microbatches(settings: Settings, pins: Pins) -> list[int]:
+def _microbatches(network: PixelNetwork, settings: Settings, pins: Pins) -> list[int]:
     if pins.microbatch is not None:
         return []
-    offered = MICROBATCHES_CUDA if settings.device.startswith("cuda") else MICROBATCHES_CPU
+    on_cuda, of_any_size = settings.device.startswith("cuda"), network.input_px is None
+    if of_any_size:
+        offered = DENSE_MICROBATCHES_CUDA if on_cuda else DENSE_MICROBATCHES_CPU
+    else:
+        offered = MICROBATCHES_CUDA if on_cuda else MICROBATCHES_CPU
     return [size for size in offered if size != settings.microbatch]
 
 
