@@ -28,6 +28,14 @@ def encode_jpeg(pixels_CHW: torch.Tensor, quality: int = 90) -> bytes:
     return _save(Image.fromarray(pixels_CHW.permute(1, 2, 0).contiguous().numpy()), "JPEG", quality=quality)
 
 
+def encode_webp(pixels_CHW: torch.Tensor, quality: int = 95) -> bytes:
+    """Lossy WebP of uint8 RGB pixels; `quality` is 1 to 100."""
+    if pixels_CHW.dtype != torch.uint8 or pixels_CHW.ndim != 3 or pixels_CHW.shape[0] != 3 or not 1 <= quality <= 100:
+        given = f"{pixels_CHW.dtype} {tuple(pixels_CHW.shape)}, quality {quality}"
+        raise ValueError(f"encode_webp takes uint8 3HW and quality 1 to 100, not {given}")
+    return _save(Image.fromarray(pixels_CHW.permute(1, 2, 0).contiguous().numpy()), "WEBP", quality=quality)
+
+
 def encode_png16(values_HW: np.ndarray) -> bytes:
     """16-bit grey PNG of uint16 values; every reader of 16-bit PNG gets the same numbers back."""
     if values_HW.dtype != np.uint16 or values_HW.ndim != 2:

@@ -26,12 +26,13 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt, TypeAdapter
 from torch import Tensor, nn
 
+from pixelmill.workers.drawn_classes import FACADES, Palette, colour_table
 from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.losses.hindsight import LAYERS, feature_distances, hindsight, mean_edge
 from pixelmill.workers.losses.perceptual import moved
+from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig, one_hot
 from pixelmill.workers.networks.vgg import Vgg, find_published, is_published, load_vgg
-from pixelmill.workers.palettes import FACADES, Palette, colour_table
 from pixelmill.workers.recipes import PICTURES, Batch, Facts, RecipeSettings, Role, Sample, config_from, half_cosine
 from pixelmill.workers.recipes.layout_labels import class_ids, classes_of, read_layout
 from pixelmill.workers.recipes.layout_samples import augment, channels_first, resized, stacked
@@ -107,6 +108,9 @@ class CrnRecipe:
     @property
     def size_px(self) -> tuple[int, int]:
         return self.settings.network(1).size_px
+
+    def classes(self) -> Classes:
+        return Classes(tuple(self.palette), tuple(self.palette.values()))
 
     def network(self) -> CascadedRefinement:
         return CascadedRefinement(self.config).to(memory_format=torch.channels_last)

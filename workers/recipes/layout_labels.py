@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from pixelmill.workers.codecs.id_png import holds_colours
+from pixelmill.workers.drawn_classes import NEAR_LEVELS, Colour, Palette, nearest_ids
 from pixelmill.workers.errors import DataError
-from pixelmill.workers.palettes import NEAR_LEVELS, Colour, Palette, nearest_ids
+from pixelmill.workers.models.palette import class_colours
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
-from pixelmill.workers.recipes.segmentation import palette as known
 from pixelmill.workers.recipes.segmentation.label_orientation import as_shown, orientation_of
 from pixelmill.workers.recipes.segmentation.labels import read_class_list, read_ids, to_void
 
@@ -59,7 +59,7 @@ def _stated(data: bytes) -> LayoutClasses:
     try:
         colours = _Coloured.model_validate_json(data).colours
         if colours is None:
-            colours = [_colour(levels) for levels in known.palette(listed.classes)[: len(listed.classes)]]
+            colours = class_colours(listed.classes)
         palette = TypeAdapter[Palette](Palette).validate_python(dict(zip(listed.classes, colours, strict=True)))
     except (ValidationError, ValueError) as error:
         fact = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
@@ -95,8 +95,3 @@ def class_ids(drawn_HWC: np.ndarray, palette: Palette, whose: str) -> np.ndarray
             "set palette to the names and colours that layouts are drawn in"
         )
     return ids_HW
-
-
-def _colour(levels: np.ndarray) -> Colour:
-    red, green, blue = (int(level) for level in levels)
-    return red, green, blue

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.codecs.encode import encode_jpeg, encode_png
+from pixelmill.workers.drawn_classes import FACADES
 from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.losses.hindsight import feature_distances
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
-from pixelmill.workers.palettes import FACADES
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.crn import CrnRecipe, CrnSettings
 from pixelmill.workers.recipes.layout_labels import class_ids

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pixelmill.workers.codecs.encode import encode_png, encode_png_palette
+from pixelmill.workers.drawn_classes import VOID
 from pixelmill.workers.errors import DataError
-from pixelmill.workers.palettes import VOID
 from pixelmill.workers.recipes.layout_labels import LayoutClasses, class_ids, classes_of, read_layout
 
 GARDEN = {"lawn": (0, 200, 0), "path": (200, 200, 200), "pond": (0, 0, 200)}

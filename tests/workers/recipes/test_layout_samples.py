@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pixelmill.workers.palettes import FACADES
+from pixelmill.workers.drawn_classes import FACADES
 from pixelmill.workers.recipes.layout_samples import augment, channels_first, resized, stacked
 from tests.workers.facades import random_ids
 

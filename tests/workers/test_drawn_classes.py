@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from pixelmill.workers.palettes import FACADES, Palette, colour_table, nearest_ids
+from pixelmill.workers.drawn_classes import FACADES, Palette, colour_table, nearest_ids
 
 COLOURS = list(FACADES.values())
 PALETTE: TypeAdapter[dict[str, tuple[int, int, int]]] = TypeAdapter(Palette)
