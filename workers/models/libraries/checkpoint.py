@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.adapters import Checkpoint, adapter, tasks_of
+from pixelmill.workers.models.adapters import adapter, tasks_of
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files, did_you_mean
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.models.zoo import ZOO
