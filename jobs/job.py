@@ -11,6 +11,8 @@ from pixelmill.jobs.documents.reading import checked, read_document
 from pixelmill.jobs.identity import RunIdentity, SourceIdentity, digest
 from pixelmill.jobs.places import absolute
 from pixelmill.jobs.spec import JobSpec, known_keys
+from pixelmill.jobs.stage_assets import with_assets
+from pixelmill.pipelines.inputs.name_groupings import grouping_of
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -42,6 +44,8 @@ class Job:
         }
         if source.decoder != "picture":
             identity["decoder"] = source.decoder
+        if source.group is not None:
+            identity["group"] = source.group
         return identity
 
     def _written_uris(self) -> list[str]:
@@ -69,6 +73,7 @@ class Job:
             source.limit,
             Access(source.profile, source.anon, source.timeout_s, source.retry_for_s),
             exclude=out.uri,
+            grouping=None if source.group is None else grouping_of(source.group),
         )
 
 
@@ -86,8 +91,8 @@ def check_document(document: Document, *, name: str, environment: Mapping[str, s
 
 def _checked_job(parsed: Parsed, name: str, environment: Mapping[str, str]) -> Job:
     with checked(parsed, JobSpec, known_keys(), name=name, kind="job", environment=environment) as spec:
-        job = Job(parsed.document, spec)
         try:
+            job = Job(parsed.document, with_assets(spec))
             job.identity()
         except ModelError as error:
             raise JobError(f"{name}: {error}") from error

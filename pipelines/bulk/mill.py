@@ -115,12 +115,12 @@ class Mill:
         fetched = self._fetcher.stream(inputs)
         if self._ahead is None:
             return (self._prepare_here(each, queues) for each in self._timed("fetch", fetched))
-        return self._timed("fetch", self._ahead.stream(fetched, make_room=queues.run_all))
+        return self._timed("fetch", self._ahead.stream(fetched, make_room=queues.make_room))
 
     def _prepare_here(self, fetched: Fetched, queues: StageQueues) -> Item:
         need_bytes = self._preparation.need_bytes(fetched)
         if self.budget.refusal(need_bytes) is None and not self.budget.try_take(need_bytes):
-            queues.run_all()
+            queues.make_room(need_bytes)
             self.budget.change(need_bytes)
         return self._preparation.prepare(fetched, need_bytes)
 

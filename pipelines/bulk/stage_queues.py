@@ -1,7 +1,8 @@
 """The stages of one order: what waits for each, what each has made, and how one's pictures reach those that read them.
 
-A stage runs when as many pictures, or pixels, wait for it as it takes at once. What it prepared is freed when it has run;
-a picture that it made is freed when every stage that reads it has prepared what it wants of it.
+A stage runs when as many pictures, or pixels, wait for it as it takes at once, of one size where it asks for that. What it
+prepared is freed when it has run; a picture that it made is freed when every stage that reads it has prepared what it wants
+of it. In which order batches are run depends on the memory that there is, and decides nothing of what the rows hold.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from pixelmill.pipelines.bulk.batches import Batches
 from pixelmill.pipelines.bulk.items import Item, Row, Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under
-from pixelmill.pipelines.bulk.stage_runner import Ran, StageRunner, errors_of, pixels_of
+from pixelmill.pipelines.bulk.stage_runner import Ran, StageRunner, errors_of
 from pixelmill.pipelines.bulk.tally import Tally
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.holdings import Held, Holdings
-from pixelmill.workers.stages import Deferred, Prepared
+from pixelmill.workers.stages import Deferred
 from pixelmill.workers.stages.wiring import Wiring
 
 
@@ -38,16 +40,7 @@ class _Queue:
     def __init__(self, runner: StageRunner, readers: tuple[int, ...]) -> None:
         self.runner, self.readers = runner, readers
         self.output = StageOutput()
-        self.waiting: list[Waiting] = []
-        self.pixels = 0
-
-    def append(self, waiting: Waiting) -> None:
-        self.waiting.append(waiting)
-        self.pixels += waiting.pixels
-
-    def take_all(self) -> list[Waiting]:
-        taken, self.waiting, self.pixels = self.waiting, [], 0
-        return taken
+        self.batches = Batches(runner)
 
 
 @dataclass(slots=True)
@@ -93,19 +86,33 @@ class StageQueues:
     def run_all(self) -> None:
         """Run every stage over what waits for it; then nothing waits and nothing is held."""
         for index in self._order:
-            self._run(self._queues[index])
+            queue = self._queues[index]
+            while taken := queue.batches.take_oldest():
+                self._run(queue, taken)
+
+    def make_room(self, needed_bytes: int) -> None:
+        """Run what frees most, one batch after another, until so much memory is free or nothing waits that holds any."""
+        self._relieve(self._queues, needed_bytes)
+
+    def _relieve(self, queues: Sequence[_Queue], needed_bytes: int = 0) -> None:
+        while self._holdings.lacks(needed_bytes):
+            (freed_bytes, bucket), queue = max(
+                ((queue.batches.largest(self._share_bytes), queue) for queue in queues), key=lambda found: found[0][0]
+            )
+            if not freed_bytes:
+                return
+            self._run(queue, queue.batches.take(bucket))
+
+    def _share_bytes(self, waiting: Sequence[Waiting]) -> int:
+        return self._holdings.share_bytes([each.held for each in waiting])
 
     def _put(self, waiting: Waiting) -> None:
         queue = self._queues[waiting.stage]
-        if queue.waiting and queue.pixels + waiting.pixels > queue.runner.most_pixels:
-            self._run(queue)
-        queue.append(waiting)
-        if len(queue.waiting) >= queue.runner.stage.batch or queue.pixels >= queue.runner.most_pixels:
-            self._run(queue)
+        for taken in queue.batches.put(waiting):
+            self._run(queue, taken)
 
-    def _run(self, queue: _Queue) -> None:
-        """Run a stage over what waits for it, but for rows of inputs that have failed meanwhile."""
-        taken = queue.take_all()
+    def _run(self, queue: _Queue, taken: list[Waiting]) -> None:
+        """Run a stage over a batch, but for rows of inputs that have failed meanwhile."""
         ready = [waiting for waiting in taken if waiting.row.item.error is None]
         frames = self._frames_of(queue, ready) if ready else deque[_Frame]()
         del ready
@@ -115,6 +122,7 @@ class StageQueues:
         while frames:
             for waiting in self._read(queue, frames.popleft()):
                 self._put(waiting)
+            self._relieve([self._queues[reader] for reader in queue.readers])
 
     def _frames_of(self, queue: _Queue, ready: list[Waiting]) -> deque[_Frame]:
         """Run a stage and keep its columns; gives the pictures that it made where a stage reads them."""
@@ -155,18 +163,18 @@ class StageQueues:
         waiting: list[Waiting] = []
         if row.item.error is None:
             try:
-                prepared = [self._prepare(runner, frame.picture) for runner in runners]
-                held = self._holdings.hold(prepared)
-                for runner, value, blocks in zip(runners, prepared, held, strict=True):
-                    waiting.append(Waiting(row, runner.index, value, pixels_of(value), blocks))
+                waiting = [self._prepare(runner, frame) for runner in runners]
+                held = self._holdings.hold([each.prepared for each in waiting])
+                for each, blocks in zip(waiting, held, strict=True):
+                    each.held = blocks
             except RowError as error:
                 self._fail(row.item, filed_under(error.stage, error))
         self._holdings.free([frame.held])
         return waiting
 
-    def _prepare(self, runner: StageRunner, picture: Picture) -> Prepared:
+    def _prepare(self, runner: StageRunner, frame: _Frame) -> Waiting:
         with self._tally.timed(runner.name):
-            return runner.prepare(picture)
+            return runner.prepare(frame.row, frame.picture)
 
     def _fail(self, item: Item, error: RowError) -> None:
         """One failure an input, whichever of its rows and stages was the first."""

@@ -45,10 +45,16 @@ class SizeFacts:
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a network by id: names, and colours to show them in where the model brings some."""
+    """The classes of a network by id: names, and colours (red, green, blue, 0 to 255) where the model brings some."""
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.colours is not None and len(self.colours) != len(self.names):
+            raise ValueError(f"there are {len(self.colours)} colours for {len(self.names)} classes; give one for each")
+        if any(not 0 <= level <= 255 for colour in self.colours or () for level in colour):
+            raise ValueError("a colour is red, green and blue from 0 to 255")
 
 
 @dataclass(frozen=True)
