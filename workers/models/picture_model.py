@@ -5,7 +5,8 @@ Legend: B batch, C channels, H height, W width, K classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import nn
@@ -84,6 +85,17 @@ class PictureModel:
     """Of the weights, as their author states it; None where it is not known."""
     classes: Classes | None = None
     depth: DepthFacts | None = None
+    at_scales: Mapping[int, PictureModel] = field(default_factory=dict[int, "PictureModel"])
+    """The same at each scale that it offers, where that is more than one; `size.scale` is that of this one."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """How many times as high and wide as its input it can make a picture."""
+        return tuple(sorted(self.at_scales or {self.size.scale}))
+
+    def at_scale(self, scale: int) -> PictureModel:
+        """One of `scales`."""
+        return self.at_scales[scale] if self.at_scales else self
 
     @property
     def network(self) -> PixelNetwork:

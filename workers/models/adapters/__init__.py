@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pixelmill.workers.models.picture_model import PictureModel
 
 ADAPTERS: dict[tuple[str, Task], str] = {
+    ("vdsr", "upscale"): "pixelmill.workers.models.adapters.super_resolution:upscale",
     ("faststyle", "stylize"): "pixelmill.workers.models.adapters.style:stylize",
     ("crn", "synthesize"): "pixelmill.workers.models.adapters.synthesis:synthesize",
 }
