@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 STAGES: dict[str, str] = {
     "embed": "pixelmill.workers.stages.embed:EmbedConfig",
+    "segment": "pixelmill.workers.stages.segment:SegmentConfig",
 }
 """Every stage that a job file can name, by the place of its config. Importing a config must not import torch."""
 
