@@ -24,6 +24,8 @@ ADAPTERS: dict[tuple[str, Task], str] = {
     ("unet", "segment"): "pixelmill.workers.models.adapters.segmentation:unet",
     ("finetuned dense", "segment"): "pixelmill.workers.models.adapters.segmentation:finetuned",
     ("finetuned classifier", "classify"): "pixelmill.workers.models.adapters.classification:finetuned",
+    ("faststyle", "stylize"): "pixelmill.workers.models.adapters.style:stylize",
+    ("crn", "synthesize"): "pixelmill.workers.models.adapters.synthesis:synthesize",
 }
 """By the kind of network (see `kind_of`) and the task: the place of a function, which is imported when it is asked for."""
 
