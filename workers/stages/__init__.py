@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 STAGES: dict[str, str] = {
     "embed": "pixelmill.workers.stages.embed:EmbedConfig",
+    "segment": "pixelmill.workers.stages.segment:SegmentConfig",
     "stylize": "pixelmill.workers.stages.stylize:StylizeConfig",
     "upscale": "pixelmill.workers.stages.upscale:UpscaleConfig",
     "synthesize": "pixelmill.workers.stages.synthesize:SynthesizeConfig",
