@@ -11,6 +11,8 @@ from typing import Literal
 from torch import nn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.depth_facts import DepthFacts
+from pixelmill.workers.models.preprocess import Preprocess
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.runtime.execution import PixelNetwork
 
@@ -58,18 +60,6 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class DepthFacts:
-    """What the numbers of a depth network are.
-
-    disparity: fractions of the width, of a stereo camera with `baseline_m`. inverse: 1 / depth up to an unknown scale and
-    shift, greater is nearer. metres: the distance itself.
-    """
-
-    measure: Literal["disparity", "inverse", "metres"]
-    baseline_m: float | None = None
-
-
-@dataclass(frozen=True)
 class PictureModel:
     """A network ready to run: `module((pixels / 255 - mean) / std)` gives what `tasks.Task` says."""
 
@@ -84,11 +74,14 @@ class PictureModel:
     """Of the weights, as their author states it; None where it is not known."""
     classes: Classes | None = None
     depth: DepthFacts | None = None
+    preprocess: Preprocess | None = None
+    """How a picture becomes what the network sees, where that is one size, as of a classifier; else `size` says what it takes."""
 
     @property
     def network(self) -> PixelNetwork:
         """As the executor takes it."""
-        return PixelNetwork(self.module, self.mean, self.std, None)
+        input_px = self.preprocess.crop_px if self.preprocess else None
+        return PixelNetwork(self.module, self.mean, self.std, input_px if isinstance(input_px, int) else None)
 
 
 def require_task(name: str, network: str, task: Task, offered: set[Task]) -> None:

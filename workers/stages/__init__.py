@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 STAGES: dict[str, str] = {
     "embed": "pixelmill.workers.stages.embed:EmbedConfig",
+    "encode": "pixelmill.workers.stages.encode:EncodeConfig",
+    "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
+    "depth": "pixelmill.workers.stages.depth:DepthConfig",
 }
 """Every stage that a job file can name, by the place of its config. Importing a config must not import torch."""
 

@@ -6,30 +6,23 @@ To give a network a task: write a function that takes a `Checkpoint` and returns
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.tasks import Task
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from pixelmill.workers.models.card import Card
     from pixelmill.workers.models.picture_model import PictureModel
 
-ADAPTERS: dict[tuple[str, Task], str] = {}
+ADAPTERS: dict[tuple[str, Task], str] = {
+    ("autoencoder", "encode"): "pixelmill.workers.models.adapters.autoencoders:encode",
+    ("autoencoder", "reconstruct"): "pixelmill.workers.models.adapters.autoencoders:reconstruct",
+    ("vae", "encode"): "pixelmill.workers.models.adapters.autoencoders:encode",
+    ("vae", "reconstruct"): "pixelmill.workers.models.adapters.autoencoders:reconstruct",
+    ("monodepth", "depth"): "pixelmill.workers.models.adapters.depth:depth",
+}
 """By the name of the network in its card and the task: the place of a function, which is imported when it is asked for."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint that was loaded: the network in eval mode, its card, and what it is called."""
-
-    name: str
-    module: nn.Module
-    card: Card
-    weights_sha256: str
 
 
 def tasks_of(network: str) -> set[Task]:
