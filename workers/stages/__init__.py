@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 STAGES: dict[str, str] = {
     "embed": "pixelmill.workers.stages.embed:EmbedConfig",
+    "stylize": "pixelmill.workers.stages.stylize:StylizeConfig",
+    "synthesize": "pixelmill.workers.stages.synthesize:SynthesizeConfig",
 }
 """Every stage that a job file can name, by the place of its config. Importing a config must not import torch."""
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from pixelmill.workers.models.card import Card
     from pixelmill.workers.models.picture_model import PictureModel
 
-ADAPTERS: dict[tuple[str, Task], str] = {}
+ADAPTERS: dict[tuple[str, Task], str] = {
+    ("faststyle", "stylize"): "pixelmill.workers.models.adapters.style:stylize",
+    ("crn", "synthesize"): "pixelmill.workers.models.adapters.synthesis:synthesize",
+}
 """By the name of the network in its card and the task: the place of a function, which is imported when it is asked for."""
 
 
