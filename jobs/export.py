@@ -13,7 +13,7 @@ from pixelmill.jobs.places import absolute
 from pixelmill.pipelines.export.destination import Destination
 from pixelmill.pipelines.export.exporting import Export, Order, Tally
 from pixelmill.pipelines.export.naming import Names, names_of, root_of
-from pixelmill.pipelines.export.pictures import ListedInputs, picture_columns, schema_of_run
+from pixelmill.pipelines.export.pictures import ListedInputs, class_lists, picture_columns, schema_of_run
 from pixelmill.pipelines.export.writers import Files, Shards
 from pixelmill.pipelines.inputs.names import place_of
 from pixelmill.pipelines.outputs.columns import DATA, SUCCESS
@@ -70,6 +70,8 @@ def export(asked: Asked, report: Callable[[str], None]) -> Exported:
         names = names_of(inputs, root, for_shards=asked.shards is not None)
         parts = run.names(DATA)
     destination.claim(_description(asked, run, order, root))
+    for name, classes in class_lists(schema_of_run(run), order.columns).items():
+        destination.put(name, classes)
     writer = (
         Files(destination, order.columns)
         if order.shard_bytes is None

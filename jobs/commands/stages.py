@@ -111,7 +111,7 @@ STAGE_COMMANDS: dict[str, StageCommand] = {
     ),
     "reconstruct": StageCommand(
         "Encode and decode every picture: what an autoencoder keeps of it, and how far off that is, to find outliers.",
-        (_model(f"{OURS}."), FORMAT),
+        (_model(f"{OURS}."),),
     ),
     "encode": StageCommand("Encode every picture: its latent code in an autoencoder.", (_model(f"{OURS}."),)),
     "classify": StageCommand(

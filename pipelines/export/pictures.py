@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -48,6 +49,21 @@ def schema_of_run(folder: Folder) -> pa.Schema:
 def picture_columns(schema: pa.Schema) -> list[str]:
     """The columns that hold encoded pictures, struct<bytes, path>."""
     return [each.name for each in fields_of(schema) if pa.types.is_struct(each.type) and holds_bytes(each.type)]
+
+
+def folder_of(column: str, columns: Sequence[str]) -> str:
+    """Where the files of a column lie: in a folder of its name where there are several columns."""
+    return f"{column}/" if len(columns) > 1 else ""
+
+
+def class_lists(schema: pa.Schema, columns: Sequence[str]) -> dict[str, bytes]:
+    """classes.json for each column of masks, as a data set of masks has it beside them: the names of the classes by id."""
+    stated = {each.name: (each.metadata or {}).get(b"classes") for each in fields_of(schema) if each.name in columns}
+    return {
+        f"{folder_of(column, columns)}classes.json": json.dumps({"classes": json.loads(names)}).encode()
+        for column, names in stated.items()
+        if names is not None
+    }
 
 
 def rows_of_part(folder: Folder, part: str, columns: Sequence[str]) -> Iterator[PictureRow]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from pixelmill.pipelines.export.destination import Destination, as_json
 from pixelmill.pipelines.export.exporting import Sample
+from pixelmill.pipelines.export.pictures import folder_of
 from pixelmill.workers.errors import RunRefused
 
 MOST_LISTED = 64
@@ -20,7 +21,7 @@ class Files:
 
     def __init__(self, destination: Destination, columns: Sequence[str]) -> None:
         self._destination = destination
-        self._folders = {column: f"{column}/" if len(columns) > 1 else "" for column in columns}
+        self._folders = {column: folder_of(column, columns) for column in columns}
 
     begun: frozenset[str] = frozenset()
 

@@ -63,7 +63,15 @@ def test_several_columns_have_a_folder_each(run: Folder, tmp_path: Path) -> None
         for column, suffix in (("depth_m", "png"), ("mask", "png"), ("shown", "jpg"))
         for name in GOOD
     ]
-    assert sorted(files(tmp_path / "to")) == sorted(expected)
+    assert sorted(files(tmp_path / "to")) == sorted([*expected, "mask/classes.json"])
+
+
+def test_masks_have_the_names_of_their_classes_beside_them_as_a_data_set_to_train_on(
+    run: Folder, tmp_path: Path
+) -> None:
+    do(run, tmp_path / "to", "mask")
+    assert json.loads((tmp_path / "to/classes.json").read_text()) == {"classes": ["dark", "light"]}
+    assert len(files(tmp_path / "to")) == 5
 
 
 def test_the_index_says_of_each_file_which_input_it_is_of(run: Folder, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Drawn:
         self.weights_sha256 = config.weights
         self.fields = (
             picture_field("shown"),
-            picture_field("mask"),
+            picture_field("mask", metadata={"classes": '["dark", "light"]'}),
             picture_field("depth_m"),
             pa.field("depth_m_scale", pa.float32()),
             pa.field("brightness", pa.float32()),
