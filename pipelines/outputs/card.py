@@ -14,6 +14,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from pixelmill.pipelines.inputs.names import is_local
+from pixelmill.pipelines.outputs.features import shown_type
 from pixelmill.workers.credentials import scrub
 
 CARD = "README.md"
@@ -56,7 +57,7 @@ def card_of(success: Mapping[str, object], columns: Mapping[str, str]) -> str:
 
     It holds no credentials, and of a local path the last name alone: a card is made to be published with the data.
     """
-    described = ((name, kind, _MEANINGS.get(name, "")) for name, kind in columns.items())
+    described = ((name, shown_type(kind), _MEANINGS.get(name, "")) for name, kind in columns.items())
     sections = [
         _front_matter(has_failed=bool(success.get("failed"))),
         _summary(success),
