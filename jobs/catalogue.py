@@ -48,7 +48,7 @@ def names() -> list[str]:
 
 
 def recipe_text(name: str) -> str:
-    """A recipe file as text: the bare recipe of this name, a file, or one that ships. JobError where there is none."""
+    """A recipe file as text: the bare recipe of this name, a file, or one that ships. Raises JobError where there is none."""
     if name in recipe_places():
         return to_yaml({"recipe": name})
     if name in shipped() and not Path(name).is_file():
