@@ -27,8 +27,8 @@ from torchvision.transforms import functional as transforms
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
 from pixelmill.pipelines.training.reading import read_samples
-from pixelmill.workers.models.backbones import FeaturePooling
 from pixelmill.workers.models.checkpoint import load_checkpoint
+from pixelmill.workers.models.features import FeaturePooling
 from pixelmill.workers.networks.autoencoder import ConvAutoencoder
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.autoencoder import AutoencoderRecipe

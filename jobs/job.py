@@ -11,6 +11,7 @@ from pixelmill.jobs.documents.reading import checked, read_document
 from pixelmill.jobs.identity import RunIdentity, SourceIdentity, digest
 from pixelmill.jobs.places import absolute
 from pixelmill.jobs.spec import JobSpec, known_keys
+from pixelmill.jobs.stage_assets import with_assets
 from pixelmill.pipelines.inputs.name_groupings import grouping_of
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.stores.access import Access
@@ -91,8 +92,8 @@ def check_document(document: Document, *, name: str, environment: Mapping[str, s
 
 def _checked_job(parsed: Parsed, name: str, environment: Mapping[str, str]) -> Job:
     with checked(parsed, JobSpec, known_keys(), name=name, kind="job", environment=environment) as spec:
-        job = Job(parsed.document, spec)
         try:
+            job = Job(parsed.document, with_assets(spec))
             job.identity()
         except ModelError as error:
             raise JobError(f"{name}: {error}") from error

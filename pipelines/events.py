@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 Doing = Literal["run", "retry", "train"]
+BESIDE = frozenset({"decode", "compress"})
+"""Activities that a worker's threads do beside its own, where it has such threads."""
 
 
 class BaseEvent(BaseModel):
@@ -49,8 +51,8 @@ class InputsFound(BaseEvent):
 class RowsCounted(BaseEvent):
     """The numbers of inputs done and failed of all, including earlier attempts, and the activities of the workers.
 
-    Reasons are written stage/error_type. `decoders` are the threads that decode beside each worker's own thread; `working_s`
-    is how long the workers have been at work.
+    Reasons are written stage/error_type. `decoders` are the threads that decode beside each worker's own thread, and as many
+    compress what was made; `working_s` is how long the workers have been at work.
     """
 
     kind: Literal["rows"] = "rows"
@@ -88,7 +90,7 @@ class RowsCounted(BaseEvent):
         }
 
     def _is_beside(self, name: str) -> bool:
-        return bool(self.decoders) and name == "decode"
+        return bool(self.decoders) and name in BESIDE
 
 
 class StepsCounted(BaseEvent):

@@ -119,7 +119,6 @@ def circle_among(root: Path) -> str:
 # ------------------------------------------------------------------------------------------------ rules with exceptions
 
 READ_SURROUNDINGS = {
-    "jobs/cli.py",  # the arguments
     "jobs/surroundings.py",
     "pipelines/bulk/mill.py",
     "pipelines/stores/obstore_clients.py",

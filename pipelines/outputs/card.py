@@ -15,6 +15,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from pixelmill.pipelines.inputs.names import is_local
+from pixelmill.pipelines.outputs.features import shown_type
 from pixelmill.workers.credentials import scrub
 
 CARD = "README.md"
@@ -57,7 +58,7 @@ def card_of(success: Mapping[str, object], columns: Mapping[str, str]) -> str:
 
     It holds no credentials, and only the last name of a local path: cards are published with the data.
     """
-    described = ((name, kind, _MEANINGS.get(name, "")) for name, kind in columns.items())
+    described = ((name, shown_type(kind), _MEANINGS.get(name, "")) for name, kind in columns.items())
     sections = [
         _front_matter(has_failed=bool(success.get("failed"))),
         _summary(success),

@@ -14,6 +14,7 @@ from pixelmill.pipelines.inputs.earlier_runs import METADATA_KEY
 from pixelmill.pipelines.outputs.columns import DATA, ERROR_COLUMNS, FAILED, FAILED_SCHEMA, FAILURES_KEY, PLACE
 from pixelmill.pipelines.outputs.contents import facts_of
 from pixelmill.pipelines.outputs.encoding import Compression, encode
+from pixelmill.pipelines.outputs.features import picture_features
 from pixelmill.pipelines.outputs.wholeness import inputs_in
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import write_parquet
@@ -41,6 +42,7 @@ def publish(
     data = table.filter(inverted(has_failed)).drop_columns(list(ERROR_COLUMNS))
     done = _whole_inputs(name, data, failures)
     facts = {METADATA_KEY: json.dumps(provenance, sort_keys=True).encode(), FAILURES_KEY: packed(failures)}
+    facts |= picture_features(data.schema)
     encoded = encode(data.replace_schema_metadata(facts), compression)
     stale = folder.read_tagged(
         f"{FAILED}/{name}.parquet"

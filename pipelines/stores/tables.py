@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
@@ -91,6 +91,17 @@ def write_parquet(table: pa.Table, **options: Any) -> bytes:
     """A table as a Parquet file; `options` are those of pyarrow."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **options)  # pyright: ignore[reportUnknownMemberType]
+    return sink.getvalue().to_pybytes()
+
+
+def write_row_groups(table: pa.Table, rows: Iterable[int], **options: Any) -> bytes:
+    """A table as a Parquet file whose row groups have so many rows; `options` are those of pyarrow."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema, **options) as writer:
+        start = 0
+        for count in rows:
+            writer.write_table(table.slice(start, count), row_group_size=count)
+            start += count
     return sink.getvalue().to_pybytes()
 
 

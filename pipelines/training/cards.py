@@ -14,7 +14,7 @@ from torch import nn
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.plan import TrainingPlan
 from pixelmill.workers.models.card import Card
-from pixelmill.workers.recipes import Configured, Recipe, StatesInput
+from pixelmill.workers.recipes import Configured, Recipe, StatesClasses, StatesInput
 
 
 def card_of(plan: TrainingPlan, recipe: Recipe, network: nn.Module, progress: TrainingProgress) -> Card:
@@ -31,6 +31,7 @@ def card_of(plan: TrainingPlan, recipe: Recipe, network: nn.Module, progress: Tr
         | {"step": float(progress.step), "trained_s": round(progress.trained_s, 1)},
         preprocess=recipe.preprocess() if isinstance(recipe, StatesInput) else None,
         trained_on=plan.trained_on,
+        classes=recipe.classes() if isinstance(recipe, StatesClasses) else None,
         versions=plan.versions,
         git_revision=plan.git_revision,
     )

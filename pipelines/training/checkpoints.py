@@ -24,15 +24,16 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pixelmill.pipelines.stores.access import Access, join, scheme_of
-from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.access import Access, scheme_of
+from pixelmill.pipelines.stores.assets import checkpoint_at, file_at
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import ModelError, RunRefused
+from pixelmill.workers.errors import RunRefused
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import load_checkpoint, save_checkpoint
 from pixelmill.workers.models.weight_files import CARD, WEIGHTS, refuse_pickle
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes import Recipe, RecipeSettings
+from pixelmill.workers.stages.assets import as_path
 
 LAST = "_run/last.json"
 
@@ -167,24 +168,8 @@ def fetched(uri: str, access: Access) -> Generator[Path]:
         yield Path(uri.removeprefix("file://"))
         return
     refuse_pickle(uri)
-    parent, _, file = uri.rstrip("/").rpartition("/")
-    is_file = file.endswith(".safetensors")
-    folder = Folder(parent if is_file else uri, access)
-    names = (file, file.removesuffix(".safetensors") + ".json") if is_file else (WEIGHTS, CARD)
-    with tempfile.TemporaryDirectory(prefix="pixelmill-checkpoint-") as local:
-        for name in names:
-            try:
-                data = folder.read(name)
-                if data is None and is_file and name != file:  # model.safetensors may have card.json beside it
-                    name, data = CARD, folder.read(CARD)
-            except Exception as error:
-                raise explain(error, join(folder.uri, name), "reading the checkpoint") from error
-            if data is None:
-                raise ModelError(
-                    f"{join(folder.uri, name)}: no such file; a checkpoint is {' with '.join(names)} beside it"
-                )
-            (Path(local) / name).write_bytes(data)
-        yield Path(local) / file if is_file else Path(local)
+    with as_path(checkpoint_at(uri, access)) as path:
+        yield path
 
 
 @contextmanager
@@ -204,13 +189,5 @@ def asset(uri: str, access: Access) -> Generator[Path]:
     if scheme_of(uri) == "file":
         yield Path(uri.removeprefix("file://"))
         return
-    parent, _, name = uri.rpartition("/")
-    with tempfile.TemporaryDirectory(prefix="pixelmill-asset-") as local:
-        try:
-            data = Folder(parent, access).read(name)
-        except Exception as error:
-            raise explain(error, uri, "reading it") from error
-        if data is None:
-            raise ModelError(f"{uri}: no such file")
-        (Path(local) / name).write_bytes(data)
-        yield Path(local) / name
+    with as_path(file_at(uri, access)) as path:
+        yield path

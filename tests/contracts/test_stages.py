@@ -30,7 +30,10 @@ SHAPES: dict[Kind, tuple[int, torch.dtype]] = {
 
 
 def example(kind: str) -> Any:
-    """`QUICK`: options with which the stage is built quickly and offline; `CHANGED`: for each key another value."""
+    """`QUICK`: options with which the stage is built quickly and offline; `CHANGED`: for each key another value.
+
+    `LEVELS`, where it is there, is how many values its pictures may have, as class ids have few.
+    """
     return import_module(f"tests.contracts.examples.{kind}")
 
 
@@ -50,7 +53,7 @@ def pictures(config: StageConfig) -> list[Picture]:
     kind = sorted(config.takes)[0]
     channels, dtype = SHAPES[kind]
     generator = torch.Generator().manual_seed(0)
-    most = min(256, torch.iinfo(dtype).max)
+    most = min(getattr(example(config.stage), "LEVELS", 256), torch.iinfo(dtype).max)
     return [Picture(torch.randint(0, most, (channels, *size), generator=generator).to(dtype), kind) for size in SIZES]
 
 
@@ -158,7 +161,7 @@ def test_a_picture_comes_out_the_same_whatever_lies_beside_it(config: StageConfi
     for column in stage.fields:
         (first,) = columns_of(stage, together)[column.name].slice(2, 1).to_pylist()
         (second,) = columns_of(stage, alone)[column.name].to_pylist()
-        assert first == pytest.approx(second, rel=1e-3, abs=1e-4)
+        assert first == second or first == pytest.approx(second, rel=1e-3, abs=1e-4)
     for first, second in zip(together.pictures[2:3], alone.pictures, strict=True):
         assert first is not None
         assert second is not None

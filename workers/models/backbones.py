@@ -5,16 +5,13 @@ Legend: B batch, C channels, H height, W width, D dimension of an embedding, T t
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import nn
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models import vision
+from pixelmill.workers.models.features import FeaturePooling, hash_weights
 from pixelmill.workers.models.libraries import library
 from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.models.preprocess import Pooling, Preprocess
@@ -42,92 +39,22 @@ def load_backbone(name: ModelName, *, layer: str | None = None, pooling: Pooling
     weights_sha256 = name.sha256 or hash_weights(module)
     pooled = nn.Sequential(module, FeaturePooling(pooling))
     dim = _output_dim(pooled, preprocess, name, layer)
-    network = PixelNetwork(pooled, preprocess.mean, preprocess.std, preprocess.crop_px)
+    side_px = preprocess.crop_px if isinstance(preprocess.crop_px, int) else None
+    network = PixelNetwork(pooled, preprocess.mean, preprocess.std, side_px)
     return Backbone(network, preprocess, dim, weights_sha256)
 
 
-class FeaturePooling(nn.Module):
-    """Feature maps BCHW, tokens BTD or vectors BD to one vector BD a picture.
-
-    auto: average over space for maps, the first token for tokens, vectors as they are. stats: the mean and the standard
-    deviation over space, one after the other.
-    """
-
-    def __init__(self, pooling: Pooling) -> None:
-        super().__init__()
-        self.pooling: Pooling = pooling
-
-    def forward(self, features: Tensor) -> Tensor:
-        return _pooled(features, self.pooling)
-
-
-@fx.wrap  # one step to fx, which can't trace what depends on a shape, and would leave every BatchNorm unfolded
-def _pooled(features: Tensor, pooling: Pooling) -> Tensor:
-    if features.dim() == 2 or pooling == "flatten":
-        return features.flatten(1)
-    if pooling == "cls" or (pooling == "auto" and features.dim() == 3):
-        return features[:, 0].flatten(1)
-    positions_BDT = features.flatten(2) if features.dim() == 4 else features.transpose(1, 2)
-    if pooling == "max":
-        return positions_BDT.amax(2)
-    mean_BD = positions_BDT.mean(2)
-    if pooling != "stats":
-        return mean_BD
-    spread_BDT = positions_BDT.float() - mean_BD.float().unsqueeze(2)  # the square of small numbers needs float32
-    return torch.cat([mean_BD, spread_BDT.square().mean(2).sqrt().to(mean_BD.dtype)], dim=1)
-
-
-def hash_weights(module: nn.Module) -> str:
-    """SHA-256 over every parameter and buffer with its name, shape and dtype: equal networks, equal hash."""
-    digest = hashlib.sha256()
-    for key, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def cut_at(module: nn.Module, layer: str | None, name: ModelName) -> nn.Module:
-    """The network up to `layer`, or up to the input of its last linear layer, which every classifier ends with."""
-    if layer is not None:
-        return up_to(module, layer, name)
-    children = cast("Iterable[tuple[str, nn.Module]]", module.named_modules())
-    linears = [path for path, child in children if isinstance(child, nn.Linear)]
-    if not linears:  # squeezenet classifies by a convolution, averages over space after it, and flattens
-        module.classifier = nn.AdaptiveAvgPool2d(1)
-        return module
-    parent, _, attribute = linears[-1].rpartition(".")
-    setattr(module.get_submodule(parent), attribute, nn.Identity())
-    return module
-
-
-def up_to(module: nn.Module, layer: str, name: ModelName) -> nn.Module:
-    vision.lighten()
-    from torchvision.models.feature_extraction import (  # pyright: ignore[reportMissingTypeStubs]
-        create_feature_extractor,
-        get_graph_node_names,
-    )
-
-    _, nodes = get_graph_node_names(module)
-    if layer not in nodes and not any(node.startswith(f"{layer}.") for node in nodes):
-        raise ModelError(f"{name.library}:{name.name} has no layer {layer}; it has {', '.join(nodes)}")
-    return _Single(create_feature_extractor(module, return_nodes={layer: "features"}))
-
-
-class _Single(nn.Module):
-    """A feature extractor with one output, as that output instead of a dict."""
-
-    def __init__(self, extractor: nn.Module) -> None:
-        super().__init__()
-        self.extractor = extractor
-
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        return self.extractor(images_BCHW)["features"]
-
-
 def _output_dim(network: nn.Module, preprocess: Preprocess, name: ModelName, layer: str | None) -> int:
-    blank_BCHW = torch.zeros(1, 3, preprocess.crop_px, preprocess.crop_px)
-    with torch.inference_mode():
-        features_BD = network(blank_BCHW)
+    blank_BCHW = torch.zeros(1, len(preprocess.mean), *preprocess.size_px)
+    try:
+        with torch.inference_mode():
+            features_BD = network(blank_BCHW)
+    except RuntimeError as error:
+        fact = str(error).partition("\n")[0]
+        shape = "x".join(map(str, blank_BCHW.shape[1:]))
+        raise ModelError(
+            f"{name.name}: pictures of {shape} do not go through it ({fact}); take another model"
+        ) from error
     if features_BD.dim() != 2:
         raise ModelError(f"{name.name}: layer {layer} gives {tuple(features_BD.shape)}, not one vector a picture")
     return features_BD.shape[1]

@@ -1,4 +1,4 @@
-"""Embed: one vector a picture, from any classification backbone or from an encoder that was trained here.
+"""Embed: one vector a picture, from any classification backbone or from the encoder of any network of ours.
 
 Legend: B batch, C channels, H height, W width, D dimension of an embedding.
 """
@@ -35,11 +35,15 @@ class EmbedConfig(NetworkStageConfig):
         description="torchvision:NAME, torchvision:NAME/WEIGHTS, timm:NAME, FILE.safetensors, or a network that ships; "
         "torchvision:NAME/random is untrained",
     )
-    layer: str | None = Field(None, description="node of the network; the input of its classifier when left out")
+    layer: str | None = Field(
+        None,
+        description="node of the network; when left out the input of its classifier, for ours the last feature map of its "
+        "encoder; code: of an autoencoder or VAE",
+    )
     pooling: Literal["auto", "avg", "max", "stats", "cls", "flatten"] = Field(
         "auto",
         description="how a feature map or tokens become one vector; auto: average over space, first token, and for ours "
-        "mean and deviation over space",
+        "mean and deviation over space, or the mean of a VAE's code",
     )
     column: str = Field("embedding", min_length=1, description="name of the output column")
     output: Literal["float32", "float16"] = Field("float32", description="type of the numbers that are stored")
@@ -112,11 +116,7 @@ class Embed:
         return self.network.settings
 
     def prepare(self, picture: Picture) -> Tensor:
-        from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
-
-        wanted = self._preprocess
-        resized_CHW = resize_shorter_side(picture.pixels, wanted.resize_px, wanted.interpolation, exact=False)
-        return center_crop(resized_CHW, wanted.crop_px)
+        return self._preprocess.applied_to(picture.pixels)
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
         import torch

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.backbones import FeaturePooling, hash_weights, load_backbone
+from pixelmill.workers.models.backbones import load_backbone
+from pixelmill.workers.models.features import FeaturePooling, hash_weights
 from pixelmill.workers.models.libraries import resolve
 from pixelmill.workers.models.libraries import torchvision as torchvision_models
 from pixelmill.workers.models.model_names import DEFAULT_MODEL

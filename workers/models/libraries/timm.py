@@ -41,7 +41,7 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
     import torch
 
     from pixelmill.workers.models import vision
-    from pixelmill.workers.models.backbones import cut_at
+    from pixelmill.workers.models.features import cut_at
     from pixelmill.workers.models.preprocess import Preprocess
 
     vision.lighten()  # which timm imports too
