@@ -1,6 +1,6 @@
-"""A chain of stages over one fetch and one decode: enlarge -> mask + colour, with a column of pictures that is encoded on threads.
+"""A chain of stages over one fetch and one decode: enlarge -> mask + colour, with a column of pictures encoded on threads.
 
-What runs is what a run does to the dataset, with the mill in this process; it is killed at each of its writes, and inside the jobs
+What runs is what a run does to the dataset, with the mill in this process; it is killed at each of its writes, and inside jobs
 that encode.
 """
 
@@ -21,7 +21,6 @@ from PIL import Image
 
 from pixelmill.pipelines.bulk.mill import Mill
 from pixelmill.pipelines.inputs.entries import Source
-from pixelmill.pipelines.outputs.accounting import Account
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.reading import ObjectReader
