@@ -32,6 +32,7 @@ class Job:
     out: Folder
     stages: tuple[StageConfig, ...]
     decoder: str = "picture"
+    max_pixels: int = 1000
     file_bytes: int = 512
     """Of 64 bytes a row: files are small, so that there are several."""
 
@@ -67,7 +68,7 @@ def mill_of(job: Job, segments: list[Segment]) -> Mill:
         stages=job.stages,
         context=StageContext("cpu", 1, 100, None),
         fetch=FetchLimits(in_flight=4),
-        max_pixels=1000,
+        max_pixels=job.max_pixels,
         decode_threads=2,
         weights=None,
         decoder=job.decoder,
