@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pixelmill.workers.geometry.resampling import BLACK, LUMA_OF_RGB, WHITE
-from pixelmill.workers.models.adapters import Checkpoint
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
 from pixelmill.workers.networks.vdsr import Vdsr
 from pixelmill.workers.runtime.execution import Float32Input
