@@ -36,9 +36,13 @@ def colours(height: int, width: int) -> np.ndarray:
     return np.stack([scene(height, width, seed) for seed in range(3)], axis=-1)
 
 
+def config(**options: object) -> UpscaleConfig:
+    return UpscaleConfig.model_validate(options)
+
+
 def run(folder: Path, out: Path, **options: object) -> pa.Table:
     """What a run over a folder of pictures makes, in the order of their names."""
-    stages = (UpscaleConfig.model_validate(options),)
+    stages = (config(**options),)
     job = Job(Source((str(folder),), access=ACCESS), Folder(str(out), ACCESS), stages, max_pixels=1 << 22)
     assert live(job).is_exact
     rows = pa.concat_tables([pq.read_table(file) for file in sorted((out / "data").glob("*.parquet"))])
@@ -104,7 +108,7 @@ def test_a_large_picture_is_that_of_its_tiles(monkeypatch: pytest.MonkeyPatch) -
     made: list[torch.Tensor] = []
     for most_pixels in (1 << 30, 120 * 120):
         monkeypatch.setattr(upscale, "MOST_MADE_PIXELS", most_pixels)
-        stage = UpscaleConfig().build(CONTEXT)
+        stage = config().build(CONTEXT)
         (large,) = stage.run([stage.prepare(picture)]).pictures
         assert large is not None
         made.append(large.pixels.int())
@@ -116,22 +120,22 @@ def test_a_scale_that_the_model_does_not_offer_is_refused_before_the_run_with_th
     with pytest.raises(
         ModelError, match=r"model vdsr-t91: enlarges 2 or 3 or 4 times, and scale is 5; set scale: 2 or"
     ):
-        UpscaleConfig(scale=5).identity()
+        config(scale=5).identity()
     with pytest.raises(ModelError, match="enlarges 2 or 3 or 4 times"):
-        UpscaleConfig(scale=5).build(CONTEXT)
+        config(scale=5).build(CONTEXT)
     with pytest.raises(ValidationError):
-        UpscaleConfig(scale=0)
+        config(scale=0)
 
 
 def test_a_model_that_is_not_for_this_is_refused_with_those_that_are() -> None:
     with pytest.raises(ModelError, match="can't upscale"):
-        UpscaleConfig(model="segnet-camvid").identity()
+        config(model="segnet-camvid").identity()
     with pytest.raises(ModelError, match="vdsr-t91"):
-        UpscaleConfig(model="vdsr-t92").identity()
+        config(model="vdsr-t92").identity()
 
 
 def test_what_waits_to_be_encoded_is_the_picture_that_others_read() -> None:
-    stage = UpscaleConfig(model=str(saved("vdsr", "formats", depth=2, width=2))).build(CONTEXT)
+    stage = config(model=str(saved("vdsr", "formats", depth=2, width=2))).build(CONTEXT)
     milled = stage.run([stage.prepare(Picture(from_numpy(colours(9, 8)).permute(2, 0, 1)))])
     column, (picture,) = milled.columns["upscaled"], milled.pictures
     assert isinstance(column, Deferred)

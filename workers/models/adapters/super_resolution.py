@@ -33,7 +33,7 @@ INTERPOLATION_REACH_PX = 2
 def upscale(checkpoint: Checkpoint) -> PictureModel:
     """For the smallest scale that it offers, with the others beside it."""
     network = cast("Vdsr", checkpoint.module)
-    scales = cast("tuple[int, ...]", tuple(cast("list[int]", checkpoint.card.settings.get("scales") or SCALES)))
+    scales = cast("list[int]", checkpoint.card.settings.get("scales") or SCALES)
     models = {scale: _at_scale(network, scale, checkpoint.weights_sha256) for scale in sorted(scales)}
     return replace(models[min(scales)], at_scales=models)
 
