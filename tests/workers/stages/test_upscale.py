@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +144,18 @@ def test_what_waits_to_be_encoded_is_the_picture_that_others_read() -> None:
     assert picture is not None
     assert column.pixels[0] is picture.pixels  # the memory is there once
     assert picture.pixels.permute(1, 2, 0).is_contiguous()  # as encoders want it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file_format", ["png", "jpeg"])
+def test_a_hundred_megapixels_are_doubled_in_less_than_four_gigabytes(file_format: str) -> None:
+    """1.2 GB are the picture, and for JPEG 1.6 GB the copy that Pillow encodes; the floats of a network would be 4.8 GB."""
+    model = str(saved("vdsr", "formats", depth=2, width=2))
+    program = [sys.executable, "-m", "tests.workers.stages.upscaling", model, "10000", "10000", file_format]
+    done = subprocess.run(program, check=True, capture_output=True, text=True)
+    peak_bytes, encoded_bytes = map(int, done.stdout.split())
+    assert encoded_bytes > 20e6
+    assert peak_bytes < 4e9
 
 
 @pytest.mark.shared_data
