@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.adapters import Checkpoint
 from pixelmill.workers.models.palette import class_colours
 from pixelmill.workers.models.picture_model import Classes
+
+if TYPE_CHECKING:
+    from pixelmill.workers.models.adapters import Checkpoint
 
 
 def classes_of(checkpoint: Checkpoint, count: int) -> Classes:

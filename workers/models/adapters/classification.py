@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.adapters import Checkpoint
 from pixelmill.workers.models.adapters.class_names import classes_of
 from pixelmill.workers.models.encoders import trained_input
 from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
+
+if TYPE_CHECKING:
+    from pixelmill.workers.models.adapters import Checkpoint
 
 
 def finetuned(checkpoint: Checkpoint) -> PictureModel:
