@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.palette import class_colours
 from pixelmill.workers.models.picture_model import Classes
-
-if TYPE_CHECKING:
-    from pixelmill.workers.models.adapters import Checkpoint
 
 
 def classes_of(checkpoint: Checkpoint, count: int) -> Classes:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.adapters import Checkpoint
 from pixelmill.workers.models.class_names import classes_of
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.palette import CAMVID_COLOURS, class_colours
 from pixelmill.workers.models.picture_model import Classes
 from tests.workers.saved import make_card

@@ -6,19 +6,22 @@ To give a network a task: write a function that takes a `Checkpoint` and returns
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.tasks import Task
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from pixelmill.workers.models.card import Card
     from pixelmill.workers.models.picture_model import PictureModel
 
 ADAPTERS: dict[tuple[str, Task], str] = {
+    ("autoencoder", "encode"): "pixelmill.workers.models.adapters.autoencoders:encode",
+    ("autoencoder", "reconstruct"): "pixelmill.workers.models.adapters.autoencoders:reconstruct",
+    ("vae", "encode"): "pixelmill.workers.models.adapters.autoencoders:encode",
+    ("vae", "reconstruct"): "pixelmill.workers.models.adapters.autoencoders:reconstruct",
+    ("monodepth", "depth"): "pixelmill.workers.models.adapters.depth:depth",
+    ("vdsr", "upscale"): "pixelmill.workers.models.adapters.super_resolution:upscale",
     ("segnet", "segment"): "pixelmill.workers.models.adapters.segmentation:segnet",
     ("fcn", "segment"): "pixelmill.workers.models.adapters.segmentation:fcn",
     ("unet", "segment"): "pixelmill.workers.models.adapters.segmentation:unet",
@@ -28,16 +31,6 @@ ADAPTERS: dict[tuple[str, Task], str] = {
     ("crn", "synthesize"): "pixelmill.workers.models.adapters.synthesis:synthesize",
 }
 """By the kind of network (see `kind_of`) and the task: the place of a function, which is imported when it is asked for."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint that was loaded: the network in eval mode, its card, and what it is called."""
-
-    name: str
-    module: nn.Module
-    card: Card
-    weights_sha256: str
 
 
 def kind_of(network: str, config: Mapping[str, object]) -> str:

@@ -11,21 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.class_names import classes_of
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
 from pixelmill.workers.networks.fcn import DEEPEST, FC6_SIDE, FcnConfig
 from pixelmill.workers.networks.segnet import BASIC_KERNEL, SegNetConfig
 from pixelmill.workers.networks.unet import UNet, UNetConfig, mirrored
 from pixelmill.workers.networks.vgg import BLOCKS, VggPreprocessing
-
-if TYPE_CHECKING:
-    from pixelmill.workers.models.adapters import Checkpoint
 
 SPREAD = {
     "unpool": 0,

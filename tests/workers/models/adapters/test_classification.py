@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from pixelmill.workers.codecs.encode import encode_png
-from pixelmill.workers.models.adapters import Checkpoint, adapter
+from pixelmill.workers.models.adapters import adapter
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.networks.finetuned import Finetuned, FinetunedConfig
 from pixelmill.workers.recipes.finetune import FinetuneRecipe, FinetuneSettings
 from tests.workers.encoders import SLIM

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.adapters import ADAPTERS, Checkpoint, adapter, kind_of
+from pixelmill.workers.models.adapters import ADAPTERS, adapter, kind_of
 from pixelmill.workers.models.checkpoint import save_checkpoint
 from pixelmill.workers.models.libraries import load_model, resolve
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.picture_model import Classes, PictureModel
 from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig
 from pixelmill.workers.networks.registry import network_types
