@@ -28,6 +28,8 @@ class SourceIdentity(TypedDict):
     max_pixels: int
     max_bytes: int
     decoder: NotRequired[str]
+    group: NotRequired[str]
+    """This and the decoder only where a job names them: outputs of earlier versions have neither."""
 
 
 class RunIdentity(TypedDict):

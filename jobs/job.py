@@ -12,6 +12,7 @@ from pixelmill.jobs.identity import RunIdentity, SourceIdentity, digest
 from pixelmill.jobs.places import absolute
 from pixelmill.jobs.spec import JobSpec, known_keys
 from pixelmill.jobs.stage_assets import with_assets
+from pixelmill.pipelines.inputs.name_groupings import grouping_of
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -43,6 +44,8 @@ class Job:
         }
         if source.decoder != "picture":
             identity["decoder"] = source.decoder
+        if source.group is not None:
+            identity["group"] = source.group
         return identity
 
     def _written_uris(self) -> list[str]:
@@ -70,6 +73,7 @@ class Job:
             source.limit,
             Access(source.profile, source.anon, source.timeout_s, source.retry_for_s),
             exclude=out.uri,
+            grouping=None if source.group is None else grouping_of(source.group),
         )
 
 

@@ -53,6 +53,11 @@ def of_process(*, quiet: bool, log_level: str = "info", log_format: str = "text"
     )
 
 
+def typed() -> list[str]:
+    """The words of the command line after the command's own name."""
+    return sys.argv[1:]
+
+
 def _require_one_of(option: str, given: str, words: tuple[str, ...]) -> None:
     if given not in words:
         raise JobError(f"{option} {given}: there are {', '.join(words)}")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pixelmill.pipelines.arrow import fields_of
 from pixelmill.pipelines.inputs.earlier_runs import source_ids_of
 from pixelmill.pipelines.inputs.entries import Entry, Found, Index, Source, sequential
-from pixelmill.pipelines.inputs.names import IMAGE_SUFFIXES, has_hidden, suffix_of
+from pixelmill.pipelines.inputs.names import IMAGE_SUFFIXES, URI_COLUMNS, has_hidden, suffix_of
 from pixelmill.pipelines.stores.access import open_store
 from pixelmill.pipelines.stores.retries import is_passing
 from pixelmill.pipelines.stores.tables import holds_bytes, open_parquet
@@ -19,7 +19,6 @@ from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "picture", "bytes", "image_bytes", "content")
-URI_COLUMNS = ("uri", "url", "path", "image_url", "image_path", "file", "filename", "file_name")
 MOST_HEADER_BYTES = 1 << 20
 """What the headers before one member of a tar may hold together; a long name or extended attributes need kilobytes."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pixelmill.pipelines.inputs import lists
 from pixelmill.pipelines.inputs.entries import Format, Found, Ignored, Source
 from pixelmill.pipelines.inputs.files import base_of, names_hidden
 from pixelmill.pipelines.inputs.globs import matcher
+from pixelmill.pipelines.inputs.list_formats import what_a_list_is
 from pixelmill.pipelines.inputs.names import (
     ARCHIVE_SUFFIXES,
     COMPRESSED_TAR_SUFFIXES,
@@ -36,11 +36,13 @@ def kind_of_single(uri: str) -> Format:
     lower = uri.partition("?")[0].lower()
     if lower.endswith((*COMPRESSED_TAR_SUFFIXES, *ARCHIVE_SUFFIXES)):
         raise JobError(f"source {scrub(uri)}: is compressed; unpack it, to a folder or a .tar, and name that")
-    if lower.endswith(DOCUMENT_SUFFIXES):
-        raise JobError(f"source {scrub(uri)}: is neither a picture nor a list that is read; a list is {lists.FORMATS}")
     for kind, suffixes in ALIKE.items():
         if lower.endswith(suffixes):
             return kind
+    if lower.endswith(DOCUMENT_SUFFIXES):
+        raise JobError(
+            f"source {scrub(uri)}: is neither a picture nor a list that is read; a list is {what_a_list_is()}"
+        )
     return "images"
 
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+from pixelmill.pipelines.inputs.list_formats import LIST_FORMATS
+
 PHOTO_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".mpo", ".apng", ".avif",
     ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf", ".jxl",
@@ -24,12 +26,15 @@ OTHER_PICTURE_SUFFIXES = (
 IMAGE_SUFFIXES = PHOTO_SUFFIXES + OTHER_PICTURE_SUFFIXES
 TAR_SUFFIXES = (".tar",)
 TABLE_SUFFIXES = (".parquet", ".pq")
-LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".lst")
+LIST_SUFFIXES = tuple(suffix for suffix in LIST_FORMATS if suffix not in TABLE_SUFFIXES)
+"""Tables are lists only where a job says so: most hold pictures."""
 COMPRESSED_TAR_SUFFIXES = (
     ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.zstd", ".tar.lz4",
     ".tar.lzma", ".tar.z",
 )  # fmt: skip
 ARCHIVE_SUFFIXES = (".zip", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst")
+URI_COLUMNS = ("uri", "url", "path", "image_url", "image_path", "file", "filename", "file_name")
+"""What columns of URIs are usually called."""
 DOCUMENT_SUFFIXES = (".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods", ".xml", ".yaml", ".yml", ".html", ".arrow")
 
 _HIDDEN = frozenset(

@@ -33,7 +33,10 @@ SHAPES: dict[Kind, tuple[int, torch.dtype]] = {
 
 
 def example(kind: str) -> Any:
-    """`QUICK`: options with which the stage is built quickly and offline; `CHANGED`: for each key another value."""
+    """`QUICK`: options with which the stage is built quickly and offline; `CHANGED`: for each key another value.
+
+    `LEVELS`, where it is there, is how many values its pictures may have, as class ids have few.
+    """
     return import_module(f"tests.contracts.examples.{kind}")
 
 
@@ -53,7 +56,7 @@ def pictures(config: StageConfig) -> list[Picture]:
     kind = sorted(config.takes)[0]
     channels, dtype = SHAPES[kind]
     generator = torch.Generator().manual_seed(0)
-    most = min(256, torch.iinfo(dtype).max)
+    most = min(getattr(example(config.stage), "LEVELS", 256), torch.iinfo(dtype).max)
     return [Picture(torch.randint(0, most, (channels, *size), generator=generator).to(dtype), kind) for size in SIZES]
 
 

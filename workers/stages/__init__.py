@@ -28,6 +28,8 @@ STAGES: dict[str, str] = {
     "encode": "pixelmill.workers.stages.encode:EncodeConfig",
     "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
     "depth": "pixelmill.workers.stages.depth:DepthConfig",
+    "stylize": "pixelmill.workers.stages.stylize:StylizeConfig",
+    "synthesize": "pixelmill.workers.stages.synthesize:SynthesizeConfig",
 }
 """Every stage that a job file can name, by the place of its config. Importing a config must not import torch."""
 

@@ -21,6 +21,8 @@ ADAPTERS: dict[tuple[str, Task], str] = {
     ("vae", "encode"): "pixelmill.workers.models.adapters.autoencoders:encode",
     ("vae", "reconstruct"): "pixelmill.workers.models.adapters.autoencoders:reconstruct",
     ("monodepth", "depth"): "pixelmill.workers.models.adapters.depth:depth",
+    ("faststyle", "stylize"): "pixelmill.workers.models.adapters.style:stylize",
+    ("crn", "synthesize"): "pixelmill.workers.models.adapters.synthesis:synthesize",
 }
 """By the name of the network in its card and the task: the place of a function, which is imported when it is asked for."""
 
