@@ -72,7 +72,9 @@ def test_metres_are_those_of_the_network_to_within_half_a_scale(tmp_path: Path) 
     milled = run(stage, pixels_CHW)
     truth_B1HW = predict_depth(network, pixels_CHW[None].float() / 255, 300.0, 0.5, flip=False)
     (made_HW,), (scale,) = values(milled, "depth_m"), numbers(milled, "depth_m_scale")
-    assert np.abs(made_HW - truth_B1HW[0, 0].numpy()).max() <= scale * 0.6  # half a scale, and what sums in another order differ by
+    assert (
+        np.abs(made_HW - truth_B1HW[0, 0].numpy()).max() <= scale * 0.6
+    )  # half a scale, and what sums in another order differ by
     assert scale == pytest.approx(truth_B1HW.max().item() / 65535)
     assert numbers(milled, "depth_m_near") == pytest.approx([truth_B1HW.min().item()])
     assert numbers(milled, "depth_m_far") == pytest.approx([truth_B1HW.max().item()])

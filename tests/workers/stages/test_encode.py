@@ -55,7 +55,7 @@ def test_a_code_or_a_deviation_that_is_not_finite_is_an_error_at_its_place(outpu
     mean_BD, deviation_BD = torch.zeros(4, 20), torch.ones(4, 20)
     mean_BD[1, 3], deviation_BD[2, 0] = float("nan"), float("inf")
     milled = stage.milled(mean_BD, deviation_BD)
-    assert {place: error.message.split(" has ")[0] for place, error in milled.errors.items()} == {
+    assert {place: str(error).split(" has ")[0] for place, error in milled.errors.items()} == {
         1: "the code",
         2: "the deviation of the code",
     }

@@ -27,7 +27,7 @@ def test_a_vector_that_is_not_finite_as_it_is_stored_is_an_error_at_its_place(
     column, errors = vector_column(vectors_BD, output, "encode", "code")
     assert set(errors) == spoilt
     assert {(error.stage, error.error_type) for error in errors.values()} == {("encode", "NotFinite")}
-    assert "the code has a NaN or infinite value" in errors[1].message
+    assert "the code has a NaN or infinite value" in str(errors[1])
     assert len(column) == 5
 
 
