@@ -1,7 +1,7 @@
 """A library of one network for tests: what it says of a pixel is the mean of its colours, in the measure that the name says.
 
-A test puts it into LIBRARIES under `toy`. A model is toy:metres, toy:inverse, toy:disparity, or toy:late, which says it when it is
-loaded.
+A test puts it into LIBRARIES under `toy`. A model is toy:metres, toy:inverse, toy:disparity, or toy:late, which says it when
+it is loaded.
 """
 
 from __future__ import annotations
