@@ -47,7 +47,16 @@ def test_what_is_given_is_in_the_job_and_what_is_not_is_left_to_the_stage(
     monkeypatch.setattr(stages, "run_bulk", lambda job, around, dry_run: jobs.append(job) if dry_run else None)
     given = ["embed", str(tmp_path / "in"), str(tmp_path / "out"), "--dry-run"]
     cli.app(given, standalone_mode=False)
-    more = ["--model", "torchvision:resnet18/random", "--failures", "ok", "--set", "stages.0.batch=3", "--set", "run.actors=1"]
+    more = [
+        "--model",
+        "torchvision:resnet18/random",
+        "--failures",
+        "ok",
+        "--set",
+        "stages.0.batch=3",
+        "--set",
+        "run.actors=1",
+    ]
     cli.app([*given, *more], standalone_mode=False)
     (plain,), (fuller,) = (job.spec.configs for job in jobs)
     assert plain.model_fields_set == set()
