@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pixelmill.workers.models.adapters import Checkpoint
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
 
 

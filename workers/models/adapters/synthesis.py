@@ -10,8 +10,8 @@ from typing import cast
 from torch import Tensor, nn
 
 from pixelmill.workers.drawn_classes import FACADES, VOID
-from pixelmill.workers.models.adapters import Checkpoint
 from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.picture_model import Classes, PictureModel, SizeFacts
 from pixelmill.workers.networks.crn import CascadedRefinement, one_hot
 
