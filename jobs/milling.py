@@ -26,6 +26,7 @@ from pixelmill.pipelines.outputs.ledger import Compression
 from pixelmill.pipelines.outputs.manifest import Part, Segment
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import DECODERS
+from pixelmill.workers.models.licences import licence_warning
 from pixelmill.workers.stages import StageContext
 
 if TYPE_CHECKING:
@@ -121,5 +122,12 @@ class Milling:
             )
         )
         for stage, settings in published.settings.items():
-            if events.status.settings.get(stage) != settings:
+            before = events.status.settings.get(stage) or {}
+            if before != settings:
                 events.emit(SettingsChosen(stage=stage, settings=settings))
+                self._warn_of_licence(stage, before.get("licence"), settings.get("licence"))
+
+    def _warn_of_licence(self, stage: str, before: object, licence: object) -> None:
+        """Once a stage, when the first of its rows say which licence its weights have."""
+        if isinstance(licence, str) and licence != before and (warning := licence_warning(stage, licence)) is not None:
+            self._session.events.warn(warning)

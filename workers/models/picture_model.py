@@ -11,8 +11,10 @@ from typing import Literal
 from torch import nn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.preprocess import Preprocess
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.runtime.execution import PixelNetwork
+from pixelmill.workers.runtime.settings import PRECISIONS, Precision
 
 Tiling = Literal["exact", "blended", "refused"]
 Colour = tuple[int, int, int]
@@ -84,11 +86,17 @@ class PictureModel:
     """Of the weights, as their author states it; None where it is not known."""
     classes: Classes | None = None
     depth: DepthFacts | None = None
+    preprocess: Preprocess | None = None
+    """How a picture becomes what the network sees, where that is one size, as of a classifier; None: `size` says it."""
+    precisions: tuple[Precision, ...] = PRECISIONS
+    """Those that it computes right in; no other is tried."""
 
     @property
     def network(self) -> PixelNetwork:
         """As the executor takes it."""
-        return PixelNetwork(self.module, self.mean, self.std, None)
+        input_px = self.preprocess.crop_px if self.preprocess else None
+        side_px = input_px if isinstance(input_px, int) else None
+        return PixelNetwork(self.module, self.mean, self.std, side_px, self.precisions, self.licence)
 
 
 def require_task(name: str, network: str, task: Task, offered: set[Task]) -> None:

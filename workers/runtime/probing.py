@@ -80,7 +80,7 @@ def probe(network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pin
     eager = replace(base, precision="float32", channels_last=False, fold_batchnorm=False, compile=False)
     truth = Executor(network, eager)(samples_BCHW[: eager.microbatch])
     trials: list[Trial] = []
-    for settings in _formats(base, pins):
+    for settings in _formats(base, pins, network.precisions):
         if trials and time.perf_counter() > deadline_s:
             break
         trials += try_settings(network, samples_BCHW, settings, truth, agreement)
@@ -95,13 +95,13 @@ def probe(network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pin
     return Choice(best.settings, "probed", best.images_per_s, tuple(trials))
 
 
-def _formats(base: Settings, pins: Pins) -> list[Settings]:
-    """Precisions and memory formats to try, as far as they are not pinned."""
+def _formats(base: Settings, pins: Pins, known: tuple[Precision, ...]) -> list[Settings]:
+    """Precisions that the network knows and memory formats to try, as far as they are not pinned."""
     cuda = base.device.startswith("cuda")
     precisions: tuple[Precision, ...] = ("bfloat16", "float16", "float32") if cuda else ("bfloat16", "float32")
     if not cuda and not cpu_has_bfloat16():
         precisions = ("float32",)  # emulated bfloat16 is slower than fp32, and slow to find out
-    formats = [replace(base, precision=p, channels_last=c) for p in precisions for c in (True, False)]
+    formats = [replace(base, precision=p, channels_last=c) for p in precisions if p in known for c in (True, False)]
     return [settings for settings in formats if pins.applied_to(settings) == settings] or [base]
 
 

@@ -80,6 +80,14 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
     return (nn.Sequential(features, FeaturePooling("stats")) if pooling == "auto" else features), preprocess
 
 
+def licence(name: ModelName) -> str | None:
+    """That of the data which the weights were trained on; a card without one is reported when the network is loaded."""
+    from pixelmill.workers.models.card import read_card
+
+    assert name.path is not None
+    return read_card(name.path).data_licence or None
+
+
 def _file(model: str, path: Path, task: Task) -> ModelName:
     weights, card = checkpoint_files(path)
     if not weights.is_file():

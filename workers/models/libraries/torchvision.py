@@ -84,6 +84,10 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
     return cut_at(module, layer, name), _preset(preset)
 
 
+def licence(name: ModelName) -> str | None:
+    return None  # torchvision states none of its weights
+
+
 def extra_arguments(name: str) -> dict[str, Any]:
     return {"init_weights": True} if name in {"googlenet", "inception_v3"} else {}
 
