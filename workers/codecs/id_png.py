@@ -47,6 +47,11 @@ def check_ids(data: bytes, *, max_pixels: int) -> None:
     check_size(header.width, header.height, max_pixels)
 
 
+def holds_colours(data: bytes) -> bool:
+    """Whether the pixels of a file are colours: of every format but a PNG of grey levels or palette indices."""
+    return find_format(data) != "PNG" or _header(data).colour in _COLOURS
+
+
 def _header(data: bytes) -> headers.PngHeader:
     for kind, _, payload, end in headers.png_chunks(data):
         if kind == b"IHDR":

@@ -94,7 +94,8 @@ class OnnxNetwork(nn.Module):
             outputs = {"unit": outputs, "bytes": outputs / 255, "signed": (outputs + 1) / 2}[meaning].clamp(0, 1)
         if self.card.task == "depth" and outputs.dim() == 3:
             outputs = outputs[:, None]
-        if self.card.task in {"segment", "depth"} and outputs.shape[-2:] != images_BCHW.shape[-2:]:
+        is_map = self.card.task in {"segment", "depth"} and outputs.dim() == 4
+        if is_map and outputs.shape[-2:] != images_BCHW.shape[-2:]:
             outputs = functional.interpolate(outputs, images_BCHW.shape[-2:], mode="bilinear", align_corners=False)
         return outputs
 

@@ -5,12 +5,14 @@ Legend: B batch, C channels, H height, W width, K classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import nn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.depth_facts import DepthFacts
 from pixelmill.workers.models.preprocess import Preprocess
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.runtime.execution import PixelNetwork
@@ -39,6 +41,8 @@ class SizeFacts:
     reach_px: int | None = None
     """How far an output pixel sees, in input pixels; None where that has no bound."""
     tiling: Tiling = "refused"
+    stride_px: int = 1
+    """Tiles begin at multiples of it, so that strides and pools take together what they do in the whole picture."""
 
     def __post_init__(self) -> None:
         if self.tiling == "exact" and self.reach_px is None:
@@ -60,18 +64,6 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class DepthFacts:
-    """What the numbers of a depth network are.
-
-    disparity: fractions of the width, of a stereo camera with `baseline_m`. inverse: 1 / depth up to an unknown scale and
-    shift, greater is nearer. metres: the distance itself.
-    """
-
-    measure: Literal["disparity", "inverse", "metres"]
-    baseline_m: float | None = None
-
-
-@dataclass(frozen=True)
 class PictureModel:
     """A network ready to run: `module((pixels / 255 - mean) / std)` gives what `tasks.Task` says."""
 
@@ -90,6 +82,24 @@ class PictureModel:
     """How a picture becomes what the network sees, where that is one size, as of a classifier; None: `size` says it."""
     precisions: tuple[Precision, ...] = PRECISIONS
     """Those that it computes right in; no other is tried."""
+    at_scales: Mapping[int, PictureModel] = field(default_factory=dict[int, "PictureModel"])
+    """The same at each scale that it offers, where that is more than one; `size.scale` is that of this one."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """How many times as high and wide as its input it can make a picture."""
+        return tuple(sorted(self.at_scales or {self.size.scale}))
+
+    def licensed(self, licence: str | None) -> PictureModel:
+        """The same at each of its scales, with the licence where it states none itself."""
+        if self.licence is not None or licence is None:
+            return self
+        at_scales = {scale: model.licensed(licence) for scale, model in self.at_scales.items()}
+        return replace(self, licence=licence, at_scales=at_scales)
+
+    def at_scale(self, scale: int) -> PictureModel:
+        """One of `scales`."""
+        return self.at_scales[scale] if self.at_scales else self
 
     @property
     def network(self) -> PixelNetwork:

@@ -5,6 +5,7 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -24,7 +25,7 @@ _COARSE = 16
 def probe_size(facts: SizeFacts) -> Size:
     """In the network's own size where it has one."""
     side = max(1, SIDE_PX // facts.scale)
-    return padded_size(seen_size((side, side), facts, side * side), facts)
+    return padded_size(seen_size((side, side), facts, sys.maxsize), facts)
 
 
 def samples(pictures: Sequence[Tensor], size: Size, *, are_ids: bool) -> Tensor:

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
-from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.prediction.dense import DensePrediction
 from pixelmill.workers.runtime.agreement import Decibels
 from pixelmill.workers.runtime.settings import Pins, Settings
 from pixelmill.workers.runtime.tuned import TunedNetwork
+from tests.workers.prediction.predictions import ANY_SIZE, model_of, predicting, run
 
 SIZES = ((1, 1), (1, 300), (300, 1), (37, 64), (64, 37), (128, 96))
-ANY_SIZE = SizeFacts()
 
 
 class Identity(nn.Module):
@@ -41,16 +40,8 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def dense(module: nn.Module, facts: SizeFacts = ANY_SIZE, task: Task = "stylize", **options: Any) -> DensePrediction:
-    pins = Pins(precision="float32", microbatch=options.pop("batch", None))
-    model = PictureModel(task, module, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), facts, "0" * 64)
-    base = Settings(channels_last=False, fold_batchnorm=False)
-    tuned = TunedNetwork(model.network, "k", base=base, pins=pins, agreement=Decibels(), cache_dir=None, job_images=1)
-    return DensePrediction(model, tuned, **({"most_pixels": 1 << 20} | options))
-
-
-def run(prediction: DensePrediction, *pictures: Tensor) -> list[Any]:
-    return prediction.run([prediction.prepare(each) for each in pictures])
+def dense(module: nn.Module, facts: SizeFacts = ANY_SIZE, **options: Any) -> DensePrediction:
+    return predicting(model_of(module, facts), **options)
 
 
 @pytest.mark.parametrize(
@@ -125,10 +116,7 @@ def test_ids_are_resized_by_the_nearest_and_never_mixed() -> None:
             return (images_BCHW * 255).round().to(torch.uint8)
 
     model = PictureModel("synthesize", Ids(), (0.0,), (1.0,), SizeFacts(resize_px=(32, 64)), "0" * 64)
-    tuned = TunedNetwork(
-        model.network, "k", base=Settings(), pins=Pins(), agreement=Decibels(), cache_dir=None, job_images=1
-    )
-    (made_1HW,) = run(DensePrediction(model, tuned, most_pixels=1 << 20), ids_1HW)
+    (made_1HW,) = run(predicting(model), ids_1HW)
     assert made_1HW.dtype == torch.uint8
     assert set((seen[-1] * 255).round().unique().tolist()) == {0, 7, 200}
     assert set(made_1HW.unique().tolist()) == {0, 7, 200}
@@ -216,7 +204,7 @@ def test_what_is_made_of_each_pixel_is_the_same_of_the_whole_in_tiles_and_resize
 
 def test_settings_are_tried_on_pictures_of_one_size_whatever_the_first_ones_are(tmp_path: Path) -> None:
     module = Identity()
-    model = PictureModel("stylize", module, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), SizeFacts(multiple_px=16), "0" * 64)
+    model = model_of(module, SizeFacts(multiple_px=16))
     for size in ((1, 1), (1500, 1500)):
         tuned = TunedNetwork(
             model.network,

@@ -8,7 +8,6 @@ Importing it must import neither torch nor the library.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -72,5 +71,4 @@ def resolve(model: str, task: Task = "embed") -> ModelName:
 def load_model(name: ModelName, task: Task) -> PictureModel:
     """Load a resolved model for one task. Published weights are fetched on first use and kept by their library's cache."""
     module = library(name.library)
-    model = module.load(name, task)
-    return model if model.licence is not None else replace(model, licence=module.licence(name))
+    return module.load(name, task).licensed(module.licence(name))

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pixelmill.workers.models.picture_model import Classes, DepthFacts, PictureModel, SizeFacts
+    from pixelmill.workers.models.depth_facts import DepthFacts
+    from pixelmill.workers.models.picture_model import Classes, PictureModel, SizeFacts
     from pixelmill.workers.models.preprocess import Pooling, Preprocess
 
 CONFIG = "config.json"
@@ -276,6 +277,6 @@ def _classes(model: str, config: Any) -> Classes:
 
 
 def _depth(model: str, plan: Plan) -> DepthFacts:
-    from pixelmill.workers.models.picture_model import DepthFacts
+    from pixelmill.workers.models.depth_facts import DepthFacts
 
     return DepthFacts("metres" if plan.is_metric(model) else "inverse")

@@ -14,8 +14,9 @@ from pixelmill.workers.models.tasks import Task
 if TYPE_CHECKING:
     from torch import nn
 
+    from pixelmill.workers.models.depth_facts import DepthFacts
     from pixelmill.workers.models.onnx_network import OnnxNetwork
-    from pixelmill.workers.models.picture_model import DepthFacts, PictureModel, SizeFacts
+    from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
     from pixelmill.workers.models.preprocess import Pooling, Preprocess
 
 
@@ -101,7 +102,7 @@ def _size(card: OnnxCard) -> SizeFacts:
 
 
 def _depth(card: OnnxCard) -> DepthFacts:
-    from pixelmill.workers.models.picture_model import DepthFacts
+    from pixelmill.workers.models.depth_facts import DepthFacts
 
     return DepthFacts(cast("Literal['inverse', 'metres', 'disparity']", card.output.meaning), card.baseline_m)
 

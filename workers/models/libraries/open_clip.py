@@ -153,7 +153,8 @@ def _loaded(name: ModelName) -> tuple[Any, Preprocess]:
             if name.weights == "random"
             else cast("dict[str, Any]", open_clip.get_pretrained_cfg(name.name, name.weights))
         )
-        _require_same_activation(model, built, facts)
+        if name.weights != "random":
+            _require_same_activation(model, built, facts)
         file = None if name.weights == "random" else _published_file(model, facts)
     whole = _built(model, built, file)
     return require_finite(model, whole), _shown(model, whole.visual, cast("dict[str, Any]", facts))
@@ -220,7 +221,7 @@ def _is_absurd(value: Any) -> bool:
 
 def _require_same_activation(model: str, config: dict[str, Any], facts: dict[str, Any]) -> None:
     """ModelError where weights were trained with QuickGELU and the architecture has another activation, or the reverse."""
-    if facts and bool(facts.get("quick_gelu", False)) != bool(config.get("quick_gelu", False)):
+    if bool(facts.get("quick_gelu", False)) != bool(config.get("quick_gelu", False)):
         raise ModelError(
             f"model {model}: these weights were trained {'with' if facts.get('quick_gelu') else 'without'} QuickGELU; take the "
             "architecture with -quickgelu at its end, or the one without"
@@ -234,8 +235,11 @@ def _shown(model: str, tower: Any, facts: dict[str, Any]) -> Preprocess:
     height_px, width_px = (size, size) if isinstance(size, int) else (int(side) for side in size)
     mode, interpolation = facts.get("resize_mode", "shortest"), facts.get("interpolation", "bicubic")
     if mode not in {"shortest", "squash"} or interpolation not in {"bicubic", "bilinear"} or height_px != width_px:
-        raise ModelError(f"model {model}: sees {size} px by {mode}, {interpolation}, which can't be done")
-    mean, std = (facts.get(key) or getattr(tower, f"image_{key}") for key in ("mean", "std"))
+        raise ModelError(
+            f"model {model}: sees {height_px} x {width_px} px by {mode}, {interpolation}, which can't be done"
+        )
+    open_clip: Any = import_module("open_clip")
+    mean, std = facts.get("mean") or open_clip.OPENAI_DATASET_MEAN, facts.get("std") or open_clip.OPENAI_DATASET_STD
     return Preprocess(
         height_px,
         height_px,
