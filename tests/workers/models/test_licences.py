@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pixelmill.workers.models.libraries import load_model, resolve
 from pixelmill.workers.models.licences import is_restricted, licence_warning
 
 
@@ -25,3 +26,10 @@ def test_one_that_does_not_grant_commercial_use_is_told(name: str) -> None:
 def test_others_are_not(name: str) -> None:
     assert not is_restricted(name)
     assert licence_warning("masks", name) is None
+
+
+def test_a_network_of_ours_has_that_of_the_data_it_learned_from() -> None:
+    model = load_model(resolve("unet-camvid", "segment"), "segment")
+    assert (model.licence, model.network.licence) == ("CC BY-NC", "CC BY-NC")
+    several = load_model(resolve("vdsr-t91", "upscale"), "upscale")
+    assert {several.at_scale(scale).network.licence for scale in several.scales} == {several.licence}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.depth_facts import DepthFacts
 from pixelmill.workers.models.folders import (
     INDEX,
     WEIGHTS,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pixelmill.workers.models.depth_facts import DepthFacts
     from pixelmill.workers.models.picture_model import Classes, PictureModel, SizeFacts
     from pixelmill.workers.models.preprocess import Pooling, Preprocess
 
@@ -53,7 +53,8 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
     folder = Path(rest).resolve()
     plan = plan_of(model, _config(model, folder), task)
     files = [folder / CONFIG, *_processor_files(folder), *weight_files(model, folder)]
-    return ModelName("hf", plan.architecture, path=folder, sha256=content_sha256(files))
+    depth = _depth(model, plan) if task == "depth" else None
+    return ModelName("hf", plan.architecture, path=folder, sha256=content_sha256(files), depth=depth)
 
 
 def load(name: ModelName, task: Task) -> PictureModel:
@@ -277,6 +278,4 @@ def _classes(model: str, config: Any) -> Classes:
 
 
 def _depth(model: str, plan: Plan) -> DepthFacts:
-    from pixelmill.workers.models.depth_facts import DepthFacts
-
     return DepthFacts("metres" if plan.is_metric(model) else "inverse")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.depth_facts import DepthFacts, Measure
 from pixelmill.workers.models.folders import content_sha256, require_installed
 from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.models.onnx_card import OnnxCard, read_onnx_card
@@ -14,7 +15,6 @@ from pixelmill.workers.models.tasks import Task
 if TYPE_CHECKING:
     from torch import nn
 
-    from pixelmill.workers.models.depth_facts import DepthFacts
     from pixelmill.workers.models.onnx_network import OnnxNetwork
     from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
     from pixelmill.workers.models.preprocess import Pooling, Preprocess
@@ -25,9 +25,10 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
     path = Path(rest)
     if path.suffix != ".onnx" or not path.is_file():
         raise ModelError(f"model {model}: no such file; write onnx:FILE.onnx, with FILE.json beside it")
-    _card(model, path, task)
+    card = _card(model, path, task)
     files = [path, path.with_suffix(".json")]
-    return ModelName("onnx", "onnx", path=path.resolve(), sha256=content_sha256(files, named=False))
+    depth = _depth(card) if task == "depth" else None
+    return ModelName("onnx", "onnx", path=path.resolve(), sha256=content_sha256(files, named=False), depth=depth)
 
 
 def load(name: ModelName, task: Task) -> PictureModel:
@@ -102,9 +103,7 @@ def _size(card: OnnxCard) -> SizeFacts:
 
 
 def _depth(card: OnnxCard) -> DepthFacts:
-    from pixelmill.workers.models.depth_facts import DepthFacts
-
-    return DepthFacts(cast("Literal['inverse', 'metres', 'disparity']", card.output.meaning), card.baseline_m)
+    return DepthFacts(cast("Measure", card.output.meaning), card.baseline_m)
 
 
 def _preprocess(card: OnnxCard) -> Preprocess:
