@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelmill.jobs import checks
+from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import beside
 from pixelmill.jobs.job import Job
 from pixelmill.jobs.outcome import Outcome
@@ -121,13 +123,20 @@ class Milling:
                 written_bytes=published.written_bytes,
             )
         )
-        for stage, settings in published.settings.items():
-            before = events.status.settings.get(stage) or {}
-            if before != settings:
-                events.emit(SettingsChosen(stage=stage, settings=settings))
-                self._warn_of_licence(stage, before.get("licence"), settings.get("licence"))
+        record_settings(events, published.settings)
 
-    def _warn_of_licence(self, stage: str, before: object, licence: object) -> None:
-        """Once a stage, when the first of its rows say which licence its weights have."""
-        if isinstance(licence, str) and licence != before and (warning := licence_warning(stage, licence)) is not None:
-            self._session.events.warn(warning)
+
+def record_settings(events: EventStream, by_stage: Mapping[str, Mapping[str, object]]) -> None:
+    """What stages run with, where that is new, and once a stage a warning of a licence that does not grant commercial use."""
+    for stage, settings in by_stage.items():
+        before = events.status.settings.get(stage, {})
+        if before == settings:
+            continue
+        events.emit(SettingsChosen(stage=stage, settings=settings))
+        licence = settings.get("licence")
+        if (
+            isinstance(licence, str)
+            and licence != before.get("licence")
+            and (warning := licence_warning(stage, licence))
+        ):
+            events.warn(warning)
