@@ -167,5 +167,6 @@ def _zoo(model: str, task: Task) -> ModelName:
     ours = sorted(path.stem for path in ZOO.glob("*.safetensors") if _does(path.with_suffix(".json"), task))
     raise ModelError(
         f"model {model}: unknown{did_you_mean(model, ours)}; write torchvision:NAME, torchvision:NAME/WEIGHTS, "
+        "hf:FOLDER, hf:NAME@COMMIT, open_clip:ARCHITECTURE/WEIGHTS, spandrel:FILE.safetensors, onnx:FILE.onnx, "
         f"timm:NAME, FILE.safetensors, or one of ours: {', '.join(ours) or 'none does this'}"
     )
