@@ -83,6 +83,14 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
     return (nn.Sequential(features, FeaturePooling("stats")) if pooling == "auto" else features), preprocess
 
 
+def licence(name: ModelName) -> str | None:
+    """That of the data which the weights were trained on; a card without one is reported when the network is loaded."""
+    from pixelmill.workers.models.card import read_card
+
+    assert name.path is not None
+    return read_card(name.path).data_licence or None
+
+
 def _file(model: str, path: Path, task: Task) -> ModelName:
     weights, card = checkpoint_files(path)
     if not weights.is_file():
@@ -157,5 +165,6 @@ def _zoo(model: str, task: Task) -> ModelName:
     ours = sorted(path.stem for path in ZOO.glob("*.safetensors") if _does(path.with_suffix(".json"), task))
     raise ModelError(
         f"model {model}: unknown{did_you_mean(model, ours)}; write torchvision:NAME, torchvision:NAME/WEIGHTS, "
+        "hf:FOLDER, hf:NAME@COMMIT, open_clip:ARCHITECTURE/WEIGHTS, spandrel:FILE.safetensors, onnx:FILE.onnx, "
         f"timm:NAME, FILE.safetensors, or one of ours: {', '.join(ours) or 'none does this'}"
     )

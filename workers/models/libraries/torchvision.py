@@ -122,6 +122,10 @@ def _trained(models: Any, weights: Any, name: ModelName, task: Task) -> nn.Modul
         ) from error
 
 
+def licence(name: ModelName) -> str | None:
+    return None  # torchvision states none of its weights
+
+
 def extra_arguments(name: str) -> dict[str, Any]:
     return {"init_weights": True} if name in {"googlenet", "inception_v3"} else {}
 
