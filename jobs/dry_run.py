@@ -1,4 +1,4 @@
-"""Show what a job would do, and what it needs, without starting or writing anything."""
+"""Show what a job would do and what it needs, without starting or writing anything."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ LOOKED_AT = 10_000
 
 
 def show_plan(job: Job, around: Surroundings) -> None:
-    """Print the source as it is found, the workers, the settings and the output.
-
-    PixelmillError where the run would end with one before it starts: both ask `checks.check_run`.
+    """Print what the source holds, the workers, the settings and the output. Raises PixelmillError where the run would
+    before it starts: both call `checks.check_run`.
     """
     out = job.open_out()
     found = checks.check_run(job, out, around, retry=False)

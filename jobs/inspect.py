@@ -35,7 +35,7 @@ LOG_LINES = 5
 
 
 class Counts(TypedDict):
-    """Of inputs; see `accounting.Account`."""
+    """Counts of inputs; see `accounting.Account`."""
 
     inputs: int
     done: int
@@ -48,7 +48,7 @@ class Counts(TypedDict):
 
 
 class Reason(TypedDict):
-    """Why inputs failed, with one of them."""
+    """A reason for failures, with one of the inputs that failed."""
 
     stage: str
     error_type: str
@@ -57,7 +57,7 @@ class Reason(TypedDict):
 
 
 class Files(TypedDict):
-    """How many there are in data/ and failed/."""
+    """The numbers of files in data/ and failed/."""
 
     data: int
     failed: int
@@ -86,7 +86,7 @@ class Report(TypedDict):
 
 
 def open_run(uri: str) -> Folder:
-    """The output folder of a run; JobError when there is none."""
+    """The output folder of a run. Raises JobError where there is no run."""
     folder = Folder(absolute(uri), Access())
     with explained(uri, "reading the output folder"):
         found = folder.exists("_run/spec.yaml")

@@ -1,4 +1,4 @@
-"""Write tables as Parquet: which codec, which encoding of which column, how many rows in a group."""
+"""Write tables as Parquet: codec, encoding of each column, rows per group."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ class Compression:
 
 
 def encode(table: pa.Table, compression: Compression = Compression()) -> bytes:
-    """A table as Parquet: byte-stream-split for vectors, whose bytes hardly repeat otherwise; plain for pictures.
-
-    Plain for float16 too, since DuckDB reads no other float16. Pictures are encoded already, and have no statistics.
+    """A table as Parquet: byte-stream-split for vectors, whose bytes compress badly otherwise; plain for pictures, and
+    for float16, which DuckDB reads in no other encoding. Pictures are encoded already, and have no statistics.
     """
     fields = fields_of(table.schema)
     vectors = [(f.name, f.type) for f in fields if pa.types.is_fixed_size_list(f.type)]
