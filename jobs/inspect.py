@@ -160,6 +160,8 @@ def _rows(folder: Folder, held: Contents, rows: int) -> list[dict[str, object]]:
 def _short(value: object) -> object:
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
+    if isinstance(value, dict):
+        return {key: _short(each) for key, each in cast("dict[str, object]", value).items() if each is not None}
     if not isinstance(value, list):
         return value
     values = cast("list[float]", value)

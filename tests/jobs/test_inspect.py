@@ -31,6 +31,7 @@ from pixelmill.pipelines.outputs.self_report import STATUS, SelfReport
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from tests.pipelines.export.drawn import make_run
 from tests.pipelines.outputs.by_hand import NoTime
 
 ROWS = 12
@@ -158,3 +159,11 @@ def test_the_warnings_and_the_end_of_the_log_of_an_attempt_that_was_killed_are_s
 def test_as_many_rows_are_shown_as_were_asked_for(out: Folder, rows: int, shown: int) -> None:
     found = inspect.report(out, rows=rows)["rows"]
     assert [row["uri"] for row in found] == [f"/p/{number}.jpg" for number in range(1, shown + 1)]
+
+
+def test_pictures_are_shown_by_their_size_and_not_by_their_bytes(tmp_path: Path) -> None:
+    out = make_run(tmp_path, {"a.png": (200, 200, 200)})
+    (row,) = inspect.report(out, rows=1)["rows"]
+    assert str(row["mask"]).startswith("{'bytes': '")
+    assert str(row["mask"]).endswith(" bytes'}")
+    assert row["levels"] == "[0.5, 0.5, 0.5, 0.5, ...] (100)"
