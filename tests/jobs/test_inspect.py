@@ -31,7 +31,6 @@ from pixelmill.pipelines.outputs.self_report import STATUS, SelfReport
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
-from tests.pipelines.export.drawn import make_run
 from tests.pipelines.outputs.by_hand import NoTime
 
 ROWS = 12
@@ -161,9 +160,16 @@ def test_as_many_rows_are_shown_as_were_asked_for(out: Folder, rows: int, shown:
     assert [row["uri"] for row in found] == [f"/p/{number}.jpg" for number in range(1, shown + 1)]
 
 
-def test_pictures_are_shown_by_their_size_and_not_by_their_bytes(tmp_path: Path) -> None:
-    out = make_run(tmp_path, {"a.png": (200, 200, 200)})
-    (row,) = inspect.report(out, rows=1)["rows"]
-    assert str(row["mask"]).startswith("{'bytes': '")
-    assert str(row["mask"]).endswith(" bytes'}")
-    assert row["levels"] == "[0.5, 0.5, 0.5, 0.5, ...] (100)"
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"bytes": b"\x89PNG\r\n\x1a\n" + bytes(92), "path": None}, "PNG, 100 bytes"),
+        ({"bytes": b"unknown", "path": None}, "7 bytes"),
+        ({"size": [2, 3], "counts": "ab"}, {"size": [2, 3], "counts": "ab"}),
+        ([1.0, 2.0, 3.0, 4.0, 5.0], "[1, 2, 3, 4, ...] (5)"),
+        (["cat", "dog", "cow", "hen", "ass"], ["cat", "dog", "cow", "hen", "ass"]),
+        ([{"class_id": 1, "counts": b"abc"}], [{"class_id": 1, "counts": "3 bytes"}]),
+    ],
+)
+def test_a_value_is_shown_short_and_never_as_raw_bytes(value: object, shown: object) -> None:
+    assert inspect.shortened(value) == shown
