@@ -36,7 +36,7 @@ from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.workers.losses.gatys import GatysSettings, stylize
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.checkpoint import load_checkpoint
-from pixelmill.workers.networks.vgg import load_vgg
+from pixelmill.workers.models.vgg_weights import load_vgg
 from pixelmill.workers.recipes import squares
 from pixelmill.workers.recipes.registry import recipe_of
 

@@ -25,7 +25,7 @@ from pixelmill.jobs.stylize import read_picture
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.workers.losses.gatys import GatysSettings, stylize
-from pixelmill.workers.networks.vgg import load_vgg
+from pixelmill.workers.models.vgg_weights import load_vgg
 
 PASSES = 15
 

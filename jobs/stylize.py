@@ -131,7 +131,7 @@ def optimized(
 
     from pixelmill.workers.losses.gatys import GatysSettings
     from pixelmill.workers.losses.gatys import stylize as optimize
-    from pixelmill.workers.networks.vgg import load_vgg
+    from pixelmill.workers.models.vgg_weights import load_vgg
 
     try:
         chosen = GatysSettings.model_validate(settings)
