@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 
 from pixelmill.jobs import checks
@@ -18,8 +19,8 @@ from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.stages import StageContext
-from pixelmill.workers.stages.wiring import names_of
+from pixelmill.workers.stages import StageConfig, StageContext
+from pixelmill.workers.stages.wiring import ORIGINAL, names_of
 
 LOOKED_AT = 10_000
 
@@ -55,8 +56,23 @@ def _stage_lines(job: Job, plan: Plan, around: Surroundings) -> list[tuple[str, 
     for index, config in enumerate(job.spec.configs):
         context = StageContext(plan.device, plan.threads, LOOKED_AT, around.cache_dir)
         first, *more = config.describe(context, here=plan.address is None)
-        lines += [(f"stage {index}", f"{names[index]}: {first}"), *(("", line) for line in more)]
+        lines += [(f"stage {index}", f"{names[index]} of {_read_by(config)}: {first}")]
+        lines += [("", line) for line in [*_made_by(config, more), *more]]
     return lines
+
+
+def _read_by(config: StageConfig) -> str:
+    if config.reads is None or config.reads == ORIGINAL:
+        return "the original picture"
+    return f"the picture of {config.reads}"
+
+
+def _made_by(config: StageConfig, described: Sequence[str]) -> list[str]:
+    """The columns, where the stage itself says nothing of them, and the format of pictures."""
+    if any(line.startswith("column") for line in described):
+        return []
+    formats = [str(getattr(config, key)) for key in ("format", "encoding") if key in type(config).model_fields]
+    return [f"columns {', '.join(config.columns())}" + (f"; pictures as {formats[0]}" if formats else "")]
 
 
 def _inputs_of(source: Source) -> str:

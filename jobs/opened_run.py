@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
 import psutil
 import pyarrow as pa
@@ -13,11 +14,15 @@ import pyarrow as pa
 from pixelmill.jobs import inspect as inspection
 from pixelmill.jobs.terminal.printable import printable
 from pixelmill.pipelines import explore
-from pixelmill.pipelines.outputs.columns import FAILED_SCHEMA, SUCCESS
+from pixelmill.pipelines.export.pictures import picture_columns, rows_of_part
+from pixelmill.pipelines.outputs.columns import DATA, FAILED_SCHEMA, SUCCESS
 from pixelmill.pipelines.outputs.contents import failures
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SHARE_OF_MEMORY = 0.8
 """The largest table that is read at once, as a share of the free memory."""
@@ -64,6 +69,29 @@ class OpenedRun:
         with explained(self.uri, "reading the output folder"):
             self._require_memory(explore.memory_bytes(self.folder, known))
             return explore.table(self.folder, known)
+
+    def pictures(self, column: str | None = None) -> Iterator[tuple[str, str, Image.Image]]:
+        """Id, uri and picture of each finished row that has one, in bounded memory. JobError where there is no such column.
+
+        A mask is a picture of class ids (mode P), a map of depth has 16 bits (I;16). `column` is needed where there are several.
+        """
+        from pixelmill.workers.codecs.stored import shown  # which imports torch
+
+        chosen = self._picture_column(column)
+        with explained(self.uri, "reading the output folder"):
+            for part in self.folder.names(DATA):
+                for row in rows_of_part(self.folder, part, [chosen]):
+                    if (data := row.pictures[chosen]) is not None:
+                        yield row.name.id, row.name.uri, shown(data)
+
+    def _picture_column(self, column: str | None) -> str:
+        there = picture_columns(self.schema)
+        if column in there or (column is None and len(there) == 1):
+            return column or there[0]
+        wanted = (
+            "several columns hold pictures; give column=" if column is None and there else "no such column of pictures"
+        )
+        raise JobError(f"{self.uri}: {wanted}; there are {', '.join(there) or 'none'}")
 
     def failed(self) -> pa.Table:
         """One row for each input that failed: id, uri, member, stage, error_type, error."""

@@ -1,4 +1,4 @@
-"""A checkpoint of ours in memory, as the adapters take it."""
+"""A checkpoint of ours in memory, as adapters take it. Imports no torch, so that planning may read the list of adapters."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import Literal
 from torch import nn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.depth_facts import DepthFacts
 from pixelmill.workers.models.preprocess import Preprocess
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.runtime.execution import PixelNetwork
@@ -59,18 +60,6 @@ class Classes:
             raise ValueError(f"there are {len(self.colours)} colours for {len(self.names)} classes; give one for each")
         if any(not 0 <= level <= 255 for colour in self.colours or () for level in colour):
             raise ValueError("a colour is red, green and blue from 0 to 255")
-
-
-@dataclass(frozen=True)
-class DepthFacts:
-    """What the numbers of a depth network are.
-
-    disparity: fractions of the width, of a stereo camera with `baseline_m`. inverse: 1 / depth up to an unknown scale and
-    shift, greater is nearer. metres: the distance itself.
-    """
-
-    measure: Literal["disparity", "inverse", "metres"]
-    baseline_m: float | None = None
 
 
 @dataclass(frozen=True)

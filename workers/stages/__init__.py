@@ -29,6 +29,9 @@ STAGES: dict[str, str] = {
     "stylize": "pixelmill.workers.stages.stylize:StylizeConfig",
     "upscale": "pixelmill.workers.stages.upscale:UpscaleConfig",
     "synthesize": "pixelmill.workers.stages.synthesize:SynthesizeConfig",
+    "encode": "pixelmill.workers.stages.encode:EncodeConfig",
+    "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
+    "depth": "pixelmill.workers.stages.depth:DepthConfig",
 }
 """Every stage that a job file can name, by the place of its config. Importing a config must not import torch."""
 

@@ -9,13 +9,18 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.tasks import Task
 
 if TYPE_CHECKING:
-    from pixelmill.workers.models.loaded_checkpoint import Checkpoint
     from pixelmill.workers.models.picture_model import PictureModel
 
 ADAPTERS: dict[tuple[str, Task], str] = {
+    ("autoencoder", "encode"): "pixelmill.workers.models.adapters.autoencoders:encode",
+    ("autoencoder", "reconstruct"): "pixelmill.workers.models.adapters.autoencoders:reconstruct",
+    ("vae", "encode"): "pixelmill.workers.models.adapters.autoencoders:encode",
+    ("vae", "reconstruct"): "pixelmill.workers.models.adapters.autoencoders:reconstruct",
+    ("monodepth", "depth"): "pixelmill.workers.models.adapters.depth:depth",
     ("vdsr", "upscale"): "pixelmill.workers.models.adapters.super_resolution:upscale",
     ("segnet", "segment"): "pixelmill.workers.models.adapters.segmentation:segnet",
     ("fcn", "segment"): "pixelmill.workers.models.adapters.segmentation:fcn",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.adapters import adapter, kind_of, tasks_of
+from pixelmill.workers.models.depth_facts import facts_of_stereo
 from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files, did_you_mean
 from pixelmill.workers.models.tasks import Task
@@ -95,7 +96,9 @@ def _file(model: str, path: Path, task: Task) -> ModelName:
     _require_task(model, card, task)
     with weights.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return ModelName("file", path.stem, path=path.resolve(), sha256=sha256)
+    written = _written(card) or {}
+    depth = facts_of_stereo(str(written.get("data", ""))) if task == "depth" else None
+    return ModelName("file", path.stem, None, path.resolve(), sha256, _network_of(written), depth)
 
 
 def _require_task(model: str, card: Path, task: Task) -> None:
