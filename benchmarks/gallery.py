@@ -33,11 +33,11 @@ from pixelmill.jobs.generate import Asked, Kind
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
 from pixelmill.pipelines.training.reading import read_samples
+from pixelmill.workers.losses.gatys import GatysSettings, stylize
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.networks.vgg import load_vgg
 from pixelmill.workers.recipes import squares
-from pixelmill.workers.recipes.gatys import GatysSettings, stylize
 from pixelmill.workers.recipes.registry import recipe_of
 
 GALLERY = Path("docs/gallery")

@@ -24,8 +24,8 @@ from benchmarks.throughput import RESULTS
 from pixelmill.jobs.stylize import read_picture
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.workers.losses.gatys import GatysSettings, stylize
 from pixelmill.workers.networks.vgg import load_vgg
-from pixelmill.workers.recipes.gatys import GatysSettings, stylize
 
 PASSES = 15
 

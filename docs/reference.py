@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from pixelmill.jobs import catalogue, outcome, spec
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA
 from pixelmill.pipelines.outputs import columns
-from pixelmill.pipelines.outputs.layout import SCHEMA
 from pixelmill.workers import errors
 from pixelmill.workers.codecs.decode_errors import DECODE_ERROR_TYPES
 from pixelmill.workers.stages import STAGES, config_class

@@ -1,4 +1,4 @@
-"""Say what an output folder holds, by reading it."""
+"""Report what an output folder holds, by reading it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from pixelmill.jobs.places import absolute
 from pixelmill.jobs.terminal.console import PrintableConsole
 from pixelmill.jobs.terminal.printable import printable
 from pixelmill.jobs.terminal.views import duration, view_of
-from pixelmill.pipelines.events import Status
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.events import Status, Warned
+from pixelmill.pipelines.outputs import contents
+from pixelmill.pipelines.outputs.accounting import Account, account
 from pixelmill.pipelines.outputs.claims import ATTEMPTS, RECORD
-from pixelmill.pipelines.outputs.manifest import read_segments
-from pixelmill.pipelines.outputs.self_report import read_status
+from pixelmill.pipelines.outputs.columns import DATA, SUCCESS
+from pixelmill.pipelines.outputs.contents import Contents, progress
+from pixelmill.pipelines.outputs.segments import read_segments
+from pixelmill.pipelines.outputs.self_report import read_events, read_log, read_status
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
@@ -27,9 +30,12 @@ from pixelmill.pipelines.stores.tables import declared_schema, first_rows, open_
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 
+LOG_LINES = 5
+"""How much of the log of an attempt that has not ended is shown."""
+
 
 class Counts(TypedDict):
-    """Of inputs; see `ledger.Account`."""
+    """Counts of inputs; see `accounting.Account`."""
 
     inputs: int
     done: int
@@ -42,7 +48,7 @@ class Counts(TypedDict):
 
 
 class Reason(TypedDict):
-    """Why inputs failed, with one of them."""
+    """A reason for failures, with one of the inputs that failed."""
 
     stage: str
     error_type: str
@@ -51,10 +57,17 @@ class Reason(TypedDict):
 
 
 class Files(TypedDict):
-    """How many there are in data/ and failed/."""
+    """The numbers of files in data/ and failed/."""
 
     data: int
     failed: int
+
+
+class Unended(TypedDict):
+    """What the attempt that has not ended published last."""
+
+    warnings: list[str]
+    log: list[str]
 
 
 class Report(TypedDict):
@@ -66,13 +79,14 @@ class Report(TypedDict):
     failures: list[Reason]
     attempts: list[AttemptRecord]
     status: dict[str, object] | None
+    unended: Unended | None
     files: Files
     schema: dict[str, str]
     rows: list[dict[str, object]]
 
 
 def open_run(uri: str) -> Folder:
-    """The output folder of a run; JobError when there is none."""
+    """The output folder of a run. Raises JobError where there is no run."""
     folder = Folder(absolute(uri), Access())
     with explained(uri, "reading the output folder"):
         found = folder.exists("_run/spec.yaml")
@@ -82,18 +96,19 @@ def open_run(uri: str) -> Folder:
 
 
 def report(folder: Folder, *, rows: int) -> Report:
-    """Counts held against the manifest, failures with an example each, attempts, files, schema and first rows."""
+    """Counts compared with the manifest, failures with an example each, attempts, files, schema and first rows."""
     segments = read_segments(folder)
-    held = ledger.progress(folder)
-    found = ledger.account(folder, segments)
+    held = progress(folder)
+    found = account(folder, segments)
     status = read_status(folder)
     return {
         "out": folder.uri,
-        "complete": folder.exists(ledger.SUCCESS) and found.is_exact,
+        "complete": folder.exists(SUCCESS) and found.is_exact,
         "counts": _counts(found),
         "failures": _failures(folder),
         "attempts": _attempts(folder),
         "status": None if status is None else status.model_dump(),
+        "unended": None if status is None or status.ended is not None else _unended(folder, status.attempt),
         "files": {"data": len(held.data), "failed": len(held.failed)},
         "schema": _schema(folder, held),
         "rows": _rows(folder, held, rows),
@@ -102,7 +117,7 @@ def report(folder: Folder, *, rows: int) -> Report:
 
 def _failures(folder: Folder) -> list[Reason]:
     reasons: dict[tuple[str, str], Reason] = {}
-    for _, table in ledger.failures(folder):
+    for _, table in contents.failures(folder):
         for row in cast("list[dict[str, str]]", table.to_pylist()):
             key = (row["stage"], row["error_type"])
             example = f"{scrub(row['uri'])}: {row['error']}"
@@ -112,27 +127,32 @@ def _failures(folder: Folder) -> list[Reason]:
 
 
 def _attempts(folder: Folder) -> list[AttemptRecord]:
-    """The records of those that ended, also as versions before claims wrote them."""
+    """The records of attempts that ended, also in the form of versions without claims."""
     old = [f"{ATTEMPTS}/{name}" for name in folder.names(ATTEMPTS) if name.endswith(".json")]
     found = [*old, *(f"{ATTEMPTS}/{epoch}/{RECORD}" for epoch in folder.folders(ATTEMPTS))]
     records: list[AttemptRecord] = [json.loads(folder.read(name) or b"{}") for name in found]
     return [record for record in records if record]
 
 
-def _schema(folder: Folder, held: ledger.Contents) -> dict[str, str]:
+def _unended(folder: Folder, epoch: int) -> Unended:
+    warnings = [event.text for event in read_events(folder, epoch) if isinstance(event, Warned)]
+    return {"warnings": warnings, "log": read_log(folder, epoch).splitlines()[-LOG_LINES:]}
+
+
+def _schema(folder: Folder, held: Contents) -> dict[str, str]:
     if not held.data:
         return {}
-    with folder.open(f"{ledger.DATA}/{min(held.data)}") as file:
+    with folder.open(f"{DATA}/{min(held.data)}") as file:
         schema = declared_schema(open_parquet(file))
     return dict(zip(schema.names, map(str, schema.types), strict=True))
 
 
-def _rows(folder: Folder, held: ledger.Contents, rows: int) -> list[dict[str, object]]:
+def _rows(folder: Folder, held: Contents, rows: int) -> list[dict[str, object]]:
     shown: list[dict[str, object]] = []
     for name in sorted(held.data):
         if len(shown) >= rows:
             break
-        with folder.open(f"{ledger.DATA}/{name}") as file:
+        with folder.open(f"{DATA}/{name}") as file:
             shown += first_rows(open_parquet(file), rows - len(shown))
     return [{key: _short(value) for key, value in row.items()} for row in shown]
 
@@ -161,8 +181,8 @@ def print_report(report: Report) -> None:
             markup=False,
         )
     _print_attempts(console, report["attempts"])
-    if report["status"] is not None and report["status"]["ended"] is None:
-        console.print(_unended(Status.model_validate(report["status"])), markup=False, soft_wrap=True)
+    if report["unended"] is not None:
+        _print_unended(console, Status.model_validate(report["status"]), report["unended"])
     schema = ", ".join(f"{name} {kind}" for name, kind in report["schema"].items())
     console.print(f"{report['files']['data']} data files: {schema or 'no rows'}", markup=False, soft_wrap=True)
     for row in report["rows"]:
@@ -170,7 +190,7 @@ def print_report(report: Report) -> None:
         console.print(f"  {shown}", markup=False, soft_wrap=True)
 
 
-def _counts(found: ledger.Account) -> Counts:
+def _counts(found: Account) -> Counts:
     counts: Counts = {
         "inputs": found.listed,
         "done": found.done,
@@ -190,10 +210,13 @@ def _verdict(counts: Counts) -> str:
     return "no input is in two rows so far" if counts["missing"] else "every input is in exactly one row"
 
 
-def _unended(status: Status) -> str:
-    """Of an attempt that is at work, or was killed: where it was when it last said so."""
+def _print_unended(console: Console, status: Status, found: Unended) -> None:
+    """The last status, the warnings and the end of the log of an attempt that is at work, or was killed."""
     at = datetime.fromtimestamp(status.updated_s, UTC).isoformat(timespec="seconds")
-    return f"attempt {status.attempt} has not ended, or was killed; at {at}: {view_of(status).line()}"
+    said = f"attempt {status.attempt} has not ended, or was killed; at {at}: {view_of(status).line()}"
+    console.print(said, markup=False, soft_wrap=True)
+    for text in [*(f"warning: {warning}" for warning in found["warnings"]), *found["log"]]:
+        console.print(f"  {printable(text, one_line=True)}", markup=False, soft_wrap=True)
 
 
 def _print_attempts(console: Console, attempts: list[AttemptRecord]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -28,6 +29,7 @@ from pixelmill.jobs.stage_entries import (
     stage_kinds,
     with_bare_stages,
 )
+from pixelmill.pipelines.inputs.name_groupings import checked_group
 from pixelmill.workers.stages import StageConfig
 
 
@@ -49,6 +51,11 @@ class SourceSpec(Strict):
     )
     column: str | None = Field(None, description="the column of pictures (parquet) or of URIs (list)")
     decoder: DecoderName = Field("picture", description="what makes pictures of an input's bytes")
+    group: Annotated[str, AfterValidator(checked_group)] | None = Field(
+        None,
+        description="which files make one input together: stem (alike up to the first dot), folder, or a regular expression "
+        "whose one group is what their names have in common, as (.*)-[0-9]+\\.tif; each file is one when left out",
+    )
     limit: PositiveInt | None = Field(None, description="only the first so many inputs")
     max_pixels: PositiveInt = Field(
         178_956_970, description="a larger picture is filed as failed, before it is decoded"
@@ -125,6 +132,15 @@ class JobSpec(Strict):
     @model_validator(mode="after")
     def _stages_fit(self) -> JobSpec:
         raise_misfits(self.stages, self.source_options.decoder)
+        return self
+
+    @model_validator(mode="after")
+    def _grouped_files_fit(self) -> JobSpec:
+        source = self.source_options
+        if source.group is not None and source.decoder == "picture":
+            raise ValueError(
+                "source.group: the decoder picture takes one file; name one that takes several as source.decoder"
+            )
         return self
 
     @model_validator(mode="after")

@@ -129,9 +129,9 @@ def optimized(
     """
     from pydantic import ValidationError
 
+    from pixelmill.workers.losses.gatys import GatysSettings
+    from pixelmill.workers.losses.gatys import stylize as optimize
     from pixelmill.workers.networks.vgg import load_vgg
-    from pixelmill.workers.recipes.gatys import GatysSettings
-    from pixelmill.workers.recipes.gatys import stylize as optimize
 
     try:
         chosen = GatysSettings.model_validate(settings)

@@ -1,4 +1,4 @@
-"""What a person reads when a bulk run is over."""
+"""The texts around a bulk run: notes before it, the summary after it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ from pixelmill.jobs.outcome import Outcome
 from pixelmill.jobs.spec import JobSpec
 from pixelmill.jobs.terminal.views import duration
 from pixelmill.pipelines.inputs.sources import Ignored
-from pixelmill.workers.models.model_names import DEFAULT_MODEL
-from pixelmill.workers.stages.embed import EmbedConfig
 
 
 def note_of(spec: JobSpec) -> str | None:
-    """What a person should know who named no model: what the one that is taken offline can't do."""
-    for config in spec.configs:
-        if isinstance(config, EmbedConfig) and "model" not in config.model_fields_set:
-            return (
-                f"note: no model was named, so {DEFAULT_MODEL} is taken, which needs no download: it finds like colours and "
-                "textures and knows nothing of what is shown; --model torchvision:resnet50 does (98 MB are fetched once)"
-            )
-    return None
+    """The notes of the stages about what the job file leaves out, one line each; None without any."""
+    notes = [f"note: {note}" for config in spec.configs if (note := config.note())]
+    return "\n".join(dict.fromkeys(notes)) or None
 
 
 def summary_of(outcome: Outcome, uri: str) -> str:
-    """What a person reads when a run is over."""
+    """The summary that a person reads at the end of a run."""
     account, seconds = outcome.account, outcome.seconds
     work_s = seconds.get("work", 0) + seconds.get("first_result", 0)
     lines = [f"{account.done:,} done, {account.failed:,} failed of {account.listed:,} inputs in {uri}"]

@@ -10,10 +10,14 @@ from pixelmill.pipelines.bulk.orders import orders_for
 from pixelmill.pipelines.inputs.entries import Source
 from pixelmill.pipelines.inputs.fetch import FetchLimits
 from pixelmill.pipelines.inputs.relisting import as_now
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.accounting import Account, account
 from pixelmill.pipelines.outputs.attempt import Attempt, pending
+from pixelmill.pipelines.outputs.contents import progress
+from pixelmill.pipelines.outputs.encoding import Compression
 from pixelmill.pipelines.outputs.listing import tables_of
+from pixelmill.pipelines.outputs.publishing import publish
 from pixelmill.pipelines.outputs.segments import Segment
+from pixelmill.pipelines.outputs.settling import settle
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.stages import StageConfig, StageContext
@@ -32,7 +36,7 @@ class Job:
     """Of 64 bytes a row: files are small, so that there are several."""
 
 
-def live(job: Job, epoch: int = 1, *, retry: bool = False, pace_s: float = 0.0) -> ledger.Account:
+def live(job: Job, epoch: int = 1, *, retry: bool = False, pace_s: float = 0.0) -> Account:
     """What one attempt does, from its first look to its account; it waits `pace_s` before it publishes a part."""
     out, rows = job.out, decoder_of(job.decoder).rows_per_input
     attempt = Attempt(out, Held(epoch), row_bytes=64, file_bytes=job.file_bytes, rows_per_input=rows)
@@ -42,15 +46,15 @@ def live(job: Job, epoch: int = 1, *, retry: bool = False, pace_s: float = 0.0) 
     else:
         segments = attempt.list_new(segments, lambda listing, known: tables_of(job.source, listing, known))[0]
     segments = attempt.seal(segments)
-    parts = pending(segments, ledger.progress(out), retry=retry)
+    parts = pending(segments, progress(out), retry=retry)
     mill = mill_of(job, segments) if parts else None
     for order, part in zip(orders_for(parts), parts, strict=True):
         assert mill is not None
         made = mill({"name": order.name, "parts": [vars(part)]}).drop_columns([ORDER_COLUMN])
         time.sleep(pace_s)
-        ledger.publish(out, order.name, made, {"listing": part.writer}, ledger.Compression())
-    ledger.settle(out, segments)
-    return ledger.account(out, segments)
+        publish(out, order.name, made, {"listing": part.writer}, Compression())
+    settle(out, segments)
+    return account(out, segments)
 
 
 def mill_of(job: Job, segments: list[Segment]) -> Mill:

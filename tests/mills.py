@@ -17,7 +17,10 @@ from pixelmill.pipelines.bulk.orders import Order
 from pixelmill.pipelines.bulk.tally import Tally
 from pixelmill.pipelines.inputs.fetch import FetchLimits
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs.manifest import Known, Listing, Part, Segment, tables_of
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.listing import Listing, tables_of
+from pixelmill.pipelines.outputs.parts import Part
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import RowError

@@ -17,8 +17,8 @@ import pytest
 
 from docs import reference
 from pixelmill.jobs import catalogue, spec
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA
 from pixelmill.pipelines.outputs.columns import FAILED_SCHEMA, input_fields
-from pixelmill.pipelines.outputs.layout import SCHEMA
 from tests.support import COMMAND, Home, home, pictures
 
 ROOT = Path(__file__).parent.parent

@@ -49,6 +49,10 @@ class JobStopped(PixelmillError):
     """The job stopped itself; what was finished stays."""
 
 
+class TrainingFailed(PixelmillError):
+    """A training can't continue: the loss is not a number, or a worker failed again and again."""
+
+
 class ClaimLost(JobStopped):
     """Another attempt holds the output folder now."""
 

@@ -20,3 +20,8 @@ def from_numpy(array: np.ndarray) -> Tensor:
 def numbers(values_N: Tensor) -> list[float]:
     """The numbers of a vector."""
     return cast("list[float]", values_N.tolist())  # pyright: ignore[reportUnknownMemberType]
+
+
+def distinct(values: Tensor) -> list[int]:
+    """The different integers in a tensor, ascending."""
+    return cast("list[int]", torch.unique(values).tolist())  # pyright: ignore[reportUnknownMemberType]

@@ -1,7 +1,7 @@
-"""Publish what an attempt says of itself, from a thread of its own, for as long as it holds its folder.
+"""Publish what an attempt reports about itself, from a thread of its own, for as long as it holds its folder.
 
-The work never waits for it, and no failure of it ends a run. It writes often at first, so that a run which is killed early
-leaves something to read, and then a few times a minute.
+The work never waits for this thread, and its failures never end a run. It writes often at first, so that a run which is
+killed early leaves something to read, and later a few times a minute.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pixelmill.jobs.event_stream import EventStream
 from pixelmill.pipelines.outputs.self_report import SelfReport
 from pixelmill.workers.credentials import scrub
 
-STATUS_EVERY_S, PIECE_EVERY_S = 5.0, 30.0
+STATUS_EVERY_S, TEXTS_EVERY_S = 5.0, 30.0
 FIRST_S = 1.0
 CLOSE_WITHIN_S = 10.0
 _BEGINS_SECRET = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY-----(?!.*-----END)", re.DOTALL)
@@ -36,20 +36,20 @@ class AttemptPublisher:
         self._thread.start()
 
     def close(self) -> None:
-        """Publish the rest, as far as the store lets us."""
+        """Publish the rest, as far as the store allows."""
         self._over.set()
         self._thread.join(CLOSE_WITHIN_S)
         if not self._thread.is_alive():
             self._publish(is_whole=True, is_last=True)
 
     def _run(self) -> None:
-        pause_s, piece_s = FIRST_S, time.monotonic()
+        pause_s, texts_s = FIRST_S, time.monotonic()
         every_s = FIRST_S
         while not self._over.wait(pause_s):
-            is_time = time.monotonic() - piece_s >= every_s
+            is_time = time.monotonic() - texts_s >= every_s
             self._publish(is_whole=is_time, is_last=False)
             if is_time:
-                piece_s, every_s = time.monotonic(), min(PIECE_EVERY_S, 2 * every_s)
+                texts_s, every_s = time.monotonic(), min(TEXTS_EVERY_S, 2 * every_s)
             pause_s = min(STATUS_EVERY_S, 2 * pause_s)
 
     def _publish(self, *, is_whole: bool, is_last: bool) -> None:
@@ -62,7 +62,7 @@ class AttemptPublisher:
         self._report.add(events, text)
         if is_whole:
             with suppress(Exception):
-                self._report.publish_pieces()
+                self._report.publish_texts()
         with suppress(Exception):
             self._report.publish_status(status)
 
@@ -74,7 +74,7 @@ class LogTail:
         self._path, self._position = path, 0
 
     def read(self, *, is_last: bool) -> str:
-        """What was written since the last call; a line without its end, or half a key, waits for its rest unless `is_last`."""
+        """What was written since the last call; an unfinished line, or half a key, waits for the rest unless `is_last`."""
         sys.stdout.flush()
         sys.stderr.flush()
         with self._path.open("rb") as file:

@@ -2,8 +2,8 @@
 
 A thread of its own takes what is fetched, in order, waits until the budget has room for the next picture, and hands it to
 a decoding thread. What was decoded keeps its place in the budget until the stages have run over it. When the budget is
-full of pictures that wait for a batch to be complete, the stages are asked to run over what they have: nothing waits for
-a picture that waits for them.
+full of pictures that wait for a batch to be complete, the stages are asked to run over what they have until there is room:
+nothing waits for a picture that waits for them.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class DecodeAhead(Generic[Encoded, Decoded]):
         self._pool = ThreadPoolExecutor(threads, "decode")
         self._budget, self._need, self._decode, self._ahead = budget, need, decode, ahead
 
-    def stream(self, encoded: Iterator[Encoded], make_room: Callable[[], None]) -> Iterator[Decoded]:
-        """`make_room` runs here, between two results, and has to free all that earlier results hold of the budget."""
+    def stream(self, encoded: Iterator[Encoded], make_room: Callable[[int], None]) -> Iterator[Decoded]:
+        """`make_room(needed_bytes)` runs here, between two results, and has to free so much of what earlier results hold."""
         queue: Queue[Future[Decoded] | _Room | _End] = Queue(self._ahead)
         stop = threading.Event()
         thread = threading.Thread(target=self._feed, args=(encoded, queue, stop), name="decode feeder", daemon=True)
@@ -63,7 +63,7 @@ class DecodeAhead(Generic[Encoded, Decoded]):
                 if not isinstance(found, _Room):
                     yield found.result()
                 elif not self._budget.has_room(found.needed_bytes):
-                    make_room()
+                    make_room(found.needed_bytes)
         finally:
             stop.set()
             self._budget.wake()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from pixelmill.workers.errors import RowError
@@ -44,4 +44,6 @@ class Waiting:
     stage: int
     prepared: Prepared
     pixels: int
+    bucket: Hashable = None
+    """Those with equal buckets may be in one batch."""
     held: Held = ()

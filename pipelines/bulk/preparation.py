@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from pixelmill.pipelines.bulk.items import Item, Row, Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under, row_error_of
-from pixelmill.pipelines.bulk.stage_runner import StageRunner, pixels_of
+from pixelmill.pipelines.bulk.stage_runner import StageRunner
 from pixelmill.pipelines.inputs.fetch import Fetched
 from pixelmill.workers.decoders import Decoded, Decoder
 from pixelmill.workers.errors import RowError
@@ -73,9 +73,7 @@ class Preparation:
             for picture, columns in self._pictures(pieces):
                 row = Row(item, picture.width, picture.height, columns)
                 item.rows.append(row)
-                for runner in self._runners:
-                    value = runner.prepare(picture)
-                    row.prepared.append(Waiting(row, runner.index, value, pixels_of(value)))
+                row.prepared += [runner.prepare(row, picture) for runner in self._runners]
                 waiting += row.prepared
         except RowError as error:
             return self._failed(fetched, error, taken_bytes)

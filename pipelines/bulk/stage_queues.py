@@ -1,7 +1,8 @@
 """The stages of one order: what waits for each, what each has made, and how one's pictures reach those that read them.
 
-A stage runs when as many pictures, or pixels, wait for it as it takes at once. What it prepared is freed when it has run;
-a picture that it made is freed when every stage that reads it has prepared what it wants of it.
+A stage runs when as many pictures, or pixels, wait for it as it takes at once, of one size where it asks for that. What it
+prepared is freed when it has run; a picture that it made is freed when every stage that reads it has prepared what it wants
+of it. In which order batches are run depends on the memory that there is, and decides nothing of what the rows hold.
 """
 
 from __future__ import annotations
@@ -9,19 +10,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
+from pixelmill.pipelines.bulk.batches import Batches
+from pixelmill.pipelines.bulk.deferred import DeferredColumns, Encoders, MadeBatch
 from pixelmill.pipelines.bulk.items import Item, Row, Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under
-from pixelmill.pipelines.bulk.stage_runner import Ran, StageRunner, errors_of, pixels_of
+from pixelmill.pipelines.bulk.stage_runner import Ran, StageRunner, errors_of
 from pixelmill.pipelines.bulk.tally import Tally
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.holdings import Held, Holdings
-from pixelmill.workers.stages import Deferred, Prepared
 from pixelmill.workers.stages.wiring import Wiring
+
+if TYPE_CHECKING:
+    from pixelmill.pipelines.bulk.deferred import MadeColumn
 
 
 @dataclass
@@ -29,7 +32,7 @@ class StageOutput:
     """What one stage made, batch by batch, and of which rows."""
 
     rows: list[Row] = field(default_factory=list[Row])
-    chunks: list[dict[str, pa.Array[Any]]] = field(default_factory=list)
+    chunks: list[dict[str, MadeColumn]] = field(default_factory=list[dict[str, "MadeColumn"]])
 
 
 class _Queue:
@@ -38,16 +41,7 @@ class _Queue:
     def __init__(self, runner: StageRunner, readers: tuple[int, ...]) -> None:
         self.runner, self.readers = runner, readers
         self.output = StageOutput()
-        self.waiting: list[Waiting] = []
-        self.pixels = 0
-
-    def append(self, waiting: Waiting) -> None:
-        self.waiting.append(waiting)
-        self.pixels += waiting.pixels
-
-    def take_all(self) -> list[Waiting]:
-        taken, self.waiting, self.pixels = self.waiting, [], 0
-        return taken
+        self.batches = Batches(runner)
 
 
 @dataclass(slots=True)
@@ -67,6 +61,7 @@ class StageQueues:
         runners: Sequence[StageRunner],
         wiring: Wiring,
         holdings: Holdings,
+        encoders: Encoders,
         tally: Tally,
         uris: Sequence[str],
     ) -> None:
@@ -74,6 +69,7 @@ class StageQueues:
         self._queues = [_Queue(runner, wiring.readers_of(runner.index)) for runner in runners]
         self._order = wiring.order
         self._holdings, self._tally, self._uris = holdings, tally, uris
+        self._deferred = DeferredColumns(encoders, tally, self._fail)
 
     @property
     def outputs(self) -> list[StageOutput]:
@@ -91,21 +87,43 @@ class StageQueues:
                 self._put(waiting)
 
     def run_all(self) -> None:
-        """Run every stage over what waits for it; then nothing waits and nothing is held."""
+        """Run every stage over what waits for it, and every job that encodes; then nothing waits and nothing is held."""
         for index in self._order:
-            self._run(self._queues[index])
+            queue = self._queues[index]
+            while taken := queue.batches.take_oldest():
+                self._run(queue, taken)
+        while (batch := self._deferred.oldest()) is not None:
+            self._keep(batch)
+
+    def make_room(self, needed_bytes: int) -> None:
+        """Wait for what is being encoded, then run what frees most, batch by batch, until so much memory is free.
+
+        Ends when nothing is left that holds any.
+        """
+        self._relieve(self._queues, needed_bytes)
+
+    def _relieve(self, queues: Sequence[_Queue], needed_bytes: int = 0) -> None:
+        while self._holdings.lacks(needed_bytes):
+            if (batch := self._deferred.oldest()) is not None:
+                self._keep(batch)
+                continue
+            (freed_bytes, bucket), queue = max(
+                ((queue.batches.largest(self._share_bytes), queue) for queue in queues), key=lambda found: found[0][0]
+            )
+            if not freed_bytes:
+                return
+            self._run(queue, queue.batches.take(bucket))
+
+    def _share_bytes(self, waiting: Sequence[Waiting]) -> int:
+        return self._holdings.share_bytes([each.held for each in waiting])
 
     def _put(self, waiting: Waiting) -> None:
         queue = self._queues[waiting.stage]
-        if queue.waiting and queue.pixels + waiting.pixels > queue.runner.most_pixels:
-            self._run(queue)
-        queue.append(waiting)
-        if len(queue.waiting) >= queue.runner.stage.batch or queue.pixels >= queue.runner.most_pixels:
-            self._run(queue)
+        for taken in queue.batches.put(waiting):
+            self._run(queue, taken)
 
-    def _run(self, queue: _Queue) -> None:
-        """Run a stage over what waits for it, but for rows of inputs that have failed meanwhile."""
-        taken = queue.take_all()
+    def _run(self, queue: _Queue, taken: list[Waiting]) -> None:
+        """Run a stage over a batch, but for rows of inputs that have failed meanwhile."""
         ready = [waiting for waiting in taken if waiting.row.item.error is None]
         frames = self._frames_of(queue, ready) if ready else deque[_Frame]()
         del ready
@@ -115,6 +133,7 @@ class StageQueues:
         while frames:
             for waiting in self._read(queue, frames.popleft()):
                 self._put(waiting)
+            self._relieve([self._queues[reader] for reader in queue.readers])
 
     def _frames_of(self, queue: _Queue, ready: list[Waiting]) -> deque[_Frame]:
         """Run a stage and keep its columns; gives the pictures that it made where a stage reads them."""
@@ -128,15 +147,20 @@ class StageQueues:
     def _record(self, queue: _Queue, ran: Ran) -> list[_Frame]:
         for waiting, error in errors_of(ran):
             self._fail(waiting.row.item, filed_under(queue.runner.name, error))
-        if ran.milled.columns:
-            queue.output.rows += [waiting.row for waiting in ran.batch]
-            queue.output.chunks.append(_encoded(queue.runner, ran))
         frames = self._hold_pictures(queue, ran) if queue.readers else []
-        for waiting in ran.batch:
-            item = waiting.row.item
-            item.runs_left -= 1
-            self._tally.done += item.error is None and item.runs_left == 0
+        for batch in self._deferred.add(queue.runner, ran):
+            self._keep(batch)
         return frames
+
+    def _keep(self, batch: MadeBatch) -> None:
+        """The columns of a batch are made: what was left to do for its inputs is less by that."""
+        if batch.columns:
+            output = self._queues[batch.stage].output
+            output.rows += batch.rows
+            output.chunks.append(batch.columns)
+        for row in batch.rows:
+            row.item.runs_left -= 1
+            self._tally.done += row.item.error is None and row.item.runs_left == 0
 
     def _hold_pictures(self, queue: _Queue, ran: Ran) -> list[_Frame]:
         pictures = ran.milled.pictures or [None] * len(ran.batch)
@@ -155,37 +179,24 @@ class StageQueues:
         waiting: list[Waiting] = []
         if row.item.error is None:
             try:
-                prepared = [self._prepare(runner, frame.picture) for runner in runners]
-                held = self._holdings.hold(prepared)
-                for runner, value, blocks in zip(runners, prepared, held, strict=True):
-                    waiting.append(Waiting(row, runner.index, value, pixels_of(value), blocks))
+                waiting = [self._prepare(runner, frame) for runner in runners]
+                held = self._holdings.hold([each.prepared for each in waiting])
+                for each, blocks in zip(waiting, held, strict=True):
+                    each.held = blocks
             except RowError as error:
                 self._fail(row.item, filed_under(error.stage, error))
         self._holdings.free([frame.held])
         return waiting
 
-    def _prepare(self, runner: StageRunner, picture: Picture) -> Prepared:
+    def _prepare(self, runner: StageRunner, frame: _Frame) -> Waiting:
         with self._tally.timed(runner.name):
-            return runner.prepare(picture)
+            return runner.prepare(frame.row, frame.picture)
 
     def _fail(self, item: Item, error: RowError) -> None:
         """One failure an input, whichever of its rows and stages was the first."""
         if item.error is None:
             item.error = error
             self._tally.count_failure(error, self._uris[item.position])
-
-
-def _encoded(runner: StageRunner, ran: Ran) -> dict[str, pa.Array[Any]]:
-    """The columns of a batch, with what was deferred done."""
-    types = {field.name: field.type for field in runner.stage.fields}
-    columns: dict[str, pa.Array[Any]] = {}
-    for name, column in ran.milled.columns.items():
-        if isinstance(column, Deferred):
-            values = [None if place in ran.milled.errors else job() for place, job in enumerate(column.jobs)]
-            columns[name] = pa.array(values, types[name])
-        else:
-            columns[name] = column
-    return columns
 
 
 def _no_picture(stage: str) -> RowError:

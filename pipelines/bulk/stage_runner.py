@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import cast
 
-from pixelmill.pipelines.bulk.items import Waiting
+from pixelmill.pipelines.bulk.items import Row, Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under, row_error_of
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.pictures import Picture, pixel_count
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.faults import free_cached_memory, is_out_of_memory
-from pixelmill.workers.stages import Milled, Prepared, Stage
+from pixelmill.workers.stages import Milled, Prepared, SortsBySize, Stage
 
 
 @dataclass
@@ -37,12 +37,16 @@ class StageRunner:
         stated = self.stage.batch_pixels
         return self._memory_pixels if stated is None else min(stated, self._memory_pixels)
 
-    def prepare(self, picture: Picture) -> Prepared:
-        """RowError where the stage can't take this picture, DeviceFault where the device fails."""
+    def prepare(self, row: Row, picture: Picture) -> Waiting:
+        """What then waits for the stage. RowError where it can't take this picture, DeviceFault where the device fails."""
         try:
-            return self.stage.prepare(picture)
+            prepared = self.stage.prepare(picture)
+            return Waiting(row, self.index, prepared, pixels_of(prepared), self._bucket_of(prepared))
         except Exception as error:
             raise filed_under(self.name, row_error_of(error, self.name)) from error
+
+    def _bucket_of(self, prepared: Prepared) -> Hashable:
+        return self.stage.bucket_of(prepared) if isinstance(self.stage, SortsBySize) else None
 
     def run(self, batch: Sequence[Waiting]) -> list[Ran]:
         """The batch in one piece or in several. DeviceFault when it is the device that fails."""
@@ -87,6 +91,8 @@ def pixels_of(prepared: Prepared) -> int:
         return prepared.pixel_count
     if isinstance(prepared, dict):
         prepared = list(cast("dict[str, Prepared]", prepared).values())
+    elif is_dataclass(prepared):
+        prepared = [getattr(prepared, field.name) for field in fields(prepared)]
     if isinstance(prepared, list | tuple):
         first = cast("Sequence[Prepared]", prepared)[:1]
         return pixels_of(first[0]) if first else 1

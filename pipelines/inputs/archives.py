@@ -1,4 +1,5 @@
-"""Index tar shards and tables of pictures: where the bytes of each input lie. Nothing is unpacked and no picture is read."""
+"""Index tar shards and tables of pictures: find where the bytes of each input lie, without unpacking or reading a
+picture."""
 
 from __future__ import annotations
 
@@ -9,32 +10,28 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import fields_of
+from pixelmill.pipelines.inputs.earlier_runs import source_ids_of
 from pixelmill.pipelines.inputs.entries import Entry, Found, Index, Source, sequential
-from pixelmill.pipelines.inputs.names import IMAGE_SUFFIXES, has_hidden, suffix_of
-from pixelmill.pipelines.outputs.columns import METADATA_KEY, SOURCE_ID
+from pixelmill.pipelines.inputs.names import IMAGE_SUFFIXES, URI_COLUMNS, has_hidden, suffix_of
 from pixelmill.pipelines.stores.access import open_store
 from pixelmill.pipelines.stores.retries import is_passing
-from pixelmill.pipelines.stores.tables import Parquet, holds_bytes, open_parquet, texts_of
+from pixelmill.pipelines.stores.tables import holds_bytes, open_parquet
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "picture", "bytes", "image_bytes", "content")
-URI_COLUMNS = ("uri", "url", "path", "image_url", "image_path", "file", "filename", "file_name")
 MOST_HEADER_BYTES = 1 << 20
-"""What the headers before one member of a tar may hold together; a long name or extended attributes need kilobytes."""
-
-MOST_ID_CHARACTERS = 128
-"""What is longer than that is no id of a run, whatever its metadata say."""
+"""The most bytes of headers before one member of a tar; long names and extended attributes need kilobytes."""
 
 
 # Tars
 
 
 def tar_members(found: Found, source: Source) -> Index:
-    """The pictures of a tar shard with where their bytes are, and by kind the members that are none.
+    """The pictures of a tar shard with the places of their bytes, and counts of its other members by kind.
 
-    A shard that ends too early, or that can't be indexed to its end, gives its whole members and one entry for itself that
-    says so.
+    A shard that is truncated, or can't be indexed to its end, gives its whole members and one entry for itself with the
+    problem.
     """
     members: list[Entry] = []
     ignored: Counter[str] = Counter()
@@ -52,7 +49,7 @@ def tar_members(found: Found, source: Source) -> Index:
 
 
 class _Headers:
-    """A tar as tarfile reads it, which reads headers alone: bounded, and a fault of the store is kept as what it is."""
+    """A tar file for tarfile, which reads headers only: reads are bounded, and an error of the store is kept."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -60,7 +57,7 @@ class _Headers:
         self.fault: Exception | None = None
 
     def renew(self) -> None:
-        """A member is over, and so are its headers."""
+        """Reset the bound after a member."""
         self._left = MOST_HEADER_BYTES
 
     def read(self, size: int) -> bytes:
@@ -102,7 +99,7 @@ def _opened_tar(file: _Headers) -> tarfile.TarFile:
 
 
 def _kind_of_other(member: tarfile.TarInfo) -> str | None:
-    """What a member is that is no picture by its name; None for pictures and folders."""
+    """The kind of a member that is not a picture by its name; None for pictures and folders."""
     if member.isdir():
         return None
     if has_hidden(member.name):
@@ -124,7 +121,8 @@ def _member(found: Found, member: tarfile.TarInfo, taken: set[str]) -> Entry:
 
 
 def _check_tar_end(file: _Headers, end: int) -> None:
-    """tarfile stops in silence at a header that it can't read; an archive ends with a block of zeros, or exactly."""
+    """Raises ReadError unless the archive ends with a block of zeros, or exactly: tarfile silently stops at a bad
+    header."""
     file.seek(end)
     block = file.read(512)
     if block.strip(b"\0"):
@@ -151,14 +149,14 @@ def _broken_tar(found: Found, error: Exception, whole: int) -> Entry:
 
 
 def parquet_rows(found: Found, source: Source) -> Index:
-    """One entry a row; the footer says how many there are, no picture is read."""
+    """One entry per row; the footer holds their number, no picture is read."""
     store, path = open_store(found.uri, source.access)
     try:
         with store.open(path, "rb") as file:
             parquet = open_parquet(file)
             image_column(parquet.schema_arrow, source.column, found.uri)
             rows = parquet.metadata.num_rows
-            source_ids = _source_ids(file, parquet)
+            source_ids = source_ids_of(file, parquet)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None or is_passing(error)):
             raise  # the store's: what pyarrow raises for a broken footer is a bare OSError
@@ -170,24 +168,9 @@ def parquet_rows(found: Found, source: Source) -> Index:
     return Index((Entry(found.uri, f"row {r}", "parquet", r, None, found.version, source_id=i) for r, i in known), {})
 
 
-def _source_ids(file: Any, parquet: Parquet) -> list[str | None] | None:
-    """The ids that the inputs of a run's rows had in the first of a chain of runs; None of a table that no run wrote.
-
-    A run over rows of a run carries them on, so that whatever was made of one input can be joined.
-    """
-    if METADATA_KEY not in (parquet.metadata.metadata or {}):
-        return None
-    kinds: dict[str, pa.DataType] = {field.name: field.type for field in fields_of(parquet.schema_arrow)}
-    if kinds.get("id") != pa.string():
-        return None
-    ids = list(texts_of(file, "id"))
-    if kinds.get(SOURCE_ID.name) == pa.string():
-        ids = [first or last for first, last in zip(texts_of(file, SOURCE_ID.name), ids, strict=True)]
-    return [None if each is None or len(each) > MOST_ID_CHARACTERS else each for each in ids]
-
-
 def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
-    """The name of the column that holds pictures: bytes, or struct<bytes, path>; JobError when none or several could be it."""
+    """The name of the column of pictures: bytes, or struct<bytes, path>. Raises JobError where none or several
+    qualify."""
     candidates = [f.name for f in fields_of(schema) if holds_bytes(f.type)]
     if column is not None:
         if column in candidates:

@@ -1,4 +1,4 @@
-"""What is listed and what is found: a source, its files, and the entries that they become."""
+"""What a listing takes and gives: a source, its files, and the entries that they become."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from pixelmill.pipelines.stores.access import Access, scheme_of
 
 
 class Grouping(Protocol):
-    """Says which entries are pieces of one input."""
+    """Decides which entries are pieces of one input."""
 
-    most_pieces: int
-    """How many pieces an input may have; one of more is filed with that as its reason."""
-    most_between: int
-    """How many entries of other inputs may be listed between two pieces of one, which bounds what is held."""
+    @property
+    def most_pieces(self) -> int:
+        """How many pieces an input may have; an input of more is filed with that as its reason."""
+        ...
+
+    @property
+    def most_between(self) -> int:
+        """How many entries of other inputs may be listed between two pieces of one, which bounds what is held."""
+        ...
 
     def name_of(self, entry: Entry) -> tuple[str, str] | None:
         """Uri and member of the input that an entry is a piece of, from names alone; None for an input of its own.
@@ -26,7 +31,7 @@ class Grouping(Protocol):
         ...
 
     def order_of(self, entry: Entry) -> tuple[int | str, ...]:
-        """What the pieces of an input are sorted by, so that its decoder knows which is which."""
+        """The sort key of the pieces of an input, so that its decoder knows which is which."""
         ...
 
 
@@ -36,7 +41,7 @@ Container = Literal["tar", "parquet"]
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be listed. `uris` are folders, globs, or files; `exclude` is a folder that is never an input."""
+    """What to list. `uris` are folders, globs or files; `exclude` is a folder that is never listed."""
 
     uris: tuple[str, ...]
     format: Format = "auto"
@@ -46,11 +51,11 @@ class Source:
     access: Access = field(default_factory=Access)
     exclude: str | None = None
     grouping: Grouping | None = None
-    """Which files and members of archives make one input together; each is one of its own where left out."""
+    """Which files and members of archives make one input together; None: each is an input of its own."""
 
 
 class Piece(NamedTuple):
-    """One of the objects that an input of several is made of, or a range of bytes of one where `offset` says so."""
+    """One of several objects of an input, or with `offset` a range of bytes of an object."""
 
     uri: str
     offset: int | None = None
@@ -61,12 +66,12 @@ class Piece(NamedTuple):
 class Entry(NamedTuple):
     """One input: an object, a member of an archive, a row of a table, or several pieces that belong together.
 
-    `offset` is the member's first byte in a tar and the row's number in a Parquet file. `problem` says why an input
+    `offset` is the first byte of a member of a tar, and the number of a row of a Parquet file. `problem` says why an input
     that was found can't be read at all: "ErrorType: message".
 
     An input of several pieces (pipelines/inputs/grouping.py) names them in `pieces`, in the order in which its decoder
-    takes them; its `uri` and `member` are the name that it was given, its `size` is their sum, and its `version` is another
-    one when a piece is replaced, added or removed. `source_id` is the id that an input of an earlier run had.
+    takes them; its `uri` and `member` are the name that its grouping gave it, its `size` is their sum, and its `version`
+    changes when a piece is replaced, added or removed. `source_id` is the id that an input of an earlier run had.
     """
 
     uri: str
@@ -89,7 +94,7 @@ class Found(NamedTuple):
 
 
 class Index(NamedTuple):
-    """What is in an archive: its inputs, and by kind what else is there."""
+    """The content of an archive: its inputs, and counts of everything else by kind."""
 
     entries: Iterable[Entry]
     ignored: Mapping[str, int]
@@ -97,11 +102,11 @@ class Index(NamedTuple):
 
 @dataclass
 class Ignored:
-    """Files that lie in the source and are no input, by suffix or kind, so that nothing is left out in silence."""
+    """Files of the source that are not inputs, counted by suffix or kind, so that nothing is left out in silence."""
 
     by_suffix: dict[str, int] = field(default_factory=dict)
     members: int = 0
-    """How many of them lie in archives."""
+    """How many of them are members of archives."""
 
     def add(self, uri: str) -> None:
         self.count(suffix_of(uri))
@@ -110,7 +115,7 @@ class Ignored:
         self.by_suffix[kind] = self.by_suffix.get(kind, 0) + times
 
     def says(self, most: int = 5) -> str:
-        """As `3 .txt, 1 hidden`, the commonest first."""
+        """As `3 .txt, 1 hidden`, the most common first."""
         kinds = sorted(self.by_suffix.items(), key=lambda kind: (-kind[1], kind[0]))
         shown = [f"{count:,} {kind}" for kind, count in kinds[:most]]
         others = sum(count for _, count in kinds[most:])

@@ -1,13 +1,13 @@
-"""What the files of a source are: pictures, archives, tables or lists; and why there is no input."""
+"""Decide what the files of a source are: pictures, archives, tables or lists; explain a source without inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pixelmill.pipelines.inputs import lists
 from pixelmill.pipelines.inputs.entries import Format, Found, Ignored, Source
 from pixelmill.pipelines.inputs.files import base_of, names_hidden
 from pixelmill.pipelines.inputs.globs import matcher
+from pixelmill.pipelines.inputs.list_formats import what_a_list_is
 from pixelmill.pipelines.inputs.names import (
     ARCHIVE_SUFFIXES,
     COMPRESSED_TAR_SUFFIXES,
@@ -36,16 +36,18 @@ def kind_of_single(uri: str) -> Format:
     lower = uri.partition("?")[0].lower()
     if lower.endswith((*COMPRESSED_TAR_SUFFIXES, *ARCHIVE_SUFFIXES)):
         raise JobError(f"source {scrub(uri)}: is compressed; unpack it, to a folder or a .tar, and name that")
-    if lower.endswith(DOCUMENT_SUFFIXES):
-        raise JobError(f"source {scrub(uri)}: is neither a picture nor a list that is read; a list is {lists.FORMATS}")
     for kind, suffixes in ALIKE.items():
         if lower.endswith(suffixes):
             return kind
+    if lower.endswith(DOCUMENT_SUFFIXES):
+        raise JobError(
+            f"source {scrub(uri)}: is neither a picture nor a list that is read; a list is {what_a_list_is()}"
+        )
     return "images"
 
 
 def kind_of_folder(uri: str, head: list[Found], ignored: Ignored) -> Format:
-    """What most of the first files are; photographs win wherever there are any, since tables often lie beside them."""
+    """The kind of most of the first files; any photograph decides for pictures, since tables often lie beside them."""
     names = [found.uri.lower() for found in head]
     kinds: tuple[tuple[Format, tuple[str, ...]], ...] = (
         ("images", PHOTO_SUFFIXES),
@@ -65,7 +67,7 @@ def kind_of_folder(uri: str, head: list[Found], ignored: Ignored) -> Format:
 
 
 def nothing_found(source: Source, ignored: Ignored) -> JobError:
-    """Why a listing that came to its end has no input: what is there instead, and what to write."""
+    """Why a finished listing has no input: what is there instead, and what to write in the job."""
     files = sum(ignored.by_suffix.values())
     if not files:
         fact = "it is empty, without a file, line, row or member; fill it, or name another"

@@ -1,4 +1,4 @@
-"""How far an output is from complete: what is listed, what is done already, and what has to add up before _SUCCESS says so."""
+"""Track an output to completion: what is listed, what is done, and what must add up before _SUCCESS is written."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from typing import TypedDict
 import pyarrow as pa
 
 from pixelmill.pipelines.inputs.sources import Ignored, Source, nothing_found
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.accounting import Account
 from pixelmill.pipelines.outputs.attempt import IDENTITY, Attempt
-from pixelmill.pipelines.outputs.ledger import Account
-from pixelmill.pipelines.outputs.manifest import Known, Listing, Part, Segment, tables_of
+from pixelmill.pipelines.outputs.contents import Contents, failures, progress, provenance_of
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.listing import Listing, tables_of
+from pixelmill.pipelines.outputs.parts import Part
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobStopped, PixelmillError
 
 Weights = dict[str, str | None]
-"""By stage, the digest of the weights that it was made with."""
+"""The digest of the weights by stage."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """What listing the source came to: the manifest, and what differs from the last listing."""
+    """The result of listing the source: the manifest, and the differences from the last listing."""
 
     segments: list[Segment]
     added: int
@@ -37,8 +40,7 @@ class Listed:
 
 
 def list_source(attempt: Attempt, segments: list[Segment], source: Source, on_rows: Callable[[int], None]) -> Listed:
-    """Add what is new in the source to the manifest; `on_rows` is given how many inputs each table has.
-
+    """Add new inputs of the source to the manifest; `on_rows` is called with the number of inputs of each table. Raises
     StoreError where the source can't be listed.
     """
 
@@ -54,31 +56,29 @@ def list_source(attempt: Attempt, segments: list[Segment], source: Source, on_ro
 
 
 def require_inputs(source: Source, listed: Listed) -> None:
-    """JobError where neither this listing nor an earlier one found an input."""
+    """Raises JobError where neither this listing nor an earlier one found an input."""
     if not listed.segments:
         raise nothing_found(source, Ignored(listed.ignored))
 
 
 @dataclass(frozen=True)
 class Counted:
-    """Inputs of a run, and how many of them are done and failed."""
+    """The numbers of inputs of a run, done and failed."""
 
     total: int
     done: int
     failed: int
 
 
-def count_before(
-    out: Folder, segments: list[Segment], parts: list[Part], held: ledger.Contents, *, retry: bool
-) -> Counted:
-    """What is there before `parts` are done. A retry counts its own inputs alone."""
+def count_before(out: Folder, segments: list[Segment], parts: list[Part], held: Contents, *, retry: bool) -> Counted:
+    """The counts before `parts` are done. A retry counts only its own inputs."""
     if retry:
         return Counted(sum(part.rows for part in parts), 0, 0)
     first = first_parts(segments)
     done = sum(part.rows for part in first if held.is_done(part))
     failed = 0
     if done and parts:
-        failed = sum(table.num_rows for name, table in ledger.failures(out) if name in held.data)
+        failed = sum(table.num_rows for name, table in failures(out) if name in held.data)
     return Counted(sum(part.rows for part in first), done - failed, failed)
 
 
@@ -87,20 +87,20 @@ def first_parts(segments: list[Segment]) -> list[Part]:
     return [part for segment in segments if not segment.supersedes for part in segment.parts()]
 
 
-def is_finished(segments: list[Segment], held: ledger.Contents) -> bool:
-    """Whether all that was listed so far is done."""
+def is_finished(segments: list[Segment], held: Contents) -> bool:
+    """Whether everything that was listed so far is done."""
     return bool(segments) and all(held.is_done(part) for segment in segments for part in segment.parts())
 
 
-def weights_so_far(out: Folder, held: ledger.Contents) -> Weights | None:
-    """The weights that the output was made with; None where there is no row yet."""
+def weights_so_far(out: Folder, held: Contents) -> Weights | None:
+    """The weights that the output was made with; None before the first row."""
     if not held.data:
         return None
-    return ledger.provenance_of(out, min(held.data)).get("weights")
+    return provenance_of(out, min(held.data)).get("weights")
 
 
 def require_complete(out: Folder, found: Account, *, retry: bool) -> None:
-    """PixelmillError unless every input is in exactly one row; JobStopped for a retry of a run that never came to its end."""
+    """Raises PixelmillError unless every input is in exactly one row, JobStopped for a retry of an unfinished run."""
     if retry and found.is_exact_so_far and not found.is_complete:
         raise JobStopped(
             f"{out.uri}: {found.missing:,} of {found.listed:,} inputs were never done, and a retry does only what "
@@ -133,14 +133,14 @@ class Success(TypedDict):
 def success_of(
     out: Folder, found: Account, segments: list[Segment], seconds: dict[str, float], finished_s: float
 ) -> Success:
-    """What _SUCCESS says of an output that is complete."""
+    """The content of _SUCCESS for a complete output."""
     return {
         "inputs": found.listed,
         "done": found.done,
         "failed": found.failed,
         "reasons": {f"{stage}/{kind}": count for (stage, kind), count in found.reasons.most_common()},
         "identity": json.loads(out.read(IDENTITY) or b"{}"),
-        "weights": weights_so_far(out, ledger.progress(out)),
+        "weights": weights_so_far(out, progress(out)),
         "parts": sum(len(segment.part_rows) for segment in segments),
         "segments": len(segments),
         "finished_at": datetime.fromtimestamp(finished_s, UTC).isoformat(timespec="seconds"),

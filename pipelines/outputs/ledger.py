@@ -1,13 +1,4 @@
-"""Account for every row: which parts are done, which inputs failed, which are missing; and publish what was made.
-
-    data/part-000017.parquet     the finished rows of part 17, created once; it commits the part, and says in its metadata
-                                 which rows failed and why
-    failed/part-000017.parquet   the rows of part 17 that could not be done, as that metadata has them, without those
-                                 that a later part redid; follows from data/ and can always be made again
-
-A part's files keep their names. Of two attempts that do a part, the first to create its data file decides what is in
-it, and the other one reads that. What a retry redoes is a part of a later segment (pipelines/outputs/manifest.py).
-"""
+"""Names of several modules of this room under one, for callers that have not moved to these modules yet."""
 
 from __future__ import annotations
 

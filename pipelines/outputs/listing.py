@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, cast
 
 import pyarrow as pa
 
-from pixelmill.pipelines.arrow import fields_of, rows_where, strings_of
-from pixelmill.pipelines.inputs.entries import Entry, Ignored, Source
+from pixelmill.pipelines.arrow import rows_where, strings_of
+from pixelmill.pipelines.inputs.entries import Ignored, Source
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import entries
 from pixelmill.pipelines.outputs import layout
 from pixelmill.pipelines.outputs.known import Known
-from pixelmill.pipelines.outputs.layout import SCHEMA, copy_name, file_name, segment_name
+from pixelmill.pipelines.outputs.layout import copy_name, file_name, segment_name
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import write_parquet
-
-
-def input_id(uri: str, member: str | None) -> str:
-    """128-bit BLAKE2b of the uri, and of the member for one of many in an archive, as 32 hexadecimal digits.
-
-    An input of several pieces has the uri and the member that its grouping named it by, and keeps its id when they change.
-    """
-    key = uri if member is None else f"{uri}\0{member}"
-    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-_BAD_NAME = "BadName: the name is not UTF-8; rename the file"
 
 
 @dataclass
@@ -116,48 +103,3 @@ def _first_of_each(table: pa.Table, seen: set[str], listing: Listing) -> pa.Tabl
         seen.add(identity)
     listing.duplicates += keep.count(False)
     return rows_where(table, keep)
-
-
-def table_of(batch: list[Entry]) -> pa.Table:
-    """Entries as rows of a manifest."""
-    columns = list(zip(*(_encodable(entry) for entry in batch), strict=True))
-    ids = [input_id(entry.uri, entry.member) for entry in batch]
-    named = zip([ids, *columns], fields_of(SCHEMA), strict=True)
-    return pa.Table.from_arrays([_array_of(column, field.type) for column, field in named], schema=SCHEMA)
-
-
-def _array_of(column: Sequence[object], kind: pa.DataType) -> Any:
-    """Most columns hold nothing for most inputs, which costs nothing then."""
-    if column[0] is None and column.count(None) == len(column):
-        return cast("Any", pa.nulls(len(column), cast("Any", kind)))
-    return pa.array(column, kind)
-
-
-def _encodable(entry: Entry) -> Entry:
-    """A name that is not UTF-8 can't be written to Parquet: its bytes are spelled out, and the row says why it failed."""
-    if entry.pieces is not None:
-        return _encodable_pieces(entry)
-    if entry.uri.isascii() or _is_utf8(entry.uri):
-        return entry
-    return entry._replace(uri=_spelled(entry.uri), problem=_BAD_NAME)
-
-
-def _encodable_pieces(entry: Entry) -> Entry:
-    pieces = entry.pieces or ()
-    if all(map(_is_utf8, (entry.uri, entry.member or "", *(piece.uri for piece in pieces)))):
-        return entry
-    spelled = tuple(piece._replace(uri=_spelled(piece.uri)) for piece in pieces)
-    uri, member = _spelled(entry.uri), None if entry.member is None else _spelled(entry.member)
-    return entry._replace(uri=uri, member=member, pieces=spelled, problem=_BAD_NAME)
-
-
-def _spelled(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

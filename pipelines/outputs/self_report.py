@@ -1,10 +1,10 @@
-"""What an attempt publishes of itself while it runs: its events, its log, and where the run is now.
+"""What an attempt publishes about itself while it runs: its events, its log, and where the run is now.
 
-    _run/attempts/0007/events/000000.jsonl   its events, in pieces that are created once and never changed
-    _run/attempts/0007/log/000000.txt        its log, likewise; all of it is log.txt once the attempt is over
-    _run/status.json                         what the events come to, replaced again and again; decides nothing
+    _run/attempts/0007/events/000000.jsonl   its events, in numbered files that are created once and never changed
+    _run/attempts/0007/log/000000.txt        its log, likewise; log.txt holds all of it once the attempt is over
+    _run/status.json                         the status that the events add up to, replaced again and again; decides nothing
 
-Nothing that a result depends on is read from here.
+No result depends on these files.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Kind = Literal["events", "log"]
 ENDINGS: dict[Kind, str] = {"events": "jsonl", "log": "txt"}
 
 
-class Pieces:
-    """A text that grows, as files of its attempt: each holds what came since the last one."""
+class NumberedFiles:
+    """A text that grows, written as numbered files of its attempt: each holds what was added since the last one."""
 
     def __init__(self, folder: Folder, claim: Claim, kind: Kind) -> None:
         # Where a store can't refuse, two claims may have one epoch for a moment.
@@ -36,7 +36,7 @@ class Pieces:
         self._text += text
 
     def publish(self) -> None:
-        """Write what was added since the last piece; where that fails, it is written with the next."""
+        """Write what was added since the last file; if that fails, the next call writes it."""
         if self._text:
             self._folder.create(self._place.format(self._count), self._text.encode())
             self._count, self._text = self._count + 1, ""
@@ -46,7 +46,7 @@ class SelfReport:
     """Publishes events, log and status of the attempt that holds `claim`. Every call may raise what the store raises."""
 
     def __init__(self, folder: Folder, claim: Claim) -> None:
-        self._events, self._log = Pieces(folder, claim, "events"), Pieces(folder, claim, "log")
+        self._events, self._log = NumberedFiles(folder, claim, "events"), NumberedFiles(folder, claim, "log")
         self._claimed = ClaimedFolder(folder, claim)
         self._published: Status | None = None
 
@@ -54,19 +54,19 @@ class SelfReport:
         self._events.add("".join(f"{to_line(event)}\n" for event in coalesced(events)))
         self._log.add(log)
 
-    def publish_pieces(self) -> None:
+    def publish_texts(self) -> None:
         self._events.publish()
         self._log.publish()
 
     def publish_status(self, status: Status) -> None:
-        """ClaimLost, and nothing is written, where another attempt has taken over."""
+        """Raises ClaimLost, and writes nothing, when another attempt has taken over."""
         if status != self._published:
             self._claimed.publish(STATUS, status.model_dump_json(indent=1).encode())
             self._published = status
 
 
 def read_status(folder: Folder) -> Status | None:
-    """Where the run was when it last said so; None for a run that never did, or said it in a form that is not known here."""
+    """The last status that the run published; None when there is none, or when it has a form that is not known here."""
     with suppress(ValidationError):
         return Status.model_validate_json(folder.read(STATUS) or b"")
     return None

@@ -1,4 +1,4 @@
-"""Keep checkpoints on any store: weights and card for users, and all that a training needs to be resumed.
+"""Keep checkpoints on any store: weights and card for users, and everything that a training needs to be resumed.
 
     OUT/model.safetensors, OUT/card.json       the best weights so far: OUT itself is a checkpoint
     OUT/_run/last.json                         names the newest folder below; written after it is whole
@@ -24,22 +24,23 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pixelmill.pipelines.stores.access import Access, join, scheme_of
-from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.access import Access, scheme_of
+from pixelmill.pipelines.stores.assets import checkpoint_at, file_at
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import ModelError, RunRefused
+from pixelmill.workers.errors import RunRefused
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import load_checkpoint, save_checkpoint
 from pixelmill.workers.models.weight_files import CARD, WEIGHTS, refuse_pickle
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes import Recipe, RecipeSettings
+from pixelmill.workers.stages.assets import as_path
 
 LAST = "_run/last.json"
 
 
 @dataclass
 class TrainingProgress:
-    """What a training knows besides weights: `step` is the next one to do."""
+    """The state of a training besides its tensors: `step` is the next one."""
 
     step: int = 0
     best: float | None = None
@@ -59,15 +60,13 @@ class TrainingProgress:
 def save_training(
     folder: Folder, network: nn.Module, optimizer: Optimizer, progress: TrainingProgress, writer: str = ""
 ) -> bool:
-    """Publish all that is needed to resume; the marker comes last, then the checkpoint before is removed.
-
-    `writer` keeps attempts apart that save the same step. False, and nothing counts, where another one has moved the marker.
+    """Publish everything that is needed to resume; the marker comes last, then the earlier checkpoint is removed.
+    `writer` distinguishes attempts that save the same step. Returns False, and nothing counts, where another attempt
+    moved the marker.
     """
     name = f"_run/step-{progress.step:08d}{writer and f'-{writer}'}"
     tensors, groups = optimizer_state(optimizer)
-    before = folder.read_tagged(
-        LAST
-    )  # first: a folder that is claimed looks at its claim before each file that follows
+    before = folder.read_tagged(LAST)  # read first: a claimed folder checks its claim before each file that follows
     folder.publish(f"{name}/{WEIGHTS}", save_tensors(_tensors(network)))
     folder.publish(f"{name}/training.safetensors", save_tensors(tensors))
     folder.publish(f"{name}/training.json", json.dumps({"progress": vars(progress), "groups": groups}).encode())
@@ -80,7 +79,7 @@ def save_training(
 
 
 def _remove_checkpoint(folder: Folder, name: str) -> None:
-    """The name stands in a file of the folder, which may have been written by anybody."""
+    """Remove a checkpoint by its name, which was read from a file that anybody may have written."""
     if not re.fullmatch(r"_run/step-\d{8}(-\d{4}-[0-9a-f]{8})?", name):
         return
     for file in (WEIGHTS, "training.safetensors", "training.json"):
@@ -92,7 +91,7 @@ def _remove_checkpoint(folder: Folder, name: str) -> None:
 
 
 def read_progress(folder: Folder) -> TrainingProgress | None:
-    """How far the training in this folder is; None where none has begun."""
+    """The progress of the training in this folder; None where none has begun."""
     marker = folder.read(LAST)
     if marker is None:
         return None
@@ -103,7 +102,7 @@ def read_progress(folder: Folder) -> TrainingProgress | None:
 
 
 def load_training(folder: Folder, network: nn.Module, optimizer: Optimizer) -> None:
-    """Put the newest checkpoint's weights and optimiser state back, bit by bit."""
+    """Restore the newest checkpoint's weights and optimiser state, bit for bit."""
     name = json.loads(folder.read(LAST) or b"{}")["folder"]
     parts = [folder.read(f"{name}/{file}") for file in (WEIGHTS, "training.safetensors", "training.json")]
     if None in parts:
@@ -153,7 +152,7 @@ def publish(folder: Folder, network: nn.Module, card: Card) -> None:
 
 
 def load_from_store(uri: str, access: Access) -> tuple[nn.Module, Card]:
-    """The network and the card of a checkpoint: a folder, a NAME.safetensors, on any store, or the name of one in the zoo."""
+    """The network and the card of a checkpoint: a folder or NAME.safetensors on any store, or a name of the zoo."""
     with fetched(uri, access) as path:
         return load_checkpoint(path)
 
@@ -169,24 +168,8 @@ def fetched(uri: str, access: Access) -> Generator[Path]:
         yield Path(uri.removeprefix("file://"))
         return
     refuse_pickle(uri)
-    parent, _, file = uri.rstrip("/").rpartition("/")
-    is_file = file.endswith(".safetensors")
-    folder = Folder(parent if is_file else uri, access)
-    names = (file, file.removesuffix(".safetensors") + ".json") if is_file else (WEIGHTS, CARD)
-    with tempfile.TemporaryDirectory(prefix="pixelmill-checkpoint-") as local:
-        for name in names:
-            try:
-                data = folder.read(name)
-                if data is None and is_file and name != file:  # model.safetensors may have card.json beside it
-                    name, data = CARD, folder.read(CARD)
-            except Exception as error:
-                raise explain(error, join(folder.uri, name), "reading the checkpoint") from error
-            if data is None:
-                raise ModelError(
-                    f"{join(folder.uri, name)}: no such file; a checkpoint is {' with '.join(names)} beside it"
-                )
-            (Path(local) / name).write_bytes(data)
-        yield Path(local) / file if is_file else Path(local)
+    with as_path(checkpoint_at(uri, access)) as path:
+        yield path
 
 
 @contextmanager
@@ -206,13 +189,5 @@ def asset(uri: str, access: Access) -> Generator[Path]:
     if scheme_of(uri) == "file":
         yield Path(uri.removeprefix("file://"))
         return
-    parent, _, name = uri.rpartition("/")
-    with tempfile.TemporaryDirectory(prefix="pixelmill-asset-") as local:
-        try:
-            data = Folder(parent, access).read(name)
-        except Exception as error:
-            raise explain(error, uri, "reading it") from error
-        if data is None:
-            raise ModelError(f"{uri}: no such file")
-        (Path(local) / name).write_bytes(data)
-        yield Path(local) / name
+    with as_path(file_at(uri, access)) as path:
+        yield path

@@ -18,6 +18,7 @@ HOOKS = (
     recipes.FinishesNetwork,
     recipes.ClipsGradients,
     recipes.StatesInput,
+    recipes.StatesClasses,
 )
 
 

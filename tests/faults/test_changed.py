@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits, single
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
-from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.workers.errors import RowError
 from tests.servers.gateway import Gateway

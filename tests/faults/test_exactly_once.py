@@ -2,9 +2,8 @@
 
 They hold for inputs that make one row, and for those that make many, which appear together or not at all.
 
-What runs here is what a run does to the dataset (attempt, ledger, manifest, repair and claims of pipelines/outputs); only
-the network is a table of strings. Whether an input fails depends on the attempt, as faults that pass do, so that two attempts
-make different things of the same part.
+What runs here is what a run does to the dataset (the modules of pipelines/outputs); only the network is a table of strings.
+Whether an input fails depends on the attempt, as with passing faults, so that two attempts make different rows of the same part.
 """
 
 from __future__ import annotations
@@ -23,9 +22,19 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from pixelmill.pipelines.outputs import claims, ledger
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, input_id
+from pixelmill.pipelines.outputs import claims, publishing
+from pixelmill.pipelines.outputs.accounting import account
 from pixelmill.pipelines.outputs.attempt import IDENTITY, Attempt, pending
-from pixelmill.pipelines.outputs.manifest import SCHEMA, Known, Listing, Part, Rows, input_id, read_segments
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, input_fields
+from pixelmill.pipelines.outputs.contents import progress
+from pixelmill.pipelines.outputs.encoding import Compression
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.listing import Listing
+from pixelmill.pipelines.outputs.parts import Part
+from pixelmill.pipelines.outputs.rows import Rows
+from pixelmill.pipelines.outputs.segments import read_segments
+from pixelmill.pipelines.outputs.settling import settle
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, PixelmillError, RunRefused
 from tests import simulation
@@ -51,8 +60,8 @@ def rows_of(identity: str, *, makes_many: bool) -> int:
 
 def table(rows: pa.Table, epoch: int, *, makes_many: bool) -> pa.Table:
     """What a worker of this attempt makes of these inputs."""
-    fields = [*ledger.input_fields(makes_many=makes_many), pa.field("by", pa.int32())]
-    schema = pa.schema([*fields, *(pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS)])
+    fields = [*input_fields(makes_many=makes_many), pa.field("by", pa.int32())]
+    schema = pa.schema([*fields, *(pa.field(name, pa.string()) for name in ERROR_COLUMNS)])
     made = []
     for row in rows.select(["id", "uri"]).to_pylist():
         bad = {"stage": "decode", "error_type": "Corrupt", "error": f"in attempt {epoch}"}
@@ -101,10 +110,10 @@ def work(driver: Driver, folder: Folder, source: list[str], command: str, job: s
     )
     segments = attempt.seal(segments)
     rows = Rows(folder, segments)
-    for part in pending(segments, ledger.progress(folder), retry=command == "retry"):
+    for part in pending(segments, progress(folder), retry=command == "retry"):
         publish(folder, driver, part, rows)
-    ledger.settle(folder, segments)
-    found = ledger.account(folder, segments)
+    settle(folder, segments)
+    found = account(folder, segments)
     if not found.is_exact:
         raise PixelmillError(f"does not add up: {found}")
     attempt.succeed({"inputs": found.listed, "done": found.done, "failed": found.failed, "segments": len(segments)})
@@ -118,7 +127,7 @@ def publish(folder: Folder, driver: Driver, part: Part, rows: Rows) -> None:
     made = table(rows.of(part), claim.epoch, makes_many=driver.world.makes_many)
     if not claim.is_fenced:
         claims.require(folder, claim)
-    ledger.publish(folder, part.name, made, {"listing": part.writer, "attempt": claim.epoch}, ledger.Compression())
+    publishing.publish(folder, part.name, made, {"listing": part.writer, "attempt": claim.epoch}, Compression())
 
 
 # Laws, from what an outsider reads
@@ -272,7 +281,7 @@ def assert_complete_by_account(world: World) -> None:
 
     def look(driver: Driver) -> None:
         folder = driver.folder()
-        found = ledger.account(folder, read_segments(folder))
+        found = account(folder, read_segments(folder))
         assert found.is_exact, found
 
     seen = world.start(look)

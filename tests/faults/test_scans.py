@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixelmill.pipelines.inputs.entries import Source
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.inputs.manifest_rows import input_id
+from pixelmill.pipelines.outputs.accounting import Account
 from pixelmill.pipelines.outputs.attempt import Attempt
-from pixelmill.pipelines.outputs.listing import input_id
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.access import Access, open_store
 from pixelmill.pipelines.stores.folder import Folder
@@ -122,7 +122,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, reach: Reach) -> Place
     return made
 
 
-def live(place: Place, epoch: int, *, retry: bool = False, pace_s: float = 0.0) -> ledger.Account:
+def live(place: Place, epoch: int, *, retry: bool = False, pace_s: float = 0.0) -> Account:
     """What one attempt does, from its first look to its account."""
     job = in_process_run.Job(place.source, place.out, (MeanConfig(),), DECODER)
     return in_process_run.live(job, epoch, retry=retry, pace_s=pace_s)

@@ -15,7 +15,6 @@ import psutil
 import pytest
 
 from pixelmill.jobs.child import Request, result_of, run_in_child
-from pixelmill.pipelines.training.plan import TrainingFailed
 from pixelmill.workers import errors
 from tests.support import Home, Output, assert_every_input_in_one_row, pictures
 
@@ -33,7 +32,8 @@ def test_a_job_that_can_not_be_run_raises_what_the_command_says(capfd: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    "kind", [errors.JobError, errors.RunRefused, errors.StoreError, errors.ClaimLost, errors.DataError, TrainingFailed]
+    "kind",
+    [errors.JobError, errors.RunRefused, errors.StoreError, errors.ClaimLost, errors.DataError, errors.TrainingFailed],
 )
 def test_an_error_keeps_its_class_and_its_words(kind: type[Exception]) -> None:
     with pytest.raises(errors.PixelmillError) as raised:

@@ -90,8 +90,6 @@ def test_what_can_not_be_run_ends_with_2_and_a_sentence(
         (["eval", "vae", "--checkpoint", "vae-mnist", "--data", ""], "is no path or URI"),
         (["generate", "samples", "--checkpoint", "vae-mnist", "--out", ""], "is a folder, not a file"),
         (["generate", "samples", "--checkpoint", "no-such", "--out", "out/a.png"], "no-such: no such checkpoint"),
-        (["stylize", "a.jpg", "--checkpoint", "faststyle-wave", "--out", ""], "is no path or URI"),
-        (["stylize", "a.jpg", "--checkpoint", "faststyle-wave", "--out", "out"], "a.jpg"),
         (["demo", ""], "is no path or URI"),
     ],
 )
@@ -190,13 +188,12 @@ def test_h_is_help_everywhere(user: Home, command: str) -> None:
 
 
 def test_help_says_what_set_sets_for_each_command(user: Home) -> None:
-    commands = ("embed", "train", "eval", "stylize")
+    commands = ("embed", "train", "eval")
     shown = {command: " ".join(pixelmill(user, command, "-h").stdout.split()) for command in commands}
     assert "stages.0.batch" in shown["embed"]
     assert "epochs=20" in shown["train"]
     assert "card's recipe" in shown["eval"]
-    assert "steps=300" in shown["stylize"]
-    assert not any("stages" in shown[command] for command in ("train", "eval", "stylize"))
+    assert not any("stages" in shown[command] for command in ("train", "eval"))
 
 
 def test_the_shell_completes_commands_and_recipes(user: Home) -> None:

@@ -14,7 +14,10 @@ from pixelmill.jobs.job import Job, read_job
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs.attempt import IDENTITY
-from pixelmill.pipelines.outputs.manifest import Known, Listing, read_files, read_segments, tables_of
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.listing import Listing, tables_of
+from pixelmill.pipelines.outputs.rows import read_files
+from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, StoreError
@@ -70,6 +73,18 @@ def test_a_plan_says_what_is_found_where_it_goes_and_how_it_runs(
     assert "needs 2 logical CPUs, 0 GPUs" in told["cluster"]
     assert re.match(r"2 on cpu, \d+ torch threads each, decoding in the worker", told["workers"])
     assert "torchvision:squeezenet1_1/random" in told["stage 0"]
+
+
+def test_a_plan_shows_of_each_stage_of_a_chain_what_it_reads_and_makes(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain = JOB.format(source=photos, out=tmp_path / "out").replace("{model:", "{from: stylize, model:")
+    stages = chain + "  - stylize: {format: webp, column: painted}\n"
+    dry_run.show_plan(read_job(stages, name="job", overrides=[], environment={}), around())
+    text = capsys.readouterr().out
+    assert "stage 0  embed of the picture of stylize: " in text
+    assert "stage 1  stylize of the original picture: " in text
+    assert re.search(r"columns? painted\b.*webp", text)
 
 
 def test_a_plan_writes_nothing(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The commands that show what networks make: zoo, generate, eval and stylize."""
+"""The commands that show what networks make: zoo, generate and eval."""
 
 from __future__ import annotations
 
@@ -44,11 +44,6 @@ def test_reconstructions_and_walks_are_grids_of_pictures(user: Home, photos: str
         (["generate", "traversal", "--checkpoint", "autoencoder-photos"], "give --data"),
         (["eval", "segnet", "--checkpoint", "autoencoder-photos", "--data", "."], "holds a autoencoder"),
         (["eval", "vae", "--checkpoint", "weights.pt", "--data", "."], "a pickle can run code"),
-        (["stylize", "a.jpg"], "give --checkpoint"),
-        (
-            ["stylize", __file__, "--style", "a", "--vgg", "b", "--out", "{tmp}"],
-            "test_generate.py: looks like plain text",
-        ),
         (["generate", "samples", "--checkpoint", "vae-mnist", "--out", __file__ + "/x.png"], "choose another place"),
         (["generate", "samples", "--checkpoint", "s3://me:secret@b/x", "--out", "{tmp}/x.png"], "***@b/x carries"),
     ],

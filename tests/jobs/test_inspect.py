@@ -15,15 +15,23 @@ import pytest
 
 from pixelmill.jobs import inspect
 from pixelmill.pipelines import explore
-from pixelmill.pipelines.events import Ended, PhaseBegan, RowsCounted, Started, Status
+from pixelmill.pipelines.events import Ended, Event, PhaseBegan, RowsCounted, Started, Status, Warned
 from pixelmill.pipelines.inputs import sources
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, input_id
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.manifest import SCHEMA, Listing, input_id, read_files, read_segments
-from pixelmill.pipelines.outputs.self_report import STATUS
+from pixelmill.pipelines.outputs import claims
+from pixelmill.pipelines.outputs.accounting import account
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, INPUT_FIELDS
+from pixelmill.pipelines.outputs.encoding import Compression
+from pixelmill.pipelines.outputs.listing import Listing
+from pixelmill.pipelines.outputs.publishing import publish
+from pixelmill.pipelines.outputs.rows import read_files
+from pixelmill.pipelines.outputs.segments import read_segments
+from pixelmill.pipelines.outputs.self_report import STATUS, SelfReport
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from tests.pipelines.outputs.by_hand import NoTime
 
 ROWS = 12
 VECTOR = pa.list_(pa.float32(), 4)
@@ -55,11 +63,11 @@ def out(tmp_path: Path) -> Folder:
     listing = Listing(folder, 0)
     listing.write([pa.Table.from_pylist([{"id": input_id(name, None), "uri": name} for name in names], SCHEMA)])
     listing.commit([ROWS], 0)
-    text = [pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS]
-    schema = pa.schema([*ledger.INPUT_FIELDS, pa.field("embedding", VECTOR), *text])
+    text = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
+    schema = pa.schema([*INPUT_FIELDS, pa.field("embedding", VECTOR), *text])
     rows = [{"id": input_id(name, None), "uri": name, "embedding": [1.0, 2.0, 3.0, 4.0]} for name in names]
     rows[0] |= {"stage": "decode", "error_type": "Corrupt", "error": "broken"}
-    ledger.publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, ledger.Compression(row_group_bytes=1))
+    publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, Compression(row_group_bytes=1))
     return folder
 
 
@@ -70,7 +78,7 @@ def everything(out: Folder, tmp_path: Path) -> dict[str, Callable[[], object]]:
     pq.write_table(pa.table(columns | {"image": [b""] * ROWS}), table, row_group_size=4)
     return {
         "inspect": lambda: inspect.report(out, rows=3),
-        "account": lambda: ledger.account(out, read_segments(out)),
+        "account": lambda: account(out, read_segments(out)),
         "vectors": lambda: explore.read_vectors(out),
         "manifest": lambda: list(read_files(out, read_segments(out)[0])),
         "list": lambda: list(sources.entries(Source((str(table),), format="list"), sources.Ignored())),
@@ -121,6 +129,29 @@ def test_where_an_attempt_is_or_was_killed_is_said_until_it_has_ended(
     out.publish(STATUS, status.fold(Ended(attempt=2, ended="complete")).model_dump_json().encode())
     inspect.print_report(inspect.report(out, rows=0))
     assert "has not ended" not in capsys.readouterr().out
+
+
+def test_the_warnings_and_the_end_of_the_log_of_an_attempt_that_was_killed_are_shown(
+    out: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claim = claims.take(out, {}, is_gone=lambda _: True, clock=NoTime())
+    report = SelfReport(out, claim)
+    events: list[Event] = [Started(attempt=1), Warned(attempt=1, text="the store is slow")]
+    for number in range(2):
+        report.add(events if number else [], "".join(f"line {number}{each}\n" for each in range(4)))
+        report.publish_texts()
+    report.publish_status(Status().fold_all(events))
+    found = inspect.report(out, rows=0)
+    assert found["unended"] == {
+        "warnings": ["the store is slow"],
+        "log": ["line 03", *(f"line 1{n}" for n in range(4))],
+    }
+    inspect.print_report(found)
+    said = capsys.readouterr().out
+    assert "warning: the store is slow" in said
+    assert "line 13" in said
+    report.publish_status(Status().fold_all([*events, Ended(attempt=1, ended="complete")]))
+    assert inspect.report(out, rows=0)["unended"] is None
 
 
 @pytest.mark.parametrize(("rows", "shown"), [(0, 0), (3, 3), (ROWS - 1, ROWS - 1), (100, ROWS - 1)])

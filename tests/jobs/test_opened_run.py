@@ -9,13 +9,16 @@ import pyarrow as pa
 import pytest
 
 from pixelmill.jobs.opened_run import OpenedRun
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, FAILED_SCHEMA, INPUT_FIELDS
+from pixelmill.pipelines.outputs.encoding import Compression
+from pixelmill.pipelines.outputs.publishing import publish
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
+from tests.pipelines.export.drawn import BLUE, make_run
 
 VECTOR = pa.list_(pa.float32(), 2)
-TEXTS = [pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS]
+TEXTS = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
 SUCCESS = b'{"inputs": 3, "done": 2, "failed": 1}'
 
 
@@ -25,8 +28,8 @@ def output(root: Path, *vector_columns: str) -> OpenedRun:
     folder.publish("_run/spec.yaml", b"version: 1\n")
     rows = [{"id": str(n), "uri": f"/p/<{n}>", **{key: [1.0, float(n)] for key in vector_columns}} for n in range(3)]
     rows[2] |= {"stage": "decode", "error_type": "Corrupt", "error": "broken"}
-    schema = pa.schema([*ledger.INPUT_FIELDS, *(pa.field(name, VECTOR) for name in vector_columns), *TEXTS])
-    ledger.publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, ledger.Compression())
+    schema = pa.schema([*INPUT_FIELDS, *(pa.field(name, VECTOR) for name in vector_columns), *TEXTS])
+    publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, Compression())
     return OpenedRun.at(str(root))
 
 
@@ -52,7 +55,7 @@ def test_failed_inputs_come_with_their_reasons(opened: OpenedRun, tmp_path: Path
         {"id": "2", "uri": "/p/<2>", "member": None, "stage": "decode", "error_type": "Corrupt", "error": "broken"}
     ]
     (tmp_path / "failed" / "part-000000.parquet").unlink()
-    assert (opened.failed().num_rows, opened.failed().schema) == (0, ledger.FAILED_SCHEMA)
+    assert (opened.failed().num_rows, opened.failed().schema) == (0, FAILED_SCHEMA)
 
 
 def test_a_run_without_a_row_yet_has_empty_tables(tmp_path: Path) -> None:
@@ -102,3 +105,21 @@ def test_it_shows_what_it_holds_and_nothing_of_a_name_is_markup(tmp_path: Path) 
     shown = opened._repr_html_()
     assert "&lt;b&gt;out" in shown
     assert "fixed_size_list" in shown
+
+
+def test_pictures_come_with_their_inputs_and_masks_stay_ids(tmp_path: Path) -> None:
+    run = OpenedRun(make_run(tmp_path, {"a.png": (200, 200, 200), "b.png": (9, 9, 9), "blue.png": BLUE}))
+    masks = {Path(uri).name: (id_, picture) for id_, uri, picture in run.pictures("mask")}
+    assert sorted(masks) == ["a.png", "b.png"]
+    assert {id_ for id_, _ in masks.values()} == set(run.table(["id"])["id"].to_pylist())
+    assert (masks["a.png"][1].mode, masks["a.png"][1].getextrema()) == ("P", (1, 1))
+    assert masks["b.png"][1].getextrema() == (0, 0)
+    assert {picture.mode for _, _, picture in run.pictures("depth_m")} == {"I;16"}
+    assert {picture.mode for _, _, picture in run.pictures("shown")} == {"RGB"}
+
+
+def test_a_column_of_pictures_has_to_be_one(tmp_path: Path, opened: OpenedRun) -> None:
+    with pytest.raises(JobError, match="give column=; there are shown, mask, depth_m"):
+        list(OpenedRun(make_run(tmp_path / "drawn", {"a.png": BLUE, "b.png": (9, 9, 9)})).pictures())
+    with pytest.raises(JobError, match="no such column of pictures; there are none"):
+        list(opened.pictures("embedding"))

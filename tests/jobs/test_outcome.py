@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 
 from pixelmill.jobs.outcome import Outcome, Stopwatch, ending_of, exit_code_of, record_of
+from pixelmill.pipelines.outputs.accounting import Account
 from pixelmill.pipelines.outputs.completion import Listed
-from pixelmill.pipelines.outputs.ledger import Account
 from pixelmill.workers.errors import JobStopped
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,10 @@ from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.embed import EmbedConfig
-from tests.support import Ended, Home, Output, Run, job_file, pictures
+from tests.support import Home, Output, job_file, pictures
+from tests.toys.command import with_toys
 
-ROOT = Path(__file__).parents[2]
 MODEL = "torchvision:squeezenet1_1/random"
-
-
-def with_toys(user: Home, *arguments: str) -> Ended:
-    """The command with the toys among its stages; its workers find their files through PYTHONPATH."""
-    paths = f"{ROOT}:{user.environment.get('PYTHONPATH', '')}"
-    home = Home(user.folder, {**user.environment, "PYTHONPATH": paths})
-    with Run(home, *arguments, under=(sys.executable, "-m", "tests.toys.registered"), cwd=ROOT) as run:
-        return Ended(run.wait(), run.stdout, run.stderr, 0.0)
 
 
 def test_embed_may_read_the_negative_that_another_stage_makes(user: Home, tmp_path: Path) -> None:

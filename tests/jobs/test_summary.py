@@ -7,8 +7,9 @@ import pytest
 from pixelmill.jobs.outcome import Outcome
 from pixelmill.jobs.spec import JobSpec
 from pixelmill.jobs.summary import note_of, summary_of
-from pixelmill.pipelines.outputs.ledger import Account
+from pixelmill.pipelines.outputs.accounting import Account
 from pixelmill.workers.models.model_names import DEFAULT_MODEL
+from tests.toys.registered import toy_stages
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,19 @@ def test_who_names_no_model_is_told_what_the_one_that_is_taken_can_not_do() -> N
 
     assert "knows nothing of what is shown; --model torchvision:resnet50" in (note({"batch": 4}) or "")
     assert note({"model": DEFAULT_MODEL}) is None
+
+
+def test_stages_with_the_same_note_say_it_once() -> None:
+    stages = [{"embed": {}}, {"embed": {"name": "second", "column": "again"}}]
+    notes = note_of(JobSpec.model_validate({"version": 1, "source": "a", "out": "b", "stages": stages})) or ""
+    assert notes.startswith("note: no model was named")
+    assert "\n" not in notes
+
+
+def test_a_stage_without_a_note_says_nothing() -> None:
+    with toy_stages():
+        stages = [{"invert": {}}]
+        assert note_of(JobSpec.model_validate({"version": 1, "source": "a", "out": "b", "stages": stages})) is None
 
 
 def test_what_was_ignored_is_not_said_to_be_anything() -> None:

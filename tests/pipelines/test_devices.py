@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layouts_for
 from pixelmill.pipelines.training.worker import Training
+from pixelmill.workers.losses.gatys import GatysSettings, stylize
 from pixelmill.workers.models import backbones
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import save_checkpoint
@@ -24,7 +25,6 @@ from pixelmill.workers.models.libraries import resolve
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes.crn import COLOURS_K3
-from pixelmill.workers.recipes.gatys import GatysSettings, stylize
 from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 from pixelmill.workers.runtime.execution import Executor
 from pixelmill.workers.runtime.settings import Settings

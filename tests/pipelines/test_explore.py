@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelmill.pipelines import explore
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, INPUT_FIELDS
+from pixelmill.pipelines.outputs.encoding import Compression
+from pixelmill.pipelines.outputs.publishing import publish
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
 
 DIMENSION = 3
 VECTOR = pa.list_(pa.float32(), DIMENSION)
-TEXTS = [pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS]
+TEXTS = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
 
 
 def written(root: Path, vectors_ND: np.ndarray, *, part_rows: int = 4) -> Folder:
@@ -27,10 +29,10 @@ def written(root: Path, vectors_ND: np.ndarray, *, part_rows: int = 4) -> Folder
     rows = [
         {"id": f"id-{n:03d}", "uri": f"/p/{n}", "embedding": vector} for n, vector in enumerate(vectors_ND.tolist())
     ]
-    schema = pa.schema([*ledger.INPUT_FIELDS, pa.field("embedding", VECTOR), *TEXTS])
+    schema = pa.schema([*INPUT_FIELDS, pa.field("embedding", VECTOR), *TEXTS])
     for part, first in enumerate(range(0, len(rows), part_rows)):
         table = pa.Table.from_pylist(rows[first : first + part_rows], schema)
-        ledger.publish(folder, f"part-{part:06d}", table, {}, ledger.Compression())
+        publish(folder, f"part-{part:06d}", table, {}, Compression())
     return folder
 
 

@@ -152,14 +152,18 @@ class Gateway:
 
     def _wait_until_it_answers(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
+        fault: OSError | None = None
         while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(f"{self.env['AWS_ENDPOINT_URL']}{self.ready_path}", timeout=1).close()
                 return
-            except OSError:
+            except OSError as error:
+                fault = error
                 time.sleep(0.05)
         self.stop()
-        raise RuntimeError(f"no answer on port {self.port} within {timeout_s:g} s; the log ends:\n{self._log_end()}")
+        raise RuntimeError(
+            f"no answer on port {self.port} within {timeout_s:g} s ({fault!r}); the log ends:\n{self._log_end()}"
+        )
 
 
 def s3_store(env: Mapping[str, str], bucket: str, *, max_retries: int = 10) -> S3Store:

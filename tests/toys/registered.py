@@ -1,4 +1,4 @@
-"""The toys among the stages that a job file can name, for as long as a test lasts or a process lives."""
+"""The toys among the stages and decoders that a job file can name, for as long as a test lasts or a process lives."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pixelmill.workers.decoders import DECODERS
 from pixelmill.workers.stages import STAGES
 
 TOY_STAGES = {
     "invert": "tests.toys.invert:InvertConfig",
     "threshold": "tests.toys.threshold:ThresholdConfig",
 }
+TOY_DECODERS = {"scan": "tests.scans:ScanDecoder"}
 
 
 @contextmanager
 def toy_stages() -> Iterator[None]:
     STAGES.update(TOY_STAGES)
+    DECODERS.update(TOY_DECODERS)
     try:
         yield
     finally:
         for name in TOY_STAGES:
             del STAGES[name]
+        for name in TOY_DECODERS:
+            del DECODERS[name]
 
 
 def main() -> None:

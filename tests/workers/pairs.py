@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from pixelmill.workers.losses.stereo import stereo_losses
+from pixelmill.workers.models.checkpoint import save_checkpoint
 from pixelmill.workers.networks.monodepth import Monodepth, MonodepthConfig
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.monodepth import MonodepthRecipe, MonodepthSettings
 from tests.shared_data import SHARED_DATA
+from tests.workers.saved import make_card
 
 KITTI = SHARED_DATA / "stereo" / "kitti"
 
@@ -81,3 +83,12 @@ def kitti(*numbers: int) -> list[Sample]:
         )
         for n in numbers
     ]
+
+
+def saved_network(folder: Path, network: Monodepth | None = None, data: str = "made up") -> str:
+    """A small checkpoint of Monodepth on disk."""
+    network = network or seeded_network()
+    config = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(network.config).items()}
+    card = make_card(network="monodepth", recipe="monodepth", config=config, settings={}, data=data, preprocess=None)
+    save_checkpoint(folder / "pairs.safetensors", network, card)
+    return str(folder / "pairs.safetensors")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pixelmill.workers.typed_torch import from_numpy, numbers
+from pixelmill.workers.typed_torch import distinct, from_numpy, numbers
 
 
 def test_a_tensor_from_an_array_is_the_same_memory() -> None:
@@ -21,3 +21,7 @@ def test_the_numbers_of_a_vector_are_pythons_in_its_order() -> None:
     assert made == [1.5, -2.0, 0.25]
     assert [type(number) for number in made] == [float] * 3
     assert numbers(torch.zeros(0)) == []
+
+
+def test_distinct_integers_come_once_and_ascending() -> None:
+    assert distinct(torch.tensor([[7, 0], [255, 7]], dtype=torch.uint8)) == [0, 7, 255]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DECODERS: dict[str, str] = {
     "picture": "pixelmill.workers.decoders.picture:PictureDecoder",
+    "ids": "pixelmill.workers.decoders.ids:IdsDecoder",
 }
 """Every decoder that a job can name, by the place of its class: each is imported when it is asked for."""
 

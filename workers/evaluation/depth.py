@@ -1,12 +1,9 @@
-"""Judge depths and disparities where the truth is known.
+"""Judge depths where the truth is known.
 
 Legend: H height, W width, N LiDAR returns. Depths are metres, 0 where there is no return.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from typing import cast
 
 import numpy as np
 
@@ -36,25 +33,3 @@ def is_scored(truth_HW: np.ndarray) -> np.ndarray:
     is_inside_HW = np.zeros(truth_HW.shape, dtype=bool)
     is_inside_HW[top:bottom, left:right] = True
     return is_inside_HW & (truth_HW > NEAREST_M) & (truth_HW < FARTHEST_M)
-
-
-def row_mean_depth(depths_HW: Iterable[np.ndarray]) -> np.ndarray:
-    """The mean depth of each row of some training depths, H: what one knows of a road without looking at the picture.
-
-    Rows without a return get their neighbours' depth. As a prediction, `depth_errors(np.broadcast_to(...))` is the
-    baseline that a network has to beat.
-    """
-    depths_NHW = np.stack(list(depths_HW))
-    counts_H = (depths_NHW > 0).sum((0, 2))
-    means_H = depths_NHW.sum((0, 2)) / np.maximum(counts_H, 1)
-    rows_H = np.arange(len(means_H))
-    return cast("np.ndarray", np.interp(rows_H, rows_H[counts_H > 0], means_H[counts_H > 0]))
-
-
-def disparity_errors(predicted_px_HW: np.ndarray, truth_px_HW: np.ndarray) -> dict[str, float]:
-    """Mean error in pixels, and the share of pixels more than 3 px off, where the truth is known (over 0).
-
-    For pairs that come with a dense disparity in place of depth, such as Middlebury's.
-    """
-    errors_N = np.abs(predicted_px_HW - truth_px_HW.astype(np.float64))[truth_px_HW > 0]
-    return {"epe_px": float(errors_N.mean()), "bad3": float(np.mean(errors_N > 3))}

@@ -59,6 +59,35 @@ def center_crop(pixels_CHW: torch.Tensor, size_px: int) -> torch.Tensor:
     return _crop_or_pad(pixels_CHW, size_px, size_px)
 
 
+def shrink_to_fit(pixels_CHW: torch.Tensor, size_px: int) -> torch.Tensor:
+    """The whole picture, at its own size if it fits into a square of `size_px`, else with its longer side resized to it."""
+    longer = max(pixels_CHW.shape[1:])
+    if longer <= size_px:
+        return pixels_CHW
+    height, width = (max(1, round(side * size_px / longer)) for side in pixels_CHW.shape[1:])
+    return stretch(pixels_CHW, (height, width))
+
+
+def stretch(
+    pixels_CHW: torch.Tensor, size_HW: tuple[int, int], interpolation: Interpolation = "bilinear"
+) -> torch.Tensor:
+    """The whole picture as high and wide as that, with antialiasing, whatever its aspect was."""
+    if tuple(pixels_CHW.shape[1:]) == size_HW:
+        return pixels_CHW
+    return functional.interpolate(pixels_CHW[None], size_HW, mode=interpolation, antialias=True)[0]
+
+
+def central_area(
+    pixels_CHW: torch.Tensor, size_HW: tuple[int, int], interpolation: Interpolation = "bilinear"
+) -> torch.Tensor:
+    """The largest part in the middle that has the aspect of `size_HW`, resized to it with antialiasing."""
+    height, width = pixels_CHW.shape[1:]
+    kept_height = min(height, max(1, round(width * size_HW[0] / size_HW[1])))
+    kept_width = min(width, max(1, round(height * size_HW[1] / size_HW[0])))
+    top, left = (height - kept_height) // 2, (width - kept_width) // 2
+    return stretch(pixels_CHW[:, top : top + kept_height, left : left + kept_width], size_HW, interpolation)
+
+
 def _crop_or_pad(pixels_CHW: torch.Tensor, new_height: int, new_width: int) -> torch.Tensor:
     _, height, width = pixels_CHW.shape
     missing_rows, missing_columns = max(0, new_height - height), max(0, new_width - width)

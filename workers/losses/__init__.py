@@ -1,1 +1,1 @@
-"""Losses that several recipes share."""
+"""Losses that recipes share, and the optimisation of a picture by them."""

@@ -21,19 +21,16 @@ Legend: B batch, C channels, H height, W width of a picture or a feature map.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
-from pydantic import BaseModel, NonNegativeFloat
 from torch import Tensor, nn
 
+from pixelmill.workers.losses.style_choice import LossScale, StyleWeights
 from pixelmill.workers.networks.vgg import ConventionName, Vgg
 
 Features = Mapping[str, Tensor]
 """Feature maps BCHW by the name of their layer."""
-
-LossScale = Literal["gatys", "johnson", "relative"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -112,40 +109,6 @@ def _energy(target: Tensor) -> Tensor:
 
 def _sum(distances_B: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(distances_B)).sum(0)
-
-
-@dataclass(frozen=True)
-class StyleWeights:
-    """What of a photograph is kept, what of a painting is taken, and how much each counts."""
-
-    content_layers: Sequence[str]
-    style_layers: Sequence[str]
-    content: float
-    style: float
-    total_variation: float
-    scale: LossScale
-
-
-class StyleChoice(BaseModel):
-    """Settings of what is kept and what is taken; each way to paint has defaults of its own."""
-
-    content_layers: tuple[str, ...]
-    style_layers: tuple[str, ...]
-    content_weight: NonNegativeFloat
-    style_weight: NonNegativeFloat
-    tv_weight: NonNegativeFloat
-    scale: LossScale
-
-    @property
-    def weights(self) -> StyleWeights:
-        return StyleWeights(
-            content_layers=self.content_layers,
-            style_layers=self.style_layers,
-            content=self.content_weight,
-            style=self.style_weight,
-            total_variation=self.tv_weight,
-            scale=self.scale,
-        )
 
 
 class StyleTransferLoss(nn.Module):

@@ -39,14 +39,22 @@ def load_backbone(name: ModelName, *, layer: str | None = None, pooling: Pooling
     weights_sha256 = name.sha256 or hash_weights(module)
     pooled = nn.Sequential(module, FeaturePooling(pooling))
     dim = _output_dim(pooled, preprocess, name, layer)
-    network = PixelNetwork(pooled, preprocess.mean, preprocess.std, preprocess.crop_px)
+    side_px = preprocess.crop_px if isinstance(preprocess.crop_px, int) else None
+    network = PixelNetwork(pooled, preprocess.mean, preprocess.std, side_px)
     return Backbone(network, preprocess, dim, weights_sha256)
 
 
 def _output_dim(network: nn.Module, preprocess: Preprocess, name: ModelName, layer: str | None) -> int:
-    blank_BCHW = torch.zeros(1, 3, preprocess.crop_px, preprocess.crop_px)
-    with torch.inference_mode():
-        features_BD = network(blank_BCHW)
+    blank_BCHW = torch.zeros(1, len(preprocess.mean), *preprocess.size_px)
+    try:
+        with torch.inference_mode():
+            features_BD = network(blank_BCHW)
+    except RuntimeError as error:
+        fact = str(error).partition("\n")[0]
+        shape = "x".join(map(str, blank_BCHW.shape[1:]))
+        raise ModelError(
+            f"{name.name}: pictures of {shape} do not go through it ({fact}); take another model"
+        ) from error
     if features_BD.dim() != 2:
         raise ModelError(f"{name.name}: layer {layer} gives {tuple(features_BD.shape)}, not one vector a picture")
     return features_BD.shape[1]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, PositiveInt, ValidationEr
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.geometry.resize import Interpolation
+from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.models.weight_files import CARD, WEIGHTS, found_files
 from pixelmill.workers.models.zoo import zoo_names
 
@@ -51,6 +52,8 @@ class Card(_Strict):
     """None where the recipe alone knows how its data is read."""
     trained_on: tuple[str, ...]
     """Marks of the samples that were trained on, where the data has no split of its own (pipelines/training/splits.py)."""
+    classes: Classes | None = None
+    """Of a network that tells classes apart; None for others, and left out on cards from before it was kept."""
     versions: dict[str, str]
     git_revision: str | None
 

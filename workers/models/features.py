@@ -79,7 +79,13 @@ def up_to(module: nn.Module, layer: str, name: ModelName) -> nn.Module:
         get_graph_node_names,
     )
 
-    _, nodes = get_graph_node_names(module)
+    try:
+        _, nodes = get_graph_node_names(module)
+    except Exception as error:  # whatever a network does that can't be followed from layer to layer
+        fact = str(error).partition("\n")[0]
+        raise ModelError(
+            f"{name.library}:{name.name} can't be cut at a layer ({fact}); leave layer out, or take another network"
+        ) from error
     if layer not in nodes and not any(node.startswith(f"{layer}.") for node in nodes):
         raise ModelError(f"{name.library}:{name.name} has no layer {layer}; it has {', '.join(nodes)}")
     return _Single(create_feature_extractor(module, return_nodes={layer: "features"}))

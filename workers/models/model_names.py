@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelmill.workers.models.depth_facts import DepthFacts
+
 DEFAULT_MODEL = "autoencoder-photos"
 
 
@@ -23,6 +25,10 @@ class ModelName:
     weights: str | None = None
     path: Path | None = None
     sha256: str | None = None
+    network: str | None = None
+    """What its card calls the network; None where it has no card."""
+    depth: DepthFacts | None = None
+    """What the numbers are of a network for depth; None where that is known only when it is loaded, and of others."""
 
     @property
     def identity(self) -> dict[str, str]:

@@ -5,12 +5,15 @@ Legend: B batch, C channels, H height, W width, K classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import nn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.depth_facts import DepthFacts
+from pixelmill.workers.models.preprocess import Preprocess
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.runtime.execution import PixelNetwork
 
@@ -37,6 +40,8 @@ class SizeFacts:
     reach_px: int | None = None
     """How far an output pixel sees, in input pixels; None where that has no bound."""
     tiling: Tiling = "refused"
+    stride_px: int = 1
+    """Tiles begin at multiples of it, so that strides and pools take together what they do in the whole picture."""
 
     def __post_init__(self) -> None:
         if self.tiling == "exact" and self.reach_px is None:
@@ -45,22 +50,16 @@ class SizeFacts:
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a network by id: names, and colours to show them in where the model brings some."""
+    """The classes of a network by id: names, and colours (red, green, blue, 0 to 255) where the model brings some."""
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...] | None = None
 
-
-@dataclass(frozen=True)
-class DepthFacts:
-    """What the numbers of a depth network are.
-
-    disparity: fractions of the width, of a stereo camera with `baseline_m`. inverse: 1 / depth up to an unknown scale and
-    shift, greater is nearer. metres: the distance itself.
-    """
-
-    measure: Literal["disparity", "inverse", "metres"]
-    baseline_m: float | None = None
+    def __post_init__(self) -> None:
+        if self.colours is not None and len(self.colours) != len(self.names):
+            raise ValueError(f"there are {len(self.colours)} colours for {len(self.names)} classes; give one for each")
+        if any(not 0 <= level <= 255 for colour in self.colours or () for level in colour):
+            raise ValueError("a colour is red, green and blue from 0 to 255")
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,25 @@ class PictureModel:
     """Of the weights, as their author states it; None where it is not known."""
     classes: Classes | None = None
     depth: DepthFacts | None = None
+    preprocess: Preprocess | None = None
+    """How a picture becomes what the network sees, where that is one size, as of a classifier; None: `size` says it."""
+    at_scales: Mapping[int, PictureModel] = field(default_factory=dict[int, "PictureModel"])
+    """The same at each scale that it offers, where that is more than one; `size.scale` is that of this one."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """How many times as high and wide as its input it can make a picture."""
+        return tuple(sorted(self.at_scales or {self.size.scale}))
+
+    def at_scale(self, scale: int) -> PictureModel:
+        """One of `scales`."""
+        return self.at_scales[scale] if self.at_scales else self
 
     @property
     def network(self) -> PixelNetwork:
         """As the executor takes it."""
-        return PixelNetwork(self.module, self.mean, self.std, None)
+        input_px = self.preprocess.crop_px if self.preprocess else None
+        return PixelNetwork(self.module, self.mean, self.std, input_px if isinstance(input_px, int) else None)
 
 
 def require_task(name: str, network: str, task: Task, offered: set[Task]) -> None:

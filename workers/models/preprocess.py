@@ -1,21 +1,66 @@
-"""What an encoder wants of a picture, and how its features become one vector."""
+"""What an encoder wants of a picture, and how its features become one vector.
+
+Legend: C channels, H height, W width.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from pixelmill.workers.geometry.resize import Interpolation
+from torch import Tensor
+
+from pixelmill.workers.geometry.grey import to_grey
+from pixelmill.workers.geometry.resize import (
+    Interpolation,
+    center_crop,
+    central_area,
+    resize_shorter_side,
+    shrink_to_fit,
+    stretch,
+)
 
 Pooling = Literal["auto", "avg", "max", "stats", "cls", "flatten"]
+
+Fit = Literal["centre crop", "central area", "stretch", "pad"]
+"""How a picture of any size becomes one of the network's:
+
+centre crop   its shorter side to `resize_px`, and the square of `crop_px` in the middle
+central area  the largest part in the middle that has the network's aspect, resized
+stretch       the whole picture, resized; its aspect changes
+pad           the whole picture in the middle of black, made smaller only where it does not fit
+"""
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Shorter side to `resize_px`, centre crop of `crop_px`, then (x / 255 - mean) / std."""
+    """Fitted to `crop_px`, a side or (height, width), then (x / 255 - mean) / std, with a number for each channel.
+
+    One number is for a network of grey pictures, which takes the luma: 0.299 red + 0.587 green + 0.114 blue.
+    """
 
     resize_px: int
-    crop_px: int
+    crop_px: int | tuple[int, int]
     interpolation: Interpolation
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    fit: Fit = "centre crop"
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width of what the network sees."""
+        return (self.crop_px, self.crop_px) if isinstance(self.crop_px, int) else self.crop_px
+
+    def applied_to(self, pixels_CHW: Tensor) -> Tensor:
+        """uint8 pixels as the network sees them, in memory of their own unless they had that size before."""
+        if len(self.mean) == 1 and len(pixels_CHW) == 3:
+            pixels_CHW = to_grey(pixels_CHW)
+        if self.fit == "stretch":
+            return stretch(pixels_CHW, self.size_px, self.interpolation)
+        if self.fit == "central area":
+            return central_area(pixels_CHW, self.size_px, self.interpolation)
+        side_px = min(self.size_px)
+        if self.fit == "pad":
+            return center_crop(shrink_to_fit(pixels_CHW, side_px), side_px)
+        resized_CHW = resize_shorter_side(pixels_CHW, self.resize_px, self.interpolation, exact=False)
+        return center_crop(resized_CHW, side_px)

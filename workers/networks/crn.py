@@ -91,6 +91,12 @@ def layout_pyramid(layouts_BKHW: Tensor, levels: int) -> Sequence[Tensor]:
     return pyramid[::-1]
 
 
+def one_hot(layouts_BHW: Tensor, classes: int) -> Tensor:
+    """Class ids to the share of each class, 0 or 1: float BKHW, channels last. An id beyond the classes is of none."""
+    known_BHW = layouts_BHW.long().clamp(max=classes)
+    return F.one_hot(known_BHW, classes + 1)[..., :classes].permute(0, 3, 1, 2).float()
+
+
 class RefinementModule(nn.Sequential):
     """Twice: 3x3 convolution, LayerNorm with a gain and an offset a channel, LReLU."""
 

@@ -56,6 +56,8 @@ class Finetuned(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = ENCODERS[config.encoder].build(config.encoder_config)
+        if config.encoder == "unet" and UNetConfig(**config.encoder_config).padding != "same":
+            raise ModelError("finetuned: a unet with valid convolutions shrinks its maps; take one with padding same")
         channels = self.encoder.channels
         if config.head == "classifier":
             self.head: nn.Module = nn.Linear(2 * channels[-1], config.classes)
@@ -176,12 +178,10 @@ class SegNetEncoder(Encoder):
 
 
 class UNetEncoder(Encoder):
-    """The contracting path; its convolutions have to keep the size."""
+    """The contracting path."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
-        if network.config.padding != "same":
-            raise ModelError("finetuned: a unet with valid convolutions shrinks its maps; take one with padding same")
         self.contracting = network.contracting
         self.channels = list(network.config.widths)
 

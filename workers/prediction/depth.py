@@ -16,17 +16,40 @@ from pixelmill.workers.networks.monodepth import Monodepth
 
 
 def flip_averaged(network: nn.Module, images_BCHW: Tensor, disparity_B1HW: Tensor) -> Tensor:
+    """The disparity of Monodepth, averaged with that of the mirror image as the paper does after training."""
+    mirrored_B1HW = network(images_BCHW.flip(-1))[0][:, :1].flip(-1).float()
+    return with_mirror_image(disparity_B1HW, mirrored_B1HW)
+
+
+def with_mirror_image(disparity_B1HW: Tensor, mirrored_B1HW: Tensor) -> Tensor:
     """The mean of the disparity and of that of the mirror image, at the left and right edge of the better one alone.
 
     The paper's post-processing: the left view's left edge is not in the right view, so the 5 % there come from the
     mirror image, and the 5 % on the right from the picture.
     """
-    mirrored_B1HW = network(images_BCHW.flip(-1))[0][:, :1].flip(-1).float()
     x_W = torch.linspace(0, 1, disparity_B1HW.shape[-1], device=disparity_B1HW.device)
     at_left_W = 1 - (20 * (x_W - 0.05)).clamp(0, 1)
     at_right_W = at_left_W.flip(0)
     mean_B1HW = (disparity_B1HW + mirrored_B1HW) / 2
     return at_right_W * disparity_B1HW + at_left_W * mirrored_B1HW + (1 - at_left_W - at_right_W) * mean_B1HW
+
+
+class FlipAveraged(nn.Module):
+    """A network for depth B1HW, averaged with what it makes of the mirror image: twice the work.
+
+    `learned_from_pairs` is for a disparity, which knows nothing about one edge of a picture; see `with_mirror_image`.
+    """
+
+    def __init__(self, network: nn.Module, *, learned_from_pairs: bool) -> None:
+        super().__init__()
+        self.network, self.learned_from_pairs = network, learned_from_pairs
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        values_B1HW = self.network(images_BCHW)
+        mirrored_B1HW = self.network(images_BCHW.flip(-1)).flip(-1)
+        if self.learned_from_pairs:
+            return with_mirror_image(values_B1HW, mirrored_B1HW)
+        return (values_B1HW + mirrored_B1HW) / 2
 
 
 def disparity_to_depth(disparity_B1HW: Tensor, focal_px: float, baseline_m: float, width_px: float) -> Tensor:

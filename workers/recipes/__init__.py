@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pixelmill.workers.models.card import SquareInput
+from pixelmill.workers.models.picture_model import Classes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -85,7 +86,8 @@ class Recipe(Protocol):
     `assets` are the local files that settings named in `ASSETS` refer to (weights of a loss network, a painting), by the
     name of the setting; one that the user did not give is not there.
 
-    A recipe may also follow `ChecksSamples`, `FindsFacts`, `FinishesNetwork`, `ClipsGradients` and `StatesInput`.
+    A recipe may also follow `ChecksSamples`, `FindsFacts`, `FinishesNetwork`, `ClipsGradients`, `StatesInput` and
+    `StatesClasses`.
     """
 
     NAME: ClassVar[str]
@@ -180,6 +182,15 @@ class StatesInput(Protocol):
     """A recipe whose network a bulk stage can feed by the card alone."""
 
     def preprocess(self) -> SquareInput | None: ...
+
+
+@runtime_checkable
+class StatesClasses(Protocol):
+    """A recipe whose network tells classes apart; asked once its facts are found."""
+
+    def classes(self) -> Classes | None:
+        """None where the data does not name them."""
+        ...
 
 
 class Configured(Protocol):

@@ -20,8 +20,9 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import DataError, ModelError
-from pixelmill.workers.models.card import read_card
+from pixelmill.workers.models.card import SquareInput, read_card
 from pixelmill.workers.models.checkpoint import config_of, load_checkpoint
+from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder, trained_part
 from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, half_cosine, squares
 from pixelmill.workers.recipes.segmentation.recipe import LabelledRecipe
@@ -116,6 +117,7 @@ class FinetuneRecipe:
     def __init__(self, settings: FinetuneSettings, assets: Mapping[str, Path]) -> None:
         self.settings, self.assets = settings, assets
         self._classes: int | None = settings.classes
+        self._names = settings.class_names
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
         """Before a training: whether the checkpoint has an encoder for such pictures."""
@@ -136,6 +138,15 @@ class FinetuneRecipe:
 
     def restore(self, prepared: Mapping[str, Any]) -> None:
         self._classes = prepared["classes"]
+        self._names = tuple(prepared.get("class_names") or self.settings.class_names or ())
+
+    def classes(self) -> Classes | None:
+        """The folders or names that the labels came from; None where they were numbers."""
+        return Classes(self._names) if self._names and len(self._names) == self._classes else None
+
+    def preprocess(self) -> SquareInput:
+        channels = self.settings.channels
+        return SquareInput(size_px=self.settings.size_px, mean=(0.0,) * channels, std=(1.0,) * channels)
 
     def network(self) -> nn.Module:
         if self._classes is None:

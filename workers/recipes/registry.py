@@ -21,6 +21,7 @@ RECIPES: dict[str, str] = {
     "vdsr": "pixelmill.workers.recipes.vdsr:VdsrRecipe",
     "faststyle": "pixelmill.workers.recipes.faststyle:FastStyleRecipe",
     "crn": "pixelmill.workers.recipes.crn:CrnRecipe",
+    "crn-labels": "pixelmill.workers.recipes.crn:LabelledCrnRecipe",
     "finetune": "pixelmill.workers.recipes.finetune:FinetuneRecipe",
     "finetune-dense": "pixelmill.workers.recipes.finetune:DenseRecipe",
 }

@@ -14,14 +14,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from pixelmill.workers.errors import DataError
-from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
+from pixelmill.workers.geometry.grey import to_grey
+from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side, shrink_to_fit
 from pixelmill.workers.models import vision
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
 from pixelmill.workers.typed_torch import from_numpy
 
 LONGEST = 2  # a picture kept for crops is at most so many times as long as wide
-LUMA = (0.299, 0.587, 0.114)  # BT.601; in floats and rounded, so that grey stays what it was
 
 Fit = Callable[[Tensor], Tensor]
 """uint8 pixels_CHW of any size to those that a sample keeps."""
@@ -47,12 +47,6 @@ def _integer(text: bytes) -> int:
         raise DataError(f"its label is {text[:40]!r}; give an integer, or leave the labels out") from None
 
 
-def to_grey(pixels_CHW: Tensor) -> Tensor:
-    """Luma 1HW of red, green, blue; equal channels keep their value to the last bit."""
-    weights_C = torch.tensor(LUMA)
-    return torch.einsum("chw,c->hw", pixels_CHW.float(), weights_C).round().clamp(0, 255).byte()[None]
-
-
 def central(size_px: int) -> Fit:
     """The central square, resized to S."""
     return lambda pixels_CHW: center_crop(resize_shorter_side(pixels_CHW, size_px, exact=False), size_px)
@@ -60,15 +54,7 @@ def central(size_px: int) -> Fit:
 
 def whole(size_px: int) -> Fit:
     """The whole picture, at its own size if it fits into S x S, else with its longer side resized to S."""
-
-    def fit(pixels_CHW: Tensor) -> Tensor:
-        longer = max(pixels_CHW.shape[1:])
-        if longer <= size_px:
-            return pixels_CHW
-        height, width = (max(1, round(side * size_px / longer)) for side in pixels_CHW.shape[1:])
-        return F.interpolate(pixels_CHW[None], (height, width), mode="bilinear", antialias=True)[0]
-
-    return fit
+    return lambda pixels_CHW: shrink_to_fit(pixels_CHW, size_px)
 
 
 def roomy(size_px: int) -> Fit:

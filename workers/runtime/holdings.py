@@ -7,7 +7,9 @@ counted is what is kept.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.pictures import Picture
@@ -50,6 +52,17 @@ class Holdings:
         if freed_bytes:
             self._budget.change(-freed_bytes)
 
+    def lacks(self, needed_bytes: int) -> bool:
+        """Whether the budget has no room for so much more; for 0, whether more is held than it has."""
+        return not self._budget.has_room(needed_bytes)
+
+    def share_bytes(self, values: Sequence[Held]) -> int:
+        """What these values hold, where a block that others hold too counts in part: all of it once they are gone."""
+        counts = Counter(address for held in values for address in held)
+        with self._lock:
+            blocks = [(*self._blocks[address], count) for address, count in counts.items()]
+        return sum(size * count // holders for size, holders, count in blocks)
+
     def _add(self, address: int, size: int) -> int:
         block = self._blocks.get(address)
         if block is not None:
@@ -68,13 +81,15 @@ class Holdings:
 
 
 def blocks_of(value: Any) -> dict[int, int]:
-    """Bytes by address of each block of memory behind a tensor, a Picture, an array, or a tuple, list or dict of them."""
+    """Bytes by address of each block of memory behind a tensor, Picture, array, or a tuple, list, dict or dataclass of such."""
     if hasattr(value, "untyped_storage"):
         return _block_of(value)
     if isinstance(value, Picture):
         return _block_of(value.pixels)
     if isinstance(value, Mapping):
         value = list(cast("Mapping[str, Any]", value).values())
+    elif is_dataclass(value):
+        value = [getattr(value, field.name) for field in fields(value)]
     if isinstance(value, list | tuple):
         return {address: size for each in cast("Sequence[Any]", value) for address, size in blocks_of(each).items()}
     size: int = getattr(value, "nbytes", 0)

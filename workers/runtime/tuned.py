@@ -5,7 +5,7 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from pixelmill.workers.runtime.agreement import Agreement
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
 from pixelmill.workers.runtime.outputs import Outputs
-from pixelmill.workers.runtime.probing import choose
+from pixelmill.workers.runtime.probing import DENSE_MICROBATCH, choose
 from pixelmill.workers.runtime.settings import Choice, Pins, Settings
 from pixelmill.workers.runtime.settings_cache import cache_file
 
@@ -36,6 +36,8 @@ class TunedNetwork:
         job_images: int,
     ) -> None:
         self._network, self._pins, self._agreement = network, pins, agreement
+        if network.input_px is None:
+            base = replace(base, microbatch=DENSE_MICROBATCH)
         self._base = pins.applied_to(base)
         self._job_images = job_images
         self._cache = cache_dir and cache_file(cache_dir, key, base.device, base.threads, pins, agreement)
@@ -59,22 +61,35 @@ class TunedNetwork:
         """The settings with every trial behind them; None before the first batch."""
         return self._choice
 
-    def __call__(self, images_BCHW: Tensor) -> Outputs:
-        if self._executor is None:
-            self._executor = self._chosen(images_BCHW)
-        return self._executor(images_BCHW)
+    @property
+    def pinned_batch(self) -> int | None:
+        """How many pictures at once the user fixed."""
+        return self._pins.microbatch
 
-    def _chosen(self, images_BCHW: Tensor) -> Executor:
-        self._choice = choose(
-            self._network,
-            images_BCHW,
-            base=self._base,
-            pins=self._pins,
-            agreement=self._agreement,
-            cache=self._cache,
-            job_images=self._job_images,
-        )
-        return Executor(self._network, self._choice.settings)
+    def __call__(self, images_BCHW: Tensor) -> Outputs:
+        return self._tuned_on(images_BCHW)(images_BCHW)
+
+    def choose(self, samples_BCHW: Tensor, pictures_each: int) -> None:
+        """Choose the settings now, on these samples; a picture of the job takes as long as `pictures_each` of them."""
+        self._tuned_on(samples_BCHW, pictures_each)
+
+    def in_one_pass(self, images_BCHW: Tensor) -> Outputs:
+        """What the network gives for all of these at once, whatever its microbatch; out of memory is an error."""
+        return self._tuned_on(images_BCHW).in_one_pass(images_BCHW)
+
+    def _tuned_on(self, samples_BCHW: Tensor, pictures_each: int = 1) -> Executor:
+        if self._executor is None:
+            self._choice = choose(
+                self._network,
+                samples_BCHW,
+                base=self._base,
+                pins=self._pins,
+                agreement=self._agreement,
+                cache=self._cache,
+                job_images=self._job_images * pictures_each,
+            )
+            self._executor = Executor(self._network, self._choice.settings)
+        return self._executor
 
     def trials(self) -> list[str]:
         """What was measured, a line a candidate."""

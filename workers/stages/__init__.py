@@ -7,22 +7,31 @@ stages by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.pictures import Kind, Picture
+from pixelmill.workers.stages.assets import AssetFiles, AssetKind, as_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 STAGES: dict[str, str] = {
     "embed": "pixelmill.workers.stages.embed:EmbedConfig",
+    "segment": "pixelmill.workers.stages.segment:SegmentConfig",
+    "stylize": "pixelmill.workers.stages.stylize:StylizeConfig",
+    "upscale": "pixelmill.workers.stages.upscale:UpscaleConfig",
+    "synthesize": "pixelmill.workers.stages.synthesize:SynthesizeConfig",
+    "encode": "pixelmill.workers.stages.encode:EncodeConfig",
+    "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
+    "depth": "pixelmill.workers.stages.depth:DepthConfig",
 }
 """Every stage that a job file can name, by the place of its config. Importing a config must not import torch."""
 
@@ -44,8 +53,8 @@ class StageContext:
 class Deferred:
     """A column that takes time to encode: a job for each row, which the worker runs where it has threads to spare.
 
-    A job touches nothing that another one does, and may raise RowError for its row. Where the row is an error of the batch
-    its job is not run, and its value is null.
+    A job touches nothing that another one does; what it raises is the error of its row, as that of `run` would be. Where the row
+    is an error of the batch, or its input has failed elsewhere, its job is not run, and its value is null.
     """
 
     jobs: Sequence[Callable[[], object]]
@@ -134,6 +143,27 @@ class StageConfig(BaseModel):
         None, alias="from", description="the stage whose picture it reads; the original when left out"
     )
 
+    _assets: dict[str, AssetFiles] = PrivateAttr(default_factory=dict[str, AssetFiles])
+
+    def assets(self) -> Mapping[str, AssetKind]:
+        """Its keys that name files which the workers may not reach; the job reads them once, before anything starts."""
+        return {}
+
+    def with_assets(self, contents: Mapping[str, AssetFiles]) -> Self:
+        """The same config with what the job read for its `assets`, which travels to the workers in it."""
+        carrying = self.model_copy()
+        carrying._assets = dict(contents)
+        return carrying
+
+    @contextmanager
+    def located(self, key: str) -> Generator[str]:
+        """What a key names as it can be opened here, for as long as the block runs: a local copy where the job read it."""
+        if key not in self._assets:
+            yield str(getattr(self, key))
+            return
+        with as_path(self._assets[key]) as path:
+            yield str(path)
+
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that this stage adds."""
         raise NotImplementedError
@@ -157,6 +187,10 @@ class StageConfig(BaseModel):
         Raises ModelError when the stage can't be built; called before anything is started.
         """
         raise NotImplementedError
+
+    def note(self) -> str | None:
+        """What a person should know about what was left out of the job file; None where there is nothing to say."""
+        return None
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
         """What the stage will run and with which settings, for a plan.

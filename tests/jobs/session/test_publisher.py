@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FIRST_S", "STATUS_EVERY_S", "PIECE_EVERY_S"):
+    for name in ("FIRST_S", "STATUS_EVERY_S", "TEXTS_EVERY_S"):
         monkeypatch.setattr(publisher, name, 0.01)
 
 
@@ -115,7 +115,7 @@ def test_an_attempt_that_lost_its_claim_leaves_the_status_of_the_one_that_has_it
     assert folder.read(STATUS) == status
 
 
-def test_a_store_that_fails_ends_nothing_and_what_it_missed_comes_with_the_next_piece(
+def test_a_store_that_fails_ends_nothing_and_what_it_missed_comes_with_the_next_file(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt = Attempt(folder, tmp_path / "log")
@@ -156,7 +156,7 @@ def test_no_secret_is_published(folder: Folder, tmp_path: Path) -> None:
 
 
 @given(texts=st.lists(st.sampled_from(["a line\n", "half a line", "\u00e9\n", "\n"]), max_size=8))
-def test_a_log_that_is_read_in_pieces_is_the_whole_log(
+def test_a_log_that_is_read_a_part_at_a_time_is_the_whole_log(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "log"

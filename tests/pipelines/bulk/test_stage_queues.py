@@ -3,113 +3,16 @@
 from __future__ import annotations
 
 import gc
-import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
-import pyarrow as pa
 import pytest
-import torch
 from torch import Tensor
 
-from pixelmill.pipelines.bulk.items import Item, Row, Waiting
-from pixelmill.pipelines.bulk.stage_queues import StageQueues
-from pixelmill.pipelines.bulk.stage_runner import StageRunner, pixels_of
-from pixelmill.pipelines.bulk.tally import Tally
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.pictures import Picture
-from pixelmill.workers.runtime.budget import Budget
-from pixelmill.workers.runtime.holdings import Holdings
 from pixelmill.workers.stages import Milled
-from pixelmill.workers.stages.wiring import Wiring
-
-
-@dataclass
-class Adds:
-    """Adds one to every pixel, records its batches, and watches which pictures of the whole test are alive meanwhile."""
-
-    batch: int = 2
-    batch_pixels: int | None = None
-    refuses: int | None = None
-    breaks_on: int | None = None
-    cannot_prepare: int | None = None
-    memory_pixels: int | None = None
-    makes_pictures: bool = True
-    seen: list[list[int]] = field(default_factory=list)
-    made: list[weakref.ref[Tensor]] = field(default_factory=list)
-    prepared: list[weakref.ref[Tensor]] = field(default_factory=list)
-    alive: list[int] = field(default_factory=list)
-    alive_prepared: list[int] = field(default_factory=list)
-    watched: Adds | None = None
-    """A stage of which pictures, and what it prepared, are counted whenever this one runs."""
-    fields: ClassVar[tuple[Any, ...]] = (pa.field("value", pa.int32()),)
-    weights_sha256: ClassVar[None] = None
-    settings: ClassVar[dict[str, object]] = {}
-
-    def prepare(self, picture: Picture) -> Tensor:
-        if int(picture.pixels.max()) == self.cannot_prepare:
-            raise RowError("elsewhere", "Unfit", "can't be prepared")
-        prepared = picture.pixels.clone()
-        self.prepared.append(weakref.ref(prepared))
-        return prepared
-
-    def run(self, samples: Sequence[Tensor]) -> Milled:
-        values = [int(sample.max()) for sample in samples]
-        self.seen.append(values)
-        if self.watched is not None:
-            gc.collect()
-            self.alive.append(sum(each() is not None for each in self.watched.made))
-            self.alive_prepared.append(sum(each() is not None for each in self.watched.prepared))
-        if self.memory_pixels is not None and sum(map(pixels_of, samples)) > self.memory_pixels:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        if self.breaks_on in values:
-            raise ArithmeticError("broke")
-        errors = {
-            place: RowError("kind", "Refused", "no") for place, value in enumerate(values) if value == self.refuses
-        }
-        pictures = [Picture(sample + 1) for sample in samples] if self.makes_pictures else []
-        self.made += [weakref.ref(picture.pixels) for picture in pictures]
-        return Milled({"value": pa.array(values, pa.int32())}, errors, pictures)
-
-
-@dataclass
-class Line:
-    """Queues over a few stages, and the inputs that were added."""
-
-    stages: list[Adds]
-    inputs: tuple[int | None, ...]
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.budget = Budget(1 << 30, 0)
-        self.holdings = Holdings(self.budget)
-        self.runners = [StageRunner(f"s{index}", index, stage) for index, stage in enumerate(self.stages)]
-        self.tally = Tally()
-        wiring = Wiring(tuple(runner.name for runner in self.runners), self.inputs, tuple(range(len(self.stages))))
-        uris = [f"u{number}" for number in range(100)]
-        self.queues = StageQueues(self.runners, wiring, self.holdings, self.tally, uris)
-        self.items: list[Item] = []
-
-    def add(self, *values: int, size: tuple[int, int] = (4, 5)) -> None:
-        """One input with a row for each value."""
-        item = Item(len(self.items))
-        for value in values:
-            picture = Picture(torch.full((1, *size), value, dtype=torch.uint8))
-            row = Row(item, size[1], size[0], {})
-            for runner in self.runners:
-                if self.inputs[runner.index] is None:
-                    waiting = Waiting(row, runner.index, runner.prepare(picture), 0)
-                    waiting.pixels = pixels_of(waiting.prepared)
-                    (waiting.held,) = self.holdings.hold([waiting.prepared])
-                    row.prepared.append(waiting)
-            item.rows.append(row)
-        self.items.append(item)
-        self.queues.add(item)
-
-    def values(self, stage: int) -> list[int]:
-        output = self.queues.outputs[stage]
-        return [value for chunk in output.chunks for value in chunk["value"].to_pylist()]
+from tests.pipelines.bulk.lines import Adds, Line
 
 
 def test_a_stage_reads_what_another_made_of_every_picture() -> None:
@@ -221,3 +124,97 @@ def test_memory_that_is_short_bounds_later_batches_by_their_pixels() -> None:
     line.queues.run_all()
     assert stage.seen == [[0], [1], [2], [0, 1, 2, 3], [4, 5, 6, 7], [8]]
     assert line.tally.failed == 0
+
+
+# --------------------------------------------------------------------------------------------------- batches by size
+
+
+class AddsBySize(Adds):
+    """Takes pictures of one height and width at once."""
+
+    def bucket_of(self, sample: Tensor) -> tuple[int, ...]:
+        return tuple(sample.shape)
+
+    def run(self, samples: Sequence[Tensor]) -> Milled:
+        assert len({sample.shape for sample in samples}) == 1
+        return super().run(samples)
+
+
+SIZES = [(4, 5), (8, 10), (5, 4), (8, 10), (4, 5), (4, 5), (8, 10), (5, 4), (1, 1), (4, 5)]
+
+
+def test_batches_are_of_one_size_and_filled_size_by_size() -> None:
+    stage = AddsBySize(batch=2)
+    line = Line([stage], (None,))
+    for value, size in enumerate(SIZES):
+        line.add(value, size=size)
+    line.queues.run_all()
+    assert stage.seen == [[1, 3], [0, 4], [2, 7], [5, 9], [6], [8]]
+    assert line.values_by_row(0) == {value: value for value in range(10)}
+    assert (line.tally.done, line.budget.held_bytes) == (10, 0)
+
+
+def test_memory_that_is_short_runs_the_size_that_frees_most_and_no_more_than_is_needed() -> None:
+    stage = AddsBySize(batch=100)
+    line = Line([stage], (None,), memory_bytes=400)
+    for value, size in enumerate(SIZES):
+        line.add(value, size=size)
+    assert line.budget.held_bytes == 4 * 20 + 3 * 80 + 2 * 20 + 1
+    line.queues.make_room(200)
+    assert stage.seen == [[1, 3, 6]]
+    line.queues.make_room(330)
+    assert stage.seen == [[1, 3, 6], [0, 4, 5, 9]]
+    line.queues.make_room(401)
+    assert line.budget.held_bytes == 0, "what can't be had empties all, and ends"
+
+
+def test_a_picture_that_two_stages_hold_is_freed_by_running_both() -> None:
+    class Views(Adds):
+        def prepare(self, picture: Picture) -> Tensor:
+            return picture.pixels
+
+    stages: list[Adds] = [Views(batch=100), Views(batch=100)]
+    line = Line(stages, (None, None), memory_bytes=100)
+    for value in range(4):
+        line.add(value)
+    assert line.budget.held_bytes == 80
+    line.queues.make_room(50)
+    assert [stage.seen for stage in stages] == [[[0, 1, 2, 3]], [[0, 1, 2, 3]]]
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 100, 300, 1 << 30])
+def test_rows_are_the_same_however_short_memory_is(memory_bytes: int) -> None:
+    line = Line([AddsBySize(batch=3), AddsBySize(batch=2), Adds(batch=4)], (None, 0, 1), memory_bytes)
+    for value, size in enumerate(SIZES):
+        line.add(value, size=size)
+        line.queues.make_room(50)
+    line.queues.run_all()
+    for stage in range(3):
+        assert line.values_by_row(stage) == {value: value + stage for value in range(10)}
+    assert (line.tally.done, line.budget.held_bytes) == (10, 0)
+
+
+def test_pictures_that_a_stage_makes_are_read_in_small_batches_where_memory_is_short() -> None:
+    """Without it all eight would wait for a batch that is never full."""
+    first, second = Adds(batch=8), Adds(batch=100)
+    line = Line([first, second], (None, 0), memory_bytes=150)
+    for value in range(8):
+        line.add(value)
+    line.queues.run_all()
+    assert max(map(len, second.seen)) < 8
+    assert sorted(line.values(1)) == list(range(1, 9))
+
+
+def test_a_stage_that_cannot_say_a_size_costs_that_picture_alone() -> None:
+    class Shy(AddsBySize):
+        def bucket_of(self, sample: Tensor) -> tuple[int, ...]:
+            if int(sample.max()) == 3:
+                raise RowError("kind", "TooLarge", "is too large")
+            return super().bucket_of(sample)
+
+    line = Line([Adds(batch=2), Shy(batch=2)], (None, 0))
+    for value in range(5):
+        line.add(value)
+    line.queues.run_all()
+    assert line.tally.reasons == {("s1", "TooLarge"): 1}
+    assert (line.tally.done, line.budget.held_bytes) == (4, 0)

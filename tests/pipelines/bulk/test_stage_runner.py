@@ -47,6 +47,7 @@ def waiting(number: int, pixels: int = 1) -> Waiting:
     return Waiting(Row(Item(number), 1, 1, {}), 0, number, pixels)
 
 
+ROW = Row(Item(0), 1, 1, {})
 BATCH = [waiting(number) for number in range(6)]
 
 
@@ -60,7 +61,7 @@ def test_a_picture_that_breaks_its_batch_costs_itself() -> None:
 def test_an_error_is_filed_under_the_name_that_the_stage_has_in_its_job() -> None:
     runner = StageRunner("mine", 0, Moody(RowError("kind", "Odd", "is odd")))
     with pytest.raises(RowError) as caught:
-        runner.prepare(Picture(torch.zeros(3, 2, 2)))
+        runner.prepare(ROW, Picture(torch.zeros(3, 2, 2)))
     assert (caught.value.stage, caught.value.error_type) == ("mine", "Odd")
     (error,) = [error for each in runner.run(BATCH) for _, error in errors_of(each)]
     assert (error.stage, error.__traceback__, error.__context__) == ("mine", None, None)
@@ -71,7 +72,7 @@ def test_a_device_that_fails_is_no_rows_fault() -> None:
     with pytest.raises(DeviceFault, match="mine on"):
         runner.run(BATCH)
     with pytest.raises(DeviceFault, match="mine on"):
-        runner.prepare(Picture(torch.zeros(3, 2, 2)))
+        runner.prepare(ROW, Picture(torch.zeros(3, 2, 2)))
 
 
 def test_a_stage_states_a_bound_in_pixels_and_memory_may_lower_it() -> None:

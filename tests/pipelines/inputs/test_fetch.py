@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from pixelmill.pipelines.inputs import fetch, requests
 from pixelmill.pipelines.inputs import window as window_module
 from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits, Input, single
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
-from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.pipelines.stores.access import Access, filesystem
 from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.workers.errors import RowError

@@ -13,8 +13,8 @@ from pixelmill.pipelines.inputs import fetch
 from pixelmill.pipelines.inputs.entries import Entry, Piece
 from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits
 from pixelmill.pipelines.inputs.grouping import size_of
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.window import Window
-from pixelmill.pipelines.outputs.listing import table_of
 from pixelmill.pipelines.stores import versions
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.workers.errors import RowError

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from pixelmill.pipelines.inputs.entries import Entry, Ignored, Piece, Source
 from pixelmill.pipelines.inputs.grouping import grouped, version_of
+from pixelmill.pipelines.inputs.manifest_rows import input_id, table_of
 from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.inputs.sources import entries
 from pixelmill.pipelines.outputs.known import Known
-from pixelmill.pipelines.outputs.listing import Listing, input_id, table_of, tables_of
+from pixelmill.pipelines.outputs.listing import Listing, tables_of
 from pixelmill.pipelines.outputs.segments import Segment, read_segments
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from pixelmill.pipelines.inputs import relisting
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, table_of
 from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
-from pixelmill.pipelines.outputs.manifest import SCHEMA, table_of
 from tests.pipelines.inputs.listings import ACCESS, make, tar_of
 from tests.scans import ByColour
 

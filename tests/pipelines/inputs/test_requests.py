@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelmill.pipelines.inputs.entries import Piece
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.requests import FetchLimits, Input, inputs_of, plan_requests
 from pixelmill.pipelines.inputs.sources import Entry
-from pixelmill.pipelines.outputs.manifest import table_of
 
 LIMITS = FetchLimits()
 

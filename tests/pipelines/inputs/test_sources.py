@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
-from pixelmill.pipelines.outputs.manifest import table_of
 from pixelmill.workers.errors import JobError, StoreError
 from tests.pipelines.inputs.listings import ACCESS, left_in, listed, make, members_of, names, tar_of, uris
 

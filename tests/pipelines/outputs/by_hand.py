@@ -6,11 +6,15 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, input_id
+from pixelmill.pipelines.outputs import publishing
 from pixelmill.pipelines.outputs.claims import Claim
-from pixelmill.pipelines.outputs.layout import SCHEMA
-from pixelmill.pipelines.outputs.listing import Listing, input_id
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, input_fields
+from pixelmill.pipelines.outputs.contents import failures
+from pixelmill.pipelines.outputs.encoding import Compression, encode
+from pixelmill.pipelines.outputs.listing import Listing
 from pixelmill.pipelines.outputs.parts import Part
+from pixelmill.pipelines.outputs.publishing import Written
 from pixelmill.pipelines.outputs.rows import Rows
 from pixelmill.pipelines.outputs.segments import Segment, read_segments
 from pixelmill.pipelines.stores.folder import Folder
@@ -47,8 +51,8 @@ def table(
     places: Mapping[str, list[int]] | None = None,
 ) -> pa.Table:
     """What a worker makes of these inputs: one row of each, or with `places` a row for each of those."""
-    text = [pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS]
-    fields = [*ledger.input_fields(makes_many=places is not None), pa.field("embedding", VECTOR), *text]
+    text = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
+    fields = [*input_fields(makes_many=places is not None), pa.field("embedding", VECTOR), *text]
     rows = []
     for name in names:
         row = {"id": input_id(name, None), "uri": name}
@@ -68,20 +72,20 @@ def publish(
     error_type: str = "Corrupt",
     listing: str = "",
     places: Mapping[str, list[int]] | None = None,
-) -> ledger.Written:
+) -> Written:
     facts = {"listing": listing, "weights": {"0.embed": "abc"}}
     made = table(names, failed, error_type, places)
-    return ledger.publish(folder, f"part-{part:06d}", made, facts, ledger.Compression())
+    return publishing.publish(folder, f"part-{part:06d}", made, facts, Compression())
 
 
 def put(folder: Folder, name: str, made: pa.Table) -> None:
     """A data file as a late or a faulty writer leaves it: nothing holds it against a law."""
-    folder.publish(f"data/{name}.parquet", ledger.encode(made.drop_columns(list(ledger.ERROR_COLUMNS))))
+    folder.publish(f"data/{name}.parquet", encode(made.drop_columns(list(ERROR_COLUMNS))))
 
 
 def failed_uris(folder: Folder) -> list[str]:
     """What failed/ says, from its files alone."""
-    return [uri for _, rows in ledger.failures(folder) for uri in rows["uri"].to_pylist()]  # type: ignore[misc]
+    return [uri for _, rows in failures(folder) for uri in rows["uri"].to_pylist()]  # type: ignore[misc]
 
 
 def ids_of(folder: Folder, segments: list[Segment], part: Part) -> list[str]:

@@ -13,15 +13,17 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from pixelmill.pipelines.outputs import ledger
 from pixelmill.pipelines.outputs.attempt import Attempt
 from pixelmill.pipelines.outputs.card import CARD, card_of, is_ours
 from pixelmill.pipelines.outputs.claims import Claim
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, INPUT_FIELDS
+from pixelmill.pipelines.outputs.encoding import Compression, encode
+from pixelmill.pipelines.outputs.publishing import publish
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 
 COLUMNS = {"id": "string", "uri": "string", "embedding": "fixed_size_list<item: float>[2]"}
-TEXTS = [pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS]
+TEXTS = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
 
 
 def success(**changes: Any) -> dict[str, Any]:
@@ -138,10 +140,10 @@ def output(root: Path) -> Folder:
     folder = Folder(str(root), Access())
     rows: list[dict[str, Any]] = [{"id": str(n), "uri": f"/p/{n}", "embedding": [1.0, float(n)]} for n in range(3)]
     rows[2] |= {"stage": "decode", "error_type": "Corrupt", "error": "broken"}
-    schema = pa.schema([*ledger.INPUT_FIELDS, pa.field("embedding", pa.list_(pa.float32(), 2)), *TEXTS])
-    ledger.publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, ledger.Compression())
+    schema = pa.schema([*INPUT_FIELDS, pa.field("embedding", pa.list_(pa.float32(), 2)), *TEXTS])
+    publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, Compression())
     manifest = pa.table({"id": ["0", "1", "2"], "size": [1, 2, 3]})
-    folder.publish("_run/manifest/000000-0000.parquet", ledger.encode(manifest))
+    folder.publish("_run/manifest/000000-0000.parquet", encode(manifest))
     folder.publish("_run/identity.json", b"{}")
     return folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.accounting import Account, account
 from pixelmill.pipelines.outputs.attempt import Attempt
 from pixelmill.pipelines.outputs.completion import (
     Listed,
@@ -21,7 +21,8 @@ from pixelmill.pipelines.outputs.completion import (
     success_of,
     weights_so_far,
 )
-from pixelmill.pipelines.outputs.manifest import Segment
+from pixelmill.pipelines.outputs.contents import Contents, progress
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, JobStopped, PixelmillError, StoreError
 from tests.pipelines.outputs.by_hand import NAMES, Held, list_again, publish
@@ -65,11 +66,11 @@ def test_a_run_counts_what_is_done_and_failed_before_and_a_retry_its_own_inputs(
     first, second = segments[0].parts()
     publish(folder, 0, NAMES[:3], failed=(NAMES[0],))
     again = list_again(folder, NAMES[:1])
-    held = ledger.progress(folder)
+    held = progress(folder)
     assert asdict(count_before(folder, again, [second], held, retry=False)) == {"total": 6, "done": 2, "failed": 1}
     retried = list(again[1].parts())
     assert asdict(count_before(folder, again, retried, held, retry=True)) == {"total": 1, "done": 0, "failed": 0}
-    assert asdict(count_before(folder, segments, [first], ledger.Contents(frozenset(), frozenset()), retry=False)) == {
+    assert asdict(count_before(folder, segments, [first], Contents(frozenset(), frozenset()), retry=False)) == {
         "total": 6,
         "done": 0,
         "failed": 0,
@@ -77,22 +78,22 @@ def test_a_run_counts_what_is_done_and_failed_before_and_a_retry_its_own_inputs(
 
 
 def test_an_output_is_finished_when_every_part_is_there(folder: Folder, segments: list[Segment]) -> None:
-    assert not is_finished([], ledger.progress(folder))
+    assert not is_finished([], progress(folder))
     publish(folder, 0, NAMES[:3])
-    assert not is_finished(segments, ledger.progress(folder))
+    assert not is_finished(segments, progress(folder))
     publish(folder, 1, NAMES[3:], failed=(NAMES[4],))
-    assert is_finished(segments, ledger.progress(folder))
-    assert not is_finished(list_again(folder, [NAMES[4]]), ledger.progress(folder))
+    assert is_finished(segments, progress(folder))
+    assert not is_finished(list_again(folder, [NAMES[4]]), progress(folder))
 
 
 def test_weights_are_those_of_the_first_part_and_none_before_there_is_one(folder: Folder) -> None:
-    assert weights_so_far(folder, ledger.progress(folder)) is None
+    assert weights_so_far(folder, progress(folder)) is None
     publish(folder, 0, NAMES[:3])
-    assert weights_so_far(folder, ledger.progress(folder)) == {"0.embed": "abc"}
+    assert weights_so_far(folder, progress(folder)) == {"0.embed": "abc"}
 
 
 def test_a_retry_of_a_run_that_never_came_to_its_end_stops_with_the_next_step(folder: Folder) -> None:
-    found = ledger.Account(listed=6, done=2, failed=1, missing=3)
+    found = Account(listed=6, done=2, failed=1, missing=3)
     with pytest.raises(JobStopped, match=r"3 of 6 inputs were never done, .* the command that made the run continues"):
         require_complete(folder, found, retry=True)
     with pytest.raises(PixelmillError, match="does not add up: 6 inputs, 2 done, 1 failed, 3 missing"):
@@ -102,17 +103,15 @@ def test_a_retry_of_a_run_that_never_came_to_its_end_stops_with_the_next_step(fo
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (ledger.Account(listed=6, done=5), "6 inputs, 5 done, 0 failed, 0 missing, 0 twice, 0 unknown;"),
-        (ledger.Account(listed=6, done=6, twice=1), "1 twice"),
-        (ledger.Account(listed=6, done=6, unknown=2), "2 unknown;"),
-        (ledger.Account(listed=6, done=4, missing=2, twice=1), "2 missing, 1 twice"),
-        (ledger.Account(listed=6, done=6, incomplete=1), "0 unknown, 1 incomplete;"),
+        (Account(listed=6, done=5), "6 inputs, 5 done, 0 failed, 0 missing, 0 twice, 0 unknown;"),
+        (Account(listed=6, done=6, twice=1), "1 twice"),
+        (Account(listed=6, done=6, unknown=2), "2 unknown;"),
+        (Account(listed=6, done=4, missing=2, twice=1), "2 missing, 1 twice"),
+        (Account(listed=6, done=6, incomplete=1), "0 unknown, 1 incomplete;"),
     ],
 )
 @pytest.mark.parametrize("retry", [False, True])
-def test_what_does_not_add_up_is_never_a_success(
-    folder: Folder, found: ledger.Account, words: str, retry: bool
-) -> None:
+def test_what_does_not_add_up_is_never_a_success(folder: Folder, found: Account, words: str, retry: bool) -> None:
     with pytest.raises(PixelmillError, match=words):
         require_complete(folder, found, retry=retry)
 
@@ -121,7 +120,7 @@ def test_success_says_what_the_account_says(folder: Folder, segments: list[Segme
     folder.publish("_run/identity.json", b'{"job": 1}')
     publish(folder, 0, NAMES[:3], failed=(NAMES[0],))
     publish(folder, 1, NAMES[3:])
-    found = ledger.account(folder, segments)
+    found = account(folder, segments)
     require_complete(folder, found, retry=False)
     said = success_of(folder, found, segments, {"work": 1.5}, finished_s=1_767_225_600.4)
     assert json.loads(json.dumps(said)) == {

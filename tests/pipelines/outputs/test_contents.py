@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from pixelmill.pipelines.outputs import contents, ledger
+from pixelmill.pipelines.inputs.manifest_rows import input_id
+from pixelmill.pipelines.outputs import contents, publishing
+from pixelmill.pipelines.outputs.accounting import account
 from pixelmill.pipelines.outputs.columns import FAILED_SCHEMA
-from pixelmill.pipelines.outputs.listing import input_id
-from pixelmill.pipelines.outputs.manifest import Segment
+from pixelmill.pipelines.outputs.contents import provenance_of
+from pixelmill.pipelines.outputs.encoding import Compression
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import StoreError
 from tests.pipelines.outputs.by_hand import NAMES, publish, put, table
 
 
 def test_a_data_file_says_how_it_was_made(folder: Folder) -> None:
-    ledger.publish(folder, "part-000000", table(NAMES[:3]), {"weights": {"0.embed": "abc"}}, ledger.Compression())
-    assert ledger.provenance_of(folder, "part-000000.parquet") == {"weights": {"0.embed": "abc"}}
+    publishing.publish(folder, "part-000000", table(NAMES[:3]), {"weights": {"0.embed": "abc"}}, Compression())
+    assert provenance_of(folder, "part-000000.parquet") == {"weights": {"0.embed": "abc"}}
 
 
 def test_a_data_file_that_was_cut_is_named_with_what_to_do(folder: Folder, segments: list[Segment]) -> None:
@@ -23,7 +26,7 @@ def test_a_data_file_that_was_cut_is_named_with_what_to_do(folder: Folder, segme
     publish(folder, 1, NAMES[3:])
     folder.publish("data/part-000001.parquet", (folder.read("data/part-000001.parquet") or b"")[:-9])
     with pytest.raises(StoreError, match=r"data/part-000001.parquet: is not a whole Parquet file .* remove it and run"):
-        ledger.account(folder, segments)
+        account(folder, segments)
 
 
 def test_rows_that_earlier_retries_finished_are_told_from_parts(folder: Folder, segments: list[Segment]) -> None:

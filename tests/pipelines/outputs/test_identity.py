@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.manifest import Segment
+from pixelmill.pipelines.outputs.identity import require_same
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import RunRefused
 from tests.pipelines.outputs.by_hand import NAMES, publish
@@ -15,13 +15,13 @@ def test_another_job_is_refused_with_every_difference(folder: Folder, segments: 
     stored = {"source": {"uri": ["a"]}, "stages": [{"embed": {"model": "x", "layer": None}}]}
     wanted = {"source": {"uri": ["b"]}, "stages": [{"embed": {"model": "y", "layer": None}}]}
     with pytest.raises(RunRefused) as raised:
-        ledger.require_same(stored, wanted, folder)  # type: ignore[arg-type]
+        require_same(stored, wanted, folder)  # type: ignore[arg-type]
     assert "source.uri.0: 'a' there, 'b' here" in str(raised.value)
     assert "stages.0.embed.model: 'x' there, 'y' here" in str(raised.value)
     assert "layer" not in str(raised.value)
     assert "can be deleted" in str(raised.value)
-    ledger.require_same(stored, stored, folder)  # type: ignore[arg-type]
+    require_same(stored, stored, folder)  # type: ignore[arg-type]
     publish(folder, 0, NAMES[:3])
     with pytest.raises(RunRefused) as raised:
-        ledger.require_same(stored, wanted, folder)  # type: ignore[arg-type]
+        require_same(stored, wanted, folder)  # type: ignore[arg-type]
     assert "delete" not in str(raised.value)

@@ -8,10 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs import manifest
-from pixelmill.pipelines.outputs.manifest import (
-    Rows,
-)
+from pixelmill.pipelines.outputs.rows import Rows, read_files
 from pixelmill.pipelines.stores.folder import Folder
 from tests.pipelines.outputs.listings import list_into, make_files, uris_of
 
@@ -83,7 +80,7 @@ def test_a_limit_holds_for_every_listing_and_hides_nothing_from_the_next(tmp_pat
     assert [segment.rows for segment in segments] == [10]
     segments, _, _ = list_into(folder, Source(uris))
     assert [segment.rows for segment in segments] == [10, 14]
-    assert len({row["id"] for s in segments for t in manifest.read_files(folder, s) for row in t.to_pylist()}) == 24
+    assert len({row["id"] for s in segments for t in read_files(folder, s) for row in t.to_pylist()}) == 24
     _, known, listing = list_into(folder, Source(uris))
     assert (listing.rows, known.removed) == (0, 0)
     _, known, listing = list_into(folder, Source(uris, limit=5))

@@ -9,13 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA
+from pixelmill.pipelines.inputs.manifest_rows import table_of as table_of_entries
 from pixelmill.pipelines.inputs.requests import inputs_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
-from pixelmill.pipelines.outputs import layout, manifest, repair
-from pixelmill.pipelines.outputs.listing import table_of as table_of_entries
-from pixelmill.pipelines.outputs.manifest import (
-    Rows,
-)
+from pixelmill.pipelines.outputs import layout, repair
+from pixelmill.pipelines.outputs.rows import Rows
+from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.folder import Folder
 from tests.pipelines.outputs.listings import list_into, make_files, uris_of
 from tests.scans import ByColour
@@ -50,9 +50,9 @@ def test_a_manifest_that_knows_nothing_of_pieces_is_read_and_grows(photos: Path,
     segments, known, listing = list_into(folder, Source((str(photos),)))
     assert (known.removed, known.changed, listing.rows) == (0, 0, 1)
     assert [segment.has_source_ids for segment in segments] == [False, False]
-    rows = Rows(folder, manifest.read_segments(folder))
+    rows = Rows(folder, read_segments(folder))
     tables = [rows.of(part) for segment in segments for part in segment.parts()]
-    assert all(table.schema == manifest.SCHEMA for table in tables)
+    assert all(table.schema == SCHEMA for table in tables)
     assert uris_of(folder, segments) == [
         *sorted(str(path) for path in photos.iterdir() if path.name != "new.jpg"),
         f"{photos}/new.jpg",
@@ -60,7 +60,7 @@ def test_a_manifest_that_knows_nothing_of_pieces_is_read_and_grows(photos: Path,
     assert pa.concat_tables(tables)["pieces"].null_count == 41
     first = next(segments[0].parts())
     again = pa.concat_tables(repair.listed_again(folder, segments, {first: tables[0]["id"].to_pylist()[:3]}))  # type: ignore[dict-item]
-    assert again.schema == manifest.SCHEMA
+    assert again.schema == SCHEMA
     assert all(item.pieces is None for item in inputs_of(again))
 
 

@@ -1,4 +1,4 @@
-"""Every input is listed once, under an id that it has for ever, however it is named and however many there are."""
+"""Every input is listed once, however it is named and however many there are."""
 
 from __future__ import annotations
 
@@ -8,35 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs import layout, manifest
-from pixelmill.pipelines.outputs.manifest import (
-    input_id,
-)
 from pixelmill.pipelines.stores.folder import Folder
 from tests.pipelines.outputs.listings import list_into, uris_of
 
 REPOSITORY = Path(__file__).parents[3]
-
-
-def test_ids_have_128_bits_and_are_the_same_for_ever() -> None:
-    # Outputs in the world carry these; they may never change.
-    assert input_id("s3://bucket/photo.jpg", None) == "cdbfe62ae8c0120a403de5155ec2b1cb"
-    assert input_id("s3://bucket/shard.tar", "0000.jpg") == "c1892d7fc61b31bfb1bdb5fabc5480e0"
-
-
-NAMES = st.text(st.characters(exclude_characters="\0"), max_size=5)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(NAMES, st.none() | NAMES), unique=True, max_size=20))
-def test_different_inputs_have_different_ids(inputs: list[tuple[str, str | None]]) -> None:
-    ids = {input_id(uri, member) for uri, member in inputs}
-    assert len(ids) == len(inputs)
-    assert all(len(identity) == 32 and int(identity, 16) >= 0 for identity in ids)
 
 
 def test_an_input_that_a_list_names_twice_is_done_once(tmp_path: Path, folder: Folder) -> None:

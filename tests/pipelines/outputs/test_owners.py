@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.manifest import Segment
+from pixelmill.pipelines.outputs.contents import progress
 from pixelmill.pipelines.outputs.owners import Owners
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
 from tests.pipelines.outputs.by_hand import NAMES, ids_of, list_again, publish
 
 
 def owned(folder: Folder, segments: list[Segment]) -> dict[int, list[str]]:
     """By part, the inputs that are accounted for there."""
-    owners = Owners(folder, segments, ledger.progress(folder))
+    owners = Owners(folder, segments, progress(folder))
     return {part.number: owners.own(part, ids_of(folder, segments, part)) for part in owners.parts}
 
 
@@ -36,8 +36,8 @@ def test_what_a_later_part_has_redone_is_known_of_each_part(folder: Folder, segm
     publish(folder, 0, NAMES[:3], failed=(NAMES[0],))
     again = list_again(folder, NAMES[:1])
     first, retried = next(again[0].parts()), next(again[1].parts())
-    assert Owners(folder, again, ledger.progress(folder)).redone_after(first) == frozenset()
+    assert Owners(folder, again, progress(folder)).redone_after(first) == frozenset()
     publish(folder, 2, NAMES[:1])
-    owners = Owners(folder, again, ledger.progress(folder))
+    owners = Owners(folder, again, progress(folder))
     assert owners.redone_after(first) == frozenset(ids_of(folder, again, retried))
     assert owners.redone_after(retried) == frozenset()

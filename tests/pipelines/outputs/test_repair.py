@@ -6,16 +6,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pixelmill.pipelines.outputs import ledger, repair
-from pixelmill.pipelines.outputs.layout import copy_name
-from pixelmill.pipelines.outputs.manifest import (
-    SCHEMA,
-    Listing,
-    Segment,
-    input_id,
-    read_segments,
-    segment_name,
-)
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, input_id
+from pixelmill.pipelines.outputs import repair
+from pixelmill.pipelines.outputs.accounting import account
+from pixelmill.pipelines.outputs.columns import FAILED_SCHEMA
+from pixelmill.pipelines.outputs.contents import provenance_of
+from pixelmill.pipelines.outputs.encoding import encode
+from pixelmill.pipelines.outputs.layout import copy_name, segment_name
+from pixelmill.pipelines.outputs.listing import Listing
+from pixelmill.pipelines.outputs.segments import Segment, read_segments
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ClaimLost
 from tests.pipelines.outputs.by_hand import NAMES, list_into, publish, table
@@ -49,9 +48,9 @@ def test_an_output_that_is_right_is_not_touched(folder: Folder, segments: list[S
     "wrong",
     [
         None,
-        ledger.FAILED_SCHEMA.empty_table(),
-        table(NAMES[1:2], failed=(NAMES[1],)).select(ledger.FAILED_SCHEMA.names),
-        pa.concat_tables([table(NAMES[:1], failed=(NAMES[0],)).select(ledger.FAILED_SCHEMA.names)] * 2),
+        FAILED_SCHEMA.empty_table(),
+        table(NAMES[1:2], failed=(NAMES[1],)).select(FAILED_SCHEMA.names),
+        pa.concat_tables([table(NAMES[:1], failed=(NAMES[0],)).select(FAILED_SCHEMA.names)] * 2),
     ],
     ids=["no file", "no row", "a row that is done", "a row twice"],
 )
@@ -61,11 +60,11 @@ def test_failures_are_filed_as_the_data_file_has_them(
     both(folder)
     folder.remove("failed/part-000000.parquet")
     if wrong is not None:
-        folder.publish("failed/part-000000.parquet", ledger.encode(wrong))
+        folder.publish("failed/part-000000.parquet", encode(wrong))
     found = repaired(folder, segments)
     assert (found.dropped, found.filed, found.lost) == (0, 1, {})
     assert uris(folder, "failed") == [NAMES[0]]
-    assert ledger.account(folder, segments).is_exact
+    assert account(folder, segments).is_exact
 
 
 def test_rows_of_another_listing_are_dropped_and_what_the_data_file_says_of_itself_is_kept(
@@ -73,13 +72,13 @@ def test_rows_of_another_listing_are_dropped_and_what_the_data_file_says_of_itse
 ) -> None:
     publish(folder, 0, [*NAMES[:3], "/p/alien.jpg", NAMES[3]], failed=(NAMES[0],))
     publish(folder, 1, NAMES[3:])
-    provenance = ledger.provenance_of(folder, "part-000000.parquet")
+    provenance = provenance_of(folder, "part-000000.parquet")
     found = repaired(folder, segments)
     assert (found.dropped, found.lost) == (2, {})
     assert uris(folder, "data") == NAMES[1:]
-    assert ledger.provenance_of(folder, "part-000000.parquet") == provenance
+    assert provenance_of(folder, "part-000000.parquet") == provenance
     assert provenance["weights"] == {"0.embed": "abc"}
-    assert ledger.account(folder, segments).is_exact
+    assert account(folder, segments).is_exact
     folder.remove("failed/part-000000.parquet")  # and the failures are in it still
     assert repaired(folder, segments).filed == 1
     schema = pq.read_schema(pa.BufferReader(folder.read("data/part-000000.parquet") or b""))
@@ -119,7 +118,7 @@ def test_what_a_later_part_did_once_more_is_not_filed_again(folder: Folder, segm
     publish(folder, 2, NAMES[:1])
     assert repaired(folder, again).filed == 1  # what a retry was killed before it settled
     assert uris(folder, "failed") == []
-    assert ledger.account(folder, again).is_exact
+    assert account(folder, again).is_exact
 
 
 @pytest.mark.parametrize("broken", ["data", "failed"])
@@ -149,7 +148,7 @@ def test_of_two_attempts_that_put_the_same_right_one_writes(folder: Folder, segm
 
     repair.repair(folder, segments, while_another_is_faster)
     publish(folder, 1, NAMES[3:])
-    assert ledger.account(folder, segments).is_exact
+    assert account(folder, segments).is_exact
 
 
 def test_the_rows_that_are_listed_again_are_those_of_the_manifest(folder: Folder, segments: list[Segment]) -> None:
@@ -167,7 +166,7 @@ def test_the_segment_that_data_was_made_from_is_put_back(unfenced: Folder) -> No
     assert read_segments(unfenced) == [second]
     assert repair.restore_manifest(unfenced, never) == [second]
     publish(unfenced, 1, NAMES[3::-1], listing=SECOND)
-    assert ledger.account(unfenced, [second]).is_exact
+    assert account(unfenced, [second]).is_exact
 
 
 def test_of_two_segments_that_nothing_was_made_from_the_newest_counts(unfenced: Folder) -> None:

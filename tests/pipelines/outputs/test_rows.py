@@ -5,13 +5,12 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from pixelmill.pipelines.outputs import layout, manifest, parts
-from pixelmill.pipelines.outputs.manifest import (
-    Listing,
-    Rows,
-    input_id,
-    plan_parts,
-)
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, input_id
+from pixelmill.pipelines.outputs import layout, parts
+from pixelmill.pipelines.outputs.listing import Listing
+from pixelmill.pipelines.outputs.parts import plan_parts
+from pixelmill.pipelines.outputs.rows import Rows
+from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.folder import Folder
 
 
@@ -29,7 +28,7 @@ def test_every_part_reads_exactly_its_rows(folder: Folder, monkeypatch: pytest.M
         listing.write(table_of(names[start : start + 4]) for start in range(0, rows, 4))
         segments.append(listing.commit(plan_parts(rows, row_bytes=1, file_bytes=5), first))
         first += len(segments[-1].part_rows)
-    reader = Rows(folder, manifest.read_segments(folder))
+    reader = Rows(folder, read_segments(folder))
     assert [part.number for segment in segments for part in segment.parts()] == list(range(first))
     for segment, names in zip(segments, written, strict=True):
         found = [reader.of(part)["uri"].to_pylist() for part in segment.parts()]
@@ -41,8 +40,8 @@ def test_every_part_reads_exactly_its_rows(folder: Folder, monkeypatch: pytest.M
 
 def table_of(uris: list[str]) -> pa.Table:
     ids = [input_id(uri, None) for uri in uris]
-    nulls = [pa.nulls(len(uris), field.type) for field in manifest.SCHEMA][2:]
-    return pa.Table.from_arrays([pa.array(ids), pa.array(uris), *nulls], schema=manifest.SCHEMA)
+    nulls = [pa.nulls(len(uris), field.type) for field in SCHEMA][2:]
+    return pa.Table.from_arrays([pa.array(ids), pa.array(uris), *nulls], schema=SCHEMA)
 
 
 def test_a_part_reads_its_row_groups_and_no_more(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs import layout, manifest
-from pixelmill.pipelines.outputs.manifest import (
-    Known,
-    Listing,
-)
+from pixelmill.pipelines.outputs import layout
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.layout import FOLDER
+from pixelmill.pipelines.outputs.listing import Listing, tables_of
 from pixelmill.pipelines.outputs.segments import Segment, carries_source_ids, read_segments, remove_strays
 from pixelmill.pipelines.stores.folder import Folder
 from tests.pipelines.outputs.by_hand import NAMES, listed
@@ -28,12 +27,12 @@ def test_a_listing_that_was_killed_half_way_is_not_used(
     monkeypatch.setattr(layout, "ROWS_PER_GROUP", 8)
     monkeypatch.setattr(layout, "ROWS_PER_FILE", 8)
     listing = Listing(folder, 0)
-    listing.write(islice(manifest.tables_of(Source((str(photos),)), listing, Known(folder, [])), 2))
-    assert folder.names(manifest.FOLDER) == ["000000-0000.parquet", "000000-0001.parquet"]
-    assert manifest.read_segments(folder) == []
+    listing.write(islice(tables_of(Source((str(photos),)), listing, Known(folder, [])), 2))
+    assert folder.names(FOLDER) == ["000000-0000.parquet", "000000-0001.parquet"]
+    assert read_segments(folder) == []
     (photos / "000.jpg").unlink()  # the next listing is another one, and replaces what the first one left
     segments, _, _ = list_into(folder, Source((str(photos),)))
-    assert manifest.read_segments(folder) == segments
+    assert read_segments(folder) == segments
     assert uris_of(folder, segments) == sorted(str(path) for path in photos.iterdir())
 
 
@@ -41,7 +40,7 @@ def test_what_a_listing_left_out_is_kept_with_it(photos: Path, folder: Folder) -
     make_files(photos, "notes.TXT", "more/notes.txt", "README")
     segments, _, _ = list_into(folder, Source((str(photos),)))
     assert segments[0].ignored == {".txt": 2, "(none)": 1}
-    assert manifest.read_segments(folder)[0].ignored == segments[0].ignored
+    assert read_segments(folder)[0].ignored == segments[0].ignored
 
 
 def test_parts_are_ranges_of_rows_one_after_the_other_and_numbered_through(folder: Folder) -> None:

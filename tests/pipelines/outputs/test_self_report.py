@@ -1,4 +1,4 @@
-"""What an attempt publishes of itself: pieces that are never changed, and a status that only the newest attempt writes."""
+"""What an attempt publishes of itself: files that are never changed, and a status that only the newest attempt writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from pixelmill.pipelines.events import Event, PhaseBegan, Started, Status, Warned
 from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.outputs.claims import Claim
-from pixelmill.pipelines.outputs.self_report import Pieces, SelfReport, read_events, read_log, read_status
+from pixelmill.pipelines.outputs.self_report import NumberedFiles, SelfReport, read_events, read_log, read_status
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ClaimLost
 from tests.pipelines.outputs.by_hand import NoTime
@@ -25,14 +25,14 @@ def take(folder: Folder) -> Claim:
     return claims.take(folder, {}, is_gone=lambda _: True, clock=NoTime())
 
 
-def test_events_and_log_come_back_in_order_and_pieces_never_change(folder: Folder, claim: Claim) -> None:
+def test_events_and_log_come_back_in_order_and_files_never_change(folder: Folder, claim: Claim) -> None:
     report = SelfReport(folder, claim)
     report.add(FIRST, "one\n")
-    report.publish_pieces()
+    report.publish_texts()
     before = folder.read("_run/attempts/0001/events/000000.jsonl")
     report.add(SECOND, "two caf\u00e9\n")
-    report.publish_pieces()
-    report.publish_pieces()  # nothing was added since
+    report.publish_texts()
+    report.publish_texts()  # nothing was added since
     assert folder.names("_run/attempts/0001/events") == ["000000.jsonl", "000001.jsonl"]
     assert folder.names("_run/attempts/0001/log") == ["000000.txt", "000001.txt"]
     assert folder.read("_run/attempts/0001/events/000000.jsonl") == before
@@ -41,29 +41,29 @@ def test_events_and_log_come_back_in_order_and_pieces_never_change(folder: Folde
     assert (read_events(folder, 2), read_log(folder, 2)) == ([], "")
 
 
-def test_a_piece_that_could_not_be_written_is_written_with_the_next(
+def test_a_text_that_could_not_be_written_is_written_with_the_next(
     folder: Folder, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: Folder, name: str, data: bytes) -> bool:
         raise ConnectionError("no answer")
 
-    pieces = Pieces(folder, claim, "log")
-    pieces.add("one\n")
+    written = NumberedFiles(folder, claim, "log")
+    written.add("one\n")
     with monkeypatch.context() as patch:
         patch.setattr(Folder, "create", fail)
         with pytest.raises(ConnectionError):
-            pieces.publish()
-    pieces.add("two\n")
-    pieces.publish()
+            written.publish()
+    written.add("two\n")
+    written.publish()
     assert folder.names("_run/attempts/0001/log") == ["000000.txt"]
     assert read_log(folder, 1) == "one\ntwo\n"
 
 
-def test_where_two_claims_may_have_one_epoch_each_has_pieces_of_its_own(folder: Folder) -> None:
+def test_where_two_claims_may_have_one_epoch_each_has_files_of_its_own(folder: Folder) -> None:
     for token in ("a" * 32, "b" * 32):
-        pieces = Pieces(folder, Claim(1, token, is_fenced=False), "log")
-        pieces.add(f"{token[0]}\n")
-        pieces.publish()
+        written = NumberedFiles(folder, Claim(1, token, is_fenced=False), "log")
+        written.add(f"{token[0]}\n")
+        written.publish()
     assert read_log(folder, 1) == "a\nb\n"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.manifest import Segment
+from pixelmill.pipelines.outputs.accounting import account
+from pixelmill.pipelines.outputs.segments import Segment
+from pixelmill.pipelines.outputs.settling import settle
 from pixelmill.pipelines.stores.folder import Folder
 from tests.pipelines.outputs.by_hand import NAMES, failed_uris, list_again, publish
 
@@ -12,8 +13,8 @@ def test_what_was_listed_again_stands_where_it_failed_until_it_is_done(folder: F
     publish(folder, 0, NAMES[:3], failed=(NAMES[0], NAMES[1]))
     publish(folder, 1, NAMES[3:])
     again = list_again(folder, NAMES[:2])
-    assert ledger.settle(folder, again) == 0
-    found = ledger.account(folder, again)
+    assert settle(folder, again) == 0
+    found = account(folder, again)
     assert (found.listed, found.done, found.failed, found.is_exact) == (6, 4, 2, True)
 
 
@@ -22,12 +23,12 @@ def test_a_retry_moves_rows_from_failed_to_done(folder: Folder, segments: list[S
     publish(folder, 1, NAMES[3:], failed=(NAMES[5],))
     again = list_again(folder, NAMES[:2])
     publish(folder, 2, NAMES[:2], failed=(NAMES[1],), error_type="NotFound")
-    assert ledger.settle(folder, again) == 2
-    found = ledger.account(folder, again)
+    assert settle(folder, again) == 2
+    found = account(folder, again)
     assert (found.listed, found.done, found.failed, found.is_exact) == (6, 4, 2, True)
     assert found.reasons == {("decode", "NotFound"): 1, ("decode", "Corrupt"): 1}
     assert sorted(failed_uris(folder)) == [NAMES[1], NAMES[5]]
-    assert ledger.settle(folder, again) == 0
+    assert settle(folder, again) == 0
 
 
 def test_a_retry_killed_before_it_settled_does_not_add_up_until_the_next_run_settles_it(
@@ -37,9 +38,9 @@ def test_a_retry_killed_before_it_settled_does_not_add_up_until_the_next_run_set
     publish(folder, 1, NAMES[3:])
     again = list_again(folder, NAMES[:2])
     publish(folder, 2, NAMES[:2])
-    assert not ledger.account(folder, again).is_exact
-    assert ledger.settle(folder, again) == 2
-    assert ledger.account(folder, again).is_exact
+    assert not account(folder, again).is_exact
+    assert settle(folder, again) == 2
+    assert account(folder, again).is_exact
 
 
 def test_of_two_retries_the_last_one_that_is_done_counts(folder: Folder, segments: list[Segment]) -> None:
@@ -48,9 +49,9 @@ def test_of_two_retries_the_last_one_that_is_done_counts(folder: Folder, segment
     list_again(folder, NAMES[:1])
     publish(folder, 2, NAMES[:1], failed=(NAMES[0],), error_type="NotFound")
     again = list_again(folder, NAMES[:1])
-    ledger.settle(folder, again)
-    assert ledger.account(folder, again).reasons == {("decode", "NotFound"): 1}
+    settle(folder, again)
+    assert account(folder, again).reasons == {("decode", "NotFound"): 1}
     publish(folder, 3, NAMES[:1])
-    ledger.settle(folder, again)
-    found = ledger.account(folder, again)
+    settle(folder, again)
+    found = account(folder, again)
     assert (found.listed, found.done, found.failed, found.is_exact) == (6, 6, 0, True)

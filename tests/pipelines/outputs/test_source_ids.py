@@ -16,10 +16,9 @@ import pytest
 from PIL import Image
 
 from pixelmill.pipelines.inputs.entries import Ignored, Source
+from pixelmill.pipelines.inputs.manifest_rows import input_id, table_of
 from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.inputs.sources import entries
-from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.listing import input_id, table_of
 from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -125,21 +124,6 @@ def test_the_first_listing_decides_whether_rows_have_a_source_id(tmp_path: Path,
     assert live(Job(both, other, (CopyConfig(),))).is_exact
     assert [segment.has_source_ids for segment in read_segments(other)] == [True]
     assert Counter(each is None for each in table_in(other)["source_id"].to_pylist()) == {True: 20, False: 20}
-
-
-def test_a_table_that_no_run_wrote_has_no_source_ids(tmp_path: Path) -> None:
-    image = png(np.zeros((2, 2, 3), np.uint8))
-    pq.write_table(pa.table({"id": ["a", "b"], "source_id": ["x", "y"], "image": [image] * 2}), tmp_path / "t.parquet")
-    found = list(entries(Source((str(tmp_path),)), Ignored()))
-    assert [entry.source_id for entry in found] == [None, None]
-
-
-@pytest.mark.parametrize("ids", [pa.array([1, 2]), pa.array(["x" * 129, None]), pa.array([b"a", b"b"])])
-def test_ids_that_are_none_are_not_carried_on_whatever_the_metadata_say(tmp_path: Path, ids: pa.Array) -> None:
-    made = pa.table({"id": ids, "image": [png(np.zeros((2, 2, 3), np.uint8))] * 2})
-    pq.write_table(made.replace_schema_metadata({ledger.METADATA_KEY: "{}"}), tmp_path / "t.parquet")
-    found = list(entries(Source((str(tmp_path),), column="image"), Ignored()))
-    assert [entry.source_id for entry in found] == [None, None]
 
 
 def test_a_retry_keeps_the_source_ids_of_a_table_that_was_replaced(tmp_path: Path, photos: Source) -> None:

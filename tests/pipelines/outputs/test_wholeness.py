@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelmill.pipelines.outputs import ledger, repair
+from pixelmill.pipelines.inputs.manifest_rows import input_id
+from pixelmill.pipelines.outputs import publishing, repair
+from pixelmill.pipelines.outputs.accounting import account
 from pixelmill.pipelines.outputs.completion import require_complete
-from pixelmill.pipelines.outputs.listing import input_id
+from pixelmill.pipelines.outputs.encoding import Compression
 from pixelmill.pipelines.outputs.segments import Segment
+from pixelmill.pipelines.outputs.settling import settle
 from pixelmill.pipelines.outputs.wholeness import inputs_in, whole_rows_of
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import PixelmillError
@@ -34,7 +37,7 @@ def test_the_account_counts_inputs_and_rows(folder: Folder, segments: list[Segme
     written = publish(folder, 0, FIRST, (NAMES[1],), places=PLACES)
     assert (written.done, written.failed) == (2, 1)
     publish(folder, 1, LAST, places=PLACES)
-    found = ledger.account(folder, segments)
+    found = account(folder, segments)
     assert (found.listed, found.done, found.failed, found.rows) == (INPUTS, 5, 1, 1 + 3 + 4 + 5 + 6)
     assert found.is_exact
 
@@ -75,21 +78,21 @@ def test_what_is_not_whole_is_never_published(folder: Folder, segments: list[Seg
     with pytest.raises(
         PixelmillError, match=r"part-000000: the rows of input [0-9a-f]{32} are not its places from 0 on"
     ):
-        ledger.publish(folder, "part-000000", made, {}, ledger.Compression())
+        publishing.publish(folder, "part-000000", made, {}, Compression())
     assert not folder.names("data")
 
 
 def test_an_input_that_failed_has_no_rows(folder: Folder, segments: list[Segment]) -> None:
     made = pa.concat_tables([table(FIRST, places=PLACES), table(NAMES[:1], NAMES[:1], places=PLACES)])
     with pytest.raises(PixelmillError, match="none of them failed"):
-        ledger.publish(folder, "part-000000", made, {}, ledger.Compression())
+        publishing.publish(folder, "part-000000", made, {}, Compression())
 
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_what_is_not_whole_is_no_exact_account(folder: Folder, segments: list[Segment], how: str) -> None:
     both(folder)
     put(folder, "part-000000", BROKEN[how](table(FIRST, places=PLACES)))
-    found = ledger.account(folder, segments)
+    found = account(folder, segments)
     assert (found.twice, found.incomplete) == {
         "a gap": (0, 1), "no first place": (0, 1), "a place twice": (1, 0), "an input twice": (3, 0),
         "a place that is null": (2, 3),
@@ -104,14 +107,14 @@ def test_a_run_with_an_input_that_is_not_whole_is_not_complete_and_says_so(
     both(folder)
     put(folder, "part-000000", BROKEN["a gap"](table(FIRST, places=PLACES)))
     with pytest.raises(PixelmillError, match=r"does not add up: .* 0 unknown, 1 incomplete; run the same command"):
-        require_complete(folder, ledger.account(folder, segments), retry=False)
+        require_complete(folder, account(folder, segments), retry=False)
 
 
 def test_an_input_that_is_cut_over_two_parts_is_no_exact_account(folder: Folder, segments: list[Segment]) -> None:
     cut = {**PLACES, NAMES[2]: [0]}
     put(folder, "part-000000", table(FIRST, places=cut))
     put(folder, "part-000001", table([*LAST, NAMES[2]], places={**PLACES, NAMES[2]: [1, 2]}))
-    found = ledger.account(folder, segments)
+    found = account(folder, segments)
     assert (found.unknown, found.incomplete, found.is_exact) == (1, 1, False)
 
 
@@ -125,7 +128,7 @@ def test_what_is_not_whole_is_dropped_and_lost_or_kept_once(folder: Folder, segm
     found = repair.repair(folder, segments, lambda: None)
     lost = {NAMES[2]} if how in {"a gap", "no first place"} else set(FIRST) if "null" in how else set()
     assert {each for ids in found.lost.values() for each in ids} == {input_id(name, None) for name in lost}
-    after = ledger.account(folder, segments)
+    after = account(folder, segments)
     assert (after.missing, after.twice, after.unknown, after.incomplete) == (len(lost), 0, 0, 0)
     assert repair.repair(folder, segments, lambda: None).dropped == 0
 
@@ -134,7 +137,7 @@ def test_the_half_of_an_input_in_another_part_is_dropped(folder: Folder, segment
     both(folder)
     put(folder, "part-000001", table([*LAST, NAMES[2]], places={**PLACES, NAMES[2]: [1, 2]}))
     assert repair.repair(folder, segments, lambda: None).dropped == 2
-    assert ledger.account(folder, segments).is_exact
+    assert account(folder, segments).is_exact
 
 
 # Retry
@@ -144,8 +147,8 @@ def test_a_retry_moves_an_input_with_all_its_rows(folder: Folder, segments: list
     both(folder, failed=(NAMES[2], NAMES[4]))
     again = list_again(folder, [NAMES[2], NAMES[4]])
     publish(folder, 2, [NAMES[2], NAMES[4]], (NAMES[4],), places=PLACES)
-    assert ledger.settle(folder, again) == 2
-    found = ledger.account(folder, again)
+    assert settle(folder, again) == 2
+    found = account(folder, again)
     assert (found.listed, found.done, found.failed, found.is_exact) == (INPUTS, 5, 1, True)
     assert found.rows == sum(map(len, PLACES.values())) - len(PLACES[NAMES[4]])
 

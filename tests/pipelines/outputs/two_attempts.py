@@ -5,12 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pixelmill.pipelines.outputs.layout import copy_name
-from pixelmill.pipelines.outputs.manifest import (
-    Segment,
-    read_segments,
-    segment_name,
-)
+from pixelmill.pipelines.outputs.layout import copy_name, segment_name
+from pixelmill.pipelines.outputs.segments import Segment, read_segments
 from pixelmill.pipelines.stores.folder import Folder
 from tests.pipelines.outputs.by_hand import NAMES, list_into, publish
 

@@ -20,9 +20,10 @@ import ray.data  # registers the extension types whose values are unpickled  # n
 
 from pixelmill.jobs import inspect
 from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
-from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.manifest import table_of
+from pixelmill.pipelines.outputs.columns import DATA, FAILED, FAILED_SCHEMA
+from pixelmill.pipelines.outputs.contents import failures, progress, provenance_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import cells_of, declared_schema, first_rows, integers_of, open_parquet, texts_of
@@ -173,16 +174,16 @@ def test_an_output_that_somebody_made_runs_nothing_when_it_is_inspected_or_read_
     tmp_path: Path, marker: Path
 ) -> None:
     out = Folder(str(tmp_path / "out"), ACCESS)
-    for folder in (ledger.DATA, ledger.FAILED):
+    for folder in (DATA, FAILED):
         (tmp_path / "out" / folder).mkdir(parents=True)
-    reasons = {name: ["x"] * 3 for name in ledger.FAILED_SCHEMA.names}
+    reasons = {name: ["x"] * 3 for name in FAILED_SCHEMA.names}
     written(tmp_path / "out/data/part-000000.parquet", {"id": pickled(marker), "embedding": pickled(marker)})
     written(tmp_path / "out/failed/part-000000.parquet", reasons | {"error": pickled(marker)})
-    held = ledger.progress(out)
+    held = progress(out)
     assert inspect._schema(out, held) == {"id": "binary", "embedding": "binary"}
     assert len(inspect._rows(out, held, 5)) == 3
-    assert [len(table.to_pylist()) for _, table in ledger.failures(out)] == [3]
-    assert ledger.provenance_of(out, "part-000000.parquet") == {}
+    assert [len(table.to_pylist()) for _, table in failures(out)] == [3]
+    assert provenance_of(out, "part-000000.parquet") == {}
 
 
 # ------------------------------------------------------------------------------------------------------ what is kept

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pixelmill.pipelines.inputs.entries import Entry
-from pixelmill.pipelines.outputs.listing import table_of
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.dataset import CLASSES, DataSet, joined
 from pixelmill.pipelines.training.layouts.registry import find

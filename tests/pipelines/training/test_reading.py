@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
-from pixelmill.pipelines.outputs.listing import table_of
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.reading import LABEL, read_samples
 from pixelmill.workers.errors import DataError

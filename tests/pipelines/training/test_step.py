@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batches import Batches
-from pixelmill.pipelines.training.plan import TrainingFailed, WorkerGroup
+from pixelmill.pipelines.training.plan import WorkerGroup
 from pixelmill.pipelines.training.step import PinnedBatches
 from pixelmill.pipelines.training.worker import Training
+from pixelmill.workers.errors import TrainingFailed
 from pixelmill.workers.recipes import Batch, registry
 from pixelmill.workers.recipes.vae import VaeRecipe
 from tests.pipelines.training.trainings import Silent, plan_of, train

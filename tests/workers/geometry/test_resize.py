@@ -8,7 +8,14 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification
 
-from pixelmill.workers.geometry.resize import MAX_ASPECT, center_crop, resize_shorter_side
+from pixelmill.workers.geometry.resize import (
+    MAX_ASPECT,
+    center_crop,
+    central_area,
+    resize_shorter_side,
+    shrink_to_fit,
+    stretch,
+)
 from tests.corpus import photo
 from tests.pixels import as_pixels, distance
 
@@ -83,3 +90,38 @@ def test_an_extreme_aspect_does_not_explode() -> None:
         assert resized_CHW.numel() <= 3 * 256 * 256 * (MAX_ASPECT + 3)
         assert min(resized_CHW.shape[1:]) == 256
         assert center_crop(resized_CHW, 224).shape == (3, 224, 224)
+
+
+def slope(height: int, width: int) -> torch.Tensor:
+    """Grey levels that rise evenly to the right in the first channel and downwards in the second, from 0 to 240."""
+    across_W, down_H = torch.linspace(0, 240, width), torch.linspace(0, 240, height)
+    pixels_CHW = torch.stack([across_W.expand(height, width), down_H[:, None].expand(height, width)])
+    return torch.cat([pixels_CHW, pixels_CHW[:1]]).round().to(torch.uint8)
+
+
+def test_a_stretched_picture_keeps_its_edges_and_not_its_aspect() -> None:
+    stretched_CHW = stretch(slope(60, 90), (128, 64))
+    assert stretched_CHW.shape == (3, 128, 64)
+    assert stretched_CHW[0, :, 0].max() <= 3
+    assert stretched_CHW[0, :, -1].min() >= 237
+    assert stretched_CHW[1, 0].max() <= 3
+    assert stretched_CHW[1, -1].min() >= 237
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 300), (300, 60), (48, 64), (1, 1), (1, 70), (700, 3)])
+def test_the_central_area_is_as_large_as_its_aspect_allows_and_in_the_middle(height: int, width: int) -> None:
+    area_CHW = central_area(slope(height, width), (48, 64))
+    assert area_CHW.shape == (3, 48, 64)
+    if min(height, width) > 1:
+        assert area_CHW.float().mean(dim=(1, 2))[:2].tolist() == pytest.approx([120, 120], abs=2)
+    shares = [min(1, height * 64 / 48 / width), min(1, width * 48 / 64 / height)]
+    for channel, share in enumerate(shares):
+        seen = int(area_CHW[channel].max()) - int(area_CHW[channel].min())
+        assert min(height, width) < 8 or seen == pytest.approx(240 * share, abs=6)
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"), [((20, 32), (20, 32)), ((64, 32), (32, 16)), ((33, 5), (32, 5)), ((640, 1), (32, 1))]
+)
+def test_a_picture_is_made_smaller_only_where_it_does_not_fit(size: tuple[int, int], fitted: tuple[int, int]) -> None:
+    assert shrink_to_fit(slope(*size), 32).shape == (3, *fitted)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.card import Card, read_card
 from pixelmill.workers.models.checkpoint import load_checkpoint
+from pixelmill.workers.models.picture_model import Classes
 from tests.workers.saved import card_of, make_card, weights_of
 
 
@@ -27,12 +28,43 @@ def test_missing_weights_and_a_missing_card_are_told_apart(saved: Path) -> None:
         load_checkpoint(saved)
 
 
-@pytest.mark.parametrize("field", sorted(Card.model_fields))
+@pytest.mark.parametrize("field", sorted(Card.model_fields.keys() - {"classes"}))
 def test_every_field_of_a_card_is_required(saved: Path, field: str) -> None:
     card = json.loads(card_of(saved).read_text(encoding="utf-8"))
     del card[field]
     card_of(saved).write_text(json.dumps(card), encoding="utf-8")
     with pytest.raises(ModelError, match=rf"{field}: Field required"):
+        read_card(saved)
+
+
+def test_a_card_from_before_classes_were_kept_has_none(saved: Path) -> None:
+    card = json.loads(card_of(saved).read_text(encoding="utf-8"))
+    assert "classes" in card
+    del card["classes"]
+    card_of(saved).write_text(json.dumps(card), encoding="utf-8")
+    assert read_card(saved).classes is None
+
+
+def test_classes_come_back_as_they_were_saved(saved: Path) -> None:
+    classes = Classes(("sky", "road"), ((1, 2, 3), (4, 5, 6)))
+    card_of(saved).write_text(make_card(classes=classes).model_dump_json(), encoding="utf-8")
+    assert read_card(saved).classes == classes
+
+
+@pytest.mark.parametrize(
+    ("colours", "message"),
+    [
+        ([[1, 2, 3]], "1 colours for 2 classes"),
+        ([[1, 2, 3], [4, 5, 256]], "from 0 to 255"),
+        ([[1, 2], [4, 5]], "colours"),
+    ],
+    ids=str,
+)
+def test_colours_that_can_not_be_shown_are_refused(saved: Path, colours: list[list[int]], message: str) -> None:
+    card = json.loads(card_of(saved).read_text(encoding="utf-8"))
+    card["classes"] = {"names": ["sky", "road"], "colours": colours}
+    card_of(saved).write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ModelError, match=message):
         read_card(saved)
 
 

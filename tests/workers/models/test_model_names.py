@@ -14,6 +14,7 @@ import torchvision
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models import model_names
 from pixelmill.workers.models.libraries import resolve
+from pixelmill.workers.models.libraries.checkpoint import ENCODING
 from pixelmill.workers.models.libraries.timm import timm_models
 from pixelmill.workers.models.libraries.torchvision import torchvision_models
 from pixelmill.workers.models.model_names import DEFAULT_MODEL, ModelName
@@ -89,15 +90,27 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path: Path, suffix: 
         resolve(str(tmp_path / f"model{suffix}"))
 
 
-def test_ours_that_embed_are_files_that_ship_and_the_others_are_refused_before_anything_is_loaded() -> None:
-    embedding = [name for name in OURS if json.loads((ZOO / f"{name}.json").read_text())["network"] == "autoencoder"]
-    for name in {DEFAULT_MODEL} | set(embedding) - {"autoencoder-mnist"}:
+def test_ours_with_an_encoder_embed_and_the_others_are_refused_before_anything_is_loaded() -> None:
+    networks = {name: json.loads((ZOO / f"{name}.json").read_text())["network"] for name in OURS}
+    without = {name for name, network in networks.items() if network in {"vdsr", "faststyle", "crn"}}
+    for name in {*OURS} - without:
         found = resolve(name)
         assert (found.library, found.name) == ("file", name)
         assert found.path == ZOO / f"{name}.safetensors"
-    for name in {*OURS} - {*embedding} | {"autoencoder-mnist"}:  # which takes grey pictures
-        with pytest.raises(ModelError, match="embedding takes an autoencoder of colour pictures"):
+    for name in without:
+        with pytest.raises(ModelError, match=rf"{name}: holds a {networks[name]}, which can't embed; "):
             resolve(name)
+    assert without == set(OURS) - {DEFAULT_MODEL} - {name for name in OURS if networks[name] in ENCODING}
+
+
+def test_volumes_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    shutil.copy(ZOO / f"{DEFAULT_MODEL}.safetensors", tmp_path / "cubes.safetensors")
+    card = json.loads((ZOO / f"{DEFAULT_MODEL}.json").read_text())
+    (tmp_path / "cubes.json").write_text(json.dumps(card | {"config": card["config"] | {"dims": 3}}))
+    with pytest.raises(
+        ModelError, match=r"its autoencoder takes volumes, and stages take pictures; take one with dims 2"
+    ):
+        resolve(str(tmp_path / "cubes.safetensors"))
 
 
 def test_a_file_is_what_is_in_it_and_not_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

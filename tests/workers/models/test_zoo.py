@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from pixelmill.workers.models import zoo
+from pixelmill.workers.models.card import read_card
+from pixelmill.workers.models.palette import CAMVID_COLOURS
+from pixelmill.workers.models.picture_model import Classes
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -19,6 +22,14 @@ def test_every_name_leads_to_its_weights_and_a_card_beside_them() -> None:
     paths = [zoo.zoo_path(name) for name in names]
     assert paths == [zoo.ZOO / f"{name}.safetensors" for name in names]
     assert all((zoo.ZOO / f"{name}.json").is_file() for name in names)
+
+
+def test_cards_of_camvid_name_its_classes_in_the_order_of_their_ids() -> None:
+    for name in ("segnet-camvid", "fcn8s-camvid", "unet-camvid"):
+        card = read_card(zoo.ZOO / f"{name}.safetensors")
+        assert card.classes == Classes(tuple(CAMVID_COLOURS), tuple(CAMVID_COLOURS.values()))
+        assert card.config["classes"] == len(CAMVID_COLOURS)
+        assert [key.removeprefix("iou_") for key in card.metrics if key.startswith("iou_")] == list(CAMVID_COLOURS)
 
 
 def test_the_names_are_those_of_the_weights_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig, layout_pyramid
-from pixelmill.workers.recipes.crn import (
-    one_hot,
-)
+from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig, layout_pyramid, one_hot
 from tests.workers.facades import built, random_ids, seeded
 
 SLIM = CrnConfig(classes=12, start_px=(2, 4), widths=(8, 8, 4))
@@ -46,8 +43,13 @@ def test_pictures_have_the_size_of_the_layout_and_are_as_many_as_asked_for(
     assert built(config)(layouts_BKHW).shape == (2, outputs, 3, height, width)
 
 
+def test_an_id_beyond_the_classes_is_of_no_class() -> None:
+    layouts_BKHW = one_hot(torch.tensor([[[0, 2, 3, 255]]], dtype=torch.uint8), 3)
+    assert layouts_BKHW[0, :, 0].T.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
+
+
 def test_each_grid_sees_the_layout_averaged_over_its_cells() -> None:
-    layouts_BKHW = one_hot(random_ids())
+    layouts_BKHW = one_hot(random_ids(), 12)
     coarse, middle, fine = layout_pyramid(layouts_BKHW, 3)
     assert torch.equal(fine, layouts_BKHW)
     torch.testing.assert_close(middle, F.interpolate(layouts_BKHW, scale_factor=0.5, mode="area"))
@@ -60,7 +62,7 @@ def test_modules_see_the_upsampled_features_beside_the_layout() -> None:
     network = built(SLIM)
     for module in [network.coarsest, *network.finer]:
         module.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
-    network(one_hot(random_ids()))
+    network(one_hot(random_ids(), 12))
     assert seen == [(2, 12, 2, 4), (2, 8 + 12, 4, 8), (2, 8 + 12, 8, 16)]
 
 
@@ -68,7 +70,7 @@ def test_features_are_doubled_bilinearly_and_lie_over_their_piece_of_the_layout(
     network, kept = built(SLIM), list[Tensor]()
     network.coarsest.register_forward_hook(lambda _, inputs, made: kept.append(made))
     network.finer[0].register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
-    layouts_BKHW = one_hot(random_ids())
+    layouts_BKHW = one_hot(random_ids(), 12)
     network(layouts_BKHW)
     coarse_BCHW, seen_BCHW = kept
     doubled_BCHW = F.interpolate(coarse_BCHW, (4, 8), mode="bilinear", align_corners=False)
@@ -90,7 +92,7 @@ def test_a_module_normalises_each_picture_over_channels_and_positions() -> None:
 
 def test_every_parameter_gets_a_gradient() -> None:
     network = built(SLIM)
-    (network(one_hot(random_ids())) - 0.3).square().mean().backward()
+    (network(one_hot(random_ids(), 12)) - 0.3).square().mean().backward()
     sizes = {name: float(p.grad.abs().max()) for name, p in network.named_parameters() if p.grad is not None}
     assert sizes.keys() == dict(network.named_parameters()).keys()
     assert min(sizes.values()) > 1e-7
@@ -115,4 +117,4 @@ def test_the_config_survives_json_and_rebuilds_the_network() -> None:
     assert config == SLIM
     network, again = built(SLIM), CascadedRefinement(config)
     again.load_state_dict(network.state_dict())
-    assert torch.equal(again(one_hot(random_ids())), network(one_hot(random_ids())))
+    assert torch.equal(again(one_hot(random_ids(), 12)), network(one_hot(random_ids(), 12)))

@@ -14,24 +14,19 @@ from torch import Tensor, nn
 
 from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.codecs.encode import encode_jpeg, encode_png
+from pixelmill.workers.drawn_classes import FACADES
 from pixelmill.workers.errors import DataError, ModelError
+from pixelmill.workers.losses.hindsight import feature_distances
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes import Sample
-from pixelmill.workers.recipes.crn import (
-    COLOURS_K3,
-    LAYERS,
-    CrnRecipe,
-    CrnSettings,
-    class_ids,
-    feature_distances,
-    hindsight,
-    mean_edge,
-    one_hot,
-    resized,
-)
+from pixelmill.workers.recipes.crn import CrnRecipe, CrnSettings
+from pixelmill.workers.recipes.layout_labels import class_ids
 from pixelmill.workers.recipes.registry import recipe_type
 from tests.learning import assert_seeded, descend
-from tests.workers.facades import built, random_ids, seeded
+from tests.workers.facades import built
+
+COLOURS_K3 = np.array(list(FACADES.values()), np.uint8)
+K = len(FACADES)
 
 
 def block_ids(height: int, width: int, seed: int) -> np.ndarray:
@@ -73,49 +68,6 @@ def facades(recipe: CrnRecipe, count: int = 3) -> list[Sample]:
     return [recipe.decode({"image": facade(seed)}) for seed in range(count)]
 
 
-def test_with_one_output_hindsight_is_the_sum_of_the_maps_means() -> None:
-    maps = [torch.rand(2, 1, 8, 16, generator=seeded()), torch.rand(2, 1, 4, 8, generator=seeded(1))]
-    expected_B = maps[0].mean((1, 2, 3)) + maps[1].mean((1, 2, 3))
-    torch.testing.assert_close(hindsight(maps, one_hot(random_ids())), expected_B)
-    torch.testing.assert_close(hindsight(maps, one_hot(random_ids()), mean_share=0.3), expected_B)
-
-
-def test_a_class_is_charged_with_its_best_output_and_another_class_with_another() -> None:
-    layouts_BHW = torch.tensor([[[0, 0, 1, 1]]], dtype=torch.uint8)
-    right_for_0_then_1 = torch.tensor([[[[0.0, 0.0, 9.0, 9.0]], [[9.0, 9.0, 0.0, 0.0]]]])
-    wrong_everywhere = torch.tensor([[[[1.0, 1.0, 9.0, 9.0]], [[9.0, 9.0, 3.0, 3.0]]]])
-    assert hindsight([right_for_0_then_1], one_hot(layouts_BHW)).item() == 0
-    assert hindsight([wrong_everywhere], one_hot(layouts_BHW)).item() == (1 + 1 + 3 + 3) / 4
-
-
-def test_an_output_is_the_best_over_all_layers_together() -> None:
-    layouts_BHW = torch.zeros(1, 1, 2, dtype=torch.uint8)
-    fine = torch.tensor([[[[0.0, 0.0]], [[2.0, 2.0]]]])
-    coarse = torch.tensor([[[[5.0]], [[1.0]]]])
-    assert hindsight([fine, coarse], one_hot(layouts_BHW)).item() == 3
-
-
-def test_an_output_that_is_never_the_best_still_gets_a_gradient() -> None:
-    maps = torch.stack([torch.zeros(1, 8, 16), torch.ones(1, 8, 16)], 1).requires_grad_()
-    hindsight([maps], one_hot(random_ids(1)), mean_share=0.001).sum().backward()
-    assert maps.grad is not None
-    assert (maps.grad[:, 1] > 0).all()
-
-
-def test_a_photograph_is_at_no_distance_from_itself_and_each_output_is_compared_with_its_own() -> None:
-    vgg = Vgg(VggConfig(width=4)).requires_grad_(False)
-    photos_BCHW, others_BCHW = torch.rand(2, 2, 3, 32, 32, generator=seeded())
-    maps = feature_distances(vgg, torch.stack([photos_BCHW, others_BCHW], 1), photos_BCHW)
-    assert len(maps) == 1 + len(LAYERS)
-    assert [tuple(map_BOHW.shape) for map_BOHW in maps] == [(2, 2, side, side) for side in (32, 32, 16, 8, 4, 2)]
-    assert max(float(map_BOHW[:, 0].max()) for map_BOHW in maps) < 1e-4
-    assert all((map_BOHW[:, 1].mean((1, 2)) > 0).all() for map_BOHW in maps)
-
-
-def test_the_papers_features_are_taken_after_the_relu() -> None:
-    assert LAYERS == ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")
-
-
 def test_layers_are_weighed_so_that_each_tells_two_photographs_apart_by_the_same(assets: dict[str, Path]) -> None:
     made = recipe(assets)
     samples = facades(made, 2)
@@ -131,13 +83,13 @@ def test_weights_are_kept_with_a_checkpoint_and_losses_need_them(assets: dict[st
     first = prepared(assets)
     kept = json.loads(json.dumps(first.prepare([])))
     resumed = recipe(assets)
-    network, batch = built(resumed.settings.network), first.batch(facades(first), np.random.default_rng(0))
+    network, batch = built(resumed.config), first.batch(facades(first), np.random.default_rng(0))
     with pytest.raises(ModelError, match="prepare"):
         resumed.losses(network, batch)
     resumed.restore(kept)
     assert torch.equal(resumed.losses(network, batch)["loss"], first.losses(network, batch)["loss"])
     given = recipe(assets, layer_weights=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0))
-    assert given.prepare([]) == {"layer_weights": [1, 2, 3, 4, 5, 6]}
+    assert given.prepare([])["layer_weights"] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_recipe_is_found_by_name_and_has_the_papers_defaults() -> None:
@@ -153,7 +105,7 @@ def test_the_colours_of_a_jpeg_are_snapped_to_their_classes(quality: int) -> Non
     jpeg = encode_jpeg(torch.from_numpy(COLOURS_K3[ids_HW]).permute(2, 0, 1), quality=quality)
     read_HWC = decode_picture(jpeg).permute(1, 2, 0).numpy()
     assert not np.array_equal(read_HWC, COLOURS_K3[ids_HW])
-    read_HW = class_ids(read_HWC)
+    read_HW = class_ids(read_HWC, FACADES, "it")
     assert (read_HW == ids_HW)[2::8, 2::8].all()
     assert (read_HW == ids_HW).mean() > 0.8
 
@@ -179,21 +131,15 @@ def test_files_of_another_size_are_set_to_the_networks_and_odd_ones_are_refused(
         recipe(assets).decode({"image": b"no picture at all"})
 
 
-def test_resizing_moves_neither_photo_nor_layout_to_a_side() -> None:
-    ids_HW = random_ids(1, 24, 24)[0].numpy()
-    mirrored = resized({"photo": COLOURS_K3[ids_HW][:, ::-1], "layout": ids_HW[:, ::-1]}, (32, 32))
-    straight = resized({"photo": COLOURS_K3[ids_HW], "layout": ids_HW}, (32, 32))
-    assert np.array_equal(mirrored["layout"], straight["layout"][:, ::-1])
-    assert np.abs(mirrored["photo"].astype(int) - straight["photo"][:, ::-1]).max() <= 1
-
-
 def test_photo_and_layout_are_mirrored_and_cropped_together(assets: dict[str, Path]) -> None:
     made = recipe(assets, smallest_crop=0.5)
     ids_HW = block_ids(32, 32, 0)
     sample = {"photo": COLOURS_K3[ids_HW], "layout": ids_HW}
     random = np.random.default_rng(0)
     batch = made.batch([sample] * 20, random)
-    snapped_BHW = torch.from_numpy(np.stack([class_ids(photo.permute(1, 2, 0).numpy()) for photo in batch["photos"]]))
+    snapped_BHW = torch.from_numpy(
+        np.stack([class_ids(photo.permute(1, 2, 0).numpy(), FACADES, "it") for photo in batch["photos"]])
+    )
     agree_B = (snapped_BHW == batch["layouts"]).float().mean((1, 2))
     assert agree_B.min() > 0.6
     assert agree_B.mean() > 0.75
@@ -217,7 +163,7 @@ def test_a_sample_is_augmented_the_same_whatever_batch_it_is_in(assets: dict[str
 @pytest.mark.parametrize("settings", [{"loss": "perceptual"}, {"loss": "l2"}, {"outputs": 2}])
 def test_one_batch_is_learned_by_heart(assets: dict[str, Path], settings: dict[str, object]) -> None:
     made = prepared(assets, learning_rate=1e-2, flip=False, **settings)
-    network, samples = built(made.settings.network), facades(made, 2)
+    network, samples = built(made.config), facades(made, 2)
     batch = made.batch(samples, np.random.default_rng(0))
     losses = descend(made.optimizer(network), lambda: made.losses(network, batch)["loss"], steps=60)
     assert losses[-1] < 0.5 * losses[0]
@@ -250,28 +196,9 @@ def test_the_photographs_themselves_are_perfect_and_a_blur_of_them_is_less_sharp
     assert 0 < blurred["perceptual_loss"] < 1
 
 
-def test_two_truths_for_one_layout_are_both_had_with_two_outputs_and_averaged_by_l2() -> None:
-    """The paper's white car and black car: one output is drawn to grey, which is neither."""
-    truths_B = torch.tensor([0.0, 1.0])
-    layouts_BKHW = one_hot(torch.zeros(2, 1, 1, dtype=torch.uint8))
-
-    def learned(outputs: int) -> Tensor:
-        levels_O = torch.linspace(0.4, 0.6, outputs + 2)[1:-1].clone().requires_grad_()
-        optimizer = torch.optim.SGD([levels_O], 0.2)
-        for _ in range(100):
-            squares = (levels_O - truths_B[:, None]).square()[..., None, None]
-            optimizer.zero_grad()
-            hindsight([squares], layouts_BKHW).mean().backward()
-            optimizer.step()
-        return levels_O.detach()
-
-    torch.testing.assert_close(learned(1), torch.tensor([0.5]), atol=0.01, rtol=0)
-    torch.testing.assert_close(learned(2), torch.tensor([0.0, 1.0]), atol=0.01, rtol=0)
-
-
 def test_metrics_are_means_over_samples_whatever_the_batch(assets: dict[str, Path]) -> None:
     judged = prepared(assets, outputs=2)
-    network, samples = built(judged.settings.network).eval(), facades(judged, 5)
+    network, samples = built(judged.config).eval(), facades(judged, 5)
     results = []
     for batch in (1, 2, 5):
         other = recipe(assets, outputs=2, batch=batch, layer_weights=judged.layer_weights)
@@ -283,7 +210,7 @@ def test_metrics_are_means_over_samples_whatever_the_batch(assets: dict[str, Pat
 
 def test_losses_call_the_network_once_and_stay_in_float32_after_an_evaluation(assets: dict[str, Path]) -> None:
     trained = prepared(assets)
-    network = built(trained.settings.network)
+    network = built(trained.config)
     with torch.inference_mode():
         trained.evaluate(network, facades(trained))
     calls: list[object] = []
@@ -295,17 +222,10 @@ def test_losses_call_the_network_once_and_stay_in_float32_after_an_evaluation(as
     assert loss.dtype == torch.float32
 
 
-def test_an_edge_is_as_long_as_its_step_is_high() -> None:
-    step_CHW = torch.zeros(3, 5, 9)
-    step_CHW[:, :, 4:] = 1
-    assert float(mean_edge(step_CHW)) == pytest.approx(4 / (4 * 8))
-    assert float(mean_edge(step_CHW.mT)) == pytest.approx(float(mean_edge(step_CHW)))
-
-
 def test_the_sheet_shows_layouts_every_output_and_the_photographs(assets: dict[str, Path]) -> None:
     shown = recipe(assets, outputs=2)
     with torch.inference_mode():
-        sheet_CHW = shown.pictures(built(shown.settings.network).eval(), facades(shown))
+        sheet_CHW = shown.pictures(built(shown.config).eval(), facades(shown))
     assert sheet_CHW.dtype == torch.uint8
     assert sheet_CHW.shape[0] == 3
     assert sheet_CHW.shape[1] >= 4 * 32

@@ -13,8 +13,9 @@ import torch
 from pixelmill.workers.codecs.encode import encode_png
 from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.models import zoo
-from pixelmill.workers.models.card import Card, read_card
+from pixelmill.workers.models.card import Card, SquareInput, read_card
 from pixelmill.workers.models.checkpoint import load_checkpoint, save_checkpoint
+from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.recipes.finetune import DenseRecipe, DenseSettings, FinetuneRecipe, FinetuneSettings
 from tests.learning import descend
 from tests.workers.encoders import base_of
@@ -110,6 +111,23 @@ def test_a_label_out_of_range_is_refused(tmp_path: Path) -> None:
         pytest.raises(DataError, match="the label 7 is there to judge by"),
     ):
         recipe.evaluate(recipe.network().eval(), [sample(7)])
+
+
+def test_the_folders_that_pictures_lay_in_are_the_names_of_the_classes(tmp_path: Path) -> None:
+    unset = recipe_for(tmp_path).settings.model_copy(update={"classes": None})
+    named = {"classes": np.frombuffer(b'["cat", "dog", "eel"]', np.uint8)}
+    first, later, older, unnamed = (FinetuneRecipe(unset, {}) for _ in range(4))
+    later.restore(first.prepare([sample(1) | named, sample(0) | named]))
+    assert later.classes() == Classes(("cat", "dog", "eel"))
+    older.restore({"classes": 2})  # of a training that did not keep names
+    assert older.classes() is None
+    unnamed.restore(unnamed.prepare([sample(1), sample(0)]))
+    assert unnamed.classes() is None
+
+
+def test_a_checkpoint_says_how_its_pictures_are_read(tmp_path: Path) -> None:
+    assert recipe_for(tmp_path).preprocess() == SquareInput(size_px=64, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert recipe_for(tmp_path, channels=1).preprocess().mean == (0.0,)
 
 
 def test_pictures_that_the_encoder_does_not_take_are_refused_before_a_training(tmp_path: Path) -> None:

@@ -30,11 +30,6 @@ def test_a_grey_picture_keeps_every_grey_level() -> None:
     assert np.array_equal(sample["pixels"], every_HW[..., None])
 
 
-def test_luma_weighs_green_most_and_blue_least() -> None:
-    pure_CHW = torch.eye(3).mul(255).byte()[:, None]
-    assert squares.to_grey(pure_CHW).tolist() == [[[76, 150, 29]]]
-
-
 @pytest.mark.parametrize(("files", "label"), [({}, None), ({"label": b"7"}, 7), ({"label": b" -1 "}, -1)])
 def test_a_sample_has_a_label_where_its_files_have_one(files: dict[str, bytes], label: int | None) -> None:
     sample = squares.decode({"image": png(GREY_HW), **files}, 1, squares.whole(28))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.budget import Budget
@@ -44,6 +47,40 @@ def test_tensors_within_tuples_dicts_and_arrays_count() -> None:
     assert budget.held_bytes == 40 + 20 + 4
     holdings.free([held])
     assert budget.held_bytes == 0
+
+
+def test_a_dataclass_counts_as_its_fields() -> None:
+    @dataclass
+    class Sized:
+        pixels: Tensor
+        size: tuple[int, int]
+
+    budget, holdings = empty()
+    holdings.hold([Sized(torch.zeros(10), (2, 5))])
+    assert budget.held_bytes == 40
+
+
+def test_a_share_is_what_would_be_freed_and_in_part_what_others_hold_too() -> None:
+    _, holdings = empty()
+    frame_CHW = torch.zeros(3, 10, 10, dtype=torch.uint8)
+    one, other, own = holdings.hold([frame_CHW[:, :5], frame_CHW[:, 5:], torch.zeros(10)])
+    assert [holdings.share_bytes(each) for each in ([one], [one, other], [own], [one, own], [])] == [
+        150,
+        300,
+        40,
+        190,
+        0,
+    ]
+    holdings.free([other])
+    assert holdings.share_bytes([one]) == 300
+
+
+def test_more_than_the_budget_has_is_lacking() -> None:
+    budget, holdings = empty()
+    assert not holdings.lacks(budget.capacity_bytes)
+    assert holdings.lacks(budget.capacity_bytes + 1)
+    budget.change(budget.capacity_bytes + 1)
+    assert holdings.lacks(0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30))

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.adapters import Checkpoint, adapter, tasks_of
+from pixelmill.workers.models.adapters import adapter, kind_of, tasks_of
+from pixelmill.workers.models.depth_facts import facts_of_stereo
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files, did_you_mean
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.models.zoo import ZOO
+
+ENCODING = frozenset(
+    {*("autoencoder", "vae", "fcn", "segnet", "unet", "monodepth"), *("finetuned classifier", "finetuned dense")}
+)
+"""Networks with an encoder (`networks/finetuned.py` takes it), which embeds."""
+CODING = frozenset({"autoencoder", "vae"})
+"""Networks whose encoder ends in a code."""
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,35 +47,41 @@ def load(name: ModelName, task: Task) -> PictureModel:
     assert name.path is not None
     assert name.sha256 is not None
     module, card = load_checkpoint(name.path)
-    _refuse_other_task(name.name, card.network, task)
-    return adapter(card.network, task)(Checkpoint(name.name, module, card, name.sha256))
+    network = kind_of(card.network, card.config)
+    _refuse_other_task(name.name, network, task)
+    return adapter(network, task)(Checkpoint(name.name, module, card, name.sha256))
 
 
 def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Module, Preprocess]:
-    """An autoencoder of ours: its code (`layer: code`), or its last feature map before the code.
+    """The encoder of a network of ours: its last feature map, `layer: code` of an autoencoder, or a layer on the way.
 
-    Two uses pull apart (workers/zoo/README.md has the figures of autoencoder-photos): crops of a photograph find another
-    crop of it by the mean and standard deviation of the feature map in 95 % and by the code in 71 %; a whole photograph
-    finds one of its own category in 23 % and 40 %. `pooling: auto` takes the statistics, which find the same picture again.
+    `pooling: auto` takes mean and deviation over space of a feature map, and of a VAE the mean of the posterior. Of an
+    autoencoder two uses pull apart (workers/zoo/README.md has the figures of autoencoder-photos): crops of a photograph find
+    another crop of it by the mean and standard deviation of the feature map in 95 % and by the code in 71 %; a whole
+    photograph finds one of its own category in 23 % and 40 %. The statistics find the same picture again.
     """
     from torch import nn
 
     from pixelmill.workers.models.checkpoint import load_checkpoint
-    from pixelmill.workers.models.encoders import Code, Features
-    from pixelmill.workers.models.features import FeaturePooling, up_to
-    from pixelmill.workers.models.preprocess import Preprocess
+    from pixelmill.workers.models.encoders import Code, features_of, layers_of, trained_input, up_to_module
+    from pixelmill.workers.models.features import FeaturePooling
 
     assert name.path is not None
     module, card = load_checkpoint(name.path)
-    if card.network != "autoencoder" or card.preprocess is None or len(card.preprocess.mean) != 3:
-        raise ModelError(f"{name.path}: holds a {card.network}, and embedding takes an autoencoder of colour pictures")
-    size_px = card.preprocess.size_px
-    preprocess = Preprocess(size_px, size_px, "bilinear", tuple(card.preprocess.mean), tuple(card.preprocess.std))
-    if layer == "code":
+    if (network := kind_of(card.network, card.config)) not in ENCODING:
+        raise ModelError(_cannot(name.name, network, "embed"))
+    try:
+        preprocess = trained_input(card, module)
+    except ModelError as error:
+        raise ModelError(f"model {name.name}: {error}") from error
+    has_code = card.network in CODING
+    if layer == "code" or (layer is None and card.network == "vae"):
+        if not has_code:
+            raise ModelError(f"model {name.name}: a {card.network} has no code; name another layer, or none")
         return Code(module), preprocess
     if layer is not None:
-        return up_to(module, layer, name), preprocess
-    features = Features(module)
+        return up_to_module(layers_of(card.network, module), layer, f"model {name.name}"), preprocess
+    features = features_of(card.network, module)
     return (nn.Sequential(features, FeaturePooling("stats")) if pooling == "auto" else features), preprocess
 
 
@@ -77,52 +93,64 @@ def _file(model: str, path: Path, task: Task) -> ModelName:
         raise ModelError(
             f"model {model}: its card is missing, {card.name} beside {weights.name}; it says how the network is built"
         )
-    if task == "embed" and not _embeds(card):
-        raise ModelError(f"model {model}: embedding takes an autoencoder of colour pictures, and its card is of none")
-    if task != "embed":
-        _require_task(model, card, task)
+    _require_task(model, card, task)
     with weights.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return ModelName("file", path.stem, path=path.resolve(), sha256=sha256)
+    written = _written(card) or {}
+    depth = facts_of_stereo(str(written.get("data", ""))) if task == "depth" else None
+    return ModelName("file", path.stem, None, path.resolve(), sha256, _network_of(written), depth)
 
 
 def _require_task(model: str, card: Path, task: Task) -> None:
     """ModelError where a card is of a network that does not do the task. One that can't be read is reported when it is loaded."""
-    network = _network_of(card)
-    if network is not None:
-        _refuse_other_task(model, network, task)
+    written = _written(card)
+    network = None if written is None else _network_of(written)
+    if network is None or written is None:
+        return
+    _refuse_other_task(model, network, task)
+    if _takes_volumes(written):
+        raise ModelError(f"model {model}: its {network} takes volumes, and stages take pictures; take one with dims 2")
 
 
 def _refuse_other_task(model: str, network: str, task: Task) -> None:
-    if task not in tasks_of(network):
-        can = ", ".join(sorted(tasks_of(network))) or "no stage but embed"
-        raise ModelError(f"model {model}: holds a {network}, which can't {task}; it can {can}")
+    if task not in _tasks_of(network):
+        raise ModelError(_cannot(model, network, task))
+
+
+def _cannot(model: str, network: str, task: Task) -> str:
+    can = ", ".join(sorted(_tasks_of(network)))
+    return f"model {model}: holds a {network}, which can't {task}; {f'it can {can}' if can else 'take another model'}"
+
+
+def _tasks_of(network: str) -> set[Task]:
+    embedding: set[Task] = {"embed"} if network in ENCODING else set()
+    return tasks_of(network) | embedding
 
 
 def _does(card: Path, task: Task) -> bool:
-    if task == "embed":
-        return _embeds(card)
-    return task in tasks_of(_network_of(card) or "")
+    written = _written(card)
+    return written is not None and task in _tasks_of(_network_of(written) or "")
 
 
-def _network_of(card: Path) -> str | None:
-    """What a card calls its network; None where it can't be read."""
+def _written(card: Path) -> dict[str, Any] | None:
+    """A card as it is written; None where it can't be read."""
     try:
         written: Any = json.loads(card.read_text(encoding="utf-8"))
-        return cast("str", written["network"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
+    return cast("dict[str, Any]", written) if isinstance(written, dict) else None
 
 
-def _embeds(card: Path) -> bool:
-    """Whether a card is of an autoencoder of colour pictures. One that can't be read is reported when it is loaded."""
-    try:
-        written = json.loads(card.read_text())
-        return written["network"] == "autoencoder" and len(written["preprocess"]["mean"]) == 3
-    except (OSError, ValueError, KeyError):
-        return True
-    except TypeError:  # no preprocessing: the network has one of its own
-        return False
+def _network_of(written: Mapping[str, Any]) -> str | None:
+    """The kind of network that a card is of; None where it says none."""
+    network, config = written.get("network"), written.get("config")
+    options = cast("dict[str, Any]", config) if isinstance(config, dict) else {}
+    return kind_of(network, options) if isinstance(network, str) else None
+
+
+def _takes_volumes(written: Mapping[str, Any]) -> bool:
+    config = written.get("config")
+    return isinstance(config, dict) and cast("dict[str, Any]", config).get("dims") == 3
 
 
 def _zoo(model: str, task: Task) -> ModelName:

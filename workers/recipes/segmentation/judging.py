@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.evaluation.confusion import confusion_scores
+from pixelmill.workers.models.palette import palette
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.segmentation.augmentation import resized
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
-from pixelmill.workers.recipes.segmentation.palette import palette
 from pixelmill.workers.typed_torch import from_numpy
 
 Predict = Callable[[Tensor], Tensor]

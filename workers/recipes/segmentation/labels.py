@@ -7,23 +7,20 @@ Legend: H height, W width, K classes.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
-from PIL.PngImagePlugin import PngImageFile
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.codecs.id_png import decode_ids
 from pixelmill.workers.errors import DataError, RowError
 from pixelmill.workers.recipes import Sample
 
 VOID = 255
 MOST_CLASSES = VOID
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 class ClassList(BaseModel):
@@ -53,17 +50,11 @@ def read_ids(data: bytes) -> np.ndarray:
     A palette's ids are its indices, not its colours. Everything else that reads pictures would turn them into colours,
     and keep the high byte of 16 bits.
     """
-    if not data.startswith(PNG_MAGIC):
-        raise DataError("the label is no PNG, and other formats may change ids: save it as a grey or palette PNG")
     try:
-        decode_picture(data)  # refuses a file that is cut or damaged
+        ids_HW, _ = decode_ids(data)
     except RowError as error:
         raise DataError(f"the label can't be read: {error}") from error
-    bits, colour = data[24], data[25]  # of IHDR
-    if colour not in (0, 3) or (colour == 0 and bits < 8):
-        kind = "colours" if colour in (2, 6) else f"{bits}-bit grey levels"
-        raise DataError(f"the label holds {kind}, not class ids: save the ids as a grey or palette PNG of 8 bits")
-    return np.asarray(PngImageFile(io.BytesIO(data)))
+    return ids_HW
 
 
 def to_void(ids_HW: np.ndarray, classes: int, ignore_index: int | None) -> np.ndarray:

@@ -26,6 +26,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.palette import class_colours
+from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.networks.vgg import (
     ConventionName,
     LoadReport,
@@ -111,6 +113,12 @@ class LabelledRecipe(Generic[Labelled]):
     def restore(self, prepared: Mapping[str, JsonValue]) -> None:
         """What `prepare` gave in the run that is resumed."""
         self._facts = LabelFacts.model_validate(prepared)
+
+    def classes(self) -> Classes | None:
+        """The names of the training labels, and the colours in which they are shown."""
+        if self._facts is None:
+            return None
+        return Classes(self._facts.class_names, class_colours(self._facts.class_names))
 
     @property
     def class_count(self) -> int:

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from pixelmill.workers.errors import DataError
+from pixelmill.workers.models.palette import CAMVID_COLOURS
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.segmentation.labels import VOID
-from pixelmill.workers.recipes.segmentation.palette import CAMVID_COLOURS
 from tests.workers.labelled import Says, recipe, sample, samples
 
 

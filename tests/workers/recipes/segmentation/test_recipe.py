@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.palette import class_colours
+from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.networks.registry import network_types
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes import Sample
@@ -251,6 +253,13 @@ def test_names_and_the_ignored_id_go_where_classes_json_is_not() -> None:
     without = {name: data for name, data in files().items() if name != "classes"}
     for name, array in first.decode(files()).items():
         assert np.array_equal(later.decode(without)[name], array)
+
+
+def test_the_names_of_the_labels_are_those_of_the_network() -> None:
+    assert recipe().classes() is None
+    first, later = recipe(), recipe()
+    later.restore(first.prepare([first.decode(files())]))
+    assert first.classes() == later.classes() == Classes(NAMES, class_colours(NAMES))
 
 
 def test_a_card_that_knows_only_how_many_classes_there_are_numbers_them() -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from pixelmill.workers.losses import gatys
+from pixelmill.workers.losses.gatys import GatysSettings, Lbfgs, first_images, stylize
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
-from pixelmill.workers.recipes import gatys
-from pixelmill.workers.recipes.gatys import GatysSettings, Lbfgs, first_images, stylize
 
 QUICK = GatysSettings(
     steps=12,

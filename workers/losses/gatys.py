@@ -9,13 +9,13 @@ Legend: B batch, C channels, H height, W width, N numbers in one picture, M pair
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal, Protocol
+from typing import Protocol
 
 import torch
-from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from pixelmill.workers.losses.perceptual import Features, LossScale, StyleChoice, StyleTransferLoss
+from pixelmill.workers.losses.perceptual import Features, StyleTransferLoss
+from pixelmill.workers.losses.style_choice import GatysSettings
 from pixelmill.workers.networks.vgg import Vgg
 from pixelmill.workers.runtime import stall_watchdog
 
@@ -30,24 +30,6 @@ LONGEST_STEP = 0.1
 
 _CURVATURE_FLOOR = 1e-10
 _NOISE = 0.02
-
-
-class GatysSettings(StyleChoice):
-    """What is kept, what is taken and how it is optimised; `learning_rate` is 1 for L-BFGS and 0.02 for Adam if None."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    start: Literal["noise", "content"] = "noise"
-    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
-    steps: PositiveInt = 500
-    learning_rate: PositiveFloat | None = None
-    content_layers: tuple[str, ...] = ("relu4_2",)
-    style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    content_weight: NonNegativeFloat = 1.0
-    style_weight: NonNegativeFloat = 10.0
-    tv_weight: NonNegativeFloat = 5.0
-    scale: LossScale = "relative"
-    seed: Annotated[int, Field(ge=0)] = 0
 
 
 def stylize(

@@ -1,0 +1,51 @@
+"""Bulk jobs from a file: `run` and `retry`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pixelmill.jobs import surroundings
+from pixelmill.jobs.commands.options import DryRun, Failures, Quiet, Set, SetLogFormat, SetLogLevel
+from pixelmill.jobs.commands.running import failing, quoted, run_bulk
+
+
+def run(
+    job: Annotated[str, typer.Argument(help="Job file (YAML).")],
+    overrides: Set = None,
+    failures: Failures = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
+) -> None:
+    """Run a job file; run it again to resume it, or to pick up what is new in the source."""
+    from pixelmill.jobs.documents.parsing import read_file
+    from pixelmill.jobs.job import read_job
+
+    text = read_file(job)
+    all_overrides = [*(overrides or []), *failing(failures)]
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    run_bulk(read_job(text, name=job, overrides=all_overrides, environment=around.environment), around, dry_run=dry_run)
+
+
+def retry(
+    out: Annotated[str, typer.Argument(help="Output folder of an earlier run.")],
+    overrides: Set = None,
+    failures: Failures = None,
+    quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
+) -> None:
+    """Do what failed once more, and only that."""
+    from pixelmill.jobs.inspect import open_run
+    from pixelmill.jobs.job import read_job
+
+    folder = open_run(out)
+    text = (folder.read("_run/spec.yaml") or b"").decode()
+    here = f"out.uri={quoted(folder.uri)}"  # it may be written relative to another folder, or have been moved
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    all_overrides = [here, *(overrides or []), *failing(failures)]
+    job = read_job(text, name=f"{out}/_run/spec.yaml", overrides=all_overrides, environment=around.environment)
+    run_bulk(job, around, retry=True)

@@ -1,0 +1,116 @@
+"""Networks: `train`, `recipes`, `eval`, `generate`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, cast, get_args
+
+import typer
+
+from pixelmill.jobs import surroundings
+from pixelmill.jobs.commands.options import Quiet, SetJudged, SetLogFormat, SetLogLevel, SetSettings, recipe_names
+from pixelmill.jobs.commands.running import interrupted, quoted
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="Recipe file (YAML), or a name of `pixelmill recipes`.", autocompletion=recipe_names)
+    ],
+    data: Annotated[list[str] | None, typer.Option(help="Data set; may be given several times.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder for the training and its checkpoints.")] = None,
+    overrides: SetSettings = None,
+    quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
+) -> None:
+    """Train a network; run it again to resume from the last checkpoint."""
+    from pixelmill.jobs import catalogue
+
+    text = catalogue.recipe_text(recipe)  # before torch is imported: a misspelt name should not wait for it
+    from pixelmill.jobs.training_job import read_recipe_file
+
+    given: dict[str, Any] = ({"data": data} if data else {}) | ({} if out is None else {"out": out})
+    options = [f"{key}={quoted(value)}" for key, value in given.items()]
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    all_overrides = [*options, *(overrides or [])]
+    job = read_recipe_file(text, name=recipe, overrides=all_overrides, environment=around.environment)
+    from pixelmill.jobs.train import train_job  # which imports Ray: a wrong setting should not wait for it
+
+    try:
+        typer.echo(train_job(job, around))
+    except KeyboardInterrupt:
+        interrupted("the same command resumes from the last checkpoint", around)
+
+
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="A recipe, or a recipe file that ships.", autocompletion=recipe_names)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; of one recipe its JSON Schema too.")] = False,
+) -> None:
+    """List what `pixelmill train` knows; with NAME its settings, their defaults and how its data has to lie."""
+    from pixelmill.jobs import catalogue
+
+    found = catalogue.listed() if name is None else catalogue.described(name)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        typer.echo("\n".join(catalogue.list_lines(found) if name is None else catalogue.lines_of(found)))
+
+
+def evaluate(
+    network: Annotated[str, typer.Argument(help="Network or recipe that the checkpoint holds.")],
+    checkpoint: Annotated[str, typer.Option(help="Folder, NAME.safetensors, or a name of `pixelmill zoo`.")],
+    data: Annotated[list[str], typer.Option(help="Data set; may be given several times.")],
+    part: Annotated[
+        str, typer.Option("--split", help="auto: val or test, nothing trained on; all; or a folder.")
+    ] = "auto",
+    overrides: SetJudged = None,
+    picture: Annotated[str | None, typer.Option(help="PNG for what the network makes of the first samples.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+) -> None:
+    """Judge a checkpoint on data that it was not trained on."""
+    from pixelmill.jobs import evaluation
+
+    report = evaluation.evaluate(network, checkpoint, data, part, overrides or [], picture)
+    if as_json:
+        typer.echo(json.dumps(report))
+        return
+    typer.echo(f"{report['network']} of {checkpoint} on {report['split']}:")
+    for name, value in report["metrics"].items():
+        typer.echo(f"  {name:<28}{value:.5g}")
+
+
+def generate(
+    kind: Annotated[str, typer.Argument(help="samples, reconstructions, interpolation, traversal or predictions.")],
+    checkpoint: Annotated[str, typer.Option(help="Folder, NAME.safetensors, or a name of `pixelmill zoo`.")],
+    out: Annotated[str, typer.Option(help="PNG for the grid.")] = "generated.png",
+    data: Annotated[list[str] | None, typer.Option(help="Pictures to start from.")] = None,
+    part: Annotated[str, typer.Option("--split", help="As for eval.")] = "auto",
+    count: Annotated[int, typer.Option(min=2, help="Columns of the grid.")] = 8,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the grid.")] = 8,
+    dimension: Annotated[list[int] | None, typer.Option(help="Number of the code to traverse; several times.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    overrides: SetJudged = None,
+) -> None:
+    """Make pictures with a network: samples, reconstructions, walks through the latent space, predictions."""
+    from pixelmill.jobs import checks
+    from pixelmill.jobs import generate as generating
+    from pixelmill.workers.errors import JobError
+
+    if kind not in get_args(generating.Kind):
+        raise JobError(f"generate {kind}: there are {', '.join(get_args(generating.Kind))}")
+    asked = generating.Asked(
+        cast("generating.Kind", kind),
+        checkpoint,
+        tuple(data or ()),
+        part,
+        count,
+        rows,
+        tuple(dimension or ()),
+        seed,
+        tuple(overrides or ()),
+    )
+    checks.check_file(out)
+    generating.write(generating.picture(asked), out)
+    typer.echo(f"{kind} of {checkpoint}: {out}")

@@ -1,0 +1,74 @@
+"""What commands that start a run share: the run itself, its summary and exit code, and the words after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from pixelmill.jobs import surroundings
+
+if TYPE_CHECKING:
+    from pixelmill.jobs.job import Job
+    from pixelmill.jobs.surroundings import Surroundings
+
+
+def job_of(document: dict[str, object], name: str, overrides: Sequence[str], around: Surroundings) -> Job:
+    """The job of a document that a command made of its arguments. JobError where it can't be run."""
+    from pixelmill.jobs.documents.parsing import to_yaml
+    from pixelmill.jobs.job import read_job
+
+    return read_job(to_yaml(document), name=name, overrides=list(overrides), environment=around.environment)
+
+
+def run_bulk(job: Job, around: Surroundings, *, dry_run: bool = False, retry: bool = False) -> NoReturn:
+    """Run the job, or show its plan, and end the command with the exit code that the outcome has."""
+    from pixelmill.jobs.outcome import exit_code_of
+    from pixelmill.jobs.run import run_job
+    from pixelmill.jobs.summary import note_of, summary_of
+
+    if (note := note_of(job.spec)) and not around.quiet:
+        typer.echo(worded(note, around), err=True)
+    if dry_run:
+        from pixelmill.jobs.dry_run import show_plan
+
+        show_plan(job, around)
+        raise typer.Exit(0)
+    try:
+        outcome = run_job(job, around, retry=retry)
+    except KeyboardInterrupt:
+        interrupted("what was finished stays, and the same command resumes from there", around)
+    typer.echo(summary_of(outcome, job.open_out().uri))
+    raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
+
+
+def interrupted(what_now: str, around: Surroundings) -> NoReturn:
+    """End the command after Ctrl-C, with the command that resumes it."""
+    import logging
+    import shlex
+
+    from pixelmill.jobs.outcome import EXIT_INTERRUPTED
+
+    logging.disable()  # threads of Ray Data live to the end of the process, and miss a Ray that is gone
+    text = f"interrupted; {what_now}: {shlex.join(['pixelmill', *surroundings.typed()])}"
+    typer.echo(worded(text, around), err=True)
+    raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def worded(text: str, around: Surroundings) -> str:
+    """A line for standard error, in the format of the log."""
+    from pixelmill.jobs.terminal.logs import wording_of
+
+    return wording_of(around.log_format, around.now)(text, "info")
+
+
+def failing(failures: str | None) -> list[str]:
+    """`--failures` as an override of the job file."""
+    return [] if failures is None else [f"run.failures={quoted(failures)}"]
+
+
+def quoted(value: object) -> str:
+    """As YAML: JSON's escapes of characters beyond U+FFFF are two to YAML, so that they stay as they are."""
+    return json.dumps(value, ensure_ascii=False)

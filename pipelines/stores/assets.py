@@ -1,0 +1,51 @@
+"""Read the few files that a job names beside its inputs, whole: a painting, weights, a checkpoint with its card."""
+
+from __future__ import annotations
+
+from pixelmill.pipelines.stores.access import Access, join
+from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import ModelError
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+"""The files of a checkpoint that is a folder, as workers/models/weight_files.py has them; that needs torch."""
+
+
+def file_at(uri: str, access: Access) -> dict[str, bytes]:
+    """The bytes of one file under its name. ModelError where there is none, StoreError where it can't be read."""
+    parent, _, name = uri.rpartition("/")
+    return {name: _read(Folder(parent or "/", access), name, f"{scrub(uri)}: no such file")}
+
+
+def checkpoint_at(uri: str, access: Access) -> dict[str, bytes]:
+    """Weights, then their card, of a folder or of a NAME.safetensors with NAME.json or card.json beside it.
+
+    ModelError where one of them is missing, StoreError where one can't be read.
+    """
+    parent, _, file = uri.rstrip("/").rpartition("/")
+    is_file = file.endswith(".safetensors")
+    folder = Folder(parent if is_file else uri, access)
+    weights, card = (file, file.removesuffix(".safetensors") + ".json") if is_file else (WEIGHTS, CARD)
+
+    def missing(name: str) -> str:
+        return f"{join(scrub(folder.uri), name)}: no such file; a checkpoint is {weights} with {card} beside it"
+
+    read = {weights: _read(folder, weights, missing(weights))}
+    if is_file and (beside := _found(folder, card)) is not None:
+        return read | {card: beside}
+    return read | {CARD: _read(folder, CARD, missing(card))}
+
+
+def _read(folder: Folder, name: str, otherwise: str) -> bytes:
+    data = _found(folder, name)
+    if data is None:
+        raise ModelError(otherwise)
+    return data
+
+
+def _found(folder: Folder, name: str) -> bytes | None:
+    try:
+        return folder.read(name)
+    except Exception as error:
+        raise explain(error, join(folder.uri, name), "reading it") from error

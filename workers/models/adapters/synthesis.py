@@ -1,0 +1,51 @@
+"""Cascaded refinement networks as models that synthesize pictures from layouts of class ids.
+
+Legend: B batch, K classes, O outputs, H height, W width.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from pixelmill.workers.drawn_classes import FACADES, VOID
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
+from pixelmill.workers.models.picture_model import Classes, PictureModel, SizeFacts
+from pixelmill.workers.networks.crn import CascadedRefinement, one_hot
+
+
+class FromIds(nn.Module):
+    """Class ids B1HW as floats to pictures B3HW in [0, 1]; of a network that makes several for a layout, the first."""
+
+    def __init__(self, network: CascadedRefinement) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids_B1HW: Tensor) -> Tensor:
+        layouts_BKHW = one_hot(ids_B1HW[:, 0].round(), self.network.config.classes)
+        return self.network(layouts_BKHW.to(ids_B1HW.dtype))[:, 0].clamp(0, 1)
+
+
+def synthesize(checkpoint: Checkpoint) -> PictureModel:
+    """Layouts are resized to the network's one size, ids by the nearest one, as it was trained on them."""
+    network = cast("CascadedRefinement", checkpoint.module)
+    return PictureModel(
+        task="synthesize",
+        module=FromIds(network),
+        mean=(0.0,),
+        std=(1 / VOID,),  # so that ids stay what they are
+        size=SizeFacts(resize_px=network.config.size_px),
+        weights_sha256=checkpoint.weights_sha256,
+        classes=_classes_of(checkpoint.card, network.config.classes),
+    )
+
+
+def _classes_of(card: Card, count: int) -> Classes:
+    """Those of the card. Older cards leave them out: there the recipe crn is of facades, and others have numbers for names."""
+    if card.classes is not None:
+        return card.classes
+    if card.recipe == "crn" and count == len(FACADES):
+        return Classes(tuple(FACADES), tuple(FACADES.values()))
+    return Classes(tuple(f"class_{number}" for number in range(count)))

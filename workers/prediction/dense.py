@@ -1,0 +1,166 @@
+"""Run a network over pictures of any size: padded or resized to what it takes, batched by size, in tiles where they are large.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import islice
+from operator import itemgetter
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pixelmill.workers.errors import RowError
+from pixelmill.workers.models.picture_model import PictureModel
+from pixelmill.workers.prediction.assembly import Assembly, PerPixel, as_it_is
+from pixelmill.workers.prediction.padding import batch_of
+from pixelmill.workers.prediction.resizing import resized_pixels
+from pixelmill.workers.prediction.sizes import Plan, Size, Window, area, plan_of, seen_size
+from pixelmill.workers.prediction.trial_pictures import probe_size, samples
+from pixelmill.workers.runtime import stall_watchdog
+from pixelmill.workers.runtime.faults import free_cached_memory
+from pixelmill.workers.runtime.outputs import Outputs, joined, mapped
+from pixelmill.workers.runtime.tuned import TunedNetwork
+
+MOST_SMALLER = 16
+"""Pictures much smaller than those that settings were tried on make a batch of so many times as many at most."""
+
+
+class Sized(NamedTuple):
+    """A picture in the size that the network sees, not yet padded, and its own height and width."""
+
+    pixels_CHW: Tensor
+    native: Size
+
+
+class _Piece(NamedTuple):
+    """One window of one picture, and where its output goes."""
+
+    pixels_CHW: Tensor
+    rows: Window
+    columns: Window
+    assembly: Assembly
+
+
+class DensePrediction:
+    """`run([prepare(pixels_CHW), ...])` gives the outputs of a model for each picture, in the picture's size times its scale.
+
+    A picture with more than `most_pixels` goes through the network in tiles. Where the model can't have tiles it is seen
+    smaller, and its output enlarged, or with `too_large="file"` it is a RowError. `per_pixel` is applied to the outputs, CHW,
+    piece by piece: what it makes of a large picture has to fit into memory, and the floats of the network have not.
+    `tuned` is the model's network; its microbatch is counted in pictures of the size that it was tried on.
+    """
+
+    def __init__(
+        self,
+        model: PictureModel,
+        tuned: TunedNetwork,
+        *,
+        most_pixels: int,
+        per_pixel: PerPixel = as_it_is,
+        too_large: Literal["shrink", "file"] = "shrink",
+    ) -> None:
+        self._model, self._facts, self._tuned = model, model.size, tuned
+        self._most_pixels, self._too_large = most_pixels, too_large
+        self._per_pixel = per_pixel
+        self._are_ids = model.task == "synthesize"
+        self._probe_size = probe_size(model.size)
+        self._memory_pixels: int | None = None
+
+    @property
+    def batch(self) -> int:
+        """How many pictures `run` wants at once, of the smallest."""
+        return self._tuned.pinned_batch or self._tuned.batch * MOST_SMALLER
+
+    @property
+    def batch_pixels(self) -> int | None:
+        """How many pixels it takes in one pass of the network."""
+        pixels = None if self._tuned.pinned_batch else self._tuned.batch * area(self._probe_size)
+        known = [each for each in (pixels, self._memory_pixels) if each is not None]
+        return min(known, default=None)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return self._tuned.settings
+
+    def prepare(self, pixels_CHW: Tensor) -> Sized:
+        """uint8 pixels of any size, ready for `run`. RowError where it is too large, and too large is to be filed."""
+        native = (pixels_CHW.shape[1], pixels_CHW.shape[2])
+        size = seen_size(native, self._facts, self._most_pixels)
+        if size != native and self._facts.resize_px is None and self._too_large == "file":
+            raise self._refusal(native)
+        return Sized(resized_pixels(pixels_CHW, size, are_ids=self._are_ids), native)
+
+    def bucket_of(self, sized: Sized) -> Hashable:
+        """The size of what the network sees at once, which has to be one in a batch."""
+        return self._plan(sized).window
+
+    def run(self, sized: Sequence[Sized]) -> list[Outputs]:
+        """One entry for each picture, on the CPU: maps CHW in its own size times the scale; what is no map as it is."""
+        self._choose_settings(sized)
+        plans = [self._plan(each) for each in sized]
+        assemblies = [
+            Assembly(plan, each.native, self._facts.scale, self._per_pixel)
+            for plan, each in zip(plans, sized, strict=True)
+        ]
+        for window in dict.fromkeys(plan.window for plan in plans):
+            pieces = _pieces(each for each in zip(sized, plans, assemblies, strict=True) if each[1].window == window)
+            while group := list(islice(pieces, self._at_once(window))):
+                self._run_pieces(group)
+        return [assembly.result for assembly in assemblies]
+
+    def _run_pieces(self, pieces: Sequence[_Piece]) -> None:
+        """Pieces of one size in one pass, or in several where the device's memory is short."""
+        outputs = self._outputs(batch_of([piece[:3] for piece in pieces]))
+        stall_watchdog.progress()
+        for place, piece in enumerate(pieces):
+            piece.assembly.add(piece.rows, piece.columns, mapped(itemgetter(place), outputs))
+
+    def _outputs(self, images_BCHW: Tensor) -> Outputs:
+        try:
+            return self._tuned.in_one_pass(images_BCHW)
+        except torch.OutOfMemoryError:
+            if len(images_BCHW) == 1:
+                raise
+        # Here the exception is gone, and with it the tensors that its traceback keeps.
+        free_cached_memory()
+        half = len(images_BCHW) // 2
+        self._memory_pixels = half * images_BCHW.shape[2] * images_BCHW.shape[3]
+        starts = range(0, len(images_BCHW), half)
+        return joined([self._outputs(images_BCHW[start : start + half]) for start in starts])
+
+    def _at_once(self, window: Size) -> int:
+        """How many windows of this size the network sees in one pass."""
+        wanted = self.batch
+        return wanted if self.batch_pixels is None else max(1, min(wanted, self.batch_pixels // area(window)))
+
+    def _plan(self, sized: Sized) -> Plan:
+        return plan_of((sized.pixels_CHW.shape[1], sized.pixels_CHW.shape[2]), self._facts, self._most_pixels)
+
+    def _choose_settings(self, sized: Sequence[Sized]) -> None:
+        """Before the first pass, on samples of one size whatever that of the pictures, as a choice is kept for other runs."""
+        if self._tuned.choice is not None:
+            return
+        work = max(1, max(area(self._plan(each).padded) for each in sized) // area(self._probe_size))
+        pictures = [each.pixels_CHW for each in sized]
+        self._tuned.choose(samples(pictures, self._probe_size, are_ids=self._are_ids), pictures_each=work)
+
+    def _refusal(self, native: Size) -> RowError:
+        height, width = native
+        return RowError(
+            self._model.task,
+            "TooLarge",
+            f"has {width} x {height} pixels, and this model takes {self._most_pixels:,} at once and can't work in tiles: "
+            "scale it down, or choose a model that can",
+        )
+
+
+def _pieces(pictures: Iterable[tuple[Sized, Plan, Assembly]]) -> Iterator[_Piece]:
+    """Every window of each picture, row by row."""
+    for sized, plan, assembly in pictures:
+        for rows in plan.rows:
+            for columns in plan.columns:
+                yield _Piece(sized.pixels_CHW, rows, columns, assembly)

@@ -1,0 +1,44 @@
+"""Put windows of pictures into one batch, with what lies beyond their lower and right borders mirrored from inside.
+
+Legend: B batch, C channels, H height, W width, N pixels along a side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pixelmill.workers.prediction.sizes import Window
+
+
+def batch_of(windows: Sequence[tuple[Tensor, Window, Window]]) -> Tensor:
+    """Of pictures CHW the rows and columns that the windows give, all of one size: BCHW, in memory as BHWC."""
+    pixels_CHW, rows, columns = windows[0]
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    images_BHWC = torch.empty(len(windows), height, width, pixels_CHW.shape[0], dtype=pixels_CHW.dtype)
+    for image_HWC, (pixels_CHW, rows, columns) in zip(images_BHWC, windows, strict=True):
+        image_HWC.copy_(window_of(pixels_CHW, rows, columns).permute(1, 2, 0))
+    return images_BHWC.permute(0, 3, 1, 2)
+
+
+def window_of(pixels_CHW: Tensor, rows: Window, columns: Window) -> Tensor:
+    """One window, a view where nothing has to be mirrored."""
+    return _along(_along(pixels_CHW, 1, rows), 2, columns)
+
+
+def _along(pixels_CHW: Tensor, axis: int, window: Window) -> Tensor:
+    side = pixels_CHW.shape[axis]
+    if window.stop <= side:
+        return pixels_CHW.narrow(axis, window.start, window.stop - window.start)
+    return pixels_CHW.index_select(axis, mirrored(side, window.stop)[window.start :])
+
+
+def mirrored(side: int, padded: int) -> Tensor:
+    """Which pixel stands at each place N of a side that was padded at its end.
+
+    Mirrored at the last pixel, which is not repeated. Where there are too few pixels for that, the last one is repeated.
+    """
+    places_N = torch.arange(padded)
+    return (side - 1 - (places_N - (side - 1)).abs()) if padded < 2 * side else places_N.clamp_max(side - 1)

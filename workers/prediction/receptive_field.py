@@ -1,0 +1,57 @@
+"""How far an output pixel of a network sees: measured, by changing one pixel of a picture and looking where that shows.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pixelmill.workers.prediction.sizes import Size
+from pixelmill.workers.runtime.outputs import tensors_of
+
+Place = tuple[int, int]
+"""Row and column of a pixel."""
+
+LEAST_CHANGE = 1e-11
+"""Of the largest output; what changes less is the rounding of float64, in which networks are measured."""
+
+
+@torch.inference_mode()
+def measured_reach(
+    module: nn.Module, channels: int, size: Size, places: Sequence[Place], *, scale: int = 1, levels: float = 1.0
+) -> int:
+    """The largest distance, in pixels of the picture along a side, at which an output depends on one of the pixels at `places`.
+
+    A network with strides sees farther from some places than from others: give as many in a row as it has strides. Where the
+    answer is about as large as the picture, the network sees farther, or all of it. Inputs are noise in [0, levels].
+    """
+    network = copy.deepcopy(module).eval().double()
+    picture_1CHW = (
+        torch.rand(1, channels, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * levels
+    )
+    truth = _maps(network, picture_1CHW)
+    reach = 0
+    for row, column in places:
+        changed_1CHW = picture_1CHW.clone()
+        changed_1CHW[..., row, column] = levels - changed_1CHW[..., row, column].round()
+        for before_HW, after_HW in zip(truth, _maps(network, changed_1CHW), strict=True):
+            reach = max(reach, _farthest(before_HW, after_HW, (row, column), scale))
+    return reach
+
+
+def _maps(network: nn.Module, picture_1CHW: Tensor) -> list[Tensor]:
+    """Every channel of every output map, HW."""
+    return [map_HW for output in tensors_of(network(picture_1CHW)) if output.dim() == 4 for map_HW in output[0]]
+
+
+def _farthest(before_HW: Tensor, after_HW: Tensor, place: Place, scale: int) -> int:
+    changes_HW = (after_HW - before_HW).abs() > LEAST_CHANGE * before_HW.abs().max()
+    where_N2 = changes_HW.nonzero()
+    if not len(where_N2):
+        return 0
+    return int((where_N2 // scale - torch.tensor(place)).abs().max())

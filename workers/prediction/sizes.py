@@ -1,0 +1,150 @@
+"""Sizes of pictures on their way through a network, and the windows that a large one is cut into: numbers, no pixels.
+
+A size is height and width. All of it follows from the picture's own size and the network's facts, never from what else is
+in a batch, so that a picture comes out the same whatever lies beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from pixelmill.workers.models.picture_model import SizeFacts
+
+Size = tuple[int, int]
+
+MOST_ASPECT = 8
+"""A picture more times as long as wide is squeezed where its shorter side is resized: 1 x 5,000 would become 384 x 1,920,000."""
+BLENDED_SHARE = 4
+"""Blended tiles overlap by one part in so many of their side, half of which fades from one into the other."""
+REACHES = 4
+"""The side of an exact tile is at least so many times what it sees around a pixel, or most of its work would be done twice."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """One stretch of a side: a network sees [start, stop), and [first, last) is what its output is used for."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one picture goes through a network: padded to `padded`, in one window or in rows and columns of them.
+
+    Around the border between two windows both are used, over `ramp_px` in all (an even number), one fading into the other.
+    """
+
+    content: Size
+    padded: Size
+    rows: tuple[Window, ...]
+    columns: tuple[Window, ...]
+    ramp_px: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.rows) == len(self.columns) == 1
+
+    @property
+    def window(self) -> Size:
+        """What the network sees at once."""
+        return self.rows[0].stop - self.rows[0].start, self.columns[0].stop - self.columns[0].start
+
+
+def area(size: Size) -> int:
+    return size[0] * size[1]
+
+
+def padded_size(size: Size, facts: SizeFacts) -> Size:
+    """The least size that the network takes and the picture fits into."""
+    height, width = (_up(max(side, facts.least_px), facts.multiple_px) for side in size)
+    return height, width
+
+
+def seen_size(size: Size, facts: SizeFacts, most_pixels: int) -> Size:
+    """What a picture is resized to before the network sees it; its own size where it need not be."""
+    if isinstance(facts.resize_px, tuple):
+        return facts.resize_px
+    if facts.resize_px is not None:
+        return _shorter_side(size, facts.resize_px, facts.multiple_px, most_pixels)
+    if facts.tiling == "refused" and area(padded_size(size, facts)) > most_pixels:
+        return _fitting(size, facts, most_pixels)
+    return size
+
+
+def _shorter_side(size: Size, shorter_px: int, multiple_px: int, most_pixels: int) -> Size:
+    """The shorter side becomes `shorter_px`, the longer what keeps the aspect, both as nearest multiples."""
+    aspect = min(max(size) / min(size), MOST_ASPECT)
+    shorter = _nearest(shorter_px, multiple_px)
+    longest = max(shorter, _down(most_pixels // shorter, multiple_px))
+    longer = min(_nearest(shorter_px * aspect, multiple_px), longest)
+    return (shorter, longer) if size[0] <= size[1] else (longer, shorter)
+
+
+def _fitting(size: Size, facts: SizeFacts, most_pixels: int) -> Size:
+    """A smaller size of about the same aspect which, padded, has at most `most_pixels`, or as few as the network takes."""
+    factor = math.sqrt(most_pixels / area(size))
+    height, width = (max(1, min(side, _down(int(side * factor), facts.multiple_px))) for side in size)
+    padded = padded_size((height, width), facts)
+    longest = max(facts.multiple_px, _down(most_pixels // min(padded), facts.multiple_px))
+    return (height, min(width, longest)) if height <= width else (min(height, longest), width)
+
+
+def plan_of(content: Size, facts: SizeFacts, most_pixels: int) -> Plan:
+    """The windows of a picture that the network sees in this size."""
+    padded = padded_size(content, facts)
+    if area(padded) <= most_pixels or facts.resize_px is not None or facts.tiling == "refused":
+        whole = tuple((Window(0, side, 0, side),) for side in padded)
+        return Plan(content, padded, whole[0], whole[1])
+    facts = replace(facts, multiple_px=math.lcm(facts.multiple_px, facts.stride_px))
+    padded = padded_size(content, facts)
+    reach_px = facts.reach_px if facts.tiling == "exact" and facts.reach_px is not None else None
+    side_px = _tile_side(facts, most_pixels, reach_px)
+    overlap_px = side_px // BLENDED_SHARE if reach_px is None else 2 * _up(reach_px, facts.multiple_px)
+    rows, columns = (
+        windows(side, tile, overlap_px, facts.multiple_px)
+        for side, tile in zip(padded, _tile_size(padded, side_px, facts, most_pixels), strict=True)
+    )
+    return Plan(content, padded, rows, columns, overlap_px // 4 * 2 if reach_px is None else 0)
+
+
+def _tile_side(facts: SizeFacts, most_pixels: int, reach_px: int | None) -> int:
+    """Of a square tile. It may have more than `most_pixels` where the network sees so far that less would be of no use."""
+    least = max(facts.least_px, REACHES * (reach_px or 0), 2 * BLENDED_SHARE * facts.multiple_px)
+    return max(_up(least, facts.multiple_px), _down(math.isqrt(most_pixels), facts.multiple_px))
+
+
+def _tile_size(padded: Size, side_px: int, facts: SizeFacts, most_pixels: int) -> Size:
+    """A square, or longer along a picture that is narrower than it."""
+    shorter = min(side_px, *padded)
+    longer = max(side_px, _down(most_pixels // shorter, facts.multiple_px))
+    return (shorter, min(longer, padded[1])) if padded[0] <= padded[1] else (min(longer, padded[0]), shorter)
+
+
+def windows(side: int, tile: int, overlap_px: int, multiple_px: int) -> tuple[Window, ...]:
+    """Windows of `tile` pixels over a side, which overlap by `overlap_px` or more and begin at multiples."""
+    if tile >= side:
+        return (Window(0, side, 0, side),)
+    count = 1 + math.ceil((side - tile) / _down(tile - overlap_px, multiple_px))
+    starts = [_down(number * (side - tile) // (count - 1), multiple_px) for number in range(count)]
+    borders = [(left + tile + right) // 2 for left, right in pairwise(starts)]
+    return tuple(
+        Window(start, start + tile, first, last)
+        for start, first, last in zip(starts, [0, *borders], [*borders, side], strict=True)
+    )
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def _down(value: int, multiple: int) -> int:
+    return value // multiple * multiple
+
+
+def _nearest(value: float, multiple: int) -> int:
+    return max(1, round(value / multiple)) * multiple

@@ -1,0 +1,247 @@
+"""Depth: how far every pixel is, by a network that learned from stereo pairs, or one that gives metres or inverse depth.
+
+What is stored is a 16-bit PNG and a scale: value = png * scale, with scale = greatest value / 65535, so that a value is off by
+half a scale at most (0.6 mm of 80 m). 0 stands for 0 and for what is below half a scale.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+
+from pixelmill.workers.errors import ModelError, RowError
+from pixelmill.workers.models.depth_facts import DepthFacts, Measure
+from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.pictures import Kind, Picture
+from pixelmill.workers.stages import Deferred, Milled, StageContext
+from pixelmill.workers.stages.model_stage import ModelStageConfig
+from pixelmill.workers.stages.picture_column import EncodedPicture, picture_field, picture_value
+from pixelmill.workers.stages.sized import MADE_PIXELS, Framed, framed
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from torch import Tensor
+
+    from pixelmill.workers.models.picture_model import PictureModel
+
+MOST_RELATIVE_ERROR = 0.01
+"""Depth in chosen settings against eager fp32: the mean error of a picture, as a share of its mean depth or disparity."""
+MOST_SEEN_PIXELS = 1 << 22
+"""That a network sees at once, of one that takes pictures of any size."""
+
+COLUMNS: dict[Measure, str] = {"disparity": "disparity_px", "inverse": "inverse_depth", "metres": "depth_m"}
+"""What a column is called that nobody gave a name, and the only measure that a column of this name may hold."""
+UNITS: dict[Measure, str] = {
+    "disparity": "pixels of the picture's width",
+    "inverse": "1 / depth up to a scale and a shift",
+    "metres": "m",
+}
+
+
+class Camera(BaseModel):
+    """What makes metres of disparity: metres = focal_px * baseline_m / disparity in pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    focal_px: PositiveFloat = Field(description="focal length, in pixels of the pictures as they are")
+    baseline_m: PositiveFloat | None = Field(
+        None, description="between the cameras of the pairs that the network learned from; known of monodepth-kitti"
+    )
+
+
+class DepthConfig(ModelStageConfig):
+    """Estimate how far every pixel is."""
+
+    stage: ClassVar[str] = "depth"
+    task: ClassVar[Task] = "depth"
+    makes: ClassVar[Kind | None] = "grey16"
+
+    model: str = Field("monodepth-kitti", description="a network for depth: a file, a folder, or one that ships")
+    camera: Camera | None = Field(
+        None, description="of all the pictures; with it a network that gives disparity gives metres, 0.001 to 80"
+    )
+    flip: bool = Field(
+        False, description="average with what the network makes of the mirror image: better, and twice the work"
+    )
+    column: str | None = Field(
+        None,
+        min_length=1,
+        description="name of the picture's column; disparity_px, inverse_depth or depth_m when left out; the others are "
+        "NAME_scale, NAME_near and NAME_far",
+    )
+
+    def columns(self) -> tuple[str, ...]:
+        name = self.known()
+        facts = name.depth if name is not None else None
+        column = self.column or COLUMNS[self.measure_of(facts or DepthFacts("metres"))]
+        return _with_numbers(column)
+
+    def measure_of(self, facts: DepthFacts) -> Measure:
+        """What the column holds."""
+        return "metres" if self.camera is not None else facts.measure
+
+    def require_fit(self, name: str, facts: DepthFacts | None) -> None:
+        """ModelError where camera or column don't go with what the model gives; None: that is known only when it is loaded."""
+        if facts is None:
+            if self.column is None:
+                raise ModelError(
+                    f"model {name}: whether it gives metres or inverse depth is known only when it is loaded; give the stage a "
+                    "column: depth_m or inverse_depth"
+                )
+            return
+        if self.camera is not None and facts.measure != "disparity":
+            raise ModelError(
+                f"model {name}: camera makes metres of disparity, and this model gives "
+                f"{'metres itself' if facts.measure == 'metres' else 'inverse depth of no unit'}; leave camera out"
+            )
+        if self.camera is not None and self.camera.baseline_m is None and facts.baseline_m is None:
+            raise ModelError(
+                f"model {name}: how far apart the cameras of its pairs stood is not known; give camera: baseline_m"
+            )
+        measure = self.measure_of(facts)
+        if self.column in COLUMNS.values() and self.column != COLUMNS[measure]:
+            raise ModelError(
+                f"model {name}: gives {UNITS[measure]}, and column is {self.column}; call it {COLUMNS[measure]}"
+            )
+
+    def identity(self) -> dict[str, object]:
+        with self.resolved() as name:
+            self.require_fit(self.model, name.depth)
+        return super().identity()
+
+    def row_bytes(self, picture_px: int) -> int:
+        return picture_px * 3 // 2 + 200  # 16 bits of what changes slowly
+
+    def build(self, context: StageContext) -> Depth:
+        return Depth(self, context)
+
+
+def _with_numbers(column: str) -> tuple[str, ...]:
+    return (column, f"{column}_scale", f"{column}_near", f"{column}_far")
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The values of one picture as they are stored."""
+
+    levels_HW: np.ndarray
+    scale: float
+    near: float
+    far: float
+
+
+class Depth:
+    """`run([prepare(picture), ...])` gives 16-bit PNG with scale, least and greatest value, and pictures grey16."""
+
+    def __init__(self, config: DepthConfig, context: StageContext) -> None:
+        from pixelmill.workers.prediction.dense import DensePrediction
+        from pixelmill.workers.runtime.agreement import RelativeError
+
+        model = config.loaded()
+        assert model.depth is not None
+        config.require_fit(config.model, model.depth)
+        self._facts, self._camera = model.depth, config.camera
+        measure = config.measure_of(model.depth)
+        self.fields = _fields(config.column or COLUMNS[measure], UNITS[measure])
+        self.weights_sha256 = model.weights_sha256
+        model = _flipping(model) if config.flip else model
+        key = f"{self.weights_sha256} depth{' flip' if config.flip else ''}"
+        self.network = config.tuned(model.network, key, context, RelativeError(MOST_RELATIVE_ERROR))
+        self._prediction = DensePrediction(model, self.network, most_pixels=MOST_SEEN_PIXELS)
+
+    @property
+    def batch(self) -> int:
+        return self._prediction.batch
+
+    @property
+    def batch_pixels(self) -> int:
+        return MADE_PIXELS
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return self._prediction.settings
+
+    def prepare(self, picture: Picture) -> Framed:
+        return framed(picture.pixels, self._prediction.prepare(picture.pixels))
+
+    def bucket_of(self, sample: Framed) -> Hashable:
+        return self._prediction.bucket_of(sample.seen)
+
+    def run(self, samples: Sequence[Framed]) -> Milled:
+        return self.milled(
+            [self._values(made_1HW) for made_1HW in self._prediction.run([each.seen for each in samples])]
+        )
+
+    def _values(self, made_1HW: Tensor) -> Tensor:
+        """HW in the unit of the column, of what the network gives at the picture's own size."""
+        from pixelmill.workers.prediction.depth import disparity_to_depth
+
+        width_px = made_1HW.shape[-1]
+        if self._camera is not None:
+            baseline_m = self._camera.baseline_m or self._facts.baseline_m
+            assert baseline_m is not None
+            return disparity_to_depth(made_1HW, self._camera.focal_px, baseline_m, width_px)[0]
+        return made_1HW[0] * width_px if self._facts.measure == "disparity" else made_1HW[0]
+
+    def milled(self, values: Sequence[Tensor]) -> Milled:
+        """The columns of values HW, and an error at the place of each map that is not finite."""
+        import pyarrow as pa
+
+        is_finite = [bool(values_HW.isfinite().all()) for values_HW in values]
+        errors = {place: _not_finite() for place, finite in enumerate(is_finite) if not finite}
+        made = [_stored(values_HW.nan_to_num(0, 0, 0)) for values_HW in values]
+        numbers = {
+            field.name: pa.array([getattr(each, key) for each in made], pa.float32())
+            for field, key in zip(self.fields[1:], ("scale", "near", "far"), strict=True)
+        }
+        column = Deferred([partial(_encoded, each.levels_HW) for each in made], [each.levels_HW for each in made])
+        pictures = [None if place in errors else _picture(each) for place, each in enumerate(made)]
+        return Milled({self.fields[0].name: column, **numbers}, errors, pictures)
+
+
+def _fields(column: str, unit: str) -> tuple[pa.Field[Any], ...]:
+    import pyarrow as pa
+
+    picture, *numbers = _with_numbers(column)
+    metadata = {"unit": unit, "value": f"png * {picture}_scale"}
+    return (picture_field(picture, metadata=metadata), *(pa.field(name, pa.float32()) for name in numbers))
+
+
+def _flipping(model: PictureModel) -> PictureModel:
+    from dataclasses import replace
+
+    from pixelmill.workers.prediction.depth import FlipAveraged
+
+    assert model.depth is not None
+    learned_from_pairs = model.depth.measure == "disparity"
+    return replace(model, module=FlipAveraged(model.module, learned_from_pairs=learned_from_pairs))
+
+
+def _stored(values_HW: Tensor) -> _Made:
+    from pixelmill.workers.codecs.levels import levels_of
+
+    levels_HW, scale = levels_of(values_HW.clamp_min(0).numpy())
+    return _Made(levels_HW, scale, float(values_HW.min()), float(values_HW.max()))
+
+
+def _picture(made: _Made) -> Picture:
+    from pixelmill.workers.typed_torch import from_numpy
+
+    return Picture(from_numpy(made.levels_HW)[None], "grey16")
+
+
+def _encoded(levels_HW: np.ndarray) -> EncodedPicture:
+    from pixelmill.workers.codecs.encode import encode_png16
+
+    return picture_value(encode_png16(levels_HW))
+
+
+def _not_finite() -> RowError:
+    return RowError("depth", "NotFinite", "the depth has a NaN or infinite value")

@@ -1,0 +1,63 @@
+"""A stage with one model by name: from a library, a file, a folder or a store; its identity, and how a plan describes it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.libraries import load_model, resolve
+from pixelmill.workers.models.model_names import ModelName
+from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.stages import StageContext
+from pixelmill.workers.stages.assets import AssetKind, is_remote
+from pixelmill.workers.stages.network_options import NetworkStageConfig
+from pixelmill.workers.stages.plan_lines import NetworkStage, plan_lines
+
+if TYPE_CHECKING:
+    from pixelmill.workers.models.picture_model import PictureModel
+
+
+class ModelStageConfig(NetworkStageConfig):
+    """A config with a key `model`, which a subclass describes and gives its default."""
+
+    task: ClassVar[Task]
+    """What is asked of the model."""
+
+    model: str
+
+    @abstractmethod
+    def build(self, context: StageContext) -> NetworkStage: ...
+
+    def assets(self) -> Mapping[str, AssetKind]:
+        return {"model": "checkpoint"} if is_remote(self.model) else {}
+
+    @contextmanager
+    def resolved(self) -> Generator[ModelName]:
+        """The complete name, whose files can be opened as long as the block runs. ModelError where there is no such model."""
+        with self.located("model") as model:
+            yield resolve(model, self.task)
+
+    def known(self) -> ModelName | None:
+        """The complete name; None where there is no such model, which `identity` reports."""
+        try:
+            with self.resolved() as name:
+                return name
+        except ModelError:
+            return None
+
+    def loaded(self) -> PictureModel:
+        with self.resolved() as name:
+            return load_model(name, self.task)
+
+    def identity(self) -> dict[str, object]:
+        options = self.output_options()
+        del options["model"]  # by its complete name, or the hash of its weights
+        with self.resolved() as name:
+            return {self.stage: options | name.identity}
+
+    def describe(self, context: StageContext, *, here: bool) -> list[str]:
+        with self.resolved() as name:
+            return plan_lines(name, lambda: self.build(context), here=here)

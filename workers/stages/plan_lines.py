@@ -1,0 +1,46 @@
+"""What a stage with a network says of itself in a plan: model, columns, and settings where they can be found out here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from pixelmill.workers.models.model_names import ModelName
+from pixelmill.workers.pictures import Picture
+from pixelmill.workers.stages import Stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixelmill.workers.runtime.tuned import TunedNetwork
+
+MOST_TRIED = 64
+"""Pictures of noise at most: a stage that takes pictures of any size wants very many of small ones."""
+
+
+class NetworkStage(Stage, Protocol):
+    """A stage that finds the settings of its network when it runs first."""
+
+    @property
+    def network(self) -> TunedNetwork: ...
+
+
+def plan_lines(name: ModelName, build: Callable[[], NetworkStage], *, here: bool) -> list[str]:
+    """The lines of a plan; `here` builds the stage and runs it over a batch of noise, as its first batch would be."""
+    lines = [", ".join(f"{key} {value}" for key, value in name.identity.items())]
+    if not here:
+        return [*lines, "settings are chosen on the workers when the job starts"]
+    stage = build()
+    stage.run([stage.prepare(Picture(noise)) for noise in _noise(min(stage.batch, MOST_TRIED))])
+    lines += [f"column {field.name}: {field.type}" for field in stage.fields]
+    lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in stage.settings.items()))
+    return lines + [f"  tried {trial}" for trial in stage.network.trials()]
+
+
+def _noise(count: int) -> list[Tensor]:
+    """Smooth noise, which is nearer to a photograph than white noise is, to try settings on before there is a picture."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    coarse_BCHW = torch.rand(count, 3, 16, 16, generator=generator) * 255
+    return list(torch.nn.functional.interpolate(coarse_BCHW, (256, 256), mode="bicubic").clamp(0, 255).byte())

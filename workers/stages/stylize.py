@@ -1,0 +1,229 @@
+"""Stylize: every picture in the manner of a painting, by a network that knows one style, or by optimising each picture.
+
+A network takes a fraction of a second a picture. A painting takes minutes (Gatys et al. 2016): it is for hundreds of pictures
+and not for millions, so what one took is in the stage's settings, with what that means for the whole job.
+
+Legend: B batch, H height, W width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.losses.style_choice import GatysSettings, LossScale
+from pixelmill.workers.pictures import Kind, Picture
+from pixelmill.workers.stages import Milled, Stage, StageContext
+from pixelmill.workers.stages.assets import AssetKind, is_remote
+from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat, encoded_pictures
+from pixelmill.workers.stages.network_options import NetworkStageConfig
+from pixelmill.workers.stages.picture_column import picture_field
+from pixelmill.workers.stages.styles import is_painting, network_of, size_with_shorter_side
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixelmill.workers.prediction.dense import Sized
+    from pixelmill.workers.stages.painting import Painter
+
+PAINTED_PX = 256
+"""The shorter side of a picture that is optimised, where nobody said otherwise."""
+OF_PAINTINGS = ("vgg", *GatysSettings.model_fields)
+"""Keys of the optimisation, which a network has no use for."""
+
+LEAST_DB = 40.0
+"""A picture that a network paints in chosen settings is at least so near to the same picture in eager fp32."""
+MOST_PIXELS = 1 << 21
+"""A larger picture is seen smaller by a network, and what it paints enlarged: 600 bytes a pixel at width 16, 1,200 at 32."""
+
+
+class StylizeConfig(NetworkStageConfig):
+    """Paint every picture in a style."""
+
+    stage: ClassVar[str] = "stylize"
+    makes: ClassVar[Kind | None] = "rgb8"
+
+    style: str = Field(
+        "starry-night",
+        description="starry-night, the-scream, udnie, wave; FILE.safetensors or a folder of faststyle; or a painting, which is a "
+        "picture file, here or on a store",
+    )
+    size_px: PositiveInt | None = Field(
+        None,
+        description="shorter side of the result; left out, a network keeps the picture's own size, and an optimisation takes 256",
+    )
+    vgg: str | None = Field(
+        None,
+        description="for a painting: weights of VGG, FILE.safetensors, here or on a store, or "
+        "torchvision:VGG19_Weights.IMAGENET1K_V1",
+    )
+    steps: PositiveInt | None = Field(None, description="for a painting: of the optimiser; 500 when left out")
+    content_weight: NonNegativeFloat | None = Field(None, description="for a painting: 1 when left out")
+    style_weight: NonNegativeFloat | None = Field(
+        None, description="for a painting: 10 when left out; the more, the less is left of the picture"
+    )
+    tv_weight: NonNegativeFloat | None = Field(None, description="for a painting: of total variation; 5 when left out")
+    start: Literal["noise", "content"] | None = Field(
+        None,
+        description="for a painting: what is optimised; noise when left out, content is faster and nearer to the picture",
+    )
+    optimizer: Literal["lbfgs", "adam"] | None = Field(None, description="for a painting: lbfgs when left out")
+    learning_rate: PositiveFloat | None = Field(
+        None, description="for a painting: 1 for lbfgs, 0.02 for adam when left out"
+    )
+    content_layers: tuple[str, ...] | None = Field(None, description="for a painting: relu4_2 of VGG when left out")
+    style_layers: tuple[str, ...] | None = Field(
+        None, description="for a painting: relu1_1, relu2_1, ... relu5_1 of VGG when left out"
+    )
+    scale: LossScale | None = Field(None, description="for a painting: how layers are weighed; relative when left out")
+    seed: Annotated[int, Field(ge=0)] | None = Field(None, description="for a painting: of the noise; 0 when left out")
+    column: str = Field("stylized", min_length=1, description="name of the output column")
+    format: PictureFormat = Field("png", description="of the pictures; jpeg and webp have quality 95")
+
+    @property
+    def is_painting(self) -> bool:
+        """Whether the style is a picture, and not a network."""
+        return is_painting(self.style)
+
+    @model_validator(mode="after")
+    def _keys_fit_the_style(self) -> StylizeConfig:
+        if self.is_painting and self.vgg is None:
+            raise ValueError(
+                f"style {self.style} is a painting, which takes VGG weights: set vgg to FILE.safetensors or to "
+                "torchvision:VGG19_Weights.IMAGENET1K_V1, or take a style that ships"
+            )
+        given = [key for key in OF_PAINTINGS if getattr(self, key) is not None]
+        if given and not self.is_painting:
+            raise ValueError(
+                f"{', '.join(given)}: for a painting alone, and style {self.style} is a network, which knows its own; "
+                "leave it out, or name a picture file"
+            )
+        if self.is_painting and self.precision not in {"auto", "float32"}:
+            raise ValueError(f"precision {self.precision}: pictures are optimised in float32; leave it out")
+        return self
+
+    @property
+    def gatys(self) -> GatysSettings:
+        """The settings of the optimisation, with the defaults of those that are left out."""
+        given = {key: getattr(self, key) for key in GatysSettings.model_fields}
+        return GatysSettings.model_validate({key: value for key, value in given.items() if value is not None})
+
+    @property
+    def painted_px(self) -> int:
+        """The shorter side of what is optimised."""
+        return self.size_px or PAINTED_PX
+
+    def assets(self) -> Mapping[str, AssetKind]:
+        """A painting always, so that workers elsewhere have it too; weights where they are on a store."""
+        if not self.is_painting:
+            return {"style": "checkpoint"} if is_remote(self.style) else {}
+        return {"style": "file", "vgg": "file"} if self.vgg and is_remote(self.vgg) else {"style": "file"}
+
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    def made_px(self, picture_px: int) -> int:
+        size_px = self.size_px or (PAINTED_PX if self.is_painting else None)
+        return picture_px if size_px is None else int(size_px**2 * 4 / 3)
+
+    def row_bytes(self, picture_px: int) -> int:
+        return 200 + int(self.made_px(picture_px) * BYTES_PER_PIXEL[self.format])
+
+    def identity(self) -> dict[str, object]:
+        options = self.output_options()
+        if not self.is_painting:
+            with self.located("style") as style:
+                name = network_of(style)
+            return {self.stage: options | {"style": name.identity["model"], "weights_sha256": name.sha256}}
+        named = {"style": self.sha256_of("style"), "vgg": self._vgg_identity(), "size_px": self.painted_px}
+        return {self.stage: options | self.gatys.model_dump(mode="json") | named}
+
+    def _vgg_identity(self) -> str:
+        assert self.vgg is not None
+        return self.vgg if self.vgg.startswith("torchvision:") else self.sha256_of("vgg")
+
+    def sha256_of(self, key: str) -> str:
+        """Of the file that a key names: equal files in two places are one. ModelError where there is none."""
+        with self.located(key) as place:
+            try:
+                with Path(place).open("rb") as file:
+                    return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            except OSError as error:
+                raise ModelError(
+                    f"{key} {getattr(self, key)}: can't be read ({error.strerror}); check its name"
+                ) from error
+
+    def describe(self, context: StageContext, *, here: bool) -> list[str]:
+        is_sized = self.is_painting or self.size_px is not None
+        size = f"shorter side {self.painted_px}" if is_sized else "in the picture's size"
+        lines = [f"column {self.column}: {self.format}, {size}"]
+        if not self.is_painting:
+            with self.located("style") as style:
+                return [f"style {network_of(style).name}", *lines]
+        lines = [f"painting {self.style}, {self.gatys.steps:,} steps a picture", *lines]
+        return [*lines, *self._painter(context).foreseen()] if here else lines
+
+    def build(self, context: StageContext) -> Stage:
+        return self._painter(context) if self.is_painting else StyleNetwork(self, context)
+
+    def _painter(self, context: StageContext) -> Painter:
+        from pixelmill.workers.stages.painting import Painter, load_painting
+
+        with self.located("style") as style, self.located("vgg") as vgg:
+            painting = load_painting(Path(style), vgg, self.gatys, self.painted_px)
+        return Painter(painting, context, self.column, self.format, None if self.batch == "auto" else self.batch)
+
+
+class StyleNetwork:
+    """`run([picture, ...])` gives each as its network paints it, as rgb8 and encoded."""
+
+    def __init__(self, config: StylizeConfig, context: StageContext) -> None:
+        from pixelmill.workers.models.libraries import load_model
+        from pixelmill.workers.prediction.dense import DensePrediction
+        from pixelmill.workers.runtime.agreement import Decibels
+
+        with config.located("style") as style:
+            model = load_model(network_of(style), "stylize")
+        self._config = config
+        self.fields = (picture_field(config.column),)
+        self.weights_sha256 = model.weights_sha256
+        network = config.tuned(model.network, self.weights_sha256, context, Decibels(LEAST_DB))
+        self._prediction = DensePrediction(model, network, most_pixels=MOST_PIXELS, per_pixel=to_levels)
+
+    @property
+    def batch(self) -> int:
+        return self._prediction.batch
+
+    @property
+    def batch_pixels(self) -> int | None:
+        return self._prediction.batch_pixels
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return self._prediction.settings
+
+    def prepare(self, picture: Picture) -> Sized:
+        from pixelmill.workers.prediction.resizing import resized_pixels
+
+        if self._config.size_px is None:
+            return self._prediction.prepare(picture.pixels)
+        size = size_with_shorter_side(picture.height, picture.width, self._config.size_px)
+        return self._prediction.prepare(resized_pixels(picture.pixels, size, are_ids=False))
+
+    def bucket_of(self, sample: Sized) -> Hashable:
+        return self._prediction.bucket_of(sample)
+
+    def run(self, samples: Sequence[Sized]) -> Milled:
+        made = self._prediction.run(samples)
+        column = encoded_pictures(made, self._config.format, self._config.stage)
+        return Milled({self._config.column: column}, {}, [Picture(pixels_3HW) for pixels_3HW in made])
+
+
+def to_levels(image_3HW: Tensor) -> Tensor:
+    """Floats in [0, 1] as uint8."""
+    return (image_3HW * 255).round().byte()

@@ -1,0 +1,193 @@
+"""Synthesize: a picture for every layout, which says of each pixel of what class it is.
+
+A layout is a picture of class ids (`source.decoder: ids`, or a stage that makes masks), or one that is drawn in the colours
+of a palette. It is resized to the one size that the network has, ids by the nearest one; the picture then is enlarged to the
+size of its layout, so that both lie on each other, or kept in the network's (`size: network`).
+
+Legend: H height, W width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from pydantic import Field
+
+from pixelmill.workers.drawn_classes import NEAR_LEVELS, VOID, Palette, nearest_ids
+from pixelmill.workers.errors import ModelError, RowError
+from pixelmill.workers.models.libraries import resolve
+from pixelmill.workers.models.model_names import ModelName, checkpoint_files
+from pixelmill.workers.pictures import Kind, Picture
+from pixelmill.workers.stages import Milled, StageContext
+from pixelmill.workers.stages.assets import AssetKind, is_remote
+from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat, encoded_pictures
+from pixelmill.workers.stages.network_options import NetworkStageConfig
+from pixelmill.workers.stages.picture_column import picture_field
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixelmill.workers.prediction.dense import Sized
+
+MOST_FOREIGN = 0.5
+"""Of a layout's pixels, the share that may have the colour of no class. Of 500 JPEGs of facades the layouts have 0.47 at
+most, and the files with photograph and layout side by side 0.50 at least."""
+
+LEAST_DB = 40.0
+"""A picture computed in chosen settings is at least so near to the same picture in eager fp32."""
+
+MOST_PIXELS = 1 << 22
+
+
+class SynthesizeConfig(NetworkStageConfig):
+    """Make a picture of every layout."""
+
+    stage: ClassVar[str] = "synthesize"
+    takes: ClassVar[frozenset[Kind]] = frozenset({"ids8", "rgb8"})
+    makes: ClassVar[Kind | None] = "rgb8"
+
+    model: str = Field(
+        "crn-facades",
+        description="a network that ships, or FILE.safetensors or a folder of crn or crn-labels; or on a store",
+    )
+    palette: Palette | None = Field(
+        None,
+        description="what layouts are drawn in, {NAME: [red, green, blue], ...} by id; the model's own colours when left out",
+    )
+    tolerance: float = Field(
+        NEAR_LEVELS, ge=0, le=442, description="how far from its class's colour a pixel may be, in levels of 0 to 255"
+    )
+    size: Literal["layout", "network"] = Field(
+        "layout", description="of the picture: that of its layout, or the one that the network makes"
+    )
+    column: str = Field("synthesized", min_length=1, description="name of the output column")
+    format: PictureFormat = Field("png", description="of the pictures; jpeg and webp have quality 95")
+
+    def assets(self) -> dict[str, AssetKind]:
+        return {"model": "checkpoint"} if is_remote(self.model) else {}
+
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    def row_bytes(self, picture_px: int) -> int:
+        return 200 + int(picture_px * BYTES_PER_PIXEL[self.format])
+
+    def identity(self) -> dict[str, object]:
+        with self.located("model") as model:
+            name = resolve(model, "synthesize")
+            self._check_palette(name)
+        return {self.stage: self.output_options() | name.identity}
+
+    def _check_palette(self, name: ModelName) -> None:
+        """ModelError where the palette has not as many classes as the network."""
+        if self.palette is None or name.path is None:
+            return
+        card = json.loads(checkpoint_files(name.path)[1].read_text(encoding="utf-8"))
+        count = cast("int", card["config"].get("classes"))
+        if count != len(self.palette):
+            raise ModelError(
+                f"model {self.model}: knows {count} classes, and palette has {len(self.palette)}; give a colour for each of "
+                f"its classes, in their order{_named(card)}"
+            )
+
+    def describe(self, context: StageContext, *, here: bool) -> list[str]:
+        with self.located("model") as model:
+            name = ", ".join(f"{key} {value}" for key, value in resolve(model, "synthesize").identity.items())
+        lines = [name, f"column {self.column}: {self.format}, in the size of the {self.size}"]
+        return lines if here else [*lines, "settings are chosen on the workers when the job starts"]
+
+    def build(self, context: StageContext) -> Synthesize:
+        return Synthesize(self, context)
+
+
+def _named(card: dict[str, Any]) -> str:
+    classes = card.get("classes")
+    return f": {', '.join(classes['names'])}" if classes else ""
+
+
+class Synthesize:
+    """`run([layout, ...])` gives a picture for each, as rgb8 and encoded."""
+
+    def __init__(self, config: SynthesizeConfig, context: StageContext) -> None:
+        from pixelmill.workers.models.libraries import load_model
+        from pixelmill.workers.prediction.dense import DensePrediction
+        from pixelmill.workers.runtime.agreement import Decibels
+
+        with config.located("model") as place:
+            self._model = load_model(resolve(place, "synthesize"), "synthesize")
+        assert self._model.classes is not None  # every adapter of synthesize states them
+        self._config, self._classes = config, self._model.classes
+        self._colours = list(config.palette.values()) if config.palette else self._classes.colours
+        self.fields = (picture_field(config.column),)
+        self.weights_sha256 = self._model.weights_sha256
+        network = config.tuned(self._model.network, self.weights_sha256, context, Decibels(LEAST_DB))
+        self._prediction = DensePrediction(self._model, network, most_pixels=MOST_PIXELS, per_pixel=to_levels)
+
+    @property
+    def batch(self) -> int:
+        return self._prediction.batch
+
+    @property
+    def batch_pixels(self) -> int | None:
+        return self._prediction.batch_pixels
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return self._prediction.settings
+
+    def prepare(self, picture: Picture) -> Sized:
+        ids_1HW = picture.pixels if picture.kind == "ids8" else self._ids_of(picture.pixels)
+        self._require_known(ids_1HW)
+        if self._config.size == "network":
+            ids_1HW = self._in_network_size(ids_1HW)
+        return self._prediction.prepare(ids_1HW)
+
+    def bucket_of(self, sample: Sized) -> Hashable:
+        return self._prediction.bucket_of(sample)
+
+    def run(self, samples: Sequence[Sized]) -> Milled:
+        made = self._prediction.run(samples)
+        column = encoded_pictures(made, self._config.format, self._config.stage)
+        return Milled({self._config.column: column}, {}, [Picture(pixels_3HW) for pixels_3HW in made])
+
+    def _ids_of(self, drawn_3HW: Tensor) -> Tensor:
+        """The classes 1HW of a layout that is drawn in colours; RowError where it has not these colours."""
+        from pixelmill.workers.typed_torch import from_numpy
+
+        if self._colours is None:
+            raise RowError(
+                self._config.stage, "NoPalette", "is drawn in colours, and the model names none: set palette"
+            )
+        ids_HW, foreign = nearest_ids(drawn_3HW.permute(1, 2, 0).numpy(), self._colours, self._config.tolerance)
+        if foreign > MOST_FOREIGN:
+            raise RowError(
+                self._config.stage,
+                "NotALayout",
+                f"{foreign:.0%} of its pixels have the colour of no class within {self._config.tolerance:g} levels: give layouts "
+                "alone, drawn in the colours of palette; class ids are read with source.decoder: ids",
+            )
+        return from_numpy(ids_HW)[None]
+
+    def _require_known(self, ids_1HW: Tensor) -> None:
+        from pixelmill.workers.typed_torch import distinct
+
+        count = len(self._classes.names)
+        if strangers := [number for number in distinct(ids_1HW) if number >= count and number != VOID]:
+            raise RowError(
+                self._config.stage,
+                "UnknownClass",
+                f"has the ids {strangers[:5]}, and the model knows 0 to {count - 1}, and {VOID} for what is of no class",
+            )
+
+    def _in_network_size(self, ids_1HW: Tensor) -> Tensor:
+        from pixelmill.workers.prediction.resizing import resized_pixels
+
+        size = self._model.size.resize_px
+        return resized_pixels(ids_1HW, size, are_ids=True) if isinstance(size, tuple) else ids_1HW
+
+
+def to_levels(image_3HW: Tensor) -> Tensor:
+    """Floats in [0, 1] as uint8."""
+    return (image_3HW * 255).round().byte()

@@ -1,0 +1,50 @@
+"""Vectors as a column, and crops of one size as a batch: what the stages have in common that make vectors.
+
+Legend: B batch, C channels, H height, W width, D numbers of a vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pixelmill.workers.errors import RowError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor
+
+NumberType = Literal["float32", "float16"]
+
+
+def vector_type(output: NumberType, dim: int) -> pa.DataType:
+    """fixed_size_list<float32 or float16>[D]."""
+    import pyarrow as pa
+
+    return pa.list_(pa.float32() if output == "float32" else pa.float16(), dim)
+
+
+def stacked(crops: Sequence[Tensor]) -> Tensor:
+    """Crops CHW of one size as a batch BCHW."""
+    import torch
+
+    # As they lie in memory, which is what channels_last wants; stacked as CHW they would be transposed twice.
+    return torch.stack([crop_CHW.permute(1, 2, 0) for crop_CHW in crops]).permute(0, 3, 1, 2)
+
+
+def vector_column(
+    vectors_BD: Tensor, output: NumberType, stage: str, called: str
+) -> tuple[pa.Array[Any], dict[int, RowError]]:
+    """The column, and an error at the place of each vector that is not finite in the type that is stored."""
+    import pyarrow as pa
+    import torch
+
+    vectors_BD = vectors_BD.to(torch.float32 if output == "float32" else torch.float16)
+    spoilt_B = ~torch.isfinite(vectors_BD).all(dim=1)
+    errors = {
+        int(index): RowError(stage, "NotFinite", f"the {called} has a NaN or infinite value as {vectors_BD.dtype}")
+        for index in spoilt_B.nonzero()
+    }
+    values = pa.array(vectors_BD.flatten().numpy(), pa.float32() if output == "float32" else pa.float16())
+    lists: Any = pa.FixedSizeListArray  # its stubs leave the type of the values open
+    return lists.from_arrays(values, vectors_BD.shape[1]), errors
