@@ -22,7 +22,7 @@ from pixelmill.pipelines.outputs.contents import Contents, failures, progress
 from pixelmill.pipelines.outputs.known import Known
 from pixelmill.pipelines.outputs.layout import FOLDER
 from pixelmill.pipelines.outputs.listing import Listing
-from pixelmill.pipelines.outputs.parts import Part, plan_parts
+from pixelmill.pipelines.outputs.parts import Part, RowBytes, size_parts
 from pixelmill.pipelines.outputs.rows import superseding_ids
 from pixelmill.pipelines.outputs.segments import Segment, read_segments, remove_strays
 from pixelmill.pipelines.stores.folder import Folder
@@ -53,7 +53,7 @@ class Attempt:
 
     out: Folder
     held: Held
-    row_bytes: int
+    row_bytes: RowBytes
     file_bytes: int
     rows_per_input: float = 1.0
     """An estimate. A part that turns out to have more rows is a larger file, and no input is ever cut."""
@@ -135,8 +135,8 @@ class Attempt:
 
     def _committed(self, segments: list[Segment], listing: Listing) -> list[Segment]:
         """The manifest with one segment more. ClaimLost where another attempt's has its number."""
-        part_rows = plan_parts(
-            listing.rows, row_bytes=self.row_bytes, file_bytes=self.file_bytes, rows_per_input=self.rows_per_input
+        part_rows = size_parts(
+            listing.pixels, self.row_bytes, file_bytes=self.file_bytes, rows_per_input=self.rows_per_input
         )
         self.held.require()
         segment = listing.commit(part_rows, sum(len(each.part_rows) for each in segments))
