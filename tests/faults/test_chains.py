@@ -7,6 +7,7 @@ that encode.
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -219,3 +220,8 @@ def test_the_stages_that_ship_chain_over_one_fetch_and_one_decode(
         for name in ("upscaled", "mask", "disparity_px"):
             assert Image.open(io.BytesIO(row[name]["bytes"])).size == size, name
         assert row["embedding"]
+    for name in job.out.names("data"):
+        schema = pq.read_schema(pa.BufferReader(job.out.read(f"data/{name}") or b""))
+        assert b"road" in b"".join(schema.field("mask").metadata.values()), "the names of the classes are in every file"
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        assert features == dict.fromkeys(("upscaled", "mask", "disparity_px"), {"_type": "Image"})
