@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.models.libraries import load_model, resolve
@@ -59,6 +59,12 @@ class SegmentConfig(NetworkStageConfig):
         "png", description="of masks: png, a picture of ids with a palette; rle, COCO's run lengths of each class"
     )
 
+    resize_px: PositiveInt | None = Field(
+        None,
+        description="shorter side of what the network sees, such as that of the pictures that it was trained on; masks have the "
+        "picture's size all the same; as the model was published when left out, and of ours the picture's own",
+    )
+
     def assets(self) -> dict[str, AssetKind]:
         return {"model": "checkpoint"} if is_remote(self.model) else {}
 
@@ -104,6 +110,8 @@ class Segment:
 
         with config.located("model") as place:
             model = load_model(resolve(place, "segment"), "segment")
+        if config.resize_px is not None:
+            model = replace(model, size=replace(model.size, resize_px=config.resize_px))
         self._model, self._classes = model, _shown(config.model, model)
         self._encoding = ENCODINGS[config.encoding]
         self.fields = self._fields(config.columns())

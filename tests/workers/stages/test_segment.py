@@ -138,6 +138,16 @@ def test_a_model_that_sees_pictures_in_its_own_size_gives_masks_in_theirs() -> N
     assert (ids_HW == wanted_HW.numpy()).mean() > 0.995
 
 
+def test_a_large_picture_is_seen_as_small_as_asked_for_and_its_mask_is_large() -> None:
+    small_one = noise(60, 80)
+    large_one = Picture(functional.interpolate(small_one.pixels[None], (240, 320), mode="bilinear")[0])
+    asked = SegmentConfig(model="unet-camvid", resize_px=60).build(CONTEXT)
+    (mask_HW,) = ids_of(run(asked, large_one))
+    (wanted_HW,) = ids_of(run(SegmentConfig(model="unet-camvid").build(CONTEXT), small_one))
+    assert mask_HW.shape == (240, 320)
+    assert (mask_HW == np.kron(wanted_HW, np.ones((4, 4), np.uint8))).mean() > 0.9
+
+
 def test_a_network_that_overflows_is_an_error_of_the_row_alone(tmp_path: Path) -> None:
     """Black is below 0 to this network, which stops there; white grows with every layer."""
     stage = SegmentConfig(model=small(tmp_path, growth=1e9)).build(CONTEXT)
