@@ -1,59 +1,33 @@
-"""Pixelmill from Python: the functions that `import pixelmill` gives. They do what the commands of their names do.
+"""Runs and trainings from Python: `run`, `train` and `open_run` of `import pixelmill`, as the commands of their names.
 
 Errors are the command's, as exceptions: PixelmillError and what derives from it (pixelmill.workers.errors), each with a
-message that says what to do. The work itself runs in a process of its own, see `child.py`.
+message that says what to do. The work itself runs in a process of its own, see `child.py`. `stage_api.py` has a function for
+each kind of stage, `loaded.py` networks for one picture at a time.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import yaml
 
 from pixelmill.jobs import catalogue
 from pixelmill.jobs.child import Request, run_in_child
-from pixelmill.jobs.documents.credentials import refuse_credentials
 from pixelmill.jobs.documents.parsing import read_file
 from pixelmill.jobs.opened_run import OpenedRun
-from pixelmill.jobs.places import absolute
 from pixelmill.workers.errors import JobError
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from pixelmill.workers.models.card import Card
 
 Place = str | os.PathLike[str]
 Document = Place | Mapping[str, object]
 Overrides = Mapping[str, object]
 
 
-def embed(
-    source: Place | Iterable[Place],
-    out: Place,
-    *,
-    model: Place | None = None,
-    overrides: Overrides | None = None,
-    quiet: bool = False,
-) -> OpenedRun:
-    """Embed every picture of `source` into `out`, and open what was made. Call it again to resume it, or for what is new.
-
-    `source` is a folder, a glob, a .tar, a .parquet or a list of URIs, local or in a store, or several; `model` is
-    torchvision:NAME, timm:NAME, FILE.safetensors or the name of a network that ships. `overrides` are keys of the job file by
-    their paths: {"run.actors": 2, "stages.0.batch": 16}. Inputs that fail are no error: see `failed()` of the result.
-    """
-    stage = {} if model is None else {"model": model}
-    places = source if isinstance(source, str | os.PathLike) else list(source)
-    job = {"version": 1, "source": places, "out": out, "stages": [{"embed": stage}]}
-    return _milled(_as_yaml(job), "embed", overrides, quiet)
-
-
 def run(job: Document, *, overrides: Overrides | None = None, quiet: bool = False) -> OpenedRun:
     """Run a job, and open what was made. `job` is the path of a job file, its text (of more than one line), or a mapping."""
     if isinstance(job, Mapping):
-        return _milled(_as_yaml(job), "job", overrides, quiet)
+        return run_mapping(job, "job", overrides, quiet=quiet)
     text = os.fspath(job)
     is_text = isinstance(job, str) and "\n" in job
     return _milled(text if is_text else read_file(text), "job" if is_text else text, overrides, quiet)
@@ -85,19 +59,9 @@ def open_run(out: Place) -> OpenedRun:
     return OpenedRun.at(os.fspath(out))
 
 
-def load(checkpoint: Place) -> tuple[nn.Module, Card]:
-    """The network of a checkpoint, in eval mode and on the CPU, and its card.
-
-    `checkpoint` is a folder that training wrote, a NAME.safetensors with its card beside it, on any store, or the name of one
-    that ships. No pickle is loaded.
-    """
-    from pixelmill.pipelines.stores.access import Access
-    from pixelmill.pipelines.training import checkpoints
-    from pixelmill.workers.models.zoo import zoo_path
-
-    uri = os.fspath(checkpoint)
-    refuse_credentials(uri)
-    return checkpoints.load_from_store(uri if zoo_path(uri) is not None else absolute(uri), Access())
+def run_mapping(job: Mapping[str, object], name: str, overrides: Overrides | None, *, quiet: bool) -> OpenedRun:
+    """Run a job that is a mapping; `name` is what messages call it."""
+    return _milled(_as_yaml(job), name, overrides, quiet)
 
 
 def _milled(text: str, name: str, overrides: Overrides | None, quiet: bool) -> OpenedRun:

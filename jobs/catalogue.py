@@ -1,4 +1,4 @@
-"""What `pixelmill train` knows: the recipes, their settings and how their data has to lie, and the recipe files that ship."""
+"""What `pixelmill train` knows: recipes with their settings and layouts of data, and the recipe files that ship."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def names() -> list[str]:
 
 
 def recipe_text(name: str) -> str:
-    """A recipe file as text: the bare recipe of this name, a file, or one that ships. JobError where there is none."""
+    """A recipe file as text: the bare recipe of this name, a file, or one that ships. Raises JobError where there is none."""
     if name in recipe_places():
         return to_yaml({"recipe": name})
     if name in shipped() and not Path(name).is_file():
@@ -67,7 +67,7 @@ def _near(name: str) -> str:
 
 
 def listed() -> dict[str, list[dict[str, str]]]:
-    """Recipes and files with a line about each."""
+    """Recipes and recipe files, with one line about each."""
     return {
         "recipes": [{"name": name, "about": _about(place)} for name, place in recipe_places().items()],
         "files": [{"name": name, "about": _headline(path)} for name, path in shipped().items()],
@@ -99,7 +99,7 @@ def _headline(path: Path) -> str:
 
 
 def described(name: str) -> dict[str, Any]:
-    """A recipe, or a file that ships and its recipe: what is trained, on data that lies how, and every setting."""
+    """A recipe, or a file that ships with its recipe: what it trains, how its data must lie, and every setting."""
     if name not in names():
         raise JobError(f"{name}: there is no such recipe{_near(name)}; `pixelmill recipes` lists them")
     from pixelmill.pipelines.training.layouts.registry import layouts_for
@@ -123,7 +123,7 @@ def described(name: str) -> dict[str, Any]:
 
 
 def _help(settings: type[Any]) -> list[str]:
-    """What the settings' classes say of them, the recipe's own first."""
+    """The descriptions of the settings from their classes, the recipe's own class first."""
     docs = [
         each.__dict__.get("__doc__") for each in settings.__mro__ if each.__module__.startswith("pixelmill.workers.")
     ]

@@ -1,4 +1,4 @@
-"""What can be found wrong with a job without writing anything: a run asks before it touches OUT, and so does `--dry-run`."""
+"""Checks of a job that write nothing: a run makes them before it touches OUT, and so does `--dry-run`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ PROBE = "_run/.writable"
 
 @dataclass(frozen=True)
 class Checked:
-    """A job in which nothing was found wrong: the source as the run that is resumed spelled it, and what the job needs."""
+    """The result of the checks: the source in the spelling of the run that is resumed, and what the job needs."""
 
     source: Source
     plan: Plan
 
 
 def check_run(job: Job, out: Folder, around: Surroundings, *, retry: bool) -> Checked:
-    """Everything that can be known before anything is written or started; PixelmillError for what is wrong."""
+    """Make every check that is possible before anything is written or started. Raises PixelmillError with the fault."""
     source = check_output(job, out, retry=retry)
     check_writable(out)
     if not retry:
@@ -49,7 +49,8 @@ def check_run(job: Job, out: Folder, around: Surroundings, *, retry: bool) -> Ch
 
 
 def check_output(job: Job, out: Folder, *, retry: bool) -> Source:
-    """RunRefused where the folder holds something else; gives the source as the run that is resumed spelled it."""
+    """The source in the spelling of the run that is resumed. Raises RunRefused where the folder holds something
+    else."""
     with explained(out.uri, "reading the output folder"):
         stored = out.read(IDENTITY)
     if stored is not None:
@@ -68,9 +69,9 @@ def was_listed(out: Folder) -> bool:
 
 
 def check_source(source: Source, *, is_new: bool) -> None:
-    """StoreError where the source can't be listed, JobError where it overlaps the output or holds no input at all."""
+    """Raises StoreError where the source can't be listed, JobError where it overlaps the output or has no input."""
     check(source)
-    if not is_new:  # what was listed before is there to be worked on
+    if not is_new:  # the inputs that were listed before are enough to work on
         return
     ignored = Ignored()
     with explained(", ".join(map(scrub, source.uris)), "listing the source"):
@@ -80,7 +81,7 @@ def check_source(source: Source, *, is_new: bool) -> None:
 
 
 def check_writable(out: Folder) -> None:
-    """StoreError where the folder can't be written, as far as that shows without a write: on a local disk and on S3."""
+    """Raises StoreError where the folder can't be written, as far as a local disk or S3 shows it without a write."""
     with explained(out.uri, "writing to the output folder"):
         if out.is_local:
             _require_access(_nearest(out.path))
@@ -106,14 +107,14 @@ def _require_access(place: Path) -> None:
 
 
 def _begin_upload(out: Folder) -> None:
-    """Begin an upload in parts and abandon it: it asks for the permission to write, and no object comes of it."""
+    """Begin a multipart upload and abort it: this needs the permission to write and creates no object."""
     bucket, _, key = f"{out.path}/{PROBE}".partition("/")
     begun = out.store.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
     out.store.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=begun["UploadId"])
 
 
 def check_space(out: Folder, rows: int) -> None:
-    """JobError where a local disk can't hold even the least that so many rows take."""
+    """Raises JobError where a local disk has less space than so many rows take at least."""
     if not out.is_local:
         return
     free, least = shutil.disk_usage(_nearest(out.path)).free, rows * LEAST_ROW_BYTES + (1 << 20)
@@ -125,7 +126,7 @@ def check_space(out: Folder, rows: int) -> None:
 
 
 def check_file(path: str) -> None:
-    """JobError where no file can be written under this name; its folder is made when it is."""
+    """Raises JobError where no file can be written under this name; its folder is created with the file."""
     place = Path(path)
     folder = _nearest(str(place.parent))
     if not path.strip() or place.is_dir():
@@ -135,7 +136,7 @@ def check_file(path: str) -> None:
 
 
 def resources_of(address: str) -> Resources:
-    """What a cluster has; JobError where none answers."""
+    """The resources of a cluster. Raises JobError where none answers."""
 
     def ask() -> Resources:
         cluster.connect(address)
@@ -144,6 +145,6 @@ def resources_of(address: str) -> Resources:
         finally:
             ray_api.shutdown()
 
-    # On another thread, so that Ctrl-C does not come in the middle of it, and Ray does not take SIGTERM over.
+    # On another thread, so that Ctrl-C does not interrupt it and Ray does not replace the handler of SIGTERM.
     with ThreadPoolExecutor(1, "ray") as thread:
         return thread.submit(ask).result()

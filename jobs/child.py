@@ -1,8 +1,9 @@
-"""Run a job in a process of its own, for callers that have to survive it: a notebook's kernel, a script with a Ray of its own.
+"""Run a job in a child process, for callers that have to survive it: a notebook's kernel, a script with its own Ray.
 
-A run redirects the standard streams, changes how signals are handled, starts Ray, of which a process can have one, and
-ends its process where Ray dies. None of that may happen to a kernel. The child gets a request as a line of JSON on standard
-input and answers with JSON on standard output; the end of its input, as when the caller is killed, interrupts it.
+A run redirects the standard streams, replaces signal handlers, starts Ray (a process can have only one) and ends its
+process when Ray dies. None of that may happen to a kernel. The child reads a request as a line of JSON from standard
+input and answers with JSON on standard output. The end of its input, for example when the caller is killed, interrupts
+it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pixelmill.workers.errors import JobStopped, PixelmillError
 
 Kind = Literal["run", "train"]
 PATIENCE_S = 120.0
-"""How long an interrupted child may take to end in order."""
+"""How long an interrupted child may take to shut down."""
 _CHILD = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from pixelmill.jobs.child import main; main()"
 
 
@@ -43,7 +44,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """Where the output is, or the error that ended the run: its module, its class, what it says."""
+    """The URI of the output, or the error that ended the run: its module, class and message."""
 
     out: str = ""
     error: tuple[str, str, str] | None = None
@@ -53,9 +54,10 @@ class Reply:
 
 
 def run_in_child(request: Request) -> str:
-    """Do a job and return the URI of its output. PixelmillError as the command has it; KeyboardInterrupt after an orderly end.
+    """Run a job and return the URI of its output. Raises PixelmillError as the command does, KeyboardInterrupt after
+    shutdown.
 
-    What the command shows on standard error appears on that of the caller, in a notebook below the cell.
+    What the command writes to standard error appears on the caller's standard error; in a notebook, below the cell.
     """
     command = [sys.executable, "-c", _CHILD, json.dumps(sys.path)]
     with _screen() as stderr:
@@ -67,7 +69,7 @@ def run_in_child(request: Request) -> str:
 
 
 def _answer(child: subprocess.Popen[bytes], request: Request) -> bytes:
-    """What the child answered; an interruption is passed on, and waited for once."""
+    """The answer of the child. Ctrl-C is passed on to it, and its shutdown is waited for once."""
     assert child.stdin is not None
     assert child.stdout is not None
     with child, child.stdin as stdin:
@@ -89,7 +91,8 @@ def _answer(child: subprocess.Popen[bytes], request: Request) -> bytes:
 
 @contextmanager
 def _screen() -> Generator[int | None]:
-    """A descriptor that shows on the caller's standard error: a terminal as it is, anything else by a thread that copies."""
+    """A descriptor whose text appears on the caller's standard error: a terminal itself, or a pipe that a thread copies
+    from."""
     if sys.stderr is sys.__stderr__ and sys.stderr is not None and sys.stderr.isatty():
         yield None
         return
@@ -100,7 +103,7 @@ def _screen() -> Generator[int | None]:
         yield writing
     finally:
         os.close(writing)
-        copying.join(5.0)  # something that the child left behind may hold the other end
+        copying.join(5.0)  # a process that the child left behind may hold the other end
 
 
 def _copy(reading: int, stream: TextIO | None) -> None:
@@ -112,7 +115,7 @@ def _copy(reading: int, stream: TextIO | None) -> None:
 
 
 def result_of(answer: bytes, code: int) -> str:
-    """The URI in an answer; the error in it, or that there is none, as an exception of this process."""
+    """The URI in an answer. Raises the error in it, or one that says that the child gave no answer."""
     reply = Reply(**json.loads(answer)) if answer else None
     if reply is None:
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
@@ -140,12 +143,12 @@ def _error(module: str, kind: str, message: str) -> Exception:
 
 
 def main() -> None:
-    """Read a request, do it, answer."""
+    """Read a request, run it, answer."""
     from pixelmill.jobs.host import signals
     from pixelmill.jobs.terminal import printable, streams
 
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # the output of libraries is not the answer
     streams.install()
     signals.install()
     printable.install()
@@ -162,7 +165,8 @@ def _first_line(descriptor: int) -> bytes:
 
 
 def _end_with_the_caller() -> None:
-    """Interrupt this process when the caller, who holds the other end of standard input, is gone; again where it hangs."""
+    """Interrupt this process when the caller, which holds the other end of standard input, is gone; again if it
+    hangs."""
     while os.read(0, 1024):
         pass
     while True:
@@ -181,7 +185,7 @@ def _reply(request: Request) -> Reply:
         return Reply(error=(type(error).__module__, type(error).__name__, scrub(str(error))))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except Exception as error:  # a defect, of which the caller gets everything
+    except Exception as error:  # a defect: the caller gets the whole traceback
         return Reply(error=("", type(error).__name__, scrub(traceback.format_exc())))
 
 

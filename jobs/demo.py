@@ -1,4 +1,5 @@
-"""The demo: an archive cut from photographs that come inside scikit-image, broken files among them, embedded and shown."""
+"""The demo: embed an archive of crops of scikit-image's photographs, with broken files among them, and show the
+result."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ NEIGHBOURS = 5
 
 
 def run(folder: Path, around: Surroundings) -> int:
-    """Make the archive, run the job over it, show what came of it; gives the exit code of the job's success."""
+    """Make the archive, run the job over it, show the result; returns the exit code of a job that succeeded."""
     extras.require("demo", "demo")
     archive, out = folder / "archive", folder / "embeddings"
     whole, broken = make_archive(archive)
@@ -54,7 +55,7 @@ def run(folder: Path, around: Surroundings) -> int:
 
 
 def make_archive(folder: Path) -> tuple[int, int]:
-    """Seeded crops of every photograph, and one file for each way in which archives are broken."""
+    """Seeded crops of every photograph, and one file for each common kind of broken file."""
     from skimage import data
 
     random.seed(0)
@@ -98,7 +99,7 @@ def _break_some(folder: Path) -> int:
 
 
 def _bomb() -> bytes:
-    """A PNG of a few dozen bytes that says it has 50,000 x 50,000 pixels."""
+    """A PNG of a few dozen bytes whose header states 50,000 x 50,000 pixels."""
     import struct
     import zlib
 
@@ -128,7 +129,7 @@ def _short(uri: str) -> str:
 
 
 def _contact_sheet(vectors: Vectors, queries: list[int], found: list[list[tuple[int, float]]]) -> Image.Image:
-    """A row a query: the query, a gap, its neighbours with their names and cosines."""
+    """One row per query: the query, a gap, its neighbours with their names and cosines."""
     tile, gap, label = 160, 24, 18
     sheet = Image.new("RGB", ((NEIGHBOURS + 1) * tile + gap, len(queries) * (tile + label)), "white")
     draw = ImageDraw.Draw(sheet)

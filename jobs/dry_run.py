@@ -1,7 +1,8 @@
-"""Show what a job would do, and what it needs, without starting or writing anything."""
+"""Show what a job would do and what it needs, without starting or writing anything."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 
 from pixelmill.jobs import checks
@@ -18,16 +19,15 @@ from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.stages import StageContext
-from pixelmill.workers.stages.wiring import names_of
+from pixelmill.workers.stages import StageConfig, StageContext
+from pixelmill.workers.stages.wiring import ORIGINAL, names_of
 
 LOOKED_AT = 10_000
 
 
 def show_plan(job: Job, around: Surroundings) -> None:
-    """Print the source as it is found, the workers, the settings and the output.
-
-    PixelmillError where the run would end with one before it starts: both ask `checks.check_run`.
+    """Print what the source holds, the workers, the settings and the output. Raises PixelmillError where the run would
+    before it starts: both call `checks.check_run`.
     """
     out = job.open_out()
     found = checks.check_run(job, out, around, retry=False)
@@ -56,8 +56,23 @@ def _stage_lines(job: Job, plan: Plan, around: Surroundings) -> list[tuple[str, 
     for index, config in enumerate(job.spec.configs):
         context = StageContext(plan.device, plan.threads, LOOKED_AT, around.cache_dir)
         first, *more = config.describe(context, here=plan.address is None)
-        lines += [(f"stage {index}", f"{names[index]}: {first}"), *(("", line) for line in more)]
+        lines += [(f"stage {index}", f"{names[index]} of {_read_by(config)}: {first}")]
+        lines += [("", line) for line in [*_made_by(config, more), *more]]
     return lines
+
+
+def _read_by(config: StageConfig) -> str:
+    if config.reads is None or config.reads == ORIGINAL:
+        return "the original picture"
+    return f"the picture of {config.reads}"
+
+
+def _made_by(config: StageConfig, described: Sequence[str]) -> list[str]:
+    """The columns, where the stage itself says nothing of them, and the format of pictures."""
+    if any(line.startswith("column") for line in described):
+        return []
+    formats = [str(getattr(config, key)) for key in ("format", "encoding") if key in type(config).model_fields]
+    return [f"columns {', '.join(config.columns())}" + (f"; pictures as {formats[0]}" if formats else "")]
 
 
 def _inputs_of(source: Source) -> str:

@@ -1,4 +1,4 @@
-"""Judge a network on data that it was not trained on, by the recipe that its card names."""
+"""Evaluate a network on data that it was not trained on, by the recipe that its card names."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Evaluation(TypedDict):
 def evaluate(
     network: str, uri: str, data: list[str], part: str, overrides: list[str], picture: str | None
 ) -> Evaluation:
-    """Metrics of the checkpoint at `uri`; a PNG of what it makes of the first samples goes to `picture`."""
+    """The metrics of the checkpoint at `uri`. A PNG of its results for the first samples is written to `picture`."""
     extras.require("train", "eval")
     access = Access()
     if picture is not None:
@@ -72,7 +72,7 @@ def evaluate(
 
 
 def data_to_judge(recipe: Recipe, card: Card, data: Sequence[str], part: str) -> tuple[DataSet, str]:
-    """The samples that the network was not trained on, and in words which part of the data they are."""
+    """The samples that the network was not trained on, and a description of which part of the data they are."""
     uris, known = [absolute(each) for each in data], frozenset(card.trained_on)
     classes = getattr(recipe.settings, "class_names", None)
     return to_evaluate(recipe.ROLES, uris, part, known, Access(), classes)
@@ -82,7 +82,7 @@ def data_to_judge(recipe: Recipe, card: Card, data: Sequence[str], part: str) ->
 def judging(
     card: Card, uri: str, overrides: Sequence[str], access: Access, *, needs_assets: bool = True
 ) -> Generator[Recipe]:
-    """The recipe of the card at `uri`, with what the user puts in the place of its settings, and what it judges by."""
+    """The recipe of the card at `uri` with the user's settings over its own, and the assets that it evaluates with."""
     settings: Document = {}
     document: Document = {"settings": settings}
     for override in overrides:

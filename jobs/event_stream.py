@@ -50,7 +50,7 @@ class EventStream:
         return self._status
 
     def begin(self, attempt: int) -> None:
-        """From here on events are those of this attempt; those before, of its checks, are its first ones."""
+        """Assign events to this attempt from now on; the events of its checks, emitted before, become its first."""
         with self._lock:
             self._attempt = attempt
             self._kept = [event.model_copy(update={"attempt": attempt}) for event in self._kept]
@@ -62,7 +62,7 @@ class EventStream:
         event = type(event).model_validate(clean)
         with self._lock:
             if self._status.ended is not None:
-                return  # a thread that has not heard of the end
+                return  # from a thread that does not know yet that the attempt has ended
             self._status = self._status.fold(event)
             self._kept[-1:] = coalesced([*self._kept[-1:], event])
             view = view_of(self._status)
@@ -73,22 +73,22 @@ class EventStream:
         LOGGER.log(_level(event), "%s", _described(event))
 
     def phase(self, phase: str) -> None:
-        """What the attempt does, or waits for, from now on."""
+        """Record what the attempt does, or waits for, from now on."""
         if phase != self._status.phase:
             self.emit(PhaseBegan(phase=phase))
 
     def say(self, text: str) -> None:
-        """A line for the person at the terminal, and for the log."""
+        """Print a line to the terminal and to the log."""
         self._terminal.say(text)
         LOGGER.info("%s", text)
 
     def warn(self, text: str) -> None:
-        """A line that every reader of the attempt should see."""
+        """Print a line, and record it as a warning for every reader of the attempt."""
         self._terminal.say(text, "warning")
         self.emit(Warned(text=text))
 
     def drained(self) -> Drained:
-        """The events since the last call, and what all of them come to."""
+        """The events since the last call, and the status that all events add up to."""
         with self._lock:
             kept, self._kept = self._kept, []
             return Drained(kept, self._status)
@@ -99,7 +99,7 @@ def _cleaned(value: Mapping[str, object]) -> dict[str, object]:
 
 
 def _clean(value: object) -> object:
-    """Without secrets, and with an escape for each character that UTF-8 does not have."""
+    """The value without secrets, and with an escape for each character that UTF-8 can't encode."""
     match value:
         case str():
             return scrub(value).encode("utf-8", "backslashreplace").decode()

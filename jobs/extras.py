@@ -1,4 +1,5 @@
-"""What an installation may lack: packages that only training or the demo need come with an extra of that name."""
+"""Packages that an installation may lack: what only training or only the demo needs comes with an extra of that
+name."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ PACKAGES: dict[Extra, tuple[str, ...]] = {
     "train": ("matplotlib", "scipy", "skimage", "sklearn", "tensorboardX", "torchmetrics"),
     "demo": ("skimage",),
 }
-"""By the names that they are imported by. Nothing imports them at the top of a module."""
+"""By their import names. No module imports them at its top."""
 
 
 def require(extra: Extra, doing: str) -> None:
-    """JobError, before anything is started, where a package of the extra is not installed."""
+    """Raises JobError, before anything is started, where a package of the extra is not installed."""
     missing = [name for name in PACKAGES[extra] if find_spec(name) is None]
     if missing:
         raise JobError(

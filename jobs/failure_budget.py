@@ -1,4 +1,4 @@
-"""How many inputs may fail before a run stops itself: a function of counts, and the sentence that it ends with."""
+"""How many inputs may fail before a run stops itself: a function of counts, and the message of the run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ MIN_ROWS_FOR_FRACTION, ENOUGH_ROWS = 100, 1000
 def is_exceeded(done: int, failed: int, *, rows: int, max_fraction: float) -> bool:
     """Whether too many of the inputs seen in this attempt failed, while some of its `rows` are left.
 
-    Broken files lie together: a handful at the start of a listing says little of the rest of a small archive, so that the
-    fraction is one of all its rows, or of the first ENOUGH_ROWS of a larger one, until as many were seen.
+    Broken files often lie together: a few at the start of a listing say little about the rest. The fraction is
+    therefore one of all rows of a small archive, or of ENOUGH_ROWS of a larger one, until as many were seen.
     """
     seen = done + failed
     allowed = max_fraction * max(seen, min(rows, ENOUGH_ROWS))
@@ -19,7 +19,7 @@ def is_exceeded(done: int, failed: int, *, rows: int, max_fraction: float) -> bo
 
 
 def explanation(tally: Tally, max_fraction: float) -> str:
-    """What the user reads: how many failed, the commonest reasons with an example each, the next step."""
+    """The message for the user: how many failed, the most common reasons with an example each, the next step."""
     commonest = tally.reasons.most_common(3)
     lines = [f"  {count:,} {stage}/{kind}, as {tally.examples[stage, kind]}" for (stage, kind), count in commonest]
     return (

@@ -1,4 +1,4 @@
-"""What must be the same for a run or a training to be resumed: what is read and what is made of it, not how fast."""
+"""What must be the same for a run or a training to be resumed: its data and its results, not its speed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pixelmill.workers.errors import RunRefused
 
 
 class SourceIdentity(TypedDict):
-    """What a run reads; `uri` as it was written, `uri_sha256` of the places that this names."""
+    """What a run reads: `uri` as the user wrote it, `uri_sha256` of the places that it names."""
 
     uri: list[str]
     uri_sha256: str
@@ -55,10 +55,10 @@ def digest(uris: Sequence[str]) -> str:
 
 
 def spelled_before(stored: RunIdentity, now: Sequence[str]) -> tuple[str, ...] | None:
-    """How the run with the identity `stored` spelled its source, if that is the same place as `now`; None if it is another.
+    """The source as the run with the identity `stored` spelled it, if it is the same place as `now`; None otherwise.
 
-    An id is made of a uri as it was listed, so that a run is resumed under its first spelling. A name and what it links to
-    are one place. Older runs kept the words of the user, with slashes at the end and file://.
+    Ids follow from uris as they were listed, so a run is resumed under its first spelling. A link and its target are
+    one place. Older runs stored the text of the user, with trailing slashes and file://.
     """
     wanted, places = stored["source"].get("uri_sha256"), [place_of(uri) for uri in now]
     written = [str(uri) for uri in stored["source"].get("uri", [])]
@@ -80,10 +80,9 @@ _SPELLINGS: tuple[Callable[[str], str], ...] = (
 
 
 def resumed_source(out: Folder, stored: bytes, here: RunIdentity, source: Source, *, retry: bool) -> Source:
-    """The source under the names of the run that is resumed: another spelling would make other ids.
-
-    RunRefused, with what differs, where `stored` is the identity of another job. A retry may allow for larger inputs than the
-    run did, but it makes the same of them.
+    """The source in the spelling of the run that is resumed: another spelling would make other ids. Raises RunRefused,
+    naming the differences, where `stored` is the identity of another job. A retry may accept larger inputs than the run
+    did, but must make the same results from them.
     """
     there = cast("RunIdentity", json.loads(stored))
     if (uris := spelled_before(there, source.uris)) is not None:
@@ -98,7 +97,7 @@ def resumed_source(out: Folder, stored: bytes, here: RunIdentity, source: Source
 
 
 def require_same_training(stored: bytes, here: TrainingIdentity, out: Folder) -> None:
-    """RunRefused, with what differs, where `stored` is the identity of another training."""
+    """Raises RunRefused, naming the differences, where `stored` is the identity of another training."""
     there = cast("TrainingIdentity", json.loads(stored))
     flat_there, flat_here = _flat(_by_place(there)), _flat(_by_place(here))
     differ = [key for key in sorted(flat_there | flat_here) if flat_there.get(key) != flat_here.get(key)]

@@ -27,15 +27,16 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import declared_schema, first_rows, open_parquet
+from pixelmill.workers.codecs.signatures import find_format
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.errors import JobError
+from pixelmill.workers.errors import JobError, RowError
 
 LOG_LINES = 5
 """How much of the log of an attempt that has not ended is shown."""
 
 
 class Counts(TypedDict):
-    """Of inputs; see `accounting.Account`."""
+    """Counts of inputs; see `accounting.Account`."""
 
     inputs: int
     done: int
@@ -48,7 +49,7 @@ class Counts(TypedDict):
 
 
 class Reason(TypedDict):
-    """Why inputs failed, with one of them."""
+    """A reason for failures, with one of the inputs that failed."""
 
     stage: str
     error_type: str
@@ -57,7 +58,7 @@ class Reason(TypedDict):
 
 
 class Files(TypedDict):
-    """How many there are in data/ and failed/."""
+    """The numbers of files in data/ and failed/."""
 
     data: int
     failed: int
@@ -86,7 +87,7 @@ class Report(TypedDict):
 
 
 def open_run(uri: str) -> Folder:
-    """The output folder of a run; JobError when there is none."""
+    """The output folder of a run. Raises JobError where there is no run."""
     folder = Folder(absolute(uri), Access())
     with explained(uri, "reading the output folder"):
         found = folder.exists("_run/spec.yaml")
@@ -154,16 +155,31 @@ def _rows(folder: Folder, held: Contents, rows: int) -> list[dict[str, object]]:
             break
         with folder.open(f"{DATA}/{name}") as file:
             shown += first_rows(open_parquet(file), rows - len(shown))
-    return [{key: _short(value) for key, value in row.items()} for row in shown]
+    return [{key: shortened(value) for key, value in row.items()} for row in shown]
 
 
-def _short(value: object) -> object:
+def shortened(value: object) -> object:
+    """A value as a person reads it: of a picture its format and size, of a long list its beginning."""
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
+    if isinstance(value, dict):
+        return _short_struct(cast("dict[str, object]", value))
     if not isinstance(value, list):
         return value
-    values = cast("list[float]", value)
-    return f"[{', '.join(f'{each:.3g}' for each in values[:4])}, ...] ({len(values)})" if len(values) > 4 else values
+    values = cast("list[object]", value)
+    if len(values) > 4 and all(isinstance(each, int | float) for each in values):
+        return f"[{', '.join(f'{each:.3g}' for each in values[:4])}, ...] ({len(values)})"
+    return [shortened(each) for each in values]
+
+
+def _short_struct(value: dict[str, object]) -> object:
+    encoded = value.get("bytes")
+    if not isinstance(encoded, bytes):
+        return {key: shortened(each) for key, each in value.items()}
+    try:
+        return f"{find_format(encoded)}, {len(encoded):,} bytes"
+    except RowError:
+        return shortened(encoded)
 
 
 def print_report(report: Report) -> None:

@@ -27,7 +27,8 @@ class Job:
     spec: JobSpec
 
     def identity(self) -> RunIdentity:
-        """What must be the same for a run to be resumed. ModelError when a stage's model can't be loaded."""
+        """What must be the same for a run to be resumed. Raises ModelError where the model of a stage can't be
+        loaded."""
         stages = [config.identity() for config in self.spec.configs]
         return {"version": self.spec.version, "source": self._source_identity(), "stages": stages}
 
@@ -78,14 +79,14 @@ class Job:
 
 
 def read_job(text: str, *, name: str, overrides: list[str], environment: Mapping[str, str]) -> Job:
-    """The job of a file with its overrides; JobError with every fault, and where a model can't be loaded."""
+    """The job of a file with its overrides. Raises JobError with every fault, and where a model can't be loaded."""
     what = "a job file is a mapping with version, source, out and stages"
     parsed = read_document(text, name=name, what=what, overrides=overrides)
     return _checked_job(parsed, name, environment)
 
 
 def check_document(document: Document, *, name: str, environment: Mapping[str, str]) -> Job:
-    """The job of a document that was never a file; JobError as `read_job` raises it."""
+    """The job of a document that was never a file. Raises JobError as `read_job` does."""
     return _checked_job(Parsed(document), name, environment)
 
 

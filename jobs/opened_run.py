@@ -1,4 +1,4 @@
-"""The output folder of a run for a person who works in Python: its tables, what failed, nearest neighbours."""
+"""The output folder of a run for use in Python: tables, failures, nearest neighbours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
 import psutil
 import pyarrow as pa
@@ -13,25 +14,29 @@ import pyarrow as pa
 from pixelmill.jobs import inspect as inspection
 from pixelmill.jobs.terminal.printable import printable
 from pixelmill.pipelines import explore
-from pixelmill.pipelines.outputs.columns import FAILED_SCHEMA, SUCCESS
+from pixelmill.pipelines.export.pictures import picture_columns, rows_of_part
+from pixelmill.pipelines.outputs.columns import DATA, FAILED_SCHEMA, SUCCESS
 from pixelmill.pipelines.outputs.contents import failures
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 SHARE_OF_MEMORY = 0.8
-"""The largest table that is read at once, as a share of the memory that is free."""
+"""The largest table that is read at once, as a share of the free memory."""
 
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """What a run made so far. Every method reads the folder as it is now."""
+    """The results of a run so far. Every method reads the folder anew."""
 
     folder: Folder
 
     @classmethod
     def at(cls, uri: str) -> OpenedRun:
-        """JobError where the folder holds no run."""
+        """Open a folder. Raises JobError where it holds no run."""
         return cls(inspection.open_run(uri))
 
     @property
@@ -41,31 +46,55 @@ class OpenedRun:
 
     @property
     def counts(self) -> dict[str, int] | None:
-        """Inputs, done and failed of a complete run; None while one is not complete."""
+        """The numbers of inputs, done and failed of a complete run; None before."""
         with explained(self.uri, "reading the output folder"):
             success = json.loads(self.folder.read(SUCCESS) or b"{}")
         return {name: success[name] for name in ("inputs", "done", "failed")} if success else None
 
     @property
     def schema(self) -> pa.Schema:
-        """Names and types of the columns; empty before the first part is there."""
+        """Names and types of the columns; empty before the first part is published."""
         with explained(self.uri, "reading the output folder"):
             return explore.schema_of(self.folder)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The finished rows a piece at a time, for what is larger than memory."""
+        """The finished rows in batches, for results that are larger than memory."""
         with explained(self.uri, "reading the output folder"):
             yield from explore.batches(self.folder, self._known(columns))
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All finished rows, or some columns of them, in memory. JobError where they do not fit; see `batches`."""
+        """All finished rows, or some of their columns, in memory. Raises JobError where they do not fit; see
+        `batches`."""
         known = self._known(columns)
         with explained(self.uri, "reading the output folder"):
             self._require_memory(explore.memory_bytes(self.folder, known))
             return explore.table(self.folder, known)
 
+    def pictures(self, column: str | None = None) -> Iterator[tuple[str, str, Image.Image]]:
+        """Id, uri and picture of each finished row that has one, in bounded memory. JobError where there is no such column.
+
+        A mask is a picture of class ids (mode P), a map of depth has 16 bits (I;16). `column` is needed where there are several.
+        """
+        from pixelmill.workers.codecs.stored import shown  # which imports torch
+
+        chosen = self._picture_column(column)
+        with explained(self.uri, "reading the output folder"):
+            for part in self.folder.names(DATA):
+                for row in rows_of_part(self.folder, part, [chosen]):
+                    if (data := row.pictures[chosen]) is not None:
+                        yield row.name.id, row.name.uri, shown(data)
+
+    def _picture_column(self, column: str | None) -> str:
+        there = picture_columns(self.schema)
+        if column in there or (column is None and len(there) == 1):
+            return column or there[0]
+        wanted = (
+            "several columns hold pictures; give column=" if column is None and there else "no such column of pictures"
+        )
+        raise JobError(f"{self.uri}: {wanted}; there are {', '.join(there) or 'none'}")
+
     def failed(self) -> pa.Table:
-        """A row for each input that could not be done: id, uri, member, stage, error_type, error."""
+        """One row for each input that failed: id, uri, member, stage, error_type, error."""
         with explained(self.uri, "reading the output folder"):
             tables = [table for _, table in failures(self.folder)]
         return pa.concat_tables(tables) if tables else FAILED_SCHEMA.empty_table()
@@ -73,8 +102,8 @@ class OpenedRun:
     def neighbors(self, query: str | Sequence[float], k: int = 5, *, column: str | None = None) -> pa.Table:
         """The k rows nearest to a row, given by its id or uri, or to a vector: id, uri, member, cosine; nearest first.
 
-        Each call reads every vector once, a piece at a time, and keeps the nearest. `column` is needed where several columns
-        hold vectors. JobError where there is no such row.
+        Each call reads every vector once, in batches, and keeps the nearest. `column` is needed where several columns
+        hold vectors. Raises JobError where there is no such row.
         """
         with explained(self.uri, "reading the output folder"):
             return explore.nearest(self.folder, self._vectors(column), query, k)

@@ -1,4 +1,4 @@
-"""How a bulk run ended, for its caller and for the record of the attempt; and what the command's exit code says of it."""
+"""How a bulk run ended, for its caller, for the record of the attempt, and as an exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXIT_COMPLETE, EXIT_FAILED, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 3, 130
 
 @dataclass
 class Outcome:
-    """Counts of the whole output in `account`; all others are of this attempt."""
+    """`account` counts the whole output; all other numbers are of this attempt."""
 
     account: Account = field(default_factory=Account)
     added: int = 0
@@ -41,19 +41,19 @@ class Outcome:
 
     @property
     def images_per_s(self) -> float | None:
-        """Since Ray was up; None where nothing was worked on."""
+        """Inputs per second since Ray was up; None where there was no work."""
         working_s = self.seconds.get("first_result", 0.0) + self.seconds.get("work", 0.0)
         return round((self.done_now + self.failed_now) / working_s, 2) if working_s else None
 
 
 def exit_code_of(outcome: Outcome, failures: Literal["exit-3", "ok"]) -> int:
-    """0 for a complete run; where inputs failed, 3, or by `failures` 0 as long as any was done."""
+    """0 for a complete run. Where inputs failed, 3, or 0 if `failures` is ok and any input was done."""
     is_fine = not outcome.account.failed or (failures == "ok" and outcome.account.done > 0)
     return EXIT_COMPLETE if is_fine else EXIT_WITH_FAILURES
 
 
 class Stopwatch:
-    """Where the time goes: each mark counts the seconds since the last one under its name."""
+    """Measures phases: each mark adds the seconds since the last mark to its name."""
 
     def __init__(self, started_s: float, seconds: dict[str, float], now: Callable[[], float]) -> None:
         self._last_s, self._now = started_s, now
@@ -65,7 +65,7 @@ class Stopwatch:
         self._last_s = now_s
 
     def mark_once(self, name: str) -> None:
-        """As `mark`, where the name has no time yet."""
+        """As `mark`, but only the first time for each name."""
         if name not in self.seconds:
             self.mark(name)
 
@@ -75,7 +75,7 @@ class Stopwatch:
 
 
 class Ending(TypedDict):
-    """What the record of every attempt says, of a bulk run and of a training."""
+    """The fields that the records of bulk runs and trainings share."""
 
     attempt: int
     conditional_writes: bool
@@ -113,7 +113,7 @@ class AttemptRecord(Ending):
 
 
 def ending_of(error: BaseException | None, epoch: int, *, is_fenced: bool, stopwatch: Stopwatch) -> Ending:
-    """How the attempt of this epoch ended, with no secret in it."""
+    """How the attempt of this epoch ended, without secrets."""
     return {
         "attempt": epoch,
         "conditional_writes": is_fenced,

@@ -1,4 +1,4 @@
-"""Places in job and recipe files: paths and URIs, each in the one spelling under which the project knows it."""
+"""Places in job and recipe files: paths and URIs, each in one canonical spelling."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ Places = Annotated[list[Place], AfterValidator(_named), Field(json_schema_extra=
 
 
 def absolute(uri: str) -> str:
-    """A place in its one spelling: a local path as it is from anywhere, a URI without a slash at its end.
-
-    JobError where it names nothing, or nothing that can be kept.
+    """A place in its canonical spelling: a local path made absolute, a URI without a trailing slash. Raises JobError
+    where it is empty or can't be stored.
     """
     if not uri.strip() or "\0" in uri:
         raise JobError(f"{uri!a}: is no path or URI; name a folder or a file")
@@ -36,7 +35,7 @@ def absolute(uri: str) -> str:
 
 
 def as_utf8(text: str) -> str:
-    """The text; JobError where it came from bytes that are no UTF-8, which neither Ray nor Parquet takes."""
+    """The text. Raises JobError where it came from bytes that are not UTF-8, which neither Ray nor Parquet accepts."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

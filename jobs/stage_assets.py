@@ -20,7 +20,7 @@ def with_assets(spec: JobSpec) -> JobSpec:
     if not any(config.assets() for config in spec.configs):
         return spec
     access = _access_of(spec.source_options)
-    return spec.model_copy(update={"stages": [StageEntry(_carrying(entry.config, access)) for entry in spec.stages]})
+    return spec.model_copy(update={"stages": [StageEntry(carrying(entry.config, access)) for entry in spec.stages]})
 
 
 def _access_of(source: SourceSpec) -> Access:
@@ -28,7 +28,8 @@ def _access_of(source: SourceSpec) -> Access:
     return Access(source.profile, timeout_s=source.timeout_s, retry_for_s=source.retry_for_s)
 
 
-def _carrying(config: StageConfig, access: Access) -> StageConfig:
+def carrying(config: StageConfig, access: Access) -> StageConfig:
+    """The config with the contents of what it names. ModelError where there is no such file."""
     read: dict[str, AssetFiles] = {
         key: _READERS[kind](absolute(getattr(config, key)), access) for key, kind in config.assets().items()
     }

@@ -1,4 +1,4 @@
-"""What a person reads when a bulk run is over."""
+"""The texts around a bulk run: notes before it, the summary after it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pixelmill.pipelines.inputs.sources import Ignored
 
 
 def note_of(spec: JobSpec) -> str | None:
-    """What the stages of a job have to say about what was left out of the job file, one line each."""
+    """The notes of the stages about what the job file leaves out, one line each; None without any."""
     notes = [f"note: {note}" for config in spec.configs if (note := config.note())]
     return "\n".join(dict.fromkeys(notes)) or None
 
 
 def summary_of(outcome: Outcome, uri: str) -> str:
-    """What a person reads when a run is over."""
+    """The summary that a person reads at the end of a run."""
     account, seconds = outcome.account, outcome.seconds
     work_s = seconds.get("work", 0) + seconds.get("first_result", 0)
     lines = [f"{account.done:,} done, {account.failed:,} failed of {account.listed:,} inputs in {uri}"]

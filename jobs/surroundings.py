@@ -1,4 +1,4 @@
-"""What only the process knows, read in one place: environment, standard error, clock, where settings are cached."""
+"""What only the process knows, read in one place: environment, standard error, clock, the folder of cached settings."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 STARTED_S = time.time()
-"""When this process began: a command imports this module first."""
+"""When this process began: every command imports this module first."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """`environment` is that of the process itself where a Ray of its own is to be started: Ray reads it from there."""
+    """The process around a job. `environment` must be os.environ itself where a private Ray is started: Ray reads it
+    there."""
 
     environment: MutableMapping[str, str]
     stderr: TextIO
@@ -36,7 +37,7 @@ class Surroundings:
 
 
 def of_process(*, quiet: bool, log_level: str = "info", log_format: str = "text") -> Surroundings:
-    """The surroundings of this process. JobError for a level or a format that there is not."""
+    """The surroundings of this process. Raises JobError for an unknown level or format."""
     from platformdirs import user_cache_path
 
     _require_one_of("--log-level", log_level, get_args(LogLevel))

@@ -39,7 +39,7 @@ RAY_DIED = "Ray's {dead} died; the same command resumes from the last checkpoint
 
 
 def train_job(job: TrainJob, around: Surroundings) -> str:
-    """Begin or resume a training; gives what a person reads at its end. Raises PixelmillError, or KeyboardInterrupt."""
+    """Begin or resume a training; returns its summary for a person. Raises PixelmillError or KeyboardInterrupt."""
     out = job.open_out()
     _check_identity(job, out)
     before = checkpoints.read_progress(out)
@@ -69,7 +69,7 @@ def _publish_log(out: Folder, claim: Claim, log: bytes) -> None:
 
 
 def _check_identity(job: TrainJob, out: Folder) -> None:
-    """The folder is empty, or holds this very training."""
+    """Raises RunRefused unless the folder is empty or holds this training."""
     with explained(out.uri, "reading the output folder"):
         stored = out.read(IDENTITY)
     if stored is not None:
@@ -77,7 +77,8 @@ def _check_identity(job: TrainJob, out: Folder) -> None:
 
 
 def _sign(job: TrainJob, held: Session) -> None:
-    """The folder is this training's from now on; not before its data is read, or a mended command would be refused."""
+    """Mark the folder as this training's. Only after its data is read: otherwise a corrected command would be
+    refused."""
     out = held.out
     with explained(out.uri, "writing to the output folder"):
         held.held.require()
@@ -99,13 +100,13 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         store = ProgressStore()
         lean = minimal_ray.without_cleaner() if address is None else nullcontext()
         with _following(store, held.events), lean:
-            # On another thread, so that Ctrl-C stays ours: Ray Train takes it over, and ends without a word.
+            # On another thread, so that we handle Ctrl-C: Ray Train would take it over and end without a message.
             call_beside(lambda: fit(plan, scale, store, str(connected.folder / "train")), held.held.raise_if_lost)
 
 
 @contextmanager
 def _following(store: ProgressStore, events: EventStream) -> Generator[None]:
-    """Pass on the events that the first worker reports, while the block runs."""
+    """Emit the events that the first worker reports while the block runs."""
     over = threading.Event()
     events.phase("starting the workers")
 
@@ -127,7 +128,7 @@ def _following(store: ProgressStore, events: EventStream) -> Generator[None]:
 
 
 def _pass_on(news: News, events: EventStream) -> None:
-    """What the first worker reported, as events."""
+    """Emit the reports of the first worker as events."""
     events.phase(news["phase"])
     if "step" in news:
         events.emit(StepsCounted.model_validate(news))

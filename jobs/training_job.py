@@ -46,7 +46,7 @@ class TrainJob:
 
 
 def read_recipe_file(text: str, *, name: str, overrides: list[str], environment: Mapping[str, str]) -> TrainJob:
-    """The training of a recipe file; JobError with every fault. `--set epochs=20` means settings.epochs."""
+    """The training of a recipe file. Raises JobError with every fault. `--set epochs=20` means settings.epochs."""
     extras.require("train", name)
     what = "a recipe file is a mapping with recipe, data and out"
     parsed = read_document(text, name=name, what=what, overrides=map(_of_the_file, overrides))

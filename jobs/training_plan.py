@@ -1,4 +1,4 @@
-"""What the workers of a training are given, and what they need: from the recipe file, the first samples, and the machine."""
+"""Plan a training from its recipe file, its first samples and the machine."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from pixelmill.pipelines.training.splits import Split, split
 from pixelmill.workers.errors import JobError
 
 DATA_CPUS = 2
-"""For the tasks that read data for the workers, who keep their own CPUs to the end."""
+"""CPUs of the tasks that read data for the workers, which hold their own CPUs to the end."""
 
 
 @dataclass(frozen=True)
 class PlannedTraining:
-    """The plan for the workers, and what a person should read of the data."""
+    """The plan for the workers, and notes on the data for a person."""
 
     plan: TrainingPlan
     notes: list[str]
 
 
 def plan_training(job: TrainJob, out: str) -> PlannedTraining:
-    """Read the first samples, so that bad data is reported before Ray starts: DataError, ModelError, JobError."""
+    """The plan of a training. Reads the first samples, so that DataError, ModelError or JobError is raised before Ray
+    starts."""
     train, settings = job.spec, job.settings
     found = split(job.recipe.ROLES, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access)
     _rehearse(job, found)
@@ -58,7 +59,7 @@ def plan_training(job: TrainJob, out: str) -> PlannedTraining:
 
 
 def _rehearse(job: TrainJob, found: Split) -> None:
-    """Find what a worker would trip over in the samples that are trained and judged on."""
+    """Find faults in samples of the training and the held-out data before a worker does."""
     share = BatchShare(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
     with checkpoints.assets(job.recipe, job.settings, job.spec.access) as assets:
         for data in (found.train, found.held_out):
@@ -67,12 +68,12 @@ def _rehearse(job: TrainJob, found: Split) -> None:
 
 
 def pool_of(run: TrainRun) -> WorkerPool:
-    """What a Ray of its own has to count for the workers and for reading their data."""
+    """The workers with the CPUs that a private Ray must have for them and for reading their data."""
     return WorkerPool(run.workers + DATA_CPUS, 1, 0)
 
 
 def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> WorkerGroup:
-    """How many workers train and what each has. JobError, with figures, when there is not enough for them."""
+    """The number of workers and what each has. Raises JobError, with figures, where the resources do not suffice."""
     gpus_each = _gpus_each(run, machine, resources, is_cluster=is_cluster)
     # The tasks that decode run beside the workers, or they would wait for ever.
     lack = shortfall(WorkerPool(run.workers + DATA_CPUS, 1), dict(resources))

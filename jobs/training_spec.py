@@ -14,7 +14,7 @@ from pixelmill.workers.recipes.registry import RECIPES
 
 
 class TrainRun(Strict):
-    """Where a training runs and how often it is kept."""
+    """Where a training runs, and how often it is saved."""
 
     workers: PositiveInt = Field(1, description="workers that train together, each on its part of a batch")
     threads: PositiveInt | Literal["auto"] = Field("auto", description="threads of each worker; auto shares the cores")
@@ -61,12 +61,12 @@ class TrainSpec(Strict):
 
 
 def paths_of_all_keys() -> list[str]:
-    """Every key of a recipe file by its path, but for the recipe's own settings."""
+    """The paths of all keys of a recipe file, except the recipe's own settings."""
     return [*TrainSpec.model_fields, *(f"run.{name}" for name in TrainRun.model_fields)]
 
 
 def known_keys() -> KnownKeys:
-    """The keys of a recipe file, for what is said of a wrong one."""
+    """The keys of a recipe file, for messages about unknown ones."""
 
     def beside(path: list[int | str]) -> list[str]:
         parents = [part for part in path[:-1] if isinstance(part, str)]

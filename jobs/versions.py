@@ -1,4 +1,4 @@
-"""Which code runs: versions of the libraries that decide a result, and the revision of a checkout."""
+"""The code that runs: versions of the libraries that affect results, and the git revision of a checkout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RECORDED = ("pixelmill", "ray", "torch", "torchvision", "pyarrow")
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of those of RECORDED that are installed."""
+    """The versions of Python and of the installed packages of RECORDED."""
     found = {"python": platform.python_version()}
     for name in RECORDED:
         with suppress(PackageNotFoundError):
@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """The revision of the code, where it runs from a checkout of its own; "-dirty" where files were changed since."""
+    """The git revision of the code where it runs from its checkout, with "-dirty" where files differ from it."""
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists() or shutil.which("git") is None:
         return None

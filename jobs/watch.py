@@ -1,4 +1,4 @@
-"""Follow a bulk run while its graph works: report its state, and decide whether the job should stop itself."""
+"""Follow a bulk run: report its state, and decide whether the job should stop itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MILLING = "milling"
 
 
 class Reports(Protocol):
-    """What the workers report; pipelines/bulk/reports.py reads it from Ray."""
+    """The reports of the workers; pipelines/bulk/reports.py reads them from Ray."""
 
     def tally(self) -> Tally: ...
 
@@ -42,7 +42,7 @@ class Reports(Protocol):
 
 @dataclass(frozen=True)
 class Watched:
-    """What is followed: the workers, the inputs before this attempt, those that are its own, and how many may fail."""
+    """What is followed: the workers, the inputs of earlier attempts, the inputs of this one, and how many may fail."""
 
     pool: WorkerPool
     decode_threads: int
@@ -78,16 +78,17 @@ class Watch:
             self._reports.clear()
 
     def raise_if_stopped(self) -> None:
-        """JobStopped, with the reason, unless all is done all the same."""
+        """Raises JobStopped, with the reason, unless all inputs are done anyway."""
         if self._why is not None and self._finished < self._watched.rows:
             raise JobStopped(self._why)
 
     def judge(self, done: int, failed: int) -> None:
-        """Whether the job should stop itself by what is published: a short one may be over before the reports are read again."""
+        """Decide by the published counts whether to stop the job: a short one may be over before the next reports are
+        read."""
         self._finished = done + failed
         self._troubles.order_finished()
         if self._why is None and self._goes_wrong(done, failed):
-            with suppress(Exception):  # without the reports there is nothing to say why
+            with suppress(Exception):  # only the reports hold the reasons
                 self._why = explanation(self._reports.tally(), self._watched.max_failed_fraction)
 
     def _goes_wrong(self, done: int, failed: int) -> bool:
@@ -102,7 +103,7 @@ class Watch:
                     return
 
     def _follow_up(self) -> Tally:
-        """Read the reports once, and pass on what they say."""
+        """Read the reports once and emit them as events."""
         self._hear()
         phases, tally = self._reports.phases(), self._reports.tally()
         if self._began_s is None and (tally.done + tally.failed or phases[MILLING]):
@@ -112,7 +113,7 @@ class Watch:
         return tally
 
     def _hear(self) -> None:
-        """Report which workers died or devices failed; too many of them end the run."""
+        """Report dead workers and failed devices; too many of them end the run."""
         for line in self._troubles.hear(self._reports.events(), self._reports.starts()):
             self._events.warn(line)
         self._why = self._why or self._troubles.why()
@@ -138,19 +139,19 @@ class Watch:
         )
 
     def waited_for(self, phases: Counter[str], free_now: Callable[[], Mapping[str, float]]) -> str:
-        """What the workers do before the first of them begins; before any runs, what they wait for."""
+        """What the workers do before the first of them begins to work, or what they wait for before they run."""
         if phases:
             return phases.most_common(1)[0][0]
         pool = self._watched.pool
         for name, each in (("CPU", pool.cpus), ("GPU", pool.gpus)):
-            if each > self._free.get(name, 0):  # free before ours took theirs
+            if each > self._free.get(name, 0):  # free before our workers took their share
                 return f"waiting for {each:g} {name}{'s' * (each != 1)}, {free_now().get(name, 0):g} free"
         return "starting the workers"
 
 
 @contextmanager
 def watching(watched: Watched, reports: Reports, events: EventStream) -> Generator[Watch]:
-    """Follow the workers within the block. JobStopped at its end, whatever that is, where the job should stop itself."""
+    """Follow the workers within the block. Raises JobStopped at its end where the job should stop itself."""
     watch = Watch(watched, reports, events, ray_api.available_resources())
     watch.start()
     try:
@@ -161,7 +162,7 @@ def watching(watched: Watched, reports: Reports, events: EventStream) -> Generat
 
 
 class Rate:
-    """Rows per second over the last half minute."""
+    """The rate in rows per second over the last half minute."""
 
     def __init__(self) -> None:
         self._points: deque[tuple[float, int]] = deque()

@@ -33,7 +33,7 @@ def shipped_checkpoints() -> list[Shipped]:
 
 
 def print_zoo(listed: list[Shipped]) -> None:
-    """The zoo for a person: a line each with its figure, and what it was trained on below it."""
+    """Print the zoo for a person: one line per checkpoint with its metric, and its training data below."""
     console = PrintableConsole(highlight=False, soft_wrap=True)
     wide = max(len(each.name) for each in listed)
     for each in listed:

@@ -1,4 +1,4 @@
-"""Arrow with the types that pyarrow's stubs leave open: columns as Python values, fields of a schema, rows by their ids."""
+"""Typed access to Arrow where pyarrow's stubs are open: columns as Python values, fields of a schema, rows by id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ else:
 
 
 def strings_of(column: Column) -> list[str]:
-    """The values of a column of strings that has no nulls."""
+    """The values of a column of strings without nulls."""
     return cast("list[str]", column.to_pylist())
 
 
@@ -35,7 +35,7 @@ def fields_of(schema: pa.Schema) -> list[Field]:
 
 
 def type_of(schema: pa.Schema | pa.StructType, name: str) -> pa.DataType:
-    """The type of a field that is there."""
+    """The type of an existing field."""
     return cast("Any", schema).field(name).type
 
 
@@ -71,6 +71,6 @@ def is_equal(column: Any, value: str) -> pa.BooleanArray:
 
 
 def by_falling(table: pa.Table, first: str, then: str) -> pa.Table:
-    """The rows with the greatest value of `first` first; equal ones by `then`, the least first."""
+    """The rows sorted by falling `first`, then by rising `then`."""
     keys = [(first, "descending"), (then, "ascending")]
     return table.sort_by(keys)  # pyright: ignore[reportUnknownMemberType, reportArgumentType]

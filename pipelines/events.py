@@ -1,7 +1,7 @@
-"""What happens in an attempt, as one kind of thing: events, and the status that follows from them.
+"""The events of an attempt, and the status that follows from them.
 
-Terminal, attempt folder, `status.json` and every later reader fold the same events. Counts in an event are those of the whole
-run so far and not what was added, so that an event which is read twice, or overtaken by a newer one, changes nothing.
+Terminal, attempt folder, `status.json` and every later reader fold the same events. Counts in an event are totals of
+the run so far, not differences, so that an event that is read twice or late changes nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 Doing = Literal["run", "retry", "train"]
+BESIDE = frozenset({"decode", "compress"})
+"""Activities that a worker's threads do beside its own, where it has such threads."""
 
 
 class BaseEvent(BaseModel):
-    """When something happened, in seconds since 1970 by the clock of the driver, and in which attempt; 0 before it has one."""
+    """`at_s` is the time in seconds since 1970 by the driver's clock; `attempt` is 0 before the attempt has a
+    number."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -39,17 +42,17 @@ class PhaseBegan(BaseEvent):
 
 
 class InputsFound(BaseEvent):
-    """How many new inputs a listing found so far."""
+    """The number of new inputs that a listing found so far."""
 
     kind: Literal["found"] = "found"
     found: int
 
 
 class RowsCounted(BaseEvent):
-    """How many inputs are done and failed of all, those of earlier attempts included, and what the workers do meanwhile.
+    """The numbers of inputs done and failed of all, including earlier attempts, and the activities of the workers.
 
-    Reasons are written stage/error_type. `decoders` are the threads that decode beside each worker's own thread; `working_s`
-    is how long the workers have been at work.
+    Reasons are written stage/error_type. `decoders` are the threads that decode beside each worker's own thread, and as many
+    compress what was made; `working_s` is how long the workers have been at work.
     """
 
     kind: Literal["rows"] = "rows"
@@ -70,10 +73,10 @@ class RowsCounted(BaseEvent):
 
     @property
     def busy_shares(self) -> dict[str, float]:
-        """Share of the workers' time by activity since they began to work, in [0, 1].
+        """The share of the workers' time by activity since they began to work, in [0, 1].
 
-        A worker's own activities come one after another, so that their shares sum to 1 at most; what the reports hold
-        may be a moment ahead of this clock. Threads that decode beside it have their own time.
+        The activities of a worker's own thread follow each other, so their shares sum to at most 1; reports may be
+        slightly ahead of this clock. Threads that decode beside it are counted separately.
         """
         spent_s = self.workers * self.working_s
         if self.working_s <= 0 or spent_s <= 1:
@@ -87,11 +90,12 @@ class RowsCounted(BaseEvent):
         }
 
     def _is_beside(self, name: str) -> bool:
-        return bool(self.decoders) and name == "decode"
+        return bool(self.decoders) and name in BESIDE
 
 
 class StepsCounted(BaseEvent):
-    """How far a training is: optimiser steps done of all, the loss since the last event, the metrics of the best checkpoint."""
+    """The progress of a training: optimiser steps, the loss since the last event, the metrics of the best
+    checkpoint."""
 
     kind: Literal["steps"] = "steps"
     step: int
@@ -104,12 +108,12 @@ class StepsCounted(BaseEvent):
     @field_validator("metrics")
     @classmethod
     def _finite(cls, metrics: Mapping[str, float]) -> Mapping[str, float]:
-        """JSON has no word for the others."""
+        """Drop values that are not finite: JSON can't hold them."""
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 class PartPublished(BaseEvent):
-    """One part of the output is there under its final name."""
+    """One part of the output was published under its final name."""
 
     kind: Literal["published"] = "published"
     part: str
@@ -119,7 +123,7 @@ class PartPublished(BaseEvent):
 
 
 class SampleFailed(BaseEvent):
-    """The first input that failed for a reason; all of them are rows of failed/."""
+    """The first input that failed for a reason; failed/ has a row for each."""
 
     kind: Literal["failed-sample"] = "failed-sample"
     stage: str
@@ -128,14 +132,14 @@ class SampleFailed(BaseEvent):
 
 
 class Warned(BaseEvent):
-    """Something that a person should read, and that does not end the attempt."""
+    """A message that a person should read, and that does not end the attempt."""
 
     kind: Literal["warning"] = "warning"
     text: str
 
 
 class SettingsChosen(BaseEvent):
-    """With which settings a stage runs on the workers."""
+    """The settings with which a stage runs on the workers."""
 
     kind: Literal["setting"] = "setting"
     stage: str
@@ -143,7 +147,7 @@ class SettingsChosen(BaseEvent):
 
 
 class Ended(BaseEvent):
-    """The attempt is over: complete, or the name and text of the error."""
+    """The attempt has ended: complete, or with the name and text of an error."""
 
     kind: Literal["ended"] = "ended"
     ended: str
@@ -164,12 +168,12 @@ Event = (
 )
 _ANY_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 OVERTAKEN = (InputsFound, RowsCounted, StepsCounted)
-"""Of several of these in a row the last one says it all."""
+"""Of several such events in a row, the last one suffices."""
 MOST_WARNINGS = 5
 
 
 class Status(BaseModel):
-    """Where a run is now, as its events say; the fields are those of the events."""
+    """The state of a run according to its events; the fields are those of the events."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -190,7 +194,7 @@ class Status(BaseModel):
     error: str | None = None
 
     def fold(self, event: Event) -> Status:
-        """The status after this event. What an earlier attempt says, once a later one has begun, changes nothing."""
+        """The status after this event. Events of an earlier attempt change nothing once a later one has begun."""
         if event.attempt < self.attempt:
             return self
         before = Status(doing=self.doing) if event.attempt > self.attempt else self
@@ -230,7 +234,7 @@ class Status(BaseModel):
 
 
 def coalesced(events: Iterable[Event]) -> list[Event]:
-    """The events without those that the next one overtakes: they fold to the same status."""
+    """The events without those that the next one replaces: they fold to the same status."""
     kept: list[Event] = []
     for event in events:
         if kept and isinstance(event, OVERTAKEN) and kept[-1].kind == event.kind and kept[-1].attempt == event.attempt:
@@ -245,9 +249,9 @@ def to_line(event: Event) -> str:
 
 
 def parsed(lines: str) -> list[Event]:
-    """The events of such lines; what a later version wrote under kinds that this one does not know is left out."""
+    """The events of such lines; kinds that only a later version knows are left out."""
     found: list[Event] = []
-    for line in lines.split("\n"):  # not splitlines, which takes characters within a text for ends
+    for line in lines.split("\n"):  # not splitlines, which also splits at characters within a text
         try:
             found.append(_ANY_EVENT.validate_json(line))
         except ValidationError:

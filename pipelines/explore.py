@@ -1,4 +1,4 @@
-"""Look at what was made: its columns, its rows a piece at a time, nearest neighbours over a column of vectors.
+"""Explore the results: columns, rows in batches, nearest neighbours over a column of vectors.
 
 Legend: N rows, Q queries, D dimension of a vector.
 """
@@ -21,13 +21,13 @@ from pixelmill.workers.errors import JobError
 
 BATCH_ROWS = 16_384
 TINY = 1e-12
-"""In the place of the length of a vector of zeros."""
+"""Replaces the length of a zero vector."""
 
 # Rows
 
 
 def schema_of(folder: Folder) -> pa.Schema:
-    """Names and types as the writer meant them, without the metadata of the files; empty where there is no part yet."""
+    """Names and types as they were written, without the files' metadata; empty before the first part."""
     for name in folder.names(DATA):
         with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
             return declared_schema(parquet).remove_metadata()
@@ -35,7 +35,7 @@ def schema_of(folder: Folder) -> pa.Schema:
 
 
 def memory_bytes(folder: Folder, columns: Sequence[str] | None) -> int:
-    """About what these columns take in memory, from the footers alone; what a dictionary repeats counts once."""
+    """The approximate memory of these columns, from the footers alone; repeated values of a dictionary count once."""
     total = 0
     for name in folder.names(DATA):
         with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
@@ -68,7 +68,7 @@ def table(folder: Folder, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def batches(folder: Folder, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Every finished row, at most BATCH_ROWS at a time, with the types that the writer meant."""
+    """Every finished row, at most BATCH_ROWS at a time, with the types as they were written."""
     chosen = None if columns is None else list(columns)
     for name in folder.names(DATA):
         with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
@@ -88,13 +88,13 @@ def _part_of(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
 
 @dataclass(frozen=True)
 class Vectors:
-    """A column of vectors, scaled to length 1, with the inputs that they stand for."""
+    """A column of vectors scaled to length 1, with their inputs."""
 
     uris: list[str]
     vectors_ND: np.ndarray
 
     def nearest(self, queries: list[int], count: int) -> list[list[tuple[int, float]]]:
-        """For each query row the `count` rows with the greatest cosine, but for itself, nearest first."""
+        """For each query row, the `count` other rows with the greatest cosine, nearest first."""
         cosines_QN = self.vectors_ND[queries] @ self.vectors_ND.T
         cosines_QN[np.arange(len(queries)), queries] = -np.inf
         order_QN = np.argsort(-cosines_QN, axis=1)[:, :count]
@@ -113,9 +113,8 @@ def _holds_vectors(kind: pa.DataType) -> bool:
 
 
 def nearest(folder: Folder, column: str, query: str | Sequence[float], count: int) -> pa.Table:
-    """The `count` rows with the greatest cosine to a vector, or to the row of an id or uri, which is left out.
-
-    Columns id, uri, member, cosine. One pass over the vectors, a piece at a time, and one before it to find a row.
+    """The `count` rows with the greatest cosine to a vector, or to the row of an id or uri, which is left out. Columns
+    id, uri, member, cosine. Makes one pass over the vectors, in batches, and one before it to find the row.
     """
     identity, query_D = _query(folder, column, query)
     best = _NEAREST.empty_table()
@@ -130,7 +129,7 @@ _NEAREST = pa.schema([("id", pa.string()), ("uri", pa.string()), ("member", pa.s
 
 
 def _query(folder: Folder, column: str, query: str | Sequence[float]) -> tuple[str, np.ndarray]:
-    """The id of the row that was named, or "", and the vector of length 1 that it stands for."""
+    """The id of the named row, or "" for a vector, and the query as a vector of length 1."""
     if not isinstance(query, str):
         query_D = np.asarray(query, np.float32)
         return "", query_D / max(float(np.linalg.norm(query_D)), TINY)

@@ -1,4 +1,4 @@
-"""What a job asks of a machine or a cluster, and whether there is enough of it."""
+"""The resources that a job needs, and whether a machine or a cluster has them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """What the graph asks of the cluster: `actors` of `cpus` and `gpus` each; publishing apart asks for one CPU more."""
+    """The resources of the graph: `actors` with `cpus` and `gpus` each; separate publishing needs one more CPU."""
 
     actors: int
     cpus: float = 1
@@ -15,7 +15,7 @@ class WorkerPool:
 
     @property
     def publishes(self) -> bool:
-        """Whether the workers publish what they made; with GPUs, tasks of their own do."""
+        """Whether the workers publish their results; with GPUs, separate tasks do."""
         return self.gpus == 0
 
     @property
@@ -30,7 +30,7 @@ class WorkerPool:
 def shortfall(pool: WorkerPool, available: dict[str, float]) -> str | None:
     """Why a cluster with these resources can't hold the pool, in figures; None when it can.
 
-    A pool that asks for more than there is would wait for ever without an error.
+    Ray would wait for ever, without an error, for resources that do not exist.
     """
     lacks = [
         f"{needed:g} {name}s are needed and {available.get(name, 0):g} are there"

@@ -1,7 +1,7 @@
-"""What the workers of a run report to its driver, kept in Ray's internal key-value store until the run is over.
+"""Reports of the workers to their driver, kept in Ray's internal key-value store until the run is over.
 
-An actor would do the same for a process more, which on a small machine every start would wait for. A report that is lost
-loses no row and no step: nothing that is kept depends on it.
+An actor would need one more process, which delays every start on a small machine. A lost report loses no row and no
+step: no result depends on reports.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, cast
 from ray.experimental import internal_kv
 
 STORE: Any = cast("Any", internal_kv)
-"""Ray has no public name for it; `Any`, since its functions are typed as if no key were ever missing."""
+"""Ray has no public name for it. `Any`, since its functions are typed as if no key were ever missing."""
 
 
 class ProgressStore:
@@ -25,22 +25,22 @@ class ProgressStore:
         self._prefix = f"pixelmill:{self.run}:"
 
     def report(self, key: str, text: str) -> None:
-        """Replace what was reported under this key; never raises, since no work may end for want of a display."""
+        """Replace the report under this key. Never raises, since a missing display must not end the work."""
         with suppress(Exception):
             self.put(key, text)
 
     def reporter(self, kind: str) -> Callable[[str], None]:
-        """For one worker: reports under a key of its own below `kind`, see `report`."""
+        """A function with which one worker reports under its own key below `kind`, see `report`."""
         key = f"{kind}:{uuid.uuid4().hex}"
         return lambda text: self.report(key, text)
 
     def reports(self, kind: str) -> list[str]:
-        """What each worker reported last under this kind."""
+        """The last report of each worker under this kind."""
         found = [self.get(key) for key in self.keys(f"{kind}:")]
         return [text for text in found if text is not None]
 
     def add(self, key: str, value: str) -> bool:
-        """Put the value where there is none yet; whether that was so."""
+        """Add a value under a new key; False where the key exists."""
         return not STORE._internal_kv_put(self._key(key), value.encode(), overwrite=False)
 
     def get(self, key: str) -> str | None:
@@ -54,12 +54,12 @@ class ProgressStore:
         STORE._internal_kv_del(self._key(key))
 
     def keys(self, prefix: str) -> list[str]:
-        """The keys that begin with this."""
+        """The keys with this prefix."""
         found: list[bytes] = STORE._internal_kv_list(self._key(prefix))
         return [key.decode().removeprefix(self._prefix) for key in found]
 
     def clear(self) -> None:
-        """Remove all of this run."""
+        """Remove all keys of this run."""
         STORE._internal_kv_del(self._prefix.encode(), del_by_prefix=True)
 
     def _key(self, key: str) -> bytes:

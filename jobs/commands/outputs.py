@@ -1,4 +1,4 @@
-"""What a run made, and what ships: `inspect`, `zoo`, `schema`, `demo`."""
+"""What a run made, and what ships: `inspect`, `export`, `zoo`, `schema`, `demo`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from pixelmill.jobs import surroundings
-from pixelmill.jobs.commands.options import AsJson
+from pixelmill.jobs.commands.options import AsJson, Quiet
+from pixelmill.jobs.commands.running import interrupted
 
 
 def inspect(
@@ -25,6 +26,45 @@ def inspect(
         typer.echo(json.dumps(report, indent=1, default=str))
     else:
         inspection.print_report(report)
+
+
+def export(
+    out: Annotated[str, typer.Argument(help="Output folder of a run, complete or not.")],
+    destination: Annotated[str, typer.Argument(metavar="DEST", help="Folder for the pictures; local or on any store.")],
+    column: Annotated[
+        list[str] | None, typer.Option(help="A column of pictures, several times; all of them by default.")
+    ] = None,
+    picture_format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="stored (as the run has them), png, jpeg, png16, or npz: arrays, depth in its unit as float32.",
+        ),
+    ] = "stored",
+    shards: Annotated[
+        str | None, typer.Option(metavar="webdataset", help="Tar shards with a .json beside each picture, not files.")
+    ] = None,
+    shard_mb: Annotated[int, typer.Option(min=1, help="No shard is much larger.")] = 128,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of other content that are in the way.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the pictures of a run as files: with the names and folders of its source, below their common folder.
+
+    Run it again to resume it, or when the run has made more. DEST/_export keeps what is done, an index and what failed.
+    """
+    from pixelmill.jobs import export as exporting
+
+    asked = exporting.Asked(out, destination, tuple(column or ()), picture_format, shards, shard_mb, overwrite)
+    try:
+        made = exporting.export(asked, lambda text: None if quiet else typer.echo(text, err=True))
+    except KeyboardInterrupt:
+        interrupted(
+            "what is exported stays, and the same command resumes from there", surroundings.of_process(quiet=quiet)
+        )
+    typer.echo("\n".join(exporting.summary_lines(made)))
 
 
 def zoo(as_json: AsJson = False) -> None:

@@ -25,6 +25,23 @@ class Key:
     name: str
     kind: type[str] | type[int]
     help: str
+    is_document: bool = False
+    """Whether the value is YAML or JSON, or a file of it."""
+
+    @property
+    def option(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+    def value_of(self, given: object) -> object:
+        """As the job file has it. JobError for a document that can't be read."""
+        if given is None or not self.is_document:
+            return given
+        from pathlib import Path
+
+        from pixelmill.jobs.documents.parsing import parse, read_file
+
+        text = read_file(str(given)) if Path(str(given)).is_file() else str(given)
+        return parse(text, name=f"{self.option} {given}", what="a mapping, or a file of one").document
 
 
 @dataclass(frozen=True)
@@ -69,17 +86,32 @@ STAGE_COMMANDS: dict[str, StageCommand] = {
                 str,
                 "A style of `pixelmill zoo`, as starry-night; a checkpoint; or a painting (PNG, JPEG, WebP).",
             ),
-            Key("vgg", str, "Weights of the loss network, for a painting."),
+            Key(
+                "vgg",
+                str,
+                "Weights of VGG, for a painting: FILE.safetensors or torchvision:VGG19_Weights.IMAGENET1K_V1.",
+            ),
+            Key("steps", int, "Of the optimiser, for a painting; 500 by default."),
+            Key("size_px", int, "Shorter side of the result; its own by default, and 256 for a painting."),
             FORMAT,
         ),
     ),
     "synthesize": StageCommand(
-        "Make a photograph of every layout, a picture of class ids or of their colours.",
-        (_model(f"{OURS}."), Key("palette", str, "The colours of the classes in the layouts."), FORMAT),
+        "Make a photograph of every layout: a picture in the colours of its classes, or, with --set source.decoder=ids, of ids.",
+        (
+            _model(f"{OURS}."),
+            Key(
+                "palette",
+                str,
+                "Colours of the classes by id, {NAME: [R, G, B], ...}, or a file of it.",
+                is_document=True,
+            ),
+            FORMAT,
+        ),
     ),
     "reconstruct": StageCommand(
         "Encode and decode every picture: what an autoencoder keeps of it, and how far off that is, to find outliers.",
-        (_model(f"{OURS}."), FORMAT),
+        (_model(f"{OURS}."),),
     ),
     "encode": StageCommand("Encode every picture: its latent code in an autoencoder.", (_model(f"{OURS}."),)),
     "classify": StageCommand(
@@ -106,7 +138,7 @@ def body_of(kind: str, command: StageCommand) -> Callable[..., None]:
     """The function behind a command, with the signature that typer reads its options from."""
 
     def body(**given: Any) -> None:
-        _run(kind, {key.name: given[key.name] for key in command.keys}, given)
+        _run(kind, {key.name: key.value_of(given[key.name]) for key in command.keys}, given)
 
     body.__signature__ = _signature(command)  # pyright: ignore[reportFunctionMemberAccess]
     body.__annotations__ = {each.name: each.annotation for each in _signature(command).parameters.values()}
@@ -146,4 +178,4 @@ def _parameter(name: str, annotation: Any, default: object = Parameter.empty) ->
 
 def _option(key: Key) -> Any:
     text = key.help[0].upper() + key.help[1:]
-    return Annotated[key.kind | None, typer.Option(f"--{key.name}", help=text)]
+    return Annotated[key.kind | None, typer.Option(key.option, help=text)]

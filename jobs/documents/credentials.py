@@ -12,9 +12,8 @@ from pixelmill.workers.errors import JobError
 
 
 def refuse_credentials(*written: object, name: str = "", environment: Mapping[str, str] | None = None) -> None:
-    """JobError where a text in what the user wrote carries credentials.
-
-    With an environment, the values of references are looked at too, and the reference is shown.
+    """Raises JobError where a text that the user wrote carries credentials. With an environment, the values of
+    references are checked too; the message shows the reference.
     """
     for text in texts([each.model_dump() if isinstance(each, BaseModel) else each for each in written]):
         value = text if environment is None else str(expanded(text, environment, name))

@@ -1,4 +1,5 @@
-"""What is wrong with a document, in the user's words: one line for each wrong key, with its line and a suggestion."""
+"""The faults of a document in the user's words: one line for each wrong key, with its place in the file and a
+suggestion."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ Path = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class KnownKeys:
-    """The keys that a document may have: `beside` gives those of the mapping that holds a path, `everywhere` all paths."""
+    """The keys that a document may have: `beside` gives those of the mapping around a path, `everywhere` the paths of
+    all."""
 
     beside: Callable[[list[int | str]], list[str]]
     everywhere: Sequence[str] = ()
@@ -42,7 +44,7 @@ def faults(
     lines: list[str] = []
     for path, several in found.items():
         if any(other != path and other[: len(path)] == path for other in found):
-            continue  # one item of a list is wrong, so the list is no text either
+            continue  # an item of a list is wrong: that the list is not a text either is no second fault
         line = line_of(root, list(path))
         where = ".".join(map(str, path)) + (f" (line {line})" if line else "")
         lines.append(f"  {where or 'the job'}: {_in_words(several, list(path), known, _as_written(written, path))}")
@@ -61,7 +63,7 @@ def _as_written(document: object, path: Path) -> str | None:
 
 
 def _is_type(part: int | str) -> bool:
-    """Whether a part of a fault's path is pydantic's name for a member of a union, and no key of the user's."""
+    """Whether a part of a fault's path is pydantic's name for a member of a union, not a key of the user."""
     return isinstance(part, str) and (part in UNION_TAGS or "[" in part or part.startswith("constrained-"))
 
 
@@ -90,7 +92,7 @@ def _unknown_key(key: str, beside: list[str], everywhere: Sequence[str]) -> str:
 
 
 def _meant(key: str, beside: list[str], everywhere: Sequence[str]) -> str | None:
-    """The key that was meant: one of this very name in another place by its whole path, or one that is spelt alike."""
+    """The key that was probably meant: the path of a key of this name elsewhere, or a key with a similar spelling."""
     ends = [(path.rpartition(".")[2], path) for path in everywhere]
     if places := [path for end, path in ends if end == key and path != key]:
         return " or ".join(places)

@@ -10,7 +10,7 @@ from pixelmill.jobs.stage_entries import spelled_out
 from pixelmill.workers.errors import JobError
 
 SHORT_FORMS = frozenset({"source", "out"})
-"""Keys that may be written as a bare place in the stead of a mapping with `uri`."""
+"""Keys that may be written as a bare place instead of a mapping with `uri`."""
 
 
 def override_key(document: Document, override: str) -> None:
@@ -30,7 +30,7 @@ def override_key(document: Document, override: str) -> None:
 
 
 def _parsed(value: str) -> object:
-    """A value as YAML has it; **/*.jpg and the like, which YAML can't read, as they are."""
+    """A value read as YAML; texts that YAML can't read, such as **/*.jpg, are kept as they are."""
     try:
         return yamlfile.read(value)
     except yamlfile.NotYaml:

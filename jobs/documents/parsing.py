@@ -17,7 +17,7 @@ Document = dict[str, object]
 
 @dataclass(frozen=True)
 class Parsed:
-    """A file as values and as the nodes that know its lines; no nodes for what was never a file."""
+    """A file as values, and as nodes that know their lines; there are no nodes for a document that was never a file."""
 
     document: Document
     root: yaml.Node | None = None
@@ -33,7 +33,7 @@ def read_file(path: str) -> str:
 
 
 def parse(text: str, *, name: str, what: str) -> Parsed:
-    """JobError where the text is no YAML or no mapping, with `what` it should be."""
+    """Raises JobError where the text is not YAML, or not a mapping: the message then says `what` it should be."""
     try:
         document = yamlfile.read(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -50,7 +50,7 @@ def to_yaml(document: Document) -> str:
 
 
 def _refuse_repeated_keys(node: yaml.Node | None, name: str) -> None:
-    """YAML lets the last of two equal keys win in silence."""
+    """Raises JobError for a key that stands twice: YAML would silently take the last."""
     if isinstance(node, yaml.SequenceNode):
         for child in sequence_items(node):
             _refuse_repeated_keys(child, name)
@@ -64,7 +64,7 @@ def _refuse_repeated_keys(node: yaml.Node | None, name: str) -> None:
 
 
 def line_of(node: yaml.Node | None, path: list[int | str]) -> int | None:
-    """The line on which a key stands, or the nearest mapping around one that is not there."""
+    """The line of a key, or of the nearest mapping around a key that is missing."""
     line = None
     for part in path:
         if isinstance(node, yaml.MappingNode):

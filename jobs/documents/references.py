@@ -16,7 +16,7 @@ _PIECES = re.compile(r"[^\s:/,;=&?#@'\"\[\](){}|]+")
 
 
 def expanded(value: object, environment: Mapping[str, str], name: str) -> object:
-    """The value with its references replaced; JobError for one that has neither a value nor a default."""
+    """The value with its references replaced. Raises JobError for a reference with neither a value nor a default."""
     if isinstance(value, dict):
         return {key: expanded(item, environment, name) for key, item in cast("dict[str, object]", value).items()}
     if isinstance(value, list):
@@ -51,18 +51,18 @@ def texts(value: object) -> Iterator[str]:
 
 @contextmanager
 def hidden_values(document: object, environment: Mapping[str, str], name: str) -> Generator[None]:
-    """Errors of this block show references where they would show values: these may be secrets, and logs are shared."""
+    """Errors of this block show references in place of their values, which may be secrets: logs are shared."""
     try:
         yield
     except (JobError, ModelError) as error:
         values = _values(document, environment)
         if not values:
             raise
-        raise type(error)(_without(values, str(error), name)) from None  # the cause shows them too
+        raise type(error)(_without(values, str(error), name)) from None  # the cause would show the values too
 
 
 def _values(document: object, environment: Mapping[str, str]) -> dict[str, str]:
-    """Values by the reference that gives them; those that are too short to be a secret are words of any message."""
+    """The values of references; values too short to be a secret are left out, since any message may contain them."""
     found = {
         match[0]: environment[match[1]]
         for text in texts(document)

@@ -1,7 +1,7 @@
-"""Read YAML that somebody else may have written: what it says stays small, however it says it.
+"""Read YAML from untrusted authors: how much it may expand to is bounded.
 
-Ten aliases of ten aliases make a file of 300 bytes a billion values, and brackets within brackets exhaust the stack. Both
-are counted in the events of the parser, which builds nothing, before anything is built.
+Nested aliases can make a billion values of a file of 300 bytes, and nested brackets exhaust the stack. Both are counted
+in the parser's events before any value is built.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ MAX_DEPTH = 40
 
 
 class NotYaml(Exception):
-    """What is wrong with the text; the name of the file goes before it."""
+    """The fault of a text, as a message continues the name of the file."""
 
 
 def read(text: str) -> object:
-    """The document; values that its aliases repeat are copies, so that a change to one leaves the others."""
+    """The document. Values that aliases repeat are copies, so that changing one leaves the others unchanged."""
     try:
         _check_size(text)
         return _unshared(yaml.safe_load(text))
@@ -39,7 +39,7 @@ def _check_size(text: str) -> None:
 
 
 class _Counted:
-    """How many values a document has with its aliases written out."""
+    """Counts the values of a document with its aliases written out."""
 
     def __init__(self) -> None:
         self.values = 0
@@ -66,7 +66,7 @@ class _Counted:
     def _add_alias(self, event: yaml.AliasEvent) -> None:
         if any(anchor == event.anchor for anchor, _ in self._open):
             raise NotYaml(f"{_line(event)}*{event.anchor} stands within what it repeats")
-        self.values += self._sizes.get(event.anchor or "", 1)  # an anchor that is not there is found by the composer
+        self.values += self._sizes.get(event.anchor or "", 1)  # the composer reports a missing anchor
 
     def _keep(self, anchor: str | None, size: int) -> None:
         if anchor is not None:

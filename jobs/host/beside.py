@@ -1,4 +1,4 @@
-"""Wait for work on a thread of its own, so that the main thread hears Ctrl-C and can stop the work meanwhile."""
+"""Run work on a thread of its own, so that the main thread receives Ctrl-C and can stop the work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OVER = object()
 
 
 def beside(results: Iterator[Result], check: Callable[[], None]) -> Iterator[Result]:
-    """The results as they come; `check` is called at least every POLL_S and may raise."""
+    """The results as they arrive; `check` is called at least every POLL_S and may raise."""
     queue: SimpleQueue[tuple[object, BaseException | None]] = SimpleQueue()
 
     def consume() -> None:
@@ -39,7 +39,7 @@ def beside(results: Iterator[Result], check: Callable[[], None]) -> Iterator[Res
 
 
 def call_beside(work: Callable[[], None], check: Callable[[], None]) -> None:
-    """One call, waited for as `beside` waits for results."""
+    """The result of one call, which runs as the work of `beside` does."""
 
     def once() -> Iterator[None]:
         work()

@@ -1,4 +1,5 @@
-"""Identify a process for good: a pid alone is used again, and means another process in another container or after a restart."""
+"""Identify a process beyond its pid, which is reused, and which names another process in another container or after a
+reboot."""
 
 from __future__ import annotations
 
@@ -19,14 +20,15 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """Which process of which boot of which machine. `host` is for people; the other fields decide."""
+    """A process, its boot and its machine. `host` is for people; the other fields decide."""
 
     host: str
     boot_id: str
     pid_namespace: str
     pid: int
     started: float
-    """Since the machine booted, in clock ticks, on Linux, where it does not depend on the clock; else seconds since 1970."""
+    """When the process began: on Linux in clock ticks since boot, which no clock can change; elsewhere in seconds since
+    1970."""
 
     @classmethod
     def current(cls) -> ProcessIdentity:
@@ -53,10 +55,10 @@ class ProcessIdentity:
         return cls(host, boot_id, pid_namespace, pid, float(started))
 
     def is_provably_gone(self) -> bool:
-        """Whether this process has ended, beyond doubt; False where it can't be known from here.
+        """Whether this process has certainly ended; False where that can't be known from here.
 
-        It can't for another boot (a shared file system shows what other machines wrote, and host names repeat), another
-        PID namespace, or where /proc shows another namespace than the one this process lives in. A zombie is gone.
+        It can't be known for another boot (a shared file system shows files of other machines, and host names repeat),
+        for another PID namespace, or where /proc shows another namespace than that of this process. A zombie has ended.
         """
         if not self.boot_id or (self.boot_id, self.pid_namespace) != (_boot_id(), _pid_namespace()):
             return False
@@ -73,7 +75,7 @@ def _is_linux() -> bool:
 
 
 def _boot_id() -> str:
-    """Drawn by the kernel at each boot; empty where there is none."""
+    """The random id that the kernel draws at each boot; empty where there is none."""
     with suppress(OSError):
         if _is_linux():
             return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
@@ -84,19 +86,21 @@ def _boot_id() -> str:
 
 
 def _pid_namespace() -> str:
-    """Empty where the system has none. A number is used again only when every process of its namespace has ended."""
+    """The number of this namespace, empty where the system has none. It is reused only after every process in it has
+    ended."""
     with suppress(OSError):
         return os.readlink(_PROC / "self/ns/pid")
     return ""
 
 
 def _shows_this_namespace() -> bool:
-    """`unshare --pid` without a /proc of its own shows the pids of the namespace outside."""
+    """Whether /proc shows the pids of this namespace: after `unshare --pid` without a new /proc it shows those
+    outside."""
     return not _is_linux() or os.readlink(_PROC / "self") == str(os.getpid())
 
 
 def _exists(pid: int) -> bool:
-    """Also where /proc hides the processes of other users (hidepid)."""
+    """Whether there is such a process, also where /proc hides those of other users (hidepid)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -107,7 +111,7 @@ def _exists(pid: int) -> bool:
 
 
 def _stat(pid: int | str) -> list[str] | None:
-    """The fields of /proc/PID/stat behind the program's name, which may hold spaces and brackets; field 3 comes first."""
+    """The fields of /proc/PID/stat from field 3 on, after the program's name, which may contain spaces and brackets."""
     try:
         return (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].decode("ascii").split()
     except OSError:

@@ -1,8 +1,8 @@
-"""Folders of this process below the system's temporary folder, each with a marker that says whose it is.
+"""Temporary folders of this process, each with a marker that identifies its owner.
 
-A name proves nothing: a user's archive and another container's live run may be called as ours are. Only a folder whose
-marker names it, by name and inode, and names a process that has ended beyond doubt, is removed later by another run.
-A copy of such a folder, or one that was renamed, is the user's.
+A name proves nothing: a user's archive or a live run in another container may have a name like ours. A later run
+removes only a folder whose marker names it, by name and inode, and names a process that has certainly ended. A copy of
+such a folder, or a renamed one, belongs to the user.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _made: set[Path] = set()
 
 
 def make() -> Path:
-    """A new folder that nobody else may enter; should this process be killed, a later run removes it."""
+    """Create a folder that no other user may enter; a later run removes it if this process is killed."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_below()))
     except OSError as error:
@@ -67,22 +67,23 @@ def remove_stale() -> None:
 
 
 def _below() -> Path:
-    """The system's temporary folder, or /tmp where that one's path is too long for Ray's sockets."""
+    """The system's temporary folder, or /tmp where its path is too long for Ray's sockets."""
     folder = tempfile.gettempdir()
     return Path(folder if len(os.fsencode(folder)) <= _LONGEST_BELOW else "/tmp")
 
 
 def _remove_if(folder: Path, condition: Callable[[dict[str, Any]], bool]) -> None:
-    """Remove a folder of ours whose owner meets the condition; any other, and what can't be removed, stays as it is."""
+    """Remove a folder of ours whose owner meets the condition. Other folders, and what can't be removed, stay
+    unchanged."""
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError), _opened(folder) as descriptor:
         if condition(_owner(folder, descriptor)):
             _empty(descriptor)
-            os.rmdir(folder)  # which a folder that came in its place, and holds anything, survives
+            os.rmdir(folder)  # removes nothing of a folder that took its place and holds anything
 
 
 @contextmanager
 def _opened(folder: Path) -> Generator[int]:
-    """The folder itself and nothing that a link of its name leads to; everything after this is relative to it."""
+    """Open the folder itself, not what a link of its name leads to; everything after this is relative to it."""
     descriptor = os.open(folder, _FOLDER)
     try:
         yield descriptor
@@ -91,7 +92,7 @@ def _opened(folder: Path) -> Generator[int]:
 
 
 def _owner(folder: Path, descriptor: int) -> dict[str, Any]:
-    """What the marker says; ValueError, or OSError, where this is no folder of ours."""
+    """The owner that the marker names. Raises ValueError or OSError where this is not a folder of ours."""
     marker = os.open(MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
     with os.fdopen(marker, "rb") as file:
         here, written = os.fstat(descriptor), os.fstat(marker)
@@ -104,7 +105,7 @@ def _owner(folder: Path, descriptor: int) -> dict[str, Any]:
 
 
 def _empty(descriptor: int) -> None:
-    """Remove what the folder holds, links as links; then the marker, so that an interrupted removal is done again."""
+    """Remove the content without following links, then the marker, so that an interrupted removal is repeated."""
     for name in os.listdir(descriptor):
         if name == MARKER:
             continue

@@ -1,9 +1,9 @@
-"""Ctrl-C, and SIGTERM as the same, as a KeyboardInterrupt that never comes in the middle of an import or of logging.
+"""Turn Ctrl-C and SIGTERM into a KeyboardInterrupt that is never raised in the middle of an import or of logging.
 
-Most of a start is imports. A KeyboardInterrupt within one leaves half a module behind, of Ray for example, without which
-there is no stopping in order, or a lock of the import system that every other thread waits for, for ever. So does one
-within logging, whose locks all threads share. And one within a finalizer or a callback of C is printed and forgotten by Python:
-it is raised again.
+Most of a start is imports. A KeyboardInterrupt within an import leaves a half-initialized module behind, or a held lock
+of the import system that blocks every other thread. If the module is Ray, it can't be shut down any more. An interrupt
+within logging leaves its shared locks held. One within a finalizer or a callback from C is printed and dropped by
+Python, so it is raised again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from types import FrameType
 _DELICATE = ("<frozen importlib", logging.__file__)
 AGAIN_S = 0.02
 MOST_POSTPONED = 500
-"""After ten seconds what hangs is interrupted all the same."""
+"""After ten seconds the interrupt is raised in any place."""
 
 
 def install() -> None:
-    """To be called on the main thread. A command that was started with Ctrl-C ignored goes on ignoring it."""
+    """Install the handlers; call it on the main thread. A command that was started with Ctrl-C ignored still ignores
+    it."""
     if sys.platform == "win32":
         return  # it has no timer that interrupts
     postponed = 0
@@ -30,7 +31,7 @@ def install() -> None:
         nonlocal postponed
         if is_delicate(frame) and postponed < MOST_POSTPONED:
             postponed += 1
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)  # no thread, whose start takes locks that may be held
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)  # not a thread: starting one takes locks that may be held
             return
         postponed = 0
         raise KeyboardInterrupt
@@ -45,7 +46,7 @@ def install() -> None:
 
 
 def _raise_again_what_is_ignored() -> None:
-    """Python reports an exception that nobody can catch to this hook, and goes on."""
+    """Raise an interrupt again that Python reported to this hook because nobody could catch it."""
     report = sys.unraisablehook
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:

@@ -1,4 +1,4 @@
-"""Connect to Ray: one of its own on this machine, sized for the plan, or a cluster that is there."""
+"""Connect to Ray: start a private one on this machine, sized for the plan, or use an existing cluster."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOG_BYTES = 20_000
 LOOPBACK = "127.0.0.1"
 _WORKER_LOG = re.compile(r"worker-.*\.(out|err)")
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers, and no actor started that collects it
+    "RAY_USAGE_STATS_ENABLED": "0",  # no usage statistics are sent, and no actor collects them
     "RAY_enable_metrics_collection": "0",
     "RAY_event_stats": "0",  # with those below, Ray's own processes take less from the work
     "RAY_task_events_report_interval_ms": "0",
@@ -44,12 +44,12 @@ QUIET = {
     "RAY_io_context_event_loop_lag_collection_interval_ms": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
-"""What a Ray of our own is given before it is imported, unless the user said otherwise."""
+"""Variables that are set before a private Ray is imported, unless the user set them."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What this machine offers a Ray of its own."""
+    """What this machine offers a private Ray."""
 
     cores: int
     gpus: int
@@ -57,7 +57,7 @@ class Machine:
 
 
 def object_store_bytes(machine: Machine) -> int:
-    """What a Ray of our own may keep its objects in."""
+    """The memory that a private Ray may use for its objects."""
     return min(OBJECT_STORE_BYTES, machine.memory_bytes // 8)
 
 
@@ -69,7 +69,8 @@ def this_machine() -> Machine:
 
 
 def address_of(address: str | None, environment: Mapping[str, str]) -> str | None:
-    """Where Ray is: what the job says, or RAY_ADDRESS; None for one of our own. JobError where no job can run."""
+    """The address of Ray from the job or RAY_ADDRESS; None for a private Ray. Raises JobError for one that can't run a
+    job."""
     found = address or environment.get("RAY_ADDRESS")
     if not found or found == "local":
         return None
@@ -78,16 +79,15 @@ def address_of(address: str | None, environment: Mapping[str, str]) -> str | Non
 
 
 def start_local(pool: WorkerPool, machine: Machine, environment: MutableMapping[str, str]) -> Path:
-    """Start a Ray on this machine with the logical CPUs that the plan needs; gives its folder, for `stop`.
+    """Start a private Ray with the logical CPUs that the plan needs; returns its folder, for `stop`.
 
-    Threads are what has to match the cores, and the plan sees to that; a graph that asks Ray for more CPUs than it
-    counts would wait for ever.
+    The plan matches threads to cores. A graph that asks Ray for more logical CPUs than it has would wait for ever.
     """
     folder = scratch.make()
     _remember(environment)
     environment.update({**QUIET, **environment, **_private()})
     try:
-        _start(pool, machine, folder / "r")  # which Ray opens to everybody, so the way to it has to be closed
+        _start(pool, machine, folder / "r")  # Ray opens it to every user, so the folder around it is closed
     except BaseException:
         _end_local(folder)
         raise
@@ -95,7 +95,8 @@ def start_local(pool: WorkerPool, machine: Machine, environment: MutableMapping[
 
 
 def _private() -> dict[str, str]:
-    """What makes a Ray this run's alone: it serves who knows the token, whatever the user has set for a cluster."""
+    """Variables that make a Ray private: it serves only callers with its token, whatever the user has set for a
+    cluster."""
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), RUN_VARIABLE: run_mark()}
 
 
@@ -117,7 +118,7 @@ def _start(pool: WorkerPool, machine: Machine, folder: Path) -> None:
 
 
 def stop(watchdog: RayWatchdog, folder: Path | None) -> None:
-    """Shut Ray down in good order; of a Ray of our own, keep what the workers printed, and leave nothing of it."""
+    """Shut Ray down. Of a private Ray, keep what the workers printed and remove everything else."""
     with watchdog.released():
         ray_api.shutdown()
     if folder is not None:
@@ -136,7 +137,7 @@ def _end_local(folder: Path) -> None:
 
 
 _before: tuple[MutableMapping[str, str], dict[str, str]] | None = None
-"""What the one Ray of our own that a process can have changes, and how it was."""
+"""The environment that the private Ray of this process changes, and its earlier values."""
 
 
 def _remember(environment: MutableMapping[str, str]) -> None:
@@ -154,12 +155,12 @@ def _restore() -> None:
 
 
 def _is_rays(name: str) -> bool:
-    """Whether we, or Ray in this process, change a variable of this name."""
+    """Whether this module, or Ray in this process, changes the variable."""
     return name.startswith("RAY_") or name in {RUN_VARIABLE, "PYTHONBREAKPOINT"}
 
 
 def _reread_environment() -> None:
-    """Ray keeps the mode and the token that it once read."""
+    """Make Ray read its mode and token again: it caches them."""
     try:
         raylet: Any = import_module("ray._raylet")
         config, tokens = raylet.Config, raylet.AuthenticationTokenLoader
@@ -174,7 +175,7 @@ def _reread_environment() -> None:
 
 
 def print_worker_logs(folder: Path) -> None:
-    """Copy what the workers printed to standard error, where it goes to the log of the run, before it is removed."""
+    """Copy what the workers printed to standard error, which is the log of the run, before their files are removed."""
     for session in sorted(folder.glob("session_2*")):
         with suppress(OSError), _opened_folder(session) as outer, _opened_folder("logs", outer) as logs:
             for name in sorted(os.listdir(logs)):
@@ -192,7 +193,7 @@ def _opened_folder(path: str | Path, below: int | None = None) -> Generator[int]
 
 
 def _end_of(name: str, folder: int) -> str:
-    """The last words of a log; nothing of a link, a pipe or another user's file, which Ray did not write."""
+    """The end of a log; empty for a link, a pipe or another user's file, which Ray did not write."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError:
@@ -211,7 +212,7 @@ def _end_of(name: str, folder: int) -> str:
 
 
 def refuse_unusable_address(address: str) -> None:
-    """JobError for what reaches Ray Client or the dashboard and not the cluster itself, and for what is no address."""
+    """Raises JobError for an address of Ray Client or the dashboard, and for one that is not HOST:PORT."""
     try:
         place = urlsplit(address if "://" in address else f"//{address}")
         host, _ = place.hostname or "HOST", place.port
@@ -226,7 +227,7 @@ def refuse_unusable_address(address: str) -> None:
 
 
 def connect(address: str) -> None:
-    """Connect to a cluster, with the token that the user's environment gives; JobError when it does not let us in."""
+    """Connect to a cluster with the token in the user's environment. Raises JobError where the cluster refuses."""
     refuse_unusable_address(address)
     _require_answer(address)
     ray_api.import_ray()
@@ -249,9 +250,9 @@ def _why_not(error: Exception) -> str:
 
 
 def _require_answer(address: str) -> None:
-    """Ray itself would ask for minutes whether somebody is at HOST:PORT."""
+    """Raises JobError where nobody answers at HOST:PORT: Ray itself would try for minutes."""
     place = urlsplit(f"//{address}")
-    if place.hostname and place.port:  # else a word of Ray's, as "auto"
+    if place.hostname and place.port:  # otherwise a keyword of Ray, such as "auto"
         try:
             socket.create_connection((place.hostname, place.port), timeout=10).close()
         except OSError as error:
@@ -259,12 +260,11 @@ def _require_answer(address: str) -> None:
 
 
 def remove_all(watchdog: RayWatchdog) -> None:
-    """End every process that this one started and remove its folders, without a word to Ray.
-
-    But for the watchdog's last will: a dead raylet's agents are nobody's children, and it ends them when this process is gone.
+    """Kill every process that this one started and remove its folders, without calling Ray. The watchdog's reaper stays:
+    the agents of a dead raylet are orphans, and the reaper ends them when this process is gone.
     """
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if process.pid != watchdog.last_will_pid:
+            if process.pid != watchdog.reaper_pid:
                 process.kill()
     scratch.remove_mine()

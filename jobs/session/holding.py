@@ -1,4 +1,4 @@
-"""Hold a run while this process works on it: claim it, show that it lives, and stop when another attempt has taken over."""
+"""Hold a run while this process works on it: claim it, publish a beat, and stop when another attempt has taken over."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SystemClock:
 
 
 def is_gone(holder: Holder) -> bool:
-    """Whether the process that made a claim has ended, beyond doubt."""
+    """Whether the process that made a claim has certainly ended."""
     try:
         return ProcessIdentity.from_json(holder).is_provably_gone()
     except ValueError:
@@ -37,7 +37,7 @@ def is_gone(holder: Holder) -> bool:
 
 @contextmanager
 def holding(folder: Folder, doing: str, now: Callable[[], float], say: Callable[[str], None]) -> Generator[Holding]:
-    """Hold the folder within the block. RunRefused while another process that lives holds it."""
+    """Hold the folder within the block. Raises RunRefused while another living process holds it."""
     holder = {
         **ProcessIdentity.current().to_json(),
         "doing": doing,
@@ -53,14 +53,14 @@ def holding(folder: Folder, doing: str, now: Callable[[], float], say: Callable[
 
 
 class Holding:
-    """A claim, and the beat that shows that its holder lives; see `holding`."""
+    """A claim, and the beat that shows that its holder is alive; see `holding`."""
 
     def __init__(self, folder: Folder, claim: Claim) -> None:
         self.claim = claim
         self._folder, self._claimed_s = folder, time.monotonic()
         brief = replace(folder.access, timeout_s=min(BEAT_S, folder.access.timeout_s), retry_for_s=BEAT_S)
         self.brief = Folder(folder.uri, brief, is_fenced=folder.is_fenced)
-        """The folder, for what is not worth a long wait."""
+        """The folder with short time limits, for writes that are not worth a long wait."""
         self._over, self._lost = threading.Event(), False
         self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
 
@@ -68,32 +68,32 @@ class Holding:
         self._thread.start()
 
     def release(self, record: Mapping[str, object] | None = None) -> None:
-        """End the attempt, with what there is to say of it; only the first call does something."""
+        """End the attempt and write its record; later calls do nothing."""
         self._over.set()
         self._thread.join()
-        with suppress(Exception):  # the run has said what went wrong; without this file others wait for a lease
+        with suppress(Exception):  # the run has reported its error; without this file others wait for the lease
             self.brief.create(f"{self.claim.folder}/{RECORD}", json.dumps(record or {}, indent=1).encode())
 
     def require(self) -> None:
-        """ClaimLost unless this attempt may write what decides the result. In a store that can't refuse, this waits first
-        until no claim of the same moment can be under way any more."""
+        """Raises ClaimLost unless this attempt may write what decides the result. In a store without conditional writes
+        it first waits until no simultaneous claim can still arrive."""
         if not self.claim.is_fenced:
             self._over.wait(max(0.0, self._claimed_s + SETTLE_S - time.monotonic()))
         claims.require(self._folder, self.claim)
 
     @property
     def is_lost(self) -> bool:
-        """Whether the last beat found that another attempt has taken over; asks no store."""
+        """Whether the last beat found that another attempt has taken over; makes no request."""
         return self._lost
 
     def raise_if_lost(self) -> None:
-        """ClaimLost as soon as the beat has found out; asks no store."""
+        """Raises ClaimLost once a beat has found that another attempt has taken over; makes no request."""
         if self._lost:
             claims.require(self._folder, self.claim)
 
     def loss_behind(self, error: BaseException) -> BaseException:
-        """ClaimLost in the place of an error where another attempt has taken over: what this process met then, as a Ray
-        that did not survive its own suspension, has no other cause. Else the error itself."""
+        """ClaimLost in place of an error where another attempt has taken over, since that then caused the error (for
+        example a Ray that did not survive a suspension); otherwise the error itself."""
         if not isinstance(error, Exception) or isinstance(error, RunRefused | ClaimLost):
             return error
         with suppress(Exception):
@@ -102,7 +102,7 @@ class Holding:
         return error
 
     def follows_unknown(self, since: int) -> bool:
-        """Whether an attempt from `since` on has neither ended nor is provably gone, and so may wake up."""
+        """Whether an attempt from `since` on has neither ended nor certainly died, so that it may wake up."""
         return claims.may_wake(self._folder, self.claim, since, is_gone)
 
     def _beat(self) -> None:
@@ -111,6 +111,6 @@ class Holding:
             count += 1
             with suppress(
                 Exception
-            ):  # a store that does not answer for a lease costs the claim, and not the run itself
+            ):  # a store that does not answer for the length of a lease may cost the claim, but does not end the run
                 self.brief.publish(f"{self.claim.folder}/{BEAT}", json.dumps({"beat": count}).encode())
                 self._lost = not claims.holds(self.brief, self.claim)

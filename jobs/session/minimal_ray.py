@@ -1,8 +1,8 @@
-"""What a Ray of our own does without: processes that serve a cluster, in a Ray that lives for one job on one machine.
+"""Start a private Ray without the processes that only a cluster needs.
 
-Each is a Python process that everything waits for at the start and that takes from the work while it runs
-(benchmarks/README.md). Ray has no switch for them. Where a later Ray keeps or names these things otherwise, they are
-started, and the log says so. A cluster that is there is left as it is.
+Each of them is a Python process that delays the start and takes processor time from the work (benchmarks/README.md).
+Ray has no switch for them. Where a later Ray names or organizes them differently, they are started, and the log says
+so. An existing cluster is not changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pixelmill.jobs.session import ray_api
 
 LOGGER = logging.getLogger(__name__)
 Replace = Callable[[Any, str, object], None]
-"""Puts a stand-in in the place of what an owner has under a name; AttributeError where it has nothing."""
+"""Replaces an owner's attribute by a stand-in. Raises AttributeError where there is no such attribute."""
 
 
 @contextmanager
@@ -36,7 +36,8 @@ def without_services() -> Generator[None]:
 
 @contextmanager
 def on_loopback() -> Generator[None]:
-    """Start Ray with the address that it is given: it replaces that of the loopback by one that the network reaches."""
+    """Start Ray on the address that it is given: it would replace a loopback address by one that the network can
+    reach."""
     with ExitStack() as undo:
         with _or_logged("keeps to 127.0.0.1"):
             from ray._private import services
@@ -47,7 +48,7 @@ def on_loopback() -> Generator[None]:
 
 @contextmanager
 def without_helpers() -> Generator[None]:
-    """Run Ray Data, once Ray is connected, without the actors that it starts beside the workers."""
+    """Run Ray Data without the actors that it starts beside the workers; Ray must be connected."""
     with ExitStack() as undo:
         for what, change in CHANGES.items():
             with _or_logged(f"works without {what}"):
@@ -57,10 +58,9 @@ def without_helpers() -> Generator[None]:
 
 @contextmanager
 def without_cleaner() -> Generator[None]:
-    """Train without the actor that frees what a dead controller held: that goes with a Ray of our own.
-
-    It asks the dashboard, which is not there, whether the controller lives, and each training would wait 12 s at its end for
-    the answer.
+    """Train without the actor that frees the resources of a dead controller: they end with a private Ray anyway. The
+    actor asks the dashboard, which is not running, whether the controller lives, and each training would wait 12 s at
+    its end for the answer.
     """
     with ExitStack() as undo:
         with _or_logged("trains without PlacementGroupCleaner"):
@@ -73,7 +73,7 @@ def without_cleaner() -> Generator[None]:
 
 @contextmanager
 def _or_logged(what: str) -> Generator[None]:
-    """Skip a change that this Ray has no place for, and log that."""
+    """Skip a change that this version of Ray has no place for, and log that."""
     try:
         yield
     except (ImportError, AttributeError) as error:
@@ -81,7 +81,7 @@ def _or_logged(what: str) -> Generator[None]:
 
 
 def _nothing(*_: object, **__: object) -> None:
-    """Stands for what has nobody to do it for."""
+    """Stands in for a call that is not needed."""
 
 
 def _as_it_is(host: str) -> str:
@@ -98,21 +98,21 @@ def _replace(undo: ExitStack, owner: Any, name: str, stand_in: object) -> None:
 
 
 def _without_statistics(replace: Replace) -> None:
-    """Nobody is sent what the dashboard, which is not there, would show."""
+    """Collect no statistics: only the dashboard, which is not running, would show them."""
     manager: Any = import_module("ray.data._internal.stats")._StatsManager
     for name in ("register_dataset_to_stats_actor", "update_execution_metrics", "update_iteration_metrics"):
         replace(manager, name, staticmethod(_nothing))
 
 
 class _Method:
-    """Looks like a method of an actor and does nothing."""
+    """Looks like a method of an actor, and does nothing."""
 
     def remote(self, *_: object) -> None:
         return None
 
 
 class _NoTracker:
-    """Stands for the actor that knows on which node each worker is, where there is one node."""
+    """Stands in for the actor that knows the node of each worker: there is one node."""
 
     def __init__(self) -> None:
         self.update_actor_location = _Method()
@@ -121,12 +121,12 @@ class _NoTracker:
 def _without_locations(replace: Replace) -> None:
     from ray.data._internal.execution.operators import actor_pool_map_operator as module
 
-    replace(module, "get_actor_locations", _nowhere)  # each worker's own answer, given when it was ready, counts
+    replace(module, "get_actor_locations", _nowhere)  # the workers themselves answered when they were ready
     replace(module, "get_or_create_actor_location_tracker", _NoTracker)
 
 
 def _without_autoscaling(replace: Replace) -> None:
-    """Resources are what this machine has, which a job has to itself: there is nobody to ask for more or to share with."""
+    """Take the resources of this machine as they are: a job has them to itself, and nobody could provide more."""
     import ray
     from ray.data._internal.cluster_autoscaler import rate_based_cluster_autoscaler as module
     from ray.data._internal.cluster_autoscaler.base_autoscaling_coordinator import AutoscalingCoordinator

@@ -1,4 +1,4 @@
-"""The few calls of Ray that jobs/ makes, with the types that Ray leaves open; Ray is imported by the first of them."""
+"""The few calls of Ray that jobs/ makes, with the types that Ray leaves open. The first call imports Ray."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Any, cast
 
 
 def import_ray() -> None:
-    """Import it as a whole before anything below it.
-
-    Another thread may be importing it: who asks for `ray.data` at that moment holds that module's lock, waits for that of `ray`
-    and, since the other waits for the first one, is given half of it.
+    """Import Ray as a whole before any of its submodules. Another thread may be importing Ray. A thread that imports
+    `ray.data` at that moment holds the lock of that module and waits for the lock of `ray`; since the other thread
+    waits for the first, Python breaks the deadlock and hands out a half-initialized module.
     """
     import ray  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
@@ -27,14 +26,14 @@ def shutdown() -> None:
 
 
 def cluster_resources() -> dict[str, float]:
-    """What all of the connected cluster has."""
+    """All resources of the connected cluster."""
     import ray
 
     return dict(cast("Any", ray).cluster_resources())
 
 
 def available_resources() -> dict[str, float]:
-    """What nobody uses of it at this moment."""
+    """The resources that are free at this moment."""
     import ray
 
     return dict(cast("Any", ray).available_resources())

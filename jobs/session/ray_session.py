@@ -1,4 +1,4 @@
-"""Ray for the length of a block: one of its own, which may start early beside other work, or a cluster that is there."""
+"""Ray for the length of a block: a private one, which may start early beside other work, or an existing cluster."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from pixelmill.pipelines.placement import WorkerPool
 
 @dataclass(frozen=True)
 class OwnRay:
-    """A Ray that lives for one job on this machine, with as many logical CPUs as the pool asks for."""
+    """A private Ray: it lives for one job on this machine, with as many logical CPUs as the pool needs."""
 
     machine: Machine
     pool: WorkerPool
 
 
 RayPlace = str | OwnRay
-"""The address of a cluster, or a Ray to be started."""
+"""The address of a cluster, or a private Ray that is to be started."""
 
 
 @dataclass(frozen=True)
 class ConnectedRay:
-    """A Ray that this process is connected to, what all of it has, and a folder of ours that is gone after the session."""
+    """A Ray that this process is connected to, all its resources, and a folder that is removed after the session."""
 
     resources: dict[str, float]
     folder: Path
 
 
 class RaySession:
-    """Starts Ray at most once, on a thread: Ctrl-C does not come in the middle of it, and Ray does not take SIGTERM over."""
+    """Starts Ray at most once, on a thread, so that Ctrl-C does not interrupt it and Ray does not replace the handler
+    of SIGTERM."""
 
     def __init__(
         self,
@@ -52,13 +53,13 @@ class RaySession:
         self._started: Future[ConnectedRay] | None = None
 
     def start(self) -> Future[ConnectedRay]:
-        """Begin to start it; other work may go on beside."""
+        """Begin to start Ray; the caller may do other work meanwhile."""
         if self._started is None:
             self._started = self._thread.submit(self._start)
         return self._started
 
     def connect(self) -> ConnectedRay:
-        """Wait until it is there. JobError where no cluster answers."""
+        """Wait until Ray is connected. Raises JobError where no cluster answers."""
         started = self.start()
         if not started.done():
             self._events.phase("starting Ray")
@@ -87,7 +88,7 @@ class RaySession:
 def ray_session(
     place: RayPlace, watchdog: RayWatchdog, environment: MutableMapping[str, str], events: EventStream
 ) -> Generator[RaySession]:
-    """Whatever was started within the block is stopped after it, and nothing of it is left."""
+    """A session whose Ray is stopped and cleaned up after the block."""
     scratch.remove_stale()
     with ThreadPoolExecutor(1, "ray") as thread:
         made = RaySession(place, watchdog, environment, events, thread)

@@ -1,7 +1,7 @@
-"""What every attempt stands on: the claim of its folder, its log and events, the terminal, and a watch over its Ray.
+"""What every attempt needs: the claim of its folder, log and events, the terminal, and a watchdog over its Ray.
 
-A bulk run and a training are one session each. Whatever ends it is recorded: an error, Ctrl-C, a lost claim, or the death of
-Ray, after which nothing but the end of the process is possible.
+A bulk run and a training are one session each. Every end is recorded: an error, Ctrl-C, a lost claim, or the death of
+Ray, after which the process can only end.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Customs:
-    """How a kind of job differs from others at its end.
+    """How kinds of jobs differ at their end.
 
-    `record` adds to what is recorded of every attempt, `publish_log` puts the whole log in its place, and `ray_died` is what the
-    user reads when that happened to {dead}, a process of Ray.
+    `record` adds to the record that every attempt has, `publish_log` publishes the whole log, and `ray_died` is the
+    message for the user when {dead}, a process of Ray, has died.
     """
 
     doing: Doing
@@ -70,11 +70,12 @@ class Session:
         self._publisher.start()
 
     def ray(self, place: RayPlace) -> AbstractContextManager[RaySession]:
-        """Ray for the length of a block, which this session watches over."""
+        """Ray for the length of a block, with a watchdog."""
         return ray_session(place, self._watchdog, self._around.environment, self.events)
 
     def end(self, error: BaseException | None) -> None:
-        """Publish and record how the attempt ended, as far as the store lets us: the error that is under way says more."""
+        """Publish and record how the attempt ended. Errors of the store are dropped: the error being raised is more
+        important."""
         ending = ending_of(error, self.held.claim.epoch, is_fenced=self.out.is_fenced, stopwatch=self.stopwatch)
         self.events.emit(Ended(ended=ending["ended"], error=ending["error"]))
         self._publisher.close()
@@ -85,7 +86,8 @@ class Session:
         self.held.release(self._customs.record(ending))
 
     def _end_at_once(self, dead: str) -> None:
-        """Ray's `dead` died: from here on every call of Ray hangs, or ends this process without a word."""
+        """End the process after the death of Ray's `dead`: from now on every call of Ray hangs, or ends the process
+        silently."""
         error = self.held.loss_behind(JobStopped(self._customs.ray_died.format(dead=dead)))
         self._screen.terminal.end(f"pixelmill: {error}")
         self.end(error)
@@ -97,9 +99,8 @@ class Session:
 def session(
     out: Folder, screen: Screen, events: EventStream, around: Surroundings, stopwatch: Stopwatch, customs: Customs
 ) -> Generator[Session]:
-    """Hold the folder and show the terminal within the block; every end of it is recorded.
-
-    RunRefused while another attempt lives. ClaimLost in the place of an error where another one has taken over.
+    """Hold the folder and show the terminal within the block; every end is recorded. Raises RunRefused while another
+    attempt lives, and ClaimLost in place of any error where another attempt has taken over.
     """
     with holding(out, customs.doing, around.now, events.warn) as held:
         made = Session(out, held, screen, events, around, stopwatch, customs)

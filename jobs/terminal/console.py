@@ -1,4 +1,4 @@
-"""rich's console behind the boundary of `printable.py`: what it is given is made printable, what it adds is kept."""
+"""rich's console with `printable.py` in front: given texts are made printable, rich's own colours are kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixelmill.jobs.terminal.printable import printable
 
 
 class PrintableConsole(Console):
-    """rich's console: the texts that it is given are made printable, the colours and movements that it adds are kept."""
+    """A console that makes given texts printable, and keeps the colours and cursor movements that rich adds."""
 
     def __init__(self, file: TextIO | None = None, **options: Any) -> None:
         stream = file if file is not None else sys.stdout

@@ -23,7 +23,7 @@ WIDEST = 110
 
 Level = Literal["info", "warning", "error"]
 Wording = Callable[[str, Level], str]
-"""Gives a plain line its final form."""
+"""Formats a plain line."""
 
 
 def as_it_is(text: str, level: Level) -> str:
@@ -31,9 +31,8 @@ def as_it_is(text: str, level: Level) -> str:
 
 
 class Terminal:
-    """`with Terminal(stream) as terminal: terminal.show(view)` as often as anything changes.
-
-    What was shown last is shown again by itself, so that whoever waits sees for how long and what for.
+    """Use `with Terminal(stream) as terminal: terminal.show(view)` whenever anything changes. The last view is shown
+    again by itself, so that a person sees what is waited for, and for how long.
     """
 
     def __init__(self, stream: TextIO, *, is_terminal: bool, quiet: bool = False, wording: Wording = as_it_is) -> None:
@@ -69,19 +68,20 @@ class Terminal:
                     self._show(self._view)
 
     def end(self, text: str) -> None:
-        """The last line of a run that ends at once, quiet or not; the threads that show a view are not stopped before."""
+        """Print the last line of a run that ends at once, even a quiet one, without stopping the threads that show
+        views."""
         with self._lock:
             self._ended = True
             self._stop()
             self._print(text, "error")
 
     def say(self, text: str, level: Level = "info") -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         if not self._quiet:
             self._print(text, level)
 
     def update(self, view: View) -> None:
-        """Show this from the next tick on: a phase that is over before is not worth a line."""
+        """Show this view from the next tick on, so that shorter phases get no line."""
         with self._lock:
             self._view = view
 
@@ -107,7 +107,7 @@ class Terminal:
 
 
 class LiveBar:
-    """A bar with its figures and notes, drawn again in its place."""
+    """A bar with figures and notes, redrawn in place."""
 
     def __init__(self, console: PrintableConsole) -> None:
         self._progress = _progress(console)
@@ -137,7 +137,7 @@ class LiveBar:
 
 
 def _progress(console: PrintableConsole) -> Progress:
-    """The bar with its figures; a terminal that has only ASCII gets a spinner of it."""
+    """The bar with its figures; its spinner is ASCII where the terminal has nothing else."""
     spinner = "dots" if console.encoding.startswith("utf") else "line"
 
     def text(name: str, style: str = "none") -> TextColumn:

@@ -1,4 +1,4 @@
-"""Keep what libraries print out of the terminal and in the log of the run."""
+"""Redirect the output of libraries from the terminal to the log of the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelmill.jobs.terminal.streams import lasting
 
 @contextmanager
 def log_file() -> Generator[Path]:
-    """A file for the log, gone after the block: what is to stay of it is copied before."""
+    """A temporary file for the log, removed after the block; copy it before to keep it."""
     folder = scratch.make()
     try:
         yield folder / "log"
@@ -25,9 +25,8 @@ def log_file() -> Generator[Path]:
 
 @contextmanager
 def captured_output(path: Path) -> Generator[TextIO]:
-    """Send standard output and error of this process, and of what it starts, to a file; gives the real standard error.
-
-    Ray writes from C++ and from its workers, past Python's logging: only the file descriptors catch all of it.
+    """Redirect standard output and error of this process and its children to a file; gives the real standard error. Ray
+    writes from C++ and from its workers, past Python's logging: only file descriptors capture everything.
     """
     sys.stdout.flush()
     sys.stderr.flush()

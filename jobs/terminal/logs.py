@@ -1,4 +1,4 @@
-"""The log of pixelmill's own code: levels, as text or as JSON lines, without a secret in it."""
+"""The log of pixelmill's own code: with levels, as text or JSON lines, without secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = "pixelmill"
 
 
 class _StandardError(logging.Handler):
-    """Writes to what is standard error at the moment: in a run that is its log."""
+    """Writes to the current standard error: within a run, that is the run's log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(f"{self.format(record)}\n")
@@ -33,7 +33,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {"logger": record.name}
@@ -56,7 +56,7 @@ def json_line(text: str, level: str, at_s: float, fields: dict[str, str] | None 
 
 @contextmanager
 def logging_to_standard_error(level: LogLevel, form: LogFormat) -> Generator[None]:
-    """Log what pixelmill's modules say, from this level on."""
+    """Log the messages of pixelmill's modules from this level on."""
     logger, handler = logging.getLogger(ROOT), _StandardError()
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     before = logger.level, logger.propagate
@@ -71,7 +71,7 @@ def logging_to_standard_error(level: LogLevel, form: LogFormat) -> Generator[Non
 
 
 def wording_of(form: LogFormat, now: Callable[[], float]) -> Wording:
-    """How plain lines for a person are written in this format."""
+    """The function that formats plain lines for a person."""
     if form == "text":
         return as_it_is
 

@@ -1,4 +1,4 @@
-"""What a command prints to while it works: a terminal for the person, and a log for everything else."""
+"""Where a working command prints: to the terminal for the person, to the log for everything else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Screen:
 
 @contextmanager
 def screen(around: Surroundings) -> Generator[Screen]:
-    """Within the block everything that is printed goes to the log, but for what the terminal shows."""
+    """Within the block all output goes to the log, except what the terminal shows."""
     with (
         log_file() as log,
         captured_output(log) as stderr,

@@ -1,6 +1,5 @@
-"""Standard output and error that never end a run: closed at the start, cut off by `| head`, or a terminal of few characters.
-
-What was finished is in the output folder, and the exit code says how it went, whether anybody reads the words or not.
+"""Make standard output and error safe: a stream that is closed, cut off by `| head` or of a small character set never
+ends a run. The results are in the output folder and in the exit code, whether or not anybody reads the text.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ STREAMS = {0: os.O_RDONLY, 1: os.O_WRONLY, 2: os.O_WRONLY}
 
 
 class _Lasting(io.FileIO):
-    """A descriptor whose reader may go away: from then on, what is written is dropped."""
+    """Writes to a descriptor, and drops everything once its reader is gone."""
 
     def write(self, data: object, /) -> int:
         try:
@@ -27,7 +26,7 @@ class _Lasting(io.FileIO):
 
 
 def lasting(descriptor: int, like: TextIO | None, *, closes: bool = False) -> TextIO:
-    """A text stream on a descriptor in the encoding of `like`; characters that it lacks are written as escapes."""
+    """A text stream on a descriptor, in the encoding of `like`; characters that it lacks are escaped."""
     encoding = getattr(like, "encoding", None) or "utf-8"
     raw = _Lasting(descriptor, "w", closefd=closes)
     return io.TextIOWrapper(
@@ -39,7 +38,8 @@ def lasting(descriptor: int, like: TextIO | None, *, closes: bool = False) -> Te
 
 
 def install() -> None:
-    """Make those of this process last. Descriptors that are closed are opened, or the next file would be one of them."""
+    """Replace the streams of this process. Closed descriptors are opened, or the next opened file would get their
+    numbers."""
     for descriptor, mode in STREAMS.items():
         try:
             os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""The status of a job as a person sees it: one line, or a bar with notes below it."""
+"""The status of a job for a person: one line, or a bar with notes below it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rich.text import Text
 from pixelmill.pipelines.events import Status, StepsCounted
 
 WORKING = frozenset({"milling", "accounting"})
-"""Phases in which inputs are counted; in every other one something is waited for, and for how long is shown."""
+"""Phases in which inputs are counted; every other phase is a wait, whose length is shown."""
 SHOWN_METRICS = 3
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What a bar shows of a job; `total` is None while nothing is counted yet."""
+    """The content of a bar; `total` is None before anything is counted."""
 
     title: str
     completed: int = 0
@@ -27,7 +27,7 @@ class Bar:
 
 
 class View(Protocol):
-    """The state of anything under way. `waited_s` is how long it has been in its phase."""
+    """The state of a job. `waited_s` is the time that it has spent in its phase."""
 
     @property
     def phase(self) -> str: ...
@@ -54,7 +54,7 @@ class BulkView:
         return self.status.phase
 
     def line(self, waited_s: float = 0.0) -> str:
-        """Done / total, images per second, failed, ETA, busy shares; or what is waited for."""
+        """Done / total, images per second, failed, ETA, busy shares; or the wait."""
         rows = self.status.rows
         if self.phase not in WORKING:
             return self._title(waited_s)
@@ -74,7 +74,7 @@ class BulkView:
         return Bar(self._title(waited_s), rows.done + rows.failed, rows.total or None, rate, rows.left_s)
 
     def notes(self) -> list[Text]:
-        """What the workers do, and the commonest reasons of failures."""
+        """The shares of the workers' time, and the most common reasons of failures."""
         rows, lines = self.status.rows, list[Text]()
         if shares := rows.busy_shares:
             lines.append(Text(f"workers: {_percentages(shares, '  ')}", style="dim"))
@@ -100,7 +100,7 @@ class TrainingView:
         return self.status.phase
 
     def line(self, waited_s: float = 0.0) -> str:
-        """Step, loss, images per second, ETA, the metrics of the best checkpoint; or what is waited for."""
+        """Step, loss, images per second, ETA, the metrics of the best checkpoint; or the wait."""
         steps = self.status.steps
         if steps is None:
             return waiting(self.phase, waited_s)
@@ -143,12 +143,12 @@ def _percentages(shares: Mapping[str, float], between: str) -> str:
 
 
 def waiting(phase: str, waited_s: float) -> str:
-    """A phase, and for how long it has been waited for: importing torch, 6 s."""
+    """A phase and its length so far: importing torch, 6 s."""
     return phase if waited_s < 1 else f"{phase}, {duration(waited_s)}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 42 s, 3 min 5 s, 2 h 14 min."""
+    """A duration for a person: 42 s, 3 min 5 s, 2 h 14 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.bulk.deaths import Careful
 from pixelmill.pipelines.bulk.decoding import DecodeAhead
+from pixelmill.pipelines.bulk.deferred import Encoders
 from pixelmill.pipelines.bulk.items import Item
 from pixelmill.pipelines.bulk.mill_config import MillConfig
 from pixelmill.pipelines.bulk.preparation import Preparation
@@ -53,6 +54,7 @@ class Mill:
         self._rows = Rows(Folder(config.out, config.out_access), list(config.segments))
         self.budget = Budget(for_pictures(config.memory_bytes), config.fetch.window_bytes)
         self._holdings = Holdings(self.budget)
+        self._encoders = Encoders(config.decode_threads, self._holdings)
         self._fetcher, self._one_by_one = (self._fetcher_of(limits) for limits in self._limits())
         self._longest_fetch_s = config.source_access.retry_for_s + 2 * config.source_access.timeout_s
         first = [self._runners[reader] for reader in self._wiring.readers_of(None)]
@@ -68,7 +70,8 @@ class Mill:
         """
         started_s = time.time()
         inputs = rows_of(self._rows, order)
-        queues = StageQueues(self._runners, self._wiring, self._holdings, self._tally, strings_of(inputs["uri"]))
+        uris = strings_of(inputs["uri"])
+        queues = StageQueues(self._runners, self._wiring, self._holdings, self._encoders, self._tally, uris)
         items = self._together(inputs, queues) if careful is None else self._carefully(inputs, queues, careful)
         table = table_of(inputs, items, self._decoder, self.stages, queues.outputs, has_source_ids=self._has_source_ids)
         self._reporter.report()

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from pixelmill.pipelines.bulk.batches import Batches
+from pixelmill.pipelines.bulk.deferred import DeferredColumns, Encoders, MadeBatch
 from pixelmill.pipelines.bulk.items import Item, Row, Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under
 from pixelmill.pipelines.bulk.stage_runner import Ran, StageRunner, errors_of
@@ -22,8 +21,10 @@ from pixelmill.pipelines.bulk.tally import Tally
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.holdings import Held, Holdings
-from pixelmill.workers.stages import Deferred
 from pixelmill.workers.stages.wiring import Wiring
+
+if TYPE_CHECKING:
+    from pixelmill.pipelines.bulk.deferred import MadeColumn
 
 
 @dataclass
@@ -31,7 +32,7 @@ class StageOutput:
     """What one stage made, batch by batch, and of which rows."""
 
     rows: list[Row] = field(default_factory=list[Row])
-    chunks: list[dict[str, pa.Array[Any]]] = field(default_factory=list)
+    chunks: list[dict[str, MadeColumn]] = field(default_factory=list[dict[str, "MadeColumn"]])
 
 
 class _Queue:
@@ -60,6 +61,7 @@ class StageQueues:
         runners: Sequence[StageRunner],
         wiring: Wiring,
         holdings: Holdings,
+        encoders: Encoders,
         tally: Tally,
         uris: Sequence[str],
     ) -> None:
@@ -67,6 +69,7 @@ class StageQueues:
         self._queues = [_Queue(runner, wiring.readers_of(runner.index)) for runner in runners]
         self._order = wiring.order
         self._holdings, self._tally, self._uris = holdings, tally, uris
+        self._deferred = DeferredColumns(encoders, tally, self._fail)
 
     @property
     def outputs(self) -> list[StageOutput]:
@@ -84,18 +87,26 @@ class StageQueues:
                 self._put(waiting)
 
     def run_all(self) -> None:
-        """Run every stage over what waits for it; then nothing waits and nothing is held."""
+        """Run every stage over what waits for it, and every job that encodes; then nothing waits and nothing is held."""
         for index in self._order:
             queue = self._queues[index]
             while taken := queue.batches.take_oldest():
                 self._run(queue, taken)
+        while (batch := self._deferred.oldest()) is not None:
+            self._keep(batch)
 
     def make_room(self, needed_bytes: int) -> None:
-        """Run what frees most, one batch after another, until so much memory is free or nothing waits that holds any."""
+        """Wait for what is being encoded, then run what frees most, batch by batch, until so much memory is free.
+
+        Ends when nothing is left that holds any.
+        """
         self._relieve(self._queues, needed_bytes)
 
     def _relieve(self, queues: Sequence[_Queue], needed_bytes: int = 0) -> None:
         while self._holdings.lacks(needed_bytes):
+            if (batch := self._deferred.oldest()) is not None:
+                self._keep(batch)
+                continue
             (freed_bytes, bucket), queue = max(
                 ((queue.batches.largest(self._share_bytes), queue) for queue in queues), key=lambda found: found[0][0]
             )
@@ -136,15 +147,20 @@ class StageQueues:
     def _record(self, queue: _Queue, ran: Ran) -> list[_Frame]:
         for waiting, error in errors_of(ran):
             self._fail(waiting.row.item, filed_under(queue.runner.name, error))
-        if ran.milled.columns:
-            queue.output.rows += [waiting.row for waiting in ran.batch]
-            queue.output.chunks.append(_encoded(queue.runner, ran))
         frames = self._hold_pictures(queue, ran) if queue.readers else []
-        for waiting in ran.batch:
-            item = waiting.row.item
-            item.runs_left -= 1
-            self._tally.done += item.error is None and item.runs_left == 0
+        for batch in self._deferred.add(queue.runner, ran):
+            self._keep(batch)
         return frames
+
+    def _keep(self, batch: MadeBatch) -> None:
+        """The columns of a batch are made: what was left to do for its inputs is less by that."""
+        if batch.columns:
+            output = self._queues[batch.stage].output
+            output.rows += batch.rows
+            output.chunks.append(batch.columns)
+        for row in batch.rows:
+            row.item.runs_left -= 1
+            self._tally.done += row.item.error is None and row.item.runs_left == 0
 
     def _hold_pictures(self, queue: _Queue, ran: Ran) -> list[_Frame]:
         pictures = ran.milled.pictures or [None] * len(ran.batch)
@@ -181,19 +197,6 @@ class StageQueues:
         if item.error is None:
             item.error = error
             self._tally.count_failure(error, self._uris[item.position])
-
-
-def _encoded(runner: StageRunner, ran: Ran) -> dict[str, pa.Array[Any]]:
-    """The columns of a batch, with what was deferred done."""
-    types = {field.name: field.type for field in runner.stage.fields}
-    columns: dict[str, pa.Array[Any]] = {}
-    for name, column in ran.milled.columns.items():
-        if isinstance(column, Deferred):
-            values = [None if place in ran.milled.errors else job() for place, job in enumerate(column.jobs)]
-            columns[name] = pa.array(values, types[name])
-        else:
-            columns[name] = column
-    return columns
 
 
 def _no_picture(stage: str) -> RowError:

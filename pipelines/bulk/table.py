@@ -18,6 +18,9 @@ from pixelmill.workers.stages import Stage
 if TYPE_CHECKING:
     Column = pa.Array[Any] | pa.ChunkedArray[Any]
 
+CHUNK_BYTES = 1 << 30
+"""Arrow counts the bytes of one chunk of texts or pictures in 32 bits with a sign: 2 GiB are too many."""
+
 _FROM_MANIFEST = ("id", "uri", "member", SOURCE_ID.name)
 
 
@@ -29,8 +32,12 @@ def table_of(
     outputs: Sequence[StageOutput],
     *,
     has_source_ids: bool = False,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> pa.Table:
-    """`inputs` are the manifest rows of the order, `items` what became of each, `outputs` what each stage made."""
+    """`inputs` are the manifest rows of the order, `items` what became of each, `outputs` what each stage made.
+
+    A column of more than `chunk_bytes` is in chunks.
+    """
     rows = _number_rows(items)
     fields: list[pa.Field[Any]] = [
         *input_fields(makes_many=decoder.makes_many, has_source_ids=has_source_ids),
@@ -39,7 +46,7 @@ def table_of(
     columns = {**_input_columns(inputs, items, rows), **_picture_columns(rows, decoder)}
     for stage, output in zip(stages, outputs, strict=True):
         fields += stage.fields
-        columns |= {column.name: _aligned(column, output, len(rows)) for column in stage.fields}
+        columns |= {column.name: _aligned(column, output, len(rows), chunk_bytes) for column in stage.fields}
     errors = [row.error if isinstance(row, Item) else None for row in rows]
     columns |= dict(zip(ERROR_COLUMNS, _error_columns(errors), strict=True))
     schema = pa.schema([*fields, *(pa.field(name, pa.string()) for name in ERROR_COLUMNS)])
@@ -97,13 +104,40 @@ def _error_columns(errors: Sequence[RowError | None]) -> list[pa.Array[Any]]:
     return [pa.array([text and text[place] for text in texts], pa.string()) for place in range(3)]
 
 
-def _aligned(column: pa.Field[Any], output: StageOutput, rows: int) -> pa.Array[Any]:
-    """One stage's column in the order of the rows, null where the input failed."""
-    if not output.chunks:
-        return cast("pa.Array[Any]", pa.nulls(rows, cast("Any", column).type))
-    values = pa.concat_arrays([chunk[column.name] for chunk in output.chunks])
+def _aligned(column: pa.Field[Any], output: StageOutput, rows: int, chunk_bytes: int) -> Column:
+    """One stage's column in the order of the rows, null where the input failed; in chunks where it is larger than one may be."""
+    pieces = [piece for chunk in output.chunks for piece in _pieces(chunk[column.name])]
+    if not pieces:
+        return _nulls(rows, column.type)
     places: list[int | None] = [None] * rows
     for place, row in enumerate(output.rows):
         if row.number is not None:
             places[row.number] = place
-    return values.take(pa.array(places, pa.int64()))
+    if sum(piece.nbytes for piece in pieces) > chunk_bytes:
+        return _in_chunks(pieces, places, column.type, chunk_bytes)
+    return pa.concat_arrays(pieces).take(pa.array(places, pa.int64()))
+
+
+def _in_chunks(
+    pieces: Sequence[pa.Array[Any]], places: Sequence[int | None], kind: pa.DataType, chunk_bytes: int
+) -> Column:
+    """The values at these places of all pieces together, in chunks of at most so many bytes or one value."""
+    values = [piece.slice(index, 1) for piece in pieces for index in range(len(piece))]
+    chunks: list[list[pa.Array[Any]]] = [[]]
+    held_bytes = 0
+    for place in places:
+        value = _nulls(1, kind) if place is None else values[place]
+        if chunks[-1] and held_bytes + value.nbytes > chunk_bytes:
+            chunks.append([])
+            held_bytes = 0
+        chunks[-1].append(value)
+        held_bytes += value.nbytes
+    return pa.chunked_array([pa.concat_arrays(chunk) for chunk in chunks])
+
+
+def _pieces(column: Column) -> Sequence[pa.Array[Any]]:
+    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+
+
+def _nulls(rows: int, kind: pa.DataType) -> pa.Array[Any]:
+    return cast("pa.Array[Any]", pa.nulls(rows, cast("Any", kind)))

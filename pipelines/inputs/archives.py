@@ -1,4 +1,5 @@
-"""Index tar shards and tables of pictures: where the bytes of each input lie. Nothing is unpacked and no picture is read."""
+"""Index tar shards and tables of pictures: find where the bytes of each input lie, without unpacking or reading a
+picture."""
 
 from __future__ import annotations
 
@@ -20,17 +21,17 @@ from pixelmill.workers.errors import JobError
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "picture", "bytes", "image_bytes", "content")
 MOST_HEADER_BYTES = 1 << 20
-"""What the headers before one member of a tar may hold together; a long name or extended attributes need kilobytes."""
+"""The most bytes of headers before one member of a tar; long names and extended attributes need kilobytes."""
 
 
 # Tars
 
 
 def tar_members(found: Found, source: Source) -> Index:
-    """The pictures of a tar shard with where their bytes are, and by kind the members that are none.
+    """The pictures of a tar shard with the places of their bytes, and counts of its other members by kind.
 
-    A shard that ends too early, or that can't be indexed to its end, gives its whole members and one entry for itself that
-    says so.
+    A shard that is truncated, or can't be indexed to its end, gives its whole members and one entry for itself with the
+    problem.
     """
     members: list[Entry] = []
     ignored: Counter[str] = Counter()
@@ -48,7 +49,7 @@ def tar_members(found: Found, source: Source) -> Index:
 
 
 class _Headers:
-    """A tar as tarfile reads it, which reads headers alone: bounded, and a fault of the store is kept as what it is."""
+    """A tar file for tarfile, which reads headers only: reads are bounded, and an error of the store is kept."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -56,7 +57,7 @@ class _Headers:
         self.fault: Exception | None = None
 
     def renew(self) -> None:
-        """A member is over, and so are its headers."""
+        """Reset the bound after a member."""
         self._left = MOST_HEADER_BYTES
 
     def read(self, size: int) -> bytes:
@@ -98,7 +99,7 @@ def _opened_tar(file: _Headers) -> tarfile.TarFile:
 
 
 def _kind_of_other(member: tarfile.TarInfo) -> str | None:
-    """What a member is that is no picture by its name; None for pictures and folders."""
+    """The kind of a member that is not a picture by its name; None for pictures and folders."""
     if member.isdir():
         return None
     if has_hidden(member.name):
@@ -120,7 +121,8 @@ def _member(found: Found, member: tarfile.TarInfo, taken: set[str]) -> Entry:
 
 
 def _check_tar_end(file: _Headers, end: int) -> None:
-    """tarfile stops in silence at a header that it can't read; an archive ends with a block of zeros, or exactly."""
+    """Raises ReadError unless the archive ends with a block of zeros, or exactly: tarfile silently stops at a bad
+    header."""
     file.seek(end)
     block = file.read(512)
     if block.strip(b"\0"):
@@ -147,7 +149,7 @@ def _broken_tar(found: Found, error: Exception, whole: int) -> Entry:
 
 
 def parquet_rows(found: Found, source: Source) -> Index:
-    """One entry a row; the footer says how many there are, no picture is read."""
+    """One entry per row; the footer holds their number, no picture is read."""
     store, path = open_store(found.uri, source.access)
     try:
         with store.open(path, "rb") as file:
@@ -167,7 +169,8 @@ def parquet_rows(found: Found, source: Source) -> Index:
 
 
 def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
-    """The name of the column that holds pictures: bytes, or struct<bytes, path>; JobError when none or several could be it."""
+    """The name of the column of pictures: bytes, or struct<bytes, path>. Raises JobError where none or several
+    qualify."""
     candidates = [f.name for f in fields_of(schema) if holds_bytes(f.type)]
     if column is not None:
         if column in candidates:

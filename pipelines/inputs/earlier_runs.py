@@ -1,4 +1,4 @@
-"""Tables that an earlier run wrote, as inputs of another run: each row carries the id of its input on."""
+"""Tables of an earlier run as inputs of another run: each row carries on the id of its input."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pixelmill.pipelines.stores.access import Access, scheme_of
 
 
 class Grouping(Protocol):
-    """Says which entries are pieces of one input."""
+    """Decides which entries are pieces of one input."""
 
     @property
     def most_pieces(self) -> int:
@@ -31,7 +31,7 @@ class Grouping(Protocol):
         ...
 
     def order_of(self, entry: Entry) -> tuple[int | str, ...]:
-        """What the pieces of an input are sorted by, so that its decoder knows which is which."""
+        """The sort key of the pieces of an input, so that its decoder knows which is which."""
         ...
 
 
@@ -41,7 +41,7 @@ Container = Literal["tar", "parquet"]
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be listed. `uris` are folders, globs, or files; `exclude` is a folder that is never an input."""
+    """What to list. `uris` are folders, globs or files; `exclude` is a folder that is never listed."""
 
     uris: tuple[str, ...]
     format: Format = "auto"
@@ -51,11 +51,11 @@ class Source:
     access: Access = field(default_factory=Access)
     exclude: str | None = None
     grouping: Grouping | None = None
-    """Which files and members of archives make one input together; each is one of its own where left out."""
+    """Which files and members of archives make one input together; None: each is an input of its own."""
 
 
 class Piece(NamedTuple):
-    """One of the objects that an input of several is made of, or a range of bytes of one where `offset` says so."""
+    """One of several objects of an input, or with `offset` a range of bytes of an object."""
 
     uri: str
     offset: int | None = None
@@ -94,7 +94,7 @@ class Found(NamedTuple):
 
 
 class Index(NamedTuple):
-    """What is in an archive: its inputs, and by kind what else is there."""
+    """The content of an archive: its inputs, and counts of everything else by kind."""
 
     entries: Iterable[Entry]
     ignored: Mapping[str, int]

@@ -37,12 +37,12 @@ __all__ = ["FetchLimits", "Fetched", "Fetcher", "Input", "single"]
 Item = TypeVar("Item")
 
 Fetched = tuple[Input, tuple[bytes, ...] | RowError]
-"""An input with the bytes of each of its pieces, in their order, or with the reason why it can't be read."""
+"""An input with the bytes of its pieces, in their order, or with the reason why it can't be read."""
 _Bytes = bytes | RowError
 
 
 def single(fetched: Fetched) -> bytes | RowError:
-    """The bytes of an input of one piece, for those who know of no others."""
+    """The bytes of an input of one piece, for callers without inputs of several."""
     found = fetched[1]
     return found if isinstance(found, RowError) else found[0]
 
@@ -52,7 +52,7 @@ _MISSING: Any = object()
 
 @dataclass(frozen=True)
 class _Read(Generic[Item]):
-    """What became of one input, and what it weighs until it is consumed."""
+    """The result of reading one input, and the bytes that it occupies until it is consumed."""
 
     item: Input
     weight_bytes: int
@@ -64,10 +64,11 @@ class _Read(Generic[Item]):
 
 
 class Fetcher(Generic[Item]):
-    """`stream(rows)` gives what `then` makes of each input's bytes, in order, while the next ones are under way.
+    """`stream(rows)` gives the results of `then` for the bytes of each input, in order, while later inputs are being
+    read.
 
-    Reads happen on threads; `then` runs there too, so that decoding can be spread over cores where the caller wants
-    that. Passing faults of a store are waited out for `access.retry_for_s`.
+    Threads read, and run `then`, so that decoding can be spread over cores. Transient errors of a store are retried for
+    `access.retry_for_s`.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Fetcher(Generic[Item]):
         window, count = Window(self._limits.window_bytes), 0
         upcoming = next(requests, None)
         while under_way or upcoming:
-            if count <= self._limits.window_rows // 2:  # in bursts: single requests wake up both sides each time
+            if count <= self._limits.window_rows // 2:  # in bursts: single requests would wake up both sides each time
                 while upcoming and (not under_way or self._has_room(window, count, upcoming)):
                     window.take(upcoming.weight_bytes)
                     under_way.append((upcoming, self._submit(upcoming, window)))
@@ -112,13 +113,13 @@ class Fetcher(Generic[Item]):
         return self._pool.submit(self._work, request, window, ticket)
 
     def _again(self, item: Input, window: Window) -> _Read[Item]:
-        """The input that is waited for, which found no room before."""
+        """Read again the input that is waited for, which found no room before."""
         if item.pieces is not None:
             return self._gather(item, window).result()[0]
         return self._pool.submit(self._read, item, window).result()
 
     def _gather(self, item: Input, window: Window) -> Future[list[_Read[Item]]]:
-        """All pieces of an input, in flight together."""
+        """Read all pieces of an input, in flight together."""
         grant = Grant(item, window, self._limits)
 
         def finish(found: tuple[bytes, ...] | RowError | None) -> list[_Read[Item]]:
@@ -157,20 +158,20 @@ class Fetcher(Generic[Item]):
 
     def _member(self, item: Input, data: _Bytes, window: Window) -> _Read[Item]:
         weight_bytes = len(data) if isinstance(data, bytes) else weight_of(item)
-        window.take(weight_bytes - weight_of(item))  # it is there: those that come after wait the longer
+        window.take(weight_bytes - weight_of(item))  # it has arrived: inputs behind it have waited longer
         return _Read(item, weight_bytes, self._handed(item, self._within_memory(data)))
 
     def _handed(self, item: Input, data: _Bytes) -> Item:
         return self._then((item, data if isinstance(data, RowError) else (data,)))
 
     def _within_memory(self, data: _Bytes) -> _Bytes:
-        """What an archive or a table held, or why it is too much."""
+        """The bytes from an archive or a table, or the error that they are too many."""
         if isinstance(data, RowError):
             return data
         return too_much(len(data), self._limits) or data
 
     def _read(self, item: Input, window: Window) -> _Read[Item]:
-        """One object, which may weigh more than was planned; without its bytes when the window has no room for them."""
+        """Read one object, which may be larger than planned; gives no bytes when the window has no room for them."""
         grant = Grant(item, window, self._limits)
         try:
             fetched = self._one(item, grant)
@@ -227,9 +228,8 @@ class Fetcher(Generic[Item]):
         return data[offset : offset + size]
 
     def _rows(self, request: Request, ticket: int) -> Generator[tuple[Input, _Bytes]]:
-        """Rows of a table, read when all that were asked for earlier are read, so that its pages are read once.
-
-        They are handed on together, for others to be read while these are decoded, but never more than `max_bytes`.
+        """Read rows of a table after all rows that were requested earlier, so that each page is read once. They are
+        handed on together, so that others are read while these are decoded, but never more than `max_bytes`.
         """
         held: list[tuple[Input, _Bytes]] = []
         held_bytes = 0

@@ -1,4 +1,4 @@
-"""Which files are behind a URI: a single one, a folder or a glob, without hidden ones and those of the output."""
+"""Find the files behind a URI: a single file, a folder or a glob, without hidden files and those of the output."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GLOB = "*?["
 
 
 def files_of(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
-    """The files behind a URI, without those of the output and hidden ones, and whether it names a single one."""
+    """The files behind a URI, without hidden files and those of the output, and whether the URI names a single file."""
     if source.exclude and f"{place_of(uri)}/".startswith(f"{place_of(source.exclude)}/"):
         raise JobError(
             f"source {scrub(uri)}: lies in the output folder, of which nothing is read; choose another for one"
@@ -63,18 +63,18 @@ def _visible(files: Iterator[Found], uri: str, source: Source, ignored: Ignored)
 
 
 def names_hidden(uri: str, source: Source) -> bool:
-    """Whether a glob or a pattern asks for hidden files by a part that is hidden itself, as shells have it."""
+    """Whether a glob or a pattern names hidden files: as in shells, by a part that is hidden itself."""
     pattern = uri[len(_glob_base(uri)) :] if _is_glob(uri, source.access) else source.pattern or ""
     return any(is_hidden(part) or part.startswith("_") for part in pattern.split("/"))
 
 
 def base_of(uri: str, access: Access) -> str:
-    """The folder that is walked, as it begins the uris of its files."""
+    """The folder that is walked, spelled as in the uris of its files."""
     return comparable(_glob_base(uri) if _is_glob(uri, access) else uri).rstrip("/")
 
 
 def folder_of(uri: str, access: Access) -> str:
-    """The folder that all files of a source lie below, as it begins their uris; the folder of a single file."""
+    """The folder above all files of a source, spelled as in their uris; of a single file its folder."""
     base = base_of(uri, access)
     is_file = base.lower().endswith((*TAR_SUFFIXES, *TABLE_SUFFIXES, *LIST_SUFFIXES, *IMAGE_SUFFIXES))
     return base.rpartition("/")[0] if is_file else base
@@ -113,7 +113,7 @@ def _all_files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Fou
 
 
 def found_now(uri: str, access: Access) -> Found | None:
-    """A file or an object as it is at this moment; None where it is gone, or where a store says nothing of it."""
+    """A file or an object as it is now; None where it is gone, or where the store gives no answer."""
     try:
         if is_local(uri):
             status = os.stat(local_path(uri))
@@ -122,7 +122,7 @@ def found_now(uri: str, access: Access) -> Found | None:
             return None
         store, path = open_store(uri, access)
         info = retried(lambda: store.info(path), for_s=min(10.0, access.retry_for_s))
-    except Exception:  # whoever reads it next finds out and says so
+    except Exception:  # the next reader reports it
         return None
     return Found(uri, info.get("size"), versions.of_info(info)) if info["type"] == "file" else None
 
@@ -137,7 +137,7 @@ def _exists(uri: str, access: Access) -> bool:
 
 
 def _is_glob(uri: str, access: Access) -> bool:
-    """Whether a URI is a pattern: a name may itself have such characters in it, as photo[1].jpg or ?size=big have."""
+    """Whether a URI is a pattern: names may contain such characters too, for example photo[1].jpg or ?size=big."""
     if scheme_of(uri) in {"http", "https"}:
         return "*" in uri
     return any(c in uri for c in GLOB) and not _exists(uri, access)

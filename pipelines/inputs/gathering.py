@@ -1,4 +1,4 @@
-"""Bring the pieces of one input, all of them in flight together; what became of it comes with the last one."""
+"""Read the pieces of one input, all in flight together; the result comes with the last piece."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pixelmill.workers.errors import RowError
 Result = TypeVar("Result")
 
 Read = Callable[[Piece, Expect], bytes]
-"""Reads one piece, and says how many bytes of it will be held before it does."""
+"""Reads one piece, and announces how many bytes it will hold before it does."""
 
 
 class Gathering(Generic[Result]):
-    """`start` gives what `then` makes of the bytes of all pieces, in order, or of the error of the first one that has one.
-
-    No thread waits for another one: whichever brings the last piece calls `then`, with None where the window has no room.
+    """`start` gives the result of `then` for the bytes of all pieces, in order, or for the error of the first piece
+    that has one. No thread waits for another: the one that reads the last piece calls `then`, with None where the
+    window has no room.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Gathering(Generic[Result]):
     def _bring(self, index: int) -> None:
         try:
             self._found[index] = self._read(self._pieces[index], partial(self._grant.expect, piece=index))
-            self._grant.expect(len(self._found[index]), index)  # a range, or a file that grew, said nothing before
+            self._grant.expect(len(self._found[index]), index)  # a range, or a file that grew, announced nothing before
         except Exception as error:
             self._errors[index] = error
         with self._lock:

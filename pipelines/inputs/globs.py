@@ -1,4 +1,4 @@
-"""Patterns of names as shells have them: `*` within a folder, `**` through all below it."""
+"""Patterns of names as in shells: `*` matches within a folder, `**` across folders."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from fsspec.utils import (  # pyright: ignore[reportMissingTypeStubs]
 
 
 def matcher(pattern: str) -> Callable[[str], object]:
-    """A test whether a name matches the pattern as a whole."""
+    """A function that tests whether a whole name matches the pattern."""
     return re.compile(cast("str", glob_translate(pattern))).match

@@ -1,8 +1,8 @@
 """Join entries into inputs of several pieces while they are listed: streamed, with a bounded number of pieces held.
 
-An input is given as soon as so many entries of others were listed after its last piece, so that equal listings give equal
-inputs in an equal order. A piece that is listed later than that would make a second input of the same name: the listing
-stops with a JobError then, since neither half is the input. One number is kept of each input that was given, to find that out.
+An input is given once `most_between` entries of other inputs were listed after its last piece, so that equal listings
+give equal inputs in the same order. A piece that is listed later would make a second input of the same name: the
+listing then stops with a JobError, since neither half is the input. To detect that, one number is kept for each input.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class _Open:
 
 
 def grouped(entries: Iterable[Entry], grouping: Grouping) -> Iterator[Entry]:
-    """The entries as inputs. JobError where the pieces of one lie further apart than the grouping says."""
-    is_open: OrderedDict[Name, _Open] = OrderedDict()  # the one whose last piece was listed first comes first
+    """The entries as inputs. Raises JobError where pieces of one input lie further apart than the grouping allows."""
+    is_open: OrderedDict[Name, _Open] = OrderedDict()  # in the order of their last pieces
     given: set[int] = set()
     for number, entry in enumerate(entries):
         name = grouping.name_of(entry)
@@ -82,13 +82,13 @@ def _given(name: Name, made: _Open, grouping: Grouping, given: set[int]) -> Entr
 
 
 def size_of(pieces: Iterable[Piece]) -> int | None:
-    """The bytes of all pieces; None where that of one is not known."""
+    """The bytes of all pieces; None where the size of one is unknown."""
     sizes = [piece.size for piece in pieces]
     return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 def version_of(pieces: Iterable[Piece]) -> str:
-    """A digest that is another one when a piece is replaced, added or removed."""
+    """A digest that changes when a piece is replaced, added or removed."""
     digest = hashlib.blake2b(digest_size=16)
     for piece in pieces:
         digest.update(repr(tuple(piece)).encode("utf-8", "backslashreplace"))

@@ -1,4 +1,4 @@
-"""What the files of a source are: pictures, archives, tables or lists; and why there is no input."""
+"""Decide what the files of a source are: pictures, archives, tables or lists; explain a source without inputs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def kind_of_single(uri: str) -> Format:
 
 
 def kind_of_folder(uri: str, head: list[Found], ignored: Ignored) -> Format:
-    """What most of the first files are; photographs win wherever there are any, since tables often lie beside them."""
+    """The kind of most of the first files; any photograph decides for pictures, since tables often lie beside them."""
     names = [found.uri.lower() for found in head]
     kinds: tuple[tuple[Format, tuple[str, ...]], ...] = (
         ("images", PHOTO_SUFFIXES),
@@ -67,7 +67,7 @@ def kind_of_folder(uri: str, head: list[Found], ignored: Ignored) -> Format:
 
 
 def nothing_found(source: Source, ignored: Ignored) -> JobError:
-    """Why a listing that came to its end has no input: what is there instead, and what to write."""
+    """Why a finished listing has no input: what is there instead, and what to write in the job."""
     files = sum(ignored.by_suffix.values())
     if not files:
         fact = "it is empty, without a file, line, row or member; fill it, or name another"

@@ -1,4 +1,4 @@
-"""Entries of a list of URIs: what it may name is bounded, whatever its format."""
+"""Entries of a list of URIs, whatever its format: a list in a store may not name files of this machine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _entry(found: Found, line: int, uri: str | None) -> Entry:
 
 
 def refused(uri: str, member: str | None) -> Entry:
-    """An input that is not read, under a name without its secret."""
+    """An input that is refused, under its name without the secret."""
     return Entry(
         scrub(uri), member,
         problem="SignedUrl: carries a signature, a password, or a parameter that may be one, which would be written to "

@@ -1,4 +1,4 @@
-"""Walk folders of this machine: in the order of names, each once, links to folders behind the real ones."""
+"""Walk local folders in the order of names, each once, links to folders after the real ones."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def local_files(path: str, source: Source, ignored: Ignored) -> tuple[Iterator[F
 
 
 def walk_local(root: str, ignored: Ignored, exclude: str | None) -> Iterator[Found]:
-    """Depth first in the order of names, links to folders last; no folder twice, and never the one to exclude.
-
-    A link to nowhere is given as a file, which will fail with its reason; pipes and devices are counted.
+    """Walk depth first in the order of names, links to folders last; no folder twice, and never the excluded one. A
+    broken link is given as a file, which will fail with its reason; pipes and devices are counted.
     """
     seen, excluded = set[tuple[int, int]](), None
     if exclude is not None and is_local(exclude):

@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
         pa.field("source_id", pa.string()),
     ]
 )
-"""The last two are null for nearly every input; manifests that were written before them have no such columns."""
+"""The last two columns are null for most inputs; manifests of older versions lack them."""
 _BAD_NAME = "BadName: the name is not UTF-8; rename the file"
 
 

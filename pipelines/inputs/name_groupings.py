@@ -1,7 +1,7 @@
 """Groupings that a job file can name: files with one stem, files of one folder, files with one match of a pattern.
 
-Each looks at names alone. The folder of a file always belongs to the name of its input, and the members of a tar group among
-themselves. Pieces come in the natural order of their names, slice-2 before slice-10.
+They see names only. The folder of a file always belongs to the name of its input, and members of a tar are grouped
+within it. Pieces come in the natural order of their names, slice-2 before slice-10.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:  # a job file is checked without what reaches stores
 MOST_PIECES = 65_536
 MOST_BETWEEN = 16_384
 FOLDER_ITSELF = "."
-"""The member name of an input that is a whole folder, or all of a tar that lies in no folder within it."""
+"""The member name of an input that is a whole folder, or of all members of a tar that lie in no folder."""
 
 
 @dataclass(frozen=True)
 class NameGrouping:
-    """`key_of` gives what a file's own name has in common with the other pieces; None for an input of its own."""
+    """`key_of` gives the part of a file's name that all pieces share; None for an input of its own."""
 
     key_of: Callable[[str], str | None]
     most_pieces: int = MOST_PIECES
@@ -46,7 +46,8 @@ def natural_order(name: str) -> tuple[int | str, ...]:
 
 
 def grouping_of(text: str) -> Grouping:
-    """The grouping that `source.group` names: stem, folder, or a regular expression. ValueError where it is none of these."""
+    """The grouping that `source.group` names: stem, folder, or a regular expression. Raises ValueError for another
+    text."""
     if text in _BY_WORD:
         return NameGrouping(_BY_WORD[text])
     try:
@@ -62,7 +63,7 @@ def grouping_of(text: str) -> Grouping:
 
 
 def checked_group(text: str) -> str:
-    """The text itself; ValueError where it names no grouping."""
+    """The text itself. Raises ValueError where it names no grouping."""
     grouping_of(text)
     return text
 
@@ -74,7 +75,7 @@ def _joined(folder: str, key: str) -> str:
 
 
 def _stem(name: str) -> str:
-    """A name up to its first dot, as WebDataset has it; a name that begins with one keeps it."""
+    """A name up to its first dot, as in WebDataset; a leading dot belongs to the stem."""
     return name[: name.find(".", 1)] if "." in name[1:] else name
 
 

@@ -1,4 +1,4 @@
-"""What a name says: pictures, tables, archives and lists by their suffix, what is hidden, and one spelling for one place."""
+"""What names tell: pictures, tables, archives and lists by suffix, hidden files, and one spelling for one place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PHOTO_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".mpo", ".apng", ".avif",
     ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf", ".jxl",
 )  # fmt: skip
-"""Where one of these is, the place is one of pictures, whatever else lies beside it."""
+"""A folder with one of these is a source of pictures, whatever else it holds."""
 OTHER_PICTURE_SUFFIXES = (
     ".psd", ".psb", ".svg", ".svgz", ".ico", ".cur", ".icns", ".tga", ".exr", ".hdr", ".pic", ".ppm", ".pgm", ".pbm",
     ".pnm", ".pam", ".pfm", ".pcx", ".sgi", ".dds", ".xcf", ".jxr", ".wdp", ".hdp", ".mng", ".jng",
@@ -22,12 +22,12 @@ OTHER_PICTURE_SUFFIXES = (
     ".dng", ".orf", ".raf", ".rw2", ".rwl", ".pef", ".ptx", ".srw", ".x3f", ".3fr", ".fff", ".erf", ".kdc", ".dcr",
     ".mrw", ".mef", ".mos", ".iiq", ".gpr",
 )  # fmt: skip
-"""Pictures too: each is an input, and one that can't be read is a failed row that says so."""
+"""Pictures too: each is an input, and one that can't be read is filed as failed."""
 IMAGE_SUFFIXES = PHOTO_SUFFIXES + OTHER_PICTURE_SUFFIXES
 TAR_SUFFIXES = (".tar",)
 TABLE_SUFFIXES = (".parquet", ".pq")
 LIST_SUFFIXES = tuple(suffix for suffix in LIST_FORMATS if suffix not in TABLE_SUFFIXES)
-"""Tables are lists only where a job says so: most hold pictures."""
+"""Tables are lists only where the job says so: most hold pictures."""
 COMPRESSED_TAR_SUFFIXES = (
     ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.zstd", ".tar.lz4",
     ".tar.lzma", ".tar.z",
@@ -54,21 +54,21 @@ _MOST_NAMES = 1_000_000
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or a folder of this name is a system's own and no input: thumbnails, trash, resource forks, caches."""
+    """Whether a file or folder of this name belongs to a system and is no input: thumbnails, trash, resource forks,
+    caches."""
     return (name.startswith(".") and name not in {".", ".."}) or name.lower() in _HIDDEN
 
 
 def has_hidden(path: str, *, tables: bool = False) -> bool:
-    """Whether a relative path leads through a hidden name.
-
-    A leading underscore hides tables too, and what lies in a folder of such a name, as _delta_log: that is how programs
-    that write tables mark what is not data. It never hides a photograph: cameras write _DSC0001.JPG.
+    """Whether a relative path contains a hidden name. With `tables` a leading underscore hides too, also of a folder
+    such as _delta_log: programs that write tables mark files that are not data so. It never hides a photograph: cameras
+    write _DSC0001.JPG.
     """
     return any(is_hidden(name) or (tables and name.startswith("_")) for name in re.split(r"[/\\]", path))
 
 
 def suffix_of(uri: str) -> str:
-    """The suffix by which a person knows a file: in lower case, and .tar.gz as one."""
+    """The suffix of a file for a person: in lower case, with .tar.gz as one."""
     lower = uri.lower()
     compressed = next((suffix for suffix in COMPRESSED_TAR_SUFFIXES if lower.endswith(suffix)), None)
     suffix = compressed or os.path.splitext(lower)[1][:12].encode("utf-8", "backslashreplace").decode()
@@ -79,9 +79,8 @@ def suffix_of(uri: str) -> str:
 
 
 def local_path(uri: str) -> str:
-    """The absolute path behind a path or a file:// URI; links are kept.
-
-    %20 and the like are decoded, but where a file has just this name.
+    """The absolute path of a path or a file:// URI; links are kept. Escapes such as %20 are decoded, unless a file has
+    exactly this name.
     """
     _, separator, rest = uri.partition("://")
     if not separator:
@@ -107,22 +106,22 @@ def is_web(uri: str) -> bool:
 
 
 def comparable(uri: str) -> str:
-    """A place in the spelling in which listings give it."""
+    """A place in the spelling of listings."""
     return local_path(uri) if is_local(uri) else uri.replace("s3a://", "s3://", 1)
 
 
 def spelled(uri: str) -> str:
-    """A place in the one spelling that is written and compared: local ones as absolute paths, folders without a slash."""
+    """A place in its canonical spelling: local ones as absolute paths, folders without a trailing slash."""
     if is_local(uri):
         return local_path(uri)
     scheme, _, rest = uri.partition("://")
     if scheme in {"http", "https"}:
-        return uri  # there a slash at the end makes another place
+        return uri  # there a trailing slash makes another place
     return f"{'s3' if scheme == 's3a' else scheme}://{rest.rstrip('/')}"
 
 
 def place_of(uri: str) -> str:
-    """What is the same for two names of one place: of a local one the path behind its links."""
+    """A key that all names of one place share: for a local place, the path with links resolved."""
     return os.path.realpath(spelled(uri)) if is_local(uri) else spelled(uri)
 
 

@@ -1,4 +1,4 @@
-"""Look at inputs that were listed before as they are now: a file that was broken may have been repaired."""
+"""Look at listed inputs again: a broken file may have been repaired."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ THREADS = 16
 
 
 def as_now(rows: pa.Table, source: Source) -> pa.Table:
-    """The same inputs: those whose object is another one since with its size and version, members of archives with their place.
-
-    What is gone, and what no store says anything of, stays as it was listed. Inputs of several pieces are listed again, with
-    pieces that were added since.
+    """The same inputs as they are now: changed objects with their new size and version, members of changed archives
+    with their new place. Inputs that are gone, or of which the store tells nothing, stay as they were listed. Inputs of
+    several pieces are listed again, with pieces that were added since.
     """
     has_pieces = is_valid(rows["pieces"])
     single, grouped = rows.filter(inverted(has_pieces)), rows.filter(has_pieces)
@@ -46,7 +45,7 @@ def _singles_as_now(rows: pa.Table, source: Source) -> pa.Table:
 
 
 def _grouped_as_now(rows: pa.Table, source: Source) -> pa.Table:
-    """Which pieces an input has is known by listing everything: a name may have come that belongs to it."""
+    """List the whole source: new pieces of an input can only be found so."""
     if not rows.num_rows:
         return rows
     wanted = set(strings_of(rows["id"]))
@@ -56,7 +55,7 @@ def _grouped_as_now(rows: pa.Table, source: Source) -> pa.Table:
 
 
 def _with(rows: pa.Table, again: pa.Table) -> pa.Table:
-    """The rows, those of them as they are now that were found again."""
+    """The rows, with those that were found again replaced."""
     return pa.concat_tables([rows_but_of(rows, strings_of(again["id"])), again])
 
 
@@ -65,14 +64,14 @@ def _differs(row: dict[str, Any], now: Found | None) -> bool:
 
 
 def _plain(row: dict[str, Any], now: Found | None) -> dict[str, Any]:
-    """A row of an object that is no archive, as the object is now."""
+    """A row of an object that is not an archive, as the object is now."""
     if row["container"] is not None or now is None or not _differs(row, now):
         return row
     return {**row, "size": now.size, "version": now.version}
 
 
 def _indexed(uri: str, container: str, source: Source, ids: list[str]) -> pa.Table:
-    """Those of an archive's members that have one of these ids."""
+    """The members of an archive that have one of these ids."""
     archive = replace(source, uris=(uri,), format=FORMATS[container], pattern=None, limit=None, exclude=None)
     members = list(entries(archive, Ignored()))
     table = table_of(members) if members else SCHEMA.empty_table()

@@ -1,4 +1,4 @@
-"""Walk folders of stores: S3 a thousand keys a request, the others folder by folder, so that memory holds few names."""
+"""Walk folders of stores with few names in memory: S3 a thousand keys per request, others folder by folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pixelmill.pipelines.stores.retries import retried
 
 
 def s3_files(uri: str, source: Source) -> tuple[Iterator[Found], bool]:
-    """An object of exactly this name, or else everything below it."""
+    """The object of exactly this name, or else everything below it."""
     bucket, _, key = uri.partition("://")[2].partition("/")
     pages = s3_pages(bucket, key if key.endswith("/") or not key else f"{key}/", source)
     if key and not key.endswith("/"):
@@ -30,7 +30,7 @@ def s3_files(uri: str, source: Source) -> tuple[Iterator[Found], bool]:
 
 
 def s3_pages(bucket: str, prefix: str, source: Source) -> Iterator[list[Found]]:
-    """A thousand keys a request; a generator of pages, so that ten million keys are never in memory together."""
+    """Pages of a thousand keys, one per request, so that ten million keys are never in memory together."""
     store, _ = open_store(f"s3://{bucket}", source.access)
     more: dict[str, str] = {}
     while True:
@@ -49,7 +49,7 @@ def s3_pages(bucket: str, prefix: str, source: Source) -> Iterator[list[Found]]:
 
 
 def walk_fsspec(uri: str, access: Access, ignored: Ignored) -> Iterator[Found]:
-    """Folder by folder, so that memory holds one folder's names and not the archive's."""
+    """Walk folder by folder, so that memory holds the names of one folder, not of the archive."""
     store, path = open_store(uri, access)
     pending = [path]
     while pending:

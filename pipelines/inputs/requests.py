@@ -1,4 +1,4 @@
-"""Plan what to read of which inputs in one go: what an input weighs, and which neighbours one request brings."""
+"""Plan requests: how many bytes an input takes, and which neighbours one request reads."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pixelmill.pipelines.inputs.entries import Piece
 from pixelmill.pipelines.stores.access import scheme_of
 
 UNKNOWN_BYTES = 1 << 20
-"""What an object of unknown size weighs until more of it is about to be read."""
+"""The assumed bytes of an object of unknown size, until more of it is about to be read."""
 _COLUMNS = ("uri", "container", "offset", "size", "problem", "version")
 
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """How much may be under way at once in one worker, and how large one input may be."""
+    """How much one worker may read at once, and how large one input may be."""
 
     in_flight: int = 16
     window_rows: int = 64
@@ -26,12 +26,12 @@ class FetchLimits:
     max_bytes: int = 256 << 20
     coalesce_bytes: int = 4 << 20
     memory_bytes: int | None = None
-    """The most that one input may take of the worker's memory; no more than `max_bytes` where left out."""
+    """The most of the worker's memory that one input may take; `max_bytes` where None."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """One manifest row to be read; `pieces` are what it is made of, where it is more than one object or range."""
+    """One manifest row to be read; `pieces` are its objects or ranges where it has several."""
 
     position: int
     uri: str
@@ -45,8 +45,8 @@ class Input:
 
 @dataclass(frozen=True)
 class Request:
-    """Inputs that one thread brings in one go: one object, a few files of a local disk, neighbours in a tar shard, or rows
-    of one Parquet row group."""
+    """Inputs that one thread reads at once: one object, a few local files, neighbours in a tar shard, or rows of one
+    Parquet row group."""
 
     inputs: tuple[Input, ...]
 
@@ -56,14 +56,14 @@ class Request:
 
 
 def weight_of(item: Input) -> int:
-    """What an input is planned to weigh, all pieces of it."""
+    """The planned bytes of an input, with all its pieces."""
     if item.size is not None:
         return item.size
     return UNKNOWN_BYTES if item.pieces is None else sum(weights_of(item))
 
 
 def weights_of(item: Input) -> list[int]:
-    """What each piece of an input is planned to weigh."""
+    """The planned bytes of each piece of an input."""
     if item.pieces is None:
         return [weight_of(item)]
     return [UNKNOWN_BYTES if piece.size is None else piece.size for piece in item.pieces]
@@ -86,8 +86,8 @@ def _pieces_of(value: list[dict[str, Any]] | None) -> tuple[Piece, ...] | None:
 def plan_requests(inputs: Sequence[Input], limits: FetchLimits) -> Iterator[Request]:
     """Join neighbours in one archive into one read, up to `coalesce_bytes` and a quarter of the window's rows.
 
-    Small files of a local disk are read a few in a row by one thread, as many as leave work for all threads: for one that
-    is read in microseconds, waking a thread and being woken by it costs more than the file.
+    One thread reads several small local files in a row, as many as leave work for all threads: waking a thread and
+    being woken by it costs more than reading a file for microseconds.
     """
     group: list[Input] = []
     for item in inputs:

@@ -1,8 +1,7 @@
 """List a source: folders, globs, WebDataset shards, Parquet with pictures and lists of URIs become entries.
 
-What is hidden is skipped and counted, wherever it lies, unless a glob or a pattern names it. A link to a folder is followed
-behind all real folders, so that each folder is listed once and under its own name. A folder below the source that may not
-be read is counted.
+Hidden files are skipped and counted, unless a glob or a pattern names them. Links to folders are followed after all
+real folders, so that each folder is listed once, under its own name. Folders that may not be read are counted.
 """
 
 from __future__ import annotations
@@ -37,7 +36,8 @@ def entries(source: Source, ignored: Ignored, is_indexed: IsIndexed = lambda uri
 
 
 def check(source: Source) -> None:
-    """Look at the first files of every uri: StoreError where one can't be listed, JobError where there is no input."""
+    """Look at the first files of every uri. Raises StoreError where one can't be listed, JobError where there is no
+    input."""
     for uri in source.uris:
         first = next(iter(without_braces(uri, source.access)), uri)
         _entries_of(first, source, Ignored(), lambda uri, version: False)
@@ -63,7 +63,7 @@ def _single_entries_of(uri: str, source: Source, ignored: Ignored, is_indexed: I
     if kind == "list":
         return chain.from_iterable(lists.entries_of(found, source) for found in files)
     index = tar_members if kind == "webdataset" else parquet_rows
-    # With a limit, what is skipped would not be counted, and more would be listed each time.
+    # With a limit, skipped archives would not count, and each run would list more.
     fresh = (found for found in files if source.limit is not None or not is_indexed(found.uri, found.version))
     return _of_archives(_in_parallel(lambda found: _indexed(index, found, source), fresh), ignored)
 
@@ -86,8 +86,8 @@ def _indexed(index: Callable[[Found, Source], Index], found: Found, source: Sour
 
 
 def _in_parallel(work: Callable[[Found], Index], files: Iterable[Found], threads: int = 8) -> Iterator[Index]:
-    """Index archives a few at a time, in order."""
-    files, at_once = iter(files), 1  # whoever asks for the first entry alone does not wait for others
+    """Index several archives at once; their entries come in order."""
+    files, at_once = iter(files), 1  # a caller that wants only the first entry does not wait for others
     with ThreadPoolExecutor(threads, "index") as pool:
         while batch := list(islice(files, at_once)):
             yield from pool.map(work, batch)

@@ -1,4 +1,4 @@
-"""Read values of Parquet files by the number of their row, in order, so that each page is read once."""
+"""Read values of Parquet files by row number, in order, so that each page is read once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pixelmill.pipelines.stores.tables import Elsewhere, cells_of, open_parquet
 
 
 class Turns:
-    """Lets threads in one at a time, in the order of their tickets; each ticket has to be used."""
+    """Admits threads one at a time, in the order of their tickets; every ticket must be used."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -45,8 +45,7 @@ class Turns:
 
 
 class Tables:
-    """Values of Parquet files by the number of their row; keeps its place in the last two files, since rows come in order.
-
+    """Reads values of Parquet files by row number; keeps its position in the last two files, since rows come in order.
     For one thread at a time.
     """
 
@@ -57,7 +56,7 @@ class Tables:
     def value(self, item: Input) -> pa.Buffer | Elsewhere | None:
         key = item.uri, item.version
         table = self._open.pop(key, None) or _OpenTable(*key, self._access, self._column)
-        value = table.value(item.offset or 0)  # a table that could not be read is opened anew the next time
+        value = table.value(item.offset or 0)  # a table that could not be read is opened again the next time
         self._open[key] = table
         if len(self._open) > 2:
             self._open.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Bound the bytes under way: what was planned, and what inputs turn out to have beyond it."""
+"""Bound the bytes that are being read: what was planned, and what inputs turn out to need beyond it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pixelmill.workers.runtime.budget import does_not_fit
 
 
 class NoRoom(Exception):
-    """An input turns out to be larger than the window has room for: it is read when it is the next one."""
+    """An input is larger than the room in the window: it is read again when it is next in order."""
 
 
 class Window:
-    """The bytes under way, asked for from many threads: what was planned, and what objects turn out to have beyond it."""
+    """The bytes that may be held at once, requested from many threads."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self.held_bytes = 0
         self.next_position = 0
-        """The input that is waited for. It may always be read, or the stream would wait for ever."""
+        """The input that is next in order. It may always be read, or the stream would wait for ever."""
 
     def has_room(self, more_bytes: int) -> bool:
         return self.held_bytes + more_bytes <= self._most_bytes
@@ -32,7 +32,7 @@ class Window:
             self.held_bytes += more_bytes
 
     def grow(self, item: Input, more_bytes: int) -> None:
-        """NoRoom when others under way leave no room for so much more of this input."""
+        """Reserve more bytes for this input. Raises NoRoom when other inputs leave no room for them."""
         with self._lock:
             if not self.has_room(more_bytes) and item.position != self.next_position:
                 raise NoRoom
@@ -40,7 +40,7 @@ class Window:
 
 
 class Grant:
-    """What one input may weigh, all pieces of it: what was planned at first, and more as they turn out to be larger."""
+    """The bytes reserved for one input with all its pieces: the planned ones, and more when pieces turn out larger."""
 
     def __init__(self, item: Input, window: Window, limits: FetchLimits) -> None:
         self._item, self._window, self._limits = item, window, limits
@@ -53,11 +53,13 @@ class Grant:
         return sum(self._granted)
 
     def check(self) -> None:
-        """RowError when the input is known not to fit into the worker's memory, or its pieces together are too many bytes."""
+        """Raises RowError when the input can't fit into the worker's memory, or its pieces together are too many
+        bytes."""
         self._refuse()
 
     def expect(self, size: int, piece: int = 0) -> None:
-        """So many bytes of a piece are about to be held. RowError when that can never be, NoRoom when it can't be now."""
+        """Announce that so many bytes of a piece will be held. Raises RowError when they never fit, NoRoom when not
+        now."""
         with self._lock:
             self._known[piece] = size
             self._refuse()
@@ -71,13 +73,13 @@ class Grant:
 
     def _refuse(self) -> None:
         size = sum(self._known)
-        if len(self._known) > 1 and size > self._limits.max_bytes:  # of a single one its reader says so
+        if len(self._known) > 1 and size > self._limits.max_bytes:  # a single piece is checked by its reader
             raise too_many_bytes(size, self._limits.max_bytes)
         if error := too_much(size, self._limits):
             raise error
 
 
 def too_much(size: int, limits: FetchLimits) -> RowError | None:
-    """Why an input does not fit in this worker's memory; None when it can."""
+    """The error of an input that can't fit into this worker's memory; None when it can."""
     most_bytes = limits.memory_bytes
     return None if most_bytes is None or size <= most_bytes else does_not_fit(size, most_bytes, "fetched")

@@ -1,4 +1,4 @@
-"""Hold everything that was made against the manifest, part by part: what is done, failed, missing, or where it should not be."""
+"""Compare the output with the manifest, part by part: which inputs are done, failed, missing or in the wrong place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pixelmill.pipelines.stores.folder import Folder
 
 @dataclass
 class Account:
-    """How many inputs are where. The law: listed = done + failed, none missing, none twice, none unknown, none incomplete."""
+    """Counts of inputs. The law: listed = done + failed, and none is missing, twice, unknown or incomplete."""
 
     listed: int = 0
     done: int = 0
@@ -32,7 +32,7 @@ class Account:
     incomplete: int = 0
     """Inputs of many rows of which some are missing."""
     rows: int = 0
-    """In data/; as many as inputs are done unless an input makes many."""
+    """Rows in data/: as many as done inputs, unless an input makes several."""
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
@@ -41,7 +41,7 @@ class Account:
 
     @property
     def is_exact_so_far(self) -> bool:
-        """The law for what is not missing."""
+        """The law, apart from missing inputs."""
         return (
             not (self.twice or self.unknown or self.incomplete)
             and self.listed == self.done + self.failed + self.missing
@@ -53,13 +53,15 @@ class Account:
 
 
 def account(folder: Folder, segments: list[Segment]) -> Account:
-    """Read the ids of everything that was made and hold them against the manifest, part by part."""
+    """Read the ids of all rows and compare them with the manifest, part by part."""
     found, held, rows = Account(), progress(folder), Rows(folder, segments)
     retried = old_retried_ids(folder, held)
     owners = Owners(folder, segments, held)
     parts = iter(owners.parts)
     with ThreadPoolExecutor(8, "account") as pool:
-        while batch := list(islice(parts, 32)):  # a few at a time: ten million ids need not be in memory at once
+        while batch := list(
+            islice(parts, 32)
+        ):  # a few parts at a time, so that ten million ids are not in memory at once
             made = pool.map(partial(_made_of, folder, held), batch)
             for part, in_part in zip(batch, made, strict=True):
                 listed = owners.own(part, strings_of(rows.of(part)["id"]))
@@ -69,7 +71,7 @@ def account(folder: Folder, segments: list[Segment]) -> Account:
 
 
 def _strange_rows(folder: Folder, held: Contents, segments: list[Segment]) -> int:
-    """How many rows lie in data/ and failed/ under names that no part and no retry has: a reader would read them too."""
+    """The number of rows in data/ and failed/ in files of no part and no retry: a reader would read them too."""
     ours = {f"{part.name}.parquet" for segment in segments for part in segment.parts()}
     strangers = [f"{DATA}/{name}" for name in held.data - ours - set(held.old_retries)]
     strangers += [f"{FAILED}/{name}" for name in held.failed - ours]
@@ -78,12 +80,12 @@ def _strange_rows(folder: Folder, held: Contents, segments: list[Segment]) -> in
 
 @dataclass(frozen=True)
 class _Made:
-    """What is there of one part."""
+    """The rows of one part that exist."""
 
     data: Inputs = field(default_factory=Inputs)
     rows: int = 0
     failures: tuple[tuple[str, str, str], ...] = ()
-    """Each with its id, stage and type."""
+    """The id, stage and type of each failure."""
 
 
 def _made_of(folder: Folder, held: Contents, part: Part) -> _Made:

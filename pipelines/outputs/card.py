@@ -1,7 +1,8 @@
-"""The card of an output, OUT/README.md: what was run, and which files are data, for people and for `datasets.load_dataset(OUT)`.
+"""The card of an output, OUT/README.md: what was run and which files are data, for people and
+`datasets.load_dataset(OUT)`.
 
-Without it `datasets` takes the manifest in _run/ for data, too. A README.md that somebody else wrote, or changed, is theirs and
-stays: the last line of a card has a digest of all above it.
+Without it `datasets` would take the manifest in _run/ for data too. A README.md that the user wrote or changed is kept:
+the last line of a card holds a digest of the lines above.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from pixelmill.pipelines.inputs.names import is_local
+from pixelmill.pipelines.outputs.features import shown_type
 from pixelmill.workers.credentials import scrub
 
 CARD = "README.md"
@@ -54,9 +56,9 @@ run = pixelmill.open_run("OUT")
 def card_of(success: Mapping[str, object], columns: Mapping[str, str]) -> str:
     """The card of a complete run, from the content of its _SUCCESS and the types of its columns by name.
 
-    It holds no credentials, and of a local path the last name alone: a card is made to be published with the data.
+    It holds no credentials, and only the last name of a local path: cards are published with the data.
     """
-    described = ((name, kind, _MEANINGS.get(name, "")) for name, kind in columns.items())
+    described = ((name, shown_type(kind), _MEANINGS.get(name, "")) for name, kind in columns.items())
     sections = [
         _front_matter(has_failed=bool(success.get("failed"))),
         _summary(success),
@@ -70,7 +72,7 @@ def card_of(success: Mapping[str, object], columns: Mapping[str, str]) -> str:
 
 
 def is_ours(text: bytes) -> bool:
-    """Whether a README.md is a card as it was written, and nobody has changed it since."""
+    """Whether a README.md is a card that nobody has changed."""
     above, _, last = text.decode("utf-8", "replace").rpartition("\n<!-- ")
     found = _LAST_LINE.fullmatch(f"<!-- {last}")
     return found is not None and found[1] == _digest(above)
@@ -81,7 +83,7 @@ def _digest(text: str) -> str:
 
 
 def _front_matter(*, has_failed: bool) -> str:
-    """What `datasets` reads: the files of each configuration, the first one by default."""
+    """The front matter for `datasets`: the files of each configuration, the first one by default."""
     failed = ["- config_name: failed", "  data_files: failed/*.parquet"] if has_failed else []
     data = ["- config_name: default", "  data_files: data/*.parquet"]
     return "\n".join(["---", "license: unknown", "tags: [pixelmill]", "configs:", *data, *failed, "---", ""])
@@ -104,7 +106,7 @@ def _summary(success: Mapping[str, object]) -> str:
 
 
 def _settings(settings: Mapping[str, object]) -> Iterator[str]:
-    """What a stage was given, the model first."""
+    """The options of a stage, the model first."""
     for name in sorted(settings, key=lambda name: name != "model"):
         value = settings[name]
         if value is not None:
@@ -120,7 +122,7 @@ def _weights(success: Mapping[str, object]) -> list[tuple[str, object]]:
 
 
 def _public(place: str) -> str:
-    """A place without what is secret or private in it: no credentials, no query, of a local path the last name."""
+    """A place without its secret and private parts: no credentials, no query, only the last name of a local path."""
     if "://" not in place and "/" not in place:
         return place
     if is_local(place):
@@ -130,19 +132,19 @@ def _public(place: str) -> str:
 
 
 def _table(title: str, headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
-    """A section with a table; nothing where there is no row."""
+    """A section with a table; empty without rows."""
     lines = [f"| {_code(first)} | {' | '.join(map(_text, others))} |" for first, *others in rows]
     head = [f"## {title}", "", f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     return "\n".join([*head, *lines, ""]) if lines else ""
 
 
 def _text(text: str) -> str:
-    """Text that is no markup."""
+    """Text with markup escaped."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", _UNSHOWN.sub(" ", text))
 
 
 def _code(text: str) -> str:
-    """Text as code, on one line; a bar would end a cell of a table."""
+    """Text as inline code on one line; bars are escaped, since they would end a table cell."""
     shown = _UNSHOWN.sub(" ", text).replace("`", "'").replace("|", "/")
     return f"`{shown}`"
 

@@ -1,16 +1,16 @@
-"""Claim a run before anything of it is written, show that the holder lives, and find out whether it still holds.
+"""Claim a run before anything is written, show that the holder is alive, and find out whether it still holds.
 
     _run/attempts/0007/claim.json   who holds the run; created once, and its number is the epoch
     _run/attempts/0007/beat.json    written again and again while the holder lives
     _run/attempts/0007/record.json  written when the attempt is over, whatever its end
 
-The highest epoch holds the run. An attempt that ended, or whose process is provably gone, is followed at once; any other
-one when its beat has not changed for LEASE_S of the judge's own clock. Clocks of two machines are never compared.
+The highest epoch holds the run. An attempt that ended, or whose process has provably ended, is taken over at once; any
+other once its beat has not changed for LEASE_S by the observer's own clock. Clocks of two machines are never compared.
 
 Where the store does not refuse to overwrite (`Folder.is_fenced`), a claim is a file of its own,
 `claim-TOKEN.json`, and the lowest token of an epoch wins once SETTLE_S have passed, which is longer than most writes take.
-Whoever writes looks again first. That bounds how much is done twice, and is weaker than a fence: a write that is already past its
-last look may land late, and the next run of the command repairs it (pipelines/outputs/repair.py).
+Every writer checks its claim again before it writes. That bounds how much is done twice, and is weaker than a fence: a
+write after its last check may land late, and the next run of the command repairs it (pipelines/outputs/repair.py).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ POLL_S = 1.0
 _CLAIM = re.compile(r"claim(-[0-9a-f]{32})?\.json")
 
 Holder = dict[str, Any]
-"""What a claim says of the process that made it: host, pid, what it does, and what proves that it is gone."""
+"""The process that made a claim: host, pid, what it does, and the identity by which its end can be proved."""
 
 
 class Clock(Protocol):
@@ -48,7 +48,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Claim:
-    """One attempt's hold on a run; plain data, so that workers can look whether it still holds."""
+    """One attempt's hold on a run; plain data, so that workers can check whether it still holds."""
 
     epoch: int
     token: str
@@ -64,13 +64,13 @@ class Claim:
 
     @property
     def writer(self) -> str:
-        """What the names of files that only this attempt writes begin with."""
+        """The prefix of the names of files that only this attempt writes."""
         return f"{self.epoch:04d}-{self.token[:8]}"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The newest attempt as its files show it; epoch 0 where there is none."""
+    """The newest attempt according to its files; epoch 0 where there is none."""
 
     epoch: int
     names: frozenset[str]
@@ -89,7 +89,7 @@ class Standing:
 
 
 def standing(folder: Folder) -> Standing:
-    """Look who holds the run now."""
+    """Find who holds the run now."""
     numbers = [int(name) for name in folder.folders(ATTEMPTS) if name.isdecimal()]
     old = [int(name[:4]) for name in folder.names(ATTEMPTS) if re.fullmatch(r"\d{4}\.json", name)]
     epoch = max([0, *numbers, *old])
@@ -106,7 +106,8 @@ def take(
     clock: Clock,
     say: Callable[[str], None] = lambda _: None,
 ) -> Claim:
-    """Claim the run for `holder`, after whoever held it. RunRefused while another one lives, or was faster."""
+    """Claim the run for `holder`, after its earlier holder. Raises RunRefused while another one is alive, or was
+    faster."""
     _wait_for_old_lock(folder, clock, say)
     while True:
         now = standing(folder)
@@ -114,7 +115,7 @@ def take(
             _wait_for_silence(folder, now, is_gone, clock, say)
         claim = Claim(now.epoch + 1, uuid.uuid4().hex, folder.is_fenced)
         written = folder.create(claim.file, json.dumps({**holder, "token": claim.token}).encode())
-        # On a disk the folder of an epoch is there a moment before its claim, and another may have gone past it.
+        # On a disk the folder of an epoch exists a moment before its claim, and another attempt may have passed it.
         if written and standing(folder).epoch == claim.epoch:
             return claim
 
@@ -122,7 +123,7 @@ def take(
 def _wait_for_silence(
     folder: Folder, held: Standing, is_gone: Callable[[Holder], bool], clock: Clock, say: Callable[[str], None]
 ) -> None:
-    """Return when the holder ended, is provably gone, or showed no life for a lease. RunRefused when it lives."""
+    """Return when the holder ended, provably died, or gave no beat for a lease. Raises RunRefused when it is alive."""
     holders = [_parsed(folder.read(f"{held.folder}/{name}")) for name in held.claims]
     if all(is_gone(holder) for holder in holders):
         return
@@ -145,7 +146,7 @@ def _signs(folder: Folder, held: Standing) -> tuple[frozenset[str], bytes | None
 
 
 def _wait_for_old_lock(folder: Folder, clock: Clock, say: Callable[[str], None]) -> None:
-    """Versions before claims held a run by one file that they wrote anew every 10 s."""
+    """Wait for the lock of versions without claims: one file that they rewrote every 10 s."""
     seen = folder.read(OLD_LOCK)
     if seen is None or _parsed(seen).get("released", True) or folder.folders(ATTEMPTS):
         return
@@ -173,7 +174,7 @@ def _name(holder: Holder) -> str:
 
 
 def holds(folder: Folder, claim: Claim) -> bool:
-    """Whether this claim is the newest one, and where a store can't refuse the lowest of its epoch."""
+    """Whether this claim is the newest, and, where a store has no fence, the lowest of its epoch."""
     now = standing(folder)
     if now.epoch != claim.epoch:
         return False
@@ -181,13 +182,13 @@ def holds(folder: Folder, claim: Claim) -> bool:
 
 
 def require(folder: Folder, claim: Claim) -> None:
-    """ClaimLost, in the user's words, unless the claim still holds."""
+    """Raises ClaimLost, in the user's words, unless the claim still holds."""
     if not holds(folder, claim):
         raise lost(folder, claim)
 
 
 def lost(folder: Folder, claim: Claim) -> ClaimLost:
-    """Who holds the run in the place of this claim."""
+    """The error that names the holder that replaced this claim."""
     now = standing(folder).epoch
     who = "another attempt that began in the same moment" if now == claim.epoch else f"attempt {now}"
     return ClaimLost(
@@ -197,22 +198,22 @@ def lost(folder: Folder, claim: Claim) -> ClaimLost:
 
 
 class ClaimedFolder(Folder):
-    """A folder whose files are this attempt's only for as long as its claim holds: for files of which the newest counts."""
+    """A folder that this attempt may write only while its claim holds: for files that are replaced."""
 
     def __init__(self, folder: Folder, claim: Claim) -> None:
         super().__init__(folder.uri, folder.access, is_fenced=claim.is_fenced)
         self._claim = claim
 
     def publish(self, name: str, data: bytes) -> None:
-        """As `Folder.publish`; ClaimLost, and nothing is written, where another attempt has taken over."""
+        """As `Folder.publish`. Raises ClaimLost, and writes nothing, where another attempt has taken over."""
         tag = self.tag(name)
-        require(self, self._claim)  # after the look: whoever takes over from here on changes the tag
+        require(self, self._claim)  # after the check: an attempt that takes over from here on changes the tag
         if not (self.create(name, data) if tag is None else self.replace(name, data, tag)):
             require(self, self._claim)
 
 
 def ended_well(folder: Folder, epoch: int) -> bool:
-    """Whether this attempt left nothing to repair: it was complete, or there was none."""
+    """Whether the newest attempt left nothing to repair: it was complete, or there was none."""
     if epoch < 1:
         return True
     found = _parsed(folder.read(f"{ATTEMPTS}/{epoch:04d}/{RECORD}") or folder.read(f"{ATTEMPTS}/{epoch:04d}.json"))
@@ -220,7 +221,7 @@ def ended_well(folder: Folder, epoch: int) -> bool:
 
 
 def may_wake(folder: Folder, claim: Claim, since: int, is_gone: Callable[[Holder], bool]) -> bool:
-    """Whether an attempt from epoch `since` up to this claim neither ended nor is provably gone."""
+    """Whether an attempt from epoch `since` up to this claim neither ended nor provably died."""
     for epoch in range(max(1, since), claim.epoch):
         names = folder.names(f"{ATTEMPTS}/{epoch:04d}")
         held = Standing(epoch, frozenset(names))

@@ -1,4 +1,4 @@
-"""The names of an output's folders and keys, and the columns that every row of it has."""
+"""Names of an output's folders and metadata keys, and the columns that every row has."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ METADATA_KEYS = (METADATA_KEY, FAILURES_KEY)
 SUCCESS = "_SUCCESS"
 
 PLACE = pa.field("place", pa.int32())
-"""Which of the rows of an input this one is, from 0; where a decoder makes many of one input."""
+"""The place of a row among the rows of its input, from 0; only where a decoder makes several rows of an input."""
 
 
 def input_fields(*, makes_many: bool = False, has_source_ids: bool = False) -> tuple[Field, ...]:
-    """The columns of every row that say which input it is of, before those that the stages make."""
+    """The columns that identify the input of a row, before those that the stages make."""
     return (
         pa.field("id", pa.string(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
@@ -41,4 +41,4 @@ FAILED_SCHEMA = pa.schema(
     ]
 )
 ERROR_COLUMNS = ("stage", "error_type", "error")
-"""The columns in which a row that failed travels from the worker that met the failure to the one that files it."""
+"""The columns in which a failure travels from the worker that met it to the one that files it."""

@@ -1,4 +1,4 @@
-"""How far an output is from complete: what is listed, what is done already, and what has to add up before _SUCCESS says so."""
+"""Track an output to completion: what is listed, what is done, and what must add up before _SUCCESS is written."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobStopped, PixelmillError
 
 Weights = dict[str, str | None]
-"""By stage, the digest of the weights that it was made with."""
+"""The digest of the weights by stage."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """What listing the source came to: the manifest, and what differs from the last listing."""
+    """The result of listing the source: the manifest, and the differences from the last listing."""
 
     segments: list[Segment]
     added: int
@@ -40,8 +40,7 @@ class Listed:
 
 
 def list_source(attempt: Attempt, segments: list[Segment], source: Source, on_rows: Callable[[int], None]) -> Listed:
-    """Add what is new in the source to the manifest; `on_rows` is given how many inputs each table has.
-
+    """Add new inputs of the source to the manifest; `on_rows` is called with the number of inputs of each table. Raises
     StoreError where the source can't be listed.
     """
 
@@ -57,14 +56,14 @@ def list_source(attempt: Attempt, segments: list[Segment], source: Source, on_ro
 
 
 def require_inputs(source: Source, listed: Listed) -> None:
-    """JobError where neither this listing nor an earlier one found an input."""
+    """Raises JobError where neither this listing nor an earlier one found an input."""
     if not listed.segments:
         raise nothing_found(source, Ignored(listed.ignored))
 
 
 @dataclass(frozen=True)
 class Counted:
-    """Inputs of a run, and how many of them are done and failed."""
+    """The numbers of inputs of a run, done and failed."""
 
     total: int
     done: int
@@ -72,7 +71,7 @@ class Counted:
 
 
 def count_before(out: Folder, segments: list[Segment], parts: list[Part], held: Contents, *, retry: bool) -> Counted:
-    """What is there before `parts` are done. A retry counts its own inputs alone."""
+    """The counts before `parts` are done. A retry counts only its own inputs."""
     if retry:
         return Counted(sum(part.rows for part in parts), 0, 0)
     first = first_parts(segments)
@@ -89,19 +88,19 @@ def first_parts(segments: list[Segment]) -> list[Part]:
 
 
 def is_finished(segments: list[Segment], held: Contents) -> bool:
-    """Whether all that was listed so far is done."""
+    """Whether everything that was listed so far is done."""
     return bool(segments) and all(held.is_done(part) for segment in segments for part in segment.parts())
 
 
 def weights_so_far(out: Folder, held: Contents) -> Weights | None:
-    """The weights that the output was made with; None where there is no row yet."""
+    """The weights that the output was made with; None before the first row."""
     if not held.data:
         return None
     return provenance_of(out, min(held.data)).get("weights")
 
 
 def require_complete(out: Folder, found: Account, *, retry: bool) -> None:
-    """PixelmillError unless every input is in exactly one row; JobStopped for a retry of a run that never came to its end."""
+    """Raises PixelmillError unless every input is in exactly one row, JobStopped for a retry of an unfinished run."""
     if retry and found.is_exact_so_far and not found.is_complete:
         raise JobStopped(
             f"{out.uri}: {found.missing:,} of {found.listed:,} inputs were never done, and a retry does only what "
@@ -134,7 +133,7 @@ class Success(TypedDict):
 def success_of(
     out: Folder, found: Account, segments: list[Segment], seconds: dict[str, float], finished_s: float
 ) -> Success:
-    """What _SUCCESS says of an output that is complete."""
+    """The content of _SUCCESS for a complete output."""
     return {
         "inputs": found.listed,
         "done": found.done,

@@ -1,4 +1,4 @@
-"""Read what an output folder holds: which parts are there, their rows, what failed in them and how they were made."""
+"""Read the content of an output folder: its parts, their rows, their failures, and how they were made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pixelmill.workers.errors import StoreError
 
 @dataclass(frozen=True)
 class Contents:
-    """What an output folder holds, by the names of its files."""
+    """The content of an output folder, by the names of its files."""
 
     data: frozenset[str]
     failed: frozenset[str]
@@ -34,7 +34,7 @@ class Contents:
 
     @property
     def old_retries(self) -> list[str]:
-        """Rows that retries finished before they had parts of their own."""
+        """Files of retries by versions in which a retry had no parts of its own."""
         return sorted(name for name in self.data if name.startswith("part-r"))
 
 
@@ -44,17 +44,17 @@ def progress(folder: Folder) -> Contents:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a part's data file says of itself."""
+    """The facts in the metadata of a part's data file."""
 
     done: int
-    """How many inputs it holds the rows of."""
+    """The number of inputs whose rows it holds."""
     failures: pa.Table | None
-    """None where it was written before they were kept there."""
+    """None in files of versions that did not keep them there."""
     bytes: int
 
 
 def facts_of(folder: Folder, name: str) -> Facts:
-    """What the data file of a part says of itself."""
+    """Read the facts of a part's data file."""
     with _whole(folder, f"{DATA}/{name}.parquet"), folder.open(f"{DATA}/{name}.parquet") as file:
         parquet = open_parquet(file)
         packed = (parquet.schema_arrow.metadata or {}).get(FAILURES_KEY)
@@ -77,20 +77,20 @@ class Milled(TypedDict):
 
 
 class Provenance(TypedDict, total=False):
-    """What a data file says of its own making, as JSON in its metadata; not every version wrote all of it."""
+    """How a data file was made, as JSON in its metadata; older versions wrote fewer keys."""
 
     listing: str
-    """The attempt whose listing its inputs are of."""
+    """The attempt that listed its inputs."""
     attempt: int
     weights: dict[str, str | None]
-    """By stage, the digest of the weights."""
+    """The digest of the weights by stage."""
     settings: dict[str, dict[str, object]]
-    """By stage, the settings with which its network ran."""
+    """The settings of the network by stage."""
     milled: Milled
 
 
 def provenance_of(folder: Folder, name: str) -> Provenance:
-    """What a data file says of its own making; empty when it says nothing."""
+    """How a data file was made; empty when it does not say."""
     with folder.open(f"{DATA}/{name}") as file:
         metadata = open_parquet(file).metadata.metadata or {}
     return json.loads(metadata.get(METADATA_KEY, b"{}"))

@@ -11,10 +11,10 @@ from pixelmill.workers.errors import RunRefused
 
 
 def require_same(stored: dict[str, object], wanted: dict[str, object], folder: Folder) -> None:
-    """RunRefused with what differs, unless both identities are equal."""
+    """Raises RunRefused, naming the differences, unless both identities are equal."""
     differences = list(_differences("", stored, wanted))
     if differences:
-        # Not taken over: whoever started it may be about to write its first part.
+        # An empty run is not taken over: its attempt may be about to write the first part.
         nothing = "" if folder.names(DATA) else "; no row was made there yet, so the folder can be deleted as well"
         raise RunRefused(
             f"{folder.uri} holds a run of another job, and two are never mixed:\n"

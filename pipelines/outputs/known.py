@@ -1,4 +1,4 @@
-"""The inputs that a manifest has already, held against what a new listing says of them."""
+"""The inputs that a manifest has already, compared with a new listing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pixelmill.pipelines.stores.folder import Folder
 
 
 class Known:
-    """The inputs of the segments so far, sorted by id, with what a new listing says of them."""
+    """The inputs of the segments so far, sorted by id, with marks of what a new listing found."""
 
     def __init__(self, folder: Folder, segments: list[Segment]) -> None:
         columns = ["id", "uri", "container", "version"]
         tables = [
             table.append_column("is_limited", pa.repeat(segment.is_limited, table.num_rows))
-            for segment in reversed(segments)  # of an input that was listed again the newest row counts
+            for segment in reversed(segments)  # the newest row of an input counts
             for table in read_files(folder, segment, columns)
         ]
         rows = (
@@ -35,7 +35,7 @@ class Known:
         self.ids, order = np.unique(ids, return_index=True)
         self.versions = _hashes(rows["version"])[order]
         is_archived = is_valid(rows["container"])
-        # A listing with a limit may have ended in the middle of an archive: those archives are indexed again.
+        # A listing with a limit may have ended within an archive: such archives are indexed again.
         indexed = pc.and_not(is_archived, rows["is_limited"])
         archived = rows.filter(indexed).group_by("uri", use_threads=False).aggregate([("version", "first")])
         self._archives = dict(zip(archived["uri"].to_pylist(), archived["version_first"].to_pylist(), strict=True))
@@ -54,7 +54,7 @@ class Known:
         return True
 
     def fresh(self, table: pa.Table) -> pa.Table:
-        """The rows that were never listed before; the others are marked as still there."""
+        """The rows that were never listed before; the others are marked as present."""
         if not len(self.ids):
             return table
         ids = _binary(table["id"])
@@ -66,7 +66,8 @@ class Known:
 
     @property
     def removed(self) -> int:
-        """How many inputs of earlier segments this listing did not find; 0 for a listing with a limit, which does not see all."""
+        """The number of earlier inputs that this listing did not find; 0 for a listing with a limit, which does not see
+        all."""
         if not self.sees_all:
             return 0
         in_seen_archive = np.isin(self._archive_of, np.array(self._seen_archives, np.uint64))

@@ -25,7 +25,7 @@ def segment_name(number: int) -> str:
 
 
 def copy_name(number: int, writer: str) -> str:
-    """Where an attempt keeps a segment that it committed to a store that can't refuse another one."""
+    """The name under which an attempt keeps a copy of a segment that it committed to a store without a fence."""
     return f"_run/attempts/{writer[:4]}/segment-{number:06d}-{writer[5:]}.json"
 
 

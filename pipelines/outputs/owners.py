@@ -1,4 +1,4 @@
-"""In which part each input is accounted for, of those that list it."""
+"""Decide in which part an input is accounted for when several list it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pixelmill.pipelines.stores.folder import Folder
 
 
 class Owners:
-    """In which part each input is accounted for: the last one that lists it and is done, else the first."""
+    """The part in which each input is accounted for: the last one that lists it and is done, otherwise the first."""
 
     def __init__(self, folder: Folder, segments: list[Segment], held: Contents) -> None:
         self._again = superseding_ids(folder, segments, held.is_done)
@@ -22,7 +22,7 @@ class Owners:
         ]
 
     def own(self, part: Part, ids: list[str]) -> list[str]:
-        """Those of a part's inputs that are accounted for there."""
+        """The inputs of a part that are accounted for there."""
         if not self._again:
             return ids
         return [identity for identity in ids if self._again.get(identity, part) == part]

@@ -14,6 +14,7 @@ from pixelmill.pipelines.inputs.earlier_runs import METADATA_KEY
 from pixelmill.pipelines.outputs.columns import DATA, ERROR_COLUMNS, FAILED, FAILED_SCHEMA, FAILURES_KEY, PLACE
 from pixelmill.pipelines.outputs.contents import facts_of
 from pixelmill.pipelines.outputs.encoding import Compression, encode
+from pixelmill.pipelines.outputs.features import picture_features
 from pixelmill.pipelines.outputs.wholeness import inputs_in
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import write_parquet
@@ -22,7 +23,7 @@ from pixelmill.workers.errors import PixelmillError
 
 @dataclass(frozen=True)
 class Written:
-    """How many inputs are done and failed in a part, whoever wrote it, and its bytes."""
+    """The numbers of done and failed inputs of a part, whichever attempt wrote it, and its bytes."""
 
     done: int
     failed: int
@@ -32,18 +33,20 @@ class Written:
 def publish(
     folder: Folder, name: str, table: pa.Table, provenance: Mapping[str, object], compression: Compression
 ) -> Written:
-    """Publish the rows of one part: the data file that commits it, then its failures. Says what the part holds.
-
-    Where the part is there already, it stays as it is. PixelmillError, and nothing is written, where an input is not whole:
-    its rows have to have the places from 0 on, and none of them may have failed.
+    """Publish the rows of one part: the data file that commits it, then its failures. Returns what the part holds. An
+    existing part stays unchanged. Raises PixelmillError, and writes nothing, where an input is not whole: its rows must
+    have the places from 0 on, and none may have failed.
     """
     has_failed = is_valid(table["error_type"])
     failures = table.filter(has_failed).select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
     data = table.filter(inverted(has_failed)).drop_columns(list(ERROR_COLUMNS))
     done = _whole_inputs(name, data, failures)
     facts = {METADATA_KEY: json.dumps(provenance, sort_keys=True).encode(), FAILURES_KEY: packed(failures)}
+    facts |= picture_features(data.schema)
     encoded = encode(data.replace_schema_metadata(facts), compression)
-    stale = folder.read_tagged(f"{FAILED}/{name}.parquet")  # before the part is there, so that nobody has settled it
+    stale = folder.read_tagged(
+        f"{FAILED}/{name}.parquet"
+    )  # read before the part exists, so that no attempt has settled it
     if not folder.create(f"{DATA}/{name}.parquet", encoded):
         there = facts_of(folder, name)
         _file(folder, name, there.failures, compression)
@@ -53,7 +56,7 @@ def publish(
 
 
 def _whole_inputs(name: str, data: pa.Table, failures: pa.Table) -> int:
-    """How many inputs a part's data rows are of."""
+    """The number of inputs of a part's data rows."""
     if PLACE.name not in data.column_names:
         return data.num_rows
     found, failed = inputs_in(data), inputs_in(failures)
@@ -68,10 +71,8 @@ def _whole_inputs(name: str, data: pa.Table, failures: pa.Table) -> int:
 def _file(
     folder: Folder, name: str, failures: pa.Table | None, compression: Compression, stale: str | None = None
 ) -> None:
-    """Write the failures of a part whose data file is there.
-
-    `stale` is the tag of a file that lay there before the data file did: of versions that wrote it first, or of a data file
-    that was removed by hand.
+    """Write the failures of a part whose data file exists. `stale` is the tag of a file that existed before the data
+    file: from versions that wrote it first, or from a part whose data file was removed by hand.
     """
     file = f"{FAILED}/{name}.parquet"
     if failures is not None and stale is not None:

@@ -1,8 +1,8 @@
-"""Repair what attempts left that were cut off, or that wrote late to a store which can't refuse: by what data/ says itself.
+"""Repair what interrupted attempts left, or late writes to a store without a fence, from the metadata of data/.
 
-Each data file says from which listing it was made, and which of its part's rows failed. So everything else can be made
-again: failed/ from the data files, the manifest from the copy that its attempt kept. A row that is there twice is dropped where
-it does not belong, and an input that is nowhere is listed again, to be done by the run that found it.
+Each data file holds from which listing it was made, and which rows of its part failed. So everything else can be made
+again: failed/ from the data files, the manifest from the copy of its attempt. A row that exists twice is dropped where
+it does not belong, and a missing input is listed again and done by the run that found it missing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pixelmill.pipelines.stores.tables import declared_schema, open_parquet, rea
 
 @dataclass
 class Repaired:
-    """What was found: rows dropped from where they did not belong, failures filed again, and inputs that are nowhere."""
+    """The result of a repair: rows dropped from wrong places, failures filed again, and missing inputs."""
 
     dropped: int = 0
     filed: int = 0
@@ -46,14 +46,13 @@ class Repaired:
 
 
 def restore_manifest(folder: Folder, before_write: Callable[[], None]) -> list[Segment]:
-    """The segments, each as the one that counts where a late write put another in its place.
-
-    That is the one which data/ was made from, or else the newest attempt's. `before_write` is called before anything is written.
+    """The segments; where a late write replaced one, the right one is restored: the one that data/ was made from, or
+    else the newest attempt's. `before_write` is called before anything is written.
     """
     segments, made_from = read_segments(folder), _listings(folder)
     for number, kept in _copies(folder).items():
         there = next((segment for segment in segments if segment.number == number), None)
-        if there is None:  # its attempt died before it counted
+        if there is None:  # its attempt died before the segment counted
             continue
         best = max([*kept, there], key=lambda s: (_evidence(s, made_from), s == there and len(kept) < 2, s.writer))
         if best != there:
@@ -63,7 +62,7 @@ def restore_manifest(folder: Folder, before_write: Callable[[], None]) -> list[S
 
 
 def _listings(folder: Folder) -> dict[str, str | None]:
-    """From which listing each data file was made, by the name of its part."""
+    """The listing from which each data file was made, by the name of its part."""
     with ThreadPoolExecutor(8, "repair") as pool:
         names = sorted(progress(folder).data)
         found = pool.map(partial(_listing_of, folder), names)
@@ -75,7 +74,7 @@ def _listing_of(folder: Folder, name: str) -> str | None:
 
 
 def _copies(folder: Folder) -> dict[int, list[Segment]]:
-    """Every segment that an attempt committed, or was about to, by number."""
+    """Every segment that an attempt committed, or was about to commit, by number."""
     found: dict[int, list[Segment]] = {}
     for epoch in folder.folders(ATTEMPTS):
         for name in folder.names(f"{ATTEMPTS}/{epoch}"):
@@ -86,12 +85,12 @@ def _copies(folder: Folder) -> dict[int, list[Segment]]:
 
 
 def _evidence(segment: Segment, made_from: dict[str, str | None]) -> int:
-    """How many data files were made from this segment."""
+    """The number of data files that were made from this segment."""
     return sum(made_from.get(part.name) == segment.writer for part in segment.parts())
 
 
 def repair(folder: Folder, segments: list[Segment], before_write: Callable[[], None]) -> Repaired:
-    """Hold every finished part against its listing and its own record, and write again what does not agree.
+    """Compare every finished part with its listing and its own metadata, and rewrite what differs.
 
     `before_write` is called before anything is written.
     """
@@ -112,7 +111,7 @@ def repair(folder: Folder, segments: list[Segment], before_write: Callable[[], N
 
 @dataclass(frozen=True)
 class _Check:
-    """What one part holds beside what it should."""
+    """Compares one part with what it should hold."""
 
     part: Part
     belongs: frozenset[str]
@@ -149,7 +148,7 @@ def _checked(folder: Folder, old: frozenset[str], part: Part, own: list[str]) ->
 
 
 def _file(folder: Folder, check: _Check, before_write: Callable[[], None]) -> int:
-    """Write the failures of a part again. Another attempt may have done so meanwhile, and then it is right."""
+    """Rewrite the failures of a part, unless another attempt has done so meanwhile."""
     before_write()
     name, encoded = f"{FAILED}/{check.file}", encode(check.wanted)
     written = folder.create(name, encoded) if check.tag is None else folder.replace(name, encoded, check.tag)
@@ -157,9 +156,8 @@ def _file(folder: Folder, check: _Check, before_write: Callable[[], None]) -> in
 
 
 def _keep_only(folder: Folder, check: _Check, before_write: Callable[[], None]) -> int:
-    """Write a data file again without rows that don't belong there, and with each of the others once.
-
-    Of an input of many rows that is not whole nothing is kept: it is listed again.
+    """Rewrite a data file without rows that don't belong there, and with each of the others once. An input of several
+    rows that is not whole is dropped and listed again.
     """
     name = f"{DATA}/{check.file}"
     found = folder.read_tagged(name)

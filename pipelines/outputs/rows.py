@@ -36,9 +36,8 @@ def _opened(folder: Folder, name: str) -> Parquet:
 def superseding_ids(
     folder: Folder, segments: list[Segment], counts: Callable[[Part], bool] = lambda _: True
 ) -> dict[str, Part]:
-    """The last part that does each input which was listed again, of the parts that count.
-
-    They are few, since only what failed is listed again.
+    """The last part, of those that count, of each input that was listed again. They are few, since only failures are
+    listed again.
     """
     rows, found = Rows(folder, segments), dict[str, Part]()
     for segment in segments:
@@ -48,7 +47,7 @@ def superseding_ids(
 
 
 class Rows:
-    """Read the rows of parts; keeps the last row group, since parts come in order."""
+    """Reads the rows of parts; keeps the last row group, since parts come in order."""
 
     def __init__(self, folder: Folder, segments: list[Segment]) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""The listings that were kept, in their order, and the removal of those that can't count any more."""
+"""The committed listings, in order, and the removal of files of listings that can't count any more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pixelmill.pipelines.stores.folder import Folder
 
 
 class SegmentDocument(TypedDict):
-    """A segment as its JSON has it. What is not required was not written by every version."""
+    """A segment as JSON. Older versions did not write the keys that are not required."""
 
     number: int
     rows: int
@@ -33,7 +33,7 @@ class SegmentDocument(TypedDict):
 
 @dataclass(frozen=True)
 class Segment:
-    """One listing that was kept: its rows, its files' sizes in rows, its parts, and what the listing left out."""
+    """One committed listing: its rows, the rows of its files, its parts, and what the listing ignored."""
 
     number: int
     rows: int
@@ -44,9 +44,9 @@ class Segment:
     duplicates: int = 0
     is_limited: bool = False
     writer: str = ""
-    """The attempt whose files these are; empty for those that were written before attempts had claims."""
+    """The attempt that wrote the files; empty in versions without claims."""
     supersedes: bool = False
-    """Whether its rows take the place of earlier ones of the same ids, once they are done."""
+    """Whether its rows replace earlier rows of the same ids once they are done."""
     has_source_ids: bool = False
     """Whether its inputs are rows of an earlier run, whose ids they carry."""
 
@@ -66,15 +66,14 @@ class Segment:
 
 
 def read_segments(folder: Folder) -> list[Segment]:
-    """The segments that were committed, in order; a listing that was killed half-way is not among them."""
+    """The committed segments, in order; an interrupted listing is not among them."""
     names = [name for name in folder.names(FOLDER) if re.fullmatch(r"\d{6}\.json", name)]
     return [Segment.from_json(folder.read(f"{FOLDER}/{name}") or b"{}") for name in names]
 
 
 def remove_strays(folder: Folder, segments: list[Segment]) -> None:
-    """Remove the files of listings that can't count any more: another attempt's segment has their number.
-
-    Where a store can't refuse, such a listing may still land on the other one, and its files stay.
+    """Remove the files of listings that can't count any more, since another attempt's segment has their number. In a
+    store without a fence such a listing may still replace the other one, and its files are kept.
     """
     if not folder.is_fenced:
         return

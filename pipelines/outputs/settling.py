@@ -27,7 +27,7 @@ def settle(folder: Folder, segments: list[Segment]) -> int:
 
 
 def _drop(folder: Folder, name: str, ids: frozenset[str]) -> int:
-    """Replace a file of failed/ by the same without these rows; another attempt may be doing so too."""
+    """Replace a file of failed/ by one without these rows; another attempt may do so at the same time."""
     while (found := folder.read_tagged(name)) is not None:
         table = read_rows(open_parquet(pa.BufferReader(found[0])), FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
         kept = rows_but_of(table, ids)

@@ -1,4 +1,4 @@
-"""Tell whether the rows of an input are whole: the places from 0 on, each of them once."""
+"""Check whether the rows of an input are whole: they have the places from 0 on, each once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pixelmill.pipelines.outputs.columns import PLACE
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs that some rows are of, by their ids."""
+    """The inputs of some rows, by id."""
 
     times: Counter[str] = field(default_factory=Counter[str])
     """How often each is there: 2 where each of its rows, or one of them, is there twice."""
     incomplete: frozenset[str] = frozenset()
-    """Those of which a place is missing."""
+    """The inputs with a missing place."""
 
     @property
     def ids(self) -> set[str]:
@@ -43,7 +43,7 @@ def inputs_in(rows: pa.Table) -> Inputs:
 
 
 def whole_rows_of(rows: pa.Table, belongs: frozenset[str]) -> list[bool]:
-    """Which rows to keep so that what is left are the inputs that belong here, whole, and each row once."""
+    """The rows to keep: those of whole inputs that belong here, each row once."""
     ids = strings_of(rows["id"])
     places = integers_in(rows[PLACE.name]) if PLACE.name in rows.column_names else [None] * len(ids)
     bad, seen, keep = inputs_in(rows).incomplete, set[tuple[str, int | None]](), list[bool]()

@@ -1,1 +1,1 @@
-"""The one seam to stores: everything outside is opened, read and written here."""
+"""The only access to stores: everything outside is opened, read and written here."""

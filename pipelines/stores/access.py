@@ -1,4 +1,4 @@
-"""How a store is reached: its scheme, its file system and the named profile, without a secret in any of them."""
+"""How to reach a store: scheme, file system and named profile, none of which holds a secret."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixelmill.workers.errors import StoreError
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach a store, without a secret in it: secrets come from the environment or from the named profile."""
+    """How to reach a store. Holds no secret: secrets come from the environment or the named profile."""
 
     profile: str | None = None
     anon: bool = False
@@ -34,9 +34,8 @@ def join(folder: str, *names: str) -> str:
 
 @cache
 def filesystem(scheme: str, access: Access) -> Any:
-    """The fsspec file system of a scheme; StoreError when the package for it is missing.
-
-    Any, since fsspec's own annotations leave open what is bytes and what is text.
+    """The fsspec file system of a scheme. Raises StoreError when its package is missing. Typed Any, since fsspec's
+    annotations do not tell bytes from text.
     """
     options: dict[str, Any] = {"use_listings_cache": False}
     if scheme in {"s3", "s3a"}:

@@ -1,7 +1,8 @@
-"""The two conditional writes that decide who made what: create a file once, and replace it only as it was read.
+"""The two conditional writes that decide between attempts: create a file once, and replace it only if it is as it was
+read.
 
-Claims, manifests and parts are created once; what strangers read and what changes is replaced under the tag with which it
-was read. So an attempt that was suspended for an hour and wakes up finds its writes refused.
+Claims, manifests and parts are created once. Files that change are replaced under the tag with which they were read. So
+the writes of an attempt that wakes up after an hour of suspension are refused.
 
     LocalDisk    local_disk.py: a hard link is made or refused; a replacement holds a lock of the operating system for a moment
     S3           s3.py: If-None-Match: * and If-Match, where the server honours them (`probe` finds out)
@@ -19,10 +20,10 @@ NOT_IMPLEMENTED = frozenset({400, 405, 501})
 
 
 class ConditionalWrites(Protocol):
-    """How one kind of store creates once and replaces what was read. Paths are those of its fsspec file system."""
+    """The conditional writes of one kind of store. Paths are those of its fsspec file system."""
 
     is_fenced: bool
-    """Whether the store itself refuses; else a write that is late may still land."""
+    """Whether the store itself refuses; otherwise a late write may still land."""
 
     def read(self, path: str) -> tuple[bytes, str] | None:
         """The content with its tag; None where there is none."""
@@ -33,11 +34,11 @@ class ConditionalWrites(Protocol):
         ...
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write the file unless it exists; whether it was written."""
+        """Write the file unless it exists; returns whether it was written."""
         ...
 
     def replace(self, path: str, data: bytes, tag: str) -> bool:
-        """Write the file if its tag is still this one; whether it was written."""
+        """Write the file if its tag is still this one; returns whether it was written."""
         ...
 
 
@@ -78,7 +79,7 @@ class Unfenced:
 
 
 def probe(writes: ConditionalWrites, path: str, status_of: Callable[[BaseException], int | None]) -> bool:
-    """Whether a server honours conditions: it must refuse to create a file again, and to replace another than was read.
+    """Whether a server honours conditions: it must refuse to create a file again, and to replace a changed file.
 
     Some servers answer 200 and overwrite; some refuse the header itself.
     """

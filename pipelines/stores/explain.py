@@ -1,4 +1,4 @@
-"""What a store's error means to a person: the thing, the fact and the next step, for one row or for a whole run."""
+"""Explain errors of stores to a person: the thing, the fact and the next step, for one row or a whole run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixelmill.workers.errors import PixelmillError, RowError, StoreError
 
 
 def row_error(error: Exception, uri: str) -> RowError:
-    """An error of one read as the row that is filed: what happened and what a person can do."""
+    """The error of one read as a row to file: what happened and what a person can do."""
     if isinstance(error, RowError):
         return error
     name = type(error).__name__
@@ -40,7 +40,7 @@ def row_error(error: Exception, uri: str) -> RowError:
 
 
 def _first_line(error: Exception) -> str:
-    """Scrubbed before it is cut: half of an address no longer shows that there is a password in it."""
+    """The first line, scrubbed before it is cut: half of an address no longer shows that it holds a password."""
     return scrub(str(error)).partition("\n")[0][:300]
 
 
@@ -82,7 +82,7 @@ def _what_grants(uri: str) -> str:
 
 @contextmanager
 def explained(uri: str, doing: str) -> Generator[None]:
-    """Errors of a store within the block as StoreError in the user's words; errors of ours as they are."""
+    """Within the block, raise errors of a store as StoreError in the user's words, and our own errors unchanged."""
     try:
         yield
     except PixelmillError:

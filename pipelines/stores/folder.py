@@ -1,4 +1,4 @@
-"""A folder of a store that files are published into, each in one step: written, created once, or replaced as it was read."""
+"""A folder of a store into which files are published in one step: written, created once, or replaced if unchanged."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
 class Folder:
-    """A folder of a store that files are published into, each under its final name and in one step."""
+    """A folder of a store into which files are published, each under its final name and in one step."""
 
     def __init__(self, uri: str, access: Access, *, is_fenced: bool = False) -> None:
-        """`is_fenced` says that `probe` found a remote store to honour conditions; a local disk always does."""
+        """`is_fenced` states that `probe` found a remote store to honour conditions; a local disk always does."""
         self.uri = uri.rstrip("/")
         self.access = access
         self.store, self.path = open_store(self.uri, access)
@@ -43,10 +43,10 @@ class Folder:
         return f"{self.path}/{name}"
 
     def publish(self, name: str, data: bytes) -> None:
-        """Write a file so that a reader sees all of it or nothing; the same name again replaces it.
+        """Write a file so that a reader sees all of it or nothing; replaces a file of the same name.
 
-        A store puts an object in one step. A local file is written beside its final place and renamed. For what decides a
-        result, use `create` and `replace`.
+        A store writes an object in one step; a local file is written beside its final place and renamed. Use `create`
+        and `replace` for files that decide a result.
         """
         if self.is_local:
             write_local(self._path(name), data)
@@ -54,11 +54,12 @@ class Folder:
             retried(lambda: self.store.pipe_file(self._path(name), data), for_s=self.access.retry_for_s)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file that does not exist yet; False, and nothing is written, where it does."""
+        """Write a file that does not exist yet; returns False, and writes nothing, where it does."""
         return retried(lambda: self._writes.create(self._path(name), data), for_s=self.access.retry_for_s)
 
     def replace(self, name: str, data: bytes, tag: str) -> bool:
-        """Write a file that is as `read_tagged` gave it; False, and nothing is written, where it has changed since."""
+        """Write a file that is still as `read_tagged` gave it; returns False, and writes nothing, where it has
+        changed."""
         return retried(lambda: self._writes.replace(self._path(name), data, tag), for_s=self.access.retry_for_s)
 
     def read_tagged(self, name: str) -> tuple[bytes, str] | None:
@@ -112,9 +113,8 @@ class Folder:
         return self.store.open(self._path(name), "rb")
 
     def check_writable(self) -> None:
-        """Write and remove a small file, and find out whether the store honours conditions.
-
-        StoreError in the user's words when nothing can be written.
+        """Write and remove a small file, and find out whether the store honours conditions. Raises StoreError, in the
+        user's words, when nothing can be written.
         """
         name = f"_run/.probe-{uuid.uuid4().hex}"
         try:
@@ -139,7 +139,7 @@ class Folder:
             patient.remove(f"{name}-2")
 
     def remove_temporaries(self, *folders: str) -> None:
-        """Remove what writes that were killed left in these folders of a local disk; nothing else, and no link is followed."""
+        """Remove the temporary files of killed writes from these folders of a local disk; no link is followed."""
         for folder in folders if self.is_local else ():
             with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._path(folder)) as scan:
                 for item in scan:

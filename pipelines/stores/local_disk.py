@@ -1,4 +1,4 @@
-"""Conditional writes on a disk: a hard link is made or refused, and a replacement holds a lock for a moment."""
+"""Conditional writes on a disk: by hard links, which can be made only once, and by a short lock for replacements."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LocalDisk:
         return True
 
     def _create_without_links(self, temporary: str, path: str) -> bool:
-        """For exFAT and some network file systems."""
+        """Create a file on exFAT and some network file systems, which have no hard links."""
         with self._locked():
             if os.path.lexists(path):
                 return False
@@ -78,7 +78,8 @@ class LocalDisk:
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        """One process at a time between the look and the write. StoreError where another one does not let go."""
+        """Admit one process at a time between the check and the write. Raises StoreError where another holds the lock
+        too long."""
         import fcntl
 
         place = self._root / "_run" / LOCK
@@ -101,7 +102,7 @@ class LocalDisk:
 
 @contextmanager
 def _written(path: str, data: bytes) -> Generator[str]:
-    """A file beside its final place with all of the data on the disk; removed afterwards unless it was moved."""
+    """A file beside its final place with all data on disk; removed afterwards unless it was moved."""
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         os.makedirs(folder, exist_ok=True)
@@ -118,7 +119,7 @@ def _written(path: str, data: bytes) -> Generator[str]:
 
 
 def _with_its_temporary(write: Callable[[], Result]) -> Result:
-    """Write again where the temporary file is gone: an attempt removes those that others left, whose writer may still live."""
+    """Write again where the temporary file is gone: another attempt may remove it although its writer is alive."""
     try:
         return write()
     except FileNotFoundError:
@@ -126,7 +127,7 @@ def _with_its_temporary(write: Callable[[], Result]) -> Result:
 
 
 def write_local(path: str, data: bytes) -> None:
-    """Put a file into its place in one step, whatever was there."""
+    """Put a file into its place in one step, replacing any other."""
 
     def write() -> None:
         with _written(path, data) as temporary:
@@ -137,8 +138,8 @@ def write_local(path: str, data: bytes) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """Make the names in a folder as durable as what they name."""
-    with suppress(OSError):  # some file systems offer no such thing
+    """Make the names in a folder as durable as their files."""
+    with suppress(OSError):  # some file systems can't do this
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

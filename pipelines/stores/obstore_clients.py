@@ -35,7 +35,7 @@ def s3_store(bucket: str, access: Access) -> S3Store:
                 "access_key_id": frozen.access_key,
                 "secret_access_key": frozen.secret_key,
                 "token": frozen.token,
-                # botocore refreshes by itself; asking it again now and then is what picks the fresh ones up.
+                # botocore refreshes credentials by itself; asking again now and then picks up the new ones.
                 "expires_at": datetime.now(UTC) + timedelta(minutes=20),
             }
 

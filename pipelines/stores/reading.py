@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RANGE_NOT_THERE = 416
 
 Expect = Callable[[int], None]
-"""Is called with how many bytes are about to be held in all, and refuses by raising."""
+"""Called with the number of bytes that will be held in all; refuses by raising."""
 
 _S3_PLAIN_KEY = re.compile(r"(?!.*/\.{1,2}(/|$))[A-Za-z0-9_\-. ()=+,@]+(/[A-Za-z0-9_\-. ()=+,@]+)*")
 
@@ -52,11 +52,10 @@ class ObjectReader:
         expect: Expect = lambda _: None,
         version: str | None = None,
     ) -> bytes:
-        """The bytes of an object, or `size` of them from `start`; RowError when there are more than `max_bytes`.
-
-        `version` says which object was listed (pipelines/stores/versions.py), and another one under its name is a RowError too.
-        `expect` is called with how many bytes will be held before they are read, and refuses by raising. A request takes no more
-        than `access.timeout_s`, from its first byte to its last.
+        """The bytes of an object, or `size` of them from `start`. Raises RowError for more than `max_bytes`, and for an
+        object with another `version` than the listed one (pipelines/stores/versions.py). `expect` is called with the
+        number of bytes before they are read, and refuses by raising. A request takes at most `access.timeout_s`, from
+        its first byte to its last.
         """
         if size is not None and size > max_bytes:
             raise too_many_bytes(size, max_bytes)
@@ -83,7 +82,7 @@ class ObjectReader:
             if version is not None and status_of(error) == RANGE_NOT_THERE:
                 raise versions.changed() from error
             raise
-        # The tag came with the bytes, in one answer: between two requests the object could be replaced.
+        # The tag comes in the same answer as the bytes: between two requests the object could be replaced.
         if version is not None and not versions.is_same_object(version, {"ETag": answer.meta["e_tag"]}):
             _require_listed(uri, version, self.access)
         if not span:
@@ -100,7 +99,7 @@ class ObjectReader:
 
 
 def require_version(uri: str, version: str | None, access: Access) -> None:
-    """RowError where an object is not the one that was listed."""
+    """Raises RowError where an object is not the one that was listed."""
     if version is None:
         return
     if scheme_of(uri) == "file":
@@ -117,7 +116,8 @@ def _require_same(uri: str, info: dict[str, Any], version: str, access: Access) 
 
 
 def _require_listed(uri: str, version: str, access: Access) -> None:
-    """RowError unless a listing still says the same of this object: some servers give one tag there and another one here."""
+    """Raises RowError unless a new listing shows the same version: some servers give other tags in listings than in
+    answers."""
     if scheme_of(uri) in {"s3", "s3a"}:
         store, path = open_store(uri, access)
         bucket, _, key = path.partition("/")
@@ -130,11 +130,11 @@ def _require_listed(uri: str, version: str, access: Access) -> None:
 def _read_local(
     path: str, start: int | None, size: int | None, max_bytes: int, expect: Expect, version: str | None = None
 ) -> bytes:
-    """The bytes of a regular file. A pipe or a device is refused, without waiting for the process at its other end."""
+    """The bytes of a regular file. Refuses a pipe or a device without waiting for the process at its other end."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # a socket, or a device that is not there
+        if error.errno == errno.ENXIO:  # a socket, or a device that does not exist
             raise _no_file() from error
         raise
     with open(handle, "rb") as file:
@@ -150,10 +150,10 @@ def _read_local(
         if start:
             file.seek(start)
         data = file.read(size if size is not None else max_bytes + 1)
-        for seen in (status, os.fstat(handle)):  # it may have been written to meanwhile
+        for seen in (status, os.fstat(handle)):  # it may have been changed meanwhile
             if version is not None and not versions.is_same_file(version, seen):
                 raise versions.changed()
-    if len(data) > max_bytes:  # a file that grows, or of a kind that does not know its size
+    if len(data) > max_bytes:  # a file that grows, or one without a stated size
         raise too_many_bytes(len(data), max_bytes)
     return data
 
@@ -189,7 +189,8 @@ def _read_fsspec(
 
 
 def _cat(store: Any, path: str, access: Access, **span: int) -> bytes:
-    """One request as a whole: stores' own timeouts are between two bytes, and a body that drips would never end."""
+    """One request with a time limit for the whole: the timeouts of stores are between two bytes, and a slow body would
+    never end."""
     if not getattr(store, "async_impl", False):
         return bytes(store.cat_file(path, **span))
     under_way = asyncio.run_coroutine_threadsafe(store._cat_file(path, **span), store.loop)
@@ -204,9 +205,9 @@ WEB_CHUNK_BYTES = 1 << 20
 
 
 def _read_web(store: Any, path: str, max_bytes: int, timeout_s: float, expect: Expect) -> bytes:
-    """At most one byte more than `max_bytes`: a server may not know the size beforehand."""
+    """Read at most one byte more than `max_bytes`: a server may not state the size beforehand."""
     chunks, left, deadline_s = list[bytes](), max_bytes + 1, time.monotonic() + timeout_s
-    # With a size, fsspec asks for the file at once, and what the server says to that is not hidden.
+    # With a size, fsspec requests the file at once, and does not hide the server's answer.
     with store.open(path, "rb", block_size=0, size=1) as file:
         while left > 0 and (chunk := file.read(min(left, WEB_CHUNK_BYTES))):
             chunks.append(bytes(chunk))

@@ -1,4 +1,4 @@
-"""Tell which faults of a store pass, and repeat the work until they have."""
+"""Decide which errors of a store are transient, and retry the work until they are over."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ def retried(
     stop: threading.Event | None = None,
     first_wait_s: float = 0.2,
 ) -> Result:
-    """Do the work until it succeeds, fails for good, or `for_s` seconds of passing faults are over.
-
-    Waits double from `first_wait_s` up to 10 s, each drawn between half and whole so that workers don't come in step.
+    """Retry the work until it succeeds, fails for good, or `for_s` seconds of transient errors are over. Waits double
+    from `first_wait_s` up to 10 s; each is drawn between half and all of it, so that workers don't retry in step.
     """
     deadline, wait_s = time.monotonic() + for_s, first_wait_s
     while True:
@@ -42,10 +41,11 @@ def retried(
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the same request may go through later: no answer, a cut connection, a server error, slow down."""
+    """Whether the same request may succeed later: no answer, a cut connection, a server error, a request to slow
+    down."""
     status = status_of(error)
     if status is not None:
-        return status in {408, 425, 429} or (status >= 500 and status != 507)  # a full store waits for a person
+        return status in {408, 425, 429} or (status >= 500 and status != 507)  # a full store needs a person
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | RowError):
         return False
     if isinstance(error, ConnectionError | TimeoutError):

@@ -44,11 +44,11 @@ class S3:
         except Exception as error:
             status = self._status_of(error)
             if status == PRECONDITION_FAILED or (status == 404 and "IfMatch" in condition):
-                # A put that seemed to time out may have landed, and is then what refuses its own repetition.
+                # A put that timed out may have landed, and then its own retry is refused.
                 found = self.read(path)
                 return found is not None and found[0] == data
             if status == CONFLICT:
-                # Not from the error: its status would say that it is of no use to try again.
+                # Not raised from the error: its status would make the retry look useless.
                 raise ConnectionError("the store is at work on another write of this file") from None
             raise
         return True

@@ -1,4 +1,4 @@
-"""The tag of a file where its store has none: a digest of what is in it."""
+"""The tag of a file where its store has none: a digest of its content."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What one worker takes of each batch, and the random numbers of its chunks.
+"""The share of each batch that one worker takes, and the random numbers of its chunks.
 
 A step takes `batch` samples, wherever the epochs begin and end. Its samples are divided into chunks, each with random
-numbers of its own that depend on the seed, the step and the chunk alone; a worker takes some of the chunks. So a training
-that is resumed, or divided over more workers, sees the same batches.
+numbers of its own that depend on the seed, the step and the chunk alone; a worker takes some of the chunks. So a
+training that is resumed, or divided among more workers, sees the same batches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_CHUNKS = 8
 
 @dataclass(frozen=True)
 class BatchShare:
-    """What one of `workers` takes of each batch, in `accumulate` passes."""
+    """The share of each batch that one of `workers` takes, in `accumulate` passes."""
 
     batch: int
     accumulate: int = 1
@@ -35,7 +35,7 @@ class BatchShare:
 
     @property
     def chunks(self) -> int:
-        """How many chunks a batch has: the same for 1, 2, 4 or 8 workers and passes where the batch allows it."""
+        """The number of chunks of a batch: the same for 1, 2, 4 or 8 workers and passes where the batch allows it."""
         return math.lcm(math.gcd(self.batch, MOST_CHUNKS), self.workers * self.accumulate)
 
     def passes(self) -> list[list[int]]:
@@ -46,7 +46,7 @@ class BatchShare:
 
     @property
     def together(self) -> int:
-        """How many samples go through the network at once."""
+        """The number of samples that go through the network at once."""
         return self.batch // (self.workers * self.accumulate)
 
     def places(self) -> slice:

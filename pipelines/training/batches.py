@@ -1,4 +1,4 @@
-"""Make the batches of one worker, ahead of the steps that take them."""
+"""Make the batches of one worker ahead of the steps that use them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Batches:
 
 
 def ahead(batches: Iterator[Item], count: int) -> Iterator[Item]:
-    """The same batches, made on a thread up to `count` before they are asked for."""
+    """The same batches, made on a thread, up to `count` ahead of their use."""
     from concurrent.futures import Future, ThreadPoolExecutor
 
     end = object()

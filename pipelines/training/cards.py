@@ -1,4 +1,4 @@
-"""Write the card of what a training made: where it comes from and how good it is."""
+"""Write the card of a trained network: where it comes from and how good it is."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def card_of(plan: TrainingPlan, recipe: Recipe, network: nn.Module, progress: Tr
 
 
 def _settings(plan: TrainingPlan, recipe: Recipe, progress: TrainingProgress) -> dict[str, JsonValue]:
-    """The settings, assets by their file names alone, and facts of the training data that settings stand for."""
+    """The settings, with only the file names of assets, and the facts of the training data that settings refer to."""
     given = {name: PurePosixPath(str(uri)).name for name in recipe.ASSETS if (uri := getattr(recipe.settings, name))}
     facts = {name: fact for name, fact in (progress.prepared or {}).items() if name in plan.settings}
     return json.loads(recipe.settings.model_dump_json()) | given | facts

@@ -1,4 +1,4 @@
-"""Keep checkpoints on any store: weights and card for users, and all that a training needs to be resumed.
+"""Keep checkpoints on any store: weights and card for users, and everything that a training needs to be resumed.
 
     OUT/model.safetensors, OUT/card.json       the best weights so far: OUT itself is a checkpoint
     OUT/_run/last.json                         names the newest folder below; written after it is whole
@@ -40,7 +40,7 @@ LAST = "_run/last.json"
 
 @dataclass
 class TrainingProgress:
-    """What a training knows besides weights: `step` is the next one to do."""
+    """The state of a training besides its tensors: `step` is the next one."""
 
     step: int = 0
     best: float | None = None
@@ -60,15 +60,13 @@ class TrainingProgress:
 def save_training(
     folder: Folder, network: nn.Module, optimizer: Optimizer, progress: TrainingProgress, writer: str = ""
 ) -> bool:
-    """Publish all that is needed to resume; the marker comes last, then the checkpoint before is removed.
-
-    `writer` keeps attempts apart that save the same step. False, and nothing counts, where another one has moved the marker.
+    """Publish everything that is needed to resume; the marker comes last, then the earlier checkpoint is removed.
+    `writer` distinguishes attempts that save the same step. Returns False, and nothing counts, where another attempt
+    moved the marker.
     """
     name = f"_run/step-{progress.step:08d}{writer and f'-{writer}'}"
     tensors, groups = optimizer_state(optimizer)
-    before = folder.read_tagged(
-        LAST
-    )  # first: a folder that is claimed looks at its claim before each file that follows
+    before = folder.read_tagged(LAST)  # read first: a claimed folder checks its claim before each file that follows
     folder.publish(f"{name}/{WEIGHTS}", save_tensors(_tensors(network)))
     folder.publish(f"{name}/training.safetensors", save_tensors(tensors))
     folder.publish(f"{name}/training.json", json.dumps({"progress": vars(progress), "groups": groups}).encode())
@@ -81,7 +79,7 @@ def save_training(
 
 
 def _remove_checkpoint(folder: Folder, name: str) -> None:
-    """The name stands in a file of the folder, which may have been written by anybody."""
+    """Remove a checkpoint by its name, which was read from a file that anybody may have written."""
     if not re.fullmatch(r"_run/step-\d{8}(-\d{4}-[0-9a-f]{8})?", name):
         return
     for file in (WEIGHTS, "training.safetensors", "training.json"):
@@ -93,7 +91,7 @@ def _remove_checkpoint(folder: Folder, name: str) -> None:
 
 
 def read_progress(folder: Folder) -> TrainingProgress | None:
-    """How far the training in this folder is; None where none has begun."""
+    """The progress of the training in this folder; None where none has begun."""
     marker = folder.read(LAST)
     if marker is None:
         return None
@@ -104,7 +102,7 @@ def read_progress(folder: Folder) -> TrainingProgress | None:
 
 
 def load_training(folder: Folder, network: nn.Module, optimizer: Optimizer) -> None:
-    """Put the newest checkpoint's weights and optimiser state back, bit by bit."""
+    """Restore the newest checkpoint's weights and optimiser state, bit for bit."""
     name = json.loads(folder.read(LAST) or b"{}")["folder"]
     parts = [folder.read(f"{name}/{file}") for file in (WEIGHTS, "training.safetensors", "training.json")]
     if None in parts:
@@ -154,7 +152,7 @@ def publish(folder: Folder, network: nn.Module, card: Card) -> None:
 
 
 def load_from_store(uri: str, access: Access) -> tuple[nn.Module, Card]:
-    """The network and the card of a checkpoint: a folder, a NAME.safetensors, on any store, or the name of one in the zoo."""
+    """The network and the card of a checkpoint: a folder or NAME.safetensors on any store, or a name of the zoo."""
     with fetched(uri, access) as path:
         return load_checkpoint(path)
 

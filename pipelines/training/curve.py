@@ -1,4 +1,4 @@
-"""Draw the loss of a training over its steps, and the metric that decides."""
+"""Draw the loss of a training over its steps, and its deciding metric."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 LogRow = dict[str, str]
-"""A row of the log as its CSV has it: step, kind (train or evaluation), and losses or metrics by name."""
+"""A row of the CSV log: step, kind (train or evaluation), and losses or metrics by name."""
 
 
 def drawn_curve(rows: list[LogRow], goal: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The samples of a data set, found and not read yet: for each role a table of where its bytes are, one row a sample."""
+"""The samples of a data set before they are read: for each role a table of where the bytes lie, one row per sample."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLASSES = "classes"
 
 @dataclass(frozen=True)
 class DataSet:
-    """Samples that are found and not read yet: for each role a table of where its bytes are, one row a sample."""
+    """Samples before they are read: for each role a table of where the bytes lie, one row per sample."""
 
     roles: dict[str, pa.Table]
     access: Access
@@ -31,7 +31,7 @@ class DataSet:
     constants: dict[str, bytes] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
     ignored: dict[str, int] = field(default_factory=dict)
-    """Files that lie there and are no samples, by suffix or kind."""
+    """Files that are not samples, counted by suffix or kind."""
 
     def __len__(self) -> int:
         return self.first.num_rows
@@ -43,12 +43,12 @@ class DataSet:
 
     @property
     def is_contained(self) -> bool:
-        """Whether samples lie in tables or archives, of which neighbours are read together."""
+        """Whether samples lie in tables or archives, whose neighbours are read together."""
         return self.first["container"].null_count < len(self)
 
     @property
     def classes(self) -> list[str] | None:
-        """The names of the folders that are labels; None where none are."""
+        """The names of the folders that are labels; None where folders are not."""
         return json.loads(self.constants[CLASSES]) if self.labels is not None and CLASSES in self.constants else None
 
     def take(self, indices: Sequence[int] | np.ndarray) -> DataSet:
@@ -57,7 +57,7 @@ class DataSet:
         return replace(self, roles={role: table.take(rows) for role, table in self.roles.items()}, labels=labels)
 
     def says(self) -> list[str]:
-        """Lines for a person: what the classes are where folders are, and what was not read."""
+        """Lines for a person: the classes where folders are classes, and the ignored files."""
         lines: list[str] = []
         if (names := self.classes) is not None and self.labels is not None:
             counts = np.bincount(self.labels, minlength=len(names))
@@ -69,7 +69,7 @@ class DataSet:
         return lines
 
     def names(self) -> list[str]:
-        """What a person calls each sample: its uri, and its place in it."""
+        """The names of samples for a person: the uri, and the place in it."""
         return names_of(self.first)
 
     def fingerprints(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Decode samples in a given order, by tasks of Ray Data where this process is connected to Ray, else here."""
+"""Decode samples in a given order: by tasks of Ray Data where this process is connected to Ray, otherwise here."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ def scan(data: DataSet, recipe: Recipe) -> Iterator[Sample]:
 
 
 def read_in_order(data: DataSet, recipe: Recipe, indices: Sequence[int] | np.ndarray, window: int) -> Iterator[Sample]:
-    """The samples with these indices, in this order; DataError as soon as one is bad.
-
-    They are decoded by tasks of Ray Data where this process is connected to Ray, else here.
+    """The samples with these indices, in this order. Raises DataError as soon as one is bad. They are decoded by tasks
+    of Ray Data where this process is connected to Ray, otherwise here.
     """
     import ray
 
@@ -57,7 +56,8 @@ def read_in_order(data: DataSet, recipe: Recipe, indices: Sequence[int] | np.nda
 
 
 class _Decode:
-    """The task: indices in, packed samples out. A bad sample comes back as its message, since Ray would retry an error."""
+    """The task: indices to packed samples. A bad sample is returned as its message, since Ray would retry an
+    exception."""
 
     def __init__(self, kept: Any) -> None:
         self._kept = kept

@@ -1,4 +1,4 @@
-"""Start a training with Ray Train, and look beforehand for what would end it."""
+"""Start a training with Ray Train, and check before what would end it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from pixelmill.workers.recipes import ChecksSamples, Recipe
 
 
 def rehearse(recipe: Recipe, data: DataSet, together: int) -> None:
-    """Find now what a worker would trip over: samples from all over the data, the network, the files that it starts from.
-
-    The network is made without memory. `together` samples go through it at once. Raises DataError or ModelError.
+    """Check what a worker would fail on: samples from all over the data, the network, the files that it starts from.
+    The network is built without memory. `together` samples go through it at once. Raises DataError or ModelError.
     """
     samples = read_samples(data.take(spread(len(data), MEASURED)), recipe)
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that weights are not copied into what has no memory
+        warnings.simplefilter("ignore")  # warnings that weights are not copied into a network without memory
         if isinstance(recipe, ChecksSamples):
             recipe.check(samples, together)
         else:
@@ -36,7 +35,7 @@ def rehearse(recipe: Recipe, data: DataSet, together: int) -> None:
 def fit(plan: TrainingPlan, group: WorkerGroup, store: ProgressStore, storage: str) -> None:
     """Train to the end on the cluster that is connected. Raises what a worker found to be wrong.
 
-    A worker that dies is started again, twice at most, and resumes from the newest checkpoint. `storage` is a folder for
+    A worker that dies is restarted at most twice, and resumes from the newest checkpoint. `storage` is a folder for
     Ray Train's own records; checkpoints are ours.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig

@@ -1,4 +1,4 @@
-"""Judge a network on held-out samples, during a training and after it.
+"""Evaluate a network on held-out samples, during a training and after it.
 
 Legend: C channels, H height, W width.
 """
@@ -23,14 +23,14 @@ FINISHING_SAMPLES = 512
 def evaluate_network(
     recipe: Recipe, network: nn.Module, data: DataSet, device: torch.device
 ) -> tuple[dict[str, float], Tensor]:
-    """Metrics of a network over samples, and a picture, uint8 CHW, of what it makes of the first ones."""
+    """The metrics of a network over samples, and a picture, uint8 CHW, of its results for the first ones."""
     samples = open_samples(data, recipe, CACHE_BYTES)
     metrics, picture_CHW = judged(recipe, network.to(device).eval(), samples)
     return {name: float(value) for name, value in metrics.items()}, picture_CHW
 
 
 def judged(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> tuple[dict[str, float], Tensor]:
-    """The same of a network in eval mode, on the device that it is on."""
+    """The same for a network that is in eval mode, on its device."""
     with torch.inference_mode():
         return recipe.evaluate(network, iter(samples)), recipe.pictures(network, samples.some(SHOWN))
 
@@ -47,13 +47,13 @@ def opened_held_out(plan: TrainingPlan, recipe: Recipe) -> Memory | Stream | Non
 
 
 def finish(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> None:
-    """Change the network as its recipe does before it is judged."""
+    """Change the network as its recipe does before evaluation."""
     if isinstance(recipe, FinishesNetwork):
         recipe.finish(network, iter(samples.some(FINISHING_SAMPLES)))
 
 
 def is_better(value: float | None, best: float | None, direction: Literal["min", "max"]) -> bool:
-    """Whether a metric is the best so far; one that is missing is so only where there was none before."""
+    """Whether a metric is the best so far; a missing one is the best only where there was none before."""
     if value is None or best is None:
         return best is None
     return value < best if direction == "min" else value > best

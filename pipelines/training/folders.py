@@ -1,4 +1,4 @@
-"""What lies in the folders of a data set: their children, and a file that belongs to every sample."""
+"""Look into the folders of a data set: their entries, and files that belong to every sample."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pixelmill.pipelines.stores.retries import retried
 
 
 class _Child(TypedDict):
-    """What fsspec says of an entry of a folder."""
+    """An entry of a folder as fsspec describes it."""
 
     name: str
     type: str
 
 
 def children(uri: str, access: Access) -> dict[str, str]:
-    """Names in a folder with what they are, without hidden ones; none where it is a file or a glob."""
+    """Names in a folder with their kinds, without hidden ones; empty for a file or a glob."""
     store, path = open_store(uri, access)
     try:
         listed = cast("list[_Child]", retried(lambda: store.ls(path, detail=True), for_s=min(30.0, access.retry_for_s)))
@@ -33,7 +33,7 @@ def children(uri: str, access: Access) -> dict[str, str]:
 
 
 def _kind(uri: str, entry: _Child) -> str:
-    """What an entry of a folder is: fsspec calls a link to a local folder neither file nor folder."""
+    """The kind of an entry of a folder: fsspec calls a link to a local folder neither file nor folder."""
     return "directory" if is_local(uri) and os.path.isdir(entry["name"]) else entry["type"]
 
 

@@ -1,4 +1,4 @@
-"""What a training is, as plain data that travels to its workers."""
+"""The plan of a training, as plain data that is sent to its workers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pixelmill.workers.recipes.registry import recipe_type
 
 CACHE_BYTES = 4 << 30
 NEWS, FAULT = "news", "fault"
-"""Keys of the progress store: how far the training is, and what a worker found to be wrong."""
+"""Keys of the progress store: the progress of the training, and the fault that a worker found."""
 
 
 class News(TypedDict, total=False):
-    """What the first worker reports: what it does, and from the first step on how far it is."""
+    """Reports of the first worker: its phase, and from the first step on its progress."""
 
     phase: Required[str]
     step: int
@@ -32,7 +32,7 @@ class News(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class WorkerGroup:
-    """How many workers train, and what each of them has."""
+    """The number of workers, and the resources of each."""
 
     workers: int = 1
     threads: int = 1
@@ -41,7 +41,7 @@ class WorkerGroup:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """All that a worker has to know."""
+    """Everything that a worker needs to know."""
 
     recipe: str
     settings: dict[str, object]
@@ -59,7 +59,7 @@ class TrainingPlan:
     checkpoint_every_s: float = 60.0
     log_every_steps: int = 10
     claim: Claim | None = None
-    """Under which the workers write; None where nobody else can."""
+    """The claim under which the workers write; None where no other attempt can exist."""
 
     def recipe_settings(self) -> RecipeSettings:
         return recipe_type(self.recipe).Settings.model_validate(self.settings)

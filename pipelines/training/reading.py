@@ -1,4 +1,4 @@
-"""Read and decode samples, on any store, as they lie."""
+"""Read and decode samples on any store, in storage order."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ _LIMITS = FetchLimits()
 
 
 def read_samples(samples: DataSet, recipe: Recipe) -> list[Sample]:
-    """Read and decode every sample, in order; DataError with the name of one that can't be used.
-
-    They are read as they lie, so that each part of a table or an archive is read once.
+    """Read and decode every sample, in order. Raises DataError with the name of one that can't be used. Reading follows
+    the order of storage, so that each part of a table or an archive is read once.
     """
     first = samples.first
-    offsets = np.nan_to_num(first["offset"].to_numpy())  # nulls, of whole files, come as NaN
+    offsets = np.nan_to_num(first["offset"].to_numpy())  # nulls, of whole files, arrive as NaN
     as_they_lie = np.lexsort((offsets, np.array(strings_of(first["uri"]))))
     loaded = _load(samples.take(as_they_lie), recipe)
     return [loaded[place] for place in np.argsort(as_they_lie)]

@@ -1,7 +1,5 @@
-"""Which sample comes when: a fixed order for a seed, whatever the workers are.
-
-Samples in tables and archives are shuffled by blocks of neighbours, since to read one row of a table is to read its whole
-group.
+"""The order of samples: fixed by the seed, whatever the number of workers. Samples in tables and archives are shuffled
+in blocks of neighbours, since reading one row of a table reads its whole group.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ BLOCKS_MIXED = 8
 
 @dataclass(frozen=True)
 class SampleOrder:
-    """Which sample comes when: an endless row of shuffled passes over `samples`.
+    """The order of samples: an endless sequence of shuffled passes over `samples`.
 
     `in_blocks` shuffles blocks of BLOCK_SAMPLES neighbours, then the samples of every BLOCKS_MIXED blocks in a row.
     """
@@ -27,7 +25,7 @@ class SampleOrder:
     in_blocks: bool = False
 
     def indices(self, start: int, stop: int) -> np.ndarray:
-        """The samples at these places of the row."""
+        """The samples at these places of the sequence."""
         places = np.arange(start, stop)
         epochs = places // self.samples
         passes = {epoch: _shuffled(self.samples, self.seed, int(epoch), self.in_blocks) for epoch in np.unique(epochs)}
@@ -48,5 +46,5 @@ def _shuffled(samples: int, seed: int, epoch: int, in_blocks: bool) -> np.ndarra
 
 
 def spread(samples: int, count: int) -> np.ndarray:
-    """`count` places at equal distances among so many; all of them where there are not more."""
+    """`count` evenly spaced places; all places where there are not more."""
     return np.linspace(0, samples - 1, min(count, samples)).round().astype(np.int64)

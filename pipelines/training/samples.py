@@ -1,4 +1,4 @@
-"""The samples of a training: in memory where they fit, else streamed by Ray Data, the same either way."""
+"""The samples of a training: in memory where they fit, otherwise streamed by Ray Data, with equal results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Memory:
 
 
 class Stream:
-    """Samples that do not fit into memory: read and decoded by tasks of Ray Data a little before they are needed."""
+    """Samples that do not fit into memory: tasks of Ray Data read and decode them shortly before they are needed."""
 
     def __init__(self, data: DataSet, recipe: Recipe) -> None:
         self._data, self._recipe = data, recipe
@@ -71,7 +71,7 @@ class Stream:
 
 
 def open_samples(data: DataSet, recipe: Recipe, cache_bytes: int) -> Memory | Stream:
-    """The samples in memory where they fit into `cache_bytes`, judged by the first ones, else streamed."""
+    """The samples in memory where they fit into `cache_bytes`, estimated from the first ones; otherwise streamed."""
     head = read_samples(data.take(range(min(MEASURED, len(data)))), recipe)
     each = sum(array.nbytes for sample in head for array in sample.values()) / len(head)
     return (Memory if each * len(data) <= cache_bytes else Stream)(data, recipe)

@@ -1,8 +1,6 @@
-"""Which samples of a data set are trained on, and which are held out.
-
-A data set may lie below folders `train` and `val` or `test` (or files train*.parquet, ...), which then are the split. One
-that has none is divided by `hold_out`, and what was trained on is remembered by name and size, so that nothing is ever
-evaluated on it by accident.
+"""Split a data set into samples to train on and samples to hold out. Folders `train` and `val` or `test` (or files
+train*.parquet, ...) are the split where they exist. Other data sets are divided by `hold_out`. Samples that were
+trained on are remembered by name and size, so that no evaluation uses them by accident.
 """
 
 from __future__ import annotations
@@ -29,7 +27,8 @@ TABLE_SUFFIXES = (".parquet", ".pq")
 
 @dataclass(frozen=True)
 class Split:
-    """What to train on and what to hold out; `says` is that in words, `has_own` whether the folders say so."""
+    """The samples to train on and to hold out; `says` describes them, `has_own` tells whether the folders are the
+    split."""
 
     train: DataSet
     held_out: DataSet | None
@@ -42,8 +41,9 @@ def split(
 ) -> Split:
     """The samples to train on and to hold out.
 
-    `validation` names the held-out data; else folders `val` or `test` beside `train` do; else `hold_out` is a share,
-    drawn with `seed`, or from 1 on so many samples, the last by name. DataError where a part would be empty.
+    `validation` names the held-out data; otherwise folders `val` or `test` beside `train` do; otherwise `hold_out` is a
+    share, drawn with `seed`, or from 1 on a number of samples, the last by name. Raises DataError where a part would be
+    empty.
     """
     parts = [parts_of(uri, access) for uri in uris]
     for uri, part in zip(uris, parts, strict=True):
@@ -87,7 +87,7 @@ def to_evaluate(
     access: Access,
     classes: Sequence[str] | None = None,
 ) -> tuple[DataSet, str]:
-    """What a checkpoint is judged on, and that in words.
+    """The samples to evaluate a checkpoint on, and their description.
 
     `part` is auto (val or test where there is one, and nothing that was trained on), all, or the name of a folder.
     `classes` are the folders that it was trained on, in order.
@@ -117,7 +117,7 @@ def held_out_part(uri: str, access: Access) -> str:
 
 
 def parts_of(uri: str, access: Access) -> dict[str, str]:
-    """Where the folders or tables `train` and `val` or `test` of a data set are, by role."""
+    """The folders or tables `train` and `val` or `test` of a data set, by role."""
     listed = children(uri, access)
     found: dict[str, str] = {}
     for role, names in (("train", TRAIN), ("held_out", HELD_OUT)):

@@ -1,4 +1,4 @@
-"""One step of a training: down the loss over a worker's passes, with random numbers of its own."""
+"""One optimiser step over a worker's passes, with its own random numbers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.optim import Optimizer
 from pixelmill.workers.errors import TrainingFailed
 from pixelmill.workers.recipes import Batch, ClipsGradients, Recipe
 
-NAMED = 8  # samples of a bad batch that a message names
+NAMED = 8  # the most samples of a bad batch that a message names
 
 
 class PinnedBatches:
-    """On the thread that makes batches: what is for a GPU is put into pinned memory, so that no step waits for its copy."""
+    """Puts batches for a GPU into pinned memory on the thread that makes them, so that no step waits for the copy."""
 
     def __init__(self, device: torch.device) -> None:
         self.is_for_gpu = device.type == "cuda"
@@ -31,7 +31,7 @@ class PinnedBatches:
 
 
 class Descent:
-    """Takes steps; `trained` is the network, or what exchanges its gradients between workers."""
+    """Takes optimiser steps; `trained` is the network, or its wrapper that averages gradients over workers."""
 
     def __init__(
         self, recipe: Recipe, network: nn.Module, trained: nn.Module, optimizer: Optimizer, device: torch.device
@@ -42,7 +42,8 @@ class Descent:
     def __call__(
         self, step: int, steps: int, rank: int, passes: list[Batch], names: Callable[[], Sequence[str]]
     ) -> dict[str, Tensor]:
-        """The losses, means over the passes. TrainingFailed, with the `names` of the samples, when one is not a number."""
+        """The losses, averaged over the passes. Raises TrainingFailed, with the `names` of the samples, when one is not
+        a number."""
         self._seed((self._recipe.settings.seed * 1_000_003 + step) * 64 + rank)
         self._trained.train()
         rate = self._recipe.rate(step, steps)
@@ -63,7 +64,8 @@ class Descent:
         return totals
 
     def _seed(self, seed: int) -> None:
-        """torch.manual_seed for the device in use: that one also keeps the stack, for each device that is not."""
+        """Seed the device in use only: torch.manual_seed would also record the call stack for each device that is
+        not."""
         torch.default_generator.manual_seed(seed)
         if self._device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -75,7 +77,7 @@ class Descent:
             return self._recipe.losses(self._trained, moved)
 
     def _synchronized(self, *, is_last: bool) -> AbstractContextManager[None]:
-        """Gradients travel between workers with the last pass alone."""
+        """Exchange gradients between workers only in the last pass."""
         if is_last or not isinstance(self._trained, DistributedDataParallel):
             return nullcontext()
         return self._trained.no_sync()

@@ -1,7 +1,7 @@
-"""Record how a training goes: a CSV, TensorBoard events, the loss curve and sample pictures, on any store.
+"""Record a training: a CSV, TensorBoard events, the loss curve and sample pictures, on any store.
 
     OUT/log.csv               one row for each step that was logged and for each evaluation
-    OUT/curve.png             the loss over the steps, and the metric that decides
+    OUT/curve.png             the loss over the steps, and the deciding metric
     OUT/samples/00001200.png  what the network made of a few held-out samples
     OUT/tensorboard/...       the same for TensorBoard
 
@@ -28,7 +28,7 @@ CURVE = "curve.png"
 
 
 class Events(Protocol):
-    """What is asked of TensorBoard's writer."""
+    """The part of TensorBoard's writer that is used."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
 
@@ -40,7 +40,7 @@ class Events(Protocol):
 
 
 class TrainingLog:
-    """The log of one training; `goal` is the metric that decides, which the curve shows beside the loss."""
+    """The log of one training; `goal` is the deciding metric, which the curve shows beside the loss."""
 
     def __init__(self, folder: Folder, goal: str, *, resumed_at: int) -> None:
         self._folder, self._goal = folder, goal
@@ -61,7 +61,7 @@ class TrainingLog:
             self._writer.add_scalar(f"{kind}/{name}", value, step)
 
     def show(self, step: int, picture_CHW: Tensor) -> None:
-        """Publish a picture, uint8 CHW, of what the network makes at this step."""
+        """Publish a picture, uint8 CHW, of the network's results at this step."""
         picture_CHW = picture_CHW.cpu()
         self._folder.publish(f"samples/{step:08d}.png", encode_png_tensor(picture_CHW))
         self._writer.add_image("samples", picture_CHW.numpy(), step)

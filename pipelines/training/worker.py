@@ -46,7 +46,7 @@ EVALUATIONS = 20
 
 
 class WorkConfig(TypedDict):
-    """What the driver hands to Ray Train for its workers."""
+    """The configuration that Ray Train passes to its workers."""
 
     plan: TrainingPlan
     group: WorkerGroup
@@ -54,7 +54,7 @@ class WorkConfig(TypedDict):
 
 
 def work(config: WorkConfig) -> None:
-    """What Ray Train runs on each worker.
+    """The function that Ray Train runs on each worker.
 
     User errors are reported through the progress store; raising would make Ray Train retry.
     """
@@ -64,7 +64,7 @@ def work(config: WorkConfig) -> None:
     rank = train.get_context().get_world_rank()
     store = ProgressStore(config["run"])
     if store.get(FAULT) is not None:
-        return  # started again after one of several workers raised what it had reported
+        return  # restarted after one of several workers raised the fault that it had reported
     device = _device()
     if device.type == "cpu":
         keep_freed_memory()
@@ -85,7 +85,7 @@ def _device() -> torch.device:
 
 
 class Training:
-    """One worker's part of a training; `progress` is what is kept of it beside weights."""
+    """One worker's part of a training; `progress` is its state besides tensors."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Training:
             self.store.report(NEWS, json.dumps(news))
 
     def _find_facts(self) -> None:
-        """Facts that a recipe takes from the training data are found once, and kept with the checkpoints."""
+        """Find the facts that a recipe takes from the training data, once: they are kept with the checkpoints."""
         if not isinstance(self.recipe, FindsFacts):
             return
         if self.progress.prepared is None:
@@ -173,11 +173,11 @@ class Training:
                 break
 
     def step(self, step: int, indices: np.ndarray, passes: list[Batch]) -> dict[str, Tensor]:
-        """One step down the loss over this worker's passes; the losses are their means."""
+        """Take one step over this worker's passes; returns the losses, averaged over the passes."""
         return self._descent(step, self.steps, self.rank, passes, lambda: self.plan.train.take(indices).names())
 
     def _agreed(self, *mine: bool) -> list[bool]:
-        """What the first worker found, on all of them."""
+        """The value of the first worker, on all workers."""
         if self.group.workers == 1:
             return list(mine)
         flags = torch.tensor(mine, dtype=torch.uint8, device=self.device)
@@ -210,7 +210,8 @@ class Training:
         )
 
     def _evaluate(self, log: TrainingLog | None) -> bool:
-        """Judge the network on the first worker, keep it where it is the best so far; whether patience is over."""
+        """Evaluate the network on the first worker and publish it where it is the best so far; returns whether patience
+        is over."""
         if log is None:
             return False
         self.report(phase="evaluating", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
@@ -226,7 +227,7 @@ class Training:
         return self.judge(metrics)
 
     def judge(self, metrics: dict[str, float]) -> bool:
-        """Publish the network where these metrics are the best so far; whether patience is over."""
+        """Publish the network where these metrics are the best so far; returns whether patience is over."""
         progress = self.progress
         value = metrics.get(self.recipe.GOAL[0])
         if value is not None and not math.isfinite(value):
@@ -271,12 +272,12 @@ def _steps_of(losses: dict[str, list[float]], device: torch.device) -> list[dict
 
 
 def total_steps(settings: RecipeSettings, samples: int) -> int:
-    """How many steps a training has."""
+    """The number of steps of a training."""
     return settings.steps or max(1, round(settings.epochs * samples / settings.batch))
 
 
 def optimizer_of(recipe: Recipe, network: nn.Module) -> Optimizer:
-    """The recipe's optimiser with each group's first learning rate kept, which the schedule multiplies."""
+    """The recipe's optimiser, with the initial learning rate of each group kept for the schedule to multiply."""
     optimizer = recipe.optimizer(network)
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])

@@ -126,14 +126,10 @@ def test_train_returns_a_checkpoint_that_load_takes(tmp_path: Path) -> None:
     small = {"batch": 8, "size_px": 16, "latent_size": 4, "hidden": 32, "channels": 3, "steps": 10, "run.threads": 1}
     checkpoint = pixelmill.train("vae", data=tmp_path / "in", out=tmp_path / "out", overrides=small, quiet=True)
     assert checkpoint == str(tmp_path / "out")
-    network, card = pixelmill.load(checkpoint)
-    assert (card.network, network.training) == ("vae", False)
-    assert card.settings["latent_size"] == 4
-
-
-def test_a_network_that_ships_is_loaded_by_its_name() -> None:
-    network, card = pixelmill.load("vae-mnist")
-    assert (type(network).__name__, card.recipe) == ("Vae", "vae")
+    model = pixelmill.load(checkpoint)
+    assert model.card is not None
+    assert (model.card.network, model.network.training) == ("vae", False)
+    assert model.card.settings["latent_size"] == 4
 
 
 # Errors

@@ -75,6 +75,18 @@ def test_a_plan_says_what_is_found_where_it_goes_and_how_it_runs(
     assert "torchvision:squeezenet1_1/random" in told["stage 0"]
 
 
+def test_a_plan_shows_of_each_stage_of_a_chain_what_it_reads_and_makes(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain = JOB.format(source=photos, out=tmp_path / "out").replace("{model:", "{from: stylize, model:")
+    stages = chain + "  - stylize: {format: webp, column: painted}\n"
+    dry_run.show_plan(read_job(stages, name="job", overrides=[], environment={}), around())
+    text = capsys.readouterr().out
+    assert "stage 0  embed of the picture of stylize: " in text
+    assert "stage 1  stylize of the original picture: " in text
+    assert re.search(r"columns? painted\b.*webp", text)
+
+
 def test_a_plan_writes_nothing(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(tmp_path.rglob("*"))
     plan_of(capsys, job(photos, tmp_path / "out"))

@@ -158,3 +158,18 @@ def test_the_warnings_and_the_end_of_the_log_of_an_attempt_that_was_killed_are_s
 def test_as_many_rows_are_shown_as_were_asked_for(out: Folder, rows: int, shown: int) -> None:
     found = inspect.report(out, rows=rows)["rows"]
     assert [row["uri"] for row in found] == [f"/p/{number}.jpg" for number in range(1, shown + 1)]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"bytes": b"\x89PNG\r\n\x1a\n" + bytes(92), "path": None}, "PNG, 100 bytes"),
+        ({"bytes": b"unknown", "path": None}, "7 bytes"),
+        ({"size": [2, 3], "counts": "ab"}, {"size": [2, 3], "counts": "ab"}),
+        ([1.0, 2.0, 3.0, 4.0, 5.0], "[1, 2, 3, 4, ...] (5)"),
+        (["cat", "dog", "cow", "hen", "ass"], ["cat", "dog", "cow", "hen", "ass"]),
+        ([{"class_id": 1, "counts": b"abc"}], [{"class_id": 1, "counts": "3 bytes"}]),
+    ],
+)
+def test_a_value_is_shown_short_and_never_as_raw_bytes(value: object, shown: object) -> None:
+    assert inspect.shortened(value) == shown

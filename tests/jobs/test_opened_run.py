@@ -15,6 +15,7 @@ from pixelmill.pipelines.outputs.publishing import publish
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
+from tests.pipelines.export.drawn import BLUE, make_run
 
 VECTOR = pa.list_(pa.float32(), 2)
 TEXTS = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
@@ -104,3 +105,21 @@ def test_it_shows_what_it_holds_and_nothing_of_a_name_is_markup(tmp_path: Path) 
     shown = opened._repr_html_()
     assert "&lt;b&gt;out" in shown
     assert "fixed_size_list" in shown
+
+
+def test_pictures_come_with_their_inputs_and_masks_stay_ids(tmp_path: Path) -> None:
+    run = OpenedRun(make_run(tmp_path, {"a.png": (200, 200, 200), "b.png": (9, 9, 9), "blue.png": BLUE}))
+    masks = {Path(uri).name: (id_, picture) for id_, uri, picture in run.pictures("mask")}
+    assert sorted(masks) == ["a.png", "b.png"]
+    assert {id_ for id_, _ in masks.values()} == set(run.table(["id"])["id"].to_pylist())
+    assert (masks["a.png"][1].mode, masks["a.png"][1].getextrema()) == ("P", (1, 1))
+    assert masks["b.png"][1].getextrema() == (0, 0)
+    assert {picture.mode for _, _, picture in run.pictures("depth_m")} == {"I;16"}
+    assert {picture.mode for _, _, picture in run.pictures("shown")} == {"RGB"}
+
+
+def test_a_column_of_pictures_has_to_be_one(tmp_path: Path, opened: OpenedRun) -> None:
+    with pytest.raises(JobError, match="give column=; there are shown, mask, depth_m"):
+        list(OpenedRun(make_run(tmp_path / "drawn", {"a.png": BLUE, "b.png": (9, 9, 9)})).pictures())
+    with pytest.raises(JobError, match="no such column of pictures; there are none"):
+        list(opened.pictures("embedding"))

@@ -126,7 +126,7 @@ def test_time_left_follows_from_the_rate_and_what_is_left() -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from(["fetch", "decode", "embed"]), st.floats(0, 1e6), min_size=1),
+    st.dictionaries(st.sampled_from(["fetch", "decode", "embed", "compress"]), st.floats(0, 1e6), min_size=1),
     st.integers(1, 64),
     st.integers(0, 16),
     st.floats(0, 1e6),
@@ -138,13 +138,14 @@ def test_no_share_is_above_all_there_is_whatever_the_reports_say(
     rows = RowsCounted(busy_s=busy_s, workers=workers, decoders=beside, working_s=working_s)
     shares = rows.busy_shares
     assert all(0 <= share <= 1 for share in shares.values())
-    own = [share for name, share in shares.items() if name != "decode" or not beside]
+    own = [share for name, share in shares.items() if name not in {"decode", "compress"} or not beside]
     assert sum(own) <= 1 + 1e-9
 
 
-def test_threads_that_decode_beside_a_worker_have_a_time_of_their_own() -> None:
-    rows = RowsCounted(busy_s={"fetch": 5.0, "decode": 60.0, "embed": 4.0}, workers=1, decoders=8, working_s=10.0)
-    assert rows.busy_shares == {"fetch": 0.5, "decode": 0.75, "embed": 0.4}
+def test_threads_that_decode_and_compress_beside_a_worker_have_a_time_of_their_own() -> None:
+    busy_s = {"fetch": 5.0, "decode": 60.0, "embed": 4.0, "compress": 20.0}
+    rows = RowsCounted(busy_s=busy_s, workers=1, decoders=8, working_s=10.0)
+    assert rows.busy_shares == {"fetch": 0.5, "decode": 0.75, "embed": 0.4, "compress": 0.25}
 
 
 def test_shares_are_of_all_workers_time_and_none_before_a_second_is_over() -> None:

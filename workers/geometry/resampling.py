@@ -13,8 +13,6 @@ Legend: H height, W width, C = 3 channels (red, green, blue); pixels and luma ar
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from torch.nn import functional
 
@@ -24,9 +22,15 @@ REACH_PX = 4
 """Pixels of the small picture around a window that its interpolation depends on: 2 by enlarging, 2 by shrinking."""
 
 
+LUMA_OF_RGB = (65.481, 128.553, 24.966)
+"""BT.601: what red, green and blue in [0, 1] each add to luma, which begins at BLACK."""
+BLACK = 16.0
+WHITE = 235.0
+
+
 def luma(rgb_HWC: np.ndarray) -> np.ndarray:
     """BT.601 luma HW of uint8 RGB, rounded to uint8 in [16, 235], as MATLAB's rgb2ycbcr."""
-    return np.rint(_to_ycbcr(rgb_HWC)[..., 0]).astype(np.uint8)
+    return np.rint(rgb_HWC / 255 @ np.array(LUMA_OF_RGB) + BLACK).astype(np.uint8)
 
 
 def crop_to_multiple(pixels_HW: np.ndarray, scale: int) -> np.ndarray:
@@ -75,23 +79,3 @@ def _resize(pixels_HW: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def to_uint8(pixels: np.ndarray) -> np.ndarray:
     return np.rint(pixels).clip(0, 255).astype(np.uint8)
-
-
-def enlarge_to_ycbcr(rgb_HWC: np.ndarray, scale: int) -> np.ndarray:
-    """YCbCr of uint8 RGB, each channel `scale` times larger: float64 HWC, BT.601, luma in [16, 235]."""
-    ycbcr_HWC = _to_ycbcr(rgb_HWC)
-    return np.stack([enlarge(ycbcr_HWC[..., channel], scale) for channel in range(3)], axis=-1)
-
-
-def to_rgb(ycbcr_HWC: np.ndarray) -> np.ndarray:
-    """uint8 RGB of YCbCr."""
-    from skimage import color
-
-    rgb_HWC = cast("np.ndarray", color.ycbcr2rgb(ycbcr_HWC))  # pyright: ignore[reportUnknownMemberType]
-    return to_uint8(rgb_HWC * 255)
-
-
-def _to_ycbcr(rgb_HWC: np.ndarray) -> np.ndarray:
-    from skimage import color
-
-    return cast("np.ndarray", color.rgb2ycbcr(rgb_HWC))  # pyright: ignore[reportUnknownMemberType]

@@ -5,7 +5,8 @@ Legend: B batch, C channels, H height, W width, K classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import nn
@@ -39,6 +40,8 @@ class SizeFacts:
     reach_px: int | None = None
     """How far an output pixel sees, in input pixels; None where that has no bound."""
     tiling: Tiling = "refused"
+    stride_px: int = 1
+    """Tiles begin at multiples of it, so that strides and pools take together what they do in the whole picture."""
 
     def __post_init__(self) -> None:
         if self.tiling == "exact" and self.reach_px is None:
@@ -75,7 +78,18 @@ class PictureModel:
     classes: Classes | None = None
     depth: DepthFacts | None = None
     preprocess: Preprocess | None = None
-    """How a picture becomes what the network sees, where that is one size, as of a classifier; else `size` says what it takes."""
+    """How a picture becomes what the network sees, where that is one size, as of a classifier; None: `size` says it."""
+    at_scales: Mapping[int, PictureModel] = field(default_factory=dict[int, "PictureModel"])
+    """The same at each scale that it offers, where that is more than one; `size.scale` is that of this one."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """How many times as high and wide as its input it can make a picture."""
+        return tuple(sorted(self.at_scales or {self.size.scale}))
+
+    def at_scale(self, scale: int) -> PictureModel:
+        """One of `scales`."""
+        return self.at_scales[scale] if self.at_scales else self
 
     @property
     def network(self) -> PixelNetwork:

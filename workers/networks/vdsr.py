@@ -61,10 +61,14 @@ class Vdsr(nn.Module):
             convolutions[-1].weight *= FIRST_RESIDUAL
 
     def forward(self, interpolated_B1HW: Tensor) -> Tensor:
+        return interpolated_B1HW + self.residual(interpolated_B1HW)
+
+    def residual(self, interpolated_B1HW: Tensor) -> Tensor:
+        """What the interpolated luma lacks."""
         maps_BCHW = interpolated_B1HW
         for convolution in self.convolutions[:-1]:
             maps_BCHW = torch.relu(convolution(maps_BCHW))
-        return interpolated_B1HW + self.convolutions[-1](maps_BCHW)
+        return self.convolutions[-1](maps_BCHW)
 
 
 def from_reference(tensors: Mapping[str, Tensor]) -> Vdsr:

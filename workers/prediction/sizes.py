@@ -7,7 +7,7 @@ in a batch, so that a picture comes out the same whatever lies beside it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pixelmill.workers.models.picture_model import SizeFacts
@@ -100,6 +100,8 @@ def plan_of(content: Size, facts: SizeFacts, most_pixels: int) -> Plan:
     if area(padded) <= most_pixels or facts.resize_px is not None or facts.tiling == "refused":
         whole = tuple((Window(0, side, 0, side),) for side in padded)
         return Plan(content, padded, whole[0], whole[1])
+    facts = replace(facts, multiple_px=math.lcm(facts.multiple_px, facts.stride_px))
+    padded = padded_size(content, facts)
     reach_px = facts.reach_px if facts.tiling == "exact" and facts.reach_px is not None else None
     side_px = _tile_side(facts, most_pixels, reach_px)
     overlap_px = side_px // BLENDED_SHARE if reach_px is None else 2 * _up(reach_px, facts.multiple_px)

@@ -1,6 +1,6 @@
-"""Enlarge pictures of any size with a network that sharpens interpolated luma.
+"""Sharpen interpolated luma of any size with a network, unrounded, as results are scored.
 
-Legend: H height, W width, C = 3 colours; luma and pixels are on the scale 0 to 255.
+Legend: B batch, H height, W width; luma is on the scale 0 to 255.
 """
 
 from __future__ import annotations
@@ -12,19 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixelmill.workers.geometry import resampling
 from pixelmill.workers.networks.vdsr import Vdsr
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.typed_torch import from_numpy
 
 TILE_PX = 512
-
-
-def super_resolve(network: nn.Module, rgb_HWC: np.ndarray, scale: int) -> np.ndarray:
-    """uint8 RGB `scale` times larger: luma by the network, colour by bicubic interpolation, as the paper's figures."""
-    ycbcr_HWC = resampling.enlarge_to_ycbcr(rgb_HWC, scale)
-    ycbcr_HWC[..., 0] = sharpen(network, ycbcr_HWC[..., 0])
-    return resampling.to_rgb(ycbcr_HWC)
 
 
 @torch.inference_mode()

@@ -31,6 +31,10 @@ class PixelNetwork:
     input_px: int | None
 
 
+class Float32Input(nn.Module):
+    """A network that takes float32 whatever precision it computes in: what may be rounded, it decides itself."""
+
+
 class Executor:
     """A network with its settings applied: `executor(images_BCHW)` gives its outputs on the CPU, floats as float32.
 
@@ -40,7 +44,8 @@ class Executor:
     def __init__(self, network: PixelNetwork, settings: Settings) -> None:
         self.settings = settings
         self._run = _prepared(network.module, settings)
-        self._dtype = getattr(torch, settings.precision)
+        takes_float32 = isinstance(network.module, Float32Input)
+        self._dtype = torch.float32 if takes_float32 else getattr(torch, settings.precision)
         std = torch.tensor(network.std)
         self._scale_1C11 = (1 / (255 * std)).view(1, -1, 1, 1).to(settings.device)
         self._shift_1C11 = (-torch.tensor(network.mean) / std).view(1, -1, 1, 1).to(settings.device)

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 STAGES: dict[str, str] = {
     "embed": "pixelmill.workers.stages.embed:EmbedConfig",
+    "segment": "pixelmill.workers.stages.segment:SegmentConfig",
+    "stylize": "pixelmill.workers.stages.stylize:StylizeConfig",
+    "upscale": "pixelmill.workers.stages.upscale:UpscaleConfig",
+    "synthesize": "pixelmill.workers.stages.synthesize:SynthesizeConfig",
     "encode": "pixelmill.workers.stages.encode:EncodeConfig",
     "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
     "depth": "pixelmill.workers.stages.depth:DepthConfig",
-    "stylize": "pixelmill.workers.stages.stylize:StylizeConfig",
-    "synthesize": "pixelmill.workers.stages.synthesize:SynthesizeConfig",
 }
 """Every stage that a job file can name, by the place of its config. Importing a config must not import torch."""
 
@@ -51,8 +53,8 @@ class StageContext:
 class Deferred:
     """A column that takes time to encode: a job for each row, which the worker runs where it has threads to spare.
 
-    A job touches nothing that another one does, and may raise RowError for its row. Where the row is an error of the batch
-    its job is not run, and its value is null.
+    A job touches nothing that another one does; what it raises is the error of its row, as that of `run` would be. Where the row
+    is an error of the batch, or its input has failed elsewhere, its job is not run, and its value is null.
     """
 
     jobs: Sequence[Callable[[], object]]

@@ -11,7 +11,7 @@ from pixelmill.workers.pictures import Kind
 from pixelmill.workers.stages import StageConfig
 
 ORIGINAL = "original"
-TAKEN_NAMES = frozenset({ORIGINAL, "list", "fetch", "decode", "publish", "worker"})
+TAKEN_NAMES = frozenset({ORIGINAL, "list", "fetch", "decode", "compress", "publish", "worker"})
 """Names that mean something else where a stage's name stands."""
 
 

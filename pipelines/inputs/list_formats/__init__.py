@@ -18,14 +18,14 @@ LIST_FORMATS: dict[str, str] = {
     ".parquet": "pixelmill.pipelines.inputs.list_formats.table:uris_of_table",
     ".pq": "pixelmill.pipelines.inputs.list_formats.table:uris_of_table",
 }
-"""The suffixes of lists, with the place of the function that reads each: it is imported when a list is read."""
+"""The suffixes of lists and the place of the function that reads each; it is imported when a list is read."""
 
 
 class ListFormat(Protocol):
     """The URIs of a list, in order; None for an entry without one.
 
     `column` is what the job calls the column of URIs, for formats that have columns; `uri` is the list's own, for messages.
-    What is held of a list is bounded. Raises JobError for a list that is not of this format.
+    How much of a list is held is bounded. Raises JobError for a list that is not of this format.
     """
 
     def __call__(self, file: IO[bytes], column: str | None, uri: str) -> Iterator[str | None]: ...

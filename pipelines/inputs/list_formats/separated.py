@@ -36,7 +36,7 @@ def _uris(lines: Iterator[str], column: str | None, uri: str) -> Iterator[str | 
 
 
 def _separator(header: str, column: str | None) -> str:
-    """The separator by which the header has the column of URIs, or else the one that it has most of."""
+    """The separator that splits the header into cells with a column of URIs, or else into most cells."""
     known = [separator for separator in SEPARATORS if _has(_cells(header, separator), column)]
     return known[0] if known else max(SEPARATORS, key=lambda separator: len(_cells(header, separator)))
 
@@ -50,7 +50,7 @@ def _has(names: list[str], column: str | None) -> bool:
 
 
 def _refuse_missing_header(header: str, names: list[str], uri: str) -> None:
-    """JobError where the first line is a row already, which would be taken for the names of the columns."""
+    """Raises JobError where the first line is already a row: it would be taken for the names of the columns."""
     if any("/" in name or name.lower().endswith(IMAGE_SUFFIXES) for name in names):
         raise JobError(
             f"{scrub(uri)}: has no header, its first line is {scrub(header.strip())[:80]!r}; write a first line with the names "

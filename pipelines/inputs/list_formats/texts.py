@@ -1,4 +1,4 @@
-"""What formats of lists share: lines of bounded length, and the column that holds the URIs."""
+"""Shared by formats of lists: lines of bounded length, and the column that holds the URIs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 
 MOST_CHARACTERS = 65_536
-"""What a line may have; a file without line ends would be held as a whole."""
+"""The most characters of a line: a file without line ends would be held as a whole."""
 
 
 def bounded_lines(file: IO[bytes], uri: str, newline: str | None = None) -> Iterator[str]:
-    """The lines of a UTF-8 text with their ends; `newline` as `open` takes it. JobError for a line that is too long."""
+    """The lines of a UTF-8 text with their ends; `newline` as `open` takes it. Raises JobError for a longer line."""
     number = 0
     with io.TextIOWrapper(file, "utf-8-sig", newline=newline) as text:
         while line := text.readline(MOST_CHARACTERS + 1):
@@ -33,7 +33,7 @@ def is_uri_column(name: str, column: str | None) -> bool:
 
 
 def uri_column(names: list[str], column: str | None, uri: str) -> str:
-    """The name of the column that holds the URIs; JobError where there is none."""
+    """The name of the column that holds the URIs. Raises JobError where there is none."""
     known = [name for name in names if is_uri_column(name, column)]
     if not known:
         raise JobError(

@@ -1,7 +1,7 @@
-"""How the files of a data set lie: one layout a file, found by the roles that a recipe states.
+"""Layouts of data sets, one per file, found by the roles that a recipe needs.
 
 To add a layout: write `layouts/NAME.py` with a class that follows `Layout`, and add a line to `LAYOUTS` in registry.py. Where
-several layouts give what a recipe needs, the first one whose `is_here` says so is taken.
+several layouts give what a recipe needs, the first one whose `is_here` is true is taken.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pixelmill.workers.recipes import Role
 
 
 class Layout(Protocol):
-    """One way in which samples lie below a uri."""
+    """One arrangement of samples below a uri."""
 
     ROLES: ClassVar[tuple[Role, ...]]
-    """What its samples have; those that are not needed are there in some data sets."""
+    """The roles of its samples; optional ones exist in some data sets."""
 
     def is_here(self, uris: Sequence[str], access: Access) -> bool:
-        """Whether the data lies like this; asked only where another layout gives the same roles."""
+        """Whether the data has this layout; asked only where another layout gives the same roles."""
         ...
 
     def find(self, uris: Sequence[str], access: Access, classes: Sequence[str] | None) -> DataSet:
-        """The samples below `uris`, in a fixed order. DataError where there are none or where files do not pair.
+        """The samples below `uris`, in a fixed order. Raises DataError where there are none or where files do not pair.
 
-        `classes` are the names of those that were trained on, in order, where classes are folders.
+        `classes` are the names that were trained on, in order, where classes are folders.
         """
         ...

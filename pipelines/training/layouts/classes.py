@@ -37,7 +37,7 @@ class Classes:
 
 
 def _by_folder(found: DataSet, uris: Sequence[str], classes: Sequence[str] | None) -> DataSet:
-    """The pictures labelled with the number of their folder; every sample is given the folders' names."""
+    """The pictures labelled with the number of their folder; every sample gets the names of the folders."""
     where = ", ".join(map(scrub, uris))
     folders = _class_folders(strings_of(found.first["uri"]), uris, classes, found.access)
     names = sorted(set(folders)) if classes is None else list(classes)
@@ -54,9 +54,8 @@ def _by_folder(found: DataSet, uris: Sequence[str], classes: Sequence[str] | Non
 def _class_folders(
     pictures: Sequence[str], uris: Sequence[str], classes: Sequence[str] | None, access: Access
 ) -> list[str]:
-    """The folder that says each picture's class: the first below the folder in which all pictures of a uri lie.
-
-    Where the classes are known it is the first that has their names.
+    """The folder that is each picture's class: the first below the common folder of all pictures of a uri. Where the
+    classes are known, it is the first with their names.
     """
     bases = sorted({folder_of(uri, access) for uri in uris}, key=len, reverse=True)
     base_of = [next((base for base in bases if f"{picture}/".startswith(f"{base}/")), "") for picture in pictures]
@@ -72,7 +71,7 @@ def _class_folders(
 
 
 def _class_depth(base: str, folders: list[list[str]], classes: Sequence[str] | None) -> int:
-    """How far down the folder that is a picture's class lies: 0 is the base itself. DataError where that differs."""
+    """The depth of the folders that are classes: 0 is the base itself. Raises DataError where it differs."""
     least = min(map(len, folders), default=0)
     if classes is not None:
         for depth in range(1, least + 1):

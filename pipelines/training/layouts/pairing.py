@@ -15,7 +15,7 @@ from pixelmill.workers.errors import DataError
 
 
 def paired(uri: str, roles: dict[str, str], access: Access, ignored: Ignored) -> dict[str, pa.Table]:
-    """One row a name that every role's folder has a file for; DataError where one has a file that another lacks."""
+    """One row per name that has a file in every role's folder. Raises DataError where a folder lacks a file."""
     listed = children(uri, access)
     if missing := [folder for folder in roles.values() if folder not in listed]:
         there = ", ".join(sorted(listed)[:8]) or "nothing"

@@ -22,7 +22,7 @@ from pixelmill.workers.recipes import Role
 
 
 class Pictures:
-    """Pictures, one or many a file."""
+    """Pictures, one or several per file."""
 
     ROLES: ClassVar[tuple[Role, ...]] = (Role("image", "picture"), Role("label", "class", is_needed=False))
 
@@ -56,7 +56,7 @@ def listed(source: Source, ignored: Ignored) -> pa.Table:
 
 
 def labels_of(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray | None:
-    """The column `label` of the tables, where all of them have one with integers; DataError where one is needed."""
+    """The column `label` of the tables, where all have one with integers. Raises DataError where labels are needed."""
     if set(table["container"].to_pylist()) != {"parquet"}:
         return None
     columns: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Every layout of a data set, and which one a recipe's roles ask for."""
+"""Every layout of a data set, and the choice by a recipe's roles."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ LAYOUTS: dict[str, str] = {
     "masks": "pixelmill.pipelines.training.layouts.masks:Masks",
     "stereo": "pixelmill.pipelines.training.layouts.stereo:Stereo",
 }
-"""The place of each layout's class; each is imported when it is asked for."""
+"""The place of each layout's class, which is imported when needed."""
 
 
 def layout_of(name: str) -> Layout:
-    """The layout of this name; KeyError when there is none."""
+    """The layout of this name. Raises KeyError when there is none."""
     module, _, attribute = LAYOUTS[name].partition(":")
     return getattr(import_module(module), attribute)()
 
 
 def layouts_for(roles: Sequence[Role]) -> list[str]:
-    """The names of the layouts that give just the roles that have to be there."""
+    """The names of the layouts that give exactly the required roles."""
     needed = _needed(roles)
     return [name for name in LAYOUTS if _needed(layout_of(name).ROLES) == needed]
 
@@ -36,9 +36,9 @@ def _needed(roles: Sequence[Role]) -> set[Role]:
 
 
 def find(roles: Sequence[Role], uris: Sequence[str], access: Access, classes: Sequence[str] | None = None) -> DataSet:
-    """The samples below `uris`, in a fixed order. DataError where there are none or where files do not pair.
+    """The samples below `uris`, in a fixed order. Raises DataError where there are none or where files do not pair.
 
-    Folders that are labels are numbered by their place in `classes`, or in the order of their names.
+    Folders that are labels are numbered by their place in `classes`, or by the order of their names.
     """
     first, *others = [layout_of(name) for name in layouts_for(roles)]
     chosen = first

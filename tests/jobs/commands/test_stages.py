@@ -33,7 +33,7 @@ def test_help_names_the_options_of_the_stage_and_those_of_every_run(kind: str) -
     shown = CliRunner().invoke(cli.app, [kind, "--help"])
     assert shown.exit_code == 0
     for key in STAGE_COMMANDS[kind].keys:
-        assert f"--{key.name} " in shown.output
+        assert f"{key.option} " in shown.output
     for option in ("--set", "--failures", "--dry-run", "--quiet", "--log-level", "--log-format"):
         assert option in shown.output
     assert "Run it again to resume it" in " ".join(shown.output.split())

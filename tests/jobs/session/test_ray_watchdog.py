@@ -49,9 +49,9 @@ class Watched:
         """What the death of this process would do to the watchdog."""
         self.watchdog._over.set()
         self.watchdog._thread.join()
-        last_will = self.watchdog._last_will
-        if last_will is not None and last_will.poll() is None:
-            last_will.communicate(timeout=10)
+        reaper = self.watchdog._reaper
+        if reaper is not None and reaper.poll() is None:
+            reaper.communicate(timeout=10)
 
     def clean_up(self) -> None:
         self.die()
@@ -103,7 +103,7 @@ def test_an_agent_of_a_dead_raylet_goes_with_the_run_whatever_it_calls_itself_by
     assert comes(lambda: not agent.is_running() or agent.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_the_last_will_ends_what_has_the_mark_in_its_environment_and_nothing_that_only_names_it(
+def test_the_reaper_ends_what_has_the_mark_in_its_environment_and_nothing_that_only_names_it(
     watched: Watched,
 ) -> None:
     marked = subprocess.Popen(["sleep", "60"], env={RUN_VARIABLE: watched.mark})
@@ -119,22 +119,22 @@ def test_the_last_will_ends_what_has_the_mark_in_its_environment_and_nothing_tha
 
 
 def test_nobody_can_read_the_mark_off_a_list_of_processes(watched: Watched) -> None:
-    last_will = psutil.Process(watched.watchdog.last_will_pid)
-    assert not any(watched.mark in word for word in last_will.cmdline())
-    assert watched.mark not in last_will.environ().values()
+    reaper = psutil.Process(watched.watchdog.reaper_pid)
+    assert not any(watched.mark in word for word in reaper.cmdline())
+    assert watched.mark not in reaper.environ().values()
 
 
-ALL_BUT_THE_LAST_WILL = """
+ALL_BUT_THE_REAPER = """
 import os, subprocess, psutil
 from pixelmill.jobs.session import cluster
 from pixelmill.jobs.session.ray_watchdog import RayWatchdog
 watchdog, child = RayWatchdog(print, "no such folder", os.environ), subprocess.Popen(["sleep", "60"])
 watchdog.start()
 cluster.remove_all(watchdog)
-print(child.wait(10), psutil.Process(watchdog.last_will_pid).status() != psutil.STATUS_ZOMBIE)
+print(child.wait(10), psutil.Process(watchdog.reaper_pid).status() != psutil.STATUS_ZOMBIE)
 """
 
 
-def test_who_ends_everything_leaves_the_last_will_alive_to_do_its_part() -> None:
-    ended = subprocess.run([sys.executable, "-c", ALL_BUT_THE_LAST_WILL], capture_output=True, text=True, timeout=60)
+def test_who_ends_everything_leaves_the_reaper_alive_to_do_its_part() -> None:
+    ended = subprocess.run([sys.executable, "-c", ALL_BUT_THE_REAPER], capture_output=True, text=True, timeout=60)
     assert ended.stdout.split() == ["-9", "True"], ended.stderr

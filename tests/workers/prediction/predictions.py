@@ -22,8 +22,10 @@ def model_of(module: nn.Module, facts: SizeFacts = ANY_SIZE, task: Task = "styli
     return PictureModel(task, module, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), facts, "0" * 64)
 
 
-def predicting(model: PictureModel, *, batch: int | None = None, **options: Any) -> DensePrediction:
-    """`options` are those of DensePrediction."""
+def predicting(
+    model: PictureModel, *, batch: int | None = None, most_pixels: int = 1 << 20, **options: Any
+) -> DensePrediction:
+    """`options` are the others of DensePrediction."""
     tuned = TunedNetwork(
         model.network,
         "k",
@@ -33,7 +35,7 @@ def predicting(model: PictureModel, *, batch: int | None = None, **options: Any)
         cache_dir=None,
         job_images=1,
     )
-    return DensePrediction(model, tuned, **({"most_pixels": 1 << 20} | options))
+    return DensePrediction(model, tuned, most_pixels=most_pixels, **options)
 
 
 def run(prediction: DensePrediction, *pictures: Tensor) -> list[Any]:

@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelmill.workers.models.adapters import ADAPTERS, Checkpoint, adapter
+from pixelmill.workers.models.adapters import ADAPTERS, adapter
 from pixelmill.workers.models.card import read_card
 from pixelmill.workers.models.checkpoint import load_checkpoint
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.models.zoo import zoo_names, zoo_path

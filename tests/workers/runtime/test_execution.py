@@ -101,3 +101,11 @@ def test_what_is_no_tensor_is_refused_by_its_type() -> None:
 
     with pytest.raises(TypeError, match="a network gave str"):
         Executor(network(Text()), Settings())(pictures())
+
+
+def test_one_pass_takes_all_pictures_whatever_the_microbatch() -> None:
+    executor = Executor(network(Greedy()), Settings(microbatch=1))
+    assert torch.equal(executor.in_one_pass(pictures(4)), executor(pictures(4)))
+    with pytest.raises(torch.OutOfMemoryError):
+        executor.in_one_pass(pictures(5))
+    assert executor.settings.microbatch == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,53 @@ def test_a_stage_states_by_what_measure_its_settings_have_to_agree(
     choice = choose(network(module), agreement)
     assert {trial.settings.precision for trial in choice.trials} == precisions
     assert all(agreement.accepts(trial.figure) for trial in choice.trials)
+
+
+class Slow(nn.Module):
+    """Takes a while for each picture, in any precision; counts them."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds, self.seen = seconds, 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Slow:
+        return self
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        self.seen += len(images_BCHW)
+        time.sleep(self.seconds * len(images_BCHW))
+        return images_BCHW
+
+
+def of_any_size(module: nn.Module) -> PixelNetwork:
+    return replace(network(module), input_px=None)
+
+
+def test_a_slow_network_of_any_size_is_tried_on_few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(probing, "cpu_has_bfloat16", lambda: False)
+    slow, fast = Slow(0.2), Slow(0.001)
+    choice = choose(of_any_size(slow), base=Settings(microbatch=4))
+    assert (choice.source, choice.settings.microbatch) == ("probed", 1)
+    assert slow.seen <= 6  # a second, and not the 36 pictures of three candidates
+    assert choose(of_any_size(fast), base=Settings(microbatch=4)).settings.microbatch > 1
+    assert fast.seen > 36
+
+
+def test_what_a_slow_network_takes_as_it_is_counts_as_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    class SlowerElsewhere(Slow):
+        """Five times as slow in channels_last."""
+
+        def forward(self, images_BCHW: Tensor) -> Tensor:
+            if images_BCHW.is_contiguous(memory_format=torch.channels_last):
+                time.sleep(4 * self.seconds * len(images_BCHW))
+            return super().forward(images_BCHW)
+
+    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(probing, "cpu_has_bfloat16", lambda: False)
+    assert choose(of_any_size(SlowerElsewhere(0.1))).settings.channels_last is False
+
+
+def test_a_microbatch_that_is_pinned_is_kept_however_slow_the_network_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.3)
+    assert choose(of_any_size(Slow(0.05)), pins=Pins(microbatch=3)).settings.microbatch == 3

@@ -47,3 +47,12 @@ def test_a_pinned_batch_is_wanted_before_and_after_the_first() -> None:
     assert pinned.batch == 5
     pinned(pictures())
     assert (pinned.batch, pinned.settings["chosen"]) == (5, "pinned")
+
+
+def test_settings_are_chosen_on_samples_before_the_first_batch_and_a_pass_takes_any_number() -> None:
+    chosen = tuned(job_images=10)
+    chosen.choose(pictures(2), pictures_each=100)
+    assert chosen.settings["chosen"] == "probed"  # ten pictures, each as much work as a hundred samples
+    assert chosen.in_one_pass(pictures(200)).shape == (200, 8)
+    assert chosen.pinned_batch is None
+    assert tuned(pins=Pins(microbatch=5)).pinned_batch == 5

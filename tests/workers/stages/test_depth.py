@@ -27,6 +27,7 @@ from pixelmill.workers.pictures import Picture
 from pixelmill.workers.prediction.depth import predict_depth
 from pixelmill.workers.stages import Deferred, Milled, StageContext
 from pixelmill.workers.stages.depth import Depth, DepthConfig
+from tests.corpus import encode, photo
 from tests.workers import toy_library
 from tests.workers.pairs import KITTI, saved_network, seeded_network
 
@@ -210,3 +211,12 @@ def test_on_kitti_the_stage_is_as_good_as_the_card_of_the_network_says(flip: boo
     truths = [np.asarray(Image.open(KITTI / "depth" / f"{path.stem}.png")) / 256 for path in held_out]
     scores = [depth_errors(*pair)["abs_rel"] for pair in zip(values(milled, "depth_m"), truths, strict=True)]
     assert np.mean(scores) == pytest.approx(read_card(weights).metrics[metric], abs=2e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_fewer_bits_are_within_one_percent(precision: str) -> None:
+    pixels_CHW = decode_picture(encode(photo("coffee", 256, 128)))
+    (truth_HW,), (short_HW,) = (
+        values(run(stage_of(precision=each), pixels_CHW), "disparity_px") for each in ("float32", precision)
+    )
+    assert 0 < np.abs(short_HW - truth_HW).mean() / truth_HW.mean() < 0.01

@@ -5,7 +5,7 @@ To give a network a task: write a function that takes a `Checkpoint` and returns
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,25 @@ ADAPTERS: dict[tuple[str, Task], str] = {
     ("vae", "encode"): "pixelmill.workers.models.adapters.autoencoders:encode",
     ("vae", "reconstruct"): "pixelmill.workers.models.adapters.autoencoders:reconstruct",
     ("monodepth", "depth"): "pixelmill.workers.models.adapters.depth:depth",
+    ("vdsr", "upscale"): "pixelmill.workers.models.adapters.super_resolution:upscale",
+    ("segnet", "segment"): "pixelmill.workers.models.adapters.segmentation:segnet",
+    ("fcn", "segment"): "pixelmill.workers.models.adapters.segmentation:fcn",
+    ("unet", "segment"): "pixelmill.workers.models.adapters.segmentation:unet",
+    ("finetuned dense", "segment"): "pixelmill.workers.models.adapters.segmentation:finetuned",
+    ("finetuned classifier", "classify"): "pixelmill.workers.models.adapters.classification:finetuned",
     ("faststyle", "stylize"): "pixelmill.workers.models.adapters.style:stylize",
     ("crn", "synthesize"): "pixelmill.workers.models.adapters.synthesis:synthesize",
 }
-"""By the name of the network in its card and the task: the place of a function, which is imported when it is asked for."""
+"""By the kind of network (see `kind_of`) and the task: the place of a function, which is imported when it is asked for."""
+
+
+def kind_of(network: str, config: Mapping[str, object]) -> str:
+    """What `ADAPTERS` calls the network of a card: its name, and of a fine-tuned one the head, which decides what it can do."""
+    return f"{network} {config.get('head', 'classifier')}" if network == "finetuned" else network
 
 
 def tasks_of(network: str) -> set[Task]:
-    """What a network can be asked for; embedding is for `models/backbones.py` to say."""
+    """What a kind of network can be asked for; embedding is for `models/backbones.py` to say."""
     return {task for name, task in ADAPTERS if name == network}
 
 

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.adapters import adapter, tasks_of
+from pixelmill.workers.models.adapters import adapter, kind_of, tasks_of
 from pixelmill.workers.models.depth_facts import facts_of_stereo
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files, did_you_mean
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.models.zoo import ZOO
 
-ENCODING = frozenset({"autoencoder", "vae", "fcn", "segnet", "unet", "monodepth", "finetuned"})
+ENCODING = frozenset(
+    {*("autoencoder", "vae", "fcn", "segnet", "unet", "monodepth"), *("finetuned classifier", "finetuned dense")}
+)
 """Networks with an encoder (`networks/finetuned.py` takes it), which embeds."""
 CODING = frozenset({"autoencoder", "vae"})
 """Networks whose encoder ends in a code."""
@@ -40,13 +43,13 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
 
 def load(name: ModelName, task: Task) -> PictureModel:
     from pixelmill.workers.models.checkpoint import load_checkpoint
-    from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 
     assert name.path is not None
     assert name.sha256 is not None
     module, card = load_checkpoint(name.path)
-    _refuse_other_task(name.name, card.network, task)
-    return adapter(card.network, task)(Checkpoint(name.name, module, card, name.sha256))
+    network = kind_of(card.network, card.config)
+    _refuse_other_task(name.name, network, task)
+    return adapter(network, task)(Checkpoint(name.name, module, card, name.sha256))
 
 
 def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Module, Preprocess]:
@@ -65,8 +68,8 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
 
     assert name.path is not None
     module, card = load_checkpoint(name.path)
-    if card.network not in ENCODING:
-        raise ModelError(_cannot(name.name, card.network, "embed"))
+    if (network := kind_of(card.network, card.config)) not in ENCODING:
+        raise ModelError(_cannot(name.name, network, "embed"))
     try:
         preprocess = trained_input(card, module)
     except ModelError as error:
@@ -139,9 +142,10 @@ def _written(card: Path) -> dict[str, Any] | None:
 
 
 def _network_of(written: Mapping[str, Any]) -> str | None:
-    """What a card calls its network; None where it says none."""
-    network = written.get("network")
-    return network if isinstance(network, str) else None
+    """The kind of network that a card is of; None where it says none."""
+    network, config = written.get("network"), written.get("config")
+    options = cast("dict[str, Any]", config) if isinstance(config, dict) else {}
+    return kind_of(network, options) if isinstance(network, str) else None
 
 
 def _takes_volumes(written: Mapping[str, Any]) -> bool:

@@ -1,0 +1,190 @@
+"""`pixelmill export`: the pictures of a run as files. Checked before anything is written, with progress and a summary."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from pixelmill.jobs.inspect import open_run
+from pixelmill.jobs.places import absolute
+from pixelmill.pipelines.export.destination import Destination
+from pixelmill.pipelines.export.exporting import Export, Order, Tally
+from pixelmill.pipelines.export.naming import Names, names_of, root_of
+from pixelmill.pipelines.export.pictures import ListedInputs, class_lists, picture_columns, schema_of_run
+from pixelmill.pipelines.export.writers import Files, Shards
+from pixelmill.pipelines.inputs.names import place_of
+from pixelmill.pipelines.outputs.columns import DATA, SUCCESS
+from pixelmill.pipelines.outputs.contents import failures
+from pixelmill.pipelines.outputs.segments import read_segments
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.explain import explained
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.codecs.stored import StoredFormat
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import JobError
+
+ShardKind = Literal["webdataset"]
+MB = 1 << 20
+EVERY_S = 2.0
+"""Between two lines of progress."""
+SHOWN_FAILURES = 5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person wants of a run, as the command has it."""
+
+    out: str
+    destination: str
+    columns: tuple[str, ...] = ()
+    format: str = "stored"
+    shards: str | None = None
+    shard_mb: int = 128
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was exported, and what of the run was not."""
+
+    tally: Tally
+    destination: str
+    renamed: int
+    failed: Counter[tuple[str, str]]
+    examples: tuple[str, ...]
+    listed: int
+    is_complete: bool
+
+
+def export(asked: Asked, report: Callable[[str], None]) -> Exported:
+    """Export what is there; what an earlier export of the same finished is skipped. `report` gets lines of progress."""
+    run = open_run(asked.out)
+    order = _order(asked, run)
+    destination = Destination(_folder(asked, run), overwrite=asked.overwrite)
+    with explained(run.uri, "reading the run"):
+        inputs = ListedInputs(run, read_segments(run))
+        root = root_of(inputs)
+        names = names_of(inputs, root, for_shards=asked.shards is not None)
+        parts = run.names(DATA)
+    destination.claim(_description(asked, run, order, root))
+    for name, classes in class_lists(schema_of_run(run), order.columns).items():
+        destination.put(name, classes)
+    writer = (
+        Files(destination, order.columns)
+        if order.shard_bytes is None
+        else Shards(destination, order.columns, order.shard_bytes)
+    )
+    work = Export(run, names, order, destination, writer)
+    work.work(parts, _Progress(len(parts), report))
+    return _exported(run, destination, work.tally, names, len(inputs))
+
+
+def _order(asked: Asked, run: Folder) -> Order:
+    if asked.format not in get_args(StoredFormat):
+        raise JobError(f"--format {asked.format}: there are {', '.join(get_args(StoredFormat))}")
+    if asked.shards not in (None, *get_args(ShardKind)):
+        raise JobError(f"--shards {asked.shards}: there is {', '.join(get_args(ShardKind))}")
+    shard_bytes = None if asked.shards is None else asked.shard_mb * MB
+    return Order(_columns(asked, run), cast("StoredFormat", asked.format), shard_bytes)
+
+
+def _columns(asked: Asked, run: Folder) -> tuple[str, ...]:
+    with explained(run.uri, "reading the run"):
+        schema = schema_of_run(run)
+    there = picture_columns(schema)
+    if not schema.names:
+        raise JobError(f"{run.uri}: holds no finished row yet; export it when a part is done")
+    if not there:
+        raise JobError(
+            f"{run.uri}: has no column of pictures, only {', '.join(schema.names)}; they are in data/*.parquet, "
+            "which pandas, DuckDB and `pixelmill.open_run(OUT).table()` read"
+        )
+    if unknown := [name for name in asked.columns if name not in there]:
+        raise JobError(f"{run.uri}: {unknown[0]} is no column of pictures; there are {', '.join(there)}")
+    return tuple(dict.fromkeys(asked.columns)) or tuple(there)
+
+
+def _folder(asked: Asked, run: Folder) -> Folder:
+    """The destination. JobError where it lies in the run, or the run in it."""
+    uri = absolute(asked.destination)
+    here, there = f"{place_of(uri)}/", f"{place_of(run.uri)}/"
+    if here.startswith(there) or there.startswith(here):
+        raise JobError(f"{uri}: lies in the run, or the run in it; choose another folder")
+    folder = Folder(uri, Access())
+    if not folder.is_local:
+        folder.check_writable()
+    return folder
+
+
+def _description(asked: Asked, run: Folder, order: Order, root: str) -> dict[str, object]:
+    """What makes two exports one and the same."""
+    return {
+        "run": scrub(run.uri),
+        "columns": list(order.columns),
+        "format": order.format,
+        "root": scrub(root),
+        "shards": asked.shards,
+        "shard_mb": None if asked.shards is None else asked.shard_mb,
+    }
+
+
+class _Progress:
+    """A line now and then of how far an export is."""
+
+    def __init__(self, parts: int, report: Callable[[str], None]) -> None:
+        self._parts, self._report = parts, report
+        self._start_s = self._last_s = time.monotonic()
+
+    def __call__(self, tally: Tally) -> None:
+        now_s = time.monotonic()
+        if now_s - self._last_s < EVERY_S:
+            return
+        self._last_s = now_s
+        done = tally.parts + tally.parts_before
+        rate = tally.files / (now_s - self._start_s)
+        mb = tally.written_bytes / 1e6
+        self._report(
+            f"exporting: {done} / {self._parts} parts, {tally.files:,} pictures, {mb:,.0f} MB, {rate:,.0f} a second"
+        )
+
+
+def _exported(run: Folder, destination: Destination, tally: Tally, names: Names, listed: int) -> Exported:
+    with explained(run.uri, "reading the inputs that failed"):
+        failed: list[dict[str, object]] = list(_failed(run))
+        is_complete = run.exists(SUCCESS)
+    if failed:
+        destination.list_failed(failed)
+    reasons = Counter((str(row["stage"]), str(row["error_type"])) for row in failed)
+    examples = tuple(f"{row['uri']}: {row['error']}" for row in failed[:SHOWN_FAILURES])
+    return Exported(tally, destination.uri, len(names.renamed), reasons, examples, listed, is_complete)
+
+
+def _failed(run: Folder) -> Iterator[dict[str, object]]:
+    for _, table in failures(run):
+        for row in cast("list[dict[str, object]]", table.to_pylist()):
+            yield {**row, "uri": scrub(str(row["uri"]))}
+
+
+def summary_lines(made: Exported) -> Sequence[str]:
+    """What a person reads when an export is over."""
+    tally = made.tally
+    lines = [f"{tally.files + tally.files_before:,} pictures in {made.destination}"]
+    if tally.files_before:
+        lines[0] += f", {tally.files_before:,} of them from an earlier export"
+    if tally.files:
+        lines[0] += f"; {tally.written_bytes / 1e6:,.1f} MB in this one"
+    if made.renamed:
+        lines.append(f"{made.renamed:,} have a piece of their id in their name, since another input has the same name")
+    if tally.unfit_count:
+        lines.append(f"{tally.unfit_count:,} pictures can't be had in this format, as {tally.unfit[0]}")
+    if tally.without:
+        lines.append(f"{tally.without:,} pictures are missing in finished rows, whose stage made none")
+    lines += [f"  failed: {count:,} {stage}/{kind}" for (stage, kind), count in made.failed.most_common()]
+    if made.failed:
+        lines.append(f"inputs that failed have no picture; all are in {made.destination}/_export/failed.jsonl")
+    if not made.is_complete:
+        lines.append("the run is not complete; when it is, the same command exports the rest")
+    return lines

@@ -1,0 +1,146 @@
+"""What the files of an export are called: the names and folders that the inputs had, below the folder that all of them share.
+
+A name never leads out of the destination, and is fit for every file system. The first input listed keeps its name; another one
+that would get the same (a.jpg and a.png, or A.jpg where case does not count) gets a piece of its id behind it, so that what
+is listed later never changes what was exported before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from pixelmill.pipelines.inputs.names import (
+    ARCHIVE_SUFFIXES,
+    COMPRESSED_TAR_SUFFIXES,
+    IMAGE_SUFFIXES,
+    TABLE_SUFFIXES,
+    TAR_SUFFIXES,
+)
+
+MARKS = "_export"
+"""The folder of a destination in which an export keeps its own files."""
+MOST_NAME_BYTES = 200
+"""Of one part of a path; file systems take 255, and a suffix follows."""
+_DROPPED = tuple(sorted({*IMAGE_SUFFIXES, ".dcm", ".ima"}, key=len, reverse=True))
+_CONTAINERS = (*COMPRESSED_TAR_SUFFIXES, *TAR_SUFFIXES, *TABLE_SUFFIXES, *ARCHIVE_SUFFIXES)
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\\]")
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+_FILE_SUFFIX = re.compile(r"(?i)\.(png|jpg|webp|npz|tar|json|tif|gif|bmp|avif|bin)")
+
+
+class InputName(NamedTuple):
+    """What the manifest says of an input."""
+
+    id: str
+    uri: str
+    member: str | None
+
+
+class Names:
+    """The names of a run's inputs as files, without suffixes."""
+
+    def __init__(self, root: str, renamed: frozenset[str], *, for_shards: bool) -> None:
+        """`renamed` are the ids of inputs whose names others had before."""
+        self.root = root
+        self.renamed = renamed
+        self._for_shards = for_shards
+
+    def stem(self, name: InputName, place: int | None = None) -> str:
+        """The path of an input's file below the destination, without its suffix."""
+        stem = plain_stem(name, self.root, for_shards=self._for_shards)
+        stem = f"{stem}-{name.id[:8]}" if name.id in self.renamed else stem
+        return stem if place is None else f"{stem}-{place:04d}"
+
+
+def names_of(inputs: Iterable[Iterable[InputName]], root: str, *, for_shards: bool = False) -> Names:
+    """Find out which names clash. `inputs` is gone through twice, and 8 bytes of each name are kept."""
+    hashes = array("Q")
+    for several in inputs:
+        hashes.extend(_hash(plain_stem(name, root, for_shards=for_shards)) for name in several)
+    values, counts = np.unique(np.frombuffer(hashes, np.uint64), return_counts=True)
+    shared = frozenset(values[counts > 1].tolist())
+    renamed = _later_ones(inputs, root, shared, for_shards=for_shards) if shared else ()
+    return Names(root, frozenset(renamed), for_shards=for_shards)
+
+
+def _later_ones(
+    inputs: Iterable[Iterable[InputName]], root: str, shared: frozenset[int], *, for_shards: bool
+) -> Iterator[str]:
+    seen: set[int] = set()
+    for several in inputs:
+        for name in several:
+            key = _hash(plain_stem(name, root, for_shards=for_shards))
+            if key in seen:
+                yield name.id
+            elif key in shared:
+                seen.add(key)
+
+
+def root_of(inputs: Iterable[Iterable[InputName]]) -> str:
+    """The deepest folder that all inputs lie in, archives counted as folders; "" where they share none."""
+    shared: list[str] | None = None
+    for several in inputs:
+        for name in several:
+            folders = _whole_path(name).split("/")[:-1]
+            if shared is None:
+                shared = folders
+            elif folders[: len(shared)] != shared:
+                same = [a == b for a, b in zip(shared, folders, strict=False)]
+                shared = shared[: [*same, False].index(False)]
+    return "/".join(shared or [])
+
+
+def plain_stem(name: InputName, root: str, *, for_shards: bool) -> str:
+    """Before clashes are looked at. In shards the base name has no dot, which would end the key of a sample."""
+    path = _whole_path(name)
+    below = path[len(root) :] if root and path.startswith(f"{root}/") else path.replace("://", "/", 1)
+    *folders, base = [part for part in below.split("/") if part] or [name.id]
+    base = _without_suffix(base)
+    base = base.replace(".", "_") if for_shards else base
+    safe = [*(_FILE_SUFFIX.sub(_not_at_the_end, _fit(folder)) for folder in folders), _fit(base)]
+    if safe[0].casefold() == MARKS:
+        safe[0] = f"{safe[0]}_"
+    return "/".join(safe)
+
+
+def _whole_path(name: InputName) -> str:
+    if name.member is None:
+        return name.uri
+    lower = name.uri.lower()
+    suffix = next((each for each in _CONTAINERS if lower.endswith(each)), "")
+    return f"{name.uri[: len(name.uri) - len(suffix)]}/{name.member.lstrip('/')}"
+
+
+def _without_suffix(base: str) -> str:
+    lower = base.lower()
+    suffix = next((each for each in _DROPPED if lower.endswith(each) and len(base) > len(each)), "")
+    return base[: len(base) - len(suffix)]
+
+
+def _fit(part: str) -> str:
+    """A part of a path that is one everywhere: no step up, no control characters, no device of Windows, not too long."""
+    part = _UNFIT.sub("_", part)
+    if part.strip(".") == "" or _DEVICES.fullmatch(part):
+        part = f"{part.replace('.', '_')}_" if part.strip(".") else "_" * len(part)
+    data = part.encode("utf-8", "replace")
+    if len(data) <= MOST_NAME_BYTES:
+        return part
+    cut = data[: MOST_NAME_BYTES - 9].decode("utf-8", "ignore")
+    return f"{cut}-{hashlib.blake2b(data, digest_size=4).hexdigest()}"
+
+
+def _not_at_the_end(found: re.Match[str]) -> str:
+    """A folder a.png would be in the way of a file a.png."""
+    return f"{found[0]}_" if found.end() == len(found.string) else found[0]
+
+
+def _hash(stem: str) -> int:
+    key = unicodedata.normalize("NFC", stem).casefold().encode("utf-8", "replace")
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")

@@ -1,0 +1,101 @@
+"""Read the pictures of a run, row by row in bounded memory, with what else the rows say of their inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pyarrow as pa
+
+from pixelmill.pipelines.arrow import fields_of, strings_of, texts_in
+from pixelmill.pipelines.export.naming import InputName
+from pixelmill.pipelines.outputs.columns import DATA, PLACE
+from pixelmill.pipelines.outputs.rows import read_files
+from pixelmill.pipelines.outputs.segments import Segment
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.tables import declared_schema, holds_bytes, open_parquet
+
+ROWS_AT_ONCE = 8
+"""Of pictures that may have megabytes each."""
+SCALE = "{}_scale"
+"""The column beside one of 16-bit pictures that says what a step of it is worth."""
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """A finished row: its input, its pictures by column, None where it has none, and its other columns."""
+
+    name: InputName
+    place: int | None
+    pictures: dict[str, bytes | None]
+    others: dict[str, object] = field(default_factory=dict[str, object])
+
+    def scale(self, column: str) -> float | None:
+        """What a step of a 16-bit picture is worth; None for a picture that has no unit."""
+        found = self.others.get(SCALE.format(column))
+        return found if isinstance(found, float) else None
+
+
+def schema_of_run(folder: Folder) -> pa.Schema:
+    """Of the first part there is, with the metadata of its fields; empty where there is none yet."""
+    for name in folder.names(DATA):
+        with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
+            return declared_schema(parquet)
+    return pa.schema([])
+
+
+def picture_columns(schema: pa.Schema) -> list[str]:
+    """The columns that hold encoded pictures, struct<bytes, path>."""
+    return [each.name for each in fields_of(schema) if pa.types.is_struct(each.type) and holds_bytes(each.type)]
+
+
+def folder_of(column: str, columns: Sequence[str]) -> str:
+    """Where the files of a column lie: in a folder of its name where there are several columns."""
+    return f"{column}/" if len(columns) > 1 else ""
+
+
+def class_lists(schema: pa.Schema, columns: Sequence[str]) -> dict[str, bytes]:
+    """classes.json for each column of masks, as a data set of masks has it beside them: the names of the classes by id."""
+    stated = {each.name: (each.metadata or {}).get(b"classes") for each in fields_of(schema) if each.name in columns}
+    return {
+        f"{folder_of(column, columns)}classes.json": json.dumps({"classes": json.loads(names)}).encode()
+        for column, names in stated.items()
+        if names is not None
+    }
+
+
+def rows_of_part(folder: Folder, part: str, columns: Sequence[str]) -> Iterator[PictureRow]:
+    """The rows of a data file, with these columns of pictures and every column that holds none."""
+    with folder.open(f"{DATA}/{part}") as file, open_parquet(file) as parquet:
+        schema = declared_schema(parquet)
+        left_out = {*picture_columns(schema)} - {*columns}
+        wanted = [each.name for each in fields_of(schema) if each.name not in left_out]
+        batches = cast("Any", parquet).iter_batches(batch_size=ROWS_AT_ONCE, columns=wanted, use_threads=False)
+        for batch in batches:
+            for row in batch.to_pylist():
+                yield _row(row, columns)
+
+
+def _row(row: dict[str, Any], columns: Sequence[str]) -> PictureRow:
+    pictures = {column: None if row[column] is None else row[column]["bytes"] for column in columns}
+    others = {name: value for name, value in row.items() if name not in pictures}
+    return PictureRow(InputName(row["id"], row["uri"], row.get("member")), row.get(PLACE.name), pictures, others)
+
+
+class ListedInputs:
+    """Every input of the manifest, in the order of its listings, once each."""
+
+    def __init__(self, folder: Folder, segments: Sequence[Segment]) -> None:
+        self._folder = folder
+        self._segments = [segment for segment in segments if not segment.supersedes]
+
+    def __len__(self) -> int:
+        return sum(segment.rows for segment in self._segments)
+
+    def __iter__(self) -> Iterator[list[InputName]]:
+        for segment in self._segments:
+            for table in read_files(self._folder, segment, ["id", "uri", "member"]):
+                ids, uris = strings_of(table["id"]), strings_of(table["uri"])
+                yield [InputName(*each) for each in zip(ids, uris, texts_in(table["member"]), strict=True)]

@@ -1,0 +1,12 @@
+"""Segment for the contracts of stages: a network that ships, and another value for every key."""
+
+QUICK = {"model": "unet-camvid"}
+CHANGED = {
+    "model": "fcn8s-camvid",
+    "column": "other",
+    "encoding": "rle",
+    "precision": "float32",
+    "batch": 3,
+    "channels_last": False,
+    "compile": False,
+}

@@ -1,0 +1,47 @@
+"""Masks as COCO's compressed run lengths, which its tools, detectron2 and most labelling tools read.
+
+Runs go down the columns and alternate between outside and inside, beginning with outside. From the fourth on each is stored as
+the difference to the one before the last, in groups of 5 bits, lowest first, one character from "0" on for each: 32 says that
+more follow, and 16 in the last is the sign (cocoapi, maskApi.c).
+
+Legend: H height, W width, N pixels or runs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+GROUP_BITS, SIGN, MORE, FIRST_CHARACTER = 5, 16, 32, 48
+MOST_GROUPS = 7
+"""For numbers of 32 bits."""
+
+
+def encode_rle(ids_HW: np.ndarray) -> dict[int, str]:
+    """The runs of each id that occurs, lowest first; the size is that of the picture."""
+    ids_N = np.ascontiguousarray(ids_HW.T).ravel()
+    starts_N = np.concatenate([[0], np.flatnonzero(ids_N[1:] != ids_N[:-1]) + 1])
+    ends_N, values_N = np.append(starts_N[1:], len(ids_N)), ids_N[starts_N]
+    runs: dict[int, str] = {}
+    for value in np.unique(values_N):
+        inside = values_N == value
+        borders_N = np.column_stack([starts_N[inside], ends_N[inside]]).ravel()
+        lengths_N = np.diff(borders_N, prepend=0)
+        rest = len(ids_N) - borders_N[-1]
+        runs[int(value)] = _compressed(np.append(lengths_N, rest) if rest else lengths_N)
+    return runs
+
+
+def _compressed(lengths_N: np.ndarray) -> str:
+    rest_N = lengths_N.astype(np.int64)
+    rest_N[3:] -= lengths_N[1:-2]
+    characters = np.zeros((len(rest_N), MOST_GROUPS), np.uint8)
+    written = np.zeros(characters.shape, bool)
+    follows_N: np.ndarray = np.ones(len(rest_N), bool)
+    for place in range(MOST_GROUPS):
+        group_N = rest_N & (MORE - 1)
+        rest_N >>= GROUP_BITS
+        written[:, place] = follows_N
+        more_N: np.ndarray = np.where(group_N & SIGN, rest_N != -1, rest_N != 0)
+        characters[:, place] = group_N + MORE * more_N + FIRST_CHARACTER
+        follows_N = follows_N & more_N
+    return characters[written].tobytes().decode("ascii")

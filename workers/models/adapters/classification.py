@@ -1,0 +1,31 @@
+"""Networks of ours that give one class of a picture: the encoders that were fine-tuned with a classifier."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.adapters.class_names import classes_of
+from pixelmill.workers.models.encoders import trained_input
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
+from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
+
+
+def finetuned(checkpoint: Checkpoint) -> PictureModel:
+    """A classifier over any encoder; pictures are made what it was trained on."""
+    try:
+        seen = trained_input(checkpoint.card, checkpoint.module)
+    except ModelError as error:
+        raise ModelError(f"model {checkpoint.name}: {error}") from error
+    config: Any = cast("Any", checkpoint.module).config
+    return PictureModel(
+        task="classify",
+        module=checkpoint.module,
+        mean=seen.mean,
+        std=seen.std,
+        size=SizeFacts(),
+        weights_sha256=checkpoint.weights_sha256,
+        licence=checkpoint.card.data_licence,
+        classes=classes_of(checkpoint, config.classes),
+        preprocess=seen,
+    )

@@ -1,0 +1,186 @@
+"""Segment: the class of every pixel, as a mask of ids in the picture's own size.
+
+Legend: C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from pixelmill.workers.errors import ModelError, RowError
+from pixelmill.workers.models.libraries import load_model, resolve
+from pixelmill.workers.pictures import Kind, Picture
+from pixelmill.workers.stages import Deferred, Milled, StageContext
+from pixelmill.workers.stages.mask_encoding import ENCODINGS, Encoding, class_metadata
+from pixelmill.workers.stages.network_options import NetworkStageConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor
+
+    from pixelmill.workers.models.picture_model import Classes, PictureModel
+    from pixelmill.workers.prediction.dense import Sized
+
+DEFAULT_COLUMN = "mask"
+MOST_CLASSES = 256
+"""An id is a byte of the mask."""
+MOST_PIXELS = 1 << 22
+"""Of a picture that goes through the network in one piece."""
+USUAL_CLASSES = 21
+SHOWN_CLASSES = 30
+
+
+class SegmentConfig(NetworkStageConfig):
+    """Find the class of every pixel."""
+
+    stage: ClassVar[str] = "segment"
+    makes: ClassVar[Kind | None] = "ids8"
+
+    model: str = Field(
+        "segnet-camvid",
+        description="a network that ships (segnet-camvid, fcn8s-camvid, unet-camvid), FILE.safetensors or the folder of a "
+        "training, torchvision:NAME such as torchvision:deeplabv3_resnet50, or a model of another library; "
+        "torchvision:NAME/random is untrained",
+    )
+    column: str = Field(
+        DEFAULT_COLUMN,
+        min_length=1,
+        description="name of the column of masks; mask brings class_fraction and mask_confidence, another NAME "
+        "NAME_fraction and NAME_confidence",
+    )
+    encoding: Encoding = Field(
+        "png", description="of masks: png, a picture of ids with a palette; rle, COCO's run lengths of each class"
+    )
+
+    def columns(self) -> tuple[str, ...]:
+        if self.column == DEFAULT_COLUMN:
+            return (self.column, "class_fraction", "mask_confidence")
+        return (self.column, f"{self.column}_fraction", f"{self.column}_confidence")
+
+    def row_bytes(self, picture_px: int) -> int:
+        return picture_px // 16 + 4 * USUAL_CLASSES + 512
+
+    def identity(self) -> dict[str, object]:
+        options = self.output_options()
+        del options["model"]  # by its complete name, or the hash of its weights
+        return {self.stage: options | resolve(self.model, "segment").identity}
+
+    def describe(self, context: StageContext, *, here: bool) -> list[str]:
+        name = ", ".join(f"{key} {value}" for key, value in resolve(self.model, "segment").identity.items())
+        if not here:
+            return [name, "settings are chosen on the workers when the job starts"]
+        return [name, *self.build(context).described()]
+
+    def build(self, context: StageContext) -> Segment:
+        return Segment(self, context)
+
+
+class Segment:
+    """`run` gives masks in the size of the pictures, the share of each class, and how sure the network was on average.
+
+    Softmax and maximum are taken on the network's device where its output has the picture's size and tiles of it are exact: then
+    4 bytes a pixel come back. Where the output is enlarged or blended, the logits are, and the classes are found from them strip
+    by strip: of ids that are enlarged each pixel of the network would be a block.
+    """
+
+    def __init__(self, config: SegmentConfig, context: StageContext) -> None:
+        from pixelmill.workers.prediction.dense import DensePrediction, as_it_is
+        from pixelmill.workers.prediction.labels import LabelAgreement, Labels, labels_of
+
+        model = load_model(resolve(config.model, "segment"), "segment")
+        self._model, self._classes = model, _shown(config.model, model)
+        self._encoding = ENCODINGS[config.encoding]
+        self.fields = self._fields(config.columns())
+        self.weights_sha256 = model.weights_sha256
+        is_labelled = model.size.tiling == "exact" and model.size.resize_px is None
+        network = replace(model, module=Labels(model.module)) if is_labelled else model
+        key = f"{self.weights_sha256} {'labels' if is_labelled else 'logits'}"
+        self._tuned = config.tuned(network.network, key, context, LabelAgreement())
+        per_pixel = as_it_is if is_labelled else labels_of
+        self._prediction = DensePrediction(network, self._tuned, most_pixels=MOST_PIXELS, per_pixel=per_pixel)
+
+    def _fields(self, names: Sequence[str]) -> tuple[pa.Field[Any], ...]:
+        import pyarrow as pa
+
+        mask, fraction, confidence = names
+        stated = class_metadata(self._classes)
+        fractions = pa.field(fraction, pa.list_(pa.float32()), metadata={"classes": stated["classes"]})
+        return self._encoding.field(mask, stated), fractions, pa.field(confidence, pa.float32())
+
+    @property
+    def batch(self) -> int:
+        return self._prediction.batch
+
+    @property
+    def batch_pixels(self) -> int | None:
+        return self._prediction.batch_pixels
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return self._prediction.settings
+
+    def prepare(self, picture: Picture) -> Sized:
+        return self._prediction.prepare(picture.pixels)
+
+    def bucket_of(self, sample: Sized) -> Hashable:
+        return self._prediction.bucket_of(sample)
+
+    def run(self, samples: Sequence[Sized]) -> Milled:
+        labels = self._prediction.run(samples)
+        masks = [labels_CHW[:1].byte() for labels_CHW in labels]
+        errors = {place: _not_finite() for place, labels_CHW in enumerate(labels) if int(labels_CHW[1].min()) < 0}
+        columns = self._columns(masks, [labels_CHW[1] for labels_CHW in labels])
+        pictures = [None if place in errors else Picture(mask_1HW, "ids8") for place, mask_1HW in enumerate(masks)]
+        return Milled(columns, errors, pictures)
+
+    def _columns(self, masks: Sequence[Tensor], confidences: Sequence[Tensor]) -> dict[str, pa.Array[Any] | Deferred]:
+        import pyarrow as pa
+
+        from pixelmill.workers.prediction.labels import mean_confidence, shares_of
+
+        colours = self._classes.colours or ()
+        jobs = [partial(self._encoding.encoded, mask_1HW[0].numpy(), colours) for mask_1HW in masks]
+        shares = [shares_of(mask_1HW, len(self._classes.names)) for mask_1HW in masks]
+        mask, fraction, confidence = (field.name for field in self.fields)
+        return {
+            mask: Deferred(jobs, masks),
+            fraction: pa.array(shares, pa.list_(pa.float32())),
+            confidence: pa.array([mean_confidence(levels_HW) for levels_HW in confidences], pa.float32()),
+        }
+
+    def described(self) -> list[str]:
+        """What a plan says of it: its classes, what it sees, and the settings that it would choose on noise."""
+        import torch
+
+        noise = torch.randint(0, 256, (3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        self.run([self.prepare(Picture(noise))])
+        names, licence = self._classes.names, self._model.licence
+        several = ", ".join(names[:SHOWN_CLASSES]) + (" ..." if len(names) > SHOWN_CLASSES else "")
+        lines = [f"{len(names)} classes: {several}", *([f"licence of the weights: {licence}"] if licence else [])]
+        lines += [f"column {field.name}: {field.type}" for field in self.fields]
+        lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in self.settings.items()))
+        return lines + [f"  tried {trial}" for trial in self._tuned.trials()]
+
+
+def _shown(name: str, model: PictureModel) -> Classes:
+    """The classes with a colour for each; ModelError where there are more than ids in a byte, or nobody knows how many."""
+    from pixelmill.workers.models.palette import class_colours
+    from pixelmill.workers.models.picture_model import Classes
+
+    if model.classes is None:
+        raise ModelError(f"model {name}: does not say which classes it tells apart; take one that does")
+    names = model.classes.names
+    if len(names) > MOST_CLASSES:
+        raise ModelError(
+            f"model {name}: tells {len(names)} classes apart, and a mask of 8 bits holds {MOST_CLASSES}; take one with fewer"
+        )
+    return Classes(names, model.classes.colours or class_colours(names))
+
+
+def _not_finite() -> RowError:
+    return RowError("segment", "NotFinite", "the network gave a NaN or infinite score for a pixel")
