@@ -193,7 +193,9 @@ def test_a_camera_has_a_focal_length_and_no_length_is_zero_or_less(camera: dict[
 
 
 def test_the_baseline_of_what_ships_need_not_be_given() -> None:
-    assert DepthConfig.model_validate({"camera": {"focal_px": 300}}).identity()
+    found = DepthConfig.model_validate({"camera": {"focal_px": 300}}).identity()
+    assert found == DepthConfig.model_validate({"camera": {"focal_px": 300, "baseline_m": 0.5327}}).identity()
+    assert found != DepthConfig.model_validate({"camera": {"focal_px": 300, "baseline_m": 0.54}}).identity()
     pixels_CHW = noise(128, 256)
     given = values(run(stage_of(camera={"focal_px": 300, "baseline_m": 0.5327}), pixels_CHW), "depth_m")
     assert np.array_equal(values(run(stage_of(camera={"focal_px": 300}), pixels_CHW), "depth_m"), given)
