@@ -57,7 +57,7 @@ def saved(folder: Path, name: str, module: nn.Module | None = None, **settings: 
 
 
 def test_every_network_with_an_encoder_is_known_by_name_without_importing_torch() -> None:
-    assert {*ENCODERS, "finetuned classifier", "finetuned dense"} == ENCODING
+    assert {*ENCODERS, "finetuned"} == ENCODING
     assert {name for name in ENCODERS if hasattr(base_of(name), "encode")} == CODING
 
 
