@@ -111,6 +111,11 @@ class DepthConfig(ModelStageConfig):
                 f"model {name}: gives {UNITS[measure]}, and column is {self.column}; call it {COLUMNS[measure]}"
             )
 
+    def note(self) -> str | None:
+        if "model" in self.model_fields_set:
+            return None
+        return f"depth: {self.model} learned from one street of KITTI; of pictures of another kind its depth is a guess"
+
     def identity(self) -> dict[str, object]:
         with self.resolved() as name:
             self.require_fit(self.model, name.depth)

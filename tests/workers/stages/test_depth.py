@@ -201,6 +201,11 @@ def test_the_baseline_of_what_ships_need_not_be_given() -> None:
     assert np.array_equal(values(run(stage_of(camera={"focal_px": 300}), pixels_CHW), "depth_m"), given)
 
 
+def test_who_names_no_model_is_told_what_the_default_knows() -> None:
+    assert "monodepth-kitti learned from one street of KITTI" in (DepthConfig.model_validate({}).note() or "")
+    assert DepthConfig.model_validate({"model": "monodepth-kitti"}).note() is None
+
+
 @pytest.mark.shared_data
 @pytest.mark.parametrize(("flip", "metric"), [(True, "abs_rel"), (False, "abs_rel_no_flip")])
 def test_on_kitti_the_stage_is_as_good_as_the_card_of_the_network_says(flip: bool, metric: str) -> None:
