@@ -138,9 +138,8 @@ def _fields(fields: Iterable[pa.Field]) -> str:
 
 
 def _made_by(kind: str) -> str:
-    return (
-        ", ".join(f"`{name}`" for name in config_class(kind)().columns()) or "none: it makes pictures for later stages"
-    )
+    config = config_class(kind).model_construct()  # as some have keys that have to be given
+    return ", ".join(f"`{name}`" for name in config.columns()) or "none: it makes pictures for later stages"
 
 
 # ------------------------------------------------------------------------------------------------ exit codes and errors
@@ -173,6 +172,7 @@ ROW_ERRORS = {
     "ReadError": "it could not be read; the message has the reason",
     "SignedUrl": "the URI carries a secret, which would be written to every output; list the plain URI",
     "StoreUnavailable": "the store gave no good answer in time; `pixelmill retry` tries again",
+    "TooLarge": "the picture is larger than its format or its network takes; the message says what does",
     "TooManyBytes": "the object is larger than `source.max_bytes`",
     "TooManyPieces": "the input has more pieces than its grouping allows",
     "TooManyPixels": "the header states more than `source.max_pixels`; nothing was decoded",

@@ -1,5 +1,5 @@
-"""Packages that an installation may lack: what only training or only the demo needs comes with an extra of that
-name."""
+"""Packages that an installation may lack: what only training, only the demo or only the models of one library need comes
+with an extra of that name."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Literal
 
 from pixelmill.workers.errors import JobError
 
-Extra = Literal["train", "demo"]
+Extra = Literal["train", "demo", "timm", "hf", "spandrel", "open_clip", "onnx"]
 PACKAGES: dict[Extra, tuple[str, ...]] = {
     "train": ("matplotlib", "scipy", "skimage", "sklearn", "tensorboardX", "torchmetrics"),
     "demo": ("skimage",),
+    "timm": ("timm",),
+    "hf": ("transformers",),
+    "spandrel": ("spandrel",),
+    "open_clip": ("open_clip",),
+    "onnx": ("onnxruntime",),
 }
 """By their import names. No module imports them at its top."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelmill.jobs import checks
+from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import beside
 from pixelmill.jobs.job import Job
 from pixelmill.jobs.outcome import Outcome
@@ -26,6 +28,7 @@ from pixelmill.pipelines.outputs.ledger import Compression
 from pixelmill.pipelines.outputs.manifest import Part, Segment
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import DECODERS
+from pixelmill.workers.models.licences import licence_warning
 from pixelmill.workers.stages import StageContext
 
 if TYPE_CHECKING:
@@ -120,6 +123,20 @@ class Milling:
                 written_bytes=published.written_bytes,
             )
         )
-        for stage, settings in published.settings.items():
-            if events.status.settings.get(stage) != settings:
-                events.emit(SettingsChosen(stage=stage, settings=settings))
+        record_settings(events, published.settings)
+
+
+def record_settings(events: EventStream, by_stage: Mapping[str, Mapping[str, object]]) -> None:
+    """What stages run with, where that is new, and once a stage a warning of a licence that does not grant commercial use."""
+    for stage, settings in by_stage.items():
+        before = events.status.settings.get(stage, {})
+        if before == settings:
+            continue
+        events.emit(SettingsChosen(stage=stage, settings=settings))
+        licence = settings.get("licence")
+        if (
+            isinstance(licence, str)
+            and licence != before.get("licence")
+            and (warning := licence_warning(stage, licence))
+        ):
+            events.warn(warning)

@@ -8,6 +8,7 @@ Whatever ends an attempt, what was finished stays, and the next one does the res
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from pixelmill.jobs import checks
 from pixelmill.jobs.event_stream import EventStream
@@ -32,15 +33,13 @@ from pixelmill.pipelines.outputs.manifest import Segment
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import decoder_of
+from pixelmill.workers.stages.wiring import output_row_bytes
 
 LOG = "log.txt"
 RAY_DIED = (
     "Ray's {dead} died, killed from outside or out of memory; what was finished stays, "
     "and the same command resumes from there"
 )
-
-TYPICAL_PX = 500_000
-"""What a picture is taken to have, to foresee the size of a part."""
 
 
 def run_job(job: Job, around: Surroundings, *, retry: bool = False) -> Outcome:
@@ -82,10 +81,10 @@ class BulkRun:
         self._machine = cluster.this_machine()
 
     def work(self) -> None:
-        row_bytes = sum(config.row_bytes(TYPICAL_PX) for config in self._job.spec.configs)
+        decoder = decoder_of(self._job.spec.source_options.decoder)
         file_bytes = self._job.spec.out_options.file_mb << 20
-        rows_per_input = decoder_of(self._job.spec.source_options.decoder).rows_per_input
-        attempt = Attempt(self._out, self._session.held, row_bytes, file_bytes, rows_per_input)
+        row_bytes = partial(output_row_bytes, self._job.spec.configs, decoder.kind)
+        attempt = Attempt(self._out, self._session.held, row_bytes, file_bytes, decoder.rows_per_input)
         segments, held, weights = self._resume(attempt)
         with self._session.ray(self._ray_place()) as ray:
             if self._retry or not completion.is_finished(segments, held):

@@ -22,10 +22,11 @@ from pixelmill.pipelines.outputs.manifest import (
     Known,
     Listing,
     Part,
+    RowBytes,
     Segment,
-    plan_parts,
     read_segments,
     remove_strays,
+    size_parts,
     superseding_ids,
 )
 from pixelmill.pipelines.stores.folder import Folder
@@ -56,7 +57,7 @@ class Attempt:
 
     out: Folder
     held: Held
-    row_bytes: int
+    row_bytes: RowBytes
     file_bytes: int
     rows_per_input: float = 1.0
     """An estimate. A part that turns out to have more rows is a larger file, and no input is ever cut."""
@@ -138,8 +139,8 @@ class Attempt:
 
     def _committed(self, segments: list[Segment], listing: Listing) -> list[Segment]:
         """The manifest with one segment more. ClaimLost where another attempt's has its number."""
-        part_rows = plan_parts(
-            listing.rows, row_bytes=self.row_bytes, file_bytes=self.file_bytes, rows_per_input=self.rows_per_input
+        part_rows = size_parts(
+            listing.pixels, self.row_bytes, file_bytes=self.file_bytes, rows_per_input=self.rows_per_input
         )
         self.held.require()
         segment = listing.commit(part_rows, sum(len(each.part_rows) for each in segments))

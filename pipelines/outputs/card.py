@@ -65,7 +65,7 @@ def card_of(success: Mapping[str, object], columns: Mapping[str, str]) -> str:
         _table("Columns", ("column", "type", ""), described),
         _table("Failed inputs", ("reason", "inputs"), ((name, f"{count:,}") for name, count in _reasons(success))),
         _READ_ANYWHERE,
-        "## Licence\n\nUnknown: that of the inputs and of the model's weights has to be looked up.\n",
+        _licences(success),
     ]
     text = "\n".join(section for section in sections if section)
     return f"{text}\n<!-- written by pixelmill: {_digest(text)} -->\n"
@@ -119,6 +119,18 @@ def _reasons(success: Mapping[str, object]) -> list[tuple[str, object]]:
 
 def _weights(success: Mapping[str, object]) -> list[tuple[str, object]]:
     return [(name, sha256) for name, sha256 in _mapping(success.get("weights")).items() if sha256]
+
+
+def _licences(success: Mapping[str, object]) -> str:
+    """What is known of the licences: those of the weights, where their publishers state them."""
+    by_stage = [
+        (name, _mapping(settings).get("licence")) for name, settings in _mapping(success.get("settings")).items()
+    ]
+    known = [f"- weights of {_text(name)}: {_text(str(licence))}" for name, licence in by_stage if licence]
+    inputs = "Unknown: that of the inputs and of the model's weights has to be looked up."
+    if known:
+        inputs = "Unknown: that of the inputs has to be looked up. That of the weights, as they state it:"
+    return "\n".join(["## Licence", "", inputs, *(["", *known] if known else [])]) + "\n"
 
 
 def _public(place: str) -> str:

@@ -6,7 +6,7 @@ from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, input_id, table_of
 from pixelmill.pipelines.outputs.known import Known
 from pixelmill.pipelines.outputs.layout import FOLDER, segment_name
 from pixelmill.pipelines.outputs.listing import Listing, tables_of
-from pixelmill.pipelines.outputs.parts import Part, plan_parts
+from pixelmill.pipelines.outputs.parts import Part, RowBytes, plan_parts, size_parts
 from pixelmill.pipelines.outputs.rows import Rows, read_files, superseding_ids
 from pixelmill.pipelines.outputs.segments import Segment, carries_source_ids, read_segments, remove_strays
 
@@ -16,6 +16,7 @@ __all__ = [
     "Known",
     "Listing",
     "Part",
+    "RowBytes",
     "Rows",
     "Segment",
     "carries_source_ids",
@@ -25,6 +26,7 @@ __all__ = [
     "read_segments",
     "remove_strays",
     "segment_name",
+    "size_parts",
     "superseding_ids",
     "table_of",
     "tables_of",

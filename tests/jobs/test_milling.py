@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 
-from pixelmill.jobs.milling import mill_config
+from pixelmill.jobs.event_stream import EventStream
+from pixelmill.jobs.milling import mill_config, record_settings
 from pixelmill.jobs.planning import make_plan
 from pixelmill.jobs.session.cluster import Machine
+from pixelmill.jobs.terminal.display import Terminal
 from pixelmill.pipelines.bulk.mill_config import MillConfig
 from pixelmill.pipelines.outputs.completion import Weights
 from pixelmill.pipelines.outputs.manifest import Segment
@@ -58,3 +61,17 @@ def test_a_decoder_travels_as_its_place_and_all_of_it_to_another_machine() -> No
     made = config()
     assert made.decoder == DECODERS["picture"]
     assert pickle.loads(pickle.dumps(made)) == made
+
+
+def test_a_licence_without_commercial_use_is_warned_of_once_a_stage() -> None:
+    events = EventStream(Terminal(io.StringIO(), is_terminal=False), "run", lambda: 5.0)
+    events.begin(1)
+    settings = {"microbatch": 8, "licence": "cc-by-nc-4.0"}
+    record_settings(events, {"segment": settings, "embed": {"licence": "mit"}, "depth": {"microbatch": 4}})
+    assert len(events.status.warnings) == 1
+    assert events.status.warnings[0].startswith("segment: the weights of its model are licensed as cc-by-nc-4.0")
+    record_settings(events, {"segment": settings | {"microbatch": 4}})
+    assert events.status.settings["segment"] == settings | {"microbatch": 4}
+    assert len(events.status.warnings) == 1
+    record_settings(events, {"depth": {"licence": "research only"}})
+    assert len(events.status.warnings) == 2

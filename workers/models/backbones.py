@@ -16,6 +16,7 @@ from pixelmill.workers.models.libraries import library
 from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.models.preprocess import Pooling, Preprocess
 from pixelmill.workers.runtime.execution import PixelNetwork
+from pixelmill.workers.runtime.settings import PRECISIONS, Precision
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ def load_backbone(name: ModelName, *, layer: str | None = None, pooling: Pooling
     pooled = nn.Sequential(module, FeaturePooling(pooling))
     dim = _output_dim(pooled, preprocess, name, layer)
     side_px = preprocess.crop_px if isinstance(preprocess.crop_px, int) else None
-    network = PixelNetwork(pooled, preprocess.mean, preprocess.std, side_px)
+    precisions: tuple[Precision, ...] = getattr(module, "precisions", PRECISIONS)
+    licence = library(name.library).licence(name)
+    network = PixelNetwork(pooled, preprocess.mean, preprocess.std, side_px, precisions, licence)
     return Backbone(network, preprocess, dim, weights_sha256)
 
 

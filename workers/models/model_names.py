@@ -17,7 +17,7 @@ class ModelName:
     """A model named completely by `libraries.resolve`: nothing is left to a default that another version would read differently.
 
     `library` is a key of LIBRARIES. `weights` is the name of published weights, "random" for a network that was never trained, or
-    None for a file, whose `sha256` is then given.
+    None: for a file or a folder, whose `sha256` is then given, and for a name that holds a commit.
     """
 
     library: str
@@ -35,7 +35,7 @@ class ModelName:
         """What must be equal for two outputs to be one: the path of a file is not part of it, its content is."""
         if self.sha256 is not None:
             return {"model": self.name, "weights_sha256": self.sha256}
-        return {"model": f"{self.library}:{self.name}/{self.weights}"}
+        return {"model": f"{self.library}:{self.name}" + (f"/{self.weights}" if self.weights is not None else "")}
 
 
 def checkpoint_files(path: Path) -> tuple[Path, Path]:

@@ -6,7 +6,7 @@ Legend: B batch, C channels, H height, W width, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import nn
@@ -16,6 +16,7 @@ from pixelmill.workers.models.depth_facts import DepthFacts
 from pixelmill.workers.models.preprocess import Preprocess
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.runtime.execution import PixelNetwork
+from pixelmill.workers.runtime.settings import PRECISIONS, Precision
 
 Tiling = Literal["exact", "blended", "refused"]
 Colour = tuple[int, int, int]
@@ -79,6 +80,8 @@ class PictureModel:
     depth: DepthFacts | None = None
     preprocess: Preprocess | None = None
     """How a picture becomes what the network sees, where that is one size, as of a classifier; None: `size` says it."""
+    precisions: tuple[Precision, ...] = PRECISIONS
+    """Those that it computes right in; no other is tried."""
     at_scales: Mapping[int, PictureModel] = field(default_factory=dict[int, "PictureModel"])
     """The same at each scale that it offers, where that is more than one; `size.scale` is that of this one."""
 
@@ -86,6 +89,13 @@ class PictureModel:
     def scales(self) -> tuple[int, ...]:
         """How many times as high and wide as its input it can make a picture."""
         return tuple(sorted(self.at_scales or {self.size.scale}))
+
+    def licensed(self, licence: str | None) -> PictureModel:
+        """The same at each of its scales, with the licence where it states none itself."""
+        if self.licence is not None or licence is None:
+            return self
+        at_scales = {scale: model.licensed(licence) for scale, model in self.at_scales.items()}
+        return replace(self, licence=licence, at_scales=at_scales)
 
     def at_scale(self, scale: int) -> PictureModel:
         """One of `scales`."""
@@ -95,7 +105,8 @@ class PictureModel:
     def network(self) -> PixelNetwork:
         """As the executor takes it."""
         input_px = self.preprocess.crop_px if self.preprocess else None
-        return PixelNetwork(self.module, self.mean, self.std, input_px if isinstance(input_px, int) else None)
+        side_px = input_px if isinstance(input_px, int) else None
+        return PixelNetwork(self.module, self.mean, self.std, side_px, self.precisions, self.licence)
 
 
 def require_task(name: str, network: str, task: Task, offered: set[Task]) -> None:

@@ -15,20 +15,23 @@ from torch import Tensor, nn
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.folding import folded
 from pixelmill.workers.runtime.outputs import Outputs, as_numbers_on_cpu, first_rows, joined
-from pixelmill.workers.runtime.settings import Settings
+from pixelmill.workers.runtime.settings import PRECISIONS, Precision, Settings
 
 
 @dataclass(frozen=True)
 class PixelNetwork:
     """A network and what its input has to be: `module((pixels / 255 - mean) / std)`, `input_px` a side.
 
-    `mean` and `std` have a number for each channel. `input_px` is None for a network that takes any size.
+    `mean` and `std` have a number for each channel. `input_px` is None for a network that takes any size. `precisions` are
+    those that it computes right in: no other is tried. `licence` is that of its weights, for the record of the run.
     """
 
     module: nn.Module
     mean: tuple[float, ...]
     std: tuple[float, ...]
     input_px: int | None
+    precisions: tuple[Precision, ...] = PRECISIONS
+    licence: str | None = None
 
 
 class Float32Input(nn.Module):

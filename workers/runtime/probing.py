@@ -89,7 +89,7 @@ def probe(network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pin
     truth = Executor(network, eager)(samples_BCHW[: eager.microbatch])
     if pass_s and pins.applied_to(eager) == eager and (figure := figure_of(agreement, truth, truth)) is not None:
         trials.append(Trial(eager, 1 / pass_s, figure))
-    for settings in _formats(base, pins):
+    for settings in _formats(base, pins, network.precisions):
         if trials and time.perf_counter() > deadline_s:
             break
         trials += try_settings(network, samples_BCHW, settings, truth, agreement)
@@ -116,13 +116,13 @@ def _affordable(settings: Settings, pins: Pins, pass_s: float) -> Settings:
     return pins.applied_to(replace(settings, microbatch=min(settings.microbatch, affordable)))
 
 
-def _formats(base: Settings, pins: Pins) -> list[Settings]:
-    """Precisions and memory formats to try, as far as they are not pinned."""
+def _formats(base: Settings, pins: Pins, known: tuple[Precision, ...]) -> list[Settings]:
+    """Precisions that the network knows and memory formats to try, as far as they are not pinned."""
     cuda = base.device.startswith("cuda")
     precisions: tuple[Precision, ...] = ("bfloat16", "float16", "float32") if cuda else ("bfloat16", "float32")
     if not cuda and not cpu_has_bfloat16():
         precisions = ("float32",)  # emulated bfloat16 is slower than fp32, and slow to find out
-    formats = [replace(base, precision=p, channels_last=c) for p in precisions for c in (True, False)]
+    formats = [replace(base, precision=p, channels_last=c) for p in precisions if p in known for c in (True, False)]
     return [settings for settings in formats if pins.applied_to(settings) == settings] or [base]
 
 

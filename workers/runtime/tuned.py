@@ -51,10 +51,11 @@ class TunedNetwork:
 
     @property
     def settings(self) -> dict[str, object]:
-        """How it runs, for the record of the attempt; empty before the first batch."""
+        """How it runs, and the licence of its weights where it is known, for the record; empty before the first batch."""
         if self._choice is None or self._executor is None:
             return {}
-        return {**asdict(self._executor.settings), "chosen": self._choice.source}
+        licence = {} if self._network.licence is None else {"licence": self._network.licence}
+        return {**asdict(self._executor.settings), "chosen": self._choice.source, **licence}
 
     @property
     def choice(self) -> Choice | None:

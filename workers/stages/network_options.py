@@ -27,10 +27,19 @@ class NetworkStageConfig(StageConfig):
     compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: where the job repays it")
 
     def tuned(self, network: PixelNetwork, key: str, context: StageContext, agreement: Agreement) -> TunedNetwork:
-        """The network as these options and the worker have it; `key` names it with its weights."""
+        """The network as these options and the worker have it; `key` names it with its weights.
+
+        ModelError where the precision that is asked for is not one that the network computes right in.
+        """
+        from pixelmill.workers.errors import ModelError
         from pixelmill.workers.runtime.settings import Pins, Settings
         from pixelmill.workers.runtime.tuned import TunedNetwork
 
+        if self.precision not in {"auto", *network.precisions}:
+            known = ", ".join(network.precisions)
+            raise ModelError(
+                f"{self.stage}: its model does not compute in {self.precision}; precision: {known} or auto"
+            )
         pins = Pins(
             precision=None if self.precision == "auto" else self.precision,
             channels_last=None if self.channels_last == "auto" else self.channels_last,

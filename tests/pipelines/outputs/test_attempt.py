@@ -21,7 +21,7 @@ from tests.pipelines.outputs.two_attempts import FIRST, SECOND, both, two_listin
 
 
 def resume(folder: Folder) -> tuple[list[Segment], int]:
-    return Attempt(folder, Held(2, is_fenced=folder.is_fenced), row_bytes=1, file_bytes=1 << 20).resume()
+    return Attempt(folder, Held(2, is_fenced=folder.is_fenced), row_bytes=lambda _: 1, file_bytes=1 << 20).resume()
 
 
 def test_what_is_lost_is_listed_again_and_done_by_the_run_that_found_it(
@@ -75,7 +75,7 @@ def test_where_a_store_can_not_refuse_the_manifest_is_looked_at_every_time(unfen
 
 
 def attempt_of(folder: Folder, held: Held | None = None) -> Attempt:
-    return Attempt(folder, held or Held(2), row_bytes=1, file_bytes=1 << 20)
+    return Attempt(folder, held or Held(2), row_bytes=lambda _: 1, file_bytes=1 << 20)
 
 
 class Overtaken(Held):

@@ -72,6 +72,18 @@ def test_it_says_what_was_run_on_what_and_what_came_of_it() -> None:
     assert card == card_of(success(), COLUMNS)
 
 
+def test_it_names_the_licences_of_weights_where_they_are_known() -> None:
+    settings = {
+        "segment": {"precision": "float32", "licence": "cc-by-nc-4.0"},
+        "embed": {"licence": "*mine*"},
+        "depth": {},
+    }
+    card = card_of(success(settings=settings), COLUMNS)
+    assert "- weights of segment: cc-by-nc-4.0\n- weights of embed: \\*mine\\*\n" in card
+    assert "Unknown: that of the inputs has to be looked up." in card
+    assert "weights of depth" not in card
+
+
 def test_the_time_is_not_in_it_so_that_the_same_output_has_the_same_card() -> None:
     later = success(finished_at="2027-02-02T00:00:00+00:00", seconds={"work": 9.0}, attempt=7)
     assert card_of(later, COLUMNS) == card_of(success(), COLUMNS)
@@ -149,7 +161,7 @@ def output(root: Path) -> Folder:
 
 
 def succeed(folder: Folder, **changes: Any) -> None:
-    Attempt(folder, Alone(), 1, 1).succeed(success(inputs=3, done=2, failed=1) | changes)
+    Attempt(folder, Alone(), lambda _: 1, 1).succeed(success(inputs=3, done=2, failed=1) | changes)
 
 
 def test_a_complete_run_has_a_card_that_follows_its_counts(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pixelmill.workers.models.libraries.checkpoint import ENCODING
 from pixelmill.workers.models.libraries.timm import timm_models
 from pixelmill.workers.models.libraries.torchvision import torchvision_models
 from pixelmill.workers.models.model_names import DEFAULT_MODEL, ModelName
+from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.models.zoo import ZOO
 
 ROOT = Path(__file__).parents[3]
@@ -35,7 +36,8 @@ def test_what_torchvision_offers_is_read_from_its_source_as_torchvision_says_it(
 def test_a_name_is_resolved_without_importing_torch() -> None:
     code = (
         "import sys; from pixelmill.workers.models.libraries import resolve; resolve('torchvision:resnet50'); "
-        "resolve('timm:resnet18/random'); print({'torch', 'torchvision', 'timm'} & set(sys.modules))"
+        "resolve('timm:resnet18/random'); resolve('open_clip:ViT-B-32/openai'); resolve('hf:a/b@' + 40 * '0', 'depth'); "
+        "print({'torch', 'torchvision', 'timm', 'open_clip', 'transformers'} & set(sys.modules))"
     )
     printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "set()"
@@ -52,6 +54,8 @@ def test_a_name_is_resolved_without_importing_torch() -> None:
         ("timm:resnet18", "timm:resnet18/pretrained"),
         ("timm:resnet18.a1_in1k", "timm:resnet18.a1_in1k/pretrained"),
         ("timm:resnet18/random", "timm:resnet18/random"),
+        ("open_clip:ViT-B-32/OpenAI", "open_clip:ViT-B-32/openai"),
+        ("open_clip:ViT-B-32/laion2b_s34b_b79k", "open_clip:ViT-B-32/laion2b_s34b_b79k"),
     ],
 )
 def test_nothing_is_left_to_a_default(written: str, complete: str) -> None:
@@ -137,10 +141,22 @@ def test_a_folder_is_a_checkpoint_when_it_holds_one(tmp_path: Path) -> None:
     assert resolve(str(tmp_path)).sha256 == resolve(DEFAULT_MODEL).sha256
 
 
-def test_timm_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelmill.workers.models.libraries.timm.find_spec", lambda _: None)
-    with pytest.raises(ModelError, match=r"timm is not installed: pip install 'pixelmill\[timm\]'"):
-        resolve("timm:resnet18")
+@pytest.mark.parametrize(
+    ("written", "task", "extra"),
+    [
+        ("timm:resnet18", "embed", "timm"),
+        ("hf:folder", "segment", "hf"),
+        ("spandrel:x4.safetensors", "upscale", "spandrel"),
+        ("open_clip:ViT-B-32/openai", "embed", "open_clip"),
+        ("onnx:net.onnx", "depth", "onnx"),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named_with_what_installs_it(
+    written: str, task: Task, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixelmill.workers.models.folders.find_spec", lambda _: None)
+    with pytest.raises(ModelError, match=rf"is not installed: pip install 'pixelmill\[{extra}\]'"):
+        resolve(written, task)
 
 
 def test_what_timm_offers_is_read_from_its_source_as_timm_says_it() -> None:

@@ -50,6 +50,13 @@ def test_a_precision_that_strays_is_never_chosen(monkeypatch: pytest.MonkeyPatch
     assert {trial.settings.precision for trial in choice.trials} == {"float32"}
 
 
+def test_a_precision_that_a_network_does_not_compute_right_in_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "cpu_has_bfloat16", lambda: True)
+    assert {trial.settings.precision for trial in choose(network()).trials} == {"float32", "bfloat16"}
+    choice = choose(replace(network(), precisions=("float32", "float16")))
+    assert {trial.settings.precision for trial in choice.trials} == {"float32"}
+
+
 def test_a_choice_is_made_once_and_kept(tmp_path: Path) -> None:
     cache = tmp_path / "settings" / "c.json"
     first = choose(network(), cache=cache)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -56,3 +58,20 @@ def test_settings_are_chosen_on_samples_before_the_first_batch_and_a_pass_takes_
     assert chosen.in_one_pass(pictures(200)).shape == (200, 8)
     assert chosen.pinned_batch is None
     assert tuned(pins=Pins(microbatch=5)).pinned_batch == 5
+
+
+def test_the_licence_of_its_weights_stands_in_its_settings_where_it_is_known() -> None:
+    options: dict[str, Any] = {
+        "base": Settings(),
+        "pins": NO_PINS,
+        "agreement": Cosine(),
+        "cache_dir": None,
+        "job_images": 1,
+    }
+    licensed = TunedNetwork(replace(network(), licence="cc-by-nc-4.0"), "k", **options)
+    assert licensed.settings == {}
+    licensed(pictures())
+    assert licensed.settings["licence"] == "cc-by-nc-4.0"
+    unknown = tuned(job_images=1)
+    unknown(pictures())
+    assert "licence" not in unknown.settings

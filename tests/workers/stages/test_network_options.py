@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
 from pydantic import ValidationError
 
+from pixelmill.workers.errors import ModelError
 from pixelmill.workers.runtime.agreement import Cosine
 from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.network_options import NetworkStageConfig
@@ -59,3 +61,12 @@ def test_only_the_precision_is_part_of_what_a_stage_makes() -> None:
 def test_an_option_that_no_network_has_is_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         Net.model_validate(wrong)
+
+
+def test_a_precision_that_its_model_does_not_compute_in_is_refused() -> None:
+    context = StageContext(device="cpu", threads=1, job_images=1, cache_dir=None)
+    only_float32 = replace(network(), precisions=("float32",))
+    with pytest.raises(ModelError, match="net: its model does not compute in bfloat16; precision: float32 or auto"):
+        Net.model_validate({"precision": "bfloat16"}).tuned(only_float32, "key", context, Cosine())
+    for known in ("float32", "auto"):
+        Net.model_validate({"precision": known}).tuned(only_float32, "key", context, Cosine())

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 LIBRARIES: dict[str, str] = {
     "torchvision": "pixelmill.workers.models.libraries.torchvision",
     "timm": "pixelmill.workers.models.libraries.timm",
+    "hf": "pixelmill.workers.models.libraries.huggingface",
+    "spandrel": "pixelmill.workers.models.libraries.spandrel",
+    "open_clip": "pixelmill.workers.models.libraries.open_clip",
+    "onnx": "pixelmill.workers.models.libraries.onnx",
     "file": "pixelmill.workers.models.libraries.checkpoint",
 }
 """By the word before the colon; `file` is for a checkpoint of ours, which has none: a path, or the name of one that ships."""
@@ -40,7 +44,14 @@ class Library(Protocol):
         ...
 
     def encoder(self, name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Module, Preprocess]:
-        """The network up to its features, for `models/backbones.py`; with its weights."""
+        """The network up to its features, for `models/backbones.py`; with its weights.
+
+        A module that computes right in some precisions alone names them as its attribute `precisions`.
+        """
+        ...
+
+    def licence(self, name: ModelName) -> str | None:
+        """The licence of the weights, as who published them states it; None where that is not known."""
         ...
 
 
@@ -59,4 +70,5 @@ def resolve(model: str, task: Task = "embed") -> ModelName:
 
 def load_model(name: ModelName, task: Task) -> PictureModel:
     """Load a resolved model for one task. Published weights are fetched on first use and kept by their library's cache."""
-    return library(name.library).load(name, task)
+    module = library(name.library)
+    return module.load(name, task).licensed(module.licence(name))

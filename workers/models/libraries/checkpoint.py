@@ -16,9 +16,7 @@ from pixelmill.workers.models.model_names import ModelName, checkpoint_files, di
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.models.zoo import ZOO
 
-ENCODING = frozenset(
-    {*("autoencoder", "vae", "fcn", "segnet", "unet", "monodepth"), *("finetuned classifier", "finetuned dense")}
-)
+ENCODING = frozenset({"autoencoder", "vae", "fcn", "segnet", "unet", "monodepth", "finetuned"})
 """Networks with an encoder (`networks/finetuned.py` takes it), which embeds."""
 CODING = frozenset({"autoencoder", "vae"})
 """Networks whose encoder ends in a code."""
@@ -68,8 +66,8 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
 
     assert name.path is not None
     module, card = load_checkpoint(name.path)
-    if (network := kind_of(card.network, card.config)) not in ENCODING:
-        raise ModelError(_cannot(name.name, network, "embed"))
+    if card.network not in ENCODING:
+        raise ModelError(_cannot(name.name, card.network, "embed"))
     try:
         preprocess = trained_input(card, module)
     except ModelError as error:
@@ -83,6 +81,14 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
         return up_to_module(layers_of(card.network, module), layer, f"model {name.name}"), preprocess
     features = features_of(card.network, module)
     return (nn.Sequential(features, FeaturePooling("stats")) if pooling == "auto" else features), preprocess
+
+
+def licence(name: ModelName) -> str | None:
+    """That of the data which the weights were trained on; a card without one is reported when the network is loaded."""
+    from pixelmill.workers.models.card import read_card
+
+    assert name.path is not None
+    return read_card(name.path).data_licence or None
 
 
 def _file(model: str, path: Path, task: Task) -> ModelName:
@@ -123,7 +129,7 @@ def _cannot(model: str, network: str, task: Task) -> str:
 
 
 def _tasks_of(network: str) -> set[Task]:
-    embedding: set[Task] = {"embed"} if network in ENCODING else set()
+    embedding: set[Task] = {"embed"} if network.partition(" ")[0] in ENCODING else set()
     return tasks_of(network) | embedding
 
 
@@ -159,5 +165,6 @@ def _zoo(model: str, task: Task) -> ModelName:
     ours = sorted(path.stem for path in ZOO.glob("*.safetensors") if _does(path.with_suffix(".json"), task))
     raise ModelError(
         f"model {model}: unknown{did_you_mean(model, ours)}; write torchvision:NAME, torchvision:NAME/WEIGHTS, "
+        "hf:FOLDER, hf:NAME@COMMIT, open_clip:ARCHITECTURE/WEIGHTS, spandrel:FILE.safetensors, onnx:FILE.onnx, "
         f"timm:NAME, FILE.safetensors, or one of ours: {', '.join(ours) or 'none does this'}"
     )

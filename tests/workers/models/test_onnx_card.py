@@ -1,0 +1,62 @@
+"""The laws of cards of networks in ONNX: one says what its task needs, and what is wrong with a bad one is told by its field."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.onnx_card import MEANINGS, read_onnx_card
+
+INPUT = {"mean": [0, 0, 0], "std": [1, 1, 1]}
+CARD: dict[str, Any] = {"task": "segment", "input": INPUT, "output": {"meaning": "logits"}}
+
+
+def read(folder: Path, card: Any) -> Any:
+    (folder / "net.json").write_text(card if isinstance(card, str) else json.dumps(card))
+    return read_onnx_card("onnx:net.onnx", folder / "net.json")
+
+
+@pytest.mark.parametrize("task", MEANINGS)
+def test_each_task_has_a_card_for_each_meaning(task: str, tmp_path: Path) -> None:
+    for meaning in MEANINGS[task]:  # type: ignore[index]
+        card = read(tmp_path, {"task": task, "input": INPUT | {"size_px": 32}, "output": {"meaning": meaning}})
+        assert (card.task, card.output.meaning) == (task, meaning)
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ("{", "it: Invalid JSON"),
+        (CARD | {"task": "encode"}, "a network in ONNX can't encode here; it can embed"),
+        (
+            CARD | {"output": {"meaning": "metres"}},
+            "output.meaning of a network to segment is logits or probabilities, not metres",
+        ),
+        (CARD | {"task": "classify"}, "input.size_px is missing: to classify, pictures are resized to one size"),
+        (CARD | {"tiling": "exact"}, "state reach_px"),
+        (CARD | {"colour": 1}, "colour: Extra inputs are not permitted"),
+        (CARD | {"input": INPUT | {"std": [1, 1]}}, "mean and std have one number each, or three"),
+        (CARD | {"input": INPUT | {"std": [1, 1, 0]}}, "no deviation is 0"),
+        (CARD | {"input": INPUT | {"size_px": 1 << 30}}, "input.size_px"),
+        (CARD | {"input": INPUT | {"size_px": [32, 64], "resize_px": 40}}, "resize_px is for a centre crop"),
+        (CARD | {"input": {"mean": [0]}}, "input.std: Field required"),
+    ],
+)
+def test_a_bad_card_is_told_by_its_field(card: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as raised:
+        read(tmp_path, card)
+    assert words in str(raised.value)
+    assert "onnx:net.onnx: its card net.json" in str(raised.value)
+
+
+def test_a_missing_card_and_one_of_many_megabytes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"its card net\.json is missing; write it beside the network"):
+        read_onnx_card("m", tmp_path / "net.json")
+    with (tmp_path / "net.json").open("wb") as file:
+        file.truncate(1 << 34)
+    with pytest.raises(ModelError, match="has more than 1 MB"):
+        read_onnx_card("m", tmp_path / "net.json")

@@ -1,0 +1,239 @@
+"""Models of others as folders of files: fetched under names that can't change, read without running anything in them.
+
+Imports no torch, so that planning may ask. A folder is what a hub holds of one model: a config in JSON, the weights as
+safetensors, and whatever else its library reads. What it is called does not identify it; the content of its files does, or its
+commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import JsonValue
+
+from pixelmill.workers.errors import ModelError
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.msgpack", "*.h5")
+MOST_JSON_BYTES = 16 << 20
+MOST_README_BYTES = 1 << 20
+CONVERT = (
+    "a pickle can run code when it is loaded, so none is; convert it once, where you trust it, with "
+    "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A repository of the Hugging Face Hub at one commit, whose files never change."""
+
+    repository: str
+    commit: str
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.commit}"
+
+
+def require_installed(model: str, package: str, extra: str) -> None:
+    """ModelError where the library is not there. Nothing is imported."""
+    if find_spec(package) is None:
+        raise ModelError(f"model {model}: {package} is not installed: pip install 'pixelmill[{extra}]'")
+
+
+def hub_name(model: str, rest: str) -> HubName:
+    """The complete name behind `OWNER/NAME@COMMIT`; ModelError for a name whose files may change."""
+    repository, _, commit = rest.partition("@")
+    if not _REPOSITORY.fullmatch(repository):
+        raise ModelError(
+            f"model {model}: {repository or 'nothing'} is neither a folder here nor a name like OWNER/NAME"
+        )
+    if not _COMMIT.fullmatch(commit):
+        raise ModelError(
+            f"model {model}: what a name or a branch holds can change, and then two runs of one job would differ; write "
+            f"{repository}@COMMIT with the 40 digits of a commit, as https://huggingface.co/{repository}/commits/main "
+            f"lists them, or the folder that holds its files"
+        )
+    return HubName(repository, commit)
+
+
+@cache
+def fetched(model: str, name: HubName, patterns: tuple[str, ...], needed: tuple[str, ...]) -> Path:
+    """The folder of a commit: from the hub's cache where it is complete, else over the network.
+
+    Only files of `patterns` are fetched, of which each of `needed` has to be there.
+    """
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    hub: Any = import_module("huggingface_hub")
+
+    def download(*, offline: bool) -> Path:
+        return Path(
+            hub.snapshot_download(
+                name.repository, revision=name.commit, allow_patterns=list(patterns), local_files_only=offline
+            )
+        )
+
+    try:
+        folder = download(offline=True)
+        if all((folder / file).is_file() for file in needed) and _has_weights(folder, patterns):
+            return folder
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        return download(offline=False)
+    except Exception as error:  # the hub's client raises a dozen kinds, and those of two HTTP libraries
+        raise _not_fetched(model, error, [*needed, "the *.safetensors"]) from error
+
+
+@cache
+def fetched_file(model: str, repository: str, file: str) -> Path:
+    """One file of a repository, from the hub's cache or else over the network: for names that a library ties to weights."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    hub: Any = import_module("huggingface_hub")
+    try:
+        return Path(hub.hf_hub_download(repository, file, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        return Path(hub.hf_hub_download(repository, file))
+    except Exception as error:
+        raise _not_fetched(model, error, [file]) from error
+
+
+def _not_fetched(model: str, error: Exception, needed: Sequence[str]) -> ModelError:
+    first_line = str(error).strip().partition("\n")[0]
+    return ModelError(
+        f"model {model}: its files could not be fetched from the Hugging Face Hub ({type(error).__name__}: {first_line}); "
+        f"where there is no network put {', '.join(needed)} into a folder and name that folder in its place, or copy a filled "
+        "cache to $HF_HOME/hub"
+    )
+
+
+def _has_weights(folder: Path, patterns: Sequence[str]) -> bool:
+    wanted = [pattern for pattern in patterns if pattern.endswith(".safetensors")]
+    if not any(file for pattern in wanted for file in folder.glob(pattern)):
+        return False
+    if not (folder / INDEX).is_file():
+        return True
+    return all((folder / name).is_file() for name in _shards("", folder / INDEX))
+
+
+def weight_files(model: str, folder: Path, names: Sequence[str] = (WEIGHTS,)) -> list[Path]:
+    """The safetensors files of a folder: the first of `names` that is there, or the shards that its index names."""
+    for name in names:
+        if (folder / name).is_file():
+            return [require_inside(model, folder, folder / name)]
+    if (folder / INDEX).is_file():
+        shards = [folder / name for name in _shards(model, require_inside(model, folder, folder / INDEX))]
+        if missing := [file.name for file in shards if not file.is_file()]:
+            raise ModelError(
+                f"model {model}: {', '.join(missing[:3])} is missing beside {INDEX}; fetch the model again"
+            )
+        return [require_inside(model, folder, file) for file in shards]
+    if pickled := sorted(file.name for pattern in PICKLES for file in folder.glob(pattern)):
+        raise ModelError(f"model {model}: {folder} has {', '.join(pickled[:3])} and no {names[0]}: {CONVERT}")
+    raise ModelError(
+        f"model {model}: {folder} has no {names[0]}; name a folder with a config and weights as safetensors"
+    )
+
+
+def _shards(model: str, index: Path) -> list[str]:
+    weight_map = read_json(model, index).get("weight_map")
+    names = sorted({str(name) for name in weight_map.values()}) if isinstance(weight_map, dict) else []
+    if not names or any(not name.endswith(".safetensors") or Path(name).name != name for name in names):
+        raise ModelError(
+            f"model {model}: {index.name} has to name *.safetensors files beside it; fetch the model again"
+        )
+    return names
+
+
+def read_json(model: str, file: Path) -> dict[str, JsonValue]:
+    """A JSON object of a bounded size; ModelError where it is anything else."""
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MOST_JSON_BYTES + 1)
+        if len(text) > MOST_JSON_BYTES:
+            raise ModelError(
+                f"model {model}: {file.name} has more than {MOST_JSON_BYTES >> 20} MB; it should have a few KB"
+            )
+        value: Any = json.loads(text)
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"model {model}: {file.parent} has no {file.name}, which says how the model is built"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"model {model}: {file.name} can't be read as JSON ({type(error).__name__})") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"model {model}: {file.name} is no JSON object; fetch the model again")
+    return cast("dict[str, JsonValue]", value)
+
+
+def require_inside(model: str, folder: Path, file: Path) -> Path:
+    """The file; ModelError where it is a link to something that is not part of the model.
+
+    The cache of the hub keeps contents beside its snapshots and links to them: `snapshots/COMMIT/x -> ../../blobs/HASH`.
+    """
+    real, root = file.resolve(), folder.resolve()
+    roots = [root, root.parents[1] / "blobs"] if root.parent.name == "snapshots" else [root]
+    if not any(real.is_relative_to(each) for each in roots):
+        raise ModelError(f"model {model}: {file.name} is a link out of {folder}; put the file itself into the folder")
+    return file
+
+
+def file_sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def content_sha256(files: Iterable[Path], *, named: bool = True) -> str:
+    """SHA-256 over the contents of files, and over their names where those are part of what a library reads.
+
+    Equal files in another folder have the same one.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.name) if named else files:
+        digest.update(f"{file.name if named else ''} {file_sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def licence_in(folder: Path) -> str | None:
+    """The licence in the front matter of a folder's README.md; None where it states none.
+
+    `license: other` is followed by its name, or by where its text is.
+    """
+    try:
+        with (folder / "README.md").open("rb") as file:
+            text = file.read(MOST_README_BYTES).decode("utf-8", errors="replace")
+        _, opening, rest = text.partition("---")
+        matter: Any = (
+            yaml.safe_load(rest.partition("\n---")[0]) if opening and text.lstrip("\ufeff \n").startswith("---") else {}
+        )
+    except (OSError, yaml.YAMLError, RecursionError):
+        return None
+    if not isinstance(matter, dict):
+        return None
+    stated = cast("dict[str, object]", matter)
+    first = _text(stated.get("license"))
+    if first in {None, "other"}:
+        return _text(stated.get("license_name")) or _text(stated.get("license_link")) or first
+    return first
+
+
+def _text(value: object) -> str | None:
+    """One word of a field that may be a list; None where it is empty."""
+    values = cast("list[object]", value) if isinstance(value, list) else [value]
+    texts = [str(each).strip() for each in values if isinstance(each, str) and each.strip()]
+    return ", ".join(texts)[:200] or None

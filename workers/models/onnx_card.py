@@ -1,0 +1,126 @@
+"""The card beside a network in ONNX: what such a file does not say, and a stage has to know. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.tasks import Task
+
+MOST_CARD_BYTES = 1 << 20
+Side = Annotated[int, Field(ge=1, le=1 << 14)]
+Meaning = Literal["vectors", "logits", "probabilities", "inverse", "metres", "disparity", "unit", "bytes", "signed"]
+MEANINGS: dict[Task, tuple[Meaning, ...]] = {
+    "embed": ("vectors",),
+    "segment": ("logits", "probabilities"),
+    "classify": ("logits", "probabilities"),
+    "depth": ("inverse", "metres", "disparity"),
+    "upscale": ("unit", "bytes", "signed"),
+    "stylize": ("unit", "bytes", "signed"),
+    "reconstruct": ("unit", "bytes", "signed"),
+}
+"""What the numbers of an output can be, for each task that a network in ONNX can do.
+
+unit, bytes and signed are pixels in [0, 1], [0, 255] and [-1, 1]; disparity is in fractions of the width.
+"""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OnnxInput(_Strict):
+    """What the network is fed: a batch of pictures as float32 BCHW, `((pixels / 255) - mean) / std`."""
+
+    name: str | None = Field(None, description="of the input; may be left out where there is one")
+    mean: tuple[float, ...] = Field(
+        min_length=1, max_length=3, description="a number for each channel, of pixels in [0, 1]"
+    )
+    std: tuple[float, ...] = Field(min_length=1, max_length=3)
+    size_px: Side | tuple[Side, Side] | None = Field(
+        None,
+        description="the side, or height and width, that a picture is resized to; left out: the network takes any size",
+    )
+    resize_px: Side | None = Field(
+        None,
+        description="embed, classify: the shorter side before the centre crop of size_px; left out: the picture is stretched",
+    )
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    multiple_px: PositiveInt = Field(1, le=1 << 14, description="what height and width have to be multiples of")
+    least_px: PositiveInt = Field(1, le=1 << 14)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> OnnxInput:
+        if len(self.mean) != len(self.std) or len(self.mean) == 2 or 0 in self.std:
+            raise ValueError("mean and std have one number each, or three, and no deviation is 0")
+        if self.resize_px is not None and not isinstance(self.size_px, int):
+            raise ValueError(
+                "resize_px is for a centre crop, whose side is size_px; leave it out and pictures are stretched"
+            )
+        return self
+
+
+class OnnxOutput(_Strict):
+    """What the network gives."""
+
+    name: str | None = Field(None, description="of the output; may be left out where there is one")
+    meaning: Meaning
+
+
+class OnnxCard(_Strict):
+    """FILE.json beside FILE.onnx."""
+
+    task: Task
+    input: OnnxInput
+    output: OnnxOutput
+    classes: tuple[str, ...] | None = Field(
+        None, max_length=1 << 16, description="their names by id; segment, classify"
+    )
+    colours: tuple[tuple[int, int, int], ...] | None = Field(None, max_length=1 << 16)
+    scale: PositiveInt = Field(1, le=16, description="upscale: output pixels for each input pixel, along one side")
+    baseline_m: float | None = Field(None, gt=0, description="depth from disparity: metres between the two cameras")
+    reach_px: PositiveInt | None = Field(
+        None,
+        description="how far an output pixel sees, in input pixels, where that has a bound: larger pictures are cut into tiles",
+    )
+    tiling: Literal["exact", "blended", "refused"] = "refused"
+    licence: str | None = Field(None, max_length=200, description="of the weights")
+
+    @model_validator(mode="after")
+    def _fits_its_task(self) -> OnnxCard:
+        meanings = MEANINGS.get(self.task)
+        if meanings is None:
+            raise ValueError(f"a network in ONNX can't {self.task} here; it can {', '.join(MEANINGS)}")
+        if self.output.meaning not in meanings:
+            raise ValueError(
+                f"output.meaning of a network to {self.task} is {' or '.join(meanings)}, not {self.output.meaning}"
+            )
+        if self.task in {"embed", "classify"} and self.input.size_px is None:
+            raise ValueError(f"input.size_px is missing: to {self.task}, pictures are resized to one size")
+        if self.tiling == "exact" and self.reach_px is None:
+            raise ValueError("tiles are exact where an output pixel sees so far and no farther: state reach_px")
+        return self
+
+
+def read_onnx_card(model: str, file: Path) -> OnnxCard:
+    """ModelError where there is none, or a bad one."""
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MOST_CARD_BYTES + 1)
+    except OSError as error:
+        raise ModelError(
+            f"model {model}: its card {file.name} is missing; write it beside the network (docs/models.md has one for each task)"
+        ) from error
+    if len(text) > MOST_CARD_BYTES:
+        raise ModelError(
+            f"model {model}: its card {file.name} has more than {MOST_CARD_BYTES >> 20} MB; a card has a few KB"
+        )
+    try:
+        return OnnxCard.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "it"
+        raise ModelError(f"model {model}: its card {file.name}: {field}: {first['msg']}") from error
