@@ -38,7 +38,7 @@ from pixelmill.workers.losses.gatys import GatysSettings, stylize
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.card import read_card
 from pixelmill.workers.models.checkpoint import load_checkpoint
-from pixelmill.workers.networks.vgg import load_vgg
+from pixelmill.workers.models.vgg_weights import load_vgg
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.recipes import squares
 from pixelmill.workers.recipes.registry import recipe_of

@@ -27,7 +27,7 @@ from pixelmill.pipelines.training import checkpoints
 from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.geometry.resize import resize_shorter_side
 from pixelmill.workers.losses.gatys import GatysSettings, stylize
-from pixelmill.workers.networks.vgg import load_vgg
+from pixelmill.workers.models.vgg_weights import load_vgg
 
 PASSES = 15
 

@@ -18,18 +18,21 @@ from pixelmill.jobs.milling import Milling
 from pixelmill.jobs.outcome import Ending, Outcome, Stopwatch, record_of
 from pixelmill.jobs.planning import Plan, make_plan
 from pixelmill.jobs.session import cluster
-from pixelmill.jobs.session.ray_session import OwnRay, RayPlace, RaySession
-from pixelmill.jobs.session.session import Customs, Session, session
+from pixelmill.jobs.session.ray_session import PrivateRay, RayPlace, RaySession
+from pixelmill.jobs.session.session import JobKind, Session, session
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.screen import screen
 from pixelmill.pipelines.events import InputsFound
 from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs import completion, ledger
+from pixelmill.pipelines.outputs import completion
+from pixelmill.pipelines.outputs.accounting import account
 from pixelmill.pipelines.outputs.attempt import Attempt, pending
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.outputs.completion import Counted, Weights
-from pixelmill.pipelines.outputs.manifest import Segment
+from pixelmill.pipelines.outputs.contents import Contents, progress
+from pixelmill.pipelines.outputs.segments import Segment
+from pixelmill.pipelines.outputs.settling import settle
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import decoder_of
@@ -58,8 +61,8 @@ def run_job(job: Job, around: Surroundings, *, retry: bool = False) -> Outcome:
         def record(ending: Ending) -> Mapping[str, object]:
             return record_of(outcome, ending)
 
-        customs = Customs(doing, record, _publish_log, RAY_DIED)
-        with session(out, shown, events, around, stopwatch, customs) as held:
+        kind = JobKind(doing, record, _publish_log, RAY_DIED)
+        with session(out, shown, events, around, stopwatch, kind) as held:
             BulkRun(job, source, around, held, outcome, retry=retry).work()
     return outcome
 
@@ -99,19 +102,19 @@ class BulkRun:
                 milling = Milling(self._job, self._source, self._around, self._session, self._outcome)
                 milling.do(parts, segments, self._connect(ray), before, weights)
         with explained(self._out.uri, "accounting for what was made"):
-            ledger.settle(self._out, segments)
+            settle(self._out, segments)
             self._commit(attempt, segments, before)
 
-    def _resume(self, attempt: Attempt) -> tuple[list[Segment], ledger.Contents, Weights | None]:
+    def _resume(self, attempt: Attempt) -> tuple[list[Segment], Contents, Weights | None]:
         with explained(self._out.uri, "reading what an earlier run made"):
             segments, self._outcome.repaired = attempt.resume()
-            held = ledger.progress(self._out)
+            held = progress(self._out)
             weights = completion.weights_so_far(self._out, held)
         self._events.phase("reading what an earlier run made" if segments else "listing")
         return segments, held, weights
 
     def _ray_place(self) -> RayPlace:
-        return self._address or OwnRay(self._machine, self._plan(None).pool)
+        return self._address or PrivateRay(self._machine, self._plan(None).pool)
 
     def _plan(self, resources: Mapping[str, float] | None) -> Plan:
         return make_plan(self._job.spec.run, self._machine, self._address, resources)
@@ -163,7 +166,7 @@ class BulkRun:
             rows = rows.model_copy(update={"done": done, "failed": failed})
         self._events.emit(rows)
         self._events.phase("accounting")
-        outcome.account = ledger.account(self._out, segments)
+        outcome.account = account(self._out, segments)
         self._stopwatch.mark("account")
         completion.require_complete(self._out, outcome.account, retry=self._retry)
         success = completion.success_of(self._out, outcome.account, segments, outcome.seconds, self._around.now())

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from pixelmill.pipelines.bulk.items import Item, Row
 from pixelmill.pipelines.bulk.stage_queues import StageOutput
-from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, PLACE, SOURCE_ID, input_fields
+from pixelmill.pipelines.inputs.earlier_runs import SOURCE_ID
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, PLACE, input_fields
 from pixelmill.pipelines.outputs.encoding import is_picture
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.decoders import Decoder

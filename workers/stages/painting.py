@@ -21,7 +21,8 @@ from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.losses.gatys import stylize
 from pixelmill.workers.losses.style_choice import GatysSettings
 from pixelmill.workers.models.features import hash_weights
-from pixelmill.workers.networks.vgg import Vgg, load_vgg
+from pixelmill.workers.models.vgg_weights import load_vgg
+from pixelmill.workers.networks.vgg import Vgg
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.prediction.resizing import resized_pixels
 from pixelmill.workers.stages import Milled, StageContext

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pixelmill.pipelines.outputs.manifest import Part
+from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.depth import DepthConfig

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelmill.pipelines.outputs.layout import SCHEMA
-from pixelmill.pipelines.outputs.manifest import Listing, size_parts
-from pixelmill.pipelines.outputs.parts import FIRST_PART_ROWS
+from pixelmill.pipelines.outputs.listing import Listing
+from pixelmill.pipelines.outputs.parts import FIRST_PART_ROWS, size_parts
 from pixelmill.pipelines.outputs.sizing import TYPICAL_PX, cut_large, foreseen_bytes, pixels_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder

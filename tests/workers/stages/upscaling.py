@@ -42,7 +42,7 @@ def main(model: str, height: int, width: int, file_format: str) -> None:
     assert isinstance(column, Deferred)
     row = column.jobs[0]()
     assert isinstance(row, dict)
-    print(peak_bytes(), len(row["bytes"]))
+    sys.stdout.write(f"{peak_bytes()} {len(row['bytes'])}\n")
 
 
 if __name__ == "__main__":

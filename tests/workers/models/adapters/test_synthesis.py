@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from pixelmill.workers.drawn_classes import FACADES
-from pixelmill.workers.models.adapters import Checkpoint
 from pixelmill.workers.models.adapters.synthesis import synthesize
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.models.libraries import load_model, resolve
+from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.networks.crn import one_hot
