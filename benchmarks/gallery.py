@@ -27,18 +27,23 @@ from sklearn.manifold import TSNE
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from pixelmill.jobs import generate
-from pixelmill.jobs import stylize as painting_jobs
+from pixelmill.jobs import catalogue, generate
 from pixelmill.jobs.generate import Asked, Kind
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
 from pixelmill.pipelines.training.reading import read_samples
+from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.geometry.resize import resize_shorter_side
 from pixelmill.workers.losses.gatys import GatysSettings, stylize
 from pixelmill.workers.models import zoo
+from pixelmill.workers.models.card import read_card
 from pixelmill.workers.models.checkpoint import load_checkpoint
-from pixelmill.workers.networks.vgg import load_vgg
+from pixelmill.workers.models.vgg_weights import load_vgg
+from pixelmill.workers.pictures import Picture
 from pixelmill.workers.recipes import squares
 from pixelmill.workers.recipes.registry import recipe_of
+from pixelmill.workers.stages import StageContext
+from pixelmill.workers.stages.stylize import StylizeConfig, to_levels
 
 GALLERY = Path("docs/gallery")
 QUALITY = 88
@@ -167,48 +172,79 @@ def upscaled(sources: Sources) -> Tensor:
         return generate.picture(Asked("predictions", "vdsr-t91", (folder,), count=len(SHARP)))
 
 
+def read_picture(path: str, shorter_px: int) -> Tensor:
+    """A picture of this shorter side, uint8 CHW."""
+    return resize_shorter_side(decode_picture(Path(path).read_bytes()), shorter_px)
+
+
+def painted(style: str, pixels_CHW: Tensor) -> Tensor:
+    """The picture as stage stylize makes it with a network."""
+    stage = StylizeConfig.model_validate({"style": style}).build(StageContext("cpu", 1, 1, None))
+    (made,) = stage.run([stage.prepare(Picture(pixels_CHW))]).pictures
+    assert made is not None
+    return made.pixels
+
+
 def styles(sources: Sources) -> Tensor:
     """One photograph in several styles, a network each."""
     with photographs() as folder:
-        photo = f"{folder}/{CONTENT}.png"
-        shown = [painting_jobs.to_bytes(painting_jobs.read_picture(photo, 256))]
-        there = [name for name in zoo.zoo_names() if name.startswith("faststyle-")]
-        return beside(*shown, *(painting_jobs.stylized(name, photo, 256) for name in there))
+        photo_CHW = read_picture(f"{folder}/{CONTENT}.png", 256)
+    there = [name for name in zoo.zoo_names() if name.startswith("faststyle-")]
+    return beside(photo_CHW, *(painted(name, photo_CHW) for name in there))
 
 
 def weights(sources: Sources) -> Tensor:
     """Gatys' optimisation with more and more weight on style."""
     with photographs() as folder:
-        photo = painting_jobs.read_picture(f"{folder}/{CONTENT}.png", 192)
-    painting = painting_jobs.read_picture(f"{sources.data}/styles/starry_night_crop.jpg", 192)
-    network, made = load_vgg(sources.vgg), [painting_jobs.to_bytes(photo)]
+        photo_CHW = read_picture(f"{folder}/{CONTENT}.png", 192)
+    painting_CHW = read_picture(f"{sources.data}/styles/starry_night_crop.jpg", 192)
+    network, made = load_vgg(sources.vgg), [photo_CHW]
     for weight in WEIGHTS:
         settings = GatysSettings(start="content", steps=100, style_weight=weight)
-        made.append(painting_jobs.to_bytes(stylize(photo[None], painting[None], network, settings)[0]))
+        made.append(to_levels(stylize(photo_CHW[None] / 255, painting_CHW[None] / 255, network, settings)[0]))
     return beside(*made)
 
 
 def layouts(sources: Sources) -> Tensor:
-    """Layouts, what the twin that was trained on squared error makes of them, and what the perceptual loss does."""
-    shown = [
+    """Layouts, what the twin that was trained on squared error makes of them, what the perceptual loss does, and the truth."""
+    blurred, sharp = (
         sources.asked("predictions", checkpoint, "facades/val", 8, overrides=(f"vgg={sources.vgg}",))
         for checkpoint in (str(sources.runs / "crn-facades-l2"), "crn-facades")
-    ]
-    row = (shown[0].shape[1] - 2) // 3  # layout, synthesised, photograph
-    return torch.cat([shown[0][:, : 2 + row], *(each[:, 2 + row : 2 + 2 * row] for each in shown)], 1)
+    )
+    below = 2 + (blurred.shape[1] - 2) // 3  # rows: layout, synthesised, photograph
+    return torch.cat([blurred[:, : 2 * below - 2], sharp[:, below:]], 1)
 
 
 def curves(sources: Sources) -> Tensor:
-    """The loss and the metric of every training in RUNS, as the training drew them."""
+    """The loss and the metric of the training of each recipe file, as the training drew them."""
+    require_current(sources.runs)
     tiles = []
-    for path in sorted(sources.runs.glob("*/curve.png")):
-        curve = Image.open(path).convert("RGB")
+    for name in catalogue.shipped():
+        curve = Image.open(sources.runs / name / "curve.png").convert("RGB")
         curve = curve.resize((CURVE_PX, round(CURVE_PX * curve.height / curve.width)))
         tile = Image.new("RGB", (curve.width, curve.height + TITLE_PX), "white")
         tile.paste(curve, (0, TITLE_PX))
-        ImageDraw.Draw(tile).text((TITLE_PX, 0), path.parent.name, fill="black")
+        ImageDraw.Draw(tile).text((TITLE_PX, 0), name, fill="black")
         tiles.append(torch.from_numpy(np.array(tile)).permute(2, 0, 1))
     return make_grid(tiles, nrow=4, padding=4, pad_value=255)
+
+
+def require_current(runs: Path) -> None:
+    """Every recipe file has its training in `runs`, and a checkpoint that ships is of that training and of no other."""
+    names = list(catalogue.shipped())
+    missing = [name for name in names if not (runs / name / "curve.png").is_file()]
+    stale = [name for name in names if name not in missing and is_stale(runs / name)]
+    if missing or stale:
+        raise SystemExit(
+            f"curves: in {runs} there is no training of {', '.join(missing) or '-'}, and an older one than ships of "
+            f"{', '.join(stale) or '-'}: train them with `pixelmill train NAME`"
+        )
+
+
+def is_stale(training: Path) -> bool:
+    """Whether a checkpoint of this name ships and is of another training."""
+    shipped = zoo.zoo_path(training.name)
+    return shipped is not None and read_card(shipped).metrics["step"] != read_card(training).metrics["step"]
 
 
 PICTURES: dict[str, Callable[[Sources], Tensor]] = {

@@ -17,7 +17,9 @@ from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig
 from pixelmill.pipelines.bulk.orders import Order
 from pixelmill.pipelines.inputs.fetch import FetchLimits
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs.manifest import Known, Listing, Segment, tables_of
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.listing import Listing, tables_of
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.stages import StageContext

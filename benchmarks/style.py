@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import skimage.data
 import torch
@@ -21,13 +22,19 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.throughput import RESULTS
-from pixelmill.jobs.stylize import read_picture
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.geometry.resize import resize_shorter_side
 from pixelmill.workers.losses.gatys import GatysSettings, stylize
-from pixelmill.workers.networks.vgg import load_vgg
+from pixelmill.workers.models.vgg_weights import load_vgg
 
 PASSES = 15
+
+
+def read_picture(path: str, shorter_px: int) -> Tensor:
+    """A picture of this shorter side as floats in [0, 1], 3HW."""
+    return resize_shorter_side(decode_picture(Path(path).read_bytes()), shorter_px).float() / 255
 
 
 def seconds(work: Callable[[], object]) -> float:

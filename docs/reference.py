@@ -52,7 +52,20 @@ def job_keys() -> str:
     for kind in STAGES:
         one = schema["$defs"][config_class(kind).__name__]
         parts += [f"## stages: {kind}\n", one["description"] + "\n", _keys(one, schema)]
+        for key, inner in _mappings_in(one, schema).items():
+            parts += [f"### {kind}.{key}\n", inner.get("description", "") + "\n", _keys(inner, schema)]
     return "\n".join(parts)
+
+
+def _mappings_in(part: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The keys of a stage whose values are mappings with keys of their own."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for key, value in part["properties"].items():
+        for choice in (value, *value.get("anyOf", [])):
+            target = whole["$defs"].get(choice.get("$ref", "").rpartition("/")[2], {})
+            if "properties" in target:
+                found[key] = target
+    return found
 
 
 def _keys(part: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
@@ -138,9 +151,8 @@ def _fields(fields: Iterable[pa.Field]) -> str:
 
 
 def _made_by(kind: str) -> str:
-    return (
-        ", ".join(f"`{name}`" for name in config_class(kind)().columns()) or "none: it makes pictures for later stages"
-    )
+    config = config_class(kind).model_construct()  # as some have keys that have to be given
+    return ", ".join(f"`{name}`" for name in config.columns()) or "none: it makes pictures for later stages"
 
 
 # ------------------------------------------------------------------------------------------------ exit codes and errors
@@ -161,9 +173,11 @@ ROW_ERRORS = {
     "Empty": "there are no bytes",
     "ForeignUri": "a list in a store names a file of this machine; write a URI below the list",
     "KilledWorker": "it killed or stalled its worker, alone, twice; look at the file, or give `run.memory_gb` more",
+    "NoPalette": "a layout is drawn in colours, and the model names none; set `palette`",
     "NoPicture": "a stage made no picture of it for the stages that read it",
     "NoPictures": "its decoder found no picture in it",
     "NotAFile": "it is a pipe, a device or a socket",
+    "NotALayout": "too many of its pixels have the colour of no class; give layouts drawn in the colours of `palette`",
     "NotAnImage": "it is something else: a web page, a PDF, a video; the message says what",
     "NotFinite": "the network made a NaN or an infinite value of it; try `precision: float32`",
     "NotFound": "gone since it was listed, or it is a folder",
@@ -173,11 +187,13 @@ ROW_ERRORS = {
     "ReadError": "it could not be read; the message has the reason",
     "SignedUrl": "the URI carries a secret, which would be written to every output; list the plain URI",
     "StoreUnavailable": "the store gave no good answer in time; `pixelmill retry` tries again",
+    "TooLarge": "the picture is larger than its format or its network takes; the message says what does",
     "TooManyBytes": "the object is larger than `source.max_bytes`",
     "TooManyPieces": "the input has more pieces than its grouping allows",
     "TooManyPixels": "the header states more than `source.max_pixels`; nothing was decoded",
     "TooMuchMemory": "it can never fit into a worker's memory; the message says what it needs and what there is",
     "Truncated": "the end of the file is missing; copy it again",
+    "UnknownClass": "a layout has class ids that the model does not know",
     "UnsupportedFormat": "an intact picture of a kind that is not read here; the message says what reads it",
 }
 

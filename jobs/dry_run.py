@@ -38,7 +38,7 @@ def show_plan(job: Job, around: Surroundings) -> None:
 
 def _lines(job: Job, out: Folder, found: checks.Checked, around: Surroundings) -> list[tuple[str, str]]:
     plan, machine = found.plan, cluster.this_machine()
-    where = plan.address or f"a Ray of its own here ({machine.cores} cores, {machine.gpus} GPUs)"
+    where = plan.address or f"a private Ray here ({machine.cores} cores, {machine.gpus} GPUs)"
     decoding = f"{plan.decode_threads} decoding threads" if plan.decode_threads else "decoding in the worker"
     return [
         ("source", f"{', '.join(map(scrub, found.source.uris))}: {_inputs_of(found.source)}"),

@@ -28,7 +28,7 @@ from pixelmill.workers.codecs.pixels import to_pixels, to_rgb_or_grey
 from pixelmill.workers.codecs.stored import shown, values_of
 from pixelmill.workers.errors import JobError, ModelError
 from pixelmill.workers.geometry.orientation import turn_upright
-from pixelmill.workers.models.adapters import tasks_of
+from pixelmill.workers.models.adapters import kind_of, tasks_of
 from pixelmill.workers.models.libraries import library, load_model, resolve
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.models.zoo import zoo_path
@@ -195,7 +195,7 @@ def _tasks_to_try(model: str) -> list[Task]:
     if ":" in model and "://" not in model:
         return [task for task in PREFERRED if task in STAGES]
     _, card = checkpoints.load_from_store(model, Access())
-    known = tasks_of(card.network)
+    known = tasks_of(kind_of(card.network, card.config))
     return [task for task in PREFERRED if task in STAGES and (task in known or task == "embed")]
 
 

@@ -24,8 +24,9 @@ from pixelmill.pipelines.events import PartPublished, SettingsChosen
 from pixelmill.pipelines.inputs.fetch import FetchLimits
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs.completion import Counted, Weights
-from pixelmill.pipelines.outputs.ledger import Compression
-from pixelmill.pipelines.outputs.manifest import Part, Segment
+from pixelmill.pipelines.outputs.encoding import Compression
+from pixelmill.pipelines.outputs.parts import Part
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import DECODERS
 from pixelmill.workers.models.licences import licence_warning

@@ -8,6 +8,7 @@ Whatever ends an attempt, what was finished stays, and the next one does the res
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from pixelmill.jobs import checks
 from pixelmill.jobs.event_stream import EventStream
@@ -17,30 +18,31 @@ from pixelmill.jobs.milling import Milling
 from pixelmill.jobs.outcome import Ending, Outcome, Stopwatch, record_of
 from pixelmill.jobs.planning import Plan, make_plan
 from pixelmill.jobs.session import cluster
-from pixelmill.jobs.session.ray_session import OwnRay, RayPlace, RaySession
-from pixelmill.jobs.session.session import Customs, Session, session
+from pixelmill.jobs.session.ray_session import PrivateRay, RayPlace, RaySession
+from pixelmill.jobs.session.session import JobKind, Session, session
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.screen import screen
 from pixelmill.pipelines.events import InputsFound
 from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs import completion, ledger
+from pixelmill.pipelines.outputs import completion
+from pixelmill.pipelines.outputs.accounting import account
 from pixelmill.pipelines.outputs.attempt import Attempt, pending
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.outputs.completion import Counted, Weights
-from pixelmill.pipelines.outputs.manifest import Segment
+from pixelmill.pipelines.outputs.contents import Contents, progress
+from pixelmill.pipelines.outputs.segments import Segment
+from pixelmill.pipelines.outputs.settling import settle
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import decoder_of
+from pixelmill.workers.stages.wiring import output_row_bytes
 
 LOG = "log.txt"
 RAY_DIED = (
     "Ray's {dead} died, killed from outside or out of memory; what was finished stays, "
     "and the same command resumes from there"
 )
-
-TYPICAL_PX = 500_000
-"""What a picture is taken to have, to foresee the size of a part."""
 
 
 def run_job(job: Job, around: Surroundings, *, retry: bool = False) -> Outcome:
@@ -59,8 +61,8 @@ def run_job(job: Job, around: Surroundings, *, retry: bool = False) -> Outcome:
         def record(ending: Ending) -> Mapping[str, object]:
             return record_of(outcome, ending)
 
-        customs = Customs(doing, record, _publish_log, RAY_DIED)
-        with session(out, shown, events, around, stopwatch, customs) as held:
+        kind = JobKind(doing, record, _publish_log, RAY_DIED)
+        with session(out, shown, events, around, stopwatch, kind) as held:
             BulkRun(job, source, around, held, outcome, retry=retry).work()
     return outcome
 
@@ -82,10 +84,10 @@ class BulkRun:
         self._machine = cluster.this_machine()
 
     def work(self) -> None:
-        row_bytes = sum(config.row_bytes(TYPICAL_PX) for config in self._job.spec.configs)
+        decoder = decoder_of(self._job.spec.source_options.decoder)
         file_bytes = self._job.spec.out_options.file_mb << 20
-        rows_per_input = decoder_of(self._job.spec.source_options.decoder).rows_per_input
-        attempt = Attempt(self._out, self._session.held, row_bytes, file_bytes, rows_per_input)
+        row_bytes = partial(output_row_bytes, self._job.spec.configs, decoder.kind)
+        attempt = Attempt(self._out, self._session.held, row_bytes, file_bytes, decoder.rows_per_input)
         segments, held, weights = self._resume(attempt)
         with self._session.ray(self._ray_place()) as ray:
             if self._retry or not completion.is_finished(segments, held):
@@ -100,19 +102,19 @@ class BulkRun:
                 milling = Milling(self._job, self._source, self._around, self._session, self._outcome)
                 milling.do(parts, segments, self._connect(ray), before, weights)
         with explained(self._out.uri, "accounting for what was made"):
-            ledger.settle(self._out, segments)
+            settle(self._out, segments)
             self._commit(attempt, segments, before)
 
-    def _resume(self, attempt: Attempt) -> tuple[list[Segment], ledger.Contents, Weights | None]:
+    def _resume(self, attempt: Attempt) -> tuple[list[Segment], Contents, Weights | None]:
         with explained(self._out.uri, "reading what an earlier run made"):
             segments, self._outcome.repaired = attempt.resume()
-            held = ledger.progress(self._out)
+            held = progress(self._out)
             weights = completion.weights_so_far(self._out, held)
         self._events.phase("reading what an earlier run made" if segments else "listing")
         return segments, held, weights
 
     def _ray_place(self) -> RayPlace:
-        return self._address or OwnRay(self._machine, self._plan(None).pool)
+        return self._address or PrivateRay(self._machine, self._plan(None).pool)
 
     def _plan(self, resources: Mapping[str, float] | None) -> Plan:
         return make_plan(self._job.spec.run, self._machine, self._address, resources)
@@ -164,7 +166,7 @@ class BulkRun:
             rows = rows.model_copy(update={"done": done, "failed": failed})
         self._events.emit(rows)
         self._events.phase("accounting")
-        outcome.account = ledger.account(self._out, segments)
+        outcome.account = account(self._out, segments)
         self._stopwatch.mark("account")
         completion.require_complete(self._out, outcome.account, retry=self._retry)
         success = completion.success_of(self._out, outcome.account, segments, outcome.seconds, self._around.now())

@@ -54,7 +54,7 @@ class SourceSpec(Strict):
     group: Annotated[str, AfterValidator(checked_group)] | None = Field(
         None,
         description="which files make one input together: stem (alike up to the first dot), folder, or a regular expression "
-        "whose one group is what their names have in common, as (.*)-[0-9]+\\.tif; each file is one when left out",
+        "whose one group is what their names have in common, as `(.*)-[0-9]+[.]tif`; each file is one when left out",
     )
     limit: PositiveInt | None = Field(None, description="only the first so many inputs")
     max_pixels: PositiveInt = Field(

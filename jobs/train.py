@@ -15,8 +15,8 @@ from pixelmill.jobs.host.beside import call_beside
 from pixelmill.jobs.identity import require_same_training
 from pixelmill.jobs.outcome import Ending, Stopwatch
 from pixelmill.jobs.session import cluster, minimal_ray
-from pixelmill.jobs.session.ray_session import OwnRay
-from pixelmill.jobs.session.session import Customs, Session, session
+from pixelmill.jobs.session.ray_session import PrivateRay
+from pixelmill.jobs.session.session import JobKind, Session, session
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.screen import screen
 from pixelmill.jobs.training_job import TrainJob
@@ -53,8 +53,8 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
         events = EventStream(shown.terminal, "train", around.now)
         for note in planned.notes:
             events.say(note)
-        customs = Customs("train", _record, _publish_log, RAY_DIED)
-        with session(out, shown, events, around, stopwatch, customs) as held:
+        kind = JobKind("train", _record, _publish_log, RAY_DIED)
+        with session(out, shown, events, around, stopwatch, kind) as held:
             _sign(job, held)
             _train(job, replace(planned.plan, claim=held.held.claim), held, around)
     return _summary(job, out, "trained")
@@ -94,7 +94,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         held.events.say(f"resumes at step {before.step:,}")
     run, machine = job.spec.run, cluster.this_machine()
     address = cluster.address_of(run.address, around.environment)
-    with held.ray(address or OwnRay(machine, pool_of(run))) as ray:
+    with held.ray(address or PrivateRay(machine, pool_of(run))) as ray:
         connected = ray.connect()
         scale = scale_of(run, machine, connected.resources, is_cluster=address is not None)
         store = ProgressStore()

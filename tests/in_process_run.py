@@ -21,6 +21,7 @@ from pixelmill.pipelines.outputs.settling import settle
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.stages import StageConfig, StageContext
+from pixelmill.workers.stages.wiring import output_row_bytes
 from tests.pipelines.outputs.by_hand import Held
 
 
@@ -34,12 +35,23 @@ class Job:
     decoder: str = "picture"
     file_bytes: int = 512
     """Of 64 bytes a row: files are small, so that there are several."""
+    row_bytes: int | None = 64
+    """What a row is taken to make; None for what its stages say."""
+    max_pixels: int = 1000
+    decode_threads: int = 2
+    memory_bytes: int = 8 << 30
 
 
 def live(job: Job, epoch: int = 1, *, retry: bool = False, pace_s: float = 0.0) -> Account:
     """What one attempt does, from its first look to its account; it waits `pace_s` before it publishes a part."""
-    out, rows = job.out, decoder_of(job.decoder).rows_per_input
-    attempt = Attempt(out, Held(epoch), row_bytes=64, file_bytes=job.file_bytes, rows_per_input=rows)
+    out, decoder = job.out, decoder_of(job.decoder)
+    fixed_bytes = job.row_bytes
+
+    def row_bytes(picture_px: int) -> int:
+        return output_row_bytes(job.stages, decoder.kind, picture_px) if fixed_bytes is None else fixed_bytes
+
+    rows = decoder.rows_per_input
+    attempt = Attempt(out, Held(epoch), row_bytes=row_bytes, file_bytes=job.file_bytes, rows_per_input=rows)
     segments, _ = attempt.resume()
     if retry:
         segments = attempt.list_failed(segments, lambda rows: as_now(rows, job.source))
@@ -53,6 +65,7 @@ def live(job: Job, epoch: int = 1, *, retry: bool = False, pace_s: float = 0.0) 
         made = mill({"name": order.name, "parts": [vars(part)]}).drop_columns([ORDER_COLUMN])
         time.sleep(pace_s)
         publish(out, order.name, made, {"listing": part.writer}, Compression())
+        del made
     settle(out, segments)
     return account(out, segments)
 
@@ -67,8 +80,9 @@ def mill_of(job: Job, segments: list[Segment]) -> Mill:
         stages=job.stages,
         context=StageContext("cpu", 1, 100, None),
         fetch=FetchLimits(in_flight=4),
-        max_pixels=1000,
-        decode_threads=2,
+        max_pixels=job.max_pixels,
+        decode_threads=job.decode_threads,
+        memory_bytes=job.memory_bytes,
         weights=None,
         decoder=job.decoder,
     )

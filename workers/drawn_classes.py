@@ -5,11 +5,13 @@ Legend: H height, W width, K classes, N pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, cast
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Level, Level, Level]
@@ -35,6 +37,33 @@ def _told_apart(palette: dict[str, Colour]) -> dict[str, Colour]:
 
 Palette = Annotated[dict[str, Colour], Field(min_length=1, max_length=MOST_CLASSES), AfterValidator(_told_apart)]
 """Classes by id, in this order: their names and their colours."""
+
+
+def _read(written: object) -> object:
+    """A palette that is written as the name of a file, or as JSON; anything else as it is."""
+    if not isinstance(written, str):
+        return written
+    try:
+        stated = json.loads(written if written.lstrip().startswith("{") else Path(written).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{written}: can't be read ({error.strerror}); {WRITE}") from error
+    except ValueError as error:
+        raise ValueError(f"{written}: is no JSON ({error}); {WRITE}") from error
+    if not isinstance(stated, dict) or "classes" not in stated:
+        return cast("object", stated)
+    named = cast("Mapping[str, Sequence[object]]", stated)
+    if len(named.get("colours", ())) != len(named["classes"]):
+        raise ValueError(f"{written}: has not one entry of colours for each of its classes; {WRITE}")
+    return dict(zip(cast("Sequence[str]", named["classes"]), named["colours"], strict=True))
+
+
+WRITE = (
+    'write {NAME: [red, green, blue], ...}, or a file as classes.json has it: {"classes": [names], "colours": '
+    "[[red, green, blue], ...]}"
+)
+
+PaletteOrFile = Annotated[Palette, BeforeValidator(_read, json_schema_input_type=Palette | str)]
+"""A palette, or the JSON file that it stands in."""
 
 FACADES: dict[str, Colour] = {
     "background": (0, 0, 223),

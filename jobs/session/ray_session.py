@@ -17,14 +17,14 @@ from pixelmill.pipelines.placement import WorkerPool
 
 
 @dataclass(frozen=True)
-class OwnRay:
+class PrivateRay:
     """A private Ray: it lives for one job on this machine, with as many logical CPUs as the pool needs."""
 
     machine: Machine
     pool: WorkerPool
 
 
-RayPlace = str | OwnRay
+RayPlace = str | PrivateRay
 """The address of a cluster, or a private Ray that is to be started."""
 
 

@@ -32,7 +32,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Customs:
+class JobKind:
     """How kinds of jobs differ at their end.
 
     `record` adds to the record that every attempt has, `publish_log` publishes the whole log, and `ray_died` is the
@@ -56,10 +56,10 @@ class Session:
         events: EventStream,
         around: Surroundings,
         stopwatch: Stopwatch,
-        customs: Customs,
+        kind: JobKind,
     ) -> None:
         self.out, self.held, self.events, self.stopwatch = out, held, events, stopwatch
-        self._screen, self._around, self._customs = screen, around, customs
+        self._screen, self._around, self._kind = screen, around, kind
         self._log = LogTail(screen.log)
         report = SelfReport(held.brief, held.claim)
         self._publisher = AttemptPublisher(report, events, self._log, lambda: held.is_lost)
@@ -82,13 +82,13 @@ class Session:
         sys.stdout.flush()
         sys.stderr.flush()
         with suppress(Exception):
-            self._customs.publish_log(self.out, self.held.claim, self._log.whole().encode())
-        self.held.release(self._customs.record(ending))
+            self._kind.publish_log(self.out, self.held.claim, self._log.whole().encode())
+        self.held.release(self._kind.record(ending))
 
     def _end_at_once(self, dead: str) -> None:
         """End the process after the death of Ray's `dead`: from now on every call of Ray hangs, or ends the process
         silently."""
-        error = self.held.loss_behind(JobStopped(self._customs.ray_died.format(dead=dead)))
+        error = self.held.loss_behind(JobStopped(self._kind.ray_died.format(dead=dead)))
         self._screen.terminal.end(f"pixelmill: {error}")
         self.end(error)
         cluster.remove_all(self._watchdog)
@@ -97,13 +97,13 @@ class Session:
 
 @contextmanager
 def session(
-    out: Folder, screen: Screen, events: EventStream, around: Surroundings, stopwatch: Stopwatch, customs: Customs
+    out: Folder, screen: Screen, events: EventStream, around: Surroundings, stopwatch: Stopwatch, kind: JobKind
 ) -> Generator[Session]:
     """Hold the folder and show the terminal within the block; every end is recorded. Raises RunRefused while another
     attempt lives, and ClaimLost in place of any error where another attempt has taken over.
     """
-    with holding(out, customs.doing, around.now, events.warn) as held:
-        made = Session(out, held, screen, events, around, stopwatch, customs)
+    with holding(out, kind.doing, around.now, events.warn) as held:
+        made = Session(out, held, screen, events, around, stopwatch, kind)
         made.begin()
         error: BaseException | None = None
         try:

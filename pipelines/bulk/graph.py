@@ -28,8 +28,10 @@ from pixelmill.pipelines.bulk.deaths import Careful, Deaths, Start
 from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig
 from pixelmill.pipelines.bulk.orders import Order
 from pixelmill.pipelines.bulk.reports import PHASE, TALLY
-from pixelmill.pipelines.outputs import claims, ledger
+from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.outputs.claims import Claim
+from pixelmill.pipelines.outputs.encoding import Compression
+from pixelmill.pipelines.outputs.publishing import publish
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
@@ -68,7 +70,7 @@ class Publisher:
 
     out: str
     access: Access
-    compression: ledger.Compression
+    compression: Compression
     claim: Claim
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -80,7 +82,7 @@ class Publisher:
             if not self.claim.is_fenced:  # else the store itself refuses what comes late
                 claims.require(folder, self.claim)
             provenance["attempt"] = self.claim.epoch
-            written = ledger.publish(folder, order["name"], table, provenance, self.compression)
+            written = publish(folder, order["name"], table, provenance, self.compression)
         except PixelmillError:
             raise
         except Exception as error:
@@ -154,7 +156,7 @@ class BulkJob:
     pool: WorkerPool
     orders: tuple[Order, ...]
     claim: Claim
-    compression: ledger.Compression = field(default_factory=ledger.Compression)
+    compression: Compression = field(default_factory=Compression)
 
 
 def _unpublished(table: pa.Table) -> pa.Table:

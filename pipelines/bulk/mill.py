@@ -23,7 +23,9 @@ from pixelmill.pipelines.bulk.stage_runner import StageRunner
 from pixelmill.pipelines.bulk.table import table_of
 from pixelmill.pipelines.bulk.tally import Report, Tally, TallyReporter
 from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits
-from pixelmill.pipelines.outputs.manifest import Part, Rows, carries_source_ids
+from pixelmill.pipelines.outputs.parts import Part
+from pixelmill.pipelines.outputs.rows import Rows
+from pixelmill.pipelines.outputs.segments import carries_source_ids
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.errors import ModelError

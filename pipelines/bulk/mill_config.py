@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pixelmill.pipelines.inputs.fetch import FetchLimits
-from pixelmill.pipelines.outputs.manifest import Segment
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.workers.stages import StageConfig, StageContext
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pixelmill.pipelines.outputs.manifest import Part
+from pixelmill.pipelines.outputs.parts import Part
 
 
 @dataclass(frozen=True)

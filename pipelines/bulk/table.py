@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from pixelmill.pipelines.bulk.items import Item, Row
 from pixelmill.pipelines.bulk.stage_queues import StageOutput
-from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, PLACE, SOURCE_ID, input_fields
+from pixelmill.pipelines.inputs.earlier_runs import SOURCE_ID
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, PLACE, input_fields
+from pixelmill.pipelines.outputs.encoding import is_picture
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.decoders import Decoder
 from pixelmill.workers.errors import RowError
@@ -34,7 +36,7 @@ def table_of(
     has_source_ids: bool = False,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> pa.Table:
-    """`inputs` are the manifest rows of the order, `items` what became of each, `outputs` what each stage made.
+    """`inputs` are the manifest rows of the order, `items` what became of each, `outputs` what each stage made: it is taken.
 
     A column of more than `chunk_bytes` is in chunks.
     """
@@ -106,14 +108,14 @@ def _error_columns(errors: Sequence[RowError | None]) -> list[pa.Array[Any]]:
 
 def _aligned(column: pa.Field[Any], output: StageOutput, rows: int, chunk_bytes: int) -> Column:
     """One stage's column in the order of the rows, null where the input failed; in chunks where it is larger than one may be."""
-    pieces = [piece for chunk in output.chunks for piece in _pieces(chunk[column.name])]
+    pieces = [piece for chunk in output.chunks for piece in _pieces(chunk.pop(column.name))]
     if not pieces:
         return _nulls(rows, column.type)
     places: list[int | None] = [None] * rows
     for place, row in enumerate(output.rows):
         if row.number is not None:
             places[row.number] = place
-    if sum(piece.nbytes for piece in pieces) > chunk_bytes:
+    if is_picture(column.type) or sum(piece.nbytes for piece in pieces) > chunk_bytes:
         return _in_chunks(pieces, places, column.type, chunk_bytes)
     return pa.concat_arrays(pieces).take(pa.array(places, pa.int64()))
 
@@ -121,7 +123,7 @@ def _aligned(column: pa.Field[Any], output: StageOutput, rows: int, chunk_bytes:
 def _in_chunks(
     pieces: Sequence[pa.Array[Any]], places: Sequence[int | None], kind: pa.DataType, chunk_bytes: int
 ) -> Column:
-    """The values at these places of all pieces together, in chunks of at most so many bytes or one value."""
+    """The values at these places of all pieces together, in chunks of at most so many bytes or one value; copied once."""
     values = [piece.slice(index, 1) for piece in pieces for index in range(len(piece))]
     chunks: list[list[pa.Array[Any]]] = [[]]
     held_bytes = 0

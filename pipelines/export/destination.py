@@ -23,6 +23,7 @@ from pixelmill.workers.errors import RunRefused
 
 Put = Literal["written", "kept", "replaced"]
 DESCRIPTION = f"{MARKS}/export.json"
+BEGUN = ".begun"
 
 
 class Destination:
@@ -71,16 +72,15 @@ class Destination:
     def _record(self, name: str) -> dict[str, object]:
         return json.loads(self.folder.read(f"{MARKS}/parts/{name}") or b"{}")
 
-    def begun_parts(self) -> dict[str, int]:
-        """The number of the first shard of each part that was begun, finished or not."""
+    def begun_parts(self) -> frozenset[str]:
+        """Parts that were begun, finished or not."""
         with explained(self.uri, "reading what was exported before"):
-            names = [name for name in self.folder.names(f"{MARKS}/parts") if name.endswith(".begun")]
-            found = {name: self.folder.read(f"{MARKS}/parts/{name}") for name in names}
-        return {name.removesuffix(".begun"): int(data) for name, data in found.items() if data}
+            names = self.folder.names(f"{MARKS}/parts")
+        return frozenset(name.removesuffix(BEGUN) for name in names if name.endswith(BEGUN))
 
-    def begin_part(self, part: str, first_shard: int) -> None:
+    def begin_part(self, part: str) -> None:
         with explained(self.uri, "writing the index of the export"):
-            self.folder.publish(f"{MARKS}/parts/{part}.begun", str(first_shard).encode())
+            self.folder.publish(f"{MARKS}/parts/{part}{BEGUN}", b"{}")
 
     def finish_part(self, part: str, record: Mapping[str, object], index: Iterable[Mapping[str, object]]) -> None:
         with explained(self.uri, "writing the index of the export"):

@@ -43,7 +43,8 @@ class Files:
 class Shards:
     """Tar shards: a sample is STEM.json and STEM.png, or with several columns STEM.COLUMN.png.
 
-    A shard holds rows of one part, so that a part can be done again; shards are numbered in the order of their parts.
+    A shard holds rows of one part, so that a part can be done again. Shards are numbered as they are made: a part that was begun
+    is finished before another one is, which else would take the numbers of its shards.
     """
 
     def __init__(self, destination: Destination, columns: Sequence[str], shard_bytes: int) -> None:
@@ -52,19 +53,12 @@ class Shards:
         self._is_one = len(columns) == 1
         finished = destination.finished_parts()
         self._next = max((_number(record.get("next_shard")) for record in finished.values()), default=0)
-        self._begun = {part: first for part, first in destination.begun_parts().items() if part not in finished}
+        self.begun = destination.begun_parts() - finished.keys()
         self._file, self._tar, self._count = _new_tar()
-
-    @property
-    def begun(self) -> frozenset[str]:
-        return frozenset(self._begun)
 
     def start(self, part: str) -> None:
         self._file, self._tar, self._count = _new_tar()
-        if part in self._begun:
-            self._next = self._begun[part]
-        else:
-            self._destination.begin_part(part, self._next)
+        self._destination.begin_part(part)
 
     def add(self, sample: Sample) -> list[dict[str, object]]:
         members = [

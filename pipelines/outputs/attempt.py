@@ -15,23 +15,20 @@ import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.explore import column_types
-from pixelmill.pipelines.outputs import card, claims, ledger, repair
+from pixelmill.pipelines.outputs import card, claims, repair
 from pixelmill.pipelines.outputs.claims import Claim
-from pixelmill.pipelines.outputs.manifest import (
-    FOLDER,
-    Known,
-    Listing,
-    Part,
-    Segment,
-    plan_parts,
-    read_segments,
-    remove_strays,
-    superseding_ids,
-)
+from pixelmill.pipelines.outputs.columns import DATA, FAILED, SUCCESS
+from pixelmill.pipelines.outputs.contents import Contents, failures, progress
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.layout import FOLDER
+from pixelmill.pipelines.outputs.listing import Listing
+from pixelmill.pipelines.outputs.parts import Part, RowBytes, size_parts
+from pixelmill.pipelines.outputs.rows import superseding_ids
+from pixelmill.pipelines.outputs.segments import Segment, read_segments, remove_strays
 from pixelmill.pipelines.stores.folder import Folder
 
 IDENTITY, SPEC = "_run/identity.json", "_run/spec.yaml"
-TEMPORARIES = (ledger.DATA, ledger.FAILED, "_run", FOLDER)
+TEMPORARIES = (DATA, FAILED, "_run", FOLDER)
 PASSING = ("attempt", "finished_at", "seconds")
 """What _SUCCESS says of the attempt that wrote it and not of the output."""
 
@@ -56,7 +53,7 @@ class Attempt:
 
     out: Folder
     held: Held
-    row_bytes: int
+    row_bytes: RowBytes
     file_bytes: int
     rows_per_input: float = 1.0
     """An estimate. A part that turns out to have more rows is a larger file, and no input is ever cut."""
@@ -95,7 +92,7 @@ class Attempt:
             read_segments(self.out) if self.out.is_fenced else repair.restore_manifest(self.out, self.held.require)
         )
         found = repair.repair(self.out, segments, self.held.require)
-        waiting = self._waiting(segments, ledger.progress(self.out))
+        waiting = self._waiting(segments, progress(self.out))
         lost = {part: [each for each in ids if each not in waiting] for part, ids in found.lost.items()}
         lost = {part: ids for part, ids in lost.items() if ids}
         return (self._list_again(segments, lost) if lost else segments), found.rows
@@ -113,17 +110,17 @@ class Attempt:
 
         `as_now` gives manifest rows as their objects are now: a broken one may have been replaced since.
         """
-        held = ledger.progress(self.out)
+        held = progress(self.out)
         waiting = self._waiting(segments, held)
         parts = {f"{part.name}.parquet": part for segment in segments for part in segment.parts()}
         failed: dict[Part, list[str]] = {}
-        for name, table in ledger.failures(self.out):
+        for name, table in failures(self.out):
             ids = [identity for identity in strings_of(table["id"]) if identity not in waiting]
             if ids and name in parts and held.is_done(parts[name]):
                 failed[parts[name]] = ids
         return self._list_again(segments, failed, as_now) if failed else segments
 
-    def _waiting(self, segments: list[Segment], held: ledger.Contents) -> frozenset[str]:
+    def _waiting(self, segments: list[Segment], held: Contents) -> frozenset[str]:
         """The inputs that are listed again already, in parts that are still to be done."""
         return frozenset(superseding_ids(self.out, segments, lambda part: not held.is_done(part)))
 
@@ -138,8 +135,8 @@ class Attempt:
 
     def _committed(self, segments: list[Segment], listing: Listing) -> list[Segment]:
         """The manifest with one segment more. ClaimLost where another attempt's has its number."""
-        part_rows = plan_parts(
-            listing.rows, row_bytes=self.row_bytes, file_bytes=self.file_bytes, rows_per_input=self.rows_per_input
+        part_rows = size_parts(
+            listing.pixels, self.row_bytes, file_bytes=self.file_bytes, rows_per_input=self.rows_per_input
         )
         self.held.require()
         segment = listing.commit(part_rows, sum(len(each.part_rows) for each in segments))
@@ -160,9 +157,9 @@ class Attempt:
     def succeed(self, success: dict[str, Any]) -> None:
         """Say that the run is complete, unless it is said already: in the card, then in _SUCCESS."""
         self._publish_card(card.card_of(success, column_types(self.out)).encode())
-        said = json.loads(self.out.read(ledger.SUCCESS) or b"{}")
+        said = json.loads(self.out.read(SUCCESS) or b"{}")
         if _lasting(said) != _lasting(success):
-            self._replace(ledger.SUCCESS, json.dumps(success | {"attempt": self.held.claim.epoch}, indent=1).encode())
+            self._replace(SUCCESS, json.dumps(success | {"attempt": self.held.claim.epoch}, indent=1).encode())
 
     def _publish_card(self, text: bytes) -> None:
         """Write the card, unless a README.md is there that somebody else wrote or changed."""
@@ -173,7 +170,7 @@ def _lasting(success: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in success.items() if key not in PASSING}
 
 
-def pending(segments: list[Segment], held: ledger.Contents, *, retry: bool) -> list[Part]:
+def pending(segments: list[Segment], held: Contents, *, retry: bool) -> list[Part]:
     """The parts that are not there yet; for a retry, those of what failed before."""
     chosen = [segment for segment in segments if segment.supersedes or not retry]
     return [part for segment in chosen for part in segment.parts() if not held.is_done(part)]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import rows_where, strings_of
@@ -16,6 +18,7 @@ from pixelmill.pipelines.outputs import layout
 from pixelmill.pipelines.outputs.known import Known
 from pixelmill.pipelines.outputs.layout import copy_name, file_name, segment_name
 from pixelmill.pipelines.outputs.segments import Segment
+from pixelmill.pipelines.outputs.sizing import pixels_of
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import write_parquet
 
@@ -34,6 +37,12 @@ class Listing:
     is_limited: bool = False
     supersedes: bool = False
     has_source_ids: bool = False
+    pixels_by_file: list[npt.NDArray[np.int64]] = field(default_factory=list["npt.NDArray[np.int64]"])
+
+    @property
+    def pixels(self) -> npt.NDArray[np.int64]:
+        """About how many each input has; 0 where its size is not known."""
+        return np.concatenate([np.zeros(0, np.int64), *self.pixels_by_file])
 
     def write(self, batches: Iterable[pa.Table]) -> None:
         pending: list[pa.Table] = []
@@ -52,6 +61,7 @@ class Listing:
         self.folder.publish(file_name(self.number, self.writer, len(self.file_rows)), written)
         self.file_rows.append(table.num_rows)
         self.rows += table.num_rows
+        self.pixels_by_file.append(pixels_of(table))
 
     def segment(self, part_rows: list[int], first_part: int) -> Segment:
         """What `commit` would write."""

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelmill.pipelines.outputs.sizing import cut_large, foreseen_bytes
+
+RowBytes = Callable[[int], int]
+"""About how many bytes of output a row makes whose picture has so many pixels."""
 
 FIRST_PART_ROWS = 16
 PARTS_PER_JOB = 256
@@ -24,6 +33,16 @@ class Part:
     @property
     def name(self) -> str:
         return f"part-{self.number:06d}"
+
+
+def size_parts(
+    pixels: npt.NDArray[np.int64], row_bytes: RowBytes, *, file_bytes: int, rows_per_input: float = 1.0
+) -> list[int]:
+    """Cut inputs of so many pixels each (0: not known) into parts, none above `file_bytes` of output as far as is foreseen."""
+    foreseen = foreseen_bytes(pixels, row_bytes, rows_per_input)
+    least_bytes = max(1, round(int(foreseen.min()) / rows_per_input)) if len(foreseen) else 1
+    planned = plan_parts(len(pixels), row_bytes=least_bytes, file_bytes=file_bytes, rows_per_input=rows_per_input)
+    return cut_large(planned, foreseen, file_bytes, max(1, round(FIRST_PART_ROWS / rows_per_input)))
 
 
 def plan_parts(inputs: int, *, row_bytes: int, file_bytes: int, rows_per_input: float = 1.0) -> list[int]:

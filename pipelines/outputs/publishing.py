@@ -39,7 +39,8 @@ def publish(
     """
     has_failed = is_valid(table["error_type"])
     failures = table.filter(has_failed).select(FAILED_SCHEMA.names).cast(FAILED_SCHEMA)
-    data = table.filter(inverted(has_failed)).drop_columns(list(ERROR_COLUMNS))
+    kept = table.filter(inverted(has_failed)) if failures.num_rows else table  # a filter copies every picture
+    data = kept.drop_columns(list(ERROR_COLUMNS))
     done = _whole_inputs(name, data, failures)
     facts = {METADATA_KEY: json.dumps(provenance, sort_keys=True).encode(), FAILURES_KEY: packed(failures)}
     facts |= picture_features(data.schema)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, cast
@@ -96,13 +97,13 @@ def write_parquet(table: pa.Table, **options: Any) -> bytes:
 
 def write_row_groups(table: pa.Table, rows: Iterable[int], **options: Any) -> bytes:
     """A table as a Parquet file whose row groups have so many rows; `options` are those of pyarrow."""
-    sink = pa.BufferOutputStream()
+    sink = io.BytesIO()  # whose value is not copied, as that of a sink of Arrow's is
     with pq.ParquetWriter(sink, table.schema, **options) as writer:
         start = 0
         for count in rows:
             writer.write_table(table.slice(start, count), row_group_size=count)
             start += count
-    return sink.getvalue().to_pybytes()
+    return sink.getvalue()
 
 
 def _batches(parquet: Parquet, rows: int, columns: list[str] | None = None, group: int | None = None) -> Batches:

@@ -144,8 +144,9 @@ def test_the_job_file_its_schema_and_its_suggestions_know_the_stage(config: Stag
     assert entry.config == config
     assert config.stage in str(spec.schema()["properties"]["stages"]["items"])
     for key in own_keys(config):
+        misspelt = {**example(config.stage).QUICK, f"{key}x": 1}
         with pytest.raises(ValidationError) as caught:
-            spec.JobSpec.model_validate(written | {"stages": [{config.stage: {f"{key}x": 1}}]})
+            spec.JobSpec.model_validate(written | {"stages": [{config.stage: misspelt}]})
         assert f"did you mean {key}?" in faults(caught.value, spec.known_keys())[0]
 
 

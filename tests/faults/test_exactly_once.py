@@ -93,7 +93,7 @@ def program(driver: Driver, source: list[str], command: str, job: str = "job") -
 def work(driver: Driver, folder: Folder, source: list[str], command: str, job: str) -> None:
     claim = driver.claim
     assert claim is not None
-    attempt = Attempt(folder, driver, row_bytes=1, file_bytes=2)
+    attempt = Attempt(folder, driver, row_bytes=lambda _: 1, file_bytes=2)
     segments, _ = attempt.resume()
 
     def check(stored: bytes) -> None:

@@ -16,6 +16,7 @@ from pixelmill.jobs.loaded import PREFERRED, RESULTS, Class, Mask, Reconstructio
 from pixelmill.workers.codecs.encode import encode_png16, encode_png_palette
 from pixelmill.workers.errors import JobError, ModelError, RowError
 from pixelmill.workers.models.tasks import TASKS
+from pixelmill.workers.models.zoo import zoo_names
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Deferred, Milled, StageContext, config_class
 from pixelmill.workers.stages.picture_column import picture_field, picture_value
@@ -86,6 +87,24 @@ def test_an_array_that_is_no_picture_is_refused(given: np.ndarray) -> None:
 )
 def test_the_task_is_the_one_that_the_network_was_trained_for(model: str, task: str | None) -> None:
     assert load(model).task == task or (task is None and load(model).task in ("classify", "embed"))
+
+
+TASKS_OF_THE_ZOO = {
+    "autoencoder": "encode",
+    "crn": "synthesize",
+    "faststyle": "stylize",
+    "fcn8s": "segment",
+    "monodepth": "depth",
+    "segnet": "segment",
+    "unet": "segment",
+    "vae": "encode",
+    "vdsr": "upscale",
+}
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_every_network_that_ships_has_the_task_that_it_is_for(name: str) -> None:
+    assert load(name).task == TASKS_OF_THE_ZOO[name.partition("-")[0]]
 
 
 def test_another_task_and_keys_of_its_stage_can_be_asked_for() -> None:

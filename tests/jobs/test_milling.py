@@ -13,7 +13,7 @@ from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.terminal.display import Terminal
 from pixelmill.pipelines.bulk.mill_config import MillConfig
 from pixelmill.pipelines.outputs.completion import Weights
-from pixelmill.pipelines.outputs.manifest import Segment
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.workers.decoders import DECODERS
 from pixelmill.workers.stages import StageContext
 from tests.jobs.job_files import SMALLEST, load

@@ -24,12 +24,14 @@ from pixelmill.jobs.run import run_job
 from pixelmill.jobs.session import cluster, ray_api
 from pixelmill.jobs.session.ray_watchdog import RayWatchdog
 from pixelmill.jobs.surroundings import Surroundings
-from pixelmill.pipelines.outputs import ledger
-from pixelmill.pipelines.outputs.manifest import read_files
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, INPUT_FIELDS
+from pixelmill.pipelines.outputs.encoding import Compression
+from pixelmill.pipelines.outputs.publishing import publish
+from pixelmill.pipelines.outputs.rows import read_files
 from pixelmill.workers.errors import JobStopped, PixelmillError
 
-ERRORS = [pa.field(name, pa.string()) for name in ledger.ERROR_COLUMNS]
-SCHEMA = pa.schema([*ledger.INPUT_FIELDS, pa.field("embedding", pa.list_(pa.float32(), 2)), *ERRORS])
+ERRORS = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
+SCHEMA = pa.schema([*INPUT_FIELDS, pa.field("embedding", pa.list_(pa.float32(), 2)), *ERRORS])
 CORRUPT = {"stage": "decode", "error_type": "Corrupt", "error": "broken"}
 
 
@@ -93,7 +95,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
                 first = sum(each.rows for segment in segments for each in segment.parts() if each.name < part.name)
                 listed = inputs.slice(first, part.rows).select(["id", "uri", "member"]).to_pylist()
                 rows = pa.Table.from_pylist([row | made.rows_of(row["uri"]) for row in listed], SCHEMA)
-                written = ledger.publish(self.out, part.name, rows, {}, ledger.Compression())
+                written = publish(self.out, part.name, rows, {}, Compression())
                 self.outcome.done_now += written.done
                 self.outcome.failed_now += written.failed
 

@@ -28,6 +28,9 @@ from obstore.store import S3Store
 # test; SIGKILL because an outage does not wait for requests to end.
 _UNTIL_STDIN_CLOSES = '"$@" & server=$!; read _; kill -9 $server; wait $server'
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Loopback is reached without a proxy, whatever the environment names."""
+
 
 class Gateway:
     """An S3 server with its own folder, port and credentials; started by `with`, gone after it.
@@ -155,7 +158,7 @@ class Gateway:
         fault: OSError | None = None
         while time.monotonic() < deadline:
             try:
-                urllib.request.urlopen(f"{self.env['AWS_ENDPOINT_URL']}{self.ready_path}", timeout=1).close()
+                _DIRECT.open(f"{self.env['AWS_ENDPOINT_URL']}{self.ready_path}", timeout=1).close()
                 return
             except OSError as error:
                 fault = error

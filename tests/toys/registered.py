@@ -10,6 +10,7 @@ from pixelmill.workers.decoders import DECODERS
 from pixelmill.workers.stages import STAGES
 
 TOY_STAGES = {
+    "enlarge": "tests.toys.enlarge:EnlargeConfig",
     "invert": "tests.toys.invert:InvertConfig",
     "threshold": "tests.toys.threshold:ThresholdConfig",
 }

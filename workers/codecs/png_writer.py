@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,20 +43,21 @@ def write_png(rows_HN: np.ndarray, header: Header, *, level: int, strategy: Stra
     zlib and numpy let other threads run meanwhile.
     """
     pixels = _deflated(rows_HN, level, STRATEGIES[strategy])
-    if len(pixels) > MOST_CHUNK_BYTES:
+    if (count := sum(map(len, pixels))) > MOST_CHUNK_BYTES:
         size = f"{header.width:,}x{header.height:,} px"
-        raise RowError("encode", "TooLarge", f"a PNG of {size} takes {len(pixels):,} bytes, more than one can hold")
+        raise RowError("encode", "TooLarge", f"a PNG of {size} takes {count:,} bytes, more than one can hold")
     ihdr = struct.pack(">IIBBBBB", header.width, header.height, header.bits, header.colour, 0, 0, 0)
-    chunks = [_chunk(b"IHDR", ihdr), *([_chunk(b"PLTE", palette)] if palette else [])]
-    return b"".join([SIGNATURE, *chunks, _chunk(b"IDAT", pixels), _chunk(b"IEND", b"")])
+    chunks = [*_chunk(b"IHDR", [ihdr]), *(_chunk(b"PLTE", [palette]) if palette else [])]
+    return b"".join([SIGNATURE, *chunks, *_chunk(b"IDAT", pixels), *_chunk(b"IEND", [])])
 
 
-def _deflated(rows_HN: np.ndarray, level: int, strategy: int) -> bytes:
+def _deflated(rows_HN: np.ndarray, level: int, strategy: int) -> list[bytes]:
+    """In pieces, which are joined once, as they may be a gigabyte."""
     compressor = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
     height, row_bytes = rows_HN.shape
     band_rows = max(1, BAND_BYTES // row_bytes)
     bands = (_filtered(rows_HN, start, start + band_rows).data for start in range(0, height, band_rows))
-    return b"".join([*map(compressor.compress, bands), compressor.flush()])
+    return [*filter(None, map(compressor.compress, bands)), compressor.flush()]
 
 
 def _filtered(rows_HN: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -69,5 +71,9 @@ def _filtered(rows_HN: np.ndarray, start: int, stop: int) -> np.ndarray:
     return filtered_BN
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+def _chunk(kind: bytes, data: Sequence[bytes]) -> list[bytes]:
+    """Length, kind, data and checksum."""
+    checksum = zlib.crc32(kind)
+    for piece in data:
+        checksum = zlib.crc32(piece, checksum)
+    return [struct.pack(">I", sum(map(len, data))), kind, *data, struct.pack(">I", checksum)]

@@ -24,10 +24,11 @@ def as_it_is(outputs: Outputs) -> Outputs:
 
 
 class Assembly:
-    """`add` the outputs for every window of a plan, row by row; then `result` has maps of the size `native` times the scale.
+    """`add` the outputs for every window of a plan; then `result` has maps of the size `native` times the scale.
 
-    `per_pixel` is applied to pieces, so that there has to be room for what it makes of the whole picture, and not for the
-    floats. What is no map, such as a vector, is kept of a picture in one window, and is an error of tiles.
+    Windows that fade into each other come row by row, others in any order. `per_pixel` is applied to pieces, so that there has
+    to be room for what it makes of the whole picture, and not for the floats. What is no map, such as a vector, is kept of a
+    picture in one window, and is an error of tiles.
     """
 
     def __init__(self, plan: Plan, native: Size, scale: int, per_pixel: PerPixel) -> None:
@@ -42,7 +43,7 @@ class Assembly:
         return self._maps
 
     def add(self, rows: Window, columns: Window, outputs: Outputs) -> None:
-        outputs = mapped(partial(_covering, size=_times(self._plan.window, self._scale)), outputs)
+        outputs = mapped(partial(_covering, size=_times((rows.length, columns.length), self._scale)), outputs)
         if self._plan.is_whole:
             self._keep_whole(mapped(partial(_cropped, size=self._content), outputs))
         elif self._plan.ramp_px and all(output.is_floating_point() for output in tensors_of(outputs)):

@@ -44,6 +44,10 @@ class _Piece(NamedTuple):
     columns: Window
     assembly: Assembly
 
+    @property
+    def size(self) -> Size:
+        return self.rows.length, self.columns.length
+
 
 class DensePrediction:
     """`run([prepare(pixels_CHW), ...])` gives the outputs of a model for each picture, in the picture's size times its scale.
@@ -95,7 +99,7 @@ class DensePrediction:
         return Sized(resized_pixels(pixels_CHW, size, are_ids=self._are_ids), native)
 
     def bucket_of(self, sized: Sized) -> Hashable:
-        """The size of what the network sees at once, which has to be one in a batch."""
+        """The size of what the network sees at once: pictures of one size, or cut into tiles of one size, fill its passes."""
         return self._plan(sized).window
 
     def run(self, sized: Sequence[Sized]) -> list[Outputs]:
@@ -106,9 +110,12 @@ class DensePrediction:
             Assembly(plan, each.native, self._facts.scale, self._per_pixel)
             for plan, each in zip(plans, sized, strict=True)
         ]
-        for window in dict.fromkeys(plan.window for plan in plans):
-            pieces = _pieces(each for each in zip(sized, plans, assemblies, strict=True) if each[1].window == window)
-            while group := list(islice(pieces, self._at_once(window))):
+        by_size: dict[Size, list[_Piece]] = {}
+        for piece in _pieces(zip(sized, plans, assemblies, strict=True)):
+            by_size.setdefault(piece.size, []).append(piece)
+        for size, pieces in by_size.items():
+            waiting = iter(pieces)
+            while group := list(islice(waiting, self._at_once(size))):
                 self._run_pieces(group)
         return [assembly.result for assembly in assemblies]
 

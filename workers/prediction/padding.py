@@ -16,8 +16,7 @@ from pixelmill.workers.prediction.sizes import Window
 def batch_of(windows: Sequence[tuple[Tensor, Window, Window]]) -> Tensor:
     """Of pictures CHW the rows and columns that the windows give, all of one size: BCHW, in memory as BHWC."""
     pixels_CHW, rows, columns = windows[0]
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    images_BHWC = torch.empty(len(windows), height, width, pixels_CHW.shape[0], dtype=pixels_CHW.dtype)
+    images_BHWC = torch.empty(len(windows), rows.length, columns.length, pixels_CHW.shape[0], dtype=pixels_CHW.dtype)
     for image_HWC, (pixels_CHW, rows, columns) in zip(images_BHWC, windows, strict=True):
         image_HWC.copy_(window_of(pixels_CHW, rows, columns).permute(1, 2, 0))
     return images_BHWC.permute(0, 3, 1, 2)
@@ -31,7 +30,7 @@ def window_of(pixels_CHW: Tensor, rows: Window, columns: Window) -> Tensor:
 def _along(pixels_CHW: Tensor, axis: int, window: Window) -> Tensor:
     side = pixels_CHW.shape[axis]
     if window.stop <= side:
-        return pixels_CHW.narrow(axis, window.start, window.stop - window.start)
+        return pixels_CHW.narrow(axis, window.start, window.length)
     return pixels_CHW.index_select(axis, mirrored(side, window.stop)[window.start :])
 
 

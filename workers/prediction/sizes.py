@@ -7,7 +7,7 @@ in a batch, so that a picture comes out the same whatever lies beside it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from pixelmill.workers.models.picture_model import SizeFacts
@@ -31,6 +31,10 @@ class Window:
     first: int
     last: int
 
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -51,8 +55,8 @@ class Plan:
 
     @property
     def window(self) -> Size:
-        """What the network sees at once."""
-        return self.rows[0].stop - self.rows[0].start, self.columns[0].stop - self.columns[0].start
+        """What the network sees at once; windows at the lower and right border may be a little smaller."""
+        return self.rows[0].length, self.columns[0].length
 
 
 def area(size: Size) -> int:
@@ -100,40 +104,43 @@ def plan_of(content: Size, facts: SizeFacts, most_pixels: int) -> Plan:
     if area(padded) <= most_pixels or facts.resize_px is not None or facts.tiling == "refused":
         whole = tuple((Window(0, side, 0, side),) for side in padded)
         return Plan(content, padded, whole[0], whole[1])
-    facts = replace(facts, multiple_px=math.lcm(facts.multiple_px, facts.stride_px))
-    padded = padded_size(content, facts)
     reach_px = facts.reach_px if facts.tiling == "exact" and facts.reach_px is not None else None
-    side_px = _tile_side(facts, most_pixels, reach_px)
-    overlap_px = side_px // BLENDED_SHARE if reach_px is None else 2 * _up(reach_px, facts.multiple_px)
+    align_px = facts.multiple_px if reach_px is None else math.lcm(facts.multiple_px, facts.stride_px)
+    side_px = _tile_side(facts.least_px, align_px, most_pixels, reach_px)
+    overlap_px = side_px // BLENDED_SHARE if reach_px is None else 2 * _up(reach_px, align_px)
     rows, columns = (
-        windows(side, tile, overlap_px, facts.multiple_px)
-        for side, tile in zip(padded, _tile_size(padded, side_px, facts, most_pixels), strict=True)
+        windows(side, tile, overlap_px, align_px)
+        for side, tile in zip(padded, _tile_size(padded, side_px, align_px, most_pixels), strict=True)
     )
     return Plan(content, padded, rows, columns, overlap_px // 4 * 2 if reach_px is None else 0)
 
 
-def _tile_side(facts: SizeFacts, most_pixels: int, reach_px: int | None) -> int:
+def _tile_side(least_px: int, align_px: int, most_pixels: int, reach_px: int | None) -> int:
     """Of a square tile. It may have more than `most_pixels` where the network sees so far that less would be of no use."""
-    least = max(facts.least_px, REACHES * (reach_px or 0), 2 * BLENDED_SHARE * facts.multiple_px)
-    return max(_up(least, facts.multiple_px), _down(math.isqrt(most_pixels), facts.multiple_px))
+    least = max(least_px, REACHES * (reach_px or 0), 2 * BLENDED_SHARE * align_px)
+    return max(_up(least, align_px), _down(math.isqrt(most_pixels), align_px))
 
 
-def _tile_size(padded: Size, side_px: int, facts: SizeFacts, most_pixels: int) -> Size:
+def _tile_size(padded: Size, side_px: int, align_px: int, most_pixels: int) -> Size:
     """A square, or longer along a picture that is narrower than it."""
     shorter = min(side_px, *padded)
-    longer = max(side_px, _down(most_pixels // shorter, facts.multiple_px))
+    longer = max(side_px, _down(most_pixels // shorter, align_px))
     return (shorter, min(longer, padded[1])) if padded[0] <= padded[1] else (min(longer, padded[0]), shorter)
 
 
-def windows(side: int, tile: int, overlap_px: int, multiple_px: int) -> tuple[Window, ...]:
-    """Windows of `tile` pixels over a side, which overlap by `overlap_px` or more and begin at multiples."""
+def windows(side: int, tile: int, overlap_px: int, align_px: int) -> tuple[Window, ...]:
+    """Windows of `tile` pixels over a side, which overlap by `overlap_px` or more and begin at multiples of `align_px`.
+
+    Where the side is no such multiple, the last one ends with it and is smaller by what is missing.
+    """
     if tile >= side:
         return (Window(0, side, 0, side),)
-    count = 1 + math.ceil((side - tile) / _down(tile - overlap_px, multiple_px))
-    starts = [_down(number * (side - tile) // (count - 1), multiple_px) for number in range(count)]
+    last_start = _up(side - tile, align_px)
+    count = 1 + math.ceil(last_start / _down(tile - overlap_px, align_px))
+    starts = [_down(number * last_start // (count - 1), align_px) for number in range(count)]
     borders = [(left + tile + right) // 2 for left, right in pairwise(starts)]
     return tuple(
-        Window(start, start + tile, first, last)
+        Window(start, min(start + tile, side), first, last)
         for start, first, last in zip(starts, [0, *borders], [*borders, side], strict=True)
     )
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 STAGES: dict[str, str] = {
     "embed": "pixelmill.workers.stages.embed:EmbedConfig",
     "segment": "pixelmill.workers.stages.segment:SegmentConfig",
+    "classify": "pixelmill.workers.stages.classify:ClassifyConfig",
     "stylize": "pixelmill.workers.stages.stylize:StylizeConfig",
     "upscale": "pixelmill.workers.stages.upscale:UpscaleConfig",
     "synthesize": "pixelmill.workers.stages.synthesize:SynthesizeConfig",

@@ -21,7 +21,8 @@ from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.losses.gatys import stylize
 from pixelmill.workers.losses.style_choice import GatysSettings
 from pixelmill.workers.models.features import hash_weights
-from pixelmill.workers.networks.vgg import Vgg, load_vgg
+from pixelmill.workers.models.vgg_weights import load_vgg
+from pixelmill.workers.networks.vgg import Vgg
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.prediction.resizing import resized_pixels
 from pixelmill.workers.stages import Milled, StageContext
@@ -63,7 +64,8 @@ class Painter:
         self, painting: Painting, context: StageContext, column: str, file_format: PictureFormat, batch: int | None
     ) -> None:
         """`batch` is how many pictures are optimised at once; by the device where it is None."""
-        self._painting, self._context, self._format = painting, context, file_format
+        self._painting, self._context = painting, context
+        self._format: PictureFormat = file_format
         torch.set_num_threads(context.threads)
         self.fields = (picture_field(column),)
         self.weights_sha256 = hash_weights(painting.loss_network)
@@ -74,7 +76,12 @@ class Painter:
     @property
     def settings(self) -> dict[str, object]:
         """How it is run; with the first pictures, what one took and what all of this worker's will take at that pace."""
-        chosen = {"device": self._context.device, "precision": "float32", "microbatch": self.batch, "chosen": "default"}
+        chosen: dict[str, object] = {
+            "device": self._context.device,
+            "precision": "float32",
+            "microbatch": self.batch,
+            "chosen": "default",
+        }
         if self._seconds_each is None:
             return chosen
         return chosen | {
@@ -139,6 +146,6 @@ class Painter:
         text = "the optimisation left the numbers: lower learning_rate or style_weight, or set optimizer to adam"
         errors = {place: RowError("stylize", "NotFinite", text) for place in spoilt}
         levels_3HW = [(image_3HW.nan_to_num() * 255).round().byte() for image_3HW in made_3HW]
-        column = encoded_pictures(levels_3HW, self._format, "stylize")
+        column = encoded_pictures(levels_3HW, self._format)
         shown = [None if place in spoilt else Picture(pixels) for place, pixels in enumerate(levels_3HW)]
         return Milled({self.fields[0].name: column}, errors, shown)

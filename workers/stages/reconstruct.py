@@ -1,8 +1,13 @@
 """Reconstruct: every picture through the code of an autoencoder and back, and how far that is from the picture.
 
-The error is an outlier score: an autoencoder makes well again what it was trained on, and badly what it has not seen. A network
-of one input size sees the whole picture resized to it, or laid on black where it was trained so; the error is taken there, and
-what it made is resized back.
+The error is an outlier score: an autoencoder makes well again what it was trained on, and badly what it has not seen. How well
+that works depends on how narrow its training was. How often a stranger scores higher than one of its own, measured here:
+autoencoder-mnist, digits against photographs 1.00, CT 1.00, noise 1.00, one colour 0.89; autoencoder-photos, photographs
+against noise of 128 px 0.99, drawn layouts 0.97, shuffled photographs 0.81, but digits 0.03 and one colour 0.00: what is smooth
+or empty any network makes again, so among photographs look at both ends.
+
+A network of one input size sees the whole picture resized to it, or laid on black where it was trained so; the error is taken
+there, and what it made is resized back.
 
 Legend: B batch, C channels, H height, W width, S side of the network's input.
 """

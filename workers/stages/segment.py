@@ -14,8 +14,10 @@ from pydantic import Field
 
 from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.models.libraries import load_model, resolve
+from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.pictures import Kind, Picture
 from pixelmill.workers.stages import Deferred, Milled, StageContext
+from pixelmill.workers.stages.assets import AssetKind, is_remote
 from pixelmill.workers.stages.mask_encoding import ENCODINGS, Encoding, class_metadata
 from pixelmill.workers.stages.network_options import NetworkStageConfig
 
@@ -44,7 +46,7 @@ class SegmentConfig(NetworkStageConfig):
     model: str = Field(
         "segnet-camvid",
         description="a network that ships (segnet-camvid, fcn8s-camvid, unet-camvid), FILE.safetensors or the folder of a "
-        "training, torchvision:NAME such as torchvision:deeplabv3_resnet50, or a model of another library; "
+        "training, here or on a store, torchvision:NAME such as torchvision:deeplabv3_resnet50, or a model of another library; "
         "torchvision:NAME/random is untrained",
     )
     column: str = Field(
@@ -57,6 +59,9 @@ class SegmentConfig(NetworkStageConfig):
         "png", description="of masks: png, a picture of ids with a palette; rle, COCO's run lengths of each class"
     )
 
+    def assets(self) -> dict[str, AssetKind]:
+        return {"model": "checkpoint"} if is_remote(self.model) else {}
+
     def columns(self) -> tuple[str, ...]:
         if self.column == DEFAULT_COLUMN:
             return (self.column, "class_fraction", "mask_confidence")
@@ -68,13 +73,17 @@ class SegmentConfig(NetworkStageConfig):
     def identity(self) -> dict[str, object]:
         options = self.output_options()
         del options["model"]  # by its complete name, or the hash of its weights
-        return {self.stage: options | resolve(self.model, "segment").identity}
+        return {self.stage: options | self._model_name().identity}
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
-        name = ", ".join(f"{key} {value}" for key, value in resolve(self.model, "segment").identity.items())
+        name = ", ".join(f"{key} {value}" for key, value in self._model_name().identity.items())
         if not here:
             return [name, "settings are chosen on the workers when the job starts"]
         return [name, *self.build(context).described()]
+
+    def _model_name(self) -> ModelName:
+        with self.located("model") as place:
+            return resolve(place, "segment")
 
     def build(self, context: StageContext) -> Segment:
         return Segment(self, context)
@@ -92,7 +101,8 @@ class Segment:
         from pixelmill.workers.prediction.dense import DensePrediction, as_it_is
         from pixelmill.workers.prediction.labels import LabelAgreement, Labels, labels_of
 
-        model = load_model(resolve(config.model, "segment"), "segment")
+        with config.located("model") as place:
+            model = load_model(resolve(place, "segment"), "segment")
         self._model, self._classes = model, _shown(config.model, model)
         self._encoding = ENCODINGS[config.encoding]
         self.fields = self._fields(config.columns())

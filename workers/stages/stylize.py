@@ -9,13 +9,16 @@ Legend: B batch, H height, W width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from pixelmill.workers.errors import ModelError
+from pixelmill.workers.codecs.footprint import decode_bytes
+from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.losses.style_choice import GatysSettings, LossScale
 from pixelmill.workers.pictures import Kind, Picture
 from pixelmill.workers.stages import Milled, Stage, StageContext
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
     from pixelmill.workers.prediction.dense import Sized
     from pixelmill.workers.stages.painting import Painter
+
+LayerName = Annotated[str, Field(pattern=r"^((conv|relu)[1-5]_[1-4]|pool[1-5])$")]
+"""Of VGG, as Caffe has them."""
 
 PAINTED_PX = 256
 """The shorter side of a picture that is optimised, where nobody said otherwise."""
@@ -76,8 +82,10 @@ class StylizeConfig(NetworkStageConfig):
     learning_rate: PositiveFloat | None = Field(
         None, description="for a painting: 1 for lbfgs, 0.02 for adam when left out"
     )
-    content_layers: tuple[str, ...] | None = Field(None, description="for a painting: relu4_2 of VGG when left out")
-    style_layers: tuple[str, ...] | None = Field(
+    content_layers: tuple[LayerName, ...] | None = Field(
+        None, description="for a painting: relu4_2 of VGG when left out"
+    )
+    style_layers: tuple[LayerName, ...] | None = Field(
         None, description="for a painting: relu1_1, relu2_1, ... relu5_1 of VGG when left out"
     )
     scale: LossScale | None = Field(None, description="for a painting: how layers are weighed; relative when left out")
@@ -140,23 +148,33 @@ class StylizeConfig(NetworkStageConfig):
             with self.located("style") as style:
                 name = network_of(style)
             return {self.stage: options | {"style": name.identity["model"], "weights_sha256": name.sha256}}
-        named = {"style": self.sha256_of("style"), "vgg": self._vgg_identity(), "size_px": self.painted_px}
+        named = {"style": self._painting_identity(), "vgg": self._vgg_identity(), "size_px": self.painted_px}
         return {self.stage: options | self.gatys.model_dump(mode="json") | named}
 
     def _vgg_identity(self) -> str:
         assert self.vgg is not None
-        return self.vgg if self.vgg.startswith("torchvision:") else self.sha256_of("vgg")
+        if self.vgg.startswith("torchvision:"):
+            return self.vgg
+        with self.located("vgg") as place, self._readable("vgg", place) as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
-    def sha256_of(self, key: str) -> str:
-        """Of the file that a key names: equal files in two places are one. ModelError where there is none."""
-        with self.located(key) as place:
-            try:
-                with Path(place).open("rb") as file:
-                    return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            except OSError as error:
-                raise ModelError(
-                    f"{key} {getattr(self, key)}: can't be read ({error.strerror}); check its name"
-                ) from error
+    def _painting_identity(self) -> str:
+        """By its content. ModelError where the file is none or no picture."""
+        with self.located("style") as place, self._readable("style", place) as file:
+            data = file.read()
+        try:
+            decode_bytes(data)
+        except RowError as error:
+            raise ModelError(f"style {self.style}: {error}") from error
+        return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+    @contextmanager
+    def _readable(self, key: str, place: str) -> Generator[BufferedReader]:
+        try:
+            with Path(place.removeprefix("file://")).open("rb") as file:
+                yield file
+        except OSError as error:
+            raise ModelError(f"{key} {getattr(self, key)}: can't be read ({error.strerror}); check its name") from error
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
         is_sized = self.is_painting or self.size_px is not None
@@ -220,7 +238,7 @@ class StyleNetwork:
 
     def run(self, samples: Sequence[Sized]) -> Milled:
         made = self._prediction.run(samples)
-        column = encoded_pictures(made, self._config.format, self._config.stage)
+        column = encoded_pictures(made, self._config.format)
         return Milled({self._config.column: column}, {}, [Picture(pixels_3HW) for pixels_3HW in made])
 
 

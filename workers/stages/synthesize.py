@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from pixelmill.workers.drawn_classes import NEAR_LEVELS, VOID, Palette, nearest_ids
+from pixelmill.workers.drawn_classes import NEAR_LEVELS, VOID, PaletteOrFile, nearest_ids
 from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.models.libraries import resolve
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files
@@ -52,9 +52,10 @@ class SynthesizeConfig(NetworkStageConfig):
         "crn-facades",
         description="a network that ships, or FILE.safetensors or a folder of crn or crn-labels; or on a store",
     )
-    palette: Palette | None = Field(
+    palette: PaletteOrFile | None = Field(
         None,
-        description="what layouts are drawn in, {NAME: [red, green, blue], ...} by id; the model's own colours when left out",
+        description="what layouts are drawn in, {NAME: [red, green, blue], ...} by id, or a JSON file of it; left out, "
+        "the model's own colours",
     )
     tolerance: float = Field(
         NEAR_LEVELS, ge=0, le=442, description="how far from its class's colour a pixel may be, in levels of 0 to 255"
@@ -149,7 +150,7 @@ class Synthesize:
 
     def run(self, samples: Sequence[Sized]) -> Milled:
         made = self._prediction.run(samples)
-        column = encoded_pictures(made, self._config.format, self._config.stage)
+        column = encoded_pictures(made, self._config.format)
         return Milled({self._config.column: column}, {}, [Picture(pixels_3HW) for pixels_3HW in made])
 
     def _ids_of(self, drawn_3HW: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ class Upscale:
 
     def run(self, samples: Sequence[Sized]) -> Milled:
         made = self._prediction.run(samples)
-        column = encoded_pictures(made, self._config.format, self._config.stage)
+        column = encoded_pictures(made, self._config.format)
         return Milled({self._config.column: column}, {}, [Picture(pixels_3HW) for pixels_3HW in made])
 
 

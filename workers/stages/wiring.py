@@ -59,6 +59,18 @@ def names_of(configs: Sequence[StageConfig]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def output_row_bytes(configs: Sequence[StageConfig], original: Kind, picture_px: int) -> int:
+    """About how many bytes a row has of a picture of so many pixels: each stage's of the picture that it reads."""
+    wiring = wire(configs, original)
+    made_px: dict[int | None, int] = {None: picture_px}
+    total = 0
+    for index in wiring.order:
+        read_px = made_px[wiring.inputs[index]]
+        made_px[index] = configs[index].made_px(read_px)
+        total += configs[index].row_bytes(read_px)
+    return total
+
+
 def _free_name(kind: str, taken: set[str]) -> str:
     name, number = kind, 2
     while name in taken:

@@ -15,13 +15,13 @@ from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host import scratch
 from pixelmill.jobs.session import cluster, ray_api
 from pixelmill.jobs.session.cluster import Machine
-from pixelmill.jobs.session.ray_session import OwnRay, RayPlace, RaySession, ray_session
+from pixelmill.jobs.session.ray_session import PrivateRay, RayPlace, RaySession, ray_session
 from pixelmill.jobs.terminal.display import Terminal
 from pixelmill.pipelines.events import PhaseBegan
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.workers.errors import JobError
 
-OWN = OwnRay(Machine(8, 0, 1 << 34), WorkerPool(3))
+OWN = PrivateRay(Machine(8, 0, 1 << 34), WorkerPool(3))
 
 
 class Rays:

@@ -62,7 +62,7 @@ def stacks(tmp_path: Path) -> Path:
 
 
 def milled(stacks: Path, *stages: ColourConfig, **changes: Any) -> tuple[list[dict[str, Any]], Any]:
-    from pixelmill.pipelines.outputs.manifest import Part
+    from pixelmill.pipelines.outputs.parts import Part
 
     mill, reports = mill_of(stacks, *stages, decoder=PLACE, **changes)
     table = mill(order(parts=(Part(0, 0, 0, 3), Part(1, 0, 3, 3))))

@@ -18,7 +18,7 @@ from torch import Tensor
 from pixelmill.pipelines.bulk import mill as mill_module
 from pixelmill.pipelines.bulk.deaths import Careful
 from pixelmill.pipelines.bulk.mill import ORDER_COLUMN
-from pixelmill.pipelines.outputs.manifest import Part
+from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.workers.codecs import decode
 from pixelmill.workers.decoders import picture as picture_decoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from pixelmill.pipelines.bulk.orders import orders_for
-from pixelmill.pipelines.outputs.manifest import Part
+from pixelmill.pipelines.outputs.parts import Part
 
 
 def parts(count: int) -> dict[str, Part]:

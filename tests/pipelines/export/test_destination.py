@@ -52,10 +52,10 @@ def test_what_is_exported_is_claimed_and_another_export_is_told_what_differs(tmp
         at(tmp_path).claim({"format": "jpeg", "columns": ["a"]})
 
 
-def test_a_part_that_was_begun_is_known_until_it_is_finished(tmp_path: Path) -> None:
+def test_a_part_is_known_when_it_was_begun_and_when_it_was_finished(tmp_path: Path) -> None:
     destination = at(tmp_path)
-    destination.begin_part("part-000003", 7)
-    assert (at(tmp_path).begun_parts(), at(tmp_path).finished_parts()) == ({"part-000003": 7}, {})
+    destination.begin_part("part-000003")
+    assert (at(tmp_path).begun_parts(), at(tmp_path).finished_parts()) == ({"part-000003"}, {})
     destination.finish_part("part-000003", {"files": 1}, [{"file": "a.png"}])
     assert at(tmp_path).finished_parts() == {"part-000003": {"files": 1}}
     assert json.loads((tmp_path / "_export/index/part-000003.jsonl").read_text()) == {"file": "a.png"}

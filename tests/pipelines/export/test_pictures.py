@@ -14,12 +14,14 @@ from pixelmill.pipelines.export.pictures import (
     rows_of_part,
     schema_of_run,
 )
+from pixelmill.pipelines.inputs.entries import Source
 from pixelmill.pipelines.outputs.columns import DATA
 from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.stages.picture_column import picture_field
-from tests.pipelines.export.drawn import BLUE, SCALE, make_run
+from tests.in_process_run import Job, live
+from tests.pipelines.export.drawn import BLUE, SCALE, DrawnConfig, make_run
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +59,11 @@ def test_every_listed_input_is_there_once_whether_it_failed_or_not(run: Folder) 
     assert len(inputs) == 21
     names = [name for several in inputs for name in several]
     assert len({name.id for name in names}) == len(names) == 21
+
+
+def test_an_input_that_was_listed_again_for_a_retry_is_one_input(tmp_path: Path) -> None:
+    run = make_run(tmp_path, {"a.png": (9, 9, 9), "x.png": BLUE})
+    live(Job(Source((str(tmp_path / "in"),)), run, (DrawnConfig.model_validate({}),), file_bytes=128), 2, retry=True)
+    segments = read_segments(run)
+    assert any(segment.supersedes for segment in segments)
+    assert [len(several) for several in ListedInputs(run, segments)] == [2]

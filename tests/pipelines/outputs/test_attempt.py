@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from pixelmill.pipelines.outputs import ledger
+from pixelmill.pipelines.outputs.accounting import account
 from pixelmill.pipelines.outputs.attempt import Attempt, pending
-from pixelmill.pipelines.outputs.manifest import (
-    Rows,
-    Segment,
-    read_segments,
-)
+from pixelmill.pipelines.outputs.columns import SUCCESS
+from pixelmill.pipelines.outputs.contents import progress
+from pixelmill.pipelines.outputs.rows import Rows
+from pixelmill.pipelines.outputs.segments import Segment, read_segments
+from pixelmill.pipelines.outputs.settling import settle
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import ClaimLost, RunRefused
 from tests.pipelines.outputs.by_hand import NAMES, Held, list_into, listed, publish
@@ -21,7 +21,7 @@ from tests.pipelines.outputs.two_attempts import FIRST, SECOND, both, two_listin
 
 
 def resume(folder: Folder) -> tuple[list[Segment], int]:
-    return Attempt(folder, Held(2, is_fenced=folder.is_fenced), row_bytes=1, file_bytes=1 << 20).resume()
+    return Attempt(folder, Held(2, is_fenced=folder.is_fenced), row_bytes=lambda _: 1, file_bytes=1 << 20).resume()
 
 
 def test_what_is_lost_is_listed_again_and_done_by_the_run_that_found_it(
@@ -31,12 +31,12 @@ def test_what_is_lost_is_listed_again_and_done_by_the_run_that_found_it(
     publish(folder, 1, NAMES[3:])
     found, rows = resume(folder)
     assert rows == 3
-    (part,) = pending(found, ledger.progress(folder), retry=False)
+    (part,) = pending(found, progress(folder), retry=False)
     assert Rows(folder, found).of(part)["uri"].to_pylist() == NAMES[:2]
     assert found[1].supersedes
     publish(folder, part.number, NAMES[:2])
-    ledger.settle(folder, found)
-    assert ledger.account(folder, found).is_exact
+    settle(folder, found)
+    assert account(folder, found).is_exact
     assert (part.number, sorted(uris(folder, "data"))) == (2, NAMES)
 
 
@@ -47,10 +47,10 @@ def test_what_is_lost_is_listed_once_though_the_run_that_found_it_was_killed(
     publish(folder, 1, NAMES[3:])
     resume(folder)
     found, _ = resume(folder)
-    (part,) = pending(found, ledger.progress(folder), retry=False)
+    (part,) = pending(found, progress(folder), retry=False)
     publish(folder, part.number, NAMES[:2])
-    ledger.settle(folder, found)
-    assert ledger.account(folder, found).is_exact
+    settle(folder, found)
+    assert account(folder, found).is_exact
     assert sorted(uris(folder, "data")) == NAMES
 
 
@@ -75,7 +75,7 @@ def test_where_a_store_can_not_refuse_the_manifest_is_looked_at_every_time(unfen
 
 
 def attempt_of(folder: Folder, held: Held | None = None) -> Attempt:
-    return Attempt(folder, held or Held(2), row_bytes=1, file_bytes=1 << 20)
+    return Attempt(folder, held or Held(2), row_bytes=lambda _: 1, file_bytes=1 << 20)
 
 
 class Overtaken(Held):
@@ -135,14 +135,14 @@ def test_what_waits_to_be_redone_is_not_listed_once_more(folder: Folder, segment
     first = attempt_of(folder).list_failed(segments, lambda rows: rows)
     assert [segment.supersedes for segment in first] == [False, True]
     assert attempt_of(folder).list_failed(first, lambda rows: rows) == first
-    (part,) = pending(first, ledger.progress(folder), retry=True)
+    (part,) = pending(first, progress(folder), retry=True)
     assert sorted(Rows(folder, first).of(part)["uri"].to_pylist()) == [NAMES[0], NAMES[4]]
 
 
 def test_a_retry_does_what_failed_and_a_run_does_all_that_is_not_there(folder: Folder, segments: list[Segment]) -> None:
     publish(folder, 0, NAMES[:3], failed=(NAMES[0],))
     listed = attempt_of(folder).list_failed(segments, lambda rows: rows)
-    held = ledger.progress(folder)
+    held = progress(folder)
     assert [part.number for part in pending(listed, held, retry=False)] == [1, 2]
     assert [part.number for part in pending(listed, held, retry=True)] == [2]
 
@@ -171,12 +171,12 @@ def test_success_is_written_anew_only_where_it_says_something_else(folder: Folde
     publish(folder, 0, NAMES[:3])
     said = success(finished_at="2026-01-01", seconds={"work": 1.0})
     attempt_of(folder, Held(1)).succeed(said)
-    first = folder.read(ledger.SUCCESS)
+    first = folder.read(SUCCESS)
     assert json.loads(first or b"")["attempt"] == 1
     attempt_of(folder).succeed(said | {"finished_at": "2026-02-02", "seconds": {"work": 2.0}})
-    assert folder.read(ledger.SUCCESS) == first
+    assert folder.read(SUCCESS) == first
     attempt_of(folder).succeed(said | {"done": 1204, "inputs": 1207})
-    assert json.loads(folder.read(ledger.SUCCESS) or b"")["attempt"] == 2
+    assert json.loads(folder.read(SUCCESS) or b"")["attempt"] == 2
     with pytest.raises(ClaimLost):
         attempt_of(folder, Overtaken(3)).succeed(said)
-    assert json.loads(folder.read(ledger.SUCCESS) or b"")["done"] == 1204
+    assert json.loads(folder.read(SUCCESS) or b"")["done"] == 1204

@@ -161,7 +161,7 @@ def output(root: Path) -> Folder:
 
 
 def succeed(folder: Folder, **changes: Any) -> None:
-    Attempt(folder, Alone(), 1, 1).succeed(success(inputs=3, done=2, failed=1) | changes)
+    Attempt(folder, Alone(), lambda _: 1, 1).succeed(success(inputs=3, done=2, failed=1) | changes)
 
 
 def test_a_complete_run_has_a_card_that_follows_its_counts(tmp_path: Path) -> None:

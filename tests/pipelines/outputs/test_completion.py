@@ -30,7 +30,7 @@ from tests.pipelines.outputs.listings import ACCESS, make_files
 
 
 def attempt_of(folder: Folder) -> Attempt:
-    return Attempt(folder, Held(1), row_bytes=2048, file_bytes=128 << 20)
+    return Attempt(folder, Held(1), row_bytes=lambda _: 2048, file_bytes=128 << 20)
 
 
 def test_a_second_listing_counts_what_was_added_removed_and_changed(photos: Path, folder: Folder) -> None:

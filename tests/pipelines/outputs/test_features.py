@@ -46,7 +46,7 @@ def output(root: Path) -> Folder:
     rows[1] = {"id": "1", "uri": "/p/1", "stage": "decode", "error_type": "Corrupt", "error": "broken"}
     schema = pa.schema([*INPUT_FIELDS, *FIELDS, *(pa.field(name, pa.string()) for name in ERROR_COLUMNS)])
     publish(folder, "part-000000", pa.Table.from_pylist(rows, schema), {}, Compression())
-    Attempt(folder, Held(1), 1, 1).succeed({"inputs": 3, "done": 2, "failed": 1})
+    Attempt(folder, Held(1), lambda _: 1, 1).succeed({"inputs": 3, "done": 2, "failed": 1})
     return folder
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pixelmill.pipelines.inputs.sources import Source
-from pixelmill.pipelines.outputs import layout, manifest
+from pixelmill.pipelines.outputs import layout
+from pixelmill.pipelines.outputs.rows import read_files
 from pixelmill.pipelines.stores.folder import Folder
 from tests.pipelines.outputs.listings import list_into, uris_of
 
@@ -49,7 +50,7 @@ def test_names_that_are_not_utf8_are_listed_with_their_reason(photos: Path, fold
     (Path(str(photos) + "/caf.\udce9")).write_bytes(b"ignored")
     source = Source((str(photos),))
     segments, _, listing = list_into(folder, source)
-    rows = next(manifest.read_files(folder, segments[0])).to_pylist()
+    rows = next(read_files(folder, segments[0])).to_pylist()
     (bad,) = [row for row in rows if row["problem"]]
     assert bad["uri"] == f"{photos}/caf\\udce9.jpg"
     assert bad["problem"].startswith("BadName: ")
@@ -83,7 +84,10 @@ class Endless(AbstractFileSystem):
 
 fsspec.register_implementation("endless", Endless)
 
-from pixelmill.pipelines.outputs.manifest import Known, Listing, plan_parts, read_segments, tables_of
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.listing import Listing, tables_of
+from pixelmill.pipelines.outputs.parts import plan_parts
+from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder

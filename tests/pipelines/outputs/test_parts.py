@@ -9,10 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pixelmill.pipelines.outputs.manifest import (
-    plan_parts,
-)
-from pixelmill.pipelines.outputs.parts import FIRST_PART_ROWS, MOST_WORKERS, ROWS_PER_WORKER
+from pixelmill.pipelines.outputs.parts import FIRST_PART_ROWS, MOST_WORKERS, ROWS_PER_WORKER, plan_parts
 
 PLANS = {
     "rows": st.one_of(st.integers(0, 3000), st.integers(0, 300_000)),

@@ -27,7 +27,7 @@ from tests.pipelines.outputs.by_hand import NAMES, Held, failed_uris, ids_of, pu
 
 def live(folder: Folder, epoch: int) -> None:
     """What a run and a retry after it do: parts that are missing, then what failed; the second input fails for good."""
-    attempt = Attempt(folder, Held(epoch), row_bytes=1, file_bytes=1 << 20)
+    attempt = Attempt(folder, Held(epoch), row_bytes=lambda _: 1, file_bytes=1 << 20)
     segments, _ = attempt.resume()
     for part in pending(segments, progress(folder), retry=False):
         names = [name for name in NAMES if input_id(name, None) in ids_of(folder, segments, part)]
@@ -113,7 +113,7 @@ def test_an_old_output_that_was_cut_off_is_put_right_and_keeps_what_failed(folde
 
 def test_what_failed_in_an_old_output_is_retried_as_a_later_part(folder: Folder, old: list[Segment]) -> None:
     publish_as_before(folder, "part-000001", NAMES[3:])
-    attempt = Attempt(folder, Held(2), row_bytes=1, file_bytes=1 << 20)
+    attempt = Attempt(folder, Held(2), row_bytes=lambda _: 1, file_bytes=1 << 20)
     settle(folder, old)
     segments = attempt.list_failed(attempt.resume()[0], lambda rows: rows)
     (part,) = pending(segments, progress(folder), retry=True)

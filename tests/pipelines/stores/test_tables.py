@@ -233,7 +233,7 @@ def test_a_small_file_of_one_large_value_that_every_row_names_is_read_row_by_row
     code = f"""
 import resource, sys
 from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
-from pixelmill.pipelines.outputs.manifest import table_of
+from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.stores.access import Access
 found = list(entries(Source(({str(path)!r},)), Ignored()))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import urllib.request
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,7 @@ def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxies of its first use for the whole process
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     return tmp_path / "hub/checkpoints"
 

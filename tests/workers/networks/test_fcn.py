@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.vgg_weights import read_vgg
 from pixelmill.workers.networks.fcn import Fcn, FcnConfig, FcnUp, FcnUpsampling
 from pixelmill.workers.networks.upsample import bilinear_kernel
-from pixelmill.workers.networks.vgg import Vgg, VggConfig, layer_names, read_vgg
+from pixelmill.workers.networks.vgg import Vgg, VggConfig, layer_names
 from tests.learning import assert_seeded, descend
 
 SLIM: dict[str, Any] = {"classes": 3, "width": 4, "fc_width": 12, "dropout": 0.0}

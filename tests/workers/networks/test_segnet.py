@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.vgg_weights import read_vgg
 from pixelmill.workers.networks import segnet
 from pixelmill.workers.networks.segnet import SegNet, SegNetConfig
 from pixelmill.workers.networks.upsample import UPSAMPLINGS
-from pixelmill.workers.networks.vgg import Vgg, VggConfig, read_vgg
+from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from tests.learning import assert_seeded, descend
 
 SLIM: dict[str, Any] = {"classes": 3, "width": 4}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelmill.workers.prediction.depth import disparity_to_depth, flip_averaged, predict_depth
+from pixelmill.workers.prediction.depth import FlipAveraged, disparity_to_depth, flip_averaged, predict_depth
 from tests.workers.pairs import seeded_network
 
 
@@ -33,6 +33,23 @@ def test_flip_averaging_takes_each_edge_from_the_picture_that_sees_behind_it() -
     )  # the mirror image's
     assert averaged_W[-10:].tolist() == pytest.approx([0.191 + 0.001 * x for x in range(10)], abs=1e-5)  # the picture's
     assert averaged_W[50:150].tolist() == pytest.approx([0.1] * 100, abs=1e-5)
+
+
+class Left(nn.Module):
+    """The disparity of the left view alone, as models for depth give it."""
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return Slanted()(images_BCHW)[0][:, :1]
+
+
+def test_a_network_that_is_averaged_is_what_the_paper_averages_or_a_plain_mean() -> None:
+    images_BCHW = torch.zeros(1, 3, 4, 201)
+    plain_B1HW = Left()(images_BCHW)
+    of_pairs_B1HW = FlipAveraged(Left(), learned_from_pairs=True)(images_BCHW)
+    assert torch.equal(of_pairs_B1HW, flip_averaged(Slanted(), images_BCHW, plain_B1HW))
+    assert not torch.equal(of_pairs_B1HW, plain_B1HW)
+    of_metres_B1HW = FlipAveraged(Left(), learned_from_pairs=False)(images_BCHW)
+    torch.testing.assert_close(of_metres_B1HW, torch.full_like(plain_B1HW, 0.1))
 
 
 def test_depth_is_predicted_at_the_size_of_the_picture_with_its_own_focal_length() -> None:

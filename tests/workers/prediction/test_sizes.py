@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -19,6 +20,7 @@ FACTS = st.builds(
     least_px=st.sampled_from([1, 16, 100]),
     reach_px=st.integers(0, 120),
     tiling=st.sampled_from(["exact", "blended"]),
+    stride_px=st.sampled_from([1, 4, 32]),
 )
 
 
@@ -42,9 +44,13 @@ def test_windows_are_of_one_size_and_what_is_used_of_them_covers_the_picture_onc
     for side, cut in zip(plan.padded, (plan.rows, plan.columns), strict=True):
         assert (cut[0].first, cut[-1].last) == (0, side)
         assert all(left.last == right.first for left, right in pairwise(cut))
-        assert len({window.stop - window.start for window in cut}) == 1
+        align_px = math.lcm(facts.multiple_px, facts.stride_px if facts.tiling == "exact" else 1)
+        assert len({window.length for window in cut[:-1]}) <= 1
+        assert cut[0].length - align_px < cut[-1].length <= cut[0].length
+        assert cut[-1].length == cut[0].length or facts.tiling == "exact"
         assert all(0 <= window.start <= window.first < window.last <= window.stop <= side for window in cut)
-        assert all(window.start % facts.multiple_px == 0 for window in cut)
+        assert all(window.start % align_px == 0 for window in cut)
+        assert all(window.length % facts.multiple_px == 0 for window in cut)
 
 
 @settings(deadline=None)

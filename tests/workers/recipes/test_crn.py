@@ -13,16 +13,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pixelmill.workers.codecs.decode import decode_picture
-from pixelmill.workers.codecs.encode import encode_jpeg, encode_png
-from pixelmill.workers.drawn_classes import FACADES
+from pixelmill.workers.codecs.encode import encode_jpeg, encode_png, encode_png_palette
+from pixelmill.workers.drawn_classes import FACADES, VOID
 from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.losses.hindsight import feature_distances
+from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes import Sample
-from pixelmill.workers.recipes.crn import CrnRecipe, CrnSettings
+from pixelmill.workers.recipes.crn import CrnRecipe, CrnSettings, LabelledCrnRecipe, LabelledCrnSettings
 from pixelmill.workers.recipes.layout_labels import class_ids
 from pixelmill.workers.recipes.registry import recipe_type
-from tests.learning import assert_seeded, descend
+from tests.learning import assert_seeded, descend, learn
+from tests.shared_data import SHARED_DATA
 from tests.workers.facades import built
 
 COLOURS_K3 = np.array(list(FACADES.values()), np.uint8)
@@ -230,3 +232,108 @@ def test_the_sheet_shows_layouts_every_output_and_the_photographs(assets: dict[s
     assert sheet_CHW.shape[0] == 3
     assert sheet_CHW.shape[1] >= 4 * 32
     assert sheet_CHW.shape[2] >= 3 * 32
+
+
+# -------------------------------------------------------------------------------------------- layouts of label files
+
+GARDEN = {"lawn": (0, 200, 0), "path": (200, 200, 200), "pond": (10, 90, 90)}
+
+
+def garden(seed: int, *, classes: bytes | None = None) -> dict[str, bytes]:
+    """A photograph of three classes, one with texture, and its label file with a frame of the id 9, which is none."""
+    random = np.random.default_rng(seed)
+    ids_HW = np.kron(random.integers(0, 3, (4, 4), np.uint8), np.ones((8, 8), np.uint8))
+    photo_HWC = np.array([(60, 140, 60), (150, 140, 130), (40, 60, 120)], np.uint8)[ids_HW]
+    photo_HWC += random.integers(0, 20, photo_HWC.shape, np.uint8)
+    ids_HW[:2] = 9
+    named = {"classes": list(GARDEN), "colours": list(GARDEN.values()), "ignore_index": 9}
+    return {
+        "image": encode_png(photo_HWC),
+        "label": encode_png_palette(ids_HW, [(level, 0, 0) for level in range(10)]),
+        "classes": json.dumps(named).encode() if classes is None else classes,
+    }
+
+
+def labelled(assets: dict[str, Path], **settings: object) -> LabelledCrnRecipe:
+    small = {"start_px": (4, 4), "widths": (16, 16, 16, 8), "batch": 4, "learning_rate": 0.01}
+    return LabelledCrnRecipe(LabelledCrnSettings(vgg="vgg", **{**small, **settings}), assets)
+
+
+def test_the_classes_of_label_files_are_found_kept_and_stated(assets: dict[str, Path]) -> None:
+    made = labelled(assets)
+    with pytest.raises(ModelError, match="which classes there are is not known yet"):
+        made.network()
+    facts = made.prepare([made.decode(garden(seed)) for seed in range(3)])
+    assert made.network().config.classes == 3
+    assert made.classes() == Classes(tuple(GARDEN), tuple(GARDEN.values()))
+    resumed = labelled(assets)
+    resumed.restore(json.loads(json.dumps(facts)))
+    assert resumed.palette == GARDEN
+    assert labelled(assets, palette=facts["palette"]).palette == GARDEN  # as a card keeps it
+
+
+def test_pixels_of_no_class_have_no_loss(assets: dict[str, Path]) -> None:
+    made = labelled(assets, loss="l2", flip=False)
+    sample = made.decode(garden(0))
+    made.see([sample])
+    network = built(made.config)
+    other = sample | {"photo": sample["photo"].copy()}
+    other["photo"][:2] = 255
+    first, second = (
+        made.losses(network, made.batch([each], np.random.default_rng(0)))["loss"] for each in (sample, other)
+    )
+    assert (sample["layout"][:2] == VOID).all()
+    assert torch.equal(first, second)
+
+
+def test_the_sheet_shows_layouts_in_the_colours_of_the_data(assets: dict[str, Path]) -> None:
+    made = labelled(assets)
+    samples = [made.decode(garden(seed)) for seed in range(2)]
+    made.see(samples)
+    sheet_CHW = made.pictures(built(made.config).eval(), samples)
+    shown = {tuple(colour) for colour in sheet_CHW[:, 4:34, 2:34].flatten(1).T.tolist()}
+    assert shown <= set(GARDEN.values())
+
+
+def test_side_by_side_layouts_of_other_colours_are_learned_with_a_palette(assets: dict[str, Path]) -> None:
+    ids_HW = np.kron(np.arange(3, dtype=np.uint8).repeat(3).reshape(3, 3), np.ones((8, 8), np.uint8))
+    drawn_HWC = np.array(list(GARDEN.values()), np.uint8)[ids_HW]
+    both = encode_png(np.concatenate([drawn_HWC, drawn_HWC], 1))
+    made = recipe(assets, palette=GARDEN)
+    assert set(np.unique(made.decode({"image": both})["layout"])) == {0, 1, 2}
+    assert made.network().config.classes == 3
+    with pytest.raises(DataError, match="its right half has not the colours of the classes"):
+        recipe(assets).decode({"image": both})
+
+
+def test_a_small_network_learns_the_layouts_of_label_files(assets: dict[str, Path]) -> None:
+    made = labelled(assets, steps=30, loss="l2")
+    samples = [made.decode(garden(seed)) for seed in range(6)]
+    made.prepare(samples)
+    seen: list[float] = []
+    learn(made, samples, lambda _, losses: seen.append(losses["loss"]))
+    assert np.mean(seen[-5:]) < 0.6 * np.mean(seen[:2])
+
+
+@pytest.mark.shared_data
+def test_street_scenes_are_learned_from_their_label_maps(assets: dict[str, Path]) -> None:
+    """CamVid: eleven classes and void, named in classes.json without colours."""
+    folder = SHARED_DATA / "camvid" / "train"
+    classes = (SHARED_DATA / "camvid" / "classes.json").read_bytes()
+    names = sorted(path.stem for path in (folder / "labels").glob("*.png"))[::60]
+    made = labelled(assets, start_px=(3, 4), steps=30, loss="l2")
+    samples = [
+        made.decode(
+            {
+                "image": (folder / "images" / f"{name}.jpg").read_bytes(),
+                "label": (folder / "labels" / f"{name}.png").read_bytes(),
+                "classes": classes,
+            }
+        )
+        for name in names
+    ]
+    made.prepare(samples)
+    assert (len(made.palette), made.palette["road"]) == (11, (128, 64, 128))
+    seen: list[float] = []
+    learn(made, samples, lambda _, losses: seen.append(losses["loss"]))
+    assert np.mean(seen[-5:]) < 0.6 * np.mean(seen[:2])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelmill.workers.stages import StageConfig, config_class
-from pixelmill.workers.stages.wiring import Misfit, names_of, wire
+from pixelmill.workers.stages.wiring import Misfit, names_of, output_row_bytes, wire
+from tests.toys.invert import InvertConfig
 from tests.toys.registered import toy_stages
+from tests.toys.threshold import ThresholdConfig
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +92,25 @@ def test_every_stage_comes_after_the_one_that_it_reads(data: st.DataObject) -> N
     assert all(read is None or at[read] < at[index] for index, read in enumerate(wiring.inputs))
     readers = [reader for index in (None, *range(count)) for reader in wiring.readers_of(index)]
     assert sorted(readers) == list(range(count))
+
+
+def test_the_bytes_of_a_row_are_those_of_each_stage_for_the_picture_that_it_reads() -> None:
+    class Doubles(InvertConfig):
+        stage: ClassVar[str] = "doubles"
+
+        def row_bytes(self, picture_px: int) -> int:
+            return 10 * self.made_px(picture_px)
+
+        def made_px(self, picture_px: int) -> int:
+            return 4 * picture_px
+
+    class Masks(ThresholdConfig):
+        def row_bytes(self, picture_px: int) -> int:
+            return picture_px
+
+    line: list[StageConfig] = [
+        Masks.model_validate({"from": "large"}),
+        Doubles.model_validate({"name": "large"}),
+        Masks.model_validate({"name": "plain"}),
+    ]
+    assert output_row_bytes(line, "rgb8", 1000) == 4000 + 40_000 + 1000

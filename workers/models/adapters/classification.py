@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.adapters.class_names import classes_of
+from pixelmill.workers.models.class_names import classes_of
 from pixelmill.workers.models.encoders import trained_input
 from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.picture_model import PictureModel, SizeFacts

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.adapters.class_names import classes_of
+from pixelmill.workers.models.class_names import classes_of
 from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
 from pixelmill.workers.networks.fcn import DEEPEST, FC6_SIDE, FcnConfig

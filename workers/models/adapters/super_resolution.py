@@ -33,7 +33,7 @@ INTERPOLATION_REACH_PX = 2
 def upscale(checkpoint: Checkpoint) -> PictureModel:
     """For the smallest scale that it offers, with the others beside it."""
     network = cast("Vdsr", checkpoint.module)
-    scales = cast("tuple[int, ...]", tuple(cast("list[int]", checkpoint.card.settings.get("scales") or SCALES)))
+    scales = cast("list[int]", checkpoint.card.settings.get("scales") or SCALES)
     models = {scale: _at_scale(network, scale, checkpoint.weights_sha256) for scale in sorted(scales)}
     return replace(models[min(scales)], at_scales=models)
 
@@ -67,8 +67,8 @@ class Enlarger(Float32Input):
     def forward(self, images_B3hw: Tensor) -> Tensor:
         size = images_B3hw.shape[2] * self.scale, images_B3hw.shape[3] * self.scale
         large_B3HW = functional.interpolate(images_B3hw, size, mode="bicubic", antialias=True)
-        weights_1311 = large_B3HW.new_tensor(LUMA_OF_RGB).view(1, 3, 1, 1) / 255
-        luma_B1HW = (large_B3HW * weights_1311).sum(1, keepdim=True) + BLACK / 255
+        red, green, blue = (large_B3HW[:, place, None] * (part / 255) for place, part in enumerate(LUMA_OF_RGB))
+        luma_B1HW = red + green + blue + BLACK / 255
         lacking_B1HW = self.residual(luma_B1HW) * (255 / (WHITE - BLACK))
         return (large_B3HW + lacking_B1HW).clamp(0, 1)
 

@@ -16,9 +16,7 @@ from pixelmill.workers.models.model_names import ModelName, checkpoint_files, di
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.models.zoo import ZOO
 
-ENCODING = frozenset(
-    {*("autoencoder", "vae", "fcn", "segnet", "unet", "monodepth"), *("finetuned classifier", "finetuned dense")}
-)
+ENCODING = frozenset({"autoencoder", "vae", "fcn", "segnet", "unet", "monodepth", "finetuned"})
 """Networks with an encoder (`networks/finetuned.py` takes it), which embeds."""
 CODING = frozenset({"autoencoder", "vae"})
 """Networks whose encoder ends in a code."""
@@ -68,8 +66,8 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
 
     assert name.path is not None
     module, card = load_checkpoint(name.path)
-    if (network := kind_of(card.network, card.config)) not in ENCODING:
-        raise ModelError(_cannot(name.name, network, "embed"))
+    if card.network not in ENCODING:
+        raise ModelError(_cannot(name.name, card.network, "embed"))
     try:
         preprocess = trained_input(card, module)
     except ModelError as error:
@@ -131,7 +129,7 @@ def _cannot(model: str, network: str, task: Task) -> str:
 
 
 def _tasks_of(network: str) -> set[Task]:
-    embedding: set[Task] = {"embed"} if network in ENCODING else set()
+    embedding: set[Task] = {"embed"} if network.partition(" ")[0] in ENCODING else set()
     return tasks_of(network) | embedding
 
 

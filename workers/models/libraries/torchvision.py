@@ -20,12 +20,26 @@ if TYPE_CHECKING:
     from pixelmill.workers.models.preprocess import Pooling, Preprocess
 
 
+FOLDERS: dict[Task, str] = {"embed": ".", "classify": ".", "segment": "segmentation"}
+"""Where below torchvision.models its models for a task are."""
+KINDS: dict[Task, str] = {"embed": "classification", "classify": "classification", "segment": "segmentation"}
+SHIPS: dict[Task, str] = {
+    "embed": ", or use a model that ships: autoencoder-photos",
+    "segment": ", or use a model that ships: segnet-camvid",
+}
+"""What else there is where weights can't be fetched."""
+LISTED = 12
+"""Names that fit into a message."""
+
+
 def resolve(model: str, rest: str, task: Task) -> ModelName:
-    _require_offered(model, task)
+    if task not in FOLDERS:
+        raise ModelError(f"model {model}: torchvision's models can't {task} here; they can {', '.join(FOLDERS)}")
     name, _, weights = rest.partition("/")
-    offered = torchvision_models()
+    offered = torchvision_models(FOLDERS[task])
     if name not in offered:
-        raise ModelError(f"model {model}: torchvision has no classification model {name}{did_you_mean(name, offered)}")
+        there = f"; it has {', '.join(offered)}" if len(offered) <= LISTED else did_you_mean(name, offered)
+        raise ModelError(f"model {model}: torchvision has no {KINDS[task]} model {name}{there}")
     published = offered[name]
     if weights == "random":
         return ModelName("torchvision", name, "random")
@@ -37,51 +51,75 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
 
 
 def load(name: ModelName, task: Task) -> PictureModel:
-    raise ModelError(f"model {name.name}: torchvision's models can't {task} here; they can embed")
+    """A classifier, or a network that gives the class of every pixel, with the names of its classes and its preprocessing.
 
+    Both see pictures as torchvision publishes it: to segment, the shorter side is resized to 520 pixels; the scores, which such a
+    network computes on a grid of 8 or 16 pixels, are enlarged to the picture from there.
+    """
+    from pixelmill.workers.models.features import hash_weights
+    from pixelmill.workers.models.grid_scores import GridScores
+    from pixelmill.workers.models.picture_model import Classes, PictureModel, SizeFacts
 
-def _require_offered(model: str, task: Task) -> None:
-    if task != "embed":
-        raise ModelError(f"model {model}: torchvision's models can't {task} here; they can embed")
+    module, published = _built(name, task)
+    preset = published.transforms()
+    names = tuple(str(each) for each in published.meta["categories"])
+    is_dense = task == "segment"
+    return PictureModel(
+        task=task,
+        module=GridScores(module) if is_dense else module,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        size=SizeFacts(resize_px=preset.resize_size[0]) if is_dense else SizeFacts(),
+        weights_sha256=hash_weights(module),
+        licence=published.meta.get("license"),
+        classes=Classes(names),
+        preprocess=None if is_dense else _preset(preset),
+    )
 
 
 def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Module, Preprocess]:
+    from pixelmill.workers.models.features import cut_at
+
+    module, published = _built(name, "embed")
+    return cut_at(module, layer, name), _preset(published.transforms())
+
+
+def _built(name: ModelName, task: Task) -> tuple[nn.Module, Any]:
+    """The network in eval mode with its weights, and what torchvision says of them; of the default ones where it has none."""
     import torch
 
     from pixelmill.workers.models import vision
-    from pixelmill.workers.models.features import cut_at
 
     vision.lighten()
     from torchvision import models as untyped  # pyright: ignore[reportMissingTypeStubs]
 
     models: Any = untyped
+    published: Any = models.get_model_weights(name.name)
+    if name.weights != "random":
+        return _trained(models, published[str(name.weights)], name, task), published[str(name.weights)]
+    others = {"weights_backbone": None} if task == "segment" else extra_arguments(name.name)
+    with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
+        torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
+        return models.get_model(name.name, weights=None, **others).eval(), published.DEFAULT
 
-    if name.weights == "random":
-        with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
-            torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
-            module = models.get_model(name.name, weights=None, **extra_arguments(name.name))
-        published: Any = models.get_model_weights(name.name)
-        preset = published.DEFAULT.transforms()
-    else:
-        weights: Any = models.get_model_weights(name.name)[str(name.weights)]
-        # torchvision has no switch for it, and torch.hub would run what a pickle in the cached file says.
-        kind = cast("Any", type(weights))
-        weights.get_state_dict = partial(kind.get_state_dict, weights, weights_only=True)
-        try:
-            module = models.get_model(name.name, weights=weights, progress=False)
-        except OSError as error:
-            raise ModelError(
-                f"torchvision:{name.name}/{name.weights}: its weights could not be fetched from {weights.url} ({error}); "
-                "put the file into $TORCH_HOME/hub/checkpoints, or use a model that ships: autoencoder-photos"
-            ) from error
-        except Exception as error:  # a file that is cut, of another network, or no file of weights: one kind each
-            first_line = str(error).partition("\n")[0]
-            raise ModelError(
-                f"torchvision:{name.name}/{name.weights}: {weights.url.rpartition('/')[2]} in $TORCH_HOME/hub/checkpoints "
-                f"does not hold its weights ({type(error).__name__}: {first_line}); remove it, so that it is fetched again"
-            ) from error
-        preset = weights.transforms()
-    return cut_at(module, layer, name), _preset(preset)
+
+def _trained(models: Any, weights: Any, name: ModelName, task: Task) -> nn.Module:
+    # torchvision has no switch for it, and torch.hub would run what a pickle in the cached file says.
+    kind = cast("Any", type(weights))
+    weights.get_state_dict = partial(kind.get_state_dict, weights, weights_only=True)
+    try:
+        return models.get_model(name.name, weights=weights, progress=False).eval()
+    except OSError as error:
+        raise ModelError(
+            f"torchvision:{name.name}/{name.weights}: its weights could not be fetched from {weights.url} ({error}); "
+            f"put the file into $TORCH_HOME/hub/checkpoints{SHIPS.get(task, '')}"
+        ) from error
+    except Exception as error:  # a file that is cut, of another network, or no file of weights: one kind each
+        first_line = str(error).partition("\n")[0]
+        raise ModelError(
+            f"torchvision:{name.name}/{name.weights}: {weights.url.rpartition('/')[2]} in $TORCH_HOME/hub/checkpoints "
+            f"does not hold its weights ({type(error).__name__}: {first_line}); remove it, so that it is fetched again"
+        ) from error
 
 
 def licence(name: ModelName) -> str | None:
@@ -105,14 +143,17 @@ def _preset(preset: Any) -> Preprocess:
 
 
 @cache
-def torchvision_models() -> dict[str, dict[str, str]]:
-    """Each classification model of the installed torchvision with its weights by name; DEFAULT maps to the real one."""
+def torchvision_models(folder: str = ".") -> dict[str, dict[str, str]]:
+    """Each model of the installed torchvision with its weights by name; DEFAULT maps to the real one.
+
+    Classification models, or those of a folder below: segmentation.
+    """
     spec = find_spec("torchvision")
     if spec is None or spec.origin is None:
         raise ModelError("torchvision is not installed: pip install torchvision")
     weights: dict[str, dict[str, str]] = {}
     models: dict[str, str | None] = {}
-    for file in sorted((Path(spec.origin).parent / "models").glob("*.py")):
+    for file in sorted((Path(spec.origin).parent / "models" / folder).glob("*.py")):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and node.name.endswith("_Weights"):
                 weights[node.name] = _members(node)

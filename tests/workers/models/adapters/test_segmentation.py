@@ -16,7 +16,6 @@ from pixelmill.workers.models.adapters import ADAPTERS, adapter, kind_of
 from pixelmill.workers.models.checkpoint import save_checkpoint
 from pixelmill.workers.models.libraries import load_model, resolve
 from pixelmill.workers.models.loaded_checkpoint import Checkpoint
-from pixelmill.workers.models.palette import CAMVID_COLOURS
 from pixelmill.workers.models.picture_model import Classes, PictureModel
 from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig
 from pixelmill.workers.networks.registry import network_types
@@ -138,19 +137,9 @@ def test_pictures_that_were_resized_for_training_are_resized_again() -> None:
     assert model_of("unet", settings={"size_px": None}).size.resize_px is None
 
 
-def test_classes_have_the_names_of_the_card_or_those_of_its_settings_or_numbers() -> None:
+def test_classes_are_those_of_the_card() -> None:
     named = Classes(("sky", "kiosk", "road"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
     assert model_of("fcn", classes=named).classes == named
-    classes = model_of("fcn", settings={"class_names": ["sky", "kiosk", "road"]}).classes
-    assert classes is not None
-    assert classes.names == named.names
-    assert classes.colours is not None
-    assert classes.colours[0] == CAMVID_COLOURS["sky"]
-    numbered = model_of("fcn").classes
-    assert numbered is not None
-    assert numbered.names == ("0", "1", "2")
-    with pytest.raises(ModelError, match="names 2 classes, and its network has 3; take weights and card from the same"):
-        model_of("fcn", classes=Classes(("sky", "road")))
 
 
 def test_a_network_of_grey_pictures_is_refused(tmp_path: Path) -> None:

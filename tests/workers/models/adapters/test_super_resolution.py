@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from pixelmill.workers.runtime.execution import Executor
 from pixelmill.workers.runtime.settings import Precision, Settings
 from pixelmill.workers.stages.upscale import LEAST_DB
 from pixelmill.workers.typed_torch import from_numpy
+from tests.elsewhere import elsewhere
 from tests.saved_networks import saved
 from tests.shared_data import SHARED_DATA
 from tests.workers.scenes import scene
@@ -139,3 +141,12 @@ def test_settings_that_agree_change_the_psnr_of_set5_by_less_than_is_promised(sc
     ):
         assert max(abs(one - another) for one, another in zip(exact, other, strict=True)) < MOST_CHANGE_DB
     assert all(math.isfinite(each) and each > 25 for each in exact)
+
+
+def test_nothing_is_left_on_the_cpu_when_it_runs_on_another_device() -> None:
+    model = published().at_scale(3)
+    here_3HW = enlarged(model, picture())
+    with elsewhere() as device:
+        there_3HW = enlarged(model, picture(), replace(PLAIN, device=str(device)))
+    assert there_3HW.device.type == "cpu"
+    torch.testing.assert_close(there_3HW, here_3HW)

@@ -1,0 +1,199 @@
+"""Each kind of stage beside a bare loop over the same network, and a chain of three beside one that decodes once.
+
+    python -m benchmarks.stages [--pictures 96] [--rounds 3] [--only NAME ...]
+
+One worker of one thread. Both see the same decoded pictures, run the network in the settings that the stage chose, and encode
+what they make with the same encoders. A stage's time is that of a worker of a job over local files less fetching and decoding;
+that of the chain has both, and so has its loop. They take turns, and ratios are taken within a turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.bare_loops import Loop, bare_loop
+from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig, Tally
+from pixelmill.pipelines.bulk.orders import Order
+from pixelmill.pipelines.inputs.fetch import FetchLimits
+from pixelmill.pipelines.inputs.sources import Source
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.listing import Listing, tables_of
+from pixelmill.pipelines.outputs.segments import Segment
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.runtime.memory import keep_freed_memory
+from pixelmill.workers.stages import StageConfig, StageContext, config_class
+from tests.jpegs import make_jpegs
+
+BESIDE = ("fetch", "decode")
+PROBED_IMAGES = 1 << 20
+"""So many that settings are probed; a compiled network would have to be compiled in the loop too."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of stage: what a job file says of it, and the model of its loop."""
+
+    task: Task
+    model: str
+    options: dict[str, Any]
+
+    @property
+    def config(self) -> StageConfig:
+        return config_class(self.task).model_validate(self.options | {"compile": False})
+
+
+KINDS: dict[str, Kind] = {
+    "embed": Kind("embed", "torchvision:resnet18/random", {"model": "torchvision:resnet18/random"}),
+    "segment": Kind("segment", "segnet-camvid", {}),
+    "depth": Kind("depth", "monodepth-kitti", {}),
+    "upscale": Kind("upscale", "vdsr-t91", {"scale": 2}),
+    "stylize": Kind("stylize", "faststyle-wave", {"style": "wave"}),
+    "reconstruct": Kind("reconstruct", "autoencoder-photos", {}),
+    "encode": Kind("encode", "autoencoder-photos", {}),
+}
+CHAIN = ("embed", "segment", "depth")
+
+
+class Worker:
+    """A worker of a job with these stages over every picture of a folder."""
+
+    def __init__(self, kinds: Sequence[Kind], pictures: Path) -> None:
+        self._out = Folder(str(pictures.with_name("out")), Access())
+        self._segment = self._listed(pictures)
+        self._tally = Tally()
+        self._mill = self._built([kind.config for kind in kinds])
+        self._milled()  # the settings are chosen
+
+    def _listed(self, pictures: Path) -> Segment:
+        listing = Listing(self._out, 0)
+        listing.write(tables_of(Source((str(pictures),)), listing, Known(self._out, [])))
+        return listing.segment([listing.rows], 0)
+
+    def _built(self, stages: Sequence[StageConfig]) -> Mill:
+        context = StageContext("cpu", 1, PROBED_IMAGES, None)
+        config = MillConfig(
+            out=self._out.uri, out_access=Access(), source_access=Access(), column=None, segments=(self._segment,),
+            stages=tuple(stages), context=context, fetch=FetchLimits(), max_pixels=100_000_000, decode_threads=0,
+            weights=None, memory_bytes=8 << 30,
+        )  # fmt: skip
+        return Mill(config, self._report)
+
+    def _report(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def _milled(self) -> Any:
+        (part,) = self._segment.parts()
+        return self._mill(json.loads(Order(part.name, (part,)).to_json()))
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """Of each stage."""
+        return [dict(stage.settings) for stage in self._mill.stages]
+
+    def seconds(self, *, but: Sequence[str] = ()) -> float:
+        """What one pass over all pictures takes, less the time of these activities."""
+        before = dict(self._tally.busy_s)
+        start_s = time.perf_counter()
+        table = self._milled()
+        elapsed_s = time.perf_counter() - start_s
+        failed = table.filter(table["error"].is_valid()).num_rows
+        if failed:
+            raise SystemExit(f"{failed} pictures failed: {set(table['error'].drop_null().to_pylist())}")
+        assert ORDER_COLUMN in table.column_names
+        return elapsed_s - sum(self._tally.busy_s[name] - before.get(name, 0.0) for name in but)
+
+
+def timed(work: Callable[[], object]) -> float:
+    start_s = time.perf_counter()
+    work()
+    return time.perf_counter() - start_s
+
+
+def stage_ratios(name: str, pictures: Path, rounds: int) -> tuple[list[float], float]:
+    """Bare seconds over the stage's, turn by turn, and the stage's pictures a second."""
+    kind = KINDS[name]
+    worker = Worker([kind], pictures)
+    decoded = [decode_picture(path.read_bytes()) for path in sorted(pictures.rglob("*.jpg"))]
+    loop = bare_loop(kind.task, kind.model, worker.settings[0], kind.options)
+    loop(decoded)
+    ratios: list[float] = []
+    fastest_s = float("inf")
+    for turn in range(rounds):
+        if turn % 2:
+            mine_s, bare_s = worker.seconds(but=BESIDE), timed(lambda: loop(decoded))
+        else:
+            bare_s, mine_s = timed(lambda: loop(decoded)), worker.seconds(but=BESIDE)
+        ratios.append(bare_s / mine_s)
+        fastest_s = min(fastest_s, mine_s)
+    return ratios, len(decoded) / fastest_s
+
+
+def chain_ratios(pictures: Path, rounds: int) -> tuple[list[float], list[float], float]:
+    """Of the chain beside a loop that decodes once and runs all three; of three runs beside the chain; pictures a second."""
+    kinds = [KINDS[name] for name in CHAIN]
+    chain = Worker(kinds, pictures)
+    alone = [Worker([kind], pictures) for kind in kinds]
+    files = sorted(pictures.rglob("*.jpg"))
+    loops: list[Loop] = [
+        bare_loop(kind.task, kind.model, settings, kind.options)
+        for kind, settings in zip(kinds, chain.settings, strict=True)
+    ]
+
+    def bare() -> None:
+        decoded = [decode_picture(path.read_bytes()) for path in files]
+        for loop in loops:
+            loop(decoded)
+
+    bare()
+    ratios: list[float] = []
+    gains: list[float] = []
+    fastest_s = float("inf")
+    for _ in range(rounds):
+        bare_s, mine_s = timed(bare), chain.seconds()
+        ratios.append(bare_s / mine_s)
+        gains.append(sum(worker.seconds() for worker in alone) / mine_s)
+        fastest_s = min(fastest_s, mine_s)
+    return ratios, gains, len(files) / fastest_s
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=96, help="JPEGs of about 500x375")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=[*KINDS, "chain"], default=[*KINDS, "chain"])
+    options = parser.parse_args()
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    table = Table("", "pictures/s", "of the bare loop, median", "each round")
+    with tempfile.TemporaryDirectory(prefix="stages-") as folder:
+        pictures = Path(folder) / "in"
+        make_jpegs(pictures, options.pictures)
+        for name in options.only:
+            if name == "chain":
+                ratios, gains, rate = chain_ratios(pictures, options.rounds)
+                label = f"{' + '.join(CHAIN)}; {statistics.median(gains):.2f} times as fast as three runs"
+            else:
+                (ratios, rate), label = stage_ratios(name, pictures, options.rounds), name
+            each = " ".join(f"{ratio:.3f}" for ratio in ratios)
+            table.add_row(label, f"{rate:.2f}", f"{statistics.median(ratios):.3f}", each)
+            print(json.dumps({"stage": label, "rate": round(rate, 3), "ratios": [round(r, 4) for r in ratios]}))
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

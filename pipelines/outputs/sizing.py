@@ -1,0 +1,74 @@
+"""Foresee how many bytes each input makes, from what its listing says of it alone: never from the machine that lists.
+
+Legend: N inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Numbers = npt.NDArray[np.int64]
+
+TYPICAL_PX = 500_000
+"""What a picture is taken to have where its size in bytes is not known, nor that of any other."""
+PX_PER_BYTE = 6.0
+"""Of JPEG, which has 4 to 8; and of names that say nothing."""
+PX_PER_BYTE_BY_SUFFIX: dict[tuple[str, ...], float] = {
+    (".webp", ".heic", ".heif", ".avif"): 10.0,
+    (".png", ".jp2", ".gif"): 0.7,
+    (".dcm", ".nii", ".tif", ".tiff", ".bmp", ".ppm", ".pgm"): 0.4,
+}
+MOST_PX = 1 << 40
+_SAMPLES = 128
+
+_untyped: Any = pc  # its stubs leave open what columns come and go
+
+
+def pixels_of(listed: pa.Table) -> Numbers:
+    """About how many pixels each input of a manifest's table has in all its pictures; 0 where its size is not known."""
+    names = _untyped.coalesce(listed["member"], listed["uri"])
+    factors_N = np.full(listed.num_rows, PX_PER_BYTE)
+    for suffixes, factor in PX_PER_BYTE_BY_SUFFIX.items():
+        for suffix in suffixes:
+            has_suffix_N = _untyped.ends_with(names, suffix, ignore_case=True).to_numpy().astype(bool)
+            factors_N[has_suffix_N] = factor
+    sizes_N = _untyped.fill_null(listed["size"].cast(pa.int64()), 0).to_numpy()
+    return np.clip(sizes_N * factors_N, 0, MOST_PX).astype(np.int64)
+
+
+def foreseen_bytes(pixels_N: Numbers, row_bytes: Callable[[int], int], rows_per_input: float = 1.0) -> Numbers:
+    """About how many bytes each input makes, where a row of so many pixels makes `row_bytes(pixels)`.
+
+    An input whose size is not known is taken to be as the others are.
+    """
+    known_N = pixels_N[pixels_N > 0]
+    usual_px = int(known_N.mean()) if len(known_N) else TYPICAL_PX * rows_per_input
+    row_px_N = np.where(pixels_N > 0, pixels_N, usual_px) / rows_per_input
+    if not len(row_px_N):
+        return np.zeros(0, np.int64)
+    # Evaluated at some sizes and interpolated: there may be millions of inputs.
+    at_S = np.geomspace(max(1.0, row_px_N.min()), max(1.0, row_px_N.max()) + 1, _SAMPLES)
+    bytes_S = np.array([max(1, row_bytes(int(px))) for px in at_S], float)
+    return np.maximum(1, np.interp(row_px_N, at_S, bytes_S) * rows_per_input).astype(np.int64)
+
+
+def cut_large(part_rows: Sequence[int], bytes_N: Numbers, file_bytes: int, multiple: int) -> list[int]:
+    """The parts, where each that would be larger than `file_bytes` is cut: into whole numbers of `multiple` where it can be."""
+    ends_N = np.cumsum(bytes_N)
+    cut: list[int] = []
+    start = 0
+    for rows in part_rows:
+        end = start + rows
+        while start < end:
+            before = int(ends_N[start - 1]) if start else 0
+            most = int(np.searchsorted(ends_N[start:end], before + file_bytes, side="right"))
+            taken = max(1, most if most < multiple or most == end - start else most - most % multiple)
+            cut.append(taken)
+            start += taken
+    return cut

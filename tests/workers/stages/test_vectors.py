@@ -1,0 +1,38 @@
+"""Vectors become a column of one size in the type that is stored, and crops a batch as they lie in memory."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+import torch
+
+from pixelmill.workers.stages.vectors import NumberType, stacked, vector_column, vector_type
+
+
+@pytest.mark.parametrize("output", ["float32", "float16"])
+def test_a_column_holds_the_vectors_in_their_order(output: NumberType) -> None:
+    vectors_BD = torch.arange(12.0).view(3, 4) / 8
+    column, errors = vector_column(vectors_BD, output, "embed", "embedding")
+    assert column.type == vector_type(output, 4) == pa.list_(getattr(pa, output)(), 4)
+    assert column.to_pylist() == vectors_BD.tolist()
+    assert errors == {}
+
+
+@pytest.mark.parametrize(("output", "spoilt"), [("float32", {1, 2}), ("float16", {1, 2, 3})])
+def test_a_vector_that_is_not_finite_as_it_is_stored_is_an_error_at_its_place(
+    output: NumberType, spoilt: set[int]
+) -> None:
+    vectors_BD = torch.ones(5, 3)
+    vectors_BD[1, 2], vectors_BD[2, 0], vectors_BD[3, 1] = float("nan"), float("-inf"), 1e6  # too large for float16
+    column, errors = vector_column(vectors_BD, output, "encode", "code")
+    assert set(errors) == spoilt
+    assert {(error.stage, error.error_type) for error in errors.values()} == {("encode", "NotFinite")}
+    assert "the code has a NaN or infinite value" in str(errors[1])
+    assert len(column) == 5
+
+
+def test_crops_are_stacked_with_the_channels_of_a_pixel_side_by_side() -> None:
+    crops = [torch.randint(0, 256, (6, 5, 3), dtype=torch.uint8).permute(2, 0, 1) for _ in range(2)]
+    batch_BCHW = stacked(crops)
+    assert torch.equal(batch_BCHW, torch.stack(crops))
+    assert batch_BCHW.is_contiguous(memory_format=torch.channels_last)
