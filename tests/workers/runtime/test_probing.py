@@ -233,3 +233,10 @@ def test_what_a_slow_network_takes_as_it_is_counts_as_a_candidate(monkeypatch: p
 def test_a_microbatch_that_is_pinned_is_kept_however_slow_the_network_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "PROBE_SECONDS", 0.3)
     assert choose(of_any_size(Slow(0.05)), pins=Pins(microbatch=3)).settings.microbatch == 3
+
+
+def test_a_microbatch_that_would_take_longer_than_is_left_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "PROBE_SECONDS", 1.2)
+    monkeypatch.setattr(probing, "cpu_has_bfloat16", lambda: False)
+    choice = choose(of_any_size(Slow(0.08)), base=Settings(microbatch=4))
+    assert {trial.settings.microbatch for trial in choice.trials} <= {1, 2}
