@@ -69,10 +69,10 @@ def hub_name(model: str, rest: str) -> HubName:
 
 
 @cache
-def fetched(model: str, name: HubName, patterns: tuple[str, ...], needed: tuple[str, ...]) -> Path:
+def fetched(model: str, name: HubName, patterns: tuple[str, ...], needed: tuple[tuple[str, ...], ...]) -> Path:
     """The folder of a commit: from the hub's cache where it is complete, else over the network.
 
-    Only files of `patterns` are fetched, of which each of `needed` has to be there.
+    Only files of `patterns` are fetched, of which one of each tuple in `needed` has to be there.
     """
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -87,14 +87,15 @@ def fetched(model: str, name: HubName, patterns: tuple[str, ...], needed: tuple[
 
     try:
         folder = download(offline=True)
-        if all((folder / file).is_file() for file in needed) and _has_weights(folder, patterns):
+        has_needed = all(any((folder / file).is_file() for file in files) for files in needed)
+        if has_needed and _has_weights(folder, patterns):
             return folder
     except LocalEntryNotFoundError:
         pass
     try:
         return download(offline=False)
     except Exception as error:  # the hub's client raises a dozen kinds, and those of two HTTP libraries
-        raise _not_fetched(model, error, [*needed, "the *.safetensors"]) from error
+        raise _not_fetched(model, error, [*(files[0] for files in needed), "the *.safetensors"]) from error
 
 
 @cache
@@ -163,6 +164,8 @@ def _shards(model: str, index: Path) -> list[str]:
 def read_json(model: str, file: Path) -> dict[str, JsonValue]:
     """A JSON object of a bounded size; ModelError where it is anything else."""
     try:
+        if file.exists() and not file.is_file():
+            raise ModelError(f"model {model}: {file.name} is no file; put the file itself into the folder")
         with file.open("rb") as opened:
             text = opened.read(MOST_JSON_BYTES + 1)
         if len(text) > MOST_JSON_BYTES:
@@ -186,11 +189,15 @@ def require_inside(model: str, folder: Path, file: Path) -> Path:
 
     The cache of the hub keeps contents beside its snapshots and links to them: `snapshots/COMMIT/x -> ../../blobs/HASH`.
     """
-    real, root = file.resolve(), folder.resolve()
-    roots = [root, root.parents[1] / "blobs"] if root.parent.name == "snapshots" else [root]
-    if not any(real.is_relative_to(each) for each in roots):
+    if not _is_inside(folder, file):
         raise ModelError(f"model {model}: {file.name} is a link out of {folder}; put the file itself into the folder")
     return file
+
+
+def _is_inside(folder: Path, file: Path) -> bool:
+    real, root = file.resolve(), folder.resolve()
+    roots = [root, root.parents[1] / "blobs"] if root.parent.name == "snapshots" else [root]
+    return any(real.is_relative_to(each) for each in roots)
 
 
 def file_sha256(file: Path) -> str:
@@ -214,8 +221,11 @@ def licence_in(folder: Path) -> str | None:
 
     `license: other` is followed by its name, or by where its text is.
     """
+    readme = folder / "README.md"
+    if not readme.is_file() or not _is_inside(folder, readme):
+        return None
     try:
-        with (folder / "README.md").open("rb") as file:
+        with readme.open("rb") as file:
             text = file.read(MOST_README_BYTES).decode("utf-8", errors="replace")
         _, opening, rest = text.partition("---")
         matter: Any = (

@@ -108,6 +108,8 @@ class OnnxCard(_Strict):
 def read_onnx_card(model: str, file: Path) -> OnnxCard:
     """ModelError where there is none, or a bad one."""
     try:
+        if file.exists() and not file.is_file():
+            raise ModelError(f"model {model}: its card {file.name} is no file; write it beside the network")
         with file.open("rb") as opened:
             text = opened.read(MOST_CARD_BYTES + 1)
     except OSError as error:

@@ -44,7 +44,7 @@ class OnnxNetwork(nn.Module):
         self.model, self.data, self.card = model, data, card
         self.sessions: dict[str, Any] = {}
         """By the kind of device; opened when the first batch comes, with as many threads as torch has then."""
-        session = _session(model, data, "cpu")
+        session = self.sessions["cpu"] = _session(model, data, "cpu")
         self.input_name, self.shape = _input(model, session, card)
         self.output_name = _output(model, session, card)
 
@@ -109,8 +109,14 @@ _run_eagerly: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] = cast("Any
 
 
 def check_network(network: OnnxNetwork) -> None:
-    """ModelError where an output of it is not what its card says: tried on one small picture."""
-    card = network.card
+    """ModelError where an output of it is not what its card says: tried on one small picture. Its session is closed then."""
+    try:
+        _check(network, network.card)
+    finally:
+        network.sessions.clear()
+
+
+def _check(network: OnnxNetwork, card: OnnxCard) -> None:
     height_px, width_px = _tried_size(card)
     images_BCHW = torch.zeros(1, len(card.input.mean), height_px, width_px)
     label = f"model {network.model}"

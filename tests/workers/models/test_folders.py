@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 def test_what_the_cache_holds_is_not_fetched_again_and_what_it_half_holds_is(hub: Hub, tmp_path: Path) -> None:
-    name, wanted = HubName("some/model", COMMIT), (("config.json", "model.safetensors"), ("config.json",))
+    name, wanted = (
+        HubName("some/model", COMMIT),
+        (("config.json", "model.safetensors"), (("config.json", "other.json"),)),
+    )
     hub.folder.mkdir()
     (hub.folder / "config.json").touch()
     assert fetched("hf:some/model", name, *wanted) == hub.folder
@@ -160,7 +164,7 @@ def test_a_hub_that_can_not_be_reached_says_where_the_files_may_lie(hub: Hub) ->
     ):
         fetched_file("timm:some", "some/model", "model.safetensors")
     with pytest.raises(ModelError, match=r"into a folder and name that folder in its place"):
-        fetched("hf:some/model", HubName("some/model", COMMIT), ("*.safetensors",), ("config.json",))
+        fetched("hf:some/model", HubName("some/model", COMMIT), ("*.safetensors",), (("config.json",),))
 
 
 def test_the_real_hub_has_the_functions_that_are_called() -> None:
@@ -173,3 +177,17 @@ def test_the_real_hub_has_the_functions_that_are_called() -> None:
         (huggingface_hub.hf_hub_download, ("local_files_only",)),
     ):
         assert set(names) <= set(inspect.signature(function).parameters)
+
+
+def test_a_pipe_is_not_waited_for_and_a_readme_elsewhere_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "README.md"):
+        os.mkfifo(folder / name)
+    with pytest.raises(ModelError, match=r"config\.json is no file"):
+        read_json("m", folder / "config.json")
+    assert licence_in(folder) is None
+    (folder / "README.md").unlink()
+    (tmp_path / "secret").write_text("---\nlicense: mit\n---\n")
+    (folder / "README.md").symlink_to(tmp_path / "secret")
+    assert licence_in(folder) is None

@@ -61,7 +61,23 @@ def in_a_function() -> Any:
     return model_of([node], SHAPE, SHAPE, functions=[function], opset_imports=opsets)
 
 
-@pytest.mark.parametrize("build", [in_an_initializer, in_a_constant, in_a_branch, in_a_function])
+def with_a_place_alone() -> Any:
+    """Which is not said to be of another file, and some readers may follow."""
+    model = in_an_initializer()
+    model.graph.initializer[0].data_location = TensorProto.DEFAULT
+    return model
+
+
+def without_a_place() -> Any:
+    model = in_an_initializer()
+    model.graph.initializer[0].ClearField("external_data")
+    return model
+
+
+PLACES = (in_an_initializer, in_a_constant, in_a_branch, in_a_function, with_a_place_alone, without_a_place)
+
+
+@pytest.mark.parametrize("build", PLACES)
 def test_weights_in_another_file_are_found_wherever_they_stand(build: Any, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(build().SerializeToString())
     with pytest.raises(ModelError, match="keeps weights in another file"):

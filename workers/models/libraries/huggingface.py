@@ -102,7 +102,7 @@ def folder_of(name: ModelName) -> Path:
     if name.path is not None:
         return name.path
     model = _label(name)
-    return fetched(model, hub_name(model, name.name), PATTERNS, (CONFIG, PROCESSORS[0]))
+    return fetched(model, hub_name(model, name.name), PATTERNS, ((CONFIG,), PROCESSORS))
 
 
 def _label(name: ModelName) -> str:

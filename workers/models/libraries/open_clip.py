@@ -116,7 +116,7 @@ def _folder_of(name: ModelName) -> Path:
     if name.path is not None:
         return name.path
     model = _label(name)
-    return fetched(model, hub_name(model, name.name.removeprefix(HUB)), (CONFIG, "README.md", *WEIGHTS), (CONFIG,))
+    return fetched(model, hub_name(model, name.name.removeprefix(HUB)), (CONFIG, "README.md", *WEIGHTS), ((CONFIG,),))
 
 
 def _published_file(model: str, facts: dict[str, Any]) -> Path:

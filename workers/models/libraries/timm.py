@@ -96,7 +96,7 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
 
 
 def load(name: ModelName, task: Task) -> PictureModel:
-    from pixelmill.workers.models.backbones import hash_weights
+    from pixelmill.workers.models.features import hash_weights
     from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
 
     module = _whole(name)
@@ -147,7 +147,7 @@ def _folder_of(name: ModelName) -> Path:
     if name.path is not None:
         return name.path
     model = _label(name)
-    return fetched(model, hub_name(model, name.name.removeprefix(HUB)), PATTERNS, (CONFIG, WEIGHTS))
+    return fetched(model, hub_name(model, name.name.removeprefix(HUB)), PATTERNS, ((CONFIG,), (WEIGHTS,)))
 
 
 def _architecture(model: str, config: dict[str, Any]) -> str:

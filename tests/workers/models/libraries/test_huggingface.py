@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -286,6 +287,21 @@ def test_code_that_a_config_names_is_not_imported(vit: Path, tmp_path: Path) -> 
     load_backbone(resolve(f"hf:{vit}"))
     assert not marker.exists()
     assert not [name for name in set(sys.modules) - before if "transformers_modules" in name or name == "modeling"]
+
+
+@pytest.mark.parametrize("name", ["clip", "maskformer", "depth_anything", "zoedepth"])
+def test_a_folder_makes_no_connection(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(name, tmp_path)
+
+    def refused(*_: object) -> None:
+        raise AssertionError("a connection was made")
+
+    for function in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, function, refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    task: Task = "embed" if name == "clip" else "segment" if name == "maskformer" else "depth"
+    resolved = resolve(f"hf:{tmp_path}", task)
+    assert load_backbone(resolved) if task == "embed" else load_model(resolved, task)
 
 
 @pytest.mark.parametrize(
