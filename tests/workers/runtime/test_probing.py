@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.runtime import probing
-from pixelmill.workers.runtime.agreement import Agreement, Cosine, EqualShare, RelativeError
+from pixelmill.workers.runtime.agreement import Agreement, Cosine, MaskAgreement, RelativeError
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
 from pixelmill.workers.runtime.settings import Choice, Pins, Settings
 from tests.small_networks import network, pictures
@@ -168,12 +168,12 @@ class Scaled(nn.Module):
 @pytest.mark.parametrize(
     ("module", "agreement", "precisions"),
     [
-        (Segmenter(), EqualShare(0.99), {"float32"}),
+        (Segmenter(), MaskAgreement(0.99), {"float32"}),
         (Scaled(), RelativeError(0.01), {"float32"}),
         (Scaled(), RelativeError(0.1), {"float32", "bfloat16"}),
         (Scaled(), Cosine(0.999), {"float32", "bfloat16"}),
     ],
-    ids=lambda value: repr(value) if isinstance(value, EqualShare | RelativeError | Cosine) else None,
+    ids=lambda value: repr(value) if isinstance(value, MaskAgreement | RelativeError | Cosine) else None,
 )
 def test_a_stage_states_by_what_measure_its_settings_have_to_agree(
     module: nn.Module, agreement: Agreement, precisions: set[str], monkeypatch: pytest.MonkeyPatch
