@@ -77,8 +77,6 @@ def _forward(
 
 
 def _embedding(model: str, settings: Mapping[str, Any]) -> Loop:
-    from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
-
     backbone = load_backbone(resolve(model))
     wanted = backbone.preprocess
     forward = _forward(backbone.network.module, wanted.mean, wanted.std, settings)
@@ -86,12 +84,7 @@ def _embedding(model: str, settings: Mapping[str, Any]) -> Loop:
     def run(pictures: Sequence[Tensor]) -> list[Any]:
         made: list[Any] = []
         for start in range(0, len(pictures), settings["microbatch"]):
-            crops = [
-                center_crop(
-                    resize_shorter_side(each, wanted.resize_px, wanted.interpolation, exact=False), wanted.crop_px
-                )
-                for each in pictures[start : start + settings["microbatch"]]
-            ]
+            crops = [wanted.applied_to(each) for each in pictures[start : start + settings["microbatch"]]]
             made += list(forward(torch.stack(crops)).float().numpy())
         return made
 

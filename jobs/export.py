@@ -171,7 +171,8 @@ def _failed(run: Folder) -> Iterator[dict[str, object]]:
 def summary_lines(made: Exported) -> Sequence[str]:
     """What a person reads when an export is over."""
     tally = made.tally
-    lines = [f"{tally.files + tally.files_before:,} pictures in {made.destination}"]
+    count = tally.files + tally.files_before
+    lines = [f"{count:,} picture{'' if count == 1 else 's'} in {made.destination}"]
     if tally.files_before:
         lines[0] += f", {tally.files_before:,} of them from an earlier export"
     if tally.files:

@@ -68,7 +68,14 @@ STAGE_COMMANDS: dict[str, StageCommand] = {
     ),
     "segment": StageCommand(
         "Label every pixel: a mask of class ids for each picture, and each class's share of it.",
-        (_model(f"{OURS}; torchvision:NAME, hf:NAME or onnx:FILE."),),
+        (
+            _model(f"{OURS}; torchvision:NAME, hf:NAME or onnx:FILE."),
+            Key(
+                "resize_px",
+                int,
+                "Shorter side of what the network sees; a mask is as large as its picture all the same.",
+            ),
+        ),
     ),
     "depth": StageCommand(
         "Estimate how far away each pixel is: a 16-bit map for each picture.",

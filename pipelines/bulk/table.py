@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 30
 """Arrow counts the bytes of one chunk of texts or pictures in 32 bits with a sign: 2 GiB are too many."""
+COPIED_BYTES = 256 << 10
+"""Pictures of fewer bytes are copied together, so that there are not too many chunks."""
 
 _FROM_MANIFEST = ("id", "uri", "member", SOURCE_ID.name)
 
@@ -123,18 +125,21 @@ def _aligned(column: pa.Field[Any], output: StageOutput, rows: int, chunk_bytes:
 def _in_chunks(
     pieces: Sequence[pa.Array[Any]], places: Sequence[int | None], kind: pa.DataType, chunk_bytes: int
 ) -> Column:
-    """The values at these places of all pieces together, in chunks of at most so many bytes or one value; copied once."""
+    """The values at these places of all pieces together, in chunks of at most so many bytes or one value.
+
+    A large value is a chunk of its own, and is not copied.
+    """
     values = [piece.slice(index, 1) for piece in pieces for index in range(len(piece))]
     chunks: list[list[pa.Array[Any]]] = [[]]
     held_bytes = 0
     for place in places:
         value = _nulls(1, kind) if place is None else values[place]
-        if chunks[-1] and held_bytes + value.nbytes > chunk_bytes:
+        if chunks[-1] and held_bytes + value.nbytes > min(chunk_bytes, COPIED_BYTES):
             chunks.append([])
             held_bytes = 0
         chunks[-1].append(value)
         held_bytes += value.nbytes
-    return pa.chunked_array([pa.concat_arrays(chunk) for chunk in chunks])
+    return pa.chunked_array([pa.concat_arrays(chunk) if len(chunk) > 1 else chunk[0] for chunk in chunks])
 
 
 def _pieces(column: Column) -> Sequence[pa.Array[Any]]:

@@ -98,11 +98,15 @@ def write_parquet(table: pa.Table, **options: Any) -> bytes:
 def write_row_groups(table: pa.Table, rows: Iterable[int], **options: Any) -> bytes:
     """A table as a Parquet file whose row groups have so many rows; `options` are those of pyarrow."""
     sink = io.BytesIO()  # whose value is not copied, as that of a sink of Arrow's is
+    sink.seek(table.nbytes)
+    sink.write(b"\0")  # so large at once: each growth would be a copy
+    sink.seek(0)
     with pq.ParquetWriter(sink, table.schema, **options) as writer:
         start = 0
         for count in rows:
             writer.write_table(table.slice(start, count), row_group_size=count)
             start += count
+    sink.truncate()
     return sink.getvalue()
 
 

@@ -7,6 +7,7 @@ that encode.
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +27,10 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.reading import ObjectReader
 from pixelmill.workers.decoders.picture import PictureDecoder
 from pixelmill.workers.stages import StageConfig
+from pixelmill.workers.stages.depth import DepthConfig
+from pixelmill.workers.stages.embed import EmbedConfig
+from pixelmill.workers.stages.segment import SegmentConfig
+from pixelmill.workers.stages.upscale import UpscaleConfig
 from tests import in_process_run
 from tests.dying_writes import Killed, die_at
 from tests.mills import BLACK, BLUE, GREEN, RED, ColourConfig, write
@@ -194,3 +199,29 @@ def test_no_memory_is_held_when_an_order_is_done(job: in_process_run.Job, monkey
     monkeypatch.setattr(in_process_run, "mill_of", kept)
     in_process_run.live(job)
     assert [mill.budget.held_bytes for mill in mills] == [0]
+
+
+def test_the_stages_that_ship_chain_over_one_fetch_and_one_decode(
+    job: in_process_run.Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Upscale -> segment, depth and embed: what is upscaled is what the others read."""
+    chain = (
+        UpscaleConfig.model_validate({"scale": 2, "precision": "float32"}),
+        SegmentConfig.model_validate({"from": "upscale", "precision": "float32"}),
+        DepthConfig.model_validate({"from": "upscale", "precision": "float32"}),
+        EmbedConfig.model_validate({"from": "upscale", "precision": "float32", "model": "autoencoder-photos"}),
+    )
+    reads, decodes = count_calls(monkeypatch)
+    account = in_process_run.live(replace(job, stages=chain))
+    assert (account.done, account.failed, account.is_exact) == (8, 0, True)
+    assert (len(reads), len(decodes)) == (8, 8)
+    for row in rows_in(job.out, "data"):
+        size = 2 * WIDTHS[Path(row["uri"]).stem], 12
+        for name in ("upscaled", "mask", "disparity_px"):
+            assert Image.open(io.BytesIO(row[name]["bytes"])).size == size, name
+        assert row["embedding"]
+    for name in job.out.names("data"):
+        schema = pq.read_schema(pa.BufferReader(job.out.read(f"data/{name}") or b""))
+        assert b"road" in b"".join(schema.field("mask").metadata.values()), "the names of the classes are in every file"
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        assert features == {name: {"_type": "Image"} for name in ("upscaled", "mask", "disparity_px")}

@@ -16,7 +16,9 @@ from pixelmill.pipelines.export import destination as destinations
 from pixelmill.pipelines.export.destination import Destination, Put
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, RunRefused
+from tests.conftest import Reach
 from tests.pipelines.export.drawn import BLUE, SCALE, make_run
+from tests.servers.gateway import Gateway
 
 GREY = (90, 90, 90)
 PHOTOS = {"a.png": GREY, "b/a.png": (200, 30, 40), "b/c.png": (10, 200, 30), "blue.png": BLUE, "d/e/f.png": GREY}
@@ -152,6 +154,24 @@ def test_an_export_that_was_stopped_anywhere_resumes_and_makes_the_same(
                 do(run, tmp_path / "to", "shown", shards=shards)
     do(run, tmp_path / "to", "shown", shards=shards)
     assert files(tmp_path / "to") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("server", ["gateway", "moto"])
+def test_a_bucket_is_a_destination_too(
+    run: Folder, tmp_path: Path, request: pytest.FixtureRequest, reach: Reach, server: str
+) -> None:
+    """One server that honours conditional writes, and one that does not."""
+    store: Gateway = request.getfixturevalue(server)
+    reach(store.env)
+    store.make_bucket("exported")
+    uri = "s3://exported/pictures"
+    export(Asked(run.uri, uri, ("shown",)), lambda _: None)
+    do(run, tmp_path / "to", "shown")
+    names = [name for name in store.list("exported", "pictures/") if "/_export/" not in name]
+    there = {name.removeprefix("pictures/"): store.read("exported", name) for name in names}
+    assert there == files(tmp_path / "to")
+    again = export(Asked(run.uri, uri, ("shown",)), lambda _: None)
+    assert (again.tally.files, again.tally.files_before) == (0, 4)
 
 
 def test_a_file_of_somebody_else_stays_and_the_export_says_so(run: Folder, tmp_path: Path) -> None:

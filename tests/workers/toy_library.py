@@ -39,3 +39,7 @@ def load(name: ModelName, task: Task) -> PictureModel:
 
 def encoder(name: ModelName, layer: str | None, pooling: Any) -> Any:
     raise NotImplementedError
+
+
+def licence(name: ModelName) -> str | None:
+    return None

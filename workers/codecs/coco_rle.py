@@ -10,7 +10,6 @@ Legend: H height, W width, N pixels or runs.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 GROUP_BITS, SIGN, MORE, FIRST_CHARACTER = 5, 16, 32, 48
 MOST_GROUPS = 7
@@ -37,12 +36,13 @@ def _compressed(lengths_N: np.ndarray) -> str:
     rest_N[3:] -= lengths_N[1:-2]
     characters = np.zeros((len(rest_N), MOST_GROUPS), np.uint8)
     written = np.zeros(characters.shape, bool)
-    follows_N: npt.NDArray[np.bool_] = np.ones(len(rest_N), bool)
+    follows_N = np.ones(len(rest_N), bool)
     for place in range(MOST_GROUPS):
         group_N = rest_N & (MORE - 1)
         rest_N >>= GROUP_BITS
         written[:, place] = follows_N
-        more_N: npt.NDArray[np.bool_] = np.where(group_N & SIGN, rest_N != -1, rest_N != 0)
+        is_negative_N = (group_N & SIGN) != 0
+        more_N = (is_negative_N & (rest_N != -1)) | (~is_negative_N & (rest_N != 0))
         characters[:, place] = group_N + MORE * more_N + FIRST_CHARACTER
         follows_N = follows_N & more_N
     return characters[written].tobytes().decode("ascii")

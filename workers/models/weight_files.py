@@ -5,7 +5,6 @@ A checkpoint is NAME.safetensors with NAME.json beside it, or a folder with mode
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -49,13 +48,6 @@ def found_files(path: Path) -> tuple[Path, Path]:
 
 def unfinished(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of the weights file as hex; equal weights in another place have the same one."""
-    weights, _ = found_files(path)
-    with weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Slice(Protocol):

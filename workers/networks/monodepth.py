@@ -148,7 +148,7 @@ class MonodepthUp(nn.Module):
 
 
 class Disparity(nn.Module):
-    """Features to disparities B2HW in [0, 0.3], in float32 also under autocast.
+    """Features to disparities B2HW in [0, 0.3], in float32 also under autocast and of a network in fewer bits.
 
     Eight bits of a logit would be steps of a hundredth of the disparity, coarser than what the loss can distinguish.
     """
@@ -158,8 +158,10 @@ class Disparity(nn.Module):
         self.convolution = nn.Conv2d(channels, 2, 3, padding=1)
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
+        weights, bias = self.convolution.weight.float(), self.convolution.bias
+        assert bias is not None
         with torch.autocast(features_BCHW.device.type, enabled=False):
-            return MAX_DISPARITY * torch.sigmoid(self.convolution(features_BCHW.float()))
+            return MAX_DISPARITY * torch.sigmoid(F.conv2d(features_BCHW.float(), weights, bias.float(), padding=1))
 
 
 def _initialize(module: nn.Module) -> None:

@@ -8,7 +8,6 @@ Legend: B batch, 1 the luma channel, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -69,31 +68,6 @@ class Vdsr(nn.Module):
         for convolution in self.convolutions[:-1]:
             maps_BCHW = torch.relu(convolution(maps_BCHW))
         return self.convolutions[-1](maps_BCHW)
-
-
-def from_reference(tensors: Mapping[str, Tensor]) -> Vdsr:
-    """The network of a state of the widespread PyTorch port: `input`, `residual_layer.N.conv`, `output`, without biases.
-
-    Strict: ModelError when a tensor is missing, left over or of another shape. The biases are 0.
-    """
-    names = _reference_names(len(tensors))
-    if differing := sorted(set(names) ^ tensors.keys()):
-        raise ModelError(
-            f"vdsr: {len(differing)} tensors are missing or unknown, {differing[0]} first; take a whole state"
-        )
-    network = Vdsr(VdsrConfig(len(names), tensors[names[0]].shape[0]))
-    state = {f"convolutions.{number}.weight": tensors[name] for number, name in enumerate(names)}
-    biases = {name: torch.zeros_like(value) for name, value in network.state_dict().items() if name.endswith("bias")}
-    try:
-        network.load_state_dict(state | biases)
-    except RuntimeError as error:
-        raise ModelError(f"vdsr: the state does not fit {network.config}: {error}") from error
-    return network.eval()
-
-
-def _reference_names(depth: int) -> list[str]:
-    between = [f"residual_layer.{number}.conv.weight" for number in range(depth - 2)]
-    return ["input.weight", *between, "output.weight"]
 
 
 def _initialize(module: nn.Module) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pixelmill.workers.runtime.agreement import MaskAgreement
+
 CERTAIN = 32_767
 """A confidence of 1, so that it fits into the 16 bits beside an id; half of the least one between is an error of 1.5e-5."""
 NO_NUMBER = -1
@@ -38,21 +40,23 @@ def labels_of(logits_BKHW: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """The least share of a picture's pixels that agree: confidence within `tolerance`, and the same class where float32 is sure.
+    """`MaskAgreement` of labels, which have the best class and not the second: the worse of two figures of a picture.
 
-    It is where its probability is above a half by more than `tolerance`: no other class comes near. Compares logits or labels.
+    The share of equal pixels of those whose class is clear: with a probability of more than a half and half of `margin` no other
+    comes within `margin`. And 1 less what the mean confidence moves by.
     """
 
-    bound: float = 0.995
-    tolerance: float = 0.05
-    name: str = "equal pixels"
+    bound: float = MaskAgreement.bound
+    margin: float = MaskAgreement.margin
+    name: str = MaskAgreement.name
 
     def measure(self, fast: Tensor, truth: Tensor) -> float:
-        fast_BCHW, truth_BCHW = (labels_of(each) if each.is_floating_point() else each for each in (fast, truth))
-        levels_BHW, true_levels_BHW = fast_BCHW[:, 1].float(), truth_BCHW[:, 1].float()
-        is_close = (levels_BHW - true_levels_BHW).abs() <= self.tolerance * CERTAIN
-        is_same = (fast_BCHW[:, 0] == truth_BCHW[:, 0]) | (true_levels_BHW <= (0.5 + self.tolerance) * CERTAIN)
-        return float((is_close & is_same).flatten(1).float().mean(dim=1).min())
+        is_clear_BHW = truth[:, 1] > (1 + self.margin) / 2 * CERTAIN
+        is_equal_BHW = fast[:, 0] == truth[:, 0]
+        clear_B = is_clear_BHW.sum((1, 2))
+        share_B = (is_equal_BHW & is_clear_BHW).sum((1, 2)) / clear_B.clamp_min(1)
+        moved_B = (fast[:, 1].double() - truth[:, 1].double()).mean((1, 2)).abs() / CERTAIN
+        return float(torch.minimum(torch.where(clear_B == 0, 1.0, share_B), 1 - moved_B).min())
 
     def accepts(self, figure: float) -> bool:
         return figure >= self.bound

@@ -46,7 +46,7 @@ class Executor:
 
     def __init__(self, network: PixelNetwork, settings: Settings) -> None:
         self.settings = settings
-        self._run = _prepared(network.module, settings)
+        self._run = _prepared(network, settings)
         takes_float32 = isinstance(network.module, Float32Input)
         self._dtype = torch.float32 if takes_float32 else getattr(torch, settings.precision)
         std = torch.tensor(network.std)
@@ -93,11 +93,14 @@ class Executor:
         return self._run(torch.addcmul(self._shift_1C11, images_BCHW, self._scale_1C11).to(self._dtype))
 
 
-def _prepared(network: nn.Module, settings: Settings) -> Callable[[Tensor], Outputs]:
+def _prepared(network: PixelNetwork, settings: Settings) -> Callable[[Tensor], Outputs]:
     torch.set_num_threads(settings.threads)
-    module = copy.deepcopy(network).eval().requires_grad_(False)
+    module = copy.deepcopy(network.module).eval().requires_grad_(False)
     if settings.fold_batchnorm:
         module = folded(module)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     module = module.to(settings.device).to(getattr(torch, settings.precision)).to(memory_format=layout)
-    return torch.compile(module) if settings.compile else module
+    if not settings.compile:
+        return module
+    # For pictures of any size once, with sizes left open: each of them would be compiled anew, for as long again.
+    return torch.compile(module, dynamic=True if network.input_px is None else None)

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveInt
 
 from pixelmill.workers.errors import ModelError, RowError
-from pixelmill.workers.models.libraries import load_model, resolve
-from pixelmill.workers.models.model_names import ModelName
+from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, StageContext
-from pixelmill.workers.stages.assets import AssetKind, is_remote
-from pixelmill.workers.stages.network_options import NetworkStageConfig
+from pixelmill.workers.stages.model_stage import ModelStageConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,13 +28,13 @@ MIN_COSINE = 0.999
 """Logits computed in chosen settings have at least this cosine to the same logits in eager fp32."""
 BYTES_EACH = 30
 """Of an id, a score and a name."""
-SHOWN_CLASSES = 30
 
 
-class ClassifyConfig(NetworkStageConfig):
+class ClassifyConfig(ModelStageConfig):
     """Find the likeliest classes of every picture."""
 
     stage: ClassVar[str] = "classify"
+    task: ClassVar[Task] = "classify"
 
     model: str = Field(
         description="torchvision:NAME or torchvision:NAME/WEIGHTS, FILE.safetensors or the folder of a fine-tuned classifier, "
@@ -47,29 +45,11 @@ class ClassifyConfig(NetworkStageConfig):
         "class", min_length=1, description="what the columns NAME_id, NAME_name and NAME_score are called after"
     )
 
-    def assets(self) -> dict[str, AssetKind]:
-        return {"model": "checkpoint"} if is_remote(self.model) else {}
-
     def columns(self) -> tuple[str, ...]:
         return (f"{self.column}_id", f"{self.column}_name", f"{self.column}_score")
 
     def row_bytes(self, picture_px: int) -> int:
         return BYTES_EACH * self.top
-
-    def identity(self) -> dict[str, object]:
-        options = self.output_options()
-        del options["model"]  # by its complete name, or the hash of its weights
-        return {self.stage: options | self._model_name().identity}
-
-    def describe(self, context: StageContext, *, here: bool) -> list[str]:
-        name = ", ".join(f"{key} {value}" for key, value in self._model_name().identity.items())
-        if not here:
-            return [name, "settings are chosen on the workers when the job starts"]
-        return [name, *self.build(context).described()]
-
-    def _model_name(self) -> ModelName:
-        with self.located("model") as place:
-            return resolve(place, "classify")
 
     def build(self, context: StageContext) -> Classify:
         return Classify(self, context)
@@ -83,9 +63,9 @@ class Classify:
 
         from pixelmill.workers.runtime.agreement import Cosine
 
-        with config.located("model") as place:
-            self._model = load_model(resolve(place, "classify"), "classify")
-        self._preprocess, self._names = _seen(config.model, self._model), _named(config.model, self._model)
+        model = config.loaded()
+        self._preprocess = _seen(config.model, model)
+        self._names = _named(model, self._preprocess)
         self._top = min(config.top, len(self._names))
         if "top" in config.model_fields_set and self._top < config.top:
             raise ModelError(
@@ -93,12 +73,12 @@ class Classify:
             )
         kinds = pa.int32(), pa.string(), pa.float32()
         self.fields = tuple(pa.field(name, pa.list_(kind)) for name, kind in zip(config.columns(), kinds, strict=True))
-        self.weights_sha256 = self._model.weights_sha256
-        self._network = config.tuned(self._model.network, self.weights_sha256, context, Cosine(MIN_COSINE))
+        self.weights_sha256 = model.weights_sha256
+        self.network = config.tuned(model.network, self.weights_sha256, context, Cosine(MIN_COSINE))
 
     @property
     def batch(self) -> int:
-        return self._network.batch
+        return self.network.batch
 
     @property
     def batch_pixels(self) -> None:
@@ -106,7 +86,7 @@ class Classify:
 
     @property
     def settings(self) -> dict[str, object]:
-        return self._network.settings
+        return self.network.settings
 
     def prepare(self, picture: Picture) -> Tensor:
         return self._preprocess.applied_to(picture.pixels)
@@ -116,7 +96,7 @@ class Classify:
 
         # As they lie in memory, which is what channels_last wants; stacked as CHW they would be transposed twice.
         images_BCHW = torch.stack([picture_CHW.permute(1, 2, 0) for picture_CHW in samples]).permute(0, 3, 1, 2)
-        logits_BK: Tensor = self._network(images_BCHW)
+        logits_BK: Tensor = self.network(images_BCHW)
         finite_B = torch.isfinite(logits_BK).all(dim=1)
         scores, ids = logits_BK.softmax(dim=1).topk(self._top, dim=1)
         errors = {int(place): _not_finite() for place in (~finite_B).nonzero()}
@@ -132,19 +112,6 @@ class Classify:
         columns = zip(self.fields, (rows, names, scores), strict=True)
         return {field.name: pa.array(values, field.type) for field, values in columns}
 
-    def described(self) -> list[str]:
-        """What a plan says of it: its classes, and the settings that it would choose on noise."""
-        import torch
-
-        noise = torch.randint(0, 256, (3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        self.run([self.prepare(Picture(noise))] * self.batch)
-        names, licence = self._names, self._model.licence
-        several = ", ".join(names[:SHOWN_CLASSES]) + (" ..." if len(names) > SHOWN_CLASSES else "")
-        lines = [f"{len(names)} classes: {several}", *([f"licence of the weights: {licence}"] if licence else [])]
-        lines += [f"column {field.name}: {field.type}" for field in self.fields]
-        lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in self.settings.items()))
-        return lines + [f"  tried {trial}" for trial in self._network.trials()]
-
 
 def _seen(name: str, model: PictureModel) -> Preprocess:
     if model.preprocess is None:
@@ -152,15 +119,14 @@ def _seen(name: str, model: PictureModel) -> Preprocess:
     return model.preprocess
 
 
-def _named(name: str, model: PictureModel) -> tuple[str, ...]:
+def _named(model: PictureModel, seen: Preprocess) -> tuple[str, ...]:
     """The names of its classes; numbers where it has none."""
     import torch
 
     if model.classes is not None:
         return model.classes.names
-    assert model.preprocess is not None
     with torch.inference_mode():
-        logits_BK = model.module(torch.zeros(1, len(model.mean), *model.preprocess.size_px))
+        logits_BK = model.module(torch.zeros(1, len(model.mean), *seen.size_px))
     return tuple(str(number) for number in range(logits_BK.shape[1]))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
@@ -111,10 +111,24 @@ class DepthConfig(ModelStageConfig):
                 f"model {name}: gives {UNITS[measure]}, and column is {self.column}; call it {COLUMNS[measure]}"
             )
 
+    def note(self) -> str | None:
+        if "model" in self.model_fields_set:
+            return None
+        return f"depth: {self.model} learned from one street of KITTI; of pictures of another kind its depth is a guess"
+
     def identity(self) -> dict[str, object]:
         with self.resolved() as name:
             self.require_fit(self.model, name.depth)
-        return super().identity()
+        identity = super().identity()
+        return {
+            self.stage: {**cast("dict[str, object]", identity[self.stage]), "camera": self._whole_camera(name.depth)}
+        }
+
+    def _whole_camera(self, facts: DepthFacts | None) -> dict[str, object] | None:
+        """The camera with the baseline that is used, wherever it is known from."""
+        if self.camera is None or facts is None:
+            return None
+        return {"focal_px": self.camera.focal_px, "baseline_m": self.camera.baseline_m or facts.baseline_m}
 
     def row_bytes(self, picture_px: int) -> int:
         return picture_px * 3 // 2 + 200  # 16 bits of what changes slowly

@@ -94,10 +94,7 @@ class Painter:
         steps = self._painting.settings.steps
         size = size_with_shorter_side(3, 4, self._painting.shorter_px)
         seconds = self._seconds_of([torch.full((3, *size), 128, dtype=torch.uint8)], TRIED_STEPS) / TRIED_STEPS * steps
-        hours = seconds * self._context.job_images / 3600
-        return [
-            f"{steps:,} steps a picture take about {seconds:,.0f} s here, and all of a worker's about {hours:,.1f} h"
-        ]
+        return [f"a picture takes about {seconds:,.0f} s here, and 1,000 take a worker about {seconds / 3.6:,.1f} h"]
 
     def _seconds_of(self, pictures_3HW: Sequence[Tensor], steps: int) -> float:
         began_s = time.perf_counter()

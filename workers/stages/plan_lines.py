@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MOST_TRIED = 64
 """Pictures of noise at most: a stage that takes pictures of any size wants very many of small ones."""
 
+NOISE_PX = 256
+
 
 class NetworkStage(Stage, Protocol):
     """A stage that finds the settings of its network when it runs first."""
@@ -31,10 +33,16 @@ def plan_lines(name: ModelName, build: Callable[[], NetworkStage], *, here: bool
     if not here:
         return [*lines, "settings are chosen on the workers when the job starts"]
     stage = build()
-    stage.run([stage.prepare(Picture(noise)) for noise in _noise(min(stage.batch, MOST_TRIED))])
+    stage.run([stage.prepare(Picture(noise)) for noise in _noise(_count(stage))])
     lines += [f"column {field.name}: {field.type}" for field in stage.fields]
     lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in stage.settings.items()))
     return lines + [f"  tried {trial}" for trial in stage.network.trials()]
+
+
+def _count(stage: Stage) -> int:
+    """How many pictures of noise are a batch."""
+    most = MOST_TRIED if stage.batch_pixels is None else max(1, stage.batch_pixels // NOISE_PX**2)
+    return min(stage.batch, most, MOST_TRIED)
 
 
 def _noise(count: int) -> list[Tensor]:
@@ -43,4 +51,4 @@ def _noise(count: int) -> list[Tensor]:
 
     generator = torch.Generator().manual_seed(0)
     coarse_BCHW = torch.rand(count, 3, 16, 16, generator=generator) * 255
-    return list(torch.nn.functional.interpolate(coarse_BCHW, (256, 256), mode="bicubic").clamp(0, 255).byte())
+    return list(torch.nn.functional.interpolate(coarse_BCHW, (NOISE_PX, NOISE_PX), mode="bicubic").clamp(0, 255).byte())

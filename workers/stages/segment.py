@@ -10,23 +10,21 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from pixelmill.workers.errors import ModelError, RowError
-from pixelmill.workers.models.libraries import load_model, resolve
-from pixelmill.workers.models.model_names import ModelName
+from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.pictures import Kind, Picture
 from pixelmill.workers.stages import Deferred, Milled, StageContext
-from pixelmill.workers.stages.assets import AssetKind, is_remote
 from pixelmill.workers.stages.mask_encoding import ENCODINGS, Encoding, class_metadata
-from pixelmill.workers.stages.network_options import NetworkStageConfig
+from pixelmill.workers.stages.model_stage import ModelStageConfig
+from pixelmill.workers.stages.sized import MADE_PIXELS, Framed, framed
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from torch import Tensor
 
     from pixelmill.workers.models.picture_model import Classes, PictureModel
-    from pixelmill.workers.prediction.dense import Sized
 
 DEFAULT_COLUMN = "mask"
 MOST_CLASSES = 256
@@ -34,13 +32,13 @@ MOST_CLASSES = 256
 MOST_PIXELS = 1 << 22
 """Of a picture that goes through the network in one piece."""
 USUAL_CLASSES = 21
-SHOWN_CLASSES = 30
 
 
-class SegmentConfig(NetworkStageConfig):
+class SegmentConfig(ModelStageConfig):
     """Find the class of every pixel."""
 
     stage: ClassVar[str] = "segment"
+    task: ClassVar[Task] = "segment"
     makes: ClassVar[Kind | None] = "ids8"
 
     model: str = Field(
@@ -59,8 +57,11 @@ class SegmentConfig(NetworkStageConfig):
         "png", description="of masks: png, a picture of ids with a palette; rle, COCO's run lengths of each class"
     )
 
-    def assets(self) -> dict[str, AssetKind]:
-        return {"model": "checkpoint"} if is_remote(self.model) else {}
+    resize_px: PositiveInt | None = Field(
+        None,
+        description="shorter side of what the network sees, such as that of the pictures that it was trained on; masks have the "
+        "picture's size all the same; as the model was published when left out, and of ours the picture's own",
+    )
 
     def columns(self) -> tuple[str, ...]:
         if self.column == DEFAULT_COLUMN:
@@ -69,21 +70,6 @@ class SegmentConfig(NetworkStageConfig):
 
     def row_bytes(self, picture_px: int) -> int:
         return picture_px // 16 + 4 * USUAL_CLASSES + 512
-
-    def identity(self) -> dict[str, object]:
-        options = self.output_options()
-        del options["model"]  # by its complete name, or the hash of its weights
-        return {self.stage: options | self._model_name().identity}
-
-    def describe(self, context: StageContext, *, here: bool) -> list[str]:
-        name = ", ".join(f"{key} {value}" for key, value in self._model_name().identity.items())
-        if not here:
-            return [name, "settings are chosen on the workers when the job starts"]
-        return [name, *self.build(context).described()]
-
-    def _model_name(self) -> ModelName:
-        with self.located("model") as place:
-            return resolve(place, "segment")
 
     def build(self, context: StageContext) -> Segment:
         return Segment(self, context)
@@ -100,19 +86,21 @@ class Segment:
     def __init__(self, config: SegmentConfig, context: StageContext) -> None:
         from pixelmill.workers.prediction.dense import DensePrediction, as_it_is
         from pixelmill.workers.prediction.labels import LabelAgreement, Labels, labels_of
+        from pixelmill.workers.runtime.agreement import MaskAgreement
 
-        with config.located("model") as place:
-            model = load_model(resolve(place, "segment"), "segment")
-        self._model, self._classes = model, _shown(config.model, model)
+        model = config.loaded()
+        if config.resize_px is not None:
+            model = replace(model, size=replace(model.size, resize_px=config.resize_px))
+        self._classes = _shown(config.model, model)
         self._encoding = ENCODINGS[config.encoding]
         self.fields = self._fields(config.columns())
         self.weights_sha256 = model.weights_sha256
         is_labelled = model.size.tiling == "exact" and model.size.resize_px is None
-        network = replace(model, module=Labels(model.module)) if is_labelled else model
+        model = replace(model, module=Labels(model.module)) if is_labelled else model
         key = f"{self.weights_sha256} {'labels' if is_labelled else 'logits'}"
-        self._tuned = config.tuned(network.network, key, context, LabelAgreement())
+        self.network = config.tuned(model.network, key, context, LabelAgreement() if is_labelled else MaskAgreement())
         per_pixel = as_it_is if is_labelled else labels_of
-        self._prediction = DensePrediction(network, self._tuned, most_pixels=MOST_PIXELS, per_pixel=per_pixel)
+        self._prediction = DensePrediction(model, self.network, most_pixels=MOST_PIXELS, per_pixel=per_pixel)
 
     def _fields(self, names: Sequence[str]) -> tuple[pa.Field[Any], ...]:
         import pyarrow as pa
@@ -127,21 +115,21 @@ class Segment:
         return self._prediction.batch
 
     @property
-    def batch_pixels(self) -> int | None:
-        return self._prediction.batch_pixels
+    def batch_pixels(self) -> int:
+        return MADE_PIXELS
 
     @property
     def settings(self) -> dict[str, object]:
         return self._prediction.settings
 
-    def prepare(self, picture: Picture) -> Sized:
-        return self._prediction.prepare(picture.pixels)
+    def prepare(self, picture: Picture) -> Framed:
+        return framed(picture.pixels, self._prediction.prepare(picture.pixels))
 
-    def bucket_of(self, sample: Sized) -> Hashable:
-        return self._prediction.bucket_of(sample)
+    def bucket_of(self, sample: Framed) -> Hashable:
+        return self._prediction.bucket_of(sample.seen)
 
-    def run(self, samples: Sequence[Sized]) -> Milled:
-        labels = self._prediction.run(samples)
+    def run(self, samples: Sequence[Framed]) -> Milled:
+        labels = self._prediction.run([sample.seen for sample in samples])
         masks = [labels_CHW[:1].byte() for labels_CHW in labels]
         errors = {place: _not_finite() for place, labels_CHW in enumerate(labels) if int(labels_CHW[1].min()) < 0}
         columns = self._columns(masks, [labels_CHW[1] for labels_CHW in labels])
@@ -162,19 +150,6 @@ class Segment:
             fraction: pa.array(shares, pa.list_(pa.float32())),
             confidence: pa.array([mean_confidence(levels_HW) for levels_HW in confidences], pa.float32()),
         }
-
-    def described(self) -> list[str]:
-        """What a plan says of it: its classes, what it sees, and the settings that it would choose on noise."""
-        import torch
-
-        noise = torch.randint(0, 256, (3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        self.run([self.prepare(Picture(noise))])
-        names, licence = self._classes.names, self._model.licence
-        several = ", ".join(names[:SHOWN_CLASSES]) + (" ..." if len(names) > SHOWN_CLASSES else "")
-        lines = [f"{len(names)} classes: {several}", *([f"licence of the weights: {licence}"] if licence else [])]
-        lines += [f"column {field.name}: {field.type}" for field in self.fields]
-        lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in self.settings.items()))
-        return lines + [f"  tried {trial}" for trial in self._tuned.trials()]
 
 
 def _shown(name: str, model: PictureModel) -> Classes:

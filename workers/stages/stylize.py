@@ -26,6 +26,7 @@ from pixelmill.workers.stages.assets import AssetKind, is_remote
 from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat, encoded_pictures
 from pixelmill.workers.stages.network_options import NetworkStageConfig
 from pixelmill.workers.stages.picture_column import picture_field
+from pixelmill.workers.stages.plan_lines import plan_lines
 from pixelmill.workers.stages.styles import is_painting, network_of, size_with_shorter_side
 
 if TYPE_CHECKING:
@@ -177,14 +178,25 @@ class StylizeConfig(NetworkStageConfig):
             raise ModelError(f"{key} {getattr(self, key)}: can't be read ({error.strerror}); check its name") from error
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
-        is_sized = self.is_painting or self.size_px is not None
-        size = f"shorter side {self.painted_px}" if is_sized else "in the picture's size"
-        lines = [f"column {self.column}: {self.format}, {size}"]
+        column = f"column {self.column}: {self.format}, {self._size_in_words()}"
         if not self.is_painting:
             with self.located("style") as style:
-                return [f"style {network_of(style).name}", *lines]
-        lines = [f"painting {self.style}, {self.gatys.steps:,} steps a picture", *lines]
+                return [*plan_lines(network_of(style), lambda: StyleNetwork(self, context), here=here), column]
+        lines = [f"painting {self.style}, {self.gatys.steps:,} steps a picture", column]
         return [*lines, *self._painter(context).foreseen()] if here else lines
+
+    def _size_in_words(self) -> str:
+        if self.is_painting or self.size_px is not None:
+            return f"shorter side {self.painted_px}"
+        return f"in the picture's size; one of more than {MOST_PIXELS / 1e6:.1f} megapixels is painted smaller and enlarged"
+
+    def note(self) -> str | None:
+        if not self.is_painting:
+            return None
+        return (
+            f"style {self.style} is a painting: each picture is optimised in {self.gatys.steps:,} steps, which takes minutes on "
+            "a CPU; --dry-run measures it, and a style that ships takes less than a second"
+        )
 
     def build(self, context: StageContext) -> Stage:
         return self._painter(context) if self.is_painting else StyleNetwork(self, context)
@@ -210,8 +222,8 @@ class StyleNetwork:
         self._config = config
         self.fields = (picture_field(config.column),)
         self.weights_sha256 = model.weights_sha256
-        network = config.tuned(model.network, self.weights_sha256, context, Decibels(LEAST_DB))
-        self._prediction = DensePrediction(model, network, most_pixels=MOST_PIXELS, per_pixel=to_levels)
+        self.network = config.tuned(model.network, self.weights_sha256, context, Decibels(LEAST_DB))
+        self._prediction = DensePrediction(model, self.network, most_pixels=MOST_PIXELS, per_pixel=to_levels)
 
     @property
     def batch(self) -> int:

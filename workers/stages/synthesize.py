@@ -17,14 +17,14 @@ from pydantic import Field
 
 from pixelmill.workers.drawn_classes import NEAR_LEVELS, VOID, PaletteOrFile, nearest_ids
 from pixelmill.workers.errors import ModelError, RowError
-from pixelmill.workers.models.libraries import resolve
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files
+from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.pictures import Kind, Picture
 from pixelmill.workers.stages import Milled, StageContext
-from pixelmill.workers.stages.assets import AssetKind, is_remote
 from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat, encoded_pictures
-from pixelmill.workers.stages.network_options import NetworkStageConfig
+from pixelmill.workers.stages.model_stage import ModelStageConfig
 from pixelmill.workers.stages.picture_column import picture_field
+from pixelmill.workers.stages.plan_lines import plan_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,10 +41,11 @@ LEAST_DB = 40.0
 MOST_PIXELS = 1 << 22
 
 
-class SynthesizeConfig(NetworkStageConfig):
+class SynthesizeConfig(ModelStageConfig):
     """Make a picture of every layout."""
 
     stage: ClassVar[str] = "synthesize"
+    task: ClassVar[Task] = "synthesize"
     takes: ClassVar[frozenset[Kind]] = frozenset({"ids8", "rgb8"})
     makes: ClassVar[Kind | None] = "rgb8"
 
@@ -66,9 +67,6 @@ class SynthesizeConfig(NetworkStageConfig):
     column: str = Field("synthesized", min_length=1, description="name of the output column")
     format: PictureFormat = Field("png", description="of the pictures; jpeg and webp have quality 95")
 
-    def assets(self) -> dict[str, AssetKind]:
-        return {"model": "checkpoint"} if is_remote(self.model) else {}
-
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
@@ -76,10 +74,9 @@ class SynthesizeConfig(NetworkStageConfig):
         return 200 + int(picture_px * BYTES_PER_PIXEL[self.format])
 
     def identity(self) -> dict[str, object]:
-        with self.located("model") as model:
-            name = resolve(model, "synthesize")
+        with self.resolved() as name:
             self._check_palette(name)
-        return {self.stage: self.output_options() | name.identity}
+        return super().identity()
 
     def _check_palette(self, name: ModelName) -> None:
         """ModelError where the palette has not as many classes as the network."""
@@ -94,10 +91,9 @@ class SynthesizeConfig(NetworkStageConfig):
             )
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
-        with self.located("model") as model:
-            name = ", ".join(f"{key} {value}" for key, value in resolve(model, "synthesize").identity.items())
-        lines = [name, f"column {self.column}: {self.format}, in the size of the {self.size}"]
-        return lines if here else [*lines, "settings are chosen on the workers when the job starts"]
+        with self.resolved() as name:
+            lines = plan_lines(name, lambda: self.build(context), here=False)
+        return [*lines, f"column {self.column}: {self.format}, in the size of the {self.size}"]
 
     def build(self, context: StageContext) -> Synthesize:
         return Synthesize(self, context)
@@ -112,19 +108,17 @@ class Synthesize:
     """`run([layout, ...])` gives a picture for each, as rgb8 and encoded."""
 
     def __init__(self, config: SynthesizeConfig, context: StageContext) -> None:
-        from pixelmill.workers.models.libraries import load_model
         from pixelmill.workers.prediction.dense import DensePrediction
         from pixelmill.workers.runtime.agreement import Decibels
 
-        with config.located("model") as place:
-            self._model = load_model(resolve(place, "synthesize"), "synthesize")
+        self._model = config.loaded()
         assert self._model.classes is not None  # every adapter of synthesize states them
         self._config, self._classes = config, self._model.classes
         self._colours = list(config.palette.values()) if config.palette else self._classes.colours
         self.fields = (picture_field(config.column),)
         self.weights_sha256 = self._model.weights_sha256
-        network = config.tuned(self._model.network, self.weights_sha256, context, Decibels(LEAST_DB))
-        self._prediction = DensePrediction(self._model, network, most_pixels=MOST_PIXELS, per_pixel=to_levels)
+        self.network = config.tuned(self._model.network, self.weights_sha256, context, Decibels(LEAST_DB))
+        self._prediction = DensePrediction(self._model, self.network, most_pixels=MOST_PIXELS, per_pixel=to_levels)
 
     @property
     def batch(self) -> int:

@@ -5,6 +5,7 @@ CHANGED = {
     "model": "fcn8s-camvid",
     "column": "other",
     "encoding": "rle",
+    "resize_px": 64,
     "precision": "float32",
     "batch": 3,
     "channels_last": False,

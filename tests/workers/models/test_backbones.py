@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import urllib.request
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -204,18 +203,6 @@ def test_a_random_network_is_the_same_every_time_and_leaves_the_seed_alone() -> 
     assert torch.rand(1) == expected
     torch.manual_seed(8)
     assert load_backbone(resolve("torchvision:shufflenet_v2_x0_5/random")).weights_sha256 == first.weights_sha256
-
-
-@pytest.fixture
-def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of torch.hub, and no way to the network."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxies of its first use for the whole process
-    (tmp_path / "hub/checkpoints").mkdir(parents=True)
-    return tmp_path / "hub/checkpoints"
 
 
 def published_file(folder: Path, name: str) -> Path:

@@ -122,7 +122,7 @@ def test_a_layer_is_the_networks_layer_of_that_name(tmp_path: Path, name: str, l
     torch.testing.assert_close(loaded.network.module(images_BCHW), found[0].mean((2, 3)), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(ENCODING - CODING))
+@pytest.mark.parametrize("name", ["finetuned", *sorted({*ENCODERS} - CODING)])
 def test_a_network_without_a_code_says_so(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError, match=rf"{name}: a {name} has no code; name another layer, or none"):
         load_backbone(resolve(saved(tmp_path, name)), layer="code")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 import torchvision
 from torch.nn import functional
 
+from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.grid_scores import GridScores
 from pixelmill.workers.models.libraries import load_model, resolve
 from pixelmill.workers.models.libraries.torchvision import torchvision_models
@@ -50,3 +52,24 @@ def test_a_model_brings_classes_and_preprocessing_as_published() -> None:
     assert class_colours(model.classes.names)[0] == (0, 0, 0)  # the background
     preset = published.transforms()
     assert (model.size.resize_px, list(model.mean), list(model.std)) == (preset.resize_size[0], preset.mean, preset.std)
+
+
+def test_published_weights_segment_with_the_classes_that_they_were_trained_on(torch_home: Path) -> None:
+    published = torchvision.models.segmentation.LRASPP_MobileNet_V3_Large_Weights.DEFAULT
+    torch.manual_seed(3)
+    trained: Any = torchvision.models.get_model("lraspp_mobilenet_v3_large", weights=None, weights_backbone=None).eval()
+    torch.save(trained.state_dict(), torch_home / published.url.rpartition("/")[2])
+    model = load_model(resolve("torchvision:lraspp_mobilenet_v3_large", "segment"), "segment")
+    images_BCHW = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        made_BKHW = functional.interpolate(model.module(images_BCHW), (64, 96), mode="bilinear", align_corners=False)
+        assert torch.equal(made_BKHW, trained(images_BCHW)["out"])
+    assert resolve("torchvision:lraspp_mobilenet_v3_large", "segment").weights == "COCO_WITH_VOC_LABELS_V1"
+
+
+def test_weights_to_segment_that_can_not_be_fetched_say_what_ships(torch_home: Path) -> None:
+    assert torch_home.is_dir()
+    with pytest.raises(
+        ModelError, match=r"could not be fetched from https://.*\.pth .*a model that ships: segnet-camvid"
+    ):
+        load_model(resolve("torchvision:lraspp_mobilenet_v3_large", "segment"), "segment")

@@ -86,3 +86,13 @@ def test_a_shape_that_cannot_be_built_is_refused_by_name(wrong: dict[str, object
 def test_a_config_survives_json() -> None:
     config = recipe(skips=(1, 2)).network().config
     assert MonodepthConfig(**json.loads(json.dumps(asdict(config)))) == config  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_network_in_fewer_bits_still_gives_its_disparities_in_float32(dtype: torch.dtype) -> None:
+    network, images_BCHW = seeded_network().eval(), torch.rand(1, 3, 64, 128)
+    (truth_B2HW, *_) = network(images_BCHW)
+    (short_B2HW, *_) = network.to(dtype)(images_BCHW.to(dtype))
+    assert short_B2HW.dtype == torch.float32
+    assert ((short_B2HW - truth_B2HW).abs().mean() / truth_B2HW.mean()).item() < 0.01

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig, from_reference
+from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig
 from tests.learning import assert_seeded
 from tests.workers.sharpeners import SLIM, layers, seeded_network
 
@@ -60,32 +59,3 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
 
 def test_a_config_rebuilds_the_network() -> None:
     assert VdsrConfig(**asdict(seeded_network(0).config)) == SLIM
-
-
-def reference_state(depth: int = 4, width: int = 8) -> dict[str, Tensor]:
-    between = {f"residual_layer.{number}.conv.weight": torch.rand(width, width, 3, 3) for number in range(depth - 2)}
-    return {"input.weight": torch.rand(width, 1, 3, 3), **between, "output.weight": torch.rand(1, width, 3, 3)}
-
-
-def test_a_reference_state_is_loaded_layer_for_layer_with_biases_of_0() -> None:
-    state = reference_state()
-    network = from_reference(state)
-    assert network.config == SLIM
-    assert torch.equal(layers(network)[2].weight, state["residual_layer.1.conv.weight"])
-    assert not any(layer.bias.any() for layer in layers(network) if layer.bias is not None)
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        pytest.param(lambda state: state.pop("residual_layer.0.conv.weight"), id="missing"),
-        pytest.param(lambda state: state.update({"extra.weight": torch.zeros(1)}), id="left over"),
-        pytest.param(lambda state: state.update({"output.weight": torch.zeros(1, 7, 3, 3)}), id="another shape"),
-        pytest.param(lambda state: state.clear(), id="empty"),
-    ],
-)
-def test_a_reference_state_that_does_not_fit_is_refused(spoil: Callable[[dict[str, Tensor]], object]) -> None:
-    state = reference_state()
-    spoil(state)
-    with pytest.raises(ModelError, match="vdsr"):
-        from_reference(state)

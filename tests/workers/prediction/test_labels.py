@@ -14,6 +14,7 @@ from pixelmill.workers.prediction.labels import (
     mean_confidence,
     shares_of,
 )
+from pixelmill.workers.runtime.agreement import MaskAgreement
 
 
 def logits(seed: int = 0, classes: int = 7) -> Tensor:
@@ -55,19 +56,29 @@ def test_shares_add_up_to_one_and_confidence_is_a_mean() -> None:
     assert mean_confidence(labels[1]) == pytest.approx(float(logits()[0].softmax(0).amax(0).mean()), abs=1e-5)
 
 
-def test_settings_that_change_a_sure_class_do_not_agree_and_a_tie_may_turn() -> None:
+def test_settings_that_change_a_clear_class_do_not_agree_and_a_tie_may_turn() -> None:
     agreement = LabelAgreement()
-    sure, tie = two_classes(0.9), two_classes(0.51)
-    assert agreement.measure(sure, sure) == agreement.measure(tie.flip(1), tie) == 1
-    turned = sure.clone()
-    turned[1, :, :1] = turned[1, :, :1].flip(0)  # 10 of 100 pixels of the second picture
-    assert agreement.measure(turned, sure) == agreement.measure(labels_of(turned), labels_of(sure))
-    assert agreement.measure(turned, sure) == pytest.approx(0.9)
+    clear, tie = labels_of(two_classes(0.9)), labels_of(two_classes(0.51))
+    assert agreement.measure(clear, clear) == agreement.measure(labels_of(two_classes(0.51).flip(1)), tie) == 1
+    turned = clear.clone()
+    turned[1, 0, :1] = 1  # 10 of 100 pixels of the second picture
+    assert agreement.measure(turned, clear) == pytest.approx(0.9)
+    half_clear = tie.clone()
+    half_clear[1, 1, :2] = clear[1, 1, :2]
+    turned = half_clear.clone()
+    turned[1, 0, :1] = 1  # 10 of the 20 pixels that are clear
+    assert agreement.measure(turned, half_clear) == pytest.approx(0.5)
     assert not agreement.accepts(0.99)
 
 
 def test_settings_that_shift_the_confidence_do_not_agree() -> None:
-    agreement = LabelAgreement()
-    assert agreement.measure(two_classes(0.97), two_classes(0.99)) == 1
-    assert agreement.measure(two_classes(0.9), two_classes(0.99)) == 0
-    assert agreement.measure(labels_of(two_classes(0.9)), labels_of(two_classes(0.99))) == 0
+    agreement, truth = LabelAgreement(), labels_of(two_classes(0.9))
+    assert agreement.measure(labels_of(two_classes(0.898)), truth) == pytest.approx(0.998, abs=1e-4)
+    assert not agreement.accepts(agreement.measure(labels_of(two_classes(0.92)), truth))
+
+
+def test_it_is_as_strict_as_the_agreement_of_masks() -> None:
+    """On the same scores, but for pixels that are clear by their second best class alone."""
+    truth, fast = logits(), logits() + logits(seed=1) / 20
+    on_labels = LabelAgreement().measure(labels_of(fast), labels_of(truth))
+    assert on_labels == pytest.approx(MaskAgreement().measure(fast, truth), abs=0.03)

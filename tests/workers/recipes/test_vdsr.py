@@ -14,13 +14,13 @@ from torch import nn
 
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.geometry import resampling
-from pixelmill.workers.networks.vdsr import from_reference
 from pixelmill.workers.recipes.vdsr import DRAWS, VdsrRecipe, VdsrSettings
 from tests.learning import descend
 from tests.shared_data import SHARED_DATA
 from tests.tolerances import sum_tolerance
 from tests.workers.scenes import scene
 from tests.workers.sharpeners import layers, seeded_network
+from tests.workers.vdsr_port import of_port
 
 SET5 = SHARED_DATA / "super_resolution" / "set5"
 
@@ -219,6 +219,6 @@ def test_pictures_show_three_versions_of_each_sample() -> None:
 def test_reference_weights_score_on_set5_what_they_are_known_for() -> None:
     chosen = VdsrRecipe(VdsrSettings(), {})
     samples = [chosen.decode({"image": path.read_bytes()}) for path in sorted(SET5.glob("*.png"))]
-    metrics = chosen.evaluate(from_reference(load_file(REFERENCE)), samples)
+    metrics = chosen.evaluate(of_port(load_file(REFERENCE)), samples)
     for scale, expected_db in {2: 37.65, 3: 33.77, 4: 31.45}.items():
         assert metrics[f"psnr_x{scale}"] == pytest.approx(expected_db, abs=0.05)

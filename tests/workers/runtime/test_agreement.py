@@ -11,7 +11,6 @@ from pixelmill.workers.runtime.agreement import (
     Agreement,
     Cosine,
     Decibels,
-    EqualShare,
     MaskAgreement,
     RelativeError,
     figure_of,
@@ -29,10 +28,10 @@ def test_equal_share_counts_pixels_of_ids_and_classes_of_scores() -> None:
     ids_BHW = torch.arange(8, dtype=torch.uint8).view(2, 2, 2)
     other_BHW = ids_BHW.clone()
     other_BHW[1, 0, 0] = 99
-    assert EqualShare().measure(other_BHW, ids_BHW) == pytest.approx(0.75)
+    assert MaskAgreement().measure(other_BHW, ids_BHW) == pytest.approx(0.75)
     scores_BKHW = torch.rand(2, 5, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert EqualShare().measure(scores_BKHW * 3, scores_BKHW) == 1
-    assert EqualShare().measure(-scores_BKHW, scores_BKHW) == 0
+    assert MaskAgreement().measure(scores_BKHW * 3, scores_BKHW) == 1
+    assert MaskAgreement().measure(-scores_BKHW, scores_BKHW) == 0
 
 
 def scores_of(*probabilities: tuple[float, ...]) -> torch.Tensor:
@@ -47,7 +46,6 @@ def test_a_mask_has_to_agree_where_the_class_is_clear() -> None:
     assert MaskAgreement(margin=0.05).measure(unclear_differs, truth_BKW) == 1
     assert MaskAgreement(margin=0.01).measure(unclear_differs, truth_BKW) == pytest.approx(3 / 4)
     assert MaskAgreement(margin=0.05).measure(clear_differs, truth_BKW) == pytest.approx(2 / 3)
-    assert EqualShare().measure(unclear_differs, truth_BKW) == pytest.approx(3 / 4)
 
 
 def test_a_mask_of_which_no_pixel_is_clear_agrees_and_the_worst_sample_counts() -> None:
@@ -74,12 +72,12 @@ def test_decibels_are_those_of_psnr() -> None:
     assert Decibels(peak=255).measure(TRUTH_BK + 2.55, TRUTH_BK) == pytest.approx(40, abs=1e-4)
 
 
-@pytest.mark.parametrize("agreement", [Cosine(), EqualShare(), MaskAgreement(), RelativeError(), Decibels()], ids=repr)
+@pytest.mark.parametrize("agreement", [Cosine(), MaskAgreement(), RelativeError(), Decibels()], ids=repr)
 def test_a_number_for_each_sample_is_compared_too(agreement: Agreement) -> None:
     assert agreement.accepts(agreement.measure(torch.tensor([1, 2]), torch.tensor([1, 2])))
 
 
-@pytest.mark.parametrize("agreement", [Cosine(), EqualShare(), MaskAgreement(), RelativeError(), Decibels()], ids=repr)
+@pytest.mark.parametrize("agreement", [Cosine(), MaskAgreement(), RelativeError(), Decibels()], ids=repr)
 def test_what_agrees_is_the_same_shape_and_finite(agreement: Agreement) -> None:
     same = figure_of(agreement, (TRUTH_BK, {"again": TRUTH_BK}), (TRUTH_BK, {"again": TRUTH_BK}))
     assert same is not None
@@ -91,7 +89,7 @@ def test_what_agrees_is_the_same_shape_and_finite(agreement: Agreement) -> None:
         assert figure_of(agreement, (TRUTH_BK, spoilt_BK), (TRUTH_BK, TRUTH_BK)) is None
 
 
-@pytest.mark.parametrize("agreement", [Cosine(), EqualShare(), MaskAgreement(), RelativeError(), Decibels()], ids=repr)
+@pytest.mark.parametrize("agreement", [Cosine(), MaskAgreement(), RelativeError(), Decibels()], ids=repr)
 def test_one_output_of_several_that_does_not_agree_is_enough(agreement: Agreement) -> None:
     for fast in ((TRUTH_BK, -TRUTH_BK), (-TRUTH_BK, TRUTH_BK)):
         figure = figure_of(agreement, fast, (TRUTH_BK, TRUTH_BK))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -109,3 +111,18 @@ def test_one_pass_takes_all_pictures_whatever_the_microbatch() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         executor.in_one_pass(pictures(5))
     assert executor.settings.microbatch == 1
+
+
+@pytest.mark.slow
+def test_a_compiled_network_of_any_size_is_not_compiled_for_every_size() -> None:
+    from torch._dynamo.utils import counters
+
+    anything = replace(network(nn.Conv2d(3, 2, 3, padding=1)), input_px=None)
+    compiled, eager = Executor(anything, Settings(compile=True)), Executor(anything, Settings())
+    sizes = [(2, 32, 40), (1, 20, 24), (3, 17, 50), (2, 9, 8), (5, 31, 64), (2, 64, 64), (1, 33, 90), (4, 12, 70)]
+    graphs: list[int] = []
+    for count, height, width in sizes:
+        images_BCHW = torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8)
+        torch.testing.assert_close(compiled.in_one_pass(images_BCHW), eager.in_one_pass(images_BCHW))
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs[-1] == graphs[3]  # one picture, and several, of which one may be as high as wide

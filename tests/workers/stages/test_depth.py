@@ -27,6 +27,7 @@ from pixelmill.workers.pictures import Picture
 from pixelmill.workers.prediction.depth import predict_depth
 from pixelmill.workers.stages import Deferred, Milled, StageContext
 from pixelmill.workers.stages.depth import Depth, DepthConfig
+from tests.corpus import encode, photo
 from tests.workers import toy_library
 from tests.workers.pairs import KITTI, saved_network, seeded_network
 
@@ -192,10 +193,17 @@ def test_a_camera_has_a_focal_length_and_no_length_is_zero_or_less(camera: dict[
 
 
 def test_the_baseline_of_what_ships_need_not_be_given() -> None:
-    assert DepthConfig.model_validate({"camera": {"focal_px": 300}}).identity()
+    found = DepthConfig.model_validate({"camera": {"focal_px": 300}}).identity()
+    assert found == DepthConfig.model_validate({"camera": {"focal_px": 300, "baseline_m": 0.5327}}).identity()
+    assert found != DepthConfig.model_validate({"camera": {"focal_px": 300, "baseline_m": 0.54}}).identity()
     pixels_CHW = noise(128, 256)
     given = values(run(stage_of(camera={"focal_px": 300, "baseline_m": 0.5327}), pixels_CHW), "depth_m")
     assert np.array_equal(values(run(stage_of(camera={"focal_px": 300}), pixels_CHW), "depth_m"), given)
+
+
+def test_who_names_no_model_is_told_what_the_default_knows() -> None:
+    assert "monodepth-kitti learned from one street of KITTI" in (DepthConfig.model_validate({}).note() or "")
+    assert DepthConfig.model_validate({"model": "monodepth-kitti"}).note() is None
 
 
 @pytest.mark.shared_data
@@ -210,3 +218,12 @@ def test_on_kitti_the_stage_is_as_good_as_the_card_of_the_network_says(flip: boo
     truths = [np.asarray(Image.open(KITTI / "depth" / f"{path.stem}.png")) / 256 for path in held_out]
     scores = [depth_errors(*pair)["abs_rel"] for pair in zip(values(milled, "depth_m"), truths, strict=True)]
     assert np.mean(scores) == pytest.approx(read_card(weights).metrics[metric], abs=2e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_fewer_bits_are_within_one_percent(precision: str) -> None:
+    pixels_CHW = decode_picture(encode(photo("coffee", 256, 128)))
+    (truth_HW,), (short_HW,) = (
+        values(run(stage_of(precision=each), pixels_CHW), "disparity_px") for each in ("float32", precision)
+    )
+    assert 0 < np.abs(short_HW - truth_HW).mean() / truth_HW.mean() < 0.01

@@ -122,8 +122,16 @@ def test_what_a_picture_took_and_what_the_job_will_take_is_in_the_settings(paint
 
 def test_a_plan_says_what_a_painting_takes(painting: Path) -> None:
     config = painted_style(painting, steps=70)
-    assert any("70 steps a picture take about" in line for line in config.describe(CONTEXT, here=True))
-    assert not any("take about" in line for line in config.describe(CONTEXT, here=False))
+    assert "70 steps" in (config.note() or "")
+    assert network_style().note() is None
+    assert any("a picture takes about" in line for line in config.describe(CONTEXT, here=True))
+    assert not any("takes about" in line for line in config.describe(CONTEXT, here=False))
+
+
+def test_a_plan_says_that_a_large_picture_is_painted_smaller() -> None:
+    assert any(
+        "more than 2.1 megapixels is painted smaller" in line for line in network_style().describe(CONTEXT, here=False)
+    )
 
 
 def test_the_content_of_a_painting_is_the_identity_and_not_its_place(painting: Path, tmp_path: Path) -> None:

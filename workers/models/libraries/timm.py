@@ -96,7 +96,7 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
 
 
 def load(name: ModelName, task: Task) -> PictureModel:
-    from pixelmill.workers.models.backbones import hash_weights
+    from pixelmill.workers.models.features import hash_weights
     from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
 
     module = _whole(name)
