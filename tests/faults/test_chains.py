@@ -224,4 +224,4 @@ def test_the_stages_that_ship_chain_over_one_fetch_and_one_decode(
         schema = pq.read_schema(pa.BufferReader(job.out.read(f"data/{name}") or b""))
         assert b"road" in b"".join(schema.field("mask").metadata.values()), "the names of the classes are in every file"
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-        assert features == dict.fromkeys(("upscaled", "mask", "disparity_px"), {"_type": "Image"})
+        assert features == {name: {"_type": "Image"} for name in ("upscaled", "mask", "disparity_px")}

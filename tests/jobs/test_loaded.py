@@ -16,11 +16,13 @@ from pixelmill.jobs.loaded import PREFERRED, RESULTS, Class, Mask, Reconstructio
 from pixelmill.workers.codecs.encode import encode_png16, encode_png_palette
 from pixelmill.workers.errors import JobError, ModelError, RowError
 from pixelmill.workers.models.tasks import TASKS
-from pixelmill.workers.models.zoo import zoo_names
+from pixelmill.workers.models.zoo import zoo_names, zoo_path
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Deferred, Milled, StageContext, config_class
 from pixelmill.workers.stages.picture_column import picture_field, picture_value
+from tests.conftest import Reach
 from tests.corpus import encode, photo
+from tests.servers.gateway import Gateway
 
 STYLE = "faststyle-starry-night"
 
@@ -118,6 +120,20 @@ def test_network_and_card_are_there_for_those_who_want_them(stylist: loaded.Load
     assert (stylist.card.network, stylist.network.training) == ("faststyle", False)
     other = load("torchvision:resnet18/random", task="embed")
     assert (other.card, other.network.training) == (None, False)
+
+
+def test_a_checkpoint_on_a_store_is_fetched_and_does_the_same(
+    moto: Gateway, reach: Reach, stylist: loaded.LoadedModel
+) -> None:
+    reach(moto.env)
+    moto.make_bucket("models")
+    weights = zoo_path(STYLE)
+    assert weights is not None
+    moto.put("models", "painter/model.safetensors", weights.read_bytes())
+    moto.put("models", "painter/card.json", weights.with_suffix(".json").read_bytes())
+    remote = load("s3://models/painter")
+    assert (remote.task, remote.card) == ("stylize", stylist.card)
+    assert np.array_equal(np.asarray(remote(photo())), np.asarray(stylist(photo())))
 
 
 @pytest.mark.parametrize(

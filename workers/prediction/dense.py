@@ -10,7 +10,6 @@ from itertools import islice
 from operator import itemgetter
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
 from pixelmill.workers.errors import RowError
@@ -21,7 +20,7 @@ from pixelmill.workers.prediction.resizing import resized_pixels
 from pixelmill.workers.prediction.sizes import Plan, Size, Window, area, plan_of, seen_size
 from pixelmill.workers.prediction.trial_pictures import probe_size, samples
 from pixelmill.workers.runtime import stall_watchdog
-from pixelmill.workers.runtime.faults import free_cached_memory
+from pixelmill.workers.runtime.faults import free_cached_memory, is_out_of_memory
 from pixelmill.workers.runtime.outputs import Outputs, joined, mapped
 from pixelmill.workers.runtime.tuned import TunedNetwork
 
@@ -129,8 +128,8 @@ class DensePrediction:
     def _outputs(self, images_BCHW: Tensor) -> Outputs:
         try:
             return self._tuned.in_one_pass(images_BCHW)
-        except torch.OutOfMemoryError:
-            if len(images_BCHW) == 1:
+        except (RuntimeError, MemoryError) as error:
+            if len(images_BCHW) == 1 or not is_out_of_memory(error):
                 raise
         # Here the exception is gone, and with it the tensors that its traceback keeps.
         free_cached_memory()

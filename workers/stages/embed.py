@@ -58,6 +58,15 @@ class EmbedConfig(ModelStageConfig):
     def row_bytes(self, picture_px: int) -> int:
         return 2048 * (4 if self.output == "float32" else 2)
 
+    def note(self) -> str | None:
+        """What the default model can't do, for a person who named none."""
+        if "model" in self.model_fields_set:
+            return None
+        return (
+            f"no model was named, so {DEFAULT_MODEL} is taken, which needs no download: it finds like colours and textures "
+            "and knows nothing of what is shown; --model torchvision:resnet50 does (98 MB are fetched once)"
+        )
+
     def build(self, context: StageContext) -> Embed:
         return Embed(self, context)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -73,6 +74,8 @@ def test_arrays_are_scaled_where_there_is_a_scale_and_equal_ones_make_equal_file
     assert (suffix, values.dtype) == (".npz", np.float32)
     assert np.array_equal(values, DEEP * np.float32(0.5))
     assert converted(STORED["deep"], "npz", 0.5)[0] == data
+    (entry,) = zipfile.ZipFile(io.BytesIO(data)).infolist()
+    assert entry.date_time == (1980, 1, 1, 0, 0, 0)  # not the time at which it was written
     assert np.load(io.BytesIO(converted(STORED["ids"], "npz")[0]))["values"].dtype == np.uint8
 
 

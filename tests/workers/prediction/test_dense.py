@@ -15,7 +15,7 @@ from pixelmill.workers.prediction.dense import DensePrediction
 from pixelmill.workers.runtime.agreement import Decibels
 from pixelmill.workers.runtime.settings import Pins, Settings
 from pixelmill.workers.runtime.tuned import TunedNetwork
-from tests.workers.prediction.predictions import ANY_SIZE, model_of, predicting, run
+from tests.workers.prediction.predictions import ANY_SIZE, PLAIN, model_of, predicting, run
 
 SIZES = ((1, 1), (1, 300), (300, 1), (37, 64), (64, 37), (128, 96))
 
@@ -162,11 +162,16 @@ def test_a_batch_that_the_user_fixed_is_kept_whatever_the_size() -> None:
     assert [shape[0] for shape in module.seen] == [3, 2]
 
 
-def test_out_of_memory_halves_what_is_seen_at_once_for_good_and_loses_nothing() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("too many"), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()],
+    ids=["cuda", "cpu", "python"],
+)
+def test_out_of_memory_halves_what_is_seen_at_once_for_good_and_loses_nothing(error: Exception) -> None:
     class Greedy(Identity):
         def forward(self, images_BCHW: Tensor) -> Tensor:
             if len(images_BCHW) > 2:
-                raise torch.OutOfMemoryError("too many")
+                raise error
             return super().forward(images_BCHW)
 
     module = Greedy()
@@ -177,6 +182,18 @@ def test_out_of_memory_halves_what_is_seen_at_once_for_good_and_loses_nothing() 
             torch.testing.assert_close(made_CHW * 255, given_CHW.float())
     assert prediction.batch_pixels == 2 * 64 * 64
     assert {shape[0] for shape in module.seen} == {1, 2}
+
+
+def test_another_error_of_a_batch_is_no_lack_of_memory() -> None:
+    class Broken(Identity):
+        def forward(self, images_BCHW: Tensor) -> Tensor:
+            self.seen.append(tuple(images_BCHW.shape))
+            raise RuntimeError("sizes do not fit")
+
+    module = Broken()
+    with pytest.raises(RuntimeError, match="sizes do not fit"):
+        run(dense(module), picture(64, 64), picture(64, 64))
+    assert len(module.seen) == 1
 
 
 def test_what_has_no_tiles_is_seen_smaller_or_filed_with_its_size() -> None:
@@ -220,3 +237,14 @@ def test_settings_are_tried_on_pictures_of_one_size_whatever_the_first_ones_are(
         assert {shape[2:] for shape in module.seen[:-1]} == {(256, 256)}
         assert prediction.settings["chosen"] == "probed"
         module.seen.clear()
+
+
+@pytest.mark.parametrize(("side", "source"), [(1500, "probed"), (64, "default")])
+def test_a_job_of_few_large_pictures_is_as_much_work_as_one_of_many_small_ones(side: int, source: str) -> None:
+    model = model_of(Identity())
+    tuned = TunedNetwork(
+        model.network, "k", base=PLAIN, pins=Pins(), agreement=Decibels(), cache_dir=None, job_images=10
+    )
+    prediction = DensePrediction(model, tuned, most_pixels=1 << 24)
+    run(prediction, picture(side, side))
+    assert prediction.settings["chosen"] == source

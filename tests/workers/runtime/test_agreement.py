@@ -11,7 +11,7 @@ from pixelmill.workers.runtime.agreement import (
     Agreement,
     Cosine,
     Decibels,
-    EqualShare,
+    MaskAgreement,
     RelativeError,
     figure_of,
 )
@@ -28,10 +28,36 @@ def test_equal_share_counts_pixels_of_ids_and_classes_of_scores() -> None:
     ids_BHW = torch.arange(8, dtype=torch.uint8).view(2, 2, 2)
     other_BHW = ids_BHW.clone()
     other_BHW[1, 0, 0] = 99
-    assert EqualShare().measure(other_BHW, ids_BHW) == pytest.approx(0.75)
+    assert MaskAgreement().measure(other_BHW, ids_BHW) == pytest.approx(0.75)
     scores_BKHW = torch.rand(2, 5, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert EqualShare().measure(scores_BKHW * 3, scores_BKHW) == 1
-    assert EqualShare().measure(-scores_BKHW, scores_BKHW) == 0
+    assert MaskAgreement().measure(scores_BKHW * 3, scores_BKHW) == 1
+    assert MaskAgreement().measure(-scores_BKHW, scores_BKHW) == 0
+
+
+def scores_of(*probabilities: tuple[float, ...]) -> torch.Tensor:
+    """Scores of one picture BKW, of which these are the probabilities of each pixel."""
+    return torch.tensor(probabilities).log().T[None]
+
+
+def test_a_mask_has_to_agree_where_the_class_is_clear() -> None:
+    truth_BKW = scores_of((0.51, 0.48, 0.01), (0.2, 0.7, 0.1), (0.1, 0.1, 0.8), (0.9, 0.05, 0.05))
+    unclear_differs = scores_of((0.48, 0.51, 0.01), (0.3, 0.6, 0.1), (0.3, 0.3, 0.4), (0.9, 0.05, 0.05))
+    clear_differs = scores_of((0.51, 0.48, 0.01), (0.2, 0.7, 0.1), (0.6, 0.2, 0.2), (0.9, 0.05, 0.05))
+    assert MaskAgreement(margin=0.05).measure(unclear_differs, truth_BKW) == 1
+    assert MaskAgreement(margin=0.01).measure(unclear_differs, truth_BKW) == pytest.approx(3 / 4)
+    assert MaskAgreement(margin=0.05).measure(clear_differs, truth_BKW) == pytest.approx(2 / 3)
+
+
+def test_a_mask_of_which_no_pixel_is_clear_agrees_and_the_worst_sample_counts() -> None:
+    nothing_clear, clear = scores_of((0.5, 0.5), (0.51, 0.49)), scores_of((0.9, 0.1), (0.2, 0.8))
+    assert MaskAgreement().measure(nothing_clear.flip(1), nothing_clear) == 1
+    both = torch.cat([nothing_clear, clear])
+    assert MaskAgreement().measure(torch.cat([nothing_clear, clear.flip(1)]), both) == 0
+
+
+def test_ids_agree_pixel_by_pixel() -> None:
+    ids_BW = torch.tensor([[1, 2, 3, 4]])
+    assert MaskAgreement().measure(torch.tensor([[1, 2, 3, 5]]), ids_BW) == pytest.approx(3 / 4)
 
 
 def test_relative_error_is_a_share_of_the_size_of_a_sample() -> None:
@@ -46,12 +72,12 @@ def test_decibels_are_those_of_psnr() -> None:
     assert Decibels(peak=255).measure(TRUTH_BK + 2.55, TRUTH_BK) == pytest.approx(40, abs=1e-4)
 
 
-@pytest.mark.parametrize("agreement", [Cosine(), EqualShare(), RelativeError(), Decibels()], ids=repr)
+@pytest.mark.parametrize("agreement", [Cosine(), MaskAgreement(), RelativeError(), Decibels()], ids=repr)
 def test_a_number_for_each_sample_is_compared_too(agreement: Agreement) -> None:
     assert agreement.accepts(agreement.measure(torch.tensor([1, 2]), torch.tensor([1, 2])))
 
 
-@pytest.mark.parametrize("agreement", [Cosine(), EqualShare(), RelativeError(), Decibels()], ids=repr)
+@pytest.mark.parametrize("agreement", [Cosine(), MaskAgreement(), RelativeError(), Decibels()], ids=repr)
 def test_what_agrees_is_the_same_shape_and_finite(agreement: Agreement) -> None:
     same = figure_of(agreement, (TRUTH_BK, {"again": TRUTH_BK}), (TRUTH_BK, {"again": TRUTH_BK}))
     assert same is not None
@@ -63,7 +89,7 @@ def test_what_agrees_is_the_same_shape_and_finite(agreement: Agreement) -> None:
         assert figure_of(agreement, (TRUTH_BK, spoilt_BK), (TRUTH_BK, TRUTH_BK)) is None
 
 
-@pytest.mark.parametrize("agreement", [Cosine(), EqualShare(), RelativeError(), Decibels()], ids=repr)
+@pytest.mark.parametrize("agreement", [Cosine(), MaskAgreement(), RelativeError(), Decibels()], ids=repr)
 def test_one_output_of_several_that_does_not_agree_is_enough(agreement: Agreement) -> None:
     for fast in ((TRUTH_BK, -TRUTH_BK), (-TRUTH_BK, TRUTH_BK)):
         figure = figure_of(agreement, fast, (TRUTH_BK, TRUTH_BK))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.runtime import probing
-from pixelmill.workers.runtime.agreement import Agreement, Cosine, EqualShare, RelativeError
+from pixelmill.workers.runtime.agreement import Agreement, Cosine, MaskAgreement, RelativeError
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
 from pixelmill.workers.runtime.settings import Choice, Pins, Settings
 from tests.small_networks import network, pictures
@@ -168,12 +168,12 @@ class Scaled(nn.Module):
 @pytest.mark.parametrize(
     ("module", "agreement", "precisions"),
     [
-        (Segmenter(), EqualShare(0.99), {"float32"}),
+        (Segmenter(), MaskAgreement(0.99), {"float32"}),
         (Scaled(), RelativeError(0.01), {"float32"}),
         (Scaled(), RelativeError(0.1), {"float32", "bfloat16"}),
         (Scaled(), Cosine(0.999), {"float32", "bfloat16"}),
     ],
-    ids=lambda value: repr(value) if isinstance(value, EqualShare | RelativeError | Cosine) else None,
+    ids=lambda value: repr(value) if isinstance(value, MaskAgreement | RelativeError | Cosine) else None,
 )
 def test_a_stage_states_by_what_measure_its_settings_have_to_agree(
     module: nn.Module, agreement: Agreement, precisions: set[str], monkeypatch: pytest.MonkeyPatch
@@ -233,3 +233,10 @@ def test_what_a_slow_network_takes_as_it_is_counts_as_a_candidate(monkeypatch: p
 def test_a_microbatch_that_is_pinned_is_kept_however_slow_the_network_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "PROBE_SECONDS", 0.3)
     assert choose(of_any_size(Slow(0.05)), pins=Pins(microbatch=3)).settings.microbatch == 3
+
+
+def test_a_microbatch_that_would_take_longer_than_is_left_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "PROBE_SECONDS", 1.2)
+    monkeypatch.setattr(probing, "cpu_has_bfloat16", lambda: False)
+    choice = choose(of_any_size(Slow(0.08)), base=Settings(microbatch=4))
+    assert {trial.settings.microbatch for trial in choice.trials} <= {1, 2}

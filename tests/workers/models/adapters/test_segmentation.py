@@ -21,7 +21,7 @@ from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedC
 from pixelmill.workers.networks.registry import network_types
 from pixelmill.workers.networks.unet import UNet, predict_tiled
 from pixelmill.workers.prediction.dense import DensePrediction
-from pixelmill.workers.runtime.agreement import EqualShare
+from pixelmill.workers.runtime.agreement import MaskAgreement
 from pixelmill.workers.runtime.settings import Pins, Settings
 from pixelmill.workers.runtime.tuned import TunedNetwork
 from tests.workers.encoders import SLIM
@@ -65,7 +65,7 @@ def model_of(name: str, **card: Any) -> PictureModel:
 def logits(model: PictureModel, picture_CHW: Tensor, most_pixels: int) -> Tensor:
     base = Settings(channels_last=False, fold_batchnorm=False)
     tuned = TunedNetwork(
-        model.network, "k", base=base, pins=Pins("float32"), agreement=EqualShare(), cache_dir=None, job_images=1
+        model.network, "k", base=base, pins=Pins("float32"), agreement=MaskAgreement(), cache_dir=None, job_images=1
     )
     prediction = DensePrediction(model, tuned, most_pixels=most_pixels)
     return prediction.run([prediction.prepare(picture_CHW)])[0]

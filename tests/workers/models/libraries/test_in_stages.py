@@ -94,6 +94,34 @@ def test_embed_takes_an_encoder_of_each_library(saved: Callable[[Path], str], di
     assert made["embedding"][0] == pytest.approx(made["embedding"][1], rel=1e-3, abs=1e-5)
 
 
+def onnx_classifier(folder: Path) -> str:
+    in_onnx(folder)
+    card: dict[str, Any] = {"task": "classify", "input": onnx_files.CARD["input"] | {"size_px": 16}}
+    (folder / "net.json").write_text(json.dumps(onnx_files.CARD | card | {"classes": ["red", "green", "blue"]}))
+    return f"onnx:{folder / 'net.onnx'}"
+
+
+def transformers_classifier(folder: Path) -> str:
+    tiny_transformers.saved("vit", folder / "m")
+    return f"hf:{folder / 'm'}"
+
+
+CLASSIFIERS = [(in_timm, {str(each) for each in range(7)}), (onnx_classifier, {"red", "green", "blue"})]
+
+
+@pytest.mark.parametrize(
+    ("saved", "names"), [*CLASSIFIERS, (transformers_classifier, {f"LABEL_{each}" for each in range(5)})], ids=str
+)
+def test_classify_takes_a_classifier_of_each_library(
+    saved: Callable[[Path], str], names: set[str], tmp_path: Path
+) -> None:
+    made = done_by(tmp_path, "classify", model=saved(tmp_path))
+    for found, scores in zip(made["class_name"], made["class_score"], strict=True):
+        assert set(found) <= names
+        assert len(found) == min(5, len(names))
+        assert scores == sorted(scores, reverse=True)
+
+
 @pytest.mark.parametrize("name", ["segformer", "mask2former"])
 def test_segment_makes_masks_of_pictures_of_any_size(name: str, tmp_path: Path) -> None:
     tiny_transformers.saved(name, tmp_path / "m")

@@ -158,6 +158,7 @@ def test_where_else_weights_could_be_fetched_from_is_not_taken_from_a_folder(res
         "file": str(tmp_path / "x.pth"),
         "hf_hub_id": "a/b",
         "custom_load": True,
+        "said_by_a_later_version": 1,
     }
     change_config(resnet, pretrained_cfg=other)
     found = load_backbone(resolve(f"timm:local-dir:{resnet}"))
