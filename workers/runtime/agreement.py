@@ -77,34 +77,6 @@ class MaskAgreement:
         return figure >= self.bound
 
 
-@dataclass(frozen=True)
-class MaskAgreement:
-    """The least share of equal pixels of a sample, of those whose class is clear: for masks, from scores of the classes BK...
-
-    The class of a pixel is clear where the probabilities of the two best, by the softmax of the truth, differ by more than
-    `margin`: elsewhere any rounding decides. Integers are ids, of which every pixel counts.
-    """
-
-    bound: float = 0.995
-    margin: float = 0.05
-    name: str = "equal clear pixels"
-
-    def measure(self, fast: Tensor, truth: Tensor) -> float:
-        equal_B = _by_sample(_ids(fast) == _ids(truth))
-        clear_B = _by_sample(self._is_clear(truth)) if truth.is_floating_point() else torch.ones_like(equal_B)
-        share_B = (equal_B * clear_B).sum(dim=1) / clear_B.sum(dim=1).clamp_min(1)
-        return float(torch.where(clear_B.sum(dim=1) == 0, 1.0, share_B).min())
-
-    def _is_clear(self, scores: Tensor) -> Tensor:
-        if scores.shape[1] == 1:
-            return torch.ones_like(scores[:, 0])
-        best = scores.float().softmax(dim=1).topk(2, dim=1).values
-        return best.select(1, 0) - best.select(1, 1) > self.margin
-
-    def accepts(self, figure: float) -> bool:
-        return figure >= self.bound
-
-
 def _ids(values: Tensor) -> Tensor:
     return values.argmax(dim=1) if values.is_floating_point() else values
 
