@@ -83,10 +83,17 @@ def in_onnx(folder: Path) -> str:
     return f"onnx:{onnx_files.saved(folder, onnx_files.model_of(nodes, ('b', 3, 'h', 'w'), ('b', 3)), **card)}"
 
 
+def _named(value: object) -> str:
+    """The same in every process: neither an address nor the order of a set."""
+    if isinstance(value, set | frozenset):
+        return f"{len(value)} classes"
+    return getattr(value, "__name__", str(value))
+
+
 @pytest.mark.parametrize(
     ("saved", "dim"),
     [(in_timm, 512), (in_transformers, 16), (in_open_clip, 16), (in_onnx, 3)],
-    ids=str,
+    ids=_named,
 )
 def test_embed_takes_an_encoder_of_each_library(saved: Callable[[Path], str], dim: int, tmp_path: Path) -> None:
     made = done_by(tmp_path, "embed", model=saved(tmp_path))
@@ -110,7 +117,7 @@ CLASSIFIERS = [(in_timm, {str(each) for each in range(7)}), (onnx_classifier, {"
 
 
 @pytest.mark.parametrize(
-    ("saved", "names"), [*CLASSIFIERS, (transformers_classifier, {f"LABEL_{each}" for each in range(5)})], ids=str
+    ("saved", "names"), [*CLASSIFIERS, (transformers_classifier, {f"LABEL_{each}" for each in range(5)})], ids=_named
 )
 def test_classify_takes_a_classifier_of_each_library(
     saved: Callable[[Path], str], names: set[str], tmp_path: Path
