@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 import torch
+import torch.nn.functional as F  # noqa: N812
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from sklearn.manifold import TSNE
@@ -33,23 +34,27 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
 from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.workers.codecs.decode import decode_picture
-from pixelmill.workers.geometry.resize import resize_shorter_side
+from pixelmill.workers.evaluation.depth_colours import coloured
+from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 from pixelmill.workers.losses.gatys import GatysSettings, stylize
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.card import read_card
 from pixelmill.workers.models.checkpoint import load_checkpoint
+from pixelmill.workers.models.palette import CAMVID_COLOURS, class_colours
 from pixelmill.workers.models.vgg_weights import load_vgg
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.recipes import squares
 from pixelmill.workers.recipes.registry import recipe_of
-from pixelmill.workers.stages import StageContext
-from pixelmill.workers.stages.stylize import StylizeConfig, to_levels
+from pixelmill.workers.stages import StageContext, config_class
+from pixelmill.workers.stages.stylize import to_levels
 
 GALLERY = Path("docs/gallery")
 QUALITY = 88
 DIGITS_SHOWN = 3000
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "retina")
 SHARP = ("astronaut", "chelsea", "coffee")
+ANY_PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
+STAGE_PX = 192
 CONTENT = "chelsea"
 WEIGHTS = (0.1, 1.0, 10.0, 100.0)
 BESIDE_PX = 8
@@ -179,10 +184,36 @@ def read_picture(path: str, shorter_px: int) -> Tensor:
 
 def painted(style: str, pixels_CHW: Tensor) -> Tensor:
     """The picture as stage stylize makes it with a network."""
-    stage = StylizeConfig.model_validate({"style": style}).build(StageContext("cpu", 1, 1, None))
+    return made_by("stylize", {"style": style}, pixels_CHW)
+
+
+def made_by(kind: str, options: Mapping[str, object], pixels_CHW: Tensor) -> Tensor:
+    """The picture that a kind of stage makes of another."""
+    stage = config_class(kind).model_validate(options).build(StageContext("cpu", 1, 1, None))
     (made,) = stage.run([stage.prepare(Picture(pixels_CHW))]).pictures
     assert made is not None
     return made.pixels
+
+
+def stages(sources: Sources) -> Tensor:
+    """Photographs through the stages, each with the network that it takes when none is named."""
+    with photographs(ANY_PHOTOGRAPHS) as folder:
+        read = [read_picture(f"{folder}/{name}.png", STAGE_PX) for name in ANY_PHOTOGRAPHS]
+    return torch.cat([_through_stages(pixels_CHW[:, :, :STAGE_PX]) for pixels_CHW in read], 1)
+
+
+def _through_stages(pixels_CHW: Tensor) -> Tensor:
+    """The middle of it twice as large by interpolation and by the network, mask, disparity, style, reconstruction."""
+    middle_CHW = center_crop(pixels_CHW, STAGE_PX // 2)
+    sharp_CHW = made_by("upscale", {"scale": 2}, middle_CHW)
+    plain = F.interpolate(middle_CHW[None].float(), sharp_CHW.shape[1:], mode="bicubic", antialias=True)
+    colours = torch.tensor(class_colours(tuple(CAMVID_COLOURS)), dtype=torch.uint8)
+    mask_CHW = colours[made_by("segment", {}, pixels_CHW)[0].long()].permute(2, 0, 1)
+    levels_HW = made_by("depth", {}, pixels_CHW)[0].float()
+    shown = [pixels_CHW, plain[0].clamp(0, 255).byte(), sharp_CHW, mask_CHW, coloured(levels_HW / levels_HW.max())]
+    shown += [made_by("stylize", {}, pixels_CHW), made_by("reconstruct", {}, pixels_CHW)]
+    row_CHW = beside(*shown)
+    return F.pad(row_CHW, (0, 0, 0, BESIDE_PX), value=255)
 
 
 def styles(sources: Sources) -> Tensor:
@@ -249,7 +280,20 @@ def is_stale(training: Path) -> bool:
 
 PICTURES: dict[str, Callable[[Sources], Tensor]] = {
     each.__name__: each
-    for each in (reconstructions, digits, samples, walk, masks, depth, upscaled, styles, weights, layouts, curves)
+    for each in (
+        reconstructions,
+        digits,
+        samples,
+        walk,
+        masks,
+        depth,
+        upscaled,
+        styles,
+        stages,
+        weights,
+        layouts,
+        curves,
+    )
 }
 
 
