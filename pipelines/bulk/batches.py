@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pixelmill.pipelines.bulk.items import Waiting
 from pixelmill.pipelines.bulk.stage_runner import StageRunner
 
-SORTED_BATCHES = 8
+SORTED_BATCHES = 4
 """How many batches' worth may wait in all buckets together: pictures of rare sizes wait for each other no longer than that."""
 
 

@@ -32,7 +32,7 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.budget import Budget
 from pixelmill.workers.runtime.holdings import Holdings
-from pixelmill.workers.runtime.memory import for_pictures
+from pixelmill.workers.runtime.memory import Trimmer, for_pictures
 from pixelmill.workers.stages.wiring import wire
 
 __all__ = ["ORDER_COLUMN", "Mill", "MillConfig", "Tally", "rows_of"]
@@ -63,6 +63,7 @@ class Mill:
         self._preparation = Preparation(self._decoder, first, self.budget, self._holdings, config.max_pixels)
         self._ahead = self._decode_ahead()
         self._tally = Tally()
+        self._trimmer = Trimmer()
         self._reporter = TallyReporter(self._tally, report)
 
     def __call__(self, order: Mapping[str, Any], careful: Careful | None = None) -> pa.Table:
@@ -111,6 +112,7 @@ class Mill:
         stall_watchdog.progress()
         self._tally.busy_s["decode"] += item.decode_s
         queues.add(item)
+        self._trimmer.decoded(sum(3 * row.width * row.height for row in item.rows))
         self._reporter.report_if_due()
 
     # Fetching and decoding

@@ -123,10 +123,8 @@ def _weights(success: Mapping[str, object]) -> list[tuple[str, object]]:
 
 def _licences(success: Mapping[str, object]) -> str:
     """What is known of the licences: those of the weights, where their publishers state them."""
-    by_stage = [
-        (name, _mapping(settings).get("licence")) for name, settings in _mapping(success.get("settings")).items()
-    ]
-    known = [f"- weights of {_text(name)}: {_text(str(licence))}" for name, licence in by_stage if licence]
+    stated = _mapping(success.get("licences")).items()
+    known = [f"- weights of {_text(name)}: {_text(str(licence))}" for name, licence in stated]
     inputs = "Unknown: that of the inputs and of the model's weights has to be looked up."
     if known:
         inputs = "Unknown: that of the inputs has to be looked up. That of the weights, as they state it:"

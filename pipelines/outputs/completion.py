@@ -99,6 +99,12 @@ def weights_so_far(out: Folder, held: Contents) -> Weights | None:
     return provenance_of(out, min(held.data)).get("weights")
 
 
+def licences_so_far(out: Folder, held: Contents) -> dict[str, str]:
+    """By stage, the licence of its weights as they state it; those that state none are left out."""
+    settings = provenance_of(out, min(held.data)).get("settings") or {} if held.data else {}
+    return {stage: str(each["licence"]) for stage, each in settings.items() if each.get("licence")}
+
+
 def require_complete(out: Folder, found: Account, *, retry: bool) -> None:
     """Raises PixelmillError unless every input is in exactly one row, JobStopped for a retry of an unfinished run."""
     if retry and found.is_exact_so_far and not found.is_complete:
@@ -124,6 +130,7 @@ class Success(TypedDict):
     reasons: dict[str, int]
     identity: object
     weights: Weights | None
+    licences: dict[str, str]
     parts: int
     segments: int
     finished_at: str
@@ -134,13 +141,15 @@ def success_of(
     out: Folder, found: Account, segments: list[Segment], seconds: dict[str, float], finished_s: float
 ) -> Success:
     """The content of _SUCCESS for a complete output."""
+    held = progress(out)
     return {
         "inputs": found.listed,
         "done": found.done,
         "failed": found.failed,
         "reasons": {f"{stage}/{kind}": count for (stage, kind), count in found.reasons.most_common()},
         "identity": json.loads(out.read(IDENTITY) or b"{}"),
-        "weights": weights_so_far(out, progress(out)),
+        "weights": weights_so_far(out, held),
+        "licences": licences_so_far(out, held),
         "parts": sum(len(segment.part_rows) for segment in segments),
         "segments": len(segments),
         "finished_at": datetime.fromtimestamp(finished_s, UTC).isoformat(timespec="seconds"),

@@ -73,15 +73,9 @@ def test_it_says_what_was_run_on_what_and_what_came_of_it() -> None:
 
 
 def test_it_names_the_licences_of_weights_where_they_are_known() -> None:
-    settings = {
-        "segment": {"precision": "float32", "licence": "cc-by-nc-4.0"},
-        "embed": {"licence": "*mine*"},
-        "depth": {},
-    }
-    card = card_of(success(settings=settings), COLUMNS)
+    card = card_of(success(licences={"segment": "cc-by-nc-4.0", "embed": "*mine*"}), COLUMNS)
     assert "- weights of segment: cc-by-nc-4.0\n- weights of embed: \\*mine\\*\n" in card
     assert "Unknown: that of the inputs has to be looked up." in card
-    assert "weights of depth" not in card
 
 
 def test_the_time_is_not_in_it_so_that_the_same_output_has_the_same_card() -> None:

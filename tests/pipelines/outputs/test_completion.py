@@ -15,6 +15,7 @@ from pixelmill.pipelines.outputs.completion import (
     Listed,
     count_before,
     is_finished,
+    licences_so_far,
     list_source,
     require_complete,
     require_inputs,
@@ -88,8 +89,10 @@ def test_an_output_is_finished_when_every_part_is_there(folder: Folder, segments
 
 def test_weights_are_those_of_the_first_part_and_none_before_there_is_one(folder: Folder) -> None:
     assert weights_so_far(folder, progress(folder)) is None
+    assert licences_so_far(folder, progress(folder)) == {}
     publish(folder, 0, NAMES[:3])
     assert weights_so_far(folder, progress(folder)) == {"0.embed": "abc"}
+    assert licences_so_far(folder, progress(folder)) == {"embed": "mit"}
 
 
 def test_a_retry_of_a_run_that_never_came_to_its_end_stops_with_the_next_step(folder: Folder) -> None:
@@ -130,6 +133,7 @@ def test_success_says_what_the_account_says(folder: Folder, segments: list[Segme
         "reasons": {"decode/Corrupt": 1},
         "identity": {"job": 1},
         "weights": {"0.embed": "abc"},
+        "licences": {"embed": "mit"},
         "parts": 2,
         "segments": 1,
         "finished_at": "2026-01-01T00:00:00+00:00",

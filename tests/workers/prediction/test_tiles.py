@@ -170,17 +170,3 @@ def test_a_model_with_exact_tiles_makes_the_same_of_tiles(name: str, task: Task)
     picture_CHW = photo(50, 6 * (model.size.reach_px + 2 * model.size.multiple_px))
     (made_CHW,), (truth_CHW,) = in_tiles_and_whole(model, picture_CHW, most_pixels=1)
     assert psnr(made_CHW, truth_CHW) >= LEAST_DB
-
-
-@pytest.mark.parametrize(
-    ("name", "multiple_px", "reach_px"),
-    [("unet-camvid", 16, 108), ("segnet-camvid", 32, 196), ("fcn8s-camvid", 32, 246)],
-)
-def test_networks_with_strides_make_the_same_of_tiles(name: str, multiple_px: int, reach_px: int) -> None:
-    path = zoo_path(name)
-    assert path is not None
-    facts = SizeFacts(multiple_px=multiple_px, reach_px=reach_px, tiling="exact")
-    model = model_of(load_checkpoint(path)[0], facts)
-    assert reach_of(model, reach_px) <= reach_px
-    (made_CHW,), (truth_CHW,) = in_tiles_and_whole(model, photo(40, 1500), most_pixels=1)
-    assert psnr(made_CHW, truth_CHW) >= LEAST_DB

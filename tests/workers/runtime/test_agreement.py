@@ -24,7 +24,7 @@ def test_cosine_is_of_the_worst_sample() -> None:
     assert Cosine().measure(torch.tensor([[3.0, 4.0], [0.6, 0.8]]), TRUTH_BK) == pytest.approx(0.6)
 
 
-def test_equal_share_counts_pixels_of_ids_and_classes_of_scores() -> None:
+def test_masks_count_pixels_of_ids_and_classes_of_scores() -> None:
     ids_BHW = torch.arange(8, dtype=torch.uint8).view(2, 2, 2)
     other_BHW = ids_BHW.clone()
     other_BHW[1, 0, 0] = 99

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -51,3 +55,37 @@ def test_what_the_process_holds_already_is_not_there_for_pictures() -> None:
     held = psutil.Process().memory_info().rss
     assert for_pictures(100 << 30) < (75 << 30) - held // 2
     assert for_pictures(0) == LEAST_FOR_PICTURES
+
+
+FRAGMENTS = """
+import ctypes, sys
+import ctypes
+import json
+import subprocess
+import sys
+from pathlib import Path
+from pixelmill.workers.runtime.memory import Trimmer, keep_freed_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+blocks = [libc.malloc(ctypes.c_size_t(1 << 20)) for _ in range(300)]
+for block in blocks:
+    ctypes.memset(block, 1, 1 << 20)
+for block in blocks[::2]:
+    libc.free(block)
+before, trimmer = resident(), Trimmer(100)
+trimmed = [trimmer.decoded(40) for _ in range(6)]
+print(before - resident(), trimmed)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="glibc alone has it")
+def test_freed_memory_between_other_blocks_is_given_back_after_so_many_bytes_of_pictures() -> None:
+    done = subprocess.run([sys.executable, "-c", FRAGMENTS], capture_output=True, text=True, check=True)
+    freed_bytes, _, trimmed = done.stdout.partition(" ")
+    assert int(freed_bytes) > 100 << 20
+    assert json.loads(trimmed.lower()) == [False, False, True, False, False, True]
