@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pixelmill.workers.runtime.agreement import MaskAgreement
+
 CERTAIN = 32_767
 """A confidence of 1, so that it fits into the 16 bits beside an id; half of the least one between is an error of 1.5e-5."""
 NO_NUMBER = -1
@@ -38,18 +40,17 @@ def labels_of(logits_BKHW: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """The worse of two figures of a picture, from its labels, or from the logits that they are made of.
+    """`MaskAgreement` of labels, which have the best class and not the second: the worse of two figures of a picture.
 
     The share of equal pixels of those whose class is clear: with a probability of more than a half and half of `margin` no other
-    comes within `margin`, and elsewhere any rounding decides. And 1 less what the mean confidence moves by.
+    comes within `margin`. And 1 less what the mean confidence moves by.
     """
 
-    bound: float = 0.995
-    margin: float = 0.05
-    name: str = "equal clear pixels"
+    bound: float = MaskAgreement.bound
+    margin: float = MaskAgreement.margin
+    name: str = MaskAgreement.name
 
     def measure(self, fast: Tensor, truth: Tensor) -> float:
-        fast, truth = (labels_of(each) if each.is_floating_point() else each for each in (fast, truth))
         is_clear_BHW = truth[:, 1] > (1 + self.margin) / 2 * CERTAIN
         is_equal_BHW = fast[:, 0] == truth[:, 0]
         clear_B = is_clear_BHW.sum((1, 2))

@@ -86,6 +86,7 @@ class Segment:
     def __init__(self, config: SegmentConfig, context: StageContext) -> None:
         from pixelmill.workers.prediction.dense import DensePrediction, as_it_is
         from pixelmill.workers.prediction.labels import LabelAgreement, Labels, labels_of
+        from pixelmill.workers.runtime.agreement import MaskAgreement
 
         model = config.loaded()
         if config.resize_px is not None:
@@ -97,7 +98,7 @@ class Segment:
         is_labelled = model.size.tiling == "exact" and model.size.resize_px is None
         model = replace(model, module=Labels(model.module)) if is_labelled else model
         key = f"{self.weights_sha256} {'labels' if is_labelled else 'logits'}"
-        self.network = config.tuned(model.network, key, context, LabelAgreement())
+        self.network = config.tuned(model.network, key, context, LabelAgreement() if is_labelled else MaskAgreement())
         per_pixel = as_it_is if is_labelled else labels_of
         self._prediction = DensePrediction(model, self.network, most_pixels=MOST_PIXELS, per_pixel=per_pixel)
 
