@@ -46,7 +46,7 @@ from pixelmill.workers.pictures import Picture
 from pixelmill.workers.recipes import squares
 from pixelmill.workers.recipes.registry import recipe_of
 from pixelmill.workers.stages import StageContext, config_class
-from pixelmill.workers.stages.stylize import to_levels
+from pixelmill.workers.stages.shared_runs import to_levels
 
 GALLERY = Path("docs/gallery")
 QUALITY = 88

@@ -12,9 +12,9 @@ from pydantic import Field, PositiveInt
 
 from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.models.tasks import Task
-from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, StageContext
 from pixelmill.workers.stages.model_stage import ModelStageConfig
+from pixelmill.workers.stages.shared_runs import SeesOneSize
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +55,7 @@ class ClassifyConfig(ModelStageConfig):
         return Classify(self, context)
 
 
-class Classify:
+class Classify(SeesOneSize):
     """`run([picture_CHW, ...])` gives ids, names and softmax scores of the likeliest classes; scores of all K add up to 1."""
 
     def __init__(self, config: ClassifyConfig, context: StageContext) -> None:
@@ -64,8 +64,8 @@ class Classify:
         from pixelmill.workers.runtime.agreement import Cosine
 
         model = config.loaded()
-        self._preprocess = _seen(config.model, model)
-        self._names = _named(model, self._preprocess)
+        preprocess = _seen(config.model, model)
+        self._names = _named(model, preprocess)
         self._top = min(config.top, len(self._names))
         if "top" in config.model_fields_set and self._top < config.top:
             raise ModelError(
@@ -74,22 +74,8 @@ class Classify:
         kinds = pa.int32(), pa.string(), pa.float32()
         self.fields = tuple(pa.field(name, pa.list_(kind)) for name, kind in zip(config.columns(), kinds, strict=True))
         self.weights_sha256 = model.weights_sha256
-        self.network = config.tuned(model.network, self.weights_sha256, context, Cosine(MIN_COSINE))
-
-    @property
-    def batch(self) -> int:
-        return self.network.batch
-
-    @property
-    def batch_pixels(self) -> None:
-        return None  # every picture has one size
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return self.network.settings
-
-    def prepare(self, picture: Picture) -> Tensor:
-        return self._preprocess.applied_to(picture.pixels)
+        network = config.tuned(model.network, self.weights_sha256, context, Cosine(MIN_COSINE))
+        super().__init__(network, preprocess)
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
         import torch

@@ -8,7 +8,7 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -22,7 +22,8 @@ from pixelmill.workers.pictures import Kind, Picture
 from pixelmill.workers.stages import Deferred, Milled, StageContext
 from pixelmill.workers.stages.model_stage import ModelStageConfig
 from pixelmill.workers.stages.picture_column import EncodedPicture, picture_field, picture_value
-from pixelmill.workers.stages.sized import MADE_PIXELS, Framed, framed
+from pixelmill.workers.stages.shared_runs import MakesMaps
+from pixelmill.workers.stages.sized import Framed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,7 +152,7 @@ class _Made:
     far: float
 
 
-class Depth:
+class Depth(MakesMaps):
     """`run([prepare(picture), ...])` gives 16-bit PNG with scale, least and greatest value, and pictures grey16."""
 
     def __init__(self, config: DepthConfig, context: StageContext) -> None:
@@ -167,26 +168,8 @@ class Depth:
         self.weights_sha256 = model.weights_sha256
         model = _flipping(model) if config.flip else model
         key = f"{self.weights_sha256} depth{' flip' if config.flip else ''}"
-        self.network = config.tuned(model.network, key, context, RelativeError(MOST_RELATIVE_ERROR))
-        self._prediction = DensePrediction(model, self.network, most_pixels=MOST_SEEN_PIXELS)
-
-    @property
-    def batch(self) -> int:
-        return self._prediction.batch
-
-    @property
-    def batch_pixels(self) -> int:
-        return MADE_PIXELS
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return self._prediction.settings
-
-    def prepare(self, picture: Picture) -> Framed:
-        return framed(picture.pixels, self._prediction.prepare(picture.pixels))
-
-    def bucket_of(self, sample: Framed) -> Hashable:
-        return self._prediction.bucket_of(sample.seen)
+        network = config.tuned(model.network, key, context, RelativeError(MOST_RELATIVE_ERROR))
+        super().__init__(network, DensePrediction(model, network, most_pixels=MOST_SEEN_PIXELS))
 
     def run(self, samples: Sequence[Framed]) -> Milled:
         return self.milled(

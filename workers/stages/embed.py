@@ -12,9 +12,9 @@ from pydantic import Field
 
 from pixelmill.workers.models.model_names import DEFAULT_MODEL
 from pixelmill.workers.models.tasks import Task
-from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled, StageContext
 from pixelmill.workers.stages.model_stage import ModelStageConfig
+from pixelmill.workers.stages.shared_runs import SeesOneSize
 from pixelmill.workers.stages.vectors import NumberType, stacked, vector_column, vector_type
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class EmbedConfig(ModelStageConfig):
         return Embed(self, context)
 
 
-class Embed:
+class Embed(SeesOneSize):
     """`run([crop_CHW, ...])` gives fixed_size_list<float32 or float16>[D]; a vector that is not finite is an error."""
 
     def __init__(self, config: EmbedConfig, context: StageContext) -> None:
@@ -82,27 +82,11 @@ class Embed:
 
         with config.resolved() as name:
             backbone = load_backbone(name, layer=config.layer, pooling=config.pooling)
-        self._preprocess = backbone.preprocess
         self._output: NumberType = config.output
         self.fields = (pa.field(config.column, vector_type(config.output, backbone.dim)),)
         self.weights_sha256 = backbone.weights_sha256
         key = f"{self.weights_sha256} {config.layer}"
-        self.network = config.tuned(backbone.network, key, context, Cosine(MIN_COSINE))
-
-    @property
-    def batch(self) -> int:
-        return self.network.batch
-
-    @property
-    def batch_pixels(self) -> None:
-        return None  # every crop has one size
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return self.network.settings
-
-    def prepare(self, picture: Picture) -> Tensor:
-        return self._preprocess.applied_to(picture.pixels)
+        super().__init__(config.tuned(backbone.network, key, context, Cosine(MIN_COSINE)), backbone.preprocess)
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
         return self.milled(self.network(stacked(samples)))

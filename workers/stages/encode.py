@@ -12,9 +12,9 @@ from pydantic import Field
 
 from pixelmill.workers.models.model_names import DEFAULT_MODEL
 from pixelmill.workers.models.tasks import Task
-from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Deferred, Milled, StageContext
 from pixelmill.workers.stages.model_stage import ModelStageConfig
+from pixelmill.workers.stages.shared_runs import SeesOneSize
 from pixelmill.workers.stages.vectors import NumberType, stacked, vector_column, vector_type
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class EncodeConfig(ModelStageConfig):
         return Encode(self, context)
 
 
-class Encode:
+class Encode(SeesOneSize):
     """`run([crop_CHW, ...])` gives the code, and of a VAE the deviation of its posterior: fixed_size_list<...>[D]."""
 
     def __init__(self, config: EncodeConfig, context: StageContext) -> None:
@@ -63,27 +63,12 @@ class Encode:
 
         model = config.loaded()
         assert model.preprocess is not None
-        self._preprocess = model.preprocess
         self._output: NumberType = config.output
         self.weights_sha256 = model.weights_sha256
         kind = vector_type(config.output, _code_size(model))
         self.fields = tuple(pa.field(name, kind) for name in config.columns())
-        self.network = config.tuned(model.network, f"{self.weights_sha256} encode", context, Cosine(MIN_COSINE))
-
-    @property
-    def batch(self) -> int:
-        return self.network.batch
-
-    @property
-    def batch_pixels(self) -> None:
-        return None  # every crop has one size
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return self.network.settings
-
-    def prepare(self, picture: Picture) -> Tensor:
-        return self._preprocess.applied_to(picture.pixels)
+        network = config.tuned(model.network, f"{self.weights_sha256} encode", context, Cosine(MIN_COSINE))
+        super().__init__(network, model.preprocess)
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
         from torch import Tensor

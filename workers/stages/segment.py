@@ -5,7 +5,7 @@ Legend: C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +18,8 @@ from pixelmill.workers.pictures import Kind, Picture
 from pixelmill.workers.stages import Deferred, Milled, StageContext
 from pixelmill.workers.stages.mask_encoding import ENCODINGS, Encoding, class_metadata
 from pixelmill.workers.stages.model_stage import ModelStageConfig
-from pixelmill.workers.stages.sized import MADE_PIXELS, Framed, framed
+from pixelmill.workers.stages.shared_runs import MakesMaps
+from pixelmill.workers.stages.sized import Framed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,7 +76,7 @@ class SegmentConfig(ModelStageConfig):
         return Segment(self, context)
 
 
-class Segment:
+class Segment(MakesMaps):
     """`run` gives masks in the size of the pictures, the share of each class, and how sure the network was on average.
 
     Softmax and maximum are taken on the network's device where its output has the picture's size and tiles of it are exact: then
@@ -98,9 +99,9 @@ class Segment:
         is_labelled = model.size.tiling == "exact" and model.size.resize_px is None
         model = replace(model, module=Labels(model.module)) if is_labelled else model
         key = f"{self.weights_sha256} {'labels' if is_labelled else 'logits'}"
-        self.network = config.tuned(model.network, key, context, LabelAgreement() if is_labelled else MaskAgreement())
+        network = config.tuned(model.network, key, context, LabelAgreement() if is_labelled else MaskAgreement())
         per_pixel = as_it_is if is_labelled else labels_of
-        self._prediction = DensePrediction(model, self.network, most_pixels=MOST_PIXELS, per_pixel=per_pixel)
+        super().__init__(network, DensePrediction(model, network, most_pixels=MOST_PIXELS, per_pixel=per_pixel))
 
     def _fields(self, names: Sequence[str]) -> tuple[pa.Field[Any], ...]:
         import pyarrow as pa
@@ -109,24 +110,6 @@ class Segment:
         stated = class_metadata(self._classes)
         fractions = pa.field(fraction, pa.list_(pa.float32()), metadata={"classes": stated["classes"]})
         return self._encoding.field(mask, stated), fractions, pa.field(confidence, pa.float32())
-
-    @property
-    def batch(self) -> int:
-        return self._prediction.batch
-
-    @property
-    def batch_pixels(self) -> int:
-        return MADE_PIXELS
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return self._prediction.settings
-
-    def prepare(self, picture: Picture) -> Framed:
-        return framed(picture.pixels, self._prediction.prepare(picture.pixels))
-
-    def bucket_of(self, sample: Framed) -> Hashable:
-        return self._prediction.bucket_of(sample.seen)
 
     def run(self, samples: Sequence[Framed]) -> Milled:
         labels = self._prediction.run([sample.seen for sample in samples])

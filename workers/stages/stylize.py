@@ -9,7 +9,7 @@ Legend: B batch, H height, W width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Hashable, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -21,17 +21,15 @@ from pixelmill.workers.codecs.footprint import decode_bytes
 from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.losses.style_choice import GatysSettings, LossScale
 from pixelmill.workers.pictures import Kind, Picture
-from pixelmill.workers.stages import Milled, Stage, StageContext
+from pixelmill.workers.stages import Stage, StageContext
 from pixelmill.workers.stages.assets import AssetKind, is_remote
-from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat, encoded_pictures
+from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat
 from pixelmill.workers.stages.network_options import NetworkStageConfig
-from pixelmill.workers.stages.picture_column import picture_field
 from pixelmill.workers.stages.plan_lines import plan_lines
+from pixelmill.workers.stages.shared_runs import MakesPictures, to_levels
 from pixelmill.workers.stages.styles import is_painting, network_of, size_with_shorter_side
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from pixelmill.workers.prediction.dense import Sized
     from pixelmill.workers.stages.painting import Painter
 
@@ -209,7 +207,7 @@ class StylizeConfig(NetworkStageConfig):
         return Painter(painting, context, self.column, self.format, None if self.batch == "auto" else self.batch)
 
 
-class StyleNetwork:
+class StyleNetwork(MakesPictures):
     """`run([picture, ...])` gives each as its network paints it, as rgb8 and encoded."""
 
     def __init__(self, config: StylizeConfig, context: StageContext) -> None:
@@ -219,41 +217,16 @@ class StyleNetwork:
 
         with config.located("style") as style:
             model = load_model(network_of(style), "stylize")
-        self._config = config
-        self.fields = (picture_field(config.column),)
+        self._size_px = config.size_px
         self.weights_sha256 = model.weights_sha256
-        self.network = config.tuned(model.network, self.weights_sha256, context, Decibels(LEAST_DB))
-        self._prediction = DensePrediction(model, self.network, most_pixels=MOST_PIXELS, per_pixel=to_levels)
-
-    @property
-    def batch(self) -> int:
-        return self._prediction.batch
-
-    @property
-    def batch_pixels(self) -> int | None:
-        return self._prediction.batch_pixels
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return self._prediction.settings
+        network = config.tuned(model.network, self.weights_sha256, context, Decibels(LEAST_DB))
+        prediction = DensePrediction(model, network, most_pixels=MOST_PIXELS, per_pixel=to_levels)
+        super().__init__(network, prediction, config.column, config.format)
 
     def prepare(self, picture: Picture) -> Sized:
         from pixelmill.workers.prediction.resizing import resized_pixels
 
-        if self._config.size_px is None:
+        if self._size_px is None:
             return self._prediction.prepare(picture.pixels)
-        size = size_with_shorter_side(picture.height, picture.width, self._config.size_px)
+        size = size_with_shorter_side(picture.height, picture.width, self._size_px)
         return self._prediction.prepare(resized_pixels(picture.pixels, size, are_ids=False))
-
-    def bucket_of(self, sample: Sized) -> Hashable:
-        return self._prediction.bucket_of(sample)
-
-    def run(self, samples: Sequence[Sized]) -> Milled:
-        made = self._prediction.run(samples)
-        column = encoded_pictures(made, self._config.format)
-        return Milled({self._config.column: column}, {}, [Picture(pixels_3HW) for pixels_3HW in made])
-
-
-def to_levels(image_3HW: Tensor) -> Tensor:
-    """Floats in [0, 1] as uint8."""
-    return (image_3HW * 255).round().byte()

@@ -10,7 +10,6 @@ Legend: H height, W width.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
@@ -20,11 +19,11 @@ from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.pictures import Kind, Picture
-from pixelmill.workers.stages import Milled, StageContext
-from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat, encoded_pictures
+from pixelmill.workers.stages import StageContext
+from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat
 from pixelmill.workers.stages.model_stage import ModelStageConfig
-from pixelmill.workers.stages.picture_column import picture_field
 from pixelmill.workers.stages.plan_lines import plan_lines
+from pixelmill.workers.stages.shared_runs import MakesPictures, to_levels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,7 +103,7 @@ def _named(card: dict[str, Any]) -> str:
     return f": {', '.join(classes['names'])}" if classes else ""
 
 
-class Synthesize:
+class Synthesize(MakesPictures):
     """`run([layout, ...])` gives a picture for each, as rgb8 and encoded."""
 
     def __init__(self, config: SynthesizeConfig, context: StageContext) -> None:
@@ -115,22 +114,10 @@ class Synthesize:
         assert self._model.classes is not None  # every adapter of synthesize states them
         self._config, self._classes = config, self._model.classes
         self._colours = list(config.palette.values()) if config.palette else self._classes.colours
-        self.fields = (picture_field(config.column),)
         self.weights_sha256 = self._model.weights_sha256
-        self.network = config.tuned(self._model.network, self.weights_sha256, context, Decibels(LEAST_DB))
-        self._prediction = DensePrediction(self._model, self.network, most_pixels=MOST_PIXELS, per_pixel=to_levels)
-
-    @property
-    def batch(self) -> int:
-        return self._prediction.batch
-
-    @property
-    def batch_pixels(self) -> int | None:
-        return self._prediction.batch_pixels
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return self._prediction.settings
+        network = config.tuned(self._model.network, self.weights_sha256, context, Decibels(LEAST_DB))
+        prediction = DensePrediction(self._model, network, most_pixels=MOST_PIXELS, per_pixel=to_levels)
+        super().__init__(network, prediction, config.column, config.format)
 
     def prepare(self, picture: Picture) -> Sized:
         ids_1HW = picture.pixels if picture.kind == "ids8" else self._ids_of(picture.pixels)
@@ -138,14 +125,6 @@ class Synthesize:
         if self._config.size == "network":
             ids_1HW = self._in_network_size(ids_1HW)
         return self._prediction.prepare(ids_1HW)
-
-    def bucket_of(self, sample: Sized) -> Hashable:
-        return self._prediction.bucket_of(sample)
-
-    def run(self, samples: Sequence[Sized]) -> Milled:
-        made = self._prediction.run(samples)
-        column = encoded_pictures(made, self._config.format)
-        return Milled({self._config.column: column}, {}, [Picture(pixels_3HW) for pixels_3HW in made])
 
     def _ids_of(self, drawn_3HW: Tensor) -> Tensor:
         """The classes 1HW of a layout that is drawn in colours; RowError where it has not these colours."""
@@ -181,8 +160,3 @@ class Synthesize:
 
         size = self._model.size.resize_px
         return resized_pixels(ids_1HW, size, are_ids=True) if isinstance(size, tuple) else ids_1HW
-
-
-def to_levels(image_3HW: Tensor) -> Tensor:
-    """Floats in [0, 1] as uint8."""
-    return (image_3HW * 255).round().byte()

@@ -8,7 +8,7 @@ torch and what else is imported are 0.7, the result 1.2, and Pillow's copy for J
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
@@ -18,16 +18,14 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.libraries import load_model
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files
 from pixelmill.workers.models.tasks import Task
-from pixelmill.workers.pictures import Kind, Picture
-from pixelmill.workers.stages import Milled, StageContext
-from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat, encoded_pictures
+from pixelmill.workers.pictures import Kind
+from pixelmill.workers.stages import StageContext
+from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat
 from pixelmill.workers.stages.model_stage import ModelStageConfig
-from pixelmill.workers.stages.picture_column import picture_field
+from pixelmill.workers.stages.shared_runs import MakesPictures, to_levels
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pixelmill.workers.prediction.dense import Sized
+    pass
 
 DEFAULT_MODEL = "vdsr-t91"
 
@@ -95,7 +93,7 @@ def scales_of(name: ModelName) -> tuple[int, ...]:
     return load_model(name, "upscale").scales
 
 
-class Upscale:
+class Upscale(MakesPictures):
     """`run([picture, ...])` gives each larger, as rgb8 and encoded."""
 
     def __init__(self, config: UpscaleConfig, context: StageContext) -> None:
@@ -105,38 +103,8 @@ class Upscale:
         offered = config.loaded()
         config.require_scale(offered.scales)
         model = offered.at_scale(config.scale)
-        self._config = config
-        self.fields = (picture_field(config.column),)
         self.weights_sha256 = model.weights_sha256
-        key = f"{model.weights_sha256} x{config.scale}"
-        self.network = config.tuned(model.network, key, context, Decibels(LEAST_DB))
+        network = config.tuned(model.network, f"{model.weights_sha256} x{config.scale}", context, Decibels(LEAST_DB))
         most_pixels = MOST_MADE_PIXELS // config.scale**2
-        self._prediction = DensePrediction(model, self.network, most_pixels=most_pixels, per_pixel=to_levels)
-
-    @property
-    def batch(self) -> int:
-        return self._prediction.batch
-
-    @property
-    def batch_pixels(self) -> int | None:
-        return self._prediction.batch_pixels
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return self._prediction.settings
-
-    def prepare(self, picture: Picture) -> Sized:
-        return self._prediction.prepare(picture.pixels)
-
-    def bucket_of(self, sample: Sized) -> Hashable:
-        return self._prediction.bucket_of(sample)
-
-    def run(self, samples: Sequence[Sized]) -> Milled:
-        made = self._prediction.run(samples)
-        column = encoded_pictures(made, self._config.format)
-        return Milled({self._config.column: column}, {}, [Picture(pixels_3HW) for pixels_3HW in made])
-
-
-def to_levels(image_3HW: Tensor) -> Tensor:
-    """Floats in [0, 1] as uint8."""
-    return (image_3HW * 255).round().byte()
+        prediction = DensePrediction(model, network, most_pixels=most_pixels, per_pixel=to_levels)
+        super().__init__(network, prediction, config.column, config.format)
