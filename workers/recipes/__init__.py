@@ -186,7 +186,7 @@ class StatesInput(Protocol):
 
 @runtime_checkable
 class StatesClasses(Protocol):
-    """A recipe whose network tells classes apart; asked once its facts are found."""
+    """A recipe whose network predicts classes; asked once its facts are found."""
 
     def classes(self) -> Classes | None:
         """None where the data does not name them."""
