@@ -1,9 +1,9 @@
-"""Recognize credentials in URIs and in texts, and take them out: nothing that is written or printed may hold one.
+"""Recognize credentials in URIs and in texts, and remove them: no written or printed text may contain one.
 
-They are recognized by where they stand and not by what they look like. Everything before an @ in front of a host is one,
-and so is every query parameter of a web address but those of HARMLESS, since nobody knows how the next service will call
-its signature. In names of objects and local files a question mark is a character as any other; there, and in texts that
-are no URIs, only parameters with the name of a secret are. A secret that is part of a path can't be recognized.
+They are recognized by their position, not by their form. Everything before an @ in front of a host is a credential, and so is
+every query parameter of a web address except those in HARMLESS, because services name their signatures differently. In names of
+objects and local files a question mark is an ordinary character; there, and in texts that are not URIs, only parameters with the
+name of a secret are removed. A secret that is part of a path can't be recognized.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ IsSecret = Callable[[str, str | None], bool]
 
 
 def carries_credentials(uri: str) -> bool:
-    """Whether a URI would put a secret into every file that it is written to."""
+    """Whether a URI contains a secret, which would end up in every file that records the URI."""
     if _USER_INFO_OF_URI.search(uri) or _SECRET_VALUE.search(_decoded(uri)):
         return True
     scheme = uri.partition("://")[0].lower() if "://" in uri else ""
@@ -73,7 +73,7 @@ def carries_credentials(uri: str) -> bool:
 
 
 def scrub(text: str) -> str:
-    """The text without credentials: user:password@, signatures, tokens, keys; what is left is the same when scrubbed again."""
+    """The text without credentials: user:password@, signatures, tokens, keys. Scrubbing the result again changes nothing."""
     for pattern in (_USER_AND_PASSWORD, _USER_INFO):
         text = pattern.sub(lambda found: "//***@" if found[0].startswith("//") else "***@", text)
     text = _ELEMENT.sub(r"<\1>***</\1>", _SECRET_VALUE.sub("***", text))
@@ -130,7 +130,7 @@ def _pairs(query: str) -> list[tuple[str, str | None]]:
 
 
 def _is_not_harmless(name: str, value: str | None) -> bool:
-    """Of a web address: a parameter that is not known to be harmless, or that hides another address with a secret."""
+    """Whether a parameter of a web address is not known to be harmless, or contains another address with a secret."""
     if value is None and name.isascii() and name.isdecimal():
         return False  # as ?1700000000, against caches
     short = _normalized(name)
@@ -140,7 +140,7 @@ def _is_not_harmless(name: str, value: str | None) -> bool:
 
 
 def _is_secret_parameter(name: str, value: str | None) -> bool:
-    """Of an object's or file's name, or where it is not known what follows the question mark."""
+    """Whether a parameter is secret in the name of an object or file, or after a question mark of unknown meaning."""
     return _is_secret_assignment(name, value) or (value is None and _is_secret_value(name))
 
 
@@ -169,7 +169,7 @@ def _normalized(name: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    """Without percent signs, however often they were written over one another."""
+    """Decode percent-encoding, including nested encoding."""
     for _ in range(4):
         if "%" not in text:
             break

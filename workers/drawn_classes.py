@@ -1,4 +1,4 @@
-"""The colours that classes of pixels are drawn in, and the class ids of a picture that is drawn in them. Imports no torch.
+"""Palettes of classes, and conversion of a coloured layout to class ids. Imports no torch.
 
 Legend: H height, W width, K classes, N pixels.
 """
@@ -18,10 +18,10 @@ Colour = tuple[Level, Level, Level]
 """Red, green, blue."""
 
 VOID = 255
-"""The id of what is of no class."""
+"""The id of pixels without a class."""
 MOST_CLASSES = VOID
 NEAR_LEVELS = 40.0
-"""How far from the colour of its class a pixel of a JPEG may be, as the distance of red, green and blue."""
+"""Largest RGB distance between a pixel of a JPEG and the colour of its class."""
 
 _PIXELS_AT_ONCE = 1 << 16
 
@@ -30,7 +30,7 @@ def _told_apart(palette: dict[str, Colour]) -> dict[str, Colour]:
     by_colour: dict[Colour, str] = {}
     for name, colour in palette.items():
         if colour in by_colour:
-            raise ValueError(f"{by_colour[colour]} and {name} have one colour, {list(colour)}; give each its own")
+            raise ValueError(f"{by_colour[colour]} and {name} have the same colour, {list(colour)}; give each its own")
         by_colour[colour] = name
     return palette
 
@@ -40,7 +40,7 @@ Palette = Annotated[dict[str, Colour], Field(min_length=1, max_length=MOST_CLASS
 
 
 def _read(written: object) -> object:
-    """A palette that is written as the name of a file, or as JSON; anything else as it is."""
+    """The palette in a file or in JSON; any other value is returned unchanged."""
     if not isinstance(written, str):
         return written
     try:
@@ -63,7 +63,7 @@ WRITE = (
 )
 
 PaletteOrFile = Annotated[Palette, BeforeValidator(_read, json_schema_input_type=Palette | str)]
-"""A palette, or the JSON file that it stands in."""
+"""A palette, or the JSON file that contains it."""
 
 FACADES: dict[str, Colour] = {
     "background": (0, 0, 223),
@@ -79,17 +79,17 @@ FACADES: dict[str, Colour] = {
     "pillar": (255, 0, 0),
     "shop": (175, 0, 0),
 }
-"""The classes of the CMP facades (Tylecek & Sara 2013) and what they are drawn in: every fifth colour of the old 64-step
-rainbow, as in the copy with the photograph beside its layout. A cornice is above a window, a sill below."""
+"""The classes of the CMP facades (Tylecek & Sara 2013) and their colours: every fifth colour of the old 64-step rainbow, as in
+the version with photograph and layout side by side. A cornice is above a window, a sill below."""
 
 
 def nearest_ids(
     drawn_HWC: np.ndarray, colours: Sequence[Colour], tolerance: float = NEAR_LEVELS
 ) -> tuple[np.ndarray, float]:
-    """The class whose colour is nearest, uint8 HW, and the share of pixels that are further than `tolerance` from all.
+    """The class with the nearest colour, uint8 HW, and the share of pixels farther than `tolerance` from every colour.
 
-    JPEG changes every colour a little and mixes two along a border, which may give a third class's: a rim of one pixel.
-    Giving such pixels the class of a neighbour was tried, and it swallows what is only two pixels wide.
+    JPEG changes every colour slightly and mixes colours along borders, which can produce a rim, one pixel wide, of a third class.
+    Assigning such pixels to a neighbour's class was tried; it removes objects that are two pixels wide.
     """
     colours_K3 = np.array(colours, np.float32)
     ids_N, foreign = np.empty(drawn_HWC.shape[0] * drawn_HWC.shape[1], np.uint8), 0
@@ -109,7 +109,7 @@ def _chunks(levels_N3: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def colour_table(colours: Sequence[Colour]) -> np.ndarray:
-    """Colours by id, uint8 (256, 3); black for every id that is of no class."""
+    """Colours by id, uint8 (256, 3); black for ids without a class."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = np.array(colours, np.uint8)
     return table

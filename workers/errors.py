@@ -1,6 +1,6 @@
 """The errors of Pixelmill, in one tree.
 
-    PixelmillError            a message for a person: the thing, the fact, the next step
+    PixelmillError            a message for a user: the thing, the fact, the next step
     |-- JobError              the job file, the command line or the plan is wrong; nothing was started
     |-- RunRefused            the output folder holds something that this job may not be mixed with
     |-- StoreError            a whole store can't be used: credentials, bucket, permission, no space left
@@ -22,7 +22,7 @@ RowStage = Literal["list", "fetch", "decode", "publish"] | str
 
 
 class PixelmillError(Exception):
-    """A message that a person can act on."""
+    """A message that a user can act on."""
 
 
 class JobError(PixelmillError):
@@ -58,10 +58,10 @@ class ClaimLost(JobStopped):
 
 
 class RowError(PixelmillError):
-    """One input can't be done.
+    """One input can't be processed.
 
-    `stage` is where it happened (list, fetch, decode, or a stage's name), `error_type` a short CamelCase name to
-    count by, `str(error)` the sentence for a person.
+    `stage` is the step that failed (list, fetch, decode, or a stage's name), `error_type` a short CamelCase name by which
+    errors are counted, `str(error)` the message for the user.
     """
 
     def __init__(self, stage: RowStage, error_type: str, message: str) -> None:

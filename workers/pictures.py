@@ -1,4 +1,4 @@
-"""What one picture is between a decoder and the stages: pixels, what they mean, and how large a pixel is.
+"""A picture between decoder and stages: its pixels, their meaning, and the size of a pixel.
 
 Legend: C channels, D slices, H height, W width.
 """
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Kind = Literal["rgb8", "grey8", "grey16", "ids8", "hu16", "volume"]
-"""What the values of a picture are:
+"""The meaning of a picture's values:
 
 rgb8     uint8 3HW, red, green and blue
 grey8    uint8 1HW
@@ -25,13 +25,13 @@ volume   int16 D1HW, Hounsfield units
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Pixels of any size with their meaning. They may be a view of other memory; nobody writes into them."""
+    """Pixels of any size with their meaning. They may be a view of other memory and are never modified."""
 
     pixels: Tensor
     """CHW; DCHW of a volume."""
     kind: Kind = "rgb8"
     spacing_mm: tuple[float, ...] | None = None
-    """Of rows and columns, with that of slices before them for a volume; None where it is not known."""
+    """Spacing of rows and columns, preceded by that of slices for a volume; None if unknown."""
 
     @property
     def height(self) -> int:

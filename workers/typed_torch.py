@@ -1,4 +1,4 @@
-"""torch's functions that its stubs leave half typed, with their types.
+"""Fully typed versions of torch functions whose stubs are partly untyped.
 
 Legend: N numbers.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
-    """The same memory as a tensor."""
+    """A tensor that shares the array's memory."""
     return torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType]
 
 
@@ -23,5 +23,5 @@ def numbers(values_N: Tensor) -> list[float]:
 
 
 def distinct(values: Tensor) -> list[int]:
-    """The different integers in a tensor, ascending."""
+    """The distinct integers in a tensor, ascending."""
     return cast("list[int]", torch.unique(values).tolist())  # pyright: ignore[reportUnknownMemberType]

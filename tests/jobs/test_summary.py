@@ -23,22 +23,22 @@ def test_a_run_in_which_everything_failed_did_something(outcome: Outcome, said: 
     assert summary_of(outcome, "out").splitlines()[1].startswith(said)
 
 
-def test_who_names_no_model_is_told_what_the_one_that_is_taken_can_not_do() -> None:
+def test_a_job_without_a_model_gets_a_note_on_the_limits_of_the_default_one() -> None:
     def note(stage: dict[str, object]) -> str | None:
         return note_of(JobSpec.model_validate({"version": 1, "source": "a", "out": "b", "stages": [{"embed": stage}]}))
 
-    assert "knows nothing of what is shown; --model torchvision:resnet50" in (note({"batch": 4}) or "")
+    assert "not content; --model torchvision:resnet50" in (note({"batch": 4}) or "")
     assert note({"model": DEFAULT_MODEL}) is None
 
 
-def test_stages_with_the_same_note_say_it_once() -> None:
+def test_the_same_note_of_two_stages_appears_once() -> None:
     stages = [{"embed": {}}, {"embed": {"name": "second", "column": "again"}}]
     notes = note_of(JobSpec.model_validate({"version": 1, "source": "a", "out": "b", "stages": stages})) or ""
     assert notes.startswith("note: no model was named")
     assert "\n" not in notes
 
 
-def test_a_stage_without_a_note_says_nothing() -> None:
+def test_a_stage_without_advice_has_no_note() -> None:
     with toy_stages():
         stages = [{"invert": {}}]
         assert note_of(JobSpec.model_validate({"version": 1, "source": "a", "out": "b", "stages": stages})) is None

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layouts_for
 from pixelmill.pipelines.training.worker import Training
+from pixelmill.workers.drawn_classes import FACADES
 from pixelmill.workers.losses.gatys import GatysSettings, stylize
 from pixelmill.workers.models import backbones
 from pixelmill.workers.models.card import Card
@@ -24,7 +25,6 @@ from pixelmill.workers.models.checkpoint import save_checkpoint
 from pixelmill.workers.models.libraries import resolve
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
-from pixelmill.workers.recipes.crn import COLOURS_K3
 from pixelmill.workers.recipes.registry import RECIPES, recipe_type
 from pixelmill.workers.runtime.execution import Executor
 from pixelmill.workers.runtime.settings import Settings
@@ -73,7 +73,10 @@ def make_data(folder: Path, name: str) -> str:
     for seed in range(4):
         ids_HW = np.random.default_rng(seed).integers(0, 3, (64, 64), np.uint8)
         if name == "crn":
-            save(folder / f"{seed}.png", np.concatenate([noise(seed, 32, 32), COLOURS_K3[ids_HW[:32, :32]]], 1))
+            save(
+                folder / f"{seed}.png",
+                np.concatenate([noise(seed, 32, 32), np.array(list(FACADES.values()), np.uint8)[ids_HW[:32, :32]]], 1),
+            )
         elif layout == "pictures":
             save(folder / f"{seed}.png", noise(seed, 64, 64))
         elif layout == "classes":

@@ -35,7 +35,7 @@ def test_a_table_has_each_colour_at_its_id_and_black_for_void() -> None:
 @pytest.mark.parametrize(
     ("palette", "message"),
     [
-        ({"sky": (1, 2, 3), "sea": (1, 2, 3)}, r"sky and sea have one colour, \[1, 2, 3\]"),
+        ({"sky": (1, 2, 3), "sea": (1, 2, 3)}, r"sky and sea have the same colour, \[1, 2, 3\]"),
         ({"sky": (1, 2, 256)}, "less than or equal to 255"),
         ({}, "at least 1 item"),
     ],

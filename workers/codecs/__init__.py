@@ -1,1 +1,1 @@
-"""Bytes to pixels and back: formats, headers, what decoding takes, and why an input can not be decoded."""
+"""Bytes to pixels and back: formats, headers, the memory of decoding, and errors of inputs that can't be decoded."""

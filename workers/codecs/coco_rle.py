@@ -1,8 +1,8 @@
 """Masks as COCO's compressed run lengths, which its tools, detectron2 and most labelling tools read.
 
-Runs go down the columns and alternate between outside and inside, beginning with outside. From the fourth on each is stored as
-the difference to the one before the last, in groups of 5 bits, lowest first, one character from "0" on for each: 32 says that
-more follow, and 16 in the last is the sign (cocoapi, maskApi.c).
+Runs go down the columns and alternate between outside and inside, starting with outside. From the fourth on, a run is stored as
+its difference to the run two places before, in groups of 5 bits, lowest first, one character from "0" on for each group: bit 32
+marks that more groups follow, and bit 16 of the last group is the sign (cocoapi, maskApi.c).
 
 Legend: H height, W width, N pixels or runs.
 """
@@ -13,11 +13,11 @@ import numpy as np
 
 GROUP_BITS, SIGN, MORE, FIRST_CHARACTER = 5, 16, 32, 48
 MOST_GROUPS = 7
-"""For numbers of 32 bits."""
+"""Most characters of a number of 32 bits."""
 
 
 def encode_rle(ids_HW: np.ndarray) -> dict[int, str]:
-    """The runs of each id that occurs, lowest first; the size is that of the picture."""
+    """The runs of each id that occurs, lowest id first; the size is that of the picture."""
     ids_N = np.ascontiguousarray(ids_HW.T).ravel()
     starts_N = np.concatenate([[0], np.flatnonzero(ids_N[1:] != ids_N[:-1]) + 1])
     ends_N, values_N = np.append(starts_N[1:], len(ids_N)), ids_N[starts_N]

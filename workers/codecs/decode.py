@@ -1,11 +1,11 @@
-"""Turn the bytes of one picture into RGB pixels, or say in a RowError why it can't be done.
+"""Decode the bytes of one picture to RGB pixels, or raise a RowError with the reason.
 
 Legend: C = 3 channels (red, green, blue), H = height, W = width; pixels are uint8, 0 to 255.
 
-What a decoded picture is:
+Properties of a decoded picture:
 
-- the first frame or page, three channels, EXIF orientation applied, so that H and W are what a viewer shows;
-- alpha is laid on white; a transparent colour of a palette or of PNG is alpha too; alpha that is 0 in all of a BMP is none;
+- the first frame or page, three channels, EXIF orientation applied, so that H and W are those that a viewer shows;
+- alpha is composited on white; a transparent colour of a palette or of PNG is alpha too; an all-zero alpha of a BMP is ignored;
 - 16 bits become 8 by keeping the high byte, as libpng, OpenCV and Pillow do; that is within 1 of value / 257. 12 bits and
   other depths are scaled likewise, by their own depth;
 - CMYK and YCCK JPEG hold inverted inks, with an Adobe marker or without, as in browsers; R = (255 - C)(255 - K) / 255;
@@ -13,12 +13,11 @@ What a decoded picture is:
 
 One decoder, Pillow, reads every format but HEIC and a few layouts of TIFF (`tiff.py`). torchvision.io sits on the
 same libjpeg-turbo and is a tenth faster (500x375 JPEG to contiguous pixels on one core: 0.70 ms, here 0.77), but it is
-deprecated, and of a scan that ends early it makes a half-grey picture. Nothing is taken on trust from the file's name, and
-nothing but what makes pixels reaches the decoder: metadata is cut out of JPEG and PNG first, so a broken EXIF block can't
-lose a picture.
+deprecated, and decodes a scan that ends early to a half-grey picture. The format is never inferred from the file's name. The
+decoder gets no metadata: it is removed from JPEG and PNG first, so that a broken EXIF block can't fail a picture.
 
-A file without its end marker is Truncated even where all of its pixels happen to be there: it is not what was written,
-and a lost marker looks like a lost last scan. Bytes after the end marker are ignored.
+A file without its end marker is Truncated even if it has all of its pixels: it differs from the file that was written, and a
+missing marker can't be distinguished from a missing last scan. Bytes after the end marker are ignored.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from pixelmill.workers.geometry.orientation import turn_upright
 MAX_PIXELS = 2**27  # 134 megapixels, above the largest common camera; 400 MB as RGB
 
 FormatReader = Callable[[bytes, int], tuple[Image.Image, int]]
-"""Data and max_pixels to the picture as it is stored, and its EXIF orientation, 1 to 8."""
+"""From data and max_pixels to the stored picture and its EXIF orientation, 1 to 8."""
 
 READERS: dict[PictureFormat, FormatReader] = {
     "JPEG": read_jpeg,
@@ -64,11 +63,11 @@ def decode_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor
 
     HEIC needs an extra (pi-heif).
 
-    They lie in memory as decoders give them, pixel by pixel (a contiguous HWC, permuted), which is what resizes, crops and
-    batches for a network in channels_last work on fastest.
+    Their memory order is HWC, as decoders return it (a contiguous HWC tensor, permuted), which is the fastest for resizing,
+    cropping and batches of a network in channels_last.
 
     `max_pixels` bounds width x height as the header states them. Raises RowError with stage "decode" and one of
-    DECODE_ERROR_TYPES, and nothing else. Warns never; may be called from many threads.
+    DECODE_ERROR_TYPES, and nothing else. Never warns; thread-safe.
     """
     file_format = find_format(data)
     try:
@@ -79,12 +78,14 @@ def decode_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor
     except MemoryError as error:
         fact = "no memory is left for its pixels: lower max_pixels or use fewer actors"
         raise decode_error("TooManyPixels", fact) from error
-    except Exception as error:  # a decoder fed with broken bytes may raise anything, and any of it is this row's fate
+    except (
+        Exception
+    ) as error:  # a decoder may raise anything for broken bytes, and every error is the error of this row
         raise _explain(error) from error
 
 
 def _explain(error: Exception) -> RowError:
-    """Put a decoder's exception into the closed set."""
+    """Map a decoder's exception to the closed set of error types."""
     fact = f"{type(error).__name__}: {error}".strip(": ")
     if isinstance(error, Image.DecompressionBombError):
         return decode_error("TooManyPixels", f"the decoder refused its size ({error})")

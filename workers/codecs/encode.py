@@ -1,4 +1,4 @@
-"""Turn pixels into the bytes of a PNG, JPEG or WebP; every encoder refuses what it would distort.
+"""Encode pixels as PNG, JPEG or WebP; every encoder refuses values that it would distort.
 
 The settings are measured: `python -m benchmarks.encoding`, contenders in turn on two busy cores, milliseconds and KB a picture.
 
@@ -11,8 +11,8 @@ The settings are measured: `python -m benchmarks.encoding`, contenders in turn o
     WebP, quality 90, 481x321          11.8, 46.6                      method 4, the usual one: 25.8, 46.3
     WebP, lossless, 481x321            8.0, 197                        method 1: 27.7, 185
 
-PNG is filtered with Up alone and deflated at level 1, class ids with runs alone: to choose a filter for each row, as Pillow
-does, costs more than it saves. PNG and WebP let other threads run while they encode. JPEG does not, for 6 ms a megapixel.
+PNG uses the filter Up alone and deflate level 1, class ids run lengths alone: choosing a filter for each row, as Pillow does,
+costs more time than it saves. PNG and WebP release the interpreter lock while they encode; JPEG holds it, for 6 ms a megapixel.
 
 Legend: C channels, H = height, W = width; pixels are uint8, 0 to 255.
 """
@@ -30,10 +30,10 @@ from pixelmill.workers.codecs.png_writer import GREY, PALETTE, RGB, RGBA, Header
 from pixelmill.workers.errors import RowError
 
 FAST = 1
-"""Level of zlib."""
+"""Compression level of zlib."""
 MOST_JPEG_PX = 65_535
 MOST_WEBP_PX = 16_383
-"""Of a side: what the formats can say."""
+"""Most pixels of a side that the format can state."""
 
 
 def encode_png(pixels: np.ndarray, level: int = FAST) -> bytes:
@@ -62,14 +62,14 @@ def encode_png_palette(ids_HW: np.ndarray, palette: Sequence[tuple[int, int, int
 
 
 def encode_png_tensor(picture_CHW: torch.Tensor) -> bytes:
-    """PNG of a picture as networks show it: uint8, one channel, three, or four with alpha."""
+    """PNG of a picture CHW: uint8, with one channel, three, or four including alpha."""
     return encode_png(_as_shown(picture_CHW, "encode_png_tensor", (1, 3, 4)))
 
 
 def encode_jpeg(pixels_CHW: torch.Tensor, quality: int = 90) -> bytes:
     """Baseline JPEG of uint8 pixels, grey or RGB with chroma halved (4:2:0); `quality` is 1 to 100.
 
-    RowError where a side has more than 65,535 pixels.
+    RowError if a side has more than 65,535 pixels.
     """
     _require_quality("encode_jpeg", quality)
     shown = _as_shown(pixels_CHW, "encode_jpeg", (1, 3))
@@ -78,9 +78,9 @@ def encode_jpeg(pixels_CHW: torch.Tensor, quality: int = 90) -> bytes:
 
 
 def encode_webp(pixels_CHW: torch.Tensor, quality: int = 90, *, lossless: bool = False) -> bytes:
-    """WebP of uint8 pixels, RGB or RGBA; `quality` is 1 to 100, and without meaning where every value is kept.
+    """WebP of uint8 pixels, RGB or RGBA; `quality` is 1 to 100 and ignored in lossless mode.
 
-    RowError where a side has more than 16,383 pixels.
+    RowError if a side has more than 16,383 pixels.
     """
     _require_quality("encode_webp", quality)
     shown = _as_shown(pixels_CHW, "encode_webp", (3, 4))

@@ -1,4 +1,4 @@
-"""How a picture is to be turned, by its EXIF block."""
+"""Read the orientation of a picture from its EXIF block."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 
 
 def exif_orientation(tiff: bytes) -> int:
-    """EXIF tag 274 of the first directory, 1 to 8; 1 wherever the block is broken or says anything else."""
+    """EXIF tag 274 of the first directory, 1 to 8; 1 if the block is broken or has another value."""
     try:
         order = {b"II": "<", b"MM": ">"}[tiff[:2]]
         (directory,) = struct.unpack_from(f"{order}I", tiff, 4)

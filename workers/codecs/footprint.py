@@ -1,15 +1,15 @@
 """Estimate from a picture's header how much memory its decoding takes, before anything is decoded.
 
-A picture of a few bytes may be hundreds of megapixels, and a decoder may keep several copies of it. `decode_bytes` bounds
-what `decode_picture` takes at its peak beyond the input itself, the tensor that it returns included, so that a worker can
-admit each picture against a budget.
+A file of a few bytes may hold hundreds of megapixels, and a decoder may hold several copies of them. `decode_bytes` bounds the
+peak memory of `decode_picture` beyond the input itself, including the tensor that it returns, so that a worker can admit each
+picture against a budget.
 
-The bound is the sum of what the decoder keeps and of the copies on the way to a tensor, each a number of bytes a pixel.
-Pillow stores 1 byte a pixel (grey, palette), 2 (16-bit grey) or 4 (all the rest). Bounds lie between 1 and 3 times of
-what is measured; a decoder's fixed tables (under OVERHEAD_BYTES) weigh more in small pictures.
+The bound is the sum of the decoder's memory and of the copies on the way to a tensor, each in bytes for each pixel. Pillow
+stores 1 byte a pixel (grey, palette), 2 (16-bit grey) or 4 (other modes). Bounds are 1 to 3 times the measured peak; a decoder's
+fixed tables (under OVERHEAD_BYTES) have a larger share in small pictures.
 
-What no header states is outside of it: a lossless WebP may state tens of thousands of Huffman codes (0.6 GB at worst),
-and the picture in an AVIF or HEIC may be larger than its container says.
+The bound excludes what no header states: a lossless WebP may have tens of thousands of Huffman codes (0.6 GB at worst), and the
+picture in an AVIF or HEIC may be larger than its container states.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _FROM_ALPHA = 4 * 4  # RGBA, white, both composed, RGB
 
 
 def decode_bytes(data: bytes) -> int:
-    """An upper bound of the bytes that `decode_picture(data)` takes at its peak, beside `data`.
+    """An upper bound of the peak memory of `decode_picture(data)` in bytes, without `data`.
 
-    Raises RowError, as `decode_picture` does, where the header shows already that the input can't be decoded. Reads a
-    header only (and counts the scans of a JPEG of several): under 50 microseconds for most.
+    Raises RowError, as `decode_picture` does, if the header already shows that the input can't be decoded. Reads only the
+    header (and counts the scans of a JPEG that has several): under 50 microseconds for most pictures.
     """
     return _FOOTPRINTS[find_format(data)](data) + OVERHEAD_BYTES
 

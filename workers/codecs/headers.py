@@ -1,7 +1,7 @@
-"""Read the headers of JPEG, PNG, WebP, GIF and BMP: what their pixels look like, before any of them is decoded.
+"""Read the headers of JPEG, PNG, WebP, GIF and BMP: size and layout of their pixels, without decoding them.
 
-Everything here takes the bytes of a whole file, looks at a few of them, and raises RowError where they can't be a
-picture. Nothing is allocated by what a header claims.
+Every function takes the bytes of a whole file, reads a few of them, and raises RowError if they can't be a picture. No
+allocation depends on the claims of a header.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class JpegFrame:
     sampling: tuple[tuple[int, int], ...]
 
     def has_one_scan(self, channels_in_first_scan: int) -> bool:
-        """Whether the first scan holds all there is, so that rows are decoded one after the other."""
+        """Whether the first scan contains all components, so that rows are decoded one after the other."""
         return self.marker in _JPEG_SEQUENTIAL and channels_in_first_scan == len(self.sampling)
 
     def coefficient_bytes(self) -> int:
-        """What a decoder keeps of a picture of several scans: 64 coefficients of 2 bytes for each block."""
+        """Bytes that a decoder holds for a picture of several scans: 64 coefficients of 2 bytes for each block."""
         most_across, most_down = (max(factors) for factors in zip(*self.sampling, strict=True))
         units = -(-self.width // (8 * most_across)) * -(-self.height // (8 * most_down))
         return units * sum(across * down for across, down in self.sampling) * 64 * 2
@@ -71,7 +71,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def jpeg_frame(marker: int, payload: bytes) -> JpegFrame:
-    """The frame header of a JPEG that is read; raises for every other."""
+    """The frame header of a supported JPEG; raises for every other."""
     if len(payload) < 6:
         raise corrupt("its frame header is too short")
     bits, height, width, channels = struct.unpack(">BHHB", payload[:6])
@@ -88,7 +88,7 @@ def jpeg_frame(marker: int, payload: bytes) -> JpegFrame:
 
 
 def jpeg_end(data: bytes, start: int) -> int:
-    """Where the end-of-image marker lies that follows the scan from `start` on."""
+    """The position of the end-of-image marker that follows the scan at `start`."""
     if (end := _JPEG_END.search(data, start)) is None:
         raise truncated("no end-of-image marker follows the scan")
     return end.start()

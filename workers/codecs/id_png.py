@@ -21,9 +21,9 @@ _GREY, _PALETTE, _COLOURS = 0, 3, (2, 6)
 
 
 def decode_ids(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, int]:
-    """The ids as they are stored, uint8 or uint16 HW, and the EXIF orientation (1 to 8) in which a viewer shows them.
+    """The stored ids, uint8 or uint16 HW, and the EXIF orientation (1 to 8) in which a viewer shows them.
 
-    Raises RowError with stage "decode", as `decode_picture` does, and where the file holds no ids.
+    Raises RowError with stage "decode", as `decode_picture` does, and if the file holds no ids.
     """
     check_ids(data, max_pixels=max_pixels)
     try:
@@ -37,7 +37,7 @@ def decode_ids(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray
 
 
 def check_ids(data: bytes, *, max_pixels: int) -> None:
-    """RowError, by the header alone, where a file can't hold class ids or is too large."""
+    """RowError, from the header alone, if a file can't hold class ids or is too large."""
     if find_format(data) != "PNG":
         raise _no_ids("it is no PNG, and other formats may change ids")
     header = _header(data)
@@ -48,7 +48,7 @@ def check_ids(data: bytes, *, max_pixels: int) -> None:
 
 
 def holds_colours(data: bytes) -> bool:
-    """Whether the pixels of a file are colours: of every format but a PNG of grey levels or palette indices."""
+    """Whether the pixels of a file are colours: true for every format except a PNG of grey levels or palette indices."""
     return find_format(data) != "PNG" or _header(data).colour in _COLOURS
 
 

@@ -1,4 +1,4 @@
-"""Read JPEG with Pillow, without its metadata, and refuse a file whose pixels are not all there."""
+"""Read JPEG with Pillow, without its metadata, and refuse a file with missing pixels."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
 
 
 def _ended_scans(data: bytes, frame: headers.JpegFrame | None, payload: int, start: int) -> bytes:
-    """The coded pixels, ended in such a way that the decoder refuses them where some are missing.
+    """The coded pixels, with an ending that makes the decoder refuse them if some are missing.
 
-    At an end marker that comes too early, libjpeg fills the rest with grey and only warns, and Pillow drops the
-    warning. Where no end marker comes, Pillow raises. So the marker must be there, but of a single scan it is replaced
-    by what the decoder reads ahead, 8 bytes at most, taken double. A file of several scans needs its marker, so a
-    progressive one that was cut and then closed with a marker of its own is read with the detail that is left.
+    If an end marker comes too early, libjpeg fills the rest with grey and only warns, and Pillow drops the warning. Without an
+    end marker, Pillow raises. So the marker is required, but for a file with a single scan it is replaced by twice the bytes that
+    the decoder reads ahead, which are 8 at most. A file with several scans needs its marker, so a progressive file that was
+    truncated and then closed with a marker is read with the remaining detail.
     """
     if frame is None:
         raise corrupt("its first scan comes before its frame header")

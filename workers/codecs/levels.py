@@ -1,4 +1,4 @@
-"""Numbers from 0 up as the 65,536 levels of a 16-bit PNG, and the scale that makes numbers of them again.
+"""Quantize non-negative numbers to the 65,536 levels of a 16-bit PNG, with the scale that restores them.
 
 Legend: H height, W width.
 """
@@ -14,8 +14,8 @@ _ROWS = 256
 def levels_of(values_HW: np.ndarray) -> tuple[np.ndarray, float]:
     """uint16 levels HW and a scale, a float32, with values = levels * scale to within half a scale.
 
-    The scale is the greatest value / 65535: the picture's own, so that a near scene loses nothing to one that is far. Where all
-    is 0 it is 0. Values have to be finite and 0 or more.
+    The scale is the picture's greatest value / 65535, so that near scenes have full resolution; 0 if all values are 0. Values
+    have to be finite and 0 or more.
     """
     scale = np.float32(values_HW.max()) / np.float32(MOST_LEVEL)
     levels_HW = np.zeros(values_HW.shape, np.uint16)

@@ -1,4 +1,4 @@
-"""Read the formats that Pillow reads as they are: WebP, BMP, GIF and JPEG 2000."""
+"""Read the formats that Pillow reads without preparation: WebP, BMP, GIF and JPEG 2000."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_bmp(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
     check_size(header.width, header.height, max_pixels)
     picture = loaded(BmpImageFile(io.BytesIO(data)))
     if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[1] == 0:
-        picture = picture.convert("RGB")  # screenshots state an alpha channel and leave it at 0
+        picture = picture.convert("RGB")  # screenshots declare an alpha channel and leave it at 0
     return picture, 1
 
 

@@ -1,4 +1,4 @@
-"""What all readers ask of Pillow: a whole picture, and no warning."""
+"""Load a whole picture with Pillow, without warnings; shared by all readers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def loaded(picture: ImageFile) -> Image.Image:
 
 
 def read_without_warnings(plugin: type[GifImageFile | TiffImageFile], data: bytes, max_pixels: int) -> Image.Image:
-    """Read with Pillow's warnings off. Their filters are the whole process's, so here threads wait for each other."""
+    """Read with Pillow's warnings off. Warning filters belong to the whole process, so a lock serializes threads here."""
     with _WARNING_FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         picture = plugin(io.BytesIO(data))

@@ -43,14 +43,14 @@ def _check_png_chunk(data: bytes, kind: bytes, payload: int, end: int) -> None:
 
 
 def _check_png_stream(picture: Image.Image, header: headers.PngHeader, chunks: list[bytes]) -> None:
-    """Refuse a stream that ends before the last row: Pillow leaves such rows at 0 and says nothing."""
+    """Refuse a stream that ends before the last row: Pillow leaves such rows at 0 without an error."""
     width, height = picture.size
     if header.is_interlaced or picture.crop((0, height - 1, width, height)).getbbox() is not None:
         return
     inflater, missing = zlib.decompressobj(), height * header.row_bytes
     for chunk in chunks:
         if chunk.startswith(b"IDAT", 4):
-            for at in range(8, len(chunk) - 4, 4096):  # in pieces, or all rows would lie in memory a second time
+            for at in range(8, len(chunk) - 4, 4096):  # in pieces; otherwise all rows would be in memory twice
                 missing -= len(inflater.decompress(chunk[at : min(at + 4096, len(chunk) - 4)]))
                 if missing <= 0:
                     return
@@ -58,9 +58,9 @@ def _check_png_stream(picture: Image.Image, header: headers.PngHeader, chunks: l
 
 
 def _with_key_to_scale(picture: Image.Image, header: headers.PngHeader) -> Image.Image:
-    """The picture with its transparent colour in the levels of its pixels, which Pillow leaves as the file has it.
+    """The picture with its transparent colour scaled to the levels of its pixels; Pillow leaves it unscaled.
 
-    Of 16-bit RGB only the high bytes are kept, so colours that differ in their low bytes alone are one.
+    16-bit RGB keeps only the high bytes, so colours that differ only in their low bytes become equal.
     """
     key = picture.info.get("transparency")
     if header.bits in (2, 4) and header.colour == 0 and isinstance(key, int):

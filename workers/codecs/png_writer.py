@@ -1,6 +1,6 @@
-"""Write PNG: rows that are already bytes, the filter Up, and zlib with the settings that `encode.py` measured.
+"""Write PNG from rows of bytes, with the filter Up and the zlib settings that `encode.py` measured.
 
-Legend: H height, N bytes of a row.
+Legend: H height, N bytes in a row.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pixelmill.workers.errors import RowError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, RGBA = 0, 2, 3, 6
-"""Types of colour, as IHDR has them."""
+"""Colour types of IHDR."""
 Strategy = Literal["default", "runs"]
 STRATEGIES: dict[Strategy, int] = {"default": zlib.Z_DEFAULT_STRATEGY, "runs": zlib.Z_RLE}
 
 UP = 2
 BAND_BYTES = 1 << 18
-"""About so many bytes of rows are filtered at once, so that they are still in the cache when zlib reads them."""
+"""Approximate bytes of rows that are filtered at once, so that they are still in the cache when zlib reads them."""
 MOST_CHUNK_BYTES = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Header:
-    """What IHDR says of the picture."""
+    """The fields of IHDR."""
 
     width: int
     height: int
@@ -38,9 +38,9 @@ class Header:
 
 
 def write_png(rows_HN: np.ndarray, header: Header, *, level: int, strategy: Strategy, palette: bytes = b"") -> bytes:
-    """PNG of rows as they are stored: uint8, 16-bit values big-endian. RowError where it has 2 GB and more.
+    """PNG of rows in stored form: uint8, with 16-bit values in big-endian order. RowError if the PNG has 2 GB or more.
 
-    zlib and numpy let other threads run meanwhile.
+    zlib and numpy release the interpreter lock meanwhile.
     """
     pixels = _deflated(rows_HN, level, STRATEGIES[strategy])
     if (count := sum(map(len, pixels))) > MOST_CHUNK_BYTES:
@@ -52,7 +52,7 @@ def write_png(rows_HN: np.ndarray, header: Header, *, level: int, strategy: Stra
 
 
 def _deflated(rows_HN: np.ndarray, level: int, strategy: int) -> list[bytes]:
-    """In pieces, which are joined once, as they may be a gigabyte."""
+    """The compressed rows in pieces, which the caller joins once, because they may have a gigabyte."""
     compressor = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
     height, row_bytes = rows_HN.shape
     band_rows = max(1, BAND_BYTES // row_bytes)
@@ -61,7 +61,7 @@ def _deflated(rows_HN: np.ndarray, level: int, strategy: int) -> list[bytes]:
 
 
 def _filtered(rows_HN: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Each row as its difference to the one above it, with the number of the filter before it."""
+    """Each row as its difference to the row above, preceded by the number of the filter."""
     rows_BN = rows_HN[start:stop]
     filtered_BN = np.empty((rows_BN.shape[0], rows_BN.shape[1] + 1), np.uint8)
     filtered_BN[:, 0] = UP
@@ -72,7 +72,7 @@ def _filtered(rows_HN: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 
 def _chunk(kind: bytes, data: Sequence[bytes]) -> list[bytes]:
-    """Length, kind, data and checksum."""
+    """A chunk: length, type, data and checksum."""
     checksum = zlib.crc32(kind)
     for piece in data:
         checksum = zlib.crc32(piece, checksum)

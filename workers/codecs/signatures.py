@@ -1,4 +1,4 @@
-"""Recognize by its first bytes which format an input has: one that is read, a picture that is not, or something else."""
+"""Recognize the format of an input by its first bytes: a supported format, an unsupported picture, or something else."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ _SERVER_ERROR = "the server may have answered with an error page, fetch it again
 
 
 def find_format(data: bytes) -> PictureFormat:
-    """The format of a picture that is read; raises RowError (Empty, NotAnImage, UnsupportedFormat, Truncated) otherwise."""
+    """The format of a supported picture; raises RowError (Empty, NotAnImage, UnsupportedFormat, Truncated) otherwise."""
     if not data:
         raise decode_error("Empty", "the file has 0 bytes: upload it again or remove it from the source")
     for at, magic, name in _UNSUPPORTED:
@@ -139,7 +139,7 @@ def find_format(data: bytes) -> PictureFormat:
 
 
 def _heif_codec(data: bytes) -> PictureFormat | None:
-    """AVIF or HEIC by the brands of the ftyp box, None for a video; raises where the brands name neither codec."""
+    """AVIF or HEIC by the brands of the ftyp box, None for a video; raises if the brands name neither codec."""
     end = min(len(data), max(16, int.from_bytes(data[:4], "big")), 4096)
     major, compatible = data[8:12], {data[at : at + 4] for at in range(16, end, 4)}
     for brands in ({major}, compatible if major in _HEIF_BRANDS else set[bytes]()):
@@ -171,7 +171,7 @@ def _not_read(data: bytes) -> RowError:
 
 
 def _text_of(data: bytes) -> str | None:
-    """The start of the data as text, None where it is binary."""
+    """The start of the data as text; None if it is binary."""
     head = data[:1024]
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return head.decode("utf-16", errors="replace").strip()

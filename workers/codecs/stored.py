@@ -1,4 +1,4 @@
-"""Pictures that a stage stored, as they are, as pixels again, or in another format.
+"""Read pictures that a stage stored: as bytes, as pixels, or converted to another format.
 
 Legend: H height, W width, C channels.
 """
@@ -30,20 +30,20 @@ SUFFIXES = {
     "AVIF": ".avif",
 }
 MOST_PIXELS = 2**31 - 1
-"""What this product wrote is read whatever its size."""
+"""No limit of pixels: Pixelmill wrote these pictures itself."""
 JPEG_QUALITY = 95
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The time that a ZIP holds where there is none, so that equal pictures make equal files."""
+"""The fixed timestamp of ZIP entries, so that equal pictures make equal files."""
 
 
 def converted(data: bytes, wanted: StoredFormat, scale: float | None = None) -> tuple[bytes, str]:
-    """A stored picture as a file of the format that is wanted, and its suffix.
+    """A stored picture as a file in the requested format, and its suffix.
 
-    stored   the bytes as they are
+    stored   the bytes unchanged
     png      class ids stay ids with their palette, 16 bits stay 16 bits
-    jpeg     as it is shown, class ids in the colours of their palette; RowError for 16 bits, which it can't hold
-    png16    RowError for anything but 16 bits
-    npz      `values`: HW or HWC as stored; float32 of value x scale where there is a scale
+    jpeg     displayed colours, for class ids those of their palette; RowError for 16 bits, which JPEG can't hold
+    png16    16-bit grey; RowError for any other picture
+    npz      `values`: HW or HWC as stored; float32 values x scale if there is a scale
     """
     if wanted == "stored":
         return data, SUFFIXES.get(find_format(data), ".bin")
@@ -59,14 +59,14 @@ def converted(data: bytes, wanted: StoredFormat, scale: float | None = None) -> 
 
 
 def values_of(data: bytes) -> np.ndarray:
-    """The values as they are stored: class ids and grey HW (uint8 or uint16), colours HW3, with alpha HW4."""
+    """The stored values: class ids and grey HW (uint8 or uint16), colours HW3, with alpha HW4."""
     if find_format(data) == "PNG":
         return np.asarray(read_png(data, MOST_PIXELS)[0])
     return decode_picture(data, max_pixels=MOST_PIXELS).permute(1, 2, 0).numpy()
 
 
 def shown(data: bytes) -> Image.Image:
-    """The picture as PIL has it: a mask stays one of ids (mode P), 16 bits stay 16 bits (I;16)."""
+    """The picture as a PIL image: a mask stays a picture of ids (mode P), 16 bits stay 16 bits (I;16)."""
     if find_format(data) == "PNG":
         return read_png(data, MOST_PIXELS)[0]
     return Image.fromarray(values_of(data))
@@ -85,7 +85,7 @@ def _as_jpeg(data: bytes) -> bytes:
 
 
 def _as_npz(values: np.ndarray, scale: float | None) -> bytes:
-    """As np.savez_compressed writes it, at the fastest level and without the time."""
+    """The format of np.savez_compressed, at the fastest level and without a timestamp."""
     scaled = values if scale is None else values.astype(np.float32) * np.float32(scale)
     array, file = io.BytesIO(), io.BytesIO()
     np.lib.format.write_array(array, np.ascontiguousarray(scaled), allow_pickle=False)

@@ -1,8 +1,8 @@
-"""Read TIFF: with Pillow, or here where Pillow can not: 12 bits, planes of 16 bits, big-endian BigTIFF ...
+"""Read TIFF with Pillow, or with this module if Pillow can't: 12 bits, planes of 16 bits, big-endian BigTIFF ...
 
-Here each strip or tile is decompressed by a library: libtiff by way of Pillow for streams of bytes (LZW, Deflate, Zstandard,
-LZMA, PackBits), Pillow's decoder of the format where a segment is a picture of its own (JPEG 2000, WebP). numpy makes samples of
-the bytes and puts them in their places, and the samples become the picture that Pillow would have made.
+This module lets a library decompress each strip or tile: libtiff, through Pillow, for byte streams (LZW, Deflate, Zstandard,
+LZMA, PackBits), and Pillow's decoder of the format if a segment is a complete picture (JPEG 2000, WebP). numpy converts the bytes
+to samples and arranges them, and the samples become the picture that Pillow would return.
 
 Legend: H = height, W = width, S = samples of a pixel.
 """
@@ -40,7 +40,7 @@ def read_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
 
 
 def read_layouts_of_our_own(data: bytes, layout: TiffLayout) -> Image.Image:
-    """The first page as it is stored, its orientation not applied; of mode L, RGB or RGBA."""
+    """The first page as stored, without applying its orientation; mode L, RGB or RGBA."""
     samples_HWS = _read_samples(data, layout)
     if layout.photometric == tiff_layout.PALETTE:
         colours = _through_palette(samples_HWS[..., 0], data, layout)
@@ -56,7 +56,7 @@ def read_layouts_of_our_own(data: bytes, layout: TiffLayout) -> Image.Image:
 
 
 def _read_samples(data: bytes, layout: TiffLayout) -> np.ndarray:
-    """Samples as they are stored, uint8 or uint16 HWS."""
+    """Stored samples, uint8 or uint16 HWS."""
     across, down = -(-layout.width // layout.segment_width), -(-layout.height // layout.segment_height)
     planes = layout.samples if layout.is_planar else 1
     segments = tiff_layout.segments(data)
@@ -112,9 +112,9 @@ def _decompress(stream: bytes, layout: TiffLayout, rows: int) -> bytes:
 
 
 def _as_grey_tiff(stream: bytes, layout: TiffLayout, rows: int) -> bytes:
-    """A TIFF of 8-bit grey that has one strip, whose pixels are the bytes that the stream stands for.
+    """An 8-bit grey TIFF with one strip, whose pixels are the decompressed bytes of the stream.
 
-    The codecs of TIFF's byte streams don't know what the bytes mean, and libtiff makes no more of them than the size says.
+    The codecs of TIFF's byte streams are independent of the meaning of the bytes, and libtiff checks only their size.
     """
     entries = [
         *((256, layout.row_bytes), (257, rows), (258, 8), (259, layout.compression), (262, 1)),
@@ -125,7 +125,7 @@ def _as_grey_tiff(stream: bytes, layout: TiffLayout, rows: int) -> bytes:
 
 
 def _unpack(stream: bytes, layout: TiffLayout, rows: int) -> np.ndarray:
-    """The numbers in rows that each begin at a byte, one after the other."""
+    """The numbers in rows, each of which starts at a byte boundary."""
     if layout.bits == 8:
         return np.frombuffer(stream, np.uint8)
     if layout.bits == 16:
@@ -150,7 +150,7 @@ def _unpack_rows(bytes_HB: np.ndarray, count: int, bits: int) -> np.ndarray:
 
 
 def _to_levels(values: np.ndarray, bits: int) -> np.ndarray:
-    """0 to 255: the high byte of what has one, as of every 16-bit picture; fewer bits are stretched."""
+    """0 to 255: the high byte of 16-bit values; values of fewer bits are scaled."""
     if bits >= 8:
         return (values >> (bits - 8)).astype(np.uint8)
     return (values.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)

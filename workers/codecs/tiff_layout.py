@@ -1,8 +1,8 @@
-"""Read what a TIFF's first directory says about its pixels, and refuse by name what can't be read.
+"""Read the pixel layout from a TIFF's first directory, and refuse unsupported layouts by name.
 
-TIFF is a hundred formats: bit depth, meaning and order of the samples, byte order and compression are chosen freely, and
-Pillow reads some of the combinations wrong without an error. `is_for_pillow` names those that it reads right; they are
-held against the values that were written, in tests/workers/codecs/test_tiff.py. `workers/codecs/tiff.py` reads the others.
+Bit depth, meaning and order of samples, byte order and compression of a TIFF can be combined freely, and Pillow reads some
+combinations wrong without an error. `is_for_pillow` lists those that it reads correctly; tests/workers/codecs/test_tiff.py
+compares them with the values that were written. `workers/codecs/tiff.py` reads the others.
 """
 
 from __future__ import annotations
@@ -93,12 +93,12 @@ class TiffLayout:
 
     @property
     def colours(self) -> int:
-        """Samples that make the colour; those behind them are extra."""
+        """Number of colour samples; further samples are extra."""
         return min(self.samples, _COLOUR_SAMPLES.get(self.photometric, self.samples))
 
     @property
     def alpha(self) -> int | None:
-        """Kind of the first extra sample where that is alpha. RGB and one more that nothing is said about is RGBA."""
+        """Kind of the first extra sample if it is alpha. RGB with one extra sample of unspecified kind is RGBA."""
         if self.extra_samples:
             kind = self.extra_samples[0]
             return kind if kind in (ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA) else None
@@ -106,7 +106,7 @@ class TiffLayout:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row of a segment: of all samples, or of one where each has a plane of its own."""
+        """Bytes of one row of a segment: of all samples, or of one sample if each has a separate plane."""
         return (self.segment_width * self.bits * (1 if self.is_planar else self.samples) + 7) // 8
 
     @property
@@ -115,7 +115,7 @@ class TiffLayout:
 
 
 def read_layout(data: bytes) -> TiffLayout:
-    """The layout of a first page that can be read; raises RowError for every other."""
+    """The layout of a readable first page; raises RowError otherwise."""
     tags, order = read_tags(data, _LAYOUT_TAGS)
     width, height = _one(tags, _WIDTH, 0), _one(tags, _HEIGHT, 0)
     check_has_pixels(width, height)
@@ -148,7 +148,7 @@ def read_layout(data: bytes) -> TiffLayout:
 
 
 def is_for_pillow(layout: TiffLayout) -> bool:
-    """Whether Pillow reads this layout right. Of planes of their own it reads few: not 16 bits, not grey and alpha."""
+    """Whether Pillow reads this layout correctly. It reads few layouts with separate planes: not 16 bits, not grey with alpha."""
     if layout.is_big_tiff and layout.order == ">":
         return False
     if layout.compression in _BY_PILLOW_ALONE:
@@ -263,7 +263,7 @@ def _one(tags: Tags, tag: int, default: int) -> int:
 
 
 def read_tags(data: bytes, wanted: dict[int, int]) -> tuple[Tags, str]:
-    """The values of some integer tags of the first directory, and the byte order. `wanted` is tag -> most values."""
+    """The values of some integer tags of the first directory, and the byte order. `wanted` maps tags to most values."""
     order, is_big = "<" if data.startswith(b"II") else ">", _is_big(data)
     try:
         (directory,) = struct.unpack_from(f"{order}Q" if is_big else f"{order}I", data, 8 if is_big else 4)
@@ -282,7 +282,7 @@ def read_tags(data: bytes, wanted: dict[int, int]) -> tuple[Tags, str]:
 
 
 def _values(data: bytes, at: int, order: str, is_big: bool, most: int) -> tuple[int, ...]:
-    """What an entry holds; nothing where that is no integers, too many, or outside of the file."""
+    """The integers of an entry; empty if they are of another type, too many, or outside of the file."""
     kind, count = struct.unpack_from(f"{order}HQ" if is_big else f"{order}HI", data, at + 2)
     if kind not in _INTEGERS or not 1 <= count <= most:
         return ()

@@ -1,4 +1,4 @@
-"""One decoder per file: the bytes of one input become its pictures, with the columns that they bring.
+"""One decoder per file: from the bytes of one input to its pictures and their columns.
 
 To add a decoder: write `workers/decoders/NAME.py` with a class that follows `Decoder` and imports neither torch nor Pillow
 before it decodes, and add a line to `DECODERS`. A job file names it as `source.decoder`.
@@ -19,7 +19,7 @@ DECODERS: dict[str, str] = {
     "picture": "pixelmill.workers.decoders.picture:PictureDecoder",
     "ids": "pixelmill.workers.decoders.ids:IdsDecoder",
 }
-"""Every decoder that a job can name, by the place of its class: each is imported when it is asked for."""
+"""Every decoder that a job can name, with the import path of its class; each is imported on first use."""
 
 
 class Decoded(NamedTuple):
@@ -30,14 +30,14 @@ class Decoded(NamedTuple):
 
 
 class Decoder(Protocol):
-    """Bytes of one input to its pictures, in an order that never changes. Every method may run on many threads at once.
+    """Decodes the bytes of one input to its pictures, in a fixed order. Every method may run on many threads at once.
 
     Each raises RowError with stage "decode" for an input that can't be decoded.
     """
 
     @property
     def fields(self) -> tuple[pa.Field[Any], ...]:
-        """The columns that it brings beside width and height."""
+        """The columns that the decoder adds beside width and height."""
         ...
 
     @property
@@ -47,28 +47,28 @@ class Decoder(Protocol):
 
     @property
     def rows_per_input(self) -> float:
-        """About how many rows an input makes, by which output files are sized."""
+        """Estimated rows for each input, from which output files are sized."""
         ...
 
     @property
     def kind(self) -> Kind:
-        """What its pictures are."""
+        """The kind of its pictures."""
         ...
 
     def need_bytes(self, pieces: Sequence[bytes]) -> int:
-        """By the headers, an upper bound of what decoding takes beside the pieces, all its pictures included."""
+        """An upper bound, from the headers, of the memory of decoding without the pieces; includes all pictures."""
         ...
 
     def check(self, pieces: Sequence[bytes], *, max_pixels: int) -> None:
-        """Raise what `decode` would raise, as far as the headers show it; decode nothing."""
+        """Raise the errors of `decode` that the headers reveal, without decoding."""
         ...
 
     def decode(self, pieces: Sequence[bytes], *, max_pixels: int) -> Iterator[Decoded] | Sequence[Decoded]:
-        """Its pictures; one that states more than `max_pixels` pixels is refused before it is decoded."""
+        """The pictures of an input; one whose header states more than `max_pixels` pixels is refused before it is decoded."""
         ...
 
 
 def decoder_of(name: str) -> Decoder:
-    """The decoder of that name, or at that place (`module:Class`), which a worker that knows no such name is given."""
+    """The decoder with this name or import path (`module:Class`); workers get the path if the name is not built in."""
     module, _, attribute = DECODERS.get(name, name).partition(":")
     return getattr(import_module(module), attribute)()

@@ -1,4 +1,4 @@
-"""The class ids of a mask or a layout: a grey or palette PNG, of which levels or indices count and not colours."""
+"""Class ids of a mask or a layout: the grey levels or palette indices of a PNG, not its colours."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class IdsDecoder:
 
         ids_HW, orientation = decode_ids(_only(pieces), max_pixels=max_pixels)
         if (largest := int(ids_HW.max())) > MOST_ID:
-            raise RowError("decode", "UnsupportedFormat", f"it holds the id {largest}, and ids go to {MOST_ID} here")
+            raise RowError(
+                "decode", "UnsupportedFormat", f"it holds the id {largest}, and the largest supported id is {MOST_ID}"
+            )
         ids_1HW = from_numpy(ids_HW.astype("uint8"))[None]
         return (Decoded(Picture(turn_upright(ids_1HW, orientation), "ids8")),)
 

@@ -1,1 +1,1 @@
-"""How good a result is: scores of codes, labels, depths and pictures."""
+"""Scores of codes, labels, depths and pictures."""

@@ -1,4 +1,4 @@
-"""Judge codes by k-means: how well clusters that never saw a label match the labels.
+"""Evaluate codes by k-means: how well clusters that were fitted without labels match the labels.
 
 The clusters are fitted on training codes only, as many as there are labels; held-out codes go to the nearest centre.
 k-means depends on its start, so there is one figure for each seed.
@@ -64,7 +64,7 @@ def assign(train_codes_ND: np.ndarray, test_codes_MD: np.ndarray, clusters: int,
 
 
 def hungarian_accuracy(clusters_M: np.ndarray, labels_M: np.ndarray) -> float:
-    """Share of codes with the right label when each cluster is given one label, none twice, as well as can be.
+    """Share of codes with the right label under the best one-to-one matching of clusters to labels.
 
     The matching is Kuhn's (1955), the Hungarian method, as deep clustering papers report it.
     """

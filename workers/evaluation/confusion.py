@@ -1,4 +1,4 @@
-"""Judge classes of pixels by one confusion matrix over all pictures.
+"""Evaluate classes of pixels by one confusion matrix over all pictures.
 
 Legend: K classes.
 """
@@ -16,7 +16,7 @@ def confusion_scores(confusion_KK: Tensor, names: Sequence[str]) -> dict[str, fl
     """Metrics of one confusion matrix (true class down, predicted across) over all pixels that count.
 
     miou is the mean over classes that occur, as truth or prediction; class_accuracy over those that occur as truth.
-    Never a mean over pictures, in which a class that is not there would count as a failure or a success.
+    Never a mean over pictures, in which an absent class would count as a failure or a success.
     """
     confusion_KK = confusion_KK.double()
     right_K, true_K, said_K = confusion_KK.diagonal(), confusion_KK.sum(1), confusion_KK.sum(0)

@@ -1,6 +1,6 @@
-"""Judge depths where the truth is known.
+"""Evaluate depths against LiDAR.
 
-Legend: H height, W width, N LiDAR returns. Depths are metres, 0 where there is no return.
+Legend: H height, W width, N LiDAR returns. Depths are metres, 0 without a return.
 """
 
 from __future__ import annotations

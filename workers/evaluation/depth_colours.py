@@ -1,4 +1,4 @@
-"""Colours in which disparities are shown to a person.
+"""Display colours of disparities.
 
 Legend: C = 3 colours, H height, W width.
 """

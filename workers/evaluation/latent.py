@@ -1,7 +1,7 @@
-"""Look into a latent space: samples, a path between two codes, one number varied at a time, all as pictures.
+"""Explore a latent space with pictures: samples, a path between two codes, and traversal of one number at a time.
 
-Any network with `decode(codes_BD) -> images_BCHW` will do. A variational autoencoder was trained to decode the standard
-normal; for an autoencoder without a prior, fit a Gaussian to its training codes.
+Any network with `decode(codes_BD) -> images_BCHW` works. A variational autoencoder was trained to decode the standard normal
+distribution; for an autoencoder without a prior, fit a Gaussian to its training codes.
 
 Legend: N codes, B pictures, D numbers in a code, C channels, H height, W width.
 """
@@ -21,7 +21,7 @@ PathKind = Literal["linear", "spherical"]
 
 
 class CodeDecoder(Protocol):
-    """A network that makes images around [0, 1] of codes."""
+    """A network that decodes codes to images, with values around [0, 1]."""
 
     def decode(self, codes_BD: Tensor) -> Tensor: ...
 
@@ -34,7 +34,7 @@ class Gaussian:
     factor_DD: Tensor
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Codes ND, the same for the same state of a generator on the CPU, whatever device the mean is on."""
+        """Codes ND; equal for equal states of the CPU generator on any device of the mean."""
         noise_ND = torch.randn(count, len(self.mean_D), generator=generator).to(self.mean_D)
         return self.mean_D + noise_ND @ self.factor_DD.T
 
@@ -45,7 +45,7 @@ def standard_normal(size: int, device: torch.device | str = "cpu") -> Gaussian:
 
 
 def fit_gaussian(codes_ND: Tensor) -> Gaussian:
-    """Mean and covariance of codes; numbers that do not vary, or vary together, are no obstacle."""
+    """Mean and covariance of codes; constant or correlated numbers are allowed."""
     if len(codes_ND) < 2:
         raise ModelError(f"a Gaussian can't be fitted to {len(codes_ND)} codes; give 2 or more")
     size = codes_ND.shape[1]
@@ -57,7 +57,7 @@ def fit_gaussian(codes_ND: Tensor) -> Gaussian:
 
 @torch.inference_mode()
 def sample(decoder: CodeDecoder, codes: Gaussian, count: int, generator: torch.Generator) -> Tensor:
-    """Pictures BCHW in [0, 1] of codes that were drawn."""
+    """Pictures BCHW in [0, 1] of sampled codes."""
     return decoder.decode(codes.draw(count, generator)).clamp(0, 1)
 
 
@@ -72,9 +72,9 @@ def interpolate(
 def between(start_D: Tensor, end_D: Tensor, count: int, path: PathKind = "spherical") -> Tensor:
     """Codes ND at equal distances along a straight line or a great circle.
 
-    Draws of a normal distribution lie near a sphere, and the middle of a straight line lies inside it, where the
-    decoder saw little (White 2016, arXiv:1609.04468). Two codes on one line through 0 have no circle of their own, and
-    are joined straight.
+    Draws from a normal distribution lie near a sphere, and the middle of a straight line lies inside it, where the decoder saw
+    little training data (White 2016, arXiv:1609.04468). Two codes on one line through 0 define no great circle and are joined by
+    a straight line.
     """
     steps_N1 = torch.linspace(0, 1, count, device=start_D.device)[:, None]
     straight_ND = torch.lerp(start_D, end_D, steps_N1)
@@ -88,7 +88,7 @@ def between(start_D: Tensor, end_D: Tensor, count: int, path: PathKind = "spheri
 
 @torch.inference_mode()
 def traverse(decoder: CodeDecoder, code_D: Tensor, dimension: int, values: Sequence[float]) -> Tensor:
-    """Pictures BCHW in [0, 1] of one code with a single number of it replaced by each of `values`."""
+    """Pictures BCHW in [0, 1] of one code in which a single number is replaced by each of `values`."""
     if not 0 <= dimension < len(code_D):
         raise ModelError(f"a code of {len(code_D)} numbers has no dimension {dimension}; take 0 to {len(code_D) - 1}")
     codes_ND = code_D.repeat(len(values), 1)

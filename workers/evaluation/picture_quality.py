@@ -1,6 +1,6 @@
-"""How near a picture's luma is to what it should be: PSNR in dB and SSIM, as the super-resolution literature has them.
+"""Compare a picture's luma with the reference: PSNR in dB and SSIM, as defined in the super-resolution literature.
 
-A result that is scored is not rounded to 8 bits, as in the papers' scripts; see geometry/resampling.py for what that is worth.
+As in the papers' scripts, results are not rounded to 8 bits before they are scored; geometry/resampling.py has the effect.
 
 Legend: H height, W width; luma is on the scale 0 to 255.
 """
@@ -32,6 +32,6 @@ def ssim(first_HW: np.ndarray, second_HW: np.ndarray, border_px: int) -> float:
 
 
 def shave(pixels_HW: np.ndarray, border_px: int) -> np.ndarray:
-    """Without `border_px` pixels at each edge."""
+    """Crop `border_px` pixels at each edge."""
     height, width = pixels_HW.shape[:2]
     return pixels_HW[border_px : height - border_px, border_px : width - border_px]

@@ -1,6 +1,6 @@
-"""What is left of vectors that go through their principal components: the baseline of every code of that size.
+"""Reconstruct vectors from their principal components: the baseline for codes of equal size.
 
-Legend: N fitted vectors, M judged vectors, P numbers of a vector.
+Legend: N fitted vectors, M evaluated vectors, P dimension of a vector.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def through_components(fitted_NP: np.ndarray, judged_MP: np.ndarray, components: int) -> np.ndarray:
-    """The judged vectors, MP, from as many axes of the fitted ones."""
+    """The evaluated vectors, MP, reconstructed from so many axes of the fitted ones."""
     from sklearn.decomposition import PCA  # pyright: ignore[reportMissingTypeStubs]
 
     axes = PCA(components, random_state=0).fit(fitted_NP)  # pyright: ignore[reportUnknownMemberType]

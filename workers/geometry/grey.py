@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)  # BT.601; in floats and rounded, so that grey stays what it was
+LUMA = (0.299, 0.587, 0.114)  # BT.601; computed in floats and rounded, so that grey pixels keep their value
 ROWS = 256  # at once: as floats a picture takes four times its memory
 
 
 def to_grey(pixels_CHW: Tensor) -> Tensor:
-    """Luma 1HW of red, green, blue; equal channels keep their value to the last bit."""
+    """Luma 1HW of red, green, blue; pixels with equal channels keep their value exactly."""
     starts = range(0, pixels_CHW.shape[1], ROWS)
     return torch.cat([_luma(pixels_CHW[:, start : start + ROWS]) for start in starts])[None]
 

@@ -1,4 +1,4 @@
-"""How pixels lie in memory: as decoders give them, the channels of a pixel side by side."""
+"""The memory order of pixels: HWC, as decoders return them."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import torch
 
 
 def interleaved(pixels_CHW: torch.Tensor) -> torch.Tensor:
-    """The same in memory of its own, as a contiguous HWC, permuted."""
+    """A copy in HWC memory order (a contiguous HWC tensor, permuted)."""
     return pixels_CHW.permute(1, 2, 0).contiguous().permute(2, 0, 1)

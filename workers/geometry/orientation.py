@@ -1,4 +1,4 @@
-"""Turn stored pixels as their EXIF orientation says that a viewer shows them."""
+"""Turn stored pixels upright by their EXIF orientation, as a viewer does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resize and crop as classifiers were trained with: torchvision's preset to the bit, or in integers at three times the speed.
+"""Resize and crop as in the training of classifiers: bit for bit like torchvision's preset, or in integers, three times as fast.
 
 Legend: C = 3 channels, H = height, W = width; pixels are uint8, 0 to 255.
 """
@@ -27,8 +27,8 @@ def resize_shorter_side(
     on one core), and one grey level away in one value of six (bicubic: up to 8 levels beside hard edges). The integers
     are nearer to what the preset makes of a PIL image, on which published accuracies are measured: 99.4 % are equal.
 
-    A picture more than MAX_ASPECT times as long as wide keeps its centre only, or 1 x 30,000 would become
-    256 x 7,680,000. A `center_crop` of it is what the preset gives, moved by half an output pixel at most.
+    A picture more than MAX_ASPECT times as long as wide is cropped to its centre; otherwise 1 x 30,000 would become
+    256 x 7,680,000. A `center_crop` of it equals that of the preset, shifted by half an output pixel at most.
 
     Resizing only what a crop would keep was measured: 1.4 to 1.7 times as fast, but up to 19 grey levels away, because
     torch can't place a window at a fraction of a pixel. It is not done.
@@ -55,12 +55,12 @@ def _cut_extremes(pixels_CHW: torch.Tensor) -> torch.Tensor:
 
 
 def center_crop(pixels_CHW: torch.Tensor, size_px: int) -> torch.Tensor:
-    """The central `size_px` x `size_px` pixels, in memory as `decode_picture` has them; a smaller picture is padded with 0."""
+    """The central `size_px` x `size_px` pixels, in HWC memory order; a smaller picture is padded with 0."""
     return _crop_or_pad(pixels_CHW, size_px, size_px)
 
 
 def shrink_to_fit(pixels_CHW: torch.Tensor, size_px: int) -> torch.Tensor:
-    """The whole picture, at its own size if it fits into a square of `size_px`, else with its longer side resized to it."""
+    """The whole picture, unchanged if it fits into a square of `size_px`, otherwise with its longer side resized to it."""
     longer = max(pixels_CHW.shape[1:])
     if longer <= size_px:
         return pixels_CHW
@@ -71,7 +71,7 @@ def shrink_to_fit(pixels_CHW: torch.Tensor, size_px: int) -> torch.Tensor:
 def stretch(
     pixels_CHW: torch.Tensor, size_HW: tuple[int, int], interpolation: Interpolation = "bilinear"
 ) -> torch.Tensor:
-    """The whole picture as high and wide as that, with antialiasing, whatever its aspect was."""
+    """The whole picture stretched to this size, with antialiasing."""
     if tuple(pixels_CHW.shape[1:]) == size_HW:
         return pixels_CHW
     return functional.interpolate(pixels_CHW[None], size_HW, mode=interpolation, antialias=True)[0]
@@ -80,7 +80,7 @@ def stretch(
 def central_area(
     pixels_CHW: torch.Tensor, size_HW: tuple[int, int], interpolation: Interpolation = "bilinear"
 ) -> torch.Tensor:
-    """The largest part in the middle that has the aspect of `size_HW`, resized to it with antialiasing."""
+    """The largest central part with the aspect of `size_HW`, resized to that size with antialiasing."""
     height, width = pixels_CHW.shape[1:]
     kept_height = min(height, max(1, round(width * size_HW[0] / size_HW[1])))
     kept_width = min(width, max(1, round(height * size_HW[1] / size_HW[0])))

@@ -1,7 +1,7 @@
-"""Style transfer by optimising the picture itself: a photograph's content, a painting's manner, no network is trained.
+"""Style transfer by optimising the picture itself, with a photograph's content and a painting's style; no network is trained.
 
 Gatys, Ecker & Bethge 2016: content relu4_2, style relu1_1 ... relu5_1 with equal weights, L-BFGS from noise. Several
-photographs are stylised at once; each comes out as it would alone.
+photographs are stylised at once; each result is the same as alone.
 
 Legend: B batch, C channels, H height, W width, N numbers in one picture, M pairs that L-BFGS remembers.
 """
@@ -26,7 +26,7 @@ HISTORY = 100
 """Pairs of steps and gradients that L-BFGS remembers, as in the authors' and torch's default."""
 
 LONGEST_STEP = 0.1
-"""Root mean square over a picture's pixels that no step of L-BFGS exceeds: without line search, one long step is the end."""
+"""Largest root mean square, over a picture's pixels, of a step of L-BFGS: without line search, one long step can diverge."""
 
 _CURVATURE_FLOOR = 1e-10
 _NOISE = 0.02
@@ -39,10 +39,10 @@ def stylize(
     settings: GatysSettings,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Photographs in a painting's manner: images in [0, 1], the size and the device of `content_BCHW`.
+    """Photographs in the style of a painting: images in [0, 1], with the size and device of `content_BCHW`.
 
-    The painting may have any size; that of its brush strokes in the result follows it. The same settings, pictures and
-    machine give the same result. `loss_network` is frozen and moved to where the photographs are.
+    The painting may have any size, which determines the size of brush strokes in the result. The same settings, pictures and
+    machine give the same result. `loss_network` is frozen and moved to the device of the photographs.
     """
     with torch.inference_mode(False), torch.enable_grad():
         photos_BCHW = content_BCHW.detach().clone()
@@ -61,7 +61,7 @@ def stylize(
 
 
 def first_images(photos_BCHW: Tensor, settings: GatysSettings) -> Tensor:
-    """The photographs, or for each the same noise about grey, drawn on the CPU so that every device starts alike."""
+    """The photographs, or for each the same noise around grey, drawn on the CPU so that every device starts alike."""
     if settings.start == "content":
         return photos_BCHW.clone()
     generator = torch.Generator().manual_seed(settings.seed)
@@ -72,7 +72,7 @@ def first_images(photos_BCHW: Tensor, settings: GatysSettings) -> Tensor:
 def _terms_and_gradients(
     loss: StyleTransferLoss, images_BCHW: Tensor, targets: Features
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Every picture's terms and the gradient of its own total: no picture has a part in another's."""
+    """Every picture's terms and the gradient of its own total; pictures are independent of each other."""
     images_BCHW = images_BCHW.detach().requires_grad_()
     terms = loss(images_BCHW, targets)
     (gradients_BCHW,) = torch.autograd.grad(terms["total"].sum(), images_BCHW)
@@ -80,16 +80,16 @@ def _terms_and_gradients(
 
 
 class Descent(Protocol):
-    """Turns gradients BN into the change BN that is made to the pictures."""
+    """Computes the change BN of the pictures from gradients BN."""
 
     def step(self, gradients_BN: Tensor) -> Tensor: ...
 
 
 class Lbfgs:
-    """L-BFGS (Nocedal 1980) of each row by itself, a full step a time without line search.
+    """L-BFGS (Nocedal 1980) for each row separately, with full steps and no line search.
 
-    For one row the steps of torch.optim.LBFGS; that one takes all rows for a single point, so that a picture would come
-    out otherwise in company.
+    For one row the steps equal those of torch.optim.LBFGS. torch's optimiser treats all rows as a single point, so that the
+    result of a picture would depend on the other pictures in the batch.
     """
 
     def __init__(self, learning_rate: float | None, longest_step: float = LONGEST_STEP) -> None:
@@ -114,7 +114,7 @@ class Lbfgs:
         return step_BN
 
     def _remember(self, change_BN: Tensor) -> None:
-        """A pair that says nothing of curvature is kept with weight 0: the other rows may need theirs."""
+        """A pair without curvature information is kept with weight 0, because other rows may need theirs."""
         curvature_B1 = _dot(change_BN, self.steps_BN[-1])
         is_convex_B1 = curvature_B1 > _CURVATURE_FLOOR
         scale_B1 = curvature_B1 / _dot(change_BN, change_BN)
@@ -125,7 +125,7 @@ class Lbfgs:
             del memory[:-HISTORY]
 
     def _direction(self, gradients_BN: Tensor) -> Tensor:
-        """Minus the inverse Hessian times the gradient, by the two loops over what is remembered."""
+        """Minus the inverse Hessian times the gradient, by the two-loop recursion over the stored pairs."""
         direction_BN, shares_B1 = -gradients_BN, list[Tensor]()
         pairs = list(zip(self.steps_BN, self.changes_BN, self.inverse_curvatures_B1, strict=True))
         for step_BN, change_BN, inverse_B1 in reversed(pairs):
@@ -138,7 +138,7 @@ class Lbfgs:
 
 
 class Adam:
-    """Kingma & Ba 2015, which is element by element and so by row as it is."""
+    """Adam (Kingma & Ba 2015), which works element by element and therefore for each row separately."""
 
     def __init__(self, learning_rate: float | None) -> None:
         self.learning_rate = 0.02 if learning_rate is None else learning_rate

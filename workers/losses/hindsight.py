@@ -1,7 +1,7 @@
-"""How far several pictures of one layout are from its photograph, as a trained network sees them: the best one counts.
+"""The hindsight loss: feature distances between several outputs for a layout and its photograph; only the best output counts.
 
-Chen & Koltun 2017: L1 between features, at the picture itself and the second convolution of each block (after its ReLU:
-what their code calls conv1_2 is that). Each class of each layout is charged with the picture that got it best.
+Chen & Koltun 2017: L1 between features, of the picture itself and of the second convolution of each block (after its ReLU, which
+their code calls conv1_2). For each class of each layout, only the output with the smallest distance counts.
 
 Legend: B batch, O outputs, K classes, C channels, H height, W width.
 """
@@ -33,12 +33,12 @@ def feature_distances(vgg: nn.Module, made_BOCHW: Tensor, photos_BCHW: Tensor) -
 
 
 def _by_output(maps_NCHW: Tensor, outputs: int) -> Tensor:
-    """BOCHW of maps that lie layout by layout."""
+    """Maps BOCHW, from maps that are ordered by layout."""
     return maps_NCHW.view(-1, outputs, *maps_NCHW.shape[1:])
 
 
 def hindsight(maps_BOHW: Sequence[Tensor], layouts_BKHW: Tensor, mean_share: float = 0.0) -> Tensor:
-    """The distance of a layout's outputs from its photograph, each class charged with its best output: float32 B.
+    """The distance between a layout's outputs and its photograph, with the best output for each class: float32 B.
 
     Equation 5 of the paper: sum over classes of the minimum over outputs of the sum over layers. With one output, the
     sum over layers of the maps' means. `mean_share` of the minimum is the mean over outputs instead.
@@ -49,7 +49,7 @@ def hindsight(maps_BOHW: Sequence[Tensor], layouts_BKHW: Tensor, mean_share: flo
 
 
 def _class_costs(map_BOHW: Tensor, layouts_BKHW: Tensor) -> Tensor:
-    """What each class adds to the mean of the map, BOK; a cell counts for its classes by their share of its area."""
+    """The contribution of each class to the mean of the map, BOK; a cell is divided among classes by their share of its area."""
     height, width = map_BOHW.shape[2:]
     shares_BKHW = F.adaptive_avg_pool2d(layouts_BKHW.float(), (height, width))
     with torch.autocast(map_BOHW.device.type, enabled=False):
@@ -57,7 +57,7 @@ def _class_costs(map_BOHW: Tensor, layouts_BKHW: Tensor) -> Tensor:
 
 
 def mean_edge(images: Tensor) -> Tensor:
-    """Mean length of the gradient of the luminance, per pixel, over ...CHW: a blurred picture has less of it."""
+    """Mean length of the luminance gradient, per pixel, over ...CHW; blurred pictures have lower values."""
     grey = images.mean(-3)
     down, across = grey.diff(dim=-2)[..., :, :-1], grey.diff(dim=-1)[..., :-1, :]
     return (down.square() + across.square()).sqrt().mean((-2, -1))

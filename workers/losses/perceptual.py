@@ -1,19 +1,19 @@
-"""How far pictures are from one another as a trained network sees them: content, style (Gram matrices), smoothness.
+"""Perceptual losses between pictures, from the features of a trained network: content, style (Gram matrices), smoothness.
 
 Gatys, Ecker & Bethge 2016 and Johnson, Alahi & Fei-Fei 2016. The loss network is any module that maps images in [0, 1]
 to feature maps by name and does the preprocessing of its own weights, as `pixelmill.workers.networks.vgg.Vgg` does. It is frozen;
 gradients go through it to the images. Every loss has one value a picture, so that several can be optimised at once.
 
-Three scales, which differ in how a layer of few channels counts beside one of many (N channels, M positions):
+Three scales, which weight layers of few and many channels differently (N channels, M positions):
 
     gatys      content 1/2 sum (F - P)^2     style sum (G - A)^2 / (4 N^2 M^2), the paper's equations 1 and 4
     johnson    content mean (F - P)^2        style mean (G / NM - A / NM)^2, as in the reference code: 1 / (N^4 M^2)
-    relative   content sum (F - P)^2 / sum P^2, style sum (G - A)^2 / sum A^2: 1 is all that is there, in every layer
+    relative   content sum (F - P)^2 / sum P^2, style sum (G - A)^2 / sum A^2: relative to the target, in every layer
 
-From 64 channels to 512 the first two part by a factor of 64: johnson hardly sees deep layers (with the authors' VGG-16
-relu4_3 counts a ten-thousandth of relu2_2), relative sees them as well as the others. The first two also grow with the
-features, content with their second power and style with their fourth. So features of weights for standardised pixels are
-taken `FEATURE_SIZE` times as large, and loss weights that were found for pixels from 0 to 255 hold for both.
+From 64 channels to 512 the first two differ by a factor of 64: johnson almost ignores deep layers (with the authors' VGG-16,
+relu4_3 has a ten-thousandth of the weight of relu2_2), relative weights all layers equally. The first two also grow with the
+features, content with their second power and style with their fourth. Therefore features of weights for standardised pixels are
+multiplied by `FEATURE_SIZE`, so that loss weights that were found for pixels from 0 to 255 fit both.
 
 Legend: B batch, C channels, H height, W width of a picture or a feature map.
 """
@@ -42,7 +42,7 @@ _SMALLEST_ENERGY = 1e-12
 
 
 def frozen(network: Network) -> Network:
-    """The same network in eval mode; its parameters get no gradient, what it is fed still does."""
+    """The same network in eval mode; its parameters get no gradient, its inputs still do."""
     return network.eval().requires_grad_(False)
 
 
@@ -53,7 +53,7 @@ def moved(network: Network, device: torch.device) -> Network:
 
 
 def gram(features_BCHW: Tensor) -> Tensor:
-    """Products of channels averaged over positions, float32 BCC: where things are is lost, what goes together is kept.
+    """Products of channels averaged over positions, float32 BCC: they keep correlations of features and discard positions.
 
     The mean, not the sum, so that a painting and a photograph of another size can be compared: G / M of the papers.
     """
@@ -114,8 +114,8 @@ def _sum(distances_B: Iterable[Tensor]) -> Tensor:
 class StyleTransferLoss(nn.Module):
     """Content of photographs + style of one painting + total variation, each with its weight.
 
-    Of the painting only the Gram matrices are kept, as buffers; the loss network moves with them to a device. Nothing
-    that is a target has a graph. Made of ordinary tensors even where it is built in inference mode.
+    Only the painting's Gram matrices are stored, as buffers; the loss network moves to a device with them. Targets have no
+    graph. All tensors are ordinary ones even if the loss is built in inference mode.
     """
 
     def __init__(self, network: Vgg, style_1CHW: Tensor, weights: StyleWeights) -> None:
@@ -133,7 +133,7 @@ class StyleTransferLoss(nn.Module):
         return {name: self.get_buffer(f"gram_{name}") for name in self.weights.style_layers}
 
     def content_targets(self, images_BCHW: Tensor) -> dict[str, Tensor]:
-        """The feature maps that content is measured from, without a graph."""
+        """The target feature maps of the content loss, without a graph."""
         with torch.no_grad():
             return self._features(images_BCHW, self.weights.content_layers)
 

@@ -1,4 +1,4 @@
-"""Losses of rectified stereo pairs: each view is rebuilt from the other one by the disparity that a network gives.
+"""Losses of rectified stereo pairs: each view is reconstructed from the other one with the predicted disparity.
 
 Godard et al. 2017 (arXiv:1609.03677). Smoothness counts the gradients along x and along y, as the paper says (a list
 addition in the authors' code drops y).
@@ -50,7 +50,7 @@ def _losses_of_scale(left_BCHW: Tensor, right_BCHW: Tensor, both_B2HW: Tensor, s
 
 
 def warp(maps_BCHW: Tensor, shift_B1HW: Tensor) -> Tensor:
-    """Maps that show at pixel x what `maps_BCHW` has at x + shift * W: bilinear, the edges repeated.
+    """Maps with the values of `maps_BCHW` at x + shift * W in pixel x: bilinear, with repeated edges.
 
     The left view is `warp(right, -disparity_left)`, the right view `warp(left, +disparity_right)`.
     """
@@ -71,7 +71,7 @@ def photometric_loss(rebuilt_BCHW: Tensor, view_BCHW: Tensor, ssim_share: float 
 
 
 def ssim_distance(first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:
-    """(1 - SSIM) / 2 in [0, 1] with a plain mean over 3x3 pixels for a window; a pixel smaller at each edge."""
+    """(1 - SSIM) / 2 in [0, 1] with a uniform window of 3x3 pixels; the result is one pixel smaller at each edge."""
     mean_x, mean_y = _mean_3x3(first_BCHW), _mean_3x3(second_BCHW)
     variance_x = _mean_3x3(first_BCHW.square()) - mean_x.square()
     variance_y = _mean_3x3(second_BCHW.square()) - mean_y.square()
@@ -89,7 +89,7 @@ def _mean_3x3(maps_BCHW: Tensor) -> Tensor:
 
 
 def smoothness_loss(disparity_B1HW: Tensor, view_BCHW: Tensor) -> Tensor:
-    """Eq. 3: gradients of the disparity along x and along y, excused where the picture has gradients too."""
+    """Eq. 3: gradients of the disparity along x and along y, weighted down at gradients of the picture."""
     along_x, along_y = (_edge_aware_gradient(disparity_B1HW, view_BCHW, axis) for axis in (-1, -2))
     return along_x + along_y
 

@@ -1,4 +1,4 @@
-"""What of a photograph is kept, what is taken of a painting, and how a picture is optimised. Imports no torch."""
+"""Settings of style transfer: layers and weights of content and style, and the optimisation. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 LossScale = Literal["gatys", "johnson", "relative"]
-"""How layers of many channels count beside those of few: see workers/losses/perceptual.py."""
+"""The relative weight of layers of many and few channels: see workers/losses/perceptual.py."""
 
 
 @dataclass(frozen=True)
 class StyleWeights:
-    """What of a photograph is kept, what of a painting is taken, and how much each counts."""
+    """Layers and weights of the content of a photograph and the style of a painting."""
 
     content_layers: Sequence[str]
     style_layers: Sequence[str]
@@ -25,7 +25,7 @@ class StyleWeights:
 
 
 class StyleChoice(BaseModel):
-    """Settings of what is kept and what is taken; each way to paint has defaults of its own."""
+    """Settings of content and style; each method of style transfer has its own defaults."""
 
     content_layers: tuple[str, ...]
     style_layers: tuple[str, ...]
@@ -47,7 +47,7 @@ class StyleChoice(BaseModel):
 
 
 class GatysSettings(StyleChoice):
-    """What is kept, what is taken and how it is optimised; `learning_rate` is 1 for L-BFGS and 0.02 for Adam if None."""
+    """Settings of content, style and optimisation; `learning_rate` None is 1 for L-BFGS and 0.02 for Adam."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

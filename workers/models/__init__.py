@@ -1,1 +1,1 @@
-"""Networks by name: published encoders, checkpoints with their cards, and what each of them needs of a picture."""
+"""Networks by name: published encoders, checkpoints with their cards, and the preprocessing of each."""

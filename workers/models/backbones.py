@@ -1,4 +1,4 @@
-"""Load an encoder by name with its own published preprocessing, cut where its features are.
+"""Load an encoder by name, with its published preprocessing, cut at its features.
 
 Legend: B batch, C channels, H height, W width, D dimension of an embedding, T tokens.
 """
@@ -21,7 +21,7 @@ from pixelmill.workers.runtime.settings import PRECISIONS, Precision
 
 @dataclass(frozen=True)
 class Backbone:
-    """An encoder ready to run: uint8 crops in, one embedding of `dim` numbers a picture out."""
+    """An encoder ready to run: uint8 crops in, one embedding of dimension `dim` for each picture out."""
 
     network: PixelNetwork
     preprocess: Preprocess
@@ -30,10 +30,10 @@ class Backbone:
 
 
 def load_backbone(name: ModelName, *, layer: str | None = None, pooling: Pooling = "auto") -> Backbone:
-    """Build the encoder and load its weights; published weights are fetched on first use and kept by torch's cache.
+    """Build the encoder and load its weights; published weights are fetched on first use and stay in torch's cache.
 
-    `layer` names a node of the network (the features before the classifier when None). ModelError when the model,
-    its weights or the layer can't be found.
+    `layer` names a node of the network; None takes the features before the classifier. ModelError if the model, its weights or
+    the layer can't be found.
     """
     module, preprocess = library(name.library).encoder(name, layer, pooling)
     module = module.eval().requires_grad_(False)

@@ -24,7 +24,7 @@ class _Strict(BaseModel):
 
 
 class SquareInput(_Strict):
-    """What the network was trained to see: resize, crop to a square of `size_px`, then (pixels / 255 - mean) / std."""
+    """The preprocessing of the network's training: resize, crop to a square of `size_px`, then (pixels / 255 - mean) / std."""
 
     size_px: PositiveInt
     resize: Literal["shorter side, centre crop"] = "shorter side, centre crop"
@@ -35,9 +35,9 @@ class SquareInput(_Strict):
 
 
 class Card(_Strict):
-    """All that is known of a checkpoint: how to build the network, where it comes from and how good it is.
+    """The facts about a checkpoint: how to build the network, where it comes from and how good it is.
 
-    `config` rebuilds the network, `settings` are the recipe's; `metrics` are those of the weights as they are stored.
+    `config` rebuilds the network; `settings` are the recipe's; `metrics` belong to the stored weights.
     """
 
     network: str
@@ -49,11 +49,11 @@ class Card(_Strict):
     split: str
     metrics: dict[str, float]
     preprocess: SquareInput | None
-    """None where the recipe alone knows how its data is read."""
+    """None if only the recipe knows how its data is read."""
     trained_on: tuple[str, ...]
-    """Marks of the samples that were trained on, where the data has no split of its own (pipelines/training/splits.py)."""
+    """Marks of the training samples, if the data has no split of its own (pipelines/training/splits.py)."""
     classes: Classes | None = None
-    """Of a network that tells classes apart; None for others, and left out on cards from before it was kept."""
+    """The classes of a network that predicts classes; None for others; older cards lack the key."""
     versions: dict[str, str]
     git_revision: str | None
 
@@ -62,7 +62,7 @@ class Card(_Strict):
     def _no_local_path(cls, value: JsonValue) -> JsonValue:
         for text in _texts(value):
             if _ABSOLUTE_PATH.match(text):
-                raise ValueError(f"{text} is a path of one machine; name the data, not where it lay")
+                raise ValueError(f"{text} is a path of one machine; name the data, not its location")
         return value
 
 
@@ -83,7 +83,7 @@ def read_card(path: Path) -> Card:
                 f"{path}: no such checkpoint; give a folder with {WEIGHTS} and {CARD}, a NAME.safetensors with "
                 f"NAME.json beside it, or one that ships: {', '.join(zoo_names())}"
             ) from error
-        raise ModelError(f"{path}: its card {card_file.name} is missing; copy it to where the weights are") from error
+        raise ModelError(f"{path}: its card {card_file.name} is missing; copy it beside the weights") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "JSON"

@@ -1,8 +1,8 @@
-"""Save and load a network as safetensors with a JSON card that says how to build it and what to feed it; never pickle.
+"""Save and load a network as safetensors with a JSON card that describes how to build it and what to feed it; never pickle.
 
-A card may come from anybody. Its network is first built without memory, on torch's meta device, and with few more
-parameters than the weights file has tensors; only when all shapes are those in the file's header is anything allocated, so that a
-checkpoint takes no more memory than its file accounts for.
+A card is untrusted. Its network is first built without memory, on torch's meta device, with a limit on the number of parameters
+that follows from the weights file. Memory is allocated only once all shapes match the file's header, so that a checkpoint takes
+no more memory than its file accounts for.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from pixelmill.workers.networks.registry import NETWORKS, network_types
 
 SPARE_TENSORS = 16
 MOST_NUMBER, MOST_ENTRIES = 1 << 20, 1024
-"""The largest number and the longest list in a card's config; sizes, widths and depths stay far below."""
+"""The largest number and the longest list in a card's config; real sizes, widths and depths are far below."""
 MOST_BUFFER_BYTES = 1 << 28
-"""What a network may compute for itself when it is built, such as kernels that no file holds."""
+"""Most bytes of buffers that a network computes itself when it is built, such as kernels that are not in the file."""
 
 
 def save_checkpoint(folder_or_file: Path, module: nn.Module, card: Card) -> None:
-    """Write weights, then card, each in one step; NAME.safetensors is taken as a file, every other path as a folder.
+    """Write the weights, then the card, each atomically; NAME.safetensors is a file, every other path a folder.
 
-    The weights are stored with the dtype that they have. ModelError when the card does not describe `module`.
+    The weights keep their dtype. ModelError if the card does not describe `module`.
     """
     weights, card_file = files_of(folder_or_file)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
@@ -66,7 +66,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, Card]:
 
 
 def config_of(path: Path, card: Card) -> Any:
-    """The config that a card describes; ModelError where its network can't be built like that."""
+    """The config that a card describes; ModelError if its network can't be built with it."""
     if card.network not in NETWORKS:
         raise ModelError(f"{path}: its card names the network {card.network}; there are {', '.join(sorted(NETWORKS))}")
     config_type, _ = network_types(card.network)
@@ -90,7 +90,7 @@ def build(path: Path, card: Card, device: str = "cpu") -> nn.Module:
 
 
 def _skeleton(path: Path, card: Card, *, most_tensors: int) -> nn.Module:
-    """The network on the meta device: shapes without memory. ModelError where it is far larger than the file."""
+    """The network on the meta device: shapes without memory. ModelError if it is far larger than the file."""
     count, thread = 0, threading.get_ident()
 
     def refuse_more(*_: object) -> None:
@@ -107,7 +107,7 @@ def _skeleton(path: Path, card: Card, *, most_tensors: int) -> nn.Module:
         skeleton = build(path, card, "meta")
     except ModelError:
         raise
-    except Exception as error:  # sizes beyond what torch can count, arguments that an inner network does not have, ...
+    except Exception as error:  # sizes that overflow in torch, arguments that an inner network does not have, ...
         raise ModelError(f"{path}: config of its card: {error}; take the card that came with the weights") from error
     finally:
         hook.remove()
@@ -125,7 +125,7 @@ def _refuse_large_buffers(path: Path, skeleton: nn.Module) -> None:
 
 
 def _refuse_absurd(value: JsonValue) -> None:
-    """ValueError for numbers and lists that no network has, before anything is computed from them."""
+    """ValueError for impossible numbers and lists, before anything is computed from them."""
     if isinstance(value, int | float) and abs(value) > MOST_NUMBER:
         raise ValueError(f"{value} is larger than any size of a network")
     if isinstance(value, list | dict) and len(value) > MOST_ENTRIES:

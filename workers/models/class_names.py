@@ -1,4 +1,4 @@
-"""The classes of a checkpoint: as its card names them, or by number."""
+"""The classes of a checkpoint: by the names in its card, or by number."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pixelmill.workers.models.picture_model import Classes
 
 
 def classes_of(checkpoint: Checkpoint, count: int) -> Classes:
-    """The names that the card has, or its settings in older ones, or "0" to "K - 1"; with a colour for each.
+    """The names in the card, or in the settings of older cards, or "0" to "K - 1"; with a colour for each.
 
-    ModelError where there are more or fewer names than the network has classes.
+    ModelError if the number of names differs from the network's number of classes.
     """
     stated = checkpoint.card.classes
     if stated is None:

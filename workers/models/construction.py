@@ -1,7 +1,7 @@
-"""Build a network of somebody else's config without taking more memory than its file of weights accounts for.
+"""Build a network from an untrusted config without using more memory than its file of weights accounts for.
 
-Parameters and buffers are counted as they are registered, which is before anything is written to them; memory that is reserved
-and never written costs nothing.
+Parameters and buffers are counted when they are registered, before anything is written to them; memory that is reserved and
+never written costs nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.weight_files import Shapes, open_weights, stored_shapes
 
 SPARE_TENSORS, SPARE_ELEMENTS = 64, 1 << 24
-"""What a network may have beside twice what its file holds: kernels and tables that it computes for itself."""
+"""Bytes that a network may have beyond twice the size of its file, for kernels and tables that it computes itself."""
 
 
 @contextmanager
 def bounded(model: str, shapes: Shapes, *, registrations: int = 1) -> Generator[None]:
-    """ModelError where a network that is built in here has far more tensors, or far larger ones, than its file.
+    """Raise ModelError if a network that is built inside the `with` block has far more or far larger tensors than its file.
 
-    `registrations` is how often each is registered until the network is complete.
+    `registrations` is how often each tensor is registered until the network is complete.
     """
     most_tensors = registrations * (2 * len(shapes) + SPARE_TENSORS)
     stored_elements = sum(math.prod(shape) for shape in shapes.values())
@@ -58,12 +58,12 @@ def bounded(model: str, shapes: Shapes, *, registrations: int = 1) -> Generator[
 
 
 def shapes_in(files: list[Path]) -> Shapes:
-    """The shapes that several safetensors files state in their headers; no tensor is read."""
+    """The shapes in the headers of several safetensors files; no tensor is read."""
     return {name: shape for file in files for name, shape in stored_shapes(file).items()}
 
 
 def tensors_in(files: list[Path]) -> dict[str, Tensor]:
-    """All tensors of several safetensors files, on the CPU; floats as float32."""
+    """All tensors of several safetensors files, on the CPU; floats are converted to float32."""
     state: dict[str, Tensor] = {}
     for file in files:
         with open_weights(file) as opened:
@@ -74,7 +74,7 @@ def tensors_in(files: list[Path]) -> dict[str, Tensor]:
 
 
 def require_finite(model: str, module: nn.Module) -> nn.Module:
-    """The network in eval mode and float32; ModelError where a weight is no number."""
+    """The network in eval mode and float32; ModelError if a weight is NaN or infinite."""
     broken = [name for name, tensor in module.state_dict().items() if not bool(tensor.isfinite().all())]
     if broken:
         several = ", ".join(sorted(broken)[:6])

@@ -1,4 +1,4 @@
-"""What the numbers of a depth network are. Imports no torch, so that planning may ask."""
+"""The unit of a depth network's output. Imports no torch, so that planning can use it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Literal
 Measure = Literal["disparity", "inverse", "metres"]
 
 BASELINES_M = {"KITTI raw 2011_09_26": 0.5327}
-"""Of the cameras of stereo data by how the card of a checkpoint begins to name it; KITTI's by its calibration of that day."""
+"""Baseline of the cameras of stereo data, by the prefix of its name in a card; KITTI's from its calibration of that day."""
 
 
 @dataclass(frozen=True)
 class DepthFacts:
-    """What the numbers of a depth network are.
+    """The unit of a depth network's output.
 
-    disparity: fractions of the width, of a stereo camera with `baseline_m`. inverse: 1 / depth up to an unknown scale and
+    disparity: fractions of the width, for a stereo camera with `baseline_m`. inverse: 1 / depth up to an unknown scale and
     shift, greater is nearer. metres: the distance itself.
     """
 
@@ -24,6 +24,6 @@ class DepthFacts:
 
 
 def facts_of_stereo(data: str) -> DepthFacts:
-    """Of a network that learned disparities from stereo pairs, by what its card calls them."""
+    """The facts of a network that learned disparity from stereo pairs, by the name of the data in its card."""
     known = [baseline_m for name, baseline_m in BASELINES_M.items() if data.startswith(name)]
     return DepthFacts("disparity", known[0] if known else None)

@@ -1,4 +1,4 @@
-"""Networks of ours as encoders: the part that stands for one, and how it was trained to see pictures.
+"""Our networks as encoders: the module that encodes, and its preprocessing in training.
 
 Legend: B batch, C channels, H height, W width, D code size.
 """
@@ -17,13 +17,13 @@ from pixelmill.workers.networks.finetuned import ENCODERS, Encoder, Finetuned
 from pixelmill.workers.networks.unet import UNetConfig
 
 SIZE_UNKNOWN_PX = 256
-"""What a network sees that was trained on pictures of their own size, whatever that was."""
+"""Input size for a network that was trained on pictures of unrecorded sizes."""
 MOST_INPUT_PX = 4096
-"""A card may come from anybody, and a batch of what it asks for has to fit into memory."""
+"""Largest input side that a card may state: cards are untrusted, and a batch has to fit into memory."""
 
 
 class Code(nn.Module):
-    """The encoder of an autoencoder, as a network of its own: codes BD, of a VAE the mean of the posterior."""
+    """The encoder of an autoencoder as a separate network: codes BD; for a VAE, the mean of the posterior."""
 
     def __init__(self, autoencoder: nn.Module) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Code(nn.Module):
 
 
 class Features(nn.Module):
-    """The encoder of an autoencoder without its last layer, the narrow one."""
+    """The encoder of an autoencoder without its last layer, the bottleneck."""
 
     def __init__(self, autoencoder: Any) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Features(nn.Module):
 
 
 class Hidden(nn.Module):
-    """The encoder of a VAE up to the vector that mean and variance are read from."""
+    """The encoder of a VAE up to the vector from which mean and variance are computed."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Deepest(nn.Module):
 
 
 def layers_of(network: str, module: nn.Module) -> nn.Module:
-    """The encoder of a network by its name in a card, with its layers to cut at; KeyError where it has none."""
+    """The encoder of a network by its name in a card, with the layers at which it can be cut; KeyError if it has none."""
     if network == "autoencoder":
         return Features(module)
     if network == "vae":
@@ -82,7 +82,7 @@ def features_of(network: str, module: nn.Module) -> nn.Module:
 
 
 class _Whole(fx.Tracer):
-    """Follows a network with one of its modules as one step, whatever is in that."""
+    """Traces a network with one of its modules as a single step, without tracing into it."""
 
     def __init__(self, layer: str) -> None:
         super().__init__()
@@ -93,9 +93,9 @@ class _Whole(fx.Tracer):
 
 
 def up_to_module(encoder: nn.Module, layer: str, model: str) -> nn.Module:
-    """An encoder up to its module of this name; ModelError with the names that there are.
+    """An encoder up to its module of this name; ModelError with the existing names.
 
-    torchvision's feature extractor is of no use here: it takes the `_1` of conv1_1 for a number of its own.
+    torchvision's feature extractor can't be used: it takes the `_1` of conv1_1 for a counter that it added.
     """
     cut = fx.GraphModule(encoder, _Whole(layer).trace(encoder))
     called = [node for node in cut.graph.nodes if node.op == "call_module"]
@@ -110,14 +110,14 @@ def up_to_module(encoder: nn.Module, layer: str, model: str) -> nn.Module:
     return cut
 
 
-# ------------------------------------------------------------------------------------------ what it was trained to see
+# -------------------------------------------------------------------------------------------- preprocessing in training
 
 
 def trained_input(card: Card, module: nn.Module) -> Preprocess:
-    """How pictures were made the network's input when it was trained, from its card: what that states, and its recipe.
+    """The preprocessing of the network's training, from the statements of its card and from its recipe.
 
-    Pictures of their own size, as segmentation trains on, are seen at the size of the crops that were taken of them, or of
-    SIZE_UNKNOWN_PX where there were none.
+    For networks that were trained on pictures of their own size, such as segmentation, the input has the size of the training
+    crops, or SIZE_UNKNOWN_PX if there were none.
     """
     config: Any = _encoder_config(module)
     channels = getattr(config, "channels", 3)
@@ -126,7 +126,7 @@ def trained_input(card: Card, module: nn.Module) -> Preprocess:
         size_px, interpolation = card.preprocess.size_px, card.preprocess.interpolation
         return _checked(Preprocess(size_px, size_px, interpolation, card.preprocess.mean, card.preprocess.std))
     size_px, fit = _trained_size(card, module)
-    if isinstance(config, UNetConfig):  # what valid convolutions take away at the borders is laid around
+    if isinstance(config, UNetConfig):  # pads by what valid convolutions cut off at the borders
         height, width = (config.output_above(side_px) + 2 * config.margin_px for side_px in _pair(size_px))
         size_px = (height, width)
     resize_px = min(_pair(size_px))
@@ -134,7 +134,7 @@ def trained_input(card: Card, module: nn.Module) -> Preprocess:
 
 
 def _encoder_config(module: Any) -> Any:
-    """The config of the network that the encoder is of."""
+    """The config of the network that contains the encoder."""
     if isinstance(module, Finetuned):
         return ENCODERS[module.config.encoder].config(**module.config.encoder_config)
     return module.config
@@ -142,7 +142,7 @@ def _encoder_config(module: Any) -> Any:
 
 def _trained_size(card: Card, module: Any) -> tuple[int | tuple[int, int], Fit]:
     settings = card.settings
-    own = getattr(module.config, "size_px", None)  # of the networks that take one size alone
+    own = getattr(module.config, "size_px", None)  # of networks that take one size only
     if own is not None:
         fit: Fit = "stretch" if not isinstance(own, int) else "pad" if settings.get("pad") else "centre crop"
         return own, fit
@@ -154,7 +154,7 @@ def _trained_size(card: Card, module: Any) -> tuple[int | tuple[int, int], Fit]:
 
 
 def _sides(stated: JsonValue) -> int | tuple[int, int] | None:
-    """A side or (height, width) as a recipe's settings state it; None where they don't."""
+    """A side or (height, width) from a recipe's settings; None if they state none."""
     match stated:
         case bool():
             return None

@@ -1,4 +1,4 @@
-"""Cut a network where its features are, and make one vector a picture of them.
+"""Cut a network at its features, and pool them into one vector for each picture.
 
 Legend: B batch, C channels, H height, W width, D dimension of an embedding, T tokens.
 """
@@ -19,10 +19,10 @@ from pixelmill.workers.models.preprocess import Pooling
 
 
 class FeaturePooling(nn.Module):
-    """Feature maps BCHW, tokens BTD or vectors BD to one vector BD a picture.
+    """Pool feature maps BCHW, tokens BTD or vectors BD into one vector BD for each picture.
 
-    auto: average over space for maps, the first token for tokens, vectors as they are. stats: the mean and the standard
-    deviation over space, one after the other.
+    auto: average over space for maps, the first token for tokens, vectors unchanged. stats: the mean and the standard deviation
+    over space, concatenated.
     """
 
     def __init__(self, pooling: Pooling) -> None:
@@ -33,7 +33,7 @@ class FeaturePooling(nn.Module):
         return _pooled(features, self.pooling)
 
 
-@fx.wrap  # one step to fx, which can't trace what depends on a shape, and would leave every BatchNorm unfolded
+@fx.wrap  # a single step to fx, which can't trace code that depends on a shape; otherwise no BatchNorm would be folded
 def _pooled(features: Tensor, pooling: Pooling) -> Tensor:
     if features.dim() == 2 or pooling == "flatten":
         return features.flatten(1)
@@ -50,7 +50,7 @@ def _pooled(features: Tensor, pooling: Pooling) -> Tensor:
 
 
 def hash_weights(module: nn.Module) -> str:
-    """SHA-256 over every parameter and buffer with its name, shape and dtype: equal networks, equal hash."""
+    """SHA-256 over every parameter and buffer with its name, shape and dtype; equal networks have equal hashes."""
     digest = hashlib.sha256()
     for key, tensor in sorted(module.state_dict().items()):
         digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -81,7 +81,7 @@ def up_to(module: nn.Module, layer: str, name: ModelName) -> nn.Module:
 
     try:
         _, nodes = get_graph_node_names(module)
-    except Exception as error:  # whatever a network does that can't be followed from layer to layer
+    except Exception as error:  # fx raises errors of any type for networks that it can't trace
         fact = str(error).partition("\n")[0]
         raise ModelError(
             f"{name.library}:{name.name} can't be cut at a layer ({fact}); leave layer out, or take another network"
@@ -92,7 +92,7 @@ def up_to(module: nn.Module, layer: str, name: ModelName) -> nn.Module:
 
 
 class _Single(nn.Module):
-    """A feature extractor with one output, as that output instead of a dict."""
+    """A feature extractor that returns its one output instead of a dict."""
 
     def __init__(self, extractor: nn.Module) -> None:
         super().__init__()

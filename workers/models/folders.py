@@ -1,8 +1,8 @@
-"""Models of others as folders of files: fetched under names that can't change, read without running anything in them.
+"""Third-party models as folders of files: fetched by immutable names and read without running any of their code.
 
-Imports no torch, so that planning may ask. A folder is what a hub holds of one model: a config in JSON, the weights as
-safetensors, and whatever else its library reads. What it is called does not identify it; the content of its files does, or its
-commit.
+Imports no torch, so that planning can use it. A folder holds one model as a hub stores it: a config in JSON, the weights as
+safetensors, and further files that its library reads. The content of its files, or its commit, identifies a model; its name
+does not.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class HubName:
 
 
 def require_installed(model: str, package: str, extra: str) -> None:
-    """ModelError where the library is not there. Nothing is imported."""
+    """ModelError if the library is not installed. Imports nothing."""
     if find_spec(package) is None:
         raise ModelError(f"model {model}: {package} is not installed: pip install 'pixelmill[{extra}]'")
 
 
 def hub_name(model: str, rest: str) -> HubName:
-    """The complete name behind `OWNER/NAME@COMMIT`; ModelError for a name whose files may change."""
+    """The complete name for `OWNER/NAME@COMMIT`; ModelError for a name whose files may change."""
     repository, _, commit = rest.partition("@")
     if not _REPOSITORY.fullmatch(repository):
         raise ModelError(
@@ -70,9 +70,9 @@ def hub_name(model: str, rest: str) -> HubName:
 
 @cache
 def fetched(model: str, name: HubName, patterns: tuple[str, ...], needed: tuple[tuple[str, ...], ...]) -> Path:
-    """The folder of a commit: from the hub's cache where it is complete, else over the network.
+    """The folder of a commit: from the hub's cache if it is complete there, otherwise over the network.
 
-    Only files of `patterns` are fetched, of which one of each tuple in `needed` has to be there.
+    Only files that match `patterns` are fetched; of each tuple in `needed` one file has to exist.
     """
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -94,13 +94,13 @@ def fetched(model: str, name: HubName, patterns: tuple[str, ...], needed: tuple[
         pass
     try:
         return download(offline=False)
-    except Exception as error:  # the hub's client raises a dozen kinds, and those of two HTTP libraries
+    except Exception as error:  # the hub's client raises a dozen types, and those of two HTTP libraries
         raise _not_fetched(model, error, [*(files[0] for files in needed), "the *.safetensors"]) from error
 
 
 @cache
 def fetched_file(model: str, repository: str, file: str) -> Path:
-    """One file of a repository, from the hub's cache or else over the network: for names that a library ties to weights."""
+    """One file of a repository, from the hub's cache or over the network, for names that a library ties to weights."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     hub: Any = import_module("huggingface_hub")
@@ -133,7 +133,7 @@ def _has_weights(folder: Path, patterns: Sequence[str]) -> bool:
 
 
 def weight_files(model: str, folder: Path, names: Sequence[str] = (WEIGHTS,)) -> list[Path]:
-    """The safetensors files of a folder: the first of `names` that is there, or the shards that its index names."""
+    """The safetensors files of a folder: the first of `names` that exists, or the shards that its index lists."""
     for name in names:
         if (folder / name).is_file():
             return [require_inside(model, folder, folder / name)]
@@ -162,7 +162,7 @@ def _shards(model: str, index: Path) -> list[str]:
 
 
 def read_json(model: str, file: Path) -> dict[str, JsonValue]:
-    """A JSON object of a bounded size; ModelError where it is anything else."""
+    """A JSON object of a bounded size; ModelError otherwise."""
     try:
         if file.exists() and not file.is_file():
             raise ModelError(f"model {model}: {file.name} is no file; put the file itself into the folder")
@@ -185,9 +185,9 @@ def read_json(model: str, file: Path) -> dict[str, JsonValue]:
 
 
 def require_inside(model: str, folder: Path, file: Path) -> Path:
-    """The file; ModelError where it is a link to something that is not part of the model.
+    """The file; ModelError if it is a link to a file outside of the model.
 
-    The cache of the hub keeps contents beside its snapshots and links to them: `snapshots/COMMIT/x -> ../../blobs/HASH`.
+    The hub's cache stores contents beside its snapshots and links to them: `snapshots/COMMIT/x -> ../../blobs/HASH`.
     """
     if not _is_inside(folder, file):
         raise ModelError(f"model {model}: {file.name} is a link out of {folder}; put the file itself into the folder")
@@ -206,9 +206,9 @@ def file_sha256(file: Path) -> str:
 
 
 def content_sha256(files: Iterable[Path], *, named: bool = True) -> str:
-    """SHA-256 over the contents of files, and over their names where those are part of what a library reads.
+    """SHA-256 over the contents of files, and over their names if the library depends on them.
 
-    Equal files in another folder have the same one.
+    Equal files in different folders have equal hashes.
     """
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.name) if named else files:
@@ -217,9 +217,9 @@ def content_sha256(files: Iterable[Path], *, named: bool = True) -> str:
 
 
 def licence_in(folder: Path) -> str | None:
-    """The licence in the front matter of a folder's README.md; None where it states none.
+    """The licence in the front matter of a folder's README.md; None if it states none.
 
-    `license: other` is followed by its name, or by where its text is.
+    `license: other` is followed by its name, or by the location of its text.
     """
     readme = folder / "README.md"
     if not readme.is_file() or not _is_inside(folder, readme):
@@ -243,7 +243,7 @@ def licence_in(folder: Path) -> str | None:
 
 
 def _text(value: object) -> str | None:
-    """One word of a field that may be a list; None where it is empty."""
+    """The texts of a field that may be a list, joined; None if it is empty."""
     values = cast("list[object]", value) if isinstance(value, list) else [value]
     texts = [str(each).strip() for each in values if isinstance(each, str) and each.strip()]
     return ", ".join(texts)[:200] or None

@@ -1,7 +1,7 @@
-"""torchvision's segmentation networks, up to the scores on the grid that they are computed on.
+"""torchvision's segmentation networks, up to the scores on their coarse grid.
 
-torchvision enlarges them to the picture that the network saw; whoever runs it then enlarges them once more, to the picture that
-was given. Both are done in one place, on 1/64 of the numbers.
+torchvision enlarges the scores to the network's input, and its users enlarge them again to the original picture. Here the scores
+are returned on the grid, with 1/64 of the numbers, and enlarged once.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class GridScores(nn.Module):
-    """Scores BKHW with 1/8 or 1/16 of the picture's sides."""
+    """Scores BKHW on a grid with 1/8 or 1/16 of the picture's sides."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Networks of transformers as modules that give what a task asks for (`tasks.Task`): one tensor, as high and wide as the picture.
+"""Networks of transformers as modules with the output of a task (`tasks.Task`): one tensor with the picture's height and width.
 
 Legend: B batch, C channels, H height, W width, K classes, Q queries, T tokens, D dimension of an embedding.
 """
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LEAST_SCORE = 1e-6
-"""A score of a class below it counts as it, so that its logarithm is a number in float16 too."""
+"""Lower bound of the score of a class, so that its logarithm is finite in float16 too."""
 
 
 class Cropped(nn.Module):
-    """A network that is shown the middle of its input."""
+    """A network behind a centre crop of its input."""
 
     def __init__(self, network: nn.Module, size_HW: tuple[int, int]) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Cropped(nn.Module):
 
 
 class Embedding(nn.Module):
-    """What the network itself takes for the embedding of a picture BD, or, unless `whole`, its tokens BTD or feature map BCHW."""
+    """The network's own embedding of a picture BD, or, unless `whole`, its tokens BTD or feature map BCHW."""
 
     def __init__(self, network: nn.Module, *, whole: bool) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Logits(nn.Module):
 
 
 class LogitMap(nn.Module):
-    """Logits of the classes BKHW of a network that gives them on a coarser grid."""
+    """Logits of the classes BKHW of a network that computes them on a coarser grid."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -68,10 +68,10 @@ class LogitMap(nn.Module):
 
 
 class QueryMap(nn.Module):
-    """Logits of the classes BKHW of a network that gives masks, each with what it may be of (Cheng et al. 2021, eq. 2).
+    """Logits of the classes BKHW of a network that predicts masks, each with class probabilities (Cheng et al. 2021, eq. 2).
 
     The score of a class is the sum over the queries of its probability times the mask; the logits are the logarithms, whose
-    softmax is the share of each class in all scores. The class of no object is left out.
+    softmax is the share of each class in all scores. The class "no object" is left out.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,6 +1,6 @@
-"""What a model of transformers wants of a picture, read from the config of its image processor. Imports no torch.
+"""The preprocessing of a model of transformers, read from the config of its image processor. Imports no torch.
 
-Only the config is read: the processors themselves work picture by picture, and take seconds to import.
+Only the config is read: the processors themselves work picture by picture and take seconds to import.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FILES = ("preprocessor_config.json", "processor_config.json")
 MOST_SIDE_PX = 4096
 INTERPOLATIONS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
-"""By the number that Pillow gave them."""
+"""Interpolation by its number in Pillow."""
 
 BICUBIC, BILINEAR = 3, 2
 Side = Literal["both", "shorter"]
@@ -43,7 +43,7 @@ KINDS: dict[str, tuple[Side, int]] = {
     "ViT": ("both", BILINEAR),
     "ZoeDepth": ("both", BILINEAR),
 }
-"""By the name without `ImageProcessor`: which sides a size of one number is of, and how it resizes where that is not stated."""
+"""By the name without `ImageProcessor`: the side that a size of one number refers to, and the default interpolation."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class Processing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize_px: int | tuple[int, int] | None
-    """The shorter side, or height and width; None: as large as it is."""
+    """The shorter side, or height and width; None: not resized."""
     crop_px: tuple[int, int] | None
     interpolation: Interpolation
     multiple_px: int = 1
 
 
 def processing_of(model: str, folder: Path) -> Processing:
-    """ModelError where the folder has no config of an image processor, or one of a kind that is not known here."""
+    """ModelError if the folder has no config of an image processor, or one of an unknown kind."""
     config = _config(model, folder)
     kind = _kind(model, config)
     side, resample = KINDS[kind]
@@ -120,7 +120,7 @@ def _sizes(
 
 
 def _convnext(model: str, config: dict[str, JsonValue]) -> tuple[int | tuple[int, int], tuple[int, int] | None]:
-    """Below 384 px a crop out of somewhat more; from there on the whole picture as a square."""
+    """Below 384 px, a crop from a somewhat larger resized picture; from 384 px, the whole picture resized to a square."""
     size = config.get("size")
     side_px = _side(model, size.get("shortest_edge") if isinstance(size, dict) else size)
     kept = config.get("crop_pct")
@@ -129,7 +129,7 @@ def _convnext(model: str, config: dict[str, JsonValue]) -> tuple[int | tuple[int
 
 
 def _normalization(model: str, config: dict[str, JsonValue]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of pixels in [0, 1], whatever factor the processor scales them by."""
+    """Mean and deviation for pixels in [0, 1], for any scale factor of the processor."""
     stated = config.get("rescale_factor")
     factor = float(stated) if isinstance(stated, int | float) else 1 / 255
     to_unit = 1 / (255 * (factor if config.get("do_rescale", True) else 1.0))

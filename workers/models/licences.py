@@ -1,4 +1,4 @@
-"""Licences of weights: which of them keep a user from earning with what a model makes. Imports no torch."""
+"""Licences of weights: recognise those that do not grant commercial use. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ _RESTRICTED = re.compile(r"\bnc\b|non[ -]?commercial|\bresearch\b|\bacademic\b|\
 
 
 def is_restricted(licence: str) -> bool:
-    """Whether the name of a licence says that commercial use is not granted. One that does not say so may still have terms."""
+    """Whether the name of a licence excludes commercial use. Other licences may still have conditions."""
     return _RESTRICTED.search(licence.replace("_", "-")) is not None
 
 
 def licence_warning(stage: str, licence: str) -> str | None:
-    """What a person should know of the licence of a stage's weights before the output is used; None where there is nothing."""
+    """A note for the user about the licence of a stage's weights; None if nothing in its name excludes commercial use."""
     if not is_restricted(licence):
         return None
     return (
-        f"{stage}: the weights of its model are licensed as {licence}, which does not grant commercial use; that may hold for "
-        "what it makes, too"
+        f"{stage}: the weights of its model are licensed as {licence}, which does not grant commercial use; that may "
+        "apply to its output too"
     )

@@ -1,4 +1,4 @@
-"""A checkpoint of ours in memory, as adapters take it. Imports no torch, so that planning may read the list of adapters."""
+"""A loaded checkpoint, the input of adapters. Imports no torch, so that planning can read the list of adapters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was loaded: the network in eval mode, its card, and what it is called."""
+    """A loaded checkpoint: the network in eval mode, its card and its name."""
 
     name: str
     module: nn.Module

@@ -1,4 +1,4 @@
-"""Complete names of models, and where the files of a checkpoint lie. Imports no torch."""
+"""Complete names of models, and the locations of a checkpoint's files. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DEFAULT_MODEL = "autoencoder-photos"
 
 @dataclass(frozen=True)
 class ModelName:
-    """A model named completely by `libraries.resolve`: nothing is left to a default that another version would read differently.
+    """A complete name from `libraries.resolve`: no part depends on a default, which could differ between versions.
 
-    `library` is a key of LIBRARIES. `weights` is the name of published weights, "random" for a network that was never trained, or
-    None: for a file or a folder, whose `sha256` is then given, and for a name that holds a commit.
+    `library` is a key of LIBRARIES. `weights` is the name of published weights, "random" for an untrained network, or None: for a
+    file or a folder, which has a `sha256` instead, and for a name that contains a commit.
     """
 
     library: str
@@ -26,20 +26,20 @@ class ModelName:
     path: Path | None = None
     sha256: str | None = None
     network: str | None = None
-    """What its card calls the network; None where it has no card."""
+    """The network's name in the card; None without a card."""
     depth: DepthFacts | None = None
-    """What the numbers are of a network for depth; None where that is known only when it is loaded, and of others."""
+    """The unit of a depth network's output; None for other networks, and if it is known only once the network is loaded."""
 
     @property
     def identity(self) -> dict[str, str]:
-        """What must be equal for two outputs to be one: the path of a file is not part of it, its content is."""
+        """The facts that must be equal for equal outputs: the content of a file, for example, but not its path."""
         if self.sha256 is not None:
             return {"model": self.name, "weights_sha256": self.sha256}
         return {"model": f"{self.library}:{self.name}" + (f"/{self.weights}" if self.weights is not None else "")}
 
 
 def checkpoint_files(path: Path) -> tuple[Path, Path]:
-    """Where the weights and the card of a checkpoint are, or should be.
+    """The paths of the weights and the card of a checkpoint, whether they exist or not.
 
     NAME.safetensors has NAME.json, or card.json beside it. A folder has model.safetensors and card.json, or one
     NAME.safetensors with NAME.json.
@@ -55,6 +55,6 @@ def checkpoint_files(path: Path) -> tuple[Path, Path]:
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """` (did you mean A or B?)` with the words that are near; empty where none is."""
+    """` (did you mean A or B?)` with the nearest words; empty if none is near."""
     near = difflib.get_close_matches(word, list(words), n=3)
     return f" (did you mean {' or '.join(near)}?)" if near else ""

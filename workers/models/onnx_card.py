@@ -1,4 +1,4 @@
-"""The card beside a network in ONNX: what such a file does not say, and a stage has to know. Imports no torch."""
+"""The card beside a network in ONNX: the facts that a stage needs and the ONNX file lacks. Imports no torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEANINGS: dict[Task, tuple[Meaning, ...]] = {
     "stylize": ("unit", "bytes", "signed"),
     "reconstruct": ("unit", "bytes", "signed"),
 }
-"""What the numbers of an output can be, for each task that a network in ONNX can do.
+"""The possible meanings of an output's numbers, for each task that a network in ONNX can do.
 
 unit, bytes and signed are pixels in [0, 1], [0, 255] and [-1, 1]; disparity is in fractions of the width.
 """
@@ -33,7 +33,7 @@ class _Strict(BaseModel):
 
 
 class OnnxInput(_Strict):
-    """What the network is fed: a batch of pictures as float32 BCHW, `((pixels / 255) - mean) / std`."""
+    """The input of the network: a batch of pictures as float32 BCHW, `((pixels / 255) - mean) / std`."""
 
     name: str | None = Field(None, description="of the input; may be left out where there is one")
     mean: tuple[float, ...] = Field(
@@ -64,7 +64,7 @@ class OnnxInput(_Strict):
 
 
 class OnnxOutput(_Strict):
-    """What the network gives."""
+    """The output of the network."""
 
     name: str | None = Field(None, description="of the output; may be left out where there is one")
     meaning: Meaning
@@ -106,7 +106,7 @@ class OnnxCard(_Strict):
 
 
 def read_onnx_card(model: str, file: Path) -> OnnxCard:
-    """ModelError where there is none, or a bad one."""
+    """Read the card of a network. ModelError if it is missing or invalid."""
     try:
         if file.exists() and not file.is_file():
             raise ModelError(f"model {model}: its card {file.name} is no file; write it beside the network")

@@ -1,7 +1,7 @@
-"""A network in ONNX as bytes, looked through before a library parses it: what it would read from elsewhere, what it would run.
+"""Check the bytes of a network in ONNX before a library parses it: refuse references to other files and foreign operators.
 
-An ONNX file is a protobuf message, of which a few fields matter here (onnx.proto3): where a tensor keeps its numbers, and of
-which domain an operator is. Imports no torch, and no library of ONNX.
+An ONNX file is a protobuf message. The check reads a few of its fields (onnx.proto3): where a tensor stores its numbers, and the
+domain of an operator. Imports neither torch nor an ONNX library.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 from pixelmill.workers.errors import ModelError
 
 MOST_BYTES = (1 << 31) - 1
-"""A protobuf message is smaller than 2 GB; larger networks keep their weights in other files, which are not taken."""
+"""A protobuf message is smaller than 2 GB; larger networks store their weights in other files, which are refused."""
 MOST_DEPTH = 64
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-"""Of the operators that onnxruntime brings; another one needs a library of native code."""
+"""Domains of the operators that onnxruntime includes; any other domain needs a native library."""
 REFUSED_OPERATORS = frozenset({"EPContext", "PyOp", "PythonOp"})
-"""Which read other files, or run Python."""
+"""Operators that read other files or run Python."""
 
 _TENSOR, _SPARSE, _ATTRIBUTE, _NODE, _GRAPH, _FUNCTION, _MODEL = range(7)
 _INSIDE: Mapping[int, Mapping[int, int]] = {
@@ -29,17 +29,17 @@ _INSIDE: Mapping[int, Mapping[int, int]] = {
     _SPARSE: {1: _TENSOR, 2: _TENSOR},
     _TENSOR: {},
 }
-"""By the kind of a message: the fields that hold messages which are looked into."""
+"""By the type of a message: the fields that hold messages to check."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _OPERATOR, _DOMAIN, _FUNCTION_DOMAIN = 4, 7, 10
 
 Fields = list[tuple[int, int | memoryview]]
-"""The fields of a message by their numbers: a number, or the bytes of text, of a message or of packed numbers."""
+"""The fields of a message by number: an integer, or the bytes of a text, a message or packed numbers."""
 
 
 def read_network(model: str, file: Path) -> bytes:
-    """The bytes of a network that needs nothing but itself; ModelError otherwise."""
+    """The bytes of a self-contained network; ModelError otherwise."""
     try:
         if file.stat().st_size > MOST_BYTES:
             raise ModelError(f"model {model}: has more than 2 GB; a network in one ONNX file is smaller")
@@ -94,7 +94,7 @@ def _text(value: int | memoryview) -> str:
 
 
 def _messages(data: memoryview, kind: int, depth: int) -> Iterator[tuple[int, Fields]]:
-    """Each message of a kind that is looked into, with its fields; ValueError where it is no protobuf."""
+    """Each message of a checked type, with its fields; ValueError if the bytes are not protobuf."""
     if depth > MOST_DEPTH:
         raise ValueError("its graphs are nested too deeply")
     fields = list(_fields(data))

@@ -1,4 +1,4 @@
-"""A network in ONNX as a module: run by onnxruntime, in float32, on the CPU or where onnxruntime finds one on a CUDA device.
+"""A network in ONNX as a module: run by onnxruntime in float32, on the CPU or on a CUDA device that onnxruntime supports.
 
 Legend: B batch, C channels, H height, W width, K classes, D dimension of an embedding.
 """
@@ -31,11 +31,11 @@ DIMENSIONS: Mapping[Task, tuple[int, ...]] = {
     "stylize": (4,),
     "reconstruct": (4,),
 }
-"""How many axes the output of a network for each task has."""
+"""The number of axes of the output, by task."""
 
 
 class OnnxNetwork(nn.Module):
-    """Gives what `tasks.Task` says of its card's task. A copy shares the bytes of the network, and runs on threads of its own."""
+    """Returns the output that `tasks.Task` defines for the card's task. Copies share the network's bytes, not its threads."""
 
     precisions: ClassVar[tuple[Precision, ...]] = ("float32",)
 
@@ -43,7 +43,7 @@ class OnnxNetwork(nn.Module):
         super().__init__()
         self.model, self.data, self.card = model, data, card
         self.sessions: dict[str, Any] = {}
-        """By the kind of device; opened when the first batch comes, with as many threads as torch has then."""
+        """Sessions by type of device; opened on the first batch, with as many threads as torch has then."""
         session = self.sessions["cpu"] = _session(model, data, "cpu")
         self.input_name, self.shape = _input(model, session, card)
         self.output_name = _output(model, session, card)
@@ -86,7 +86,7 @@ class OnnxNetwork(nn.Module):
         return np.asarray(output)[: len(pixels_BCHW)]
 
     def _as_asked(self, outputs: Tensor, images_BCHW: Tensor) -> Tensor:
-        """The output in the unit and the size that the task has."""
+        """The output in the unit and the size of the task."""
         meaning = self.card.output.meaning
         if meaning == "probabilities":
             outputs = outputs.clamp_min(LEAST_PROBABILITY).log()
@@ -105,11 +105,11 @@ def _applied(function: Callable[[Tensor], Tensor], images_BCHW: Tensor) -> Tenso
 
 
 _run_eagerly: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] = cast("Any", torch.compiler.disable)(_applied)
-"""For torch.compile, which can't look into what another library does."""
+"""Run the network for torch.compile, which can't trace another library."""
 
 
 def check_network(network: OnnxNetwork) -> None:
-    """ModelError where an output of it is not what its card says: tried on one small picture. Its session is closed then."""
+    """Run the network on one small picture; ModelError if the output contradicts the card. The session is closed afterwards."""
     try:
         _check(network, network.card)
     finally:
@@ -123,7 +123,7 @@ def _check(network: OnnxNetwork, card: OnnxCard) -> None:
     try:
         with torch.inference_mode():
             output = network(images_BCHW)
-    except Exception as error:  # onnxruntime raises its own kinds, torch others for shapes that can't be made to fit
+    except Exception as error:  # onnxruntime raises its own types, torch others for shapes that do not fit
         first_line = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"{label}: fails on a picture of {height_px} x {width_px} px ({first_line}); check input of its card"
@@ -156,7 +156,7 @@ def _tried_size(card: OnnxCard) -> tuple[int, int]:
 
 
 def _session(model: str, data: bytes, kind: str, index: int | None = None) -> Any:
-    """A session of onnxruntime; no library of operators is registered, and only those of the CPU and of CUDA run it."""
+    """A session of onnxruntime without extra operator libraries, with the providers of the CPU and of CUDA only."""
     onnxruntime: Any = import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
@@ -166,13 +166,13 @@ def _session(model: str, data: bytes, kind: str, index: int | None = None) -> An
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": index or 0}))
     try:
         return onnxruntime.InferenceSession(data, options, providers=providers)
-    except Exception as error:  # its kinds of errors are private
+    except Exception as error:  # its error types are private
         first_line = str(error).strip().partition("\n")[0]
         raise ModelError(f"model {model}: onnxruntime {onnxruntime.__version__} can't open it: {first_line}") from error
 
 
 def _input(model: str, session: Any, card: OnnxCard) -> tuple[str, list[int | None]]:
-    """The name of the input, and its shape with None for what is free; ModelError where the card says something else."""
+    """The name of the input, and its shape with None for free axes; ModelError if the card contradicts it."""
     offered = {each.name: each for each in session.get_inputs()}
     found = offered[_named(model, "input", card.input.name, list(offered))]
     if len(offered) != 1:

@@ -1,4 +1,4 @@
-"""The colour in which a class of pixels is shown."""
+"""The display colours of classes of pixels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CAMVID_COLOURS: dict[str, Colour] = {
 
 
 def class_colours(names: Sequence[str]) -> tuple[Colour, ...]:
-    """Red, green and blue by id: CamVid's for its classes, Pascal VOC's for others, in which only a background is black."""
+    """Red, green and blue by id: CamVid's colours for its classes, Pascal VOC's for others, where only a background is black."""
     taken = {CAMVID_COLOURS[name] for name in names if name in CAMVID_COLOURS}
     first = 0 if names and names[0] in BACKGROUNDS else 1
     others = (colour for number in count(first) if (colour := _voc_colour(number)) not in taken)
@@ -42,7 +42,7 @@ def palette(names: Sequence[str]) -> np.ndarray:
 
 
 def _voc_colour(number: int) -> Colour:
-    """The number's bits dealt out to the three channels in turn, the first to the highest bits."""
+    """Distribute the bits of the number over the three channels in turn, the first ones to the highest bits."""
     levels = [0, 0, 0]
     for bit in range(8):
         levels[bit % 3] |= (number >> bit & 1) << (7 - bit // 3)

@@ -1,4 +1,4 @@
-"""What an encoder wants of a picture, and how its features become one vector.
+"""Fit pictures to the input size and normalisation of an encoder.
 
 Legend: C channels, H height, W width.
 """
@@ -23,7 +23,7 @@ from pixelmill.workers.geometry.resize import (
 Pooling = Literal["auto", "avg", "max", "stats", "cls", "flatten"]
 
 Fit = Literal["centre crop", "central area", "stretch", "pad"]
-"""How a picture of any size becomes one of the network's:
+"""How a picture of any size is fitted to the network's input size:
 
 centre crop   its shorter side to `resize_px`, and the square of `crop_px` in the middle
 central area  the largest part in the middle that has the network's aspect, resized
@@ -36,7 +36,7 @@ pad           the whole picture in the middle of black, made smaller only where 
 class Preprocess:
     """Fitted to `crop_px`, a side or (height, width), then (x / 255 - mean) / std, with a number for each channel.
 
-    One number is for a network of grey pictures, which takes the luma: 0.299 red + 0.587 green + 0.114 blue.
+    A single number marks a network of grey pictures, which takes the luma: 0.299 red + 0.587 green + 0.114 blue.
     """
 
     resize_px: int
@@ -48,11 +48,11 @@ class Preprocess:
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Height and width of what the network sees."""
+        """Height and width of the network's input."""
         return (self.crop_px, self.crop_px) if isinstance(self.crop_px, int) else self.crop_px
 
     def applied_to(self, pixels_CHW: Tensor) -> Tensor:
-        """uint8 pixels as the network sees them, in memory of their own unless they had that size before."""
+        """uint8 pixels fitted to the network's input; a copy, unless they had that size before."""
         if len(self.mean) == 1 and len(pixels_CHW) == 3:
             pixels_CHW = to_grey(pixels_CHW)
         if self.fit == "stretch":

@@ -1,4 +1,4 @@
-"""A network of spandrel as a module: red, green and blue in [0, 1] in and out.
+"""A network of spandrel as a module: RGB in [0, 1] in and out.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Upscaler(nn.Module):
-    """Pads to what the network takes, as far as it was not done, and crops; a grey one gets each channel as a picture."""
+    """Pads to valid sizes if necessary and crops the output; a grey network gets each channel as a separate picture."""
 
     def __init__(self, described: Any) -> None:
         super().__init__()

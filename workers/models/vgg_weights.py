@@ -28,9 +28,9 @@ from pixelmill.workers.networks.vgg import (
 def load_vgg(
     source: Path | str, *, convention: ConventionName | None = None, pooling: Literal["max", "average"] = "max"
 ) -> Vgg:
-    """A frozen Vgg in eval mode with published weights, all of them, and the preprocessing that they were trained with.
+    """A frozen Vgg in eval mode with a complete set of published weights, and the preprocessing of their training.
 
-    `source` is as in `read_vgg`. The caller's random numbers do not move on. ModelError where a tensor is missing.
+    `source` is as in `read_vgg`. The caller's random state is unchanged. ModelError if a tensor is missing.
     """
     weights = read_vgg(source, convention=convention)
     config = VggConfig(weights.depth, max(weights.width, 1), weights.convention, pooling)
@@ -43,11 +43,11 @@ def load_vgg(
 
 
 def read_vgg(source: Path | str, *, classifier: bool = False, convention: ConventionName | None = None) -> VggWeights:
-    """Published weights, by what their tensors are called: torchvision's features.0.weight or Keras's block1_conv1.
+    """Published weights, recognised by their tensor names: torchvision's features.0.weight or Keras's block1_conv1.
 
     `source` is a safetensors file or "torchvision:VGG16_Weights.IMAGENET1K_V1". `convention` is for a file with
-    torchvision's names and Caffe's values. `classifier` asks for fc6 and fc7 too. ModelError where they can't be found,
-    and for every kind of pickle.
+    torchvision's names and Caffe's values. `classifier` includes fc6 and fc7. ModelError if the weights can't be found, and
+    for every kind of pickle.
     """
     text = str(source)
     if is_published(text):
@@ -59,7 +59,7 @@ def read_vgg(source: Path | str, *, classifier: bool = False, convention: Conven
 
 
 def _from_safetensors(path: Path, classifier: bool) -> dict[str, Tensor | None]:
-    """Tensors by the file's own names; None stands for one of the classifier, which is most of a file, not read."""
+    """Tensors by the file's own names; None for a tensor of the classifier that is not read (they are most of a file)."""
     try:
         with open_weights(path) as file:
             return {
@@ -78,7 +78,7 @@ def is_published(source: Path | str) -> bool:
 
 
 def find_published(text: str) -> Any:
-    """torchvision's entry for weights, which are not fetched; ModelError where it has none, or not of a VGG."""
+    """torchvision's entry for weights, without fetching them; ModelError if there is none, or if it is not for a VGG."""
     vision.lighten()
     from torchvision import models  # pyright: ignore[reportMissingTypeStubs]
 
@@ -101,7 +101,7 @@ def _from_torchvision(text: str) -> tuple[dict[str, Tensor | None], ConventionNa
             f"{text}: its weights could not be fetched from {weights.url} ({error}); "
             "put the file into $TORCH_HOME/hub/checkpoints, or give a safetensors file"
         ) from error
-    except Exception as error:  # a file that is cut, or one that wants to run code: one kind each
+    except Exception as error:  # a truncated file, or one that would run code: a different type for each
         first_line = str(error).partition("\n")[0]
         raise ModelError(
             f"{text}: {weights.url.rpartition('/')[2]} in $TORCH_HOME/hub/checkpoints does not hold its weights "
@@ -129,7 +129,7 @@ def _renamed(
 
 
 def _as_convolution(name: str, tensor: Tensor) -> Tensor:
-    """The classifier's matrices as the kernels that do the same: 7x7 for fc6, 1x1 for fc7 (Long et al. 2015)."""
+    """The classifier's matrices as equivalent convolution kernels: 7x7 for fc6, 1x1 for fc7 (Long et al. 2015)."""
     side_px = {"fc6.weight": 7, "fc7.weight": 1}.get(name)
     return tensor if side_px is None else tensor.view(len(tensor), -1, side_px, side_px)
 

@@ -1,7 +1,7 @@
-"""torchvision without TorchDynamo, which it imports for one function that asks whether a device can compile.
+"""Import torchvision without TorchDynamo, which it imports only for a function that checks whether a device can compile.
 
-That import takes seconds of processor time in every process that starts (`python -X importtime -c "import torchvision"`), and
-a job that compiles nothing never needs it. Import torchvision after `lighten()`; who asks TorchDynamo for anything later gets it.
+That import takes seconds of processor time in every new process (`python -X importtime -c "import torchvision"`), and a job that
+compiles nothing never needs it. Import torchvision after `lighten()`; later uses of TorchDynamo import it on demand.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LATER = ("torch._dynamo", "torch._dynamo.utils")
 
 
 class _Later(ModuleType):
-    """Stands for a module while torchvision is imported, and imports it when it is asked for more than a function."""
+    """Replaces a module while torchvision is imported; imports the module once anything but one function is requested."""
 
     __path__: MutableSequence[str] = []  # noqa: RUF012  a package to the import system
 
@@ -27,12 +27,12 @@ class _Later(ModuleType):
 
 
 def _is_compile_supported(device_type: str) -> bool:
-    """What torchvision.ops asks before it compiles a deterministic roi_align."""
+    """The check that torchvision.ops makes before it compiles a deterministic roi_align."""
     return _real("torch._dynamo.utils").is_compile_supported(device_type)
 
 
 def lighten() -> None:
-    """Import torchvision, where that was not done yet, without what it does not need. Cheap to call again."""
+    """Import torchvision without the modules that it does not need, unless it is imported already. Cheap to call again."""
     if "torchvision" in sys.modules or "torch._dynamo" in sys.modules:
         return
     import torch  # noqa: F401  # pyright: ignore[reportUnusedImport]  which brings parts of torch._dynamo that are not slow

@@ -1,4 +1,4 @@
-"""The files of a checkpoint, read safely: never a pickle, and shapes before any tensor. Knows no network.
+"""Read the files of a checkpoint safely: never a pickle, and shapes before any tensor. Independent of networks.
 
 A checkpoint is NAME.safetensors with NAME.json beside it, or a folder with model.safetensors and card.json.
 """
@@ -24,7 +24,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def refuse_pickle(name: str) -> None:
-    """ModelError when the name is one of a pickle."""
+    """ModelError if the name has the suffix of a pickle."""
     if Path(name).suffix.lower() in PICKLE_SUFFIXES:
         raise ModelError(
             f"{name}: a pickle can run code when it is loaded, so none is; convert it once with "
@@ -40,7 +40,7 @@ def files_of(path: Path) -> tuple[Path, Path]:
 
 
 def found_files(path: Path) -> tuple[Path, Path]:
-    """The files of a checkpoint that is there."""
+    """The files of an existing checkpoint."""
     if path.suffix != ".safetensors":
         refuse_pickle(str(path))
     return checkpoint_files(path)
@@ -55,7 +55,7 @@ class _Slice(Protocol):
 
 
 class SafeFile(Protocol):
-    """An open safetensors file, whose stubs leave its methods open."""
+    """An open safetensors file; its own stubs do not type these methods."""
 
     def keys(self) -> list[str]: ...
 
@@ -65,12 +65,12 @@ class SafeFile(Protocol):
 
 
 def open_weights(path: Path) -> AbstractContextManager[SafeFile]:
-    """The file with its header read; SafetensorError, FileNotFoundError or another OSError where it can't be."""
+    """The file with its header read; SafetensorError, FileNotFoundError or another OSError if that fails."""
     return cast("AbstractContextManager[SafeFile]", safe_open(path, framework="pt"))
 
 
 def stored_shapes(weights: Path) -> Shapes:
-    """The shapes that a safetensors file states in its header; no tensor is read."""
+    """The shapes in the header of a safetensors file; no tensor is read."""
     try:
         with weights.open("rb") as file:
             header_bytes = int.from_bytes(file.read(8), "little")

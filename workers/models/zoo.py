@@ -1,4 +1,4 @@
-"""The checkpoints that ship: their names and where they lie. Imports no torch, so that planning may ask."""
+"""The checkpoints that ship: their names and locations. Imports no torch, so that planning can use it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ZOO = Path(__file__).parents[1] / "zoo"
 
 
 def zoo_path(name: str) -> Path | None:
-    """The weights of a checkpoint that ships, by its name; None where none is called so."""
+    """The path to the weights of a checkpoint that ships, by its name; None if there is none."""
     path = ZOO / f"{name}.safetensors"
     return path if re.fullmatch(r"[\w.-]+", name) and path.exists() else None
 

@@ -1,1 +1,1 @@
-"""Run a trained network over whole pictures of any size."""
+"""Run trained networks over whole pictures of any size."""

@@ -1,6 +1,6 @@
-"""Put the outputs of a network for one picture together, window by window, in the picture's own size, in bounded memory.
+"""Assemble the outputs of a network for one picture, window by window, in the picture's own size and in bounded memory.
 
-Legend: C channels, H height, W width; R rows that are not finished yet; N places along a side.
+Legend: C channels, H height, W width; R unfinished rows; N positions along a side.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pixelmill.workers.prediction.sizes import Plan, Size, Window
 from pixelmill.workers.runtime.outputs import Outputs, mapped, tensors_of
 
 PerPixel = Callable[[Outputs], Outputs]
-"""What becomes of a network's output at each pixel, whatever lies around it: from maps CHW to maps as high and wide."""
+"""A function of a network's output at each pixel alone: from maps CHW to maps of equal height and width."""
 
 
 def as_it_is(outputs: Outputs) -> Outputs:
@@ -24,11 +24,11 @@ def as_it_is(outputs: Outputs) -> Outputs:
 
 
 class Assembly:
-    """`add` the outputs for every window of a plan; then `result` has maps of the size `native` times the scale.
+    """Call `add` with the outputs for every window of a plan; then `result` has maps of the size `native` times the scale.
 
-    Windows that fade into each other come row by row, others in any order. `per_pixel` is applied to pieces, so that there has
-    to be room for what it makes of the whole picture, and not for the floats. What is no map, such as a vector, is kept of a
-    picture in one window, and is an error of tiles.
+    Add blended windows row by row, other windows in any order. `per_pixel` is applied piece by piece, so that only its result
+    needs memory for the whole picture, and the floats of the network do not. An output that is not a map, such as a vector, is
+    returned unchanged for a picture in one window, and is an error for a picture in tiles.
     """
 
     def __init__(self, plan: Plan, native: Size, scale: int, per_pixel: PerPixel) -> None:
@@ -62,7 +62,7 @@ class Assembly:
             self._write(top, 0, strip)
 
     def _write(self, top: int, left: int, piece: Outputs) -> None:
-        """Keep what becomes of a piece, without what lies outside of the picture."""
+        """Apply `per_pixel` to a piece and store the result, cropped to the picture."""
         inside = self._native[0] - top, self._native[1] - left
         if min(inside) <= 0:
             return
@@ -73,7 +73,7 @@ class Assembly:
             canvas_CHW[:, top : top + piece_CHW.shape[1], left : left + piece_CHW.shape[2]] = piece_CHW
 
     def _canvas(self, piece_CHW: Tensor) -> Tensor:
-        """Room for the whole; 8-bit pictures lie in memory as encoders want them, channels side by side."""
+        """Allocate the whole map; 8-bit pictures have the memory order of encoders, HWC."""
         channels = piece_CHW.shape[0]
         if piece_CHW.dtype == torch.uint8:
             return torch.empty(*self._native, channels, dtype=torch.uint8).permute(2, 0, 1)
@@ -81,7 +81,7 @@ class Assembly:
 
 
 class Fading:
-    """Windows of floats that fade into each other where they meet; gives strips as soon as no other window reaches them."""
+    """Blend overlapping windows of floats; returns each strip once no later window overlaps it."""
 
     def __init__(self, plan: Plan, scale: int) -> None:
         self._padded, self._scale = _times(plan.padded, scale), scale
@@ -90,7 +90,7 @@ class Fading:
         self._carried: Outputs = None
 
     def add(self, rows: Window, columns: Window, outputs: Outputs) -> Iterator[tuple[int, Outputs]]:
-        """The strips that are finished with this window: the number of the first row, and the maps."""
+        """The strips that this window completes: the index of the first row, and the maps."""
         (top, bottom), (left, right) = self._span(rows, self._padded[0]), self._span(columns, self._padded[1])
         if columns.first == 0:
             self._begin(bottom - top, outputs)
@@ -106,19 +106,19 @@ class Fading:
         yield top, mapped(partial(_rows, rows=slice(finished)), self._sums)
 
     def _begin(self, rows: int, outputs: Outputs) -> None:
-        """A row of windows: its sums begin with what the row above left of those that both reach."""
+        """Begin a row of windows: its sums start with the rows that it shares with the row of windows above."""
         self._sums = mapped(partial(_zeros, rows=rows, width=self._padded[1]), outputs)
         if self._carried is not None:
             for sum_CRW, carried_CRW in zip(tensors_of(self._sums), tensors_of(self._carried), strict=True):
                 sum_CRW[:, : carried_CRW.shape[1]] = carried_CRW
 
     def _span(self, window: Window, side: int) -> tuple[int, int]:
-        """The stretch that a window has a share in, in pixels of the output."""
+        """The stretch of a side to which a window contributes, in pixels of the output."""
         first, last = window.first * self._scale, window.last * self._scale
         return max(0, first - self._ramp // 2 * (first > 0)), min(side, last + self._ramp // 2 * (last < side))
 
     def _weights(self, window: Window, side: int) -> Tensor:
-        """Its share N at each place of the stretch; those of two neighbours are 1 together."""
+        """The weights N of a window along its stretch; the weights of two neighbours sum to 1."""
         start, stop = self._span(window, side)
         places_N = torch.arange(start, stop) + 0.5
         rising_N = (places_N - start) / self._ramp if start > 0 else torch.ones(stop - start)
@@ -131,7 +131,7 @@ def _times(size: Size, scale: int) -> Size:
 
 
 def _core(output_CHW: Tensor, rows: Window, columns: Window, scale: int) -> Tensor:
-    """What is used of the output for a window."""
+    """The part of the output for a window that is used."""
     height, width = (
         slice((window.first - window.start) * scale, (window.last - window.start) * scale) for window in (rows, columns)
     )
@@ -151,5 +151,5 @@ def _zeros(output_CHW: Tensor, rows: int, width: int) -> Tensor:
 
 
 def _covering(output: Tensor, size: Size) -> Tensor:
-    """A map of the window's own size; one that the network gives coarser or finer is resized. Other tensors as they are."""
+    """The map resized to the window's own size if the network's output is coarser or finer; other tensors unchanged."""
     return resized_map(output, size) if output.dim() == 3 else output

@@ -1,4 +1,4 @@
-"""Run a network over pictures of any size: padded or resized to what it takes, batched by size, in tiles where they are large.
+"""Run a network over pictures of any size: padded or resized to valid sizes, batched by size, and large ones in tiles.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -25,18 +25,18 @@ from pixelmill.workers.runtime.outputs import Outputs, joined, mapped
 from pixelmill.workers.runtime.tuned import TunedNetwork
 
 MOST_SMALLER = 16
-"""Pictures much smaller than those that settings were tried on make a batch of so many times as many at most."""
+"""Largest factor by which a batch of small pictures exceeds the batch size that was chosen on the larger trial pictures."""
 
 
 class Sized(NamedTuple):
-    """A picture in the size that the network sees, not yet padded, and its own height and width."""
+    """A picture resized for the network and not yet padded, and its original height and width."""
 
     pixels_CHW: Tensor
     native: Size
 
 
 class _Piece(NamedTuple):
-    """One window of one picture, and where its output goes."""
+    """One window of one picture, and the assembly that collects its output."""
 
     pixels_CHW: Tensor
     rows: Window
@@ -49,12 +49,12 @@ class _Piece(NamedTuple):
 
 
 class DensePrediction:
-    """`run([prepare(pixels_CHW), ...])` gives the outputs of a model for each picture, in the picture's size times its scale.
+    """`run([prepare(pixels_CHW), ...])` returns the outputs of a model for each picture, in the picture's size times the scale.
 
-    A picture with more than `most_pixels` goes through the network in tiles. Where the model can't have tiles it is seen
-    smaller, and its output enlarged, or with `too_large="file"` it is a RowError. `per_pixel` is applied to the outputs, CHW,
-    piece by piece: what it makes of a large picture has to fit into memory, and the floats of the network have not.
-    `tuned` is the model's network; its microbatch is counted in pictures of the size that it was tried on.
+    A picture with more than `most_pixels` passes through the network in tiles. If the model does not allow tiles, the picture is
+    reduced and the output enlarged, or with `too_large="file"` it raises RowError. `per_pixel` is applied to the outputs, CHW,
+    piece by piece: only its result for a large picture has to fit into memory, not the floats of the network.
+    `tuned` is the model's network; its microbatch counts pictures of the size that its settings were tried on.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class DensePrediction:
 
     @property
     def batch(self) -> int:
-        """How many pictures `run` wants at once, of the smallest."""
+        """How many of the smallest pictures `run` takes at once."""
         return self._tuned.pinned_batch or self._tuned.batch * MOST_SMALLER
 
     @property
     def batch_pixels(self) -> int | None:
-        """How many pixels it takes in one pass of the network."""
+        """How many pixels one pass of the network takes."""
         pixels = None if self._tuned.pinned_batch else self._tuned.batch * area(self._probe_size)
         known = [each for each in (pixels, self._memory_pixels) if each is not None]
         return min(known, default=None)
@@ -90,7 +90,7 @@ class DensePrediction:
         return self._tuned.settings
 
     def prepare(self, pixels_CHW: Tensor) -> Sized:
-        """uint8 pixels of any size, ready for `run`. RowError where it is too large, and too large is to be filed."""
+        """uint8 pixels of any size, ready for `run`. RowError if the picture is too large and `too_large` is "file"."""
         native = (pixels_CHW.shape[1], pixels_CHW.shape[2])
         size = seen_size(native, self._facts, self._most_pixels)
         if size != native and self._facts.resize_px is None and self._too_large == "file":
@@ -98,11 +98,11 @@ class DensePrediction:
         return Sized(resized_pixels(pixels_CHW, size, are_ids=self._are_ids), native)
 
     def bucket_of(self, sized: Sized) -> Hashable:
-        """The size of what the network sees at once: pictures of one size, or cut into tiles of one size, fill its passes."""
+        """The size of the network's input: pictures of one size, or cut into tiles of one size, share a pass."""
         return self._plan(sized).window
 
     def run(self, sized: Sequence[Sized]) -> list[Outputs]:
-        """One entry for each picture, on the CPU: maps CHW in its own size times the scale; what is no map as it is."""
+        """One entry for each picture, on the CPU: maps CHW in its own size times the scale; other tensors unchanged."""
         self._choose_settings(sized)
         plans = [self._plan(each) for each in sized]
         assemblies = [
@@ -119,7 +119,7 @@ class DensePrediction:
         return [assembly.result for assembly in assemblies]
 
     def _run_pieces(self, pieces: Sequence[_Piece]) -> None:
-        """Pieces of one size in one pass, or in several where the device's memory is short."""
+        """Run pieces of one size in one pass, or in several if the device is short of memory."""
         outputs = self._outputs(batch_of([piece[:3] for piece in pieces]))
         stall_watchdog.progress()
         for place, piece in enumerate(pieces):
@@ -131,7 +131,7 @@ class DensePrediction:
         except (RuntimeError, MemoryError) as error:
             if len(images_BCHW) == 1 or not is_out_of_memory(error):
                 raise
-        # Here the exception is gone, and with it the tensors that its traceback keeps.
+        # Outside of the except block the exception is released, and with it the tensors that its traceback holds.
         free_cached_memory()
         half = len(images_BCHW) // 2
         self._memory_pixels = half * images_BCHW.shape[2] * images_BCHW.shape[3]
@@ -139,7 +139,7 @@ class DensePrediction:
         return joined([self._outputs(images_BCHW[start : start + half]) for start in starts])
 
     def _at_once(self, window: Size) -> int:
-        """How many windows of this size the network sees in one pass."""
+        """How many windows of this size share one pass."""
         wanted = self.batch
         return wanted if self.batch_pixels is None else max(1, min(wanted, self.batch_pixels // area(window)))
 
@@ -147,7 +147,7 @@ class DensePrediction:
         return plan_of((sized.pixels_CHW.shape[1], sized.pixels_CHW.shape[2]), self._facts, self._most_pixels)
 
     def _choose_settings(self, sized: Sequence[Sized]) -> None:
-        """Before the first pass, on samples of one size whatever that of the pictures, as a choice is kept for other runs."""
+        """Choose settings before the first pass, on samples of a fixed size, because other runs reuse the choice."""
         if self._tuned.choice is not None:
             return
         work = max(1, max(area(self._plan(each).padded) for each in sized) // area(self._probe_size))

@@ -1,4 +1,4 @@
-"""Depth of one picture from the disparity that a network learned from stereo pairs.
+"""Depth of one picture from the disparity of a network that was trained on stereo pairs.
 
 Legend: B batch, C = 3 colours, H height, W width. Disparities are fractions of the width, depths metres.
 """
@@ -22,10 +22,10 @@ def flip_averaged(network: nn.Module, images_BCHW: Tensor, disparity_B1HW: Tenso
 
 
 def with_mirror_image(disparity_B1HW: Tensor, mirrored_B1HW: Tensor) -> Tensor:
-    """The mean of the disparity and of that of the mirror image, at the left and right edge of the better one alone.
+    """The mean of the disparities of the picture and of its mirror image; at the left and right edge, the better of the two.
 
-    The paper's post-processing: the left view's left edge is not in the right view, so the 5 % there come from the
-    mirror image, and the 5 % on the right from the picture.
+    The paper's post-processing: the left edge of the left view is not visible in the right view, so the leftmost 5 % come from
+    the mirror image, and the rightmost 5 % from the picture.
     """
     x_W = torch.linspace(0, 1, disparity_B1HW.shape[-1], device=disparity_B1HW.device)
     at_left_W = 1 - (20 * (x_W - 0.05)).clamp(0, 1)
@@ -35,9 +35,9 @@ def with_mirror_image(disparity_B1HW: Tensor, mirrored_B1HW: Tensor) -> Tensor:
 
 
 class FlipAveraged(nn.Module):
-    """A network for depth B1HW, averaged with what it makes of the mirror image: twice the work.
+    """A network for depth B1HW whose output is averaged with that for the mirror image: twice the work.
 
-    `learned_from_pairs` is for a disparity, which knows nothing about one edge of a picture; see `with_mirror_image`.
+    Set `learned_from_pairs` for a disparity, which is unreliable at one edge of a picture; see `with_mirror_image`.
     """
 
     def __init__(self, network: nn.Module, *, learned_from_pairs: bool) -> None:
@@ -64,7 +64,7 @@ def predict_depth(
 ) -> Tensor:
     """Depth B1HW in metres of pictures in [0, 1] of any size; `focal_px` is in pixels of these pictures.
 
-    `baseline_m` is that of the pairs the network learned from. The pictures are resized to what it was trained with.
+    `baseline_m` is that of the network's training pairs. The pictures are resized to the network's training size.
     """
     size_px = list(cast("Monodepth", network).config.size_px)
     resized_BCHW = F.interpolate(images_BCHW, size_px, mode="bilinear", antialias=True)

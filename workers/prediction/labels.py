@@ -1,4 +1,4 @@
-"""The class of each pixel and how sure a network is of it, from its logits: on its device, in few bytes a pixel.
+"""Compute the class of each pixel and its confidence from logits, on the network's device and in a few bytes a pixel.
 
 Legend: B batch, C = 2 channels (id, confidence), K classes, H height, W width.
 """
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from pixelmill.workers.runtime.agreement import MaskAgreement
 
 CERTAIN = 32_767
-"""A confidence of 1, so that it fits into the 16 bits beside an id; half of the least one between is an error of 1.5e-5."""
+"""The int16 value of a confidence of 1. Rounding to this scale is an error of 1.5e-5 at most."""
 NO_NUMBER = -1
-"""The confidence where a logit is none."""
+"""The confidence of a pixel that has a NaN or infinite logit."""
 
 
 class Labels(nn.Module):
-    """Pictures to the labels of their pixels, so that no logits leave the device."""
+    """A network from pictures to the labels of their pixels, so that logits stay on the device."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Labels(nn.Module):
 
 def labels_of(logits_BKHW: Tensor) -> Tensor:
     """int16 BCHW of logits BKHW, or CHW of KHW: the class with the highest, and its softmax probability times CERTAIN."""
-    logits = logits_BKHW.float().contiguous()  # a maximum over classes that lie side by side takes twice as long
+    logits = logits_BKHW.float().contiguous()  # a maximum over a contiguous class dimension takes twice as long
     best, ids = logits.max(dim=-3, keepdim=True)
     confidence = (logits - best).exp_().sum(dim=-3, keepdim=True).reciprocal_()
     levels = torch.where(torch.isfinite(confidence), (confidence * CERTAIN).round(), NO_NUMBER)
@@ -40,10 +40,10 @@ def labels_of(logits_BKHW: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """`MaskAgreement` of labels, which have the best class and not the second: the worse of two figures of a picture.
+    """`MaskAgreement` for labels, which hold the best class and not the second: the lower of two figures for a picture.
 
-    The share of equal pixels of those whose class is clear: with a probability of more than a half and half of `margin` no other
-    comes within `margin`. And 1 less what the mean confidence moves by.
+    First, the share of equal labels among pixels whose class is clear: if its probability exceeds 1/2 + `margin` / 2, no other
+    class comes within `margin`. Second, 1 minus the change of the mean confidence.
     """
 
     bound: float = MaskAgreement.bound
@@ -63,11 +63,11 @@ class LabelAgreement:
 
 
 def shares_of(mask_1HW: Tensor, classes: int) -> list[float]:
-    """The share of the pixels that each class has, by id."""
+    """The share of pixels of each class, by id."""
     counts_K = torch.bincount(mask_1HW.flatten(), minlength=classes)
     return [count / mask_1HW.numel() for count in counts_K.numpy()]
 
 
 def mean_confidence(levels_HW: Tensor) -> float:
-    """The mean of confidences as `labels_of` gives them, in [0, 1]."""
+    """The mean, in [0, 1], of confidences that `labels_of` returned."""
     return float(levels_HW.double().mean()) / CERTAIN

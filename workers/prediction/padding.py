@@ -1,4 +1,4 @@
-"""Put windows of pictures into one batch, with what lies beyond their lower and right borders mirrored from inside.
+"""Put windows of pictures into one batch; beyond the lower and right borders of a picture its pixels are mirrored.
 
 Legend: B batch, C channels, H height, W width, N pixels along a side.
 """
@@ -14,7 +14,7 @@ from pixelmill.workers.prediction.sizes import Window
 
 
 def batch_of(windows: Sequence[tuple[Tensor, Window, Window]]) -> Tensor:
-    """Of pictures CHW the rows and columns that the windows give, all of one size: BCHW, in memory as BHWC."""
+    """Cut windows of one size out of pictures CHW: BCHW, with BHWC memory order."""
     pixels_CHW, rows, columns = windows[0]
     images_BHWC = torch.empty(len(windows), rows.length, columns.length, pixels_CHW.shape[0], dtype=pixels_CHW.dtype)
     for image_HWC, (pixels_CHW, rows, columns) in zip(images_BHWC, windows, strict=True):
@@ -23,7 +23,7 @@ def batch_of(windows: Sequence[tuple[Tensor, Window, Window]]) -> Tensor:
 
 
 def window_of(pixels_CHW: Tensor, rows: Window, columns: Window) -> Tensor:
-    """One window, a view where nothing has to be mirrored."""
+    """One window; a view if nothing has to be mirrored."""
     return _along(_along(pixels_CHW, 1, rows), 2, columns)
 
 
@@ -35,9 +35,9 @@ def _along(pixels_CHW: Tensor, axis: int, window: Window) -> Tensor:
 
 
 def mirrored(side: int, padded: int) -> Tensor:
-    """Which pixel stands at each place N of a side that was padded at its end.
+    """The index of the source pixel for each position N of a side that is padded at its end.
 
-    Mirrored at the last pixel, which is not repeated. Where there are too few pixels for that, the last one is repeated.
+    Pixels are mirrored at the last one, which is not repeated. If there are too few pixels to mirror, the last one is repeated.
     """
     places_N = torch.arange(padded)
     return (side - 1 - (places_N - (side - 1)).abs()) if padded < 2 * side else places_N.clamp_max(side - 1)

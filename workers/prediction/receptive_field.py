@@ -1,4 +1,4 @@
-"""How far an output pixel of a network sees: measured, by changing one pixel of a picture and looking where that shows.
+"""Measure the reach of a network: change one pixel of a picture and find the output pixels that change.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -18,7 +18,7 @@ Place = tuple[int, int]
 """Row and column of a pixel."""
 
 LEAST_CHANGE = 1e-11
-"""Of the largest output; what changes less is the rounding of float64, in which networks are measured."""
+"""As a share of the largest output; smaller changes are rounding errors of float64, in which networks are measured."""
 
 
 @torch.inference_mode()
@@ -27,8 +27,8 @@ def measured_reach(
 ) -> int:
     """The largest distance, in pixels of the picture along a side, at which an output depends on one of the pixels at `places`.
 
-    A network with strides sees farther from some places than from others: give as many in a row as it has strides. Where the
-    answer is about as large as the picture, the network sees farther, or all of it. Inputs are noise in [0, levels].
+    A network with strides reaches farther from some places than from others: pass a run of consecutive places as long as its
+    total stride. A result about as large as the picture means a larger or unbounded reach. Inputs are noise in [0, levels].
     """
     network = copy.deepcopy(module).eval().double()
     picture_1CHW = (
@@ -45,7 +45,7 @@ def measured_reach(
 
 
 def _maps(network: nn.Module, picture_1CHW: Tensor) -> list[Tensor]:
-    """Every channel of every output map, HW."""
+    """Every channel HW of every output map."""
     return [map_HW for output in tensors_of(network(picture_1CHW)) if output.dim() == 4 for map_HW in output[0]]
 
 

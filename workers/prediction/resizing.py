@@ -1,6 +1,6 @@
-"""Resize what a network takes and what it gives: pictures before it, maps of numbers or of ids after it, strip by strip.
+"""Resize the inputs and outputs of a network: pictures before it, and maps of floats or ids after it, strip by strip.
 
-Legend: C channels, H height, W width of a picture or map; R rows of a strip; N places along a side.
+Legend: C channels, H height, W width of a picture or map; R rows of a strip; N positions along a side.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ STRIP_BYTES = 64 << 20
 
 
 def resized_pixels(pixels_CHW: Tensor, size: Size, *, are_ids: bool) -> Tensor:
-    """uint8 pixels in another size: bilinear with antialiasing, in integers; ids of classes by the nearest one."""
+    """uint8 pixels in another size: bilinear with antialiasing, in integers; class ids by nearest neighbour."""
     if are_ids or pixels_CHW.shape[1:] == size:
         return resized_map(pixels_CHW, size)
     return functional.interpolate(pixels_CHW[None], size, mode="bilinear", antialias=True)[0]
 
 
 def resized_map(map_CHW: Tensor, size: Size) -> Tensor:
-    """A map in another size, as `strips_of` has it in strips."""
+    """A map in another size; `strips_of` returns the same in strips."""
     if map_CHW.shape[1:] == size:
         return map_CHW
     return _strip(_no_higher(map_CHW, size[0]), torch.arange(size[0]), size)
 
 
 def strips_of(outputs: Outputs, size: Size) -> Iterator[tuple[int, Outputs]]:
-    """Maps in another size, in strips of a bounded size: the number of the first row, and the strips CRW.
+    """Maps in another size, in strips of a bounded size: the index of the first row, and the strips CRW.
 
-    Floats are interpolated bilinearly, with antialiasing where that makes them smaller; of integers the nearest is taken.
+    Floats are interpolated bilinearly, with antialiasing when the map shrinks; integers by nearest neighbour.
     """
     height, width = size
     outputs = mapped(partial(_no_higher, height=height), outputs)
@@ -47,14 +47,14 @@ def strips_of(outputs: Outputs, size: Size) -> Iterator[tuple[int, Outputs]]:
 
 
 def _no_higher(map_CHW: Tensor, height: int) -> Tensor:
-    """Floats with as many rows as `height` at most: antialiasing takes in more of them than a strip would have."""
+    """Floats with at most `height` rows: antialiasing reads more rows than a strip would have."""
     if height >= map_CHW.shape[1] or not map_CHW.is_floating_point():
         return map_CHW
     return _interpolated(map_CHW, (height, map_CHW.shape[2]))
 
 
 def _strip(map_CHW: Tensor, places_N: Tensor, size: Size) -> Tensor:
-    """Of the map in another size the rows N."""
+    """The rows N of the map in another size."""
     height, width = size
     if not map_CHW.is_floating_point():
         rows_CRW = map_CHW.index_select(1, _nearest_places(places_N, map_CHW.shape[1], height))
@@ -64,7 +64,7 @@ def _strip(map_CHW: Tensor, places_N: Tensor, size: Size) -> Tensor:
 
 
 def _interpolated_rows(map_CHW: Tensor, places_N: Tensor, height: int) -> Tensor:
-    """Of the map interpolated to `height` rows the rows N."""
+    """The rows N of the map after interpolation to `height` rows."""
     given = map_CHW.shape[1]
     place_N = ((places_N.double() + 0.5) * given / height - 0.5).clamp(0, given - 1)
     above_N = place_N.long()

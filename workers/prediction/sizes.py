@@ -1,7 +1,7 @@
-"""Sizes of pictures on their way through a network, and the windows that a large one is cut into: numbers, no pixels.
+"""Compute the sizes of pictures on their way through a network, and the windows of large ones, without touching pixels.
 
-A size is height and width. All of it follows from the picture's own size and the network's facts, never from what else is
-in a batch, so that a picture comes out the same whatever lies beside it.
+A size is height and width. Every result depends on the picture's own size and the network's facts alone, never on the other
+pictures in a batch, so that the output for a picture is the same in every batch.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pixelmill.workers.models.picture_model import SizeFacts
 Size = tuple[int, int]
 
 MOST_ASPECT = 8
-"""A picture more times as long as wide is squeezed where its shorter side is resized: 1 x 5,000 would become 384 x 1,920,000."""
+"""Largest aspect ratio when the shorter side is resized; longer pictures are squeezed: 1 x 5,000 would become 384 x 1,920,000."""
 BLENDED_SHARE = 4
-"""Blended tiles overlap by one part in so many of their side, half of which fades from one into the other."""
+"""Blended tiles overlap by one part in so many of their side; half of the overlap is a ramp from one tile to the next."""
 REACHES = 4
-"""The side of an exact tile is at least so many times what it sees around a pixel, or most of its work would be done twice."""
+"""The side of an exact tile is at least so many times the network's reach; in smaller tiles most of the work is overlap."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """One stretch of a side: a network sees [start, stop), and [first, last) is what its output is used for."""
+    """One stretch of a side: the network takes [start, stop), and its output is used for [first, last)."""
 
     start: int
     stop: int
@@ -38,9 +38,9 @@ class Window:
 
 @dataclass(frozen=True)
 class Plan:
-    """How one picture goes through a network: padded to `padded`, in one window or in rows and columns of them.
+    """The path of one picture through a network: padded to `padded`, in one window or in rows and columns of windows.
 
-    Around the border between two windows both are used, over `ramp_px` in all (an even number), one fading into the other.
+    Two neighbouring windows are blended linearly over `ramp_px` (an even number) around the border between them.
     """
 
     content: Size
@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def window(self) -> Size:
-        """What the network sees at once; windows at the lower and right border may be a little smaller."""
+        """The size of one window; windows at the lower and right border may be a little smaller."""
         return self.rows[0].length, self.columns[0].length
 
 
@@ -64,13 +64,13 @@ def area(size: Size) -> int:
 
 
 def padded_size(size: Size, facts: SizeFacts) -> Size:
-    """The least size that the network takes and the picture fits into."""
+    """The smallest size that the network takes and that contains the picture."""
     height, width = (_up(max(side, facts.least_px), facts.multiple_px) for side in size)
     return height, width
 
 
 def seen_size(size: Size, facts: SizeFacts, most_pixels: int) -> Size:
-    """What a picture is resized to before the network sees it; its own size where it need not be."""
+    """The size to which a picture is resized before it enters the network; its own size if it is not resized."""
     if isinstance(facts.resize_px, tuple):
         return facts.resize_px
     if facts.resize_px is not None:
@@ -81,7 +81,7 @@ def seen_size(size: Size, facts: SizeFacts, most_pixels: int) -> Size:
 
 
 def _shorter_side(size: Size, shorter_px: int, multiple_px: int, most_pixels: int) -> Size:
-    """The shorter side becomes `shorter_px`, the longer what keeps the aspect, both as nearest multiples."""
+    """The size with the shorter side `shorter_px` and the same aspect, both sides rounded to the nearest multiple."""
     aspect = min(max(size) / min(size), MOST_ASPECT)
     shorter = _nearest(shorter_px, multiple_px)
     longest = max(shorter, _down(most_pixels // shorter, multiple_px))
@@ -99,7 +99,7 @@ def _fitting(size: Size, facts: SizeFacts, most_pixels: int) -> Size:
 
 
 def plan_of(content: Size, facts: SizeFacts, most_pixels: int) -> Plan:
-    """The windows of a picture that the network sees in this size."""
+    """The windows of a picture that enters the network in this size."""
     padded = padded_size(content, facts)
     if area(padded) <= most_pixels or facts.resize_px is not None or facts.tiling == "refused":
         whole = tuple((Window(0, side, 0, side),) for side in padded)
@@ -116,13 +116,13 @@ def plan_of(content: Size, facts: SizeFacts, most_pixels: int) -> Plan:
 
 
 def _tile_side(least_px: int, align_px: int, most_pixels: int, reach_px: int | None) -> int:
-    """Of a square tile. It may have more than `most_pixels` where the network sees so far that less would be of no use."""
+    """The side of a square tile. It may have more than `most_pixels` if the network's reach makes smaller tiles useless."""
     least = max(least_px, REACHES * (reach_px or 0), 2 * BLENDED_SHARE * align_px)
     return max(_up(least, align_px), _down(math.isqrt(most_pixels), align_px))
 
 
 def _tile_size(padded: Size, side_px: int, align_px: int, most_pixels: int) -> Size:
-    """A square, or longer along a picture that is narrower than it."""
+    """The size of a tile: a square, or a longer rectangle along a picture that is narrower than the square."""
     shorter = min(side_px, *padded)
     longer = max(side_px, _down(most_pixels // shorter, align_px))
     return (shorter, min(longer, padded[1])) if padded[0] <= padded[1] else (min(longer, padded[0]), shorter)
@@ -131,7 +131,7 @@ def _tile_size(padded: Size, side_px: int, align_px: int, most_pixels: int) -> S
 def windows(side: int, tile: int, overlap_px: int, align_px: int) -> tuple[Window, ...]:
     """Windows of `tile` pixels over a side, which overlap by `overlap_px` or more and begin at multiples of `align_px`.
 
-    Where the side is no such multiple, the last one ends with it and is smaller by what is missing.
+    If the side is not such a multiple, the last window ends at the end of the side and is smaller than the others.
     """
     if tile >= side:
         return (Window(0, side, 0, side),)

@@ -1,4 +1,4 @@
-"""Sharpen interpolated luma of any size with a network, unrounded, as results are scored.
+"""Sharpen interpolated luma of any size with a network; the result is not rounded, as scores require.
 
 Legend: B batch, H height, W width; luma is on the scale 0 to 255.
 """
@@ -21,9 +21,9 @@ TILE_PX = 512
 
 @torch.inference_mode()
 def sharpen(network: nn.Module, interpolated_HW: np.ndarray, tile_px: int = TILE_PX) -> np.ndarray:
-    """What the network makes of interpolated luma, both on the scale 0 to 255; not clamped.
+    """The network's output for interpolated luma, both on the scale 0 to 255; not clamped.
 
-    Works in tiles with as much around each as the network sees, so that memory is bounded and no seam is left.
+    Works in tiles that overlap by the network's reach, so that memory is bounded and no seams appear.
     """
     device, reach_px = next(network.parameters()).device, cast("Vdsr", network).config.depth
     sharp_HW = np.empty(interpolated_HW.shape)
@@ -44,5 +44,5 @@ def _tiles(shape: tuple[int, ...], tile_px: int) -> Iterator[tuple[slice, slice]
 
 
 def luma_to_input(luma_BHW: np.ndarray) -> Tensor:
-    """Luma on the scale 0 to 255 as the network takes it: float32 B1HW in [0, 1]."""
+    """Luma on the scale 0 to 255 as input of the network: float32 B1HW in [0, 1]."""
     return from_numpy(np.ascontiguousarray(luma_BHW, dtype=np.float32))[:, None] / 255

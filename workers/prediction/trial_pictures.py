@@ -1,4 +1,4 @@
-"""Pictures to try a network's settings on: of one size, whatever the size of the first that a worker gets.
+"""Pictures of a fixed size on which a network's settings are tried, independent of the sizes of a worker's first pictures.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -17,22 +17,22 @@ from pixelmill.workers.prediction.padding import batch_of
 from pixelmill.workers.prediction.sizes import Size, Window, padded_size, seen_size
 
 SIDE_PX = 256
-"""Of an output on them, where the network takes any size."""
+"""Side of the output for a trial picture, if the network takes any size."""
 SAMPLES = 4
 _COARSE = 16
 
 
 def probe_size(facts: SizeFacts) -> Size:
-    """In the network's own size where it has one."""
+    """The size of trial pictures: the network's own if it has one."""
     side = max(1, SIDE_PX // facts.scale)
     return padded_size(seen_size((side, side), facts, sys.maxsize), facts)
 
 
 def samples(pictures: Sequence[Tensor], size: Size, *, are_ids: bool) -> Tensor:
-    """SAMPLES pictures BCHW of this size: the middle of those that are large enough, and smooth noise for the rest.
+    """SAMPLES pictures BCHW of this size: the centres of pictures that are large enough, and smooth noise for the rest.
 
-    A picture of a few pixels, padded, is one colour, on which any settings agree. Noise of ids might have some that no
-    network knows: then the pictures have to do.
+    A picture of a few pixels, padded, has one colour, on which any settings agree. Noise of class ids could contain ids that the
+    network does not have, so for ids the given pictures are used.
     """
     height, width = size
     large = [each for each in pictures if are_ids or (each.shape[1] >= height // 2 and each.shape[2] >= width // 2)]
@@ -51,7 +51,7 @@ def _middle(side: int, wanted: int) -> Window:
 
 
 def _noise(count: int, channels: int, size: Size) -> list[Tensor]:
-    """Nearer to photographs than white noise is."""
+    """Smooth noise, closer to photographs than white noise."""
     if count == 0:
         return []
     coarse_BCHW = torch.rand(count, channels, _COARSE, _COARSE, generator=torch.Generator().manual_seed(0)) * 255

@@ -1,7 +1,7 @@
-"""What a training recipe is: what a sample and a batch are, the loss, the schedule, the metrics; one per file.
+"""The contract of training recipes: each file defines sample, batch, loss, schedule and metrics of one recipe.
 
-A recipe sees bytes, arrays and tensors. It does not know where the files are, how many machines train, or when a run was
-interrupted: `pipelines/training/worker.py` gives it the same samples in the same order with the same random numbers each time.
+A recipe works on bytes, arrays and tensors. It does not depend on the location of files, the number of machines or interruptions:
+`pipelines/training/worker.py` gives it the same samples in the same order with the same random numbers each time.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="DataclassInstance")
 
 Facts = Mapping[str, JsonValue]
-"""What a recipe found in the training data, as it is kept with the checkpoints."""
+"""The facts that a recipe found in the training data, as stored with the checkpoints."""
 
 Sample = dict[str, np.ndarray]
-"""What is kept of one input: small arrays by name, pixels as uint8 HWC."""
+"""The decoded data of one input: small arrays by name, pixels as uint8 HWC."""
 
 Batch = dict[str, Tensor]
-"""What `losses` takes: tensors by name, the first axis is the batch."""
+"""The input of `losses`: tensors by name, whose first axis is the batch."""
 
 RoleKind = Literal["picture", "class", "class map", "depth map", "volume"]
-"""What the bytes of a role are: a picture; the text of an integer; a picture of class ids; of distances; a CT series."""
+"""The content of a role's bytes: a picture; the text of an integer; a picture of class ids; of distances; a CT series."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """One of the things that a sample is made of; `name` is its key in the files that `decode` is given.
+    """One part of a sample; `name` is its key in the files that `decode` gets.
 
-    How the files of a data set lie is none of a recipe's business: pipelines/training/layouts finds them by their roles.
-    Files that belong to every sample come along under names of their own: `classes` (the names of classes as JSON, or
-    classes.json), `calibration` (calib.json).
+    A recipe does not depend on the folders of a data set: pipelines/training/layouts finds files by their roles. Files that
+    belong to every sample have their own names: `classes` (the names of classes as JSON, or classes.json), `calibration`
+    (calib.json).
     """
 
     name: str
@@ -55,14 +55,14 @@ class Role:
 
 
 PICTURES = (Role("image", "picture"), Role("label", "class", is_needed=False))
-"""The roles of a recipe that learns from pictures alone; labels, where there are some, are for its judgement."""
+"""The roles of a recipe that learns from pictures alone; labels, if there are any, are used for evaluation only."""
 
 
 class RecipeSettings(BaseModel):
     """Settings that every recipe has; a recipe's own settings add to them, with the paper's values as defaults.
 
     `batch` counts the pictures of one optimiser step over all workers and all `accumulate` passes. `steps` overrides
-    `epochs`. `patience` ends a training after so many evaluations without a better one.
+    `epochs`. `patience` ends a training after so many evaluations without an improvement.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,7 +84,7 @@ class Recipe(Protocol):
     """One way to train. Built on the worker as `RecipeType(settings, assets)`.
 
     `assets` are the local files that settings named in `ASSETS` refer to (weights of a loss network, a painting), by the
-    name of the setting; one that the user did not give is not there.
+    name of the setting; a setting that the user left out has no entry.
 
     A recipe may also follow `ChecksSamples`, `FindsFacts`, `FinishesNetwork`, `ClipsGradients`, `StatesInput` and
     `StatesClasses`.
@@ -92,14 +92,14 @@ class Recipe(Protocol):
 
     NAME: ClassVar[str]
     NETWORK: ClassVar[str]
-    """The name in `pixelmill.workers.networks.registry.NETWORKS` of what is trained."""
+    """The name of the trained network in `pixelmill.workers.networks.registry.NETWORKS`."""
     ROLES: ClassVar[tuple[Role, ...]]
-    """What a sample is made of."""
+    """The parts of a sample."""
     ASSETS: ClassVar[tuple[str, ...]]
     JUDGED_WITH: ClassVar[tuple[str, ...]]
-    """Those of ASSETS that `evaluate` needs too."""
+    """The names in ASSETS that `evaluate` needs too."""
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]]
-    """The metric that says which checkpoint is the best."""
+    """The metric that selects the best checkpoint."""
     Settings: ClassVar[type[RecipeSettings]]
 
     def __init__(self, settings: RecipeSettings, assets: Mapping[str, Path]) -> None: ...
@@ -115,21 +115,21 @@ class Recipe(Protocol):
         ...
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
-        """The sample that one input's files hold; DataError, without the name of the file, where they hold none."""
+        """The sample in the files of one input; DataError, without the name of the file, if they hold none."""
         ...
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
-        """Augment and stack. Draws the same from `random` for each sample, whatever the batch it is in."""
+        """Augment and stack. Draws equally many numbers from `random` for every sample, so results do not depend on the batch."""
         ...
 
     def optimizer(self, network: nn.Module) -> Optimizer: ...
 
     def rate(self, step: int, steps: int) -> float:
-        """What the learning rates of the optimizer are multiplied with at this step of so many."""
+        """The factor of the optimizer's learning rates at this step of so many."""
         ...
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Scalars, means over the batch; the one named "loss" is descended, the others are logged."""
+        """Scalars, means over the batch; the one named "loss" is minimised, the others are logged."""
         ...
 
     def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
@@ -137,64 +137,64 @@ class Recipe(Protocol):
         ...
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
-        """A picture, uint8 CHW, that shows a person what the network makes of a few held-out samples."""
+        """A picture, uint8 CHW, that shows the network's output for a few held-out samples."""
         ...
 
 
 @runtime_checkable
 class ChecksSamples(Protocol):
-    """A recipe that finds, before anything is started, what would end the training later."""
+    """A recipe that detects, before the training starts, errors that would end it later."""
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
-        """Called with torch's device "meta" and a few samples, of which `together` go through the network at once."""
+        """Called on torch's device "meta" with a few samples, of which `together` pass through the network at once."""
         ...
 
 
 @runtime_checkable
 class FindsFacts(Protocol):
-    """A recipe that takes facts from the training data; they are found once and kept with the checkpoints."""
+    """A recipe that takes facts from the training data; they are found once and stored with the checkpoints."""
 
     def prepare(self, samples: Iterable[Sample]) -> Facts:
         """The facts of all training samples, before `network`."""
         ...
 
     def restore(self, prepared: Facts) -> None:
-        """Take what `prepare` found, in this run or in one that is resumed."""
+        """Restore the facts that `prepare` found, in this run or in the run that is resumed."""
         ...
 
 
 @runtime_checkable
 class FinishesNetwork(Protocol):
-    """A recipe that changes the network before each evaluation, as with statistics of batch normalisation."""
+    """A recipe that updates the network before each evaluation, such as statistics of batch normalisation."""
 
     def finish(self, network: nn.Module, samples: Iterable[Sample]) -> None: ...
 
 
 @runtime_checkable
 class ClipsGradients(Protocol):
-    """A recipe that limits gradients in a way of its own, after the backward pass."""
+    """A recipe with its own limit of gradients, applied after the backward pass."""
 
     def clip(self, network: nn.Module, learning_rate: float) -> None: ...
 
 
 @runtime_checkable
 class StatesInput(Protocol):
-    """A recipe whose network a bulk stage can feed by the card alone."""
+    """A recipe whose card is enough for a bulk stage to preprocess pictures for its network."""
 
     def preprocess(self) -> SquareInput | None: ...
 
 
 @runtime_checkable
 class StatesClasses(Protocol):
-    """A recipe whose network tells classes apart; asked once its facts are found."""
+    """A recipe whose network predicts classes; asked once its facts are found."""
 
     def classes(self) -> Classes | None:
-        """None where the data does not name them."""
+        """The classes; None if the data does not name them."""
         ...
 
 
 class Configured(Protocol):
-    """A network that its config rebuilds."""
+    """A network that can be rebuilt from its config."""
 
     @property
     def config(self) -> DataclassInstance: ...

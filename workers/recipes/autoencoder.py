@@ -2,9 +2,9 @@
 
 The result on 1,350 photographs is in workers/zoo/README.md, beside PCA with a code of equal size.
 On MNIST (size_px 32, channels 1, code_channels 32, width 32, pad, no crop, no flip, batch 128, rate 4e-3, bfloat16) the test
-error is 0.0082 / 0.0058 / 0.0046 after 1,500 / 3,000 / 6,000 steps at 0.035 s on one core, where 32 principal components
-have 0.0153, clamped, fitted on one half of the test digits and judged on the other. Tried: width 64 at 2e-3 is as good
-after 600 steps, at 3.5 times the work; a stem of stride 2 is worse for equal work (0.0097 after as long as the 0.0082 took).
+error is 0.0082 / 0.0058 / 0.0046 after 1,500 / 3,000 / 6,000 steps at 0.035 s on one core; 32 principal components, fitted on
+one half of the test digits, evaluated on the other and clamped, have 0.0153. Tried: width 64 at 2e-3 is as good after 600
+steps, at 3.5 times the work; a stem of stride 2 is worse for equal work (0.0097 in the time in which the default reaches 0.0082).
 
 Legend: B batch, N held-out samples, C channels, H height, W width, S side of the network's input, D code size,
 P numbers of a flattened picture.
@@ -32,19 +32,19 @@ from pixelmill.workers.typed_torch import from_numpy, numbers
 
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 EVALUATION_BATCH = 64
-PCA_VALUES = 2**25  # pixels that are kept for the baseline: 134 MB as float32
+PCA_VALUES = 2**25  # pixels that are stored for the baseline: 134 MB as float32
 PCA_SAMPLES = 4  # for each component, or its axes fit noise
 CLUSTER_SAMPLES = 10  # for each label
 CLUSTER_SEEDS = range(3)
 
 
 class AutoencoderSettings(RecipeSettings):
-    """For photographs, as the defaults are; for small digits turn `crop` and `flip` off and `pad` on.
+    """The defaults are for photographs; for small digits turn `crop` and `flip` off and `pad` on.
 
-    `smallest_crop` is the least side of a crop as a share of the picture's shorter side, `whole_share` the share of
-    pictures that are cropped to their largest square, as the encoder will see them. `pad` lays a picture that is
-    smaller than `size_px` in the middle of black; else it is enlarged. The learning rate rises over `warmup_steps` and
-    falls to 0 on half a cosine.
+    `smallest_crop` is the smallest side of a crop as a share of the picture's shorter side, `whole_share` the share of
+    pictures that are cropped to their largest square, as for the trained encoder. `pad` pads a picture that is smaller than
+    `size_px` with black; otherwise it is enlarged. The learning rate rises over `warmup_steps` and falls to 0 along half a
+    cosine.
     """
 
     epochs: PositiveFloat = 50
@@ -81,9 +81,9 @@ class AutoencoderSettings(RecipeSettings):
 
 
 class AutoencoderRecipe:
-    """Pictures to a small code and back; judged by the squared error beside PCA, and by k-means where there are labels.
+    """Pictures to a small code and back; evaluated by squared error against PCA, and by k-means if there are labels.
 
-    A sample is {"pixels", "label" where there is one}, a batch {"images": floats BCSS in [0, 1]}.
+    A sample is {"pixels", optionally "label"}, a batch {"images": floats BCSS in [0, 1]}.
     """
 
     NAME: ClassVar[str] = "autoencoder"
@@ -108,7 +108,7 @@ class AutoencoderRecipe:
         return squares.decode(files, settings.channels, fit(settings.size_px))
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
-        """{"images": floats BCSS in [0, 1]}; five random numbers a sample, whatever the settings make of them."""
+        """{"images": floats BCSS in [0, 1]}; draws five random numbers for each sample, whether the settings use them or not."""
         settings, chances_B5 = self.settings, random.random((len(samples), 5))
         pixels = [sample["pixels"] for sample in samples]
         if settings.crop:
@@ -155,7 +155,7 @@ class AutoencoderRecipe:
         autoencoder.center(torch.cat([autoencoder.encode(images_BCSS.to(device)) for images_BCSS in batches]))
 
     def preprocess(self) -> SquareInput | None:
-        """None for padded pictures, since an embedding job resizes and crops."""
+        """None for padded pictures, because an embedding job resizes and crops."""
         settings = self.settings
         means, deviations = (0.0,) * settings.channels, (1.0,) * settings.channels
         return None if settings.pad else SquareInput(size_px=settings.size_px, mean=means, std=deviations)
@@ -163,13 +163,13 @@ class AutoencoderRecipe:
     # ---------------------------------------------------------------------------------------------------- evaluation
 
     def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-        """`mse` on the pictures' own pixels, in [0, 1]; where there are samples enough also
+        """`mse` on the pictures' own pixels, in [0, 1]; with enough samples also
 
-        mse_pca            the same of as many principal components as the code has numbers
-        nmi, cluster_accuracy   of k-means on the codes, see workers/evaluation/clustering.py; only where samples have labels
+        mse_pca            `mse` of PCA with as many components as the code has numbers
+        nmi, cluster_accuracy   of k-means on the codes, see workers/evaluation/clustering.py; only if samples have labels
 
-        PCA is fitted on one half of the samples and judged on the other, both ways. k-means is fitted on every second
-        sample and judged on the others.
+        PCA is fitted on one half of the samples and evaluated on the other, both ways. k-means is fitted on every second sample
+        and evaluated on the others.
         """
         autoencoder, size_px = cast("ConvAutoencoder", network), self.settings.size_px
         errors_N, codes_ND = list[float](), list[np.ndarray]()
@@ -195,7 +195,7 @@ class AutoencoderRecipe:
 
 
 def _pca_metrics(samples: Sequence[Sample], size_px: int, components: int) -> dict[str, float]:
-    """{"mse_pca"} over all of the samples, each reconstructed with axes from the half that it is not in."""
+    """{"mse_pca"} over all samples, each reconstructed with axes that were fitted on the half without it."""
     if len(samples) < 2 * PCA_SAMPLES * components:
         return {}
     images_NCSS = squares.stack(samples, size_px)
@@ -208,7 +208,7 @@ def _pca_metrics(samples: Sequence[Sample], size_px: int, components: int) -> di
 
 
 def _cluster_metrics(codes_ND: np.ndarray, labels_N: np.ndarray) -> dict[str, float]:
-    """{"nmi", "cluster_accuracy"}: means over seeds; empty where labels are missing or few, or the codes not finite."""
+    """{"nmi", "cluster_accuracy"}: means over seeds; empty if labels are missing or few, or codes are not finite."""
     fitted_MD, judged_MD, labels_M = codes_ND[::2], codes_ND[1::2], labels_N[1::2]
     classes = len(np.unique(labels_M))
     if len(labels_N) != len(codes_ND) or classes < 2 or len(fitted_MD) < CLUSTER_SAMPLES * classes:

@@ -1,14 +1,15 @@
-"""Train a cascaded refinement network: a layout of where things are to a photograph of them.
+"""Train a cascaded refinement network: from a layout of classes to a photograph.
 
-Chen & Koltun 2017: distances of features in hindsight (workers/losses/hindsight.py), Adam 1e-4, batch 1, 200 epochs. With
-`outputs` pictures a layout, each class of each layout is only charged with the one that got it best.
+Chen & Koltun 2017: hindsight loss on feature distances (workers/losses/hindsight.py), Adam 1e-4, batch 1, 200 epochs. With
+several `outputs` for a layout, the loss of each class of the layout counts only its best output.
 
-The layers weigh in with equal parts. The paper rescales them after 100 epochs; here the distances between different
-photographs of the training set are taken once, before training, as the measure of each layer: a loss of 1 is as far off
-as another photograph. `loss="l2"` is the twin that shows what this is for: squared error of pixels, which makes blur.
+All layers have equal weight. The paper rescales them after 100 epochs; here each layer is scaled once, before training, by the
+mean distance between different photographs of the training set: a loss of 1 is the distance to another photograph. `loss="l2"`
+is the baseline: squared error of pixels, which gives blurred pictures.
 
-jobs/recipes/crn-facades.yaml is for one CPU core at 128 x 128: windows get frames and sills, walls no bricks yet, and nearly
-all facades the mean colour. Its twin in crn-facades-l2.yaml ends at a perceptual loss of 0.676 beside 0.637 and blurs both.
+jobs/recipes/crn-facades.yaml is for one CPU core at 128 x 128: windows get frames and sills, but walls have no bricks yet, and
+nearly all facades have the mean colour. The baseline in crn-facades-l2.yaml ends at a perceptual loss of 0.676 against 0.637 and
+blurs everything.
 
 Legend: B batch, O outputs, K classes, C channels, H height, W width.
 """
@@ -43,15 +44,15 @@ from pixelmill.workers.typed_torch import from_numpy, numbers
 
 MEASURED_PHOTOGRAPHS = 64
 HINDSIGHT_MEAN_SHARE = 0.001
-"""Of the loss, what is the mean over outputs: one that is never the best is still drawn along, as in their code."""
+"""Share of the mean over outputs in the loss, as in the authors' code: it trains outputs that are never the best, too."""
 
 
 class CrnSettings(RecipeSettings):
-    """`vgg` are the weights of the loss network. Pictures are start_px x 2^(number of widths - 1).
+    """`vgg` are the weights of the loss network. Pictures have start_px x 2^(number of widths - 1) pixels.
 
-    The defaults are the paper's for 256 x 512. `palette` has the classes by id, {name: [red, green, blue]}; those of the CMP
-    facades if None. `layer_weights` are for the pixels and the five layers, measured on the training set if None.
-    `smallest_crop` is the least share of a side that a training crop keeps; 1 is none.
+    The defaults are the paper's for 256 x 512. `palette` has the classes by id, {name: [red, green, blue]}; None: the classes of
+    the CMP facades. `layer_weights` are for the pixels and the five layers; None: measured on the training set.
+    `smallest_crop` is the smallest side of a training crop as a share of the picture's side; 1: no crops.
     """
 
     vgg: str
@@ -73,7 +74,7 @@ class CrnSettings(RecipeSettings):
 
 
 class CrnRecipe:
-    """Layouts in, photographs out; learned from files that hold the photograph on the left, its drawn layout on the right."""
+    """From layouts to photographs; trained on files with the photograph on the left and its coloured layout on the right."""
 
     NAME: ClassVar[str] = "crn"
     NETWORK: ClassVar[str] = "crn"
@@ -91,19 +92,19 @@ class CrnRecipe:
         self._vgg: Vgg | None = None
 
     def usual_palette(self) -> Palette | None:
-        """The classes where the settings name none; None where the data names them."""
+        """The classes if the settings name none; None if the data names them."""
         return FACADES
 
     @property
     def palette(self) -> Palette:
-        """The classes, by id. ModelError where the data names them and has not been seen yet."""
+        """The classes, by id. ModelError if the data names them and `prepare` has not run yet."""
         if self._palette is None:
             raise ModelError("which classes there are is not known yet: call prepare(samples) first, or set palette")
         return self._palette
 
     @property
     def config(self) -> CrnConfig:
-        """Of the network."""
+        """Height and width of the network's output."""
         return self.settings.network(len(self.palette))
 
     @property
@@ -117,7 +118,7 @@ class CrnRecipe:
         return CascadedRefinement(self.config).to(memory_format=torch.channels_last)
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
-        """{"photo": uint8 HWC, "layout": uint8 HW of class ids}, both of the network's size."""
+        """{"photo": uint8 HWC, "layout": uint8 HW of class ids}, both in the network's size."""
         pixels_CHW = sample_pixels(files["image"])
         if pixels_CHW.shape[2] % 2:
             raise DataError(
@@ -128,7 +129,7 @@ class CrnRecipe:
         return resized({"photo": photo_CHW.permute(1, 2, 0).numpy(), "layout": ids_HW}, self.size_px)
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
-        """Before a training: whether the loss network can be had."""
+        """Check before a training that the loss network can be loaded."""
         self.see(samples)
         self.network()
         with torch.device("cpu"):
@@ -138,12 +139,12 @@ class CrnRecipe:
                 self.vgg()
 
     def see(self, samples: Iterable[Sample]) -> None:
-        """Learn which classes there are, where the data names them."""
+        """Take the classes from the data if it names them."""
         if self._palette is None and (first := next(iter(samples), None)) is not None:
             self._palette = palette_in(first)
 
     def prepare(self, samples: Iterable[Sample]) -> Facts:
-        """The classes, and what the layers weigh, measured on the first training samples: kept with a checkpoint."""
+        """The classes and the weights of layers, measured on the first training samples; stored with a checkpoint."""
         remaining = iter(samples)
         first = [] if self._palette is not None else list(islice(remaining, 1))
         self.see(first)
@@ -153,7 +154,7 @@ class CrnRecipe:
         return json.loads(json.dumps({"layer_weights": self.layer_weights, "palette": self.palette}))
 
     def restore(self, prepared: Facts) -> None:
-        """Weigh as the run did that `prepared` is of, and for the same classes."""
+        """Restore the weights and classes of the run that `prepared` comes from."""
         self.layer_weights = tuple(cast("Sequence[float]", prepared["layer_weights"]))
         if "palette" in prepared:
             self._palette = as_palette(prepared["palette"])
@@ -170,16 +171,16 @@ class CrnRecipe:
         return 1.0 if self.settings.schedule == "constant" else half_cosine(step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """{"loss"}: hindsight over outputs and classes of the distance that the settings name."""
+        """{"loss"}: the hindsight loss over outputs and classes, with the distance that the settings name."""
         photos_BCHW, layouts_BKHW = scaled(batch["photos"]), one_hot(batch["layouts"], len(self.palette))
         made_BOCHW = network(layouts_BKHW)
         maps = self._distance_maps(made_BOCHW, photos_BCHW, self.settings.loss)
         return {"loss": hindsight(maps, layouts_BKHW, HINDSIGHT_MEAN_SHARE).mean()}
 
     def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-        """Means over samples, clamped to pictures: perceptual_loss (1: as far as another photograph), l2, sharpness.
+        """Means over samples of clamped pictures: perceptual_loss (1: the distance to another photograph), l2, sharpness.
 
-        Both distances are in hindsight; `sharpness` is the mean gradient magnitude over that of the photographs.
+        Both distances are hindsight losses; `sharpness` is the mean gradient magnitude relative to that of the photographs.
         """
         device = next(network.parameters()).device
         sums, count = dict[str, float](), 0
@@ -194,7 +195,7 @@ class CrnRecipe:
         return means | {"sharpness": sharpness}
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
-        """Layouts over what was made of them, each output a row, over the photographs."""
+        """Rows of layouts, of each output, and of photographs."""
         self.see(samples)
         batch = {name: tensor.to(next(network.parameters()).device) for name, tensor in stacked(samples).items()}
         made_BOCHW = network(one_hot(batch["layouts"], len(self.palette)))
@@ -217,12 +218,12 @@ class CrnRecipe:
         if loss == "l2":
             return [(made_BOCHW.float() - photos_BCHW[:, None]).square().mean(2)]
         if self.layer_weights is None:
-            raise ModelError("crn: its layers are not weighed yet; call prepare(samples) first, or set layer_weights")
+            raise ModelError("crn: its layers have no weights yet; call prepare(samples) first, or set layer_weights")
         maps = feature_distances(moved(self.vgg(), photos_BCHW.device), made_BOCHW, photos_BCHW)
         return [weight * map_BOHW for weight, map_BOHW in zip(self.layer_weights, maps, strict=True)]
 
     def vgg(self) -> Vgg:
-        """The loss network, loaded where it is first asked for: who only decodes needs none."""
+        """The loss network, loaded on first use: decoding does not need it."""
         if self._vgg is None:
             with torch.inference_mode(False):
                 source = self.assets.get("vgg", self.settings.vgg)
@@ -231,10 +232,10 @@ class CrnRecipe:
 
 
 class LabelledCrnSettings(CrnSettings):
-    """For layouts that are label files. `palette` has the classes where classes.json names none, or no colours.
+    """For layouts in label files. `palette` has the classes if classes.json is missing or has no colours.
 
-    Pixels of the id `ignore_index`, which classes.json may state too, are of no class: nothing is learned there.
-    `turned_labels` says how labels lie whose pictures EXIF turns: as the picture is shown, or as its pixels are stored.
+    Pixels with the id `ignore_index`, which classes.json may state too, have no class and no loss. `turned_labels` states the
+    orientation of labels whose pictures EXIF turns: as shown, or as stored.
     """
 
     ignore_index: int | None = Field(default=None, ge=0, le=65535)
@@ -242,7 +243,7 @@ class LabelledCrnSettings(CrnSettings):
 
 
 class LabelledCrnRecipe(CrnRecipe):
-    """Layouts in, photographs out; learned from photographs with label files: PNGs of class ids, or drawn in colours."""
+    """From layouts to photographs; trained on photographs with label files: PNGs of class ids, or coloured ones."""
 
     NAME: ClassVar[str] = "crn-labels"
     ROLES: ClassVar[tuple[Role, ...]] = (Role("image", "picture"), Role("label", "class map"))
@@ -252,7 +253,7 @@ class LabelledCrnRecipe(CrnRecipe):
         return None
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
-        """As of CrnRecipe, with the classes and their colours as JSON in "palette"."""
+        """A sample as in CrnRecipe, with the classes and their colours as JSON in "palette"."""
         settings = cast("LabelledCrnSettings", self.settings)
         photo_CHW = sample_pixels(files["image"])
         classes = classes_of(files.get("classes"), settings.palette, settings.ignore_index)
@@ -262,20 +263,20 @@ class LabelledCrnRecipe(CrnRecipe):
 
 
 def palette_in(sample: Sample) -> Palette | None:
-    """The classes that a sample of labelled data names."""
+    """The classes in a sample of labelled data."""
     return as_palette(json.loads(sample["palette"].tobytes())) if "palette" in sample else None
 
 
 def as_palette(classes: object) -> Palette:
-    """Of lists, as JSON has it. ValidationError where it is none."""
+    """A palette from lists, as JSON stores it. ValidationError if it is invalid."""
     return TypeAdapter[Palette](Palette).validate_python(classes)
 
 
 @torch.no_grad()
 def measured_weights(vgg: nn.Module, photos_HWC: Sequence[np.ndarray]) -> tuple[float, ...]:
-    """One over each layer's mean distance between a photograph and the next one, and over the number of layers."""
+    """For each layer, 1 / (number of layers x mean distance between consecutive photographs)."""
     if len(photos_HWC) < 2:
-        raise DataError("crn weighs its layers by how two photographs differ, and there are less than two; add some")
+        raise DataError("crn weights its layers by how two photographs differ, and there are fewer than two; add some")
     device = next(vgg.parameters()).device
     sums = torch.zeros(1 + len(LAYERS), device=device)
     for pair in pairwise(photos_HWC):

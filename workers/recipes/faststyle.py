@@ -1,12 +1,12 @@
-"""Train a transform network for one painting: perceptual losses of what it makes of photographs, nothing to compare with.
+"""Train a transform network for one painting: perceptual losses on its output for photographs, without targets.
 
 Johnson, Alahi & Fei-Fei 2016: style at relu1_2, relu2_2, relu3_3, relu4_3 and content at relu3_3 of VGG-16, a little
 total variation; Adam at 1e-3, 40,000 steps of 4 crops of 256 pixels.
 
 Tried on one CPU core with the authors' VGG-16 weights, width 16, crops of 128 pixels, bfloat16 and schedule cosine, for
-under 4 minutes each, judged on 12 unseen photographs (longer ones are in jobs/recipes). starry_night, batch 4: loss_ratio
+under 4 minutes each, evaluated on 12 held-out photographs (jobs/recipes has longer trainings). starry_night, batch 4: loss_ratio
 0.113 after 358 steps. mosaic (style_size_px 160, tv_weight 1e5): 0.166 after 404 steps of 4, 0.150 after 797 steps of 2,
-in the same time. There is a fine grid in those; 78 times the total variation did not take it away.
+in the same time. These outputs show a fine grid; a 78 times larger weight of total variation did not remove it.
 
 Legend: B batch, C channels, H height, W width, S side of a crop.
 """
@@ -40,7 +40,7 @@ METRICS = {"total": "total_loss", "content": "content_loss", "style": "style_los
 class FastStyleSettings(RecipeSettings, StyleChoice):
     """`vgg` are the weights of the loss network, `style` is the painting; its shorter side is set to `style_size_px`.
 
-    `schedule` cosine ends at a rate of 0, which makes most of a short training; the paper's is constant.
+    `schedule` cosine ends at a rate of 0, which gives the best result in a short training; the paper's is constant.
     """
 
     vgg: str
@@ -67,7 +67,7 @@ class FastStyleSettings(RecipeSettings, StyleChoice):
 
 
 class FastStyleRecipe:
-    """Photographs in, the same photographs in the painting's manner out; one network a painting."""
+    """From photographs to the same photographs in the style of the painting; one network for each painting."""
 
     NAME: ClassVar[str] = "faststyle"
     NETWORK: ClassVar[str] = "faststyle"
@@ -96,7 +96,7 @@ class FastStyleRecipe:
         return {"images": from_numpy(np.stack(crops_SSC)).permute(0, 3, 1, 2)}
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
-        """Before a training: whether the painting is a picture, and the loss network has the layers that are asked for."""
+        """Check before a training that the painting is a picture and that the loss network has the requested layers."""
         self.network()
         with torch.device("cpu"):
             if is_published(self.settings.vgg):
@@ -119,9 +119,9 @@ class FastStyleRecipe:
         return {"loss": means.pop("total"), **means}
 
     def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-        """The losses of central squares, weighted as in training, beside those of the photographs left as they are.
+        """The losses of central squares, weighted as in training, and those of the unchanged photographs.
 
-        `loss_ratio` is the one mean through the other: 1 is a network that does nothing.
+        `loss_ratio` is the mean of the first divided by the mean of the second: 1 for a network that changes nothing.
         """
         device = next(network.parameters()).device
         sums, count = dict.fromkeys([*METRICS.values(), "total_loss_untouched"], 0.0), 0
@@ -136,7 +136,7 @@ class FastStyleRecipe:
         return means | {"loss_ratio": means["total_loss"] / means["total_loss_untouched"]}
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
-        """Photographs over what became of them, the painting at the left."""
+        """A row of photographs above their stylized versions, with the painting on the left."""
         photos_BCSS = self._central(samples).to(next(network.parameters()).device)
         painting_1CSS = self._painting_square()
         painted_BCSS = network(photos_BCSS).float().cpu()
@@ -149,7 +149,7 @@ class FastStyleRecipe:
         return loss(images_BCSS, loss.content_targets(photos_BCSS))
 
     def loss(self) -> StyleTransferLoss:
-        """The loss of this painting, built where it is first asked for: who only decodes needs no loss network."""
+        """The loss of this painting, built on first use: decoding does not need the loss network."""
         if self._loss is None:
             with torch.inference_mode(False):
                 network = load_vgg(self.assets.get("vgg", self.settings.vgg)).to(memory_format=torch.channels_last)
@@ -157,7 +157,7 @@ class FastStyleRecipe:
         return self._loss
 
     def painting(self) -> Tensor:
-        """The painting in [0, 1], its shorter side `style_size_px` long; DataError when it is no picture."""
+        """The painting in [0, 1], with the shorter side `style_size_px`; DataError if it is not a picture."""
         if self._painting is None:
             pixels_CHW = read_painting(Path(self.assets.get("style", self.settings.style)))
             self._painting = resize_shorter_side(pixels_CHW, self.settings.style_size_px)[None].float() / 255
@@ -180,7 +180,7 @@ class FastStyleRecipe:
 
 
 def read_painting(path: Path) -> Tensor:
-    """uint8 pixels_CHW; DataError when the file is no picture."""
+    """uint8 pixels_CHW; DataError if the file is not a picture."""
     try:
         return decode_picture(path.read_bytes())
     except (OSError, RowError) as error:
@@ -189,7 +189,7 @@ def read_painting(path: Path) -> Tensor:
 
 
 def random_crop(pixels_HWC: np.ndarray, size_px: int, random: np.random.Generator) -> np.ndarray:
-    """A square SSC at a random place, mirrored or not; draws three numbers, whatever the picture."""
+    """A square SSC at a random place, randomly mirrored; draws three numbers for any picture."""
     down, right, mirror = random.random(3)
     top = int(down * (pixels_HWC.shape[0] - size_px + 1))
     left = int(right * (pixels_HWC.shape[1] - size_px + 1))

@@ -1,4 +1,4 @@
-"""Train FCN (Long et al. 2015): the class of every pixel, by a VGG-16 made of convolutions alone."""
+"""Train FCN (Long et al. 2015): semantic segmentation with a fully convolutional VGG-16."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Fine-tune an encoder that another training made: classes of a picture (`finetune`), or of pixels (`finetune-dense`).
+"""Fine-tune the encoder of a checkpoint: to classify pictures (`finetune`) or pixels (`finetune-dense`).
 
-Two arms are compared with the same settings: `checkpoint` given, and `scratch: true`, where the same encoder starts from
-random weights. `frozen` leaves the encoder as it is and trains the head alone.
+For a baseline with the same settings, `scratch: true` starts the same encoder from random weights. `frozen` leaves the encoder
+unchanged and trains the head alone.
 
 Legend: B batch, C channels, K classes, H height, W width, S side of a square input.
 """
@@ -42,7 +42,7 @@ class FinetuneSettings(_Arm):
     """`checkpoint` holds the encoder, `encoder_rate` is its share of the learning rate; pictures are S x S squares, with as
     many `channels` as the encoder takes.
 
-    `classes` is their number where the data does not say it, `class_names` the folders that they were in that order.
+    `classes` is the number of classes if the data does not state it, `class_names` the names of their folders in order.
     """
 
     epochs: PositiveFloat = 20
@@ -59,12 +59,12 @@ class FinetuneSettings(_Arm):
 def taken_from(
     assets: Mapping[str, Path], settings: Any, head: Literal["classifier", "dense"], classes: int, **options: int
 ) -> Finetuned:
-    """The encoder of `settings.checkpoint` under a new head; its weights are loaded unless `scratch` says not to."""
+    """The encoder of `settings.checkpoint` under a new head; its weights are loaded unless `scratch` is set."""
     path = assets.get("checkpoint", Path(settings.checkpoint))
     card = read_card(path)
     config_of(path, card)
     if card.network not in ENCODERS:
-        raise ModelError(f"{path}: holds a {card.network}, which has no encoder to take; take a {', '.join(ENCODERS)}")
+        raise ModelError(f"{path}: holds a {card.network}, which has no encoder; choose one of {', '.join(ENCODERS)}")
     network = Finetuned(
         FinetunedConfig(card.network, dict(card.config), head, classes, frozen=settings.frozen, **options)
     )
@@ -74,7 +74,7 @@ def taken_from(
 
 
 def refuse_misfit(network: nn.Module, name: str, channels: int, size_px: Sequence[int]) -> None:
-    """ModelError where pictures of this size do not go through; both may be without memory."""
+    """ModelError if the network does not accept pictures of this size; both may be on the meta device."""
     shape = (1, channels, *size_px)
     try:
         network.eval()(torch.zeros(shape))
@@ -87,7 +87,7 @@ def refuse_misfit(network: nn.Module, name: str, channels: int, size_px: Sequenc
 
 
 def optimizer_of(network: Finetuned, settings: Any, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW; the encoder at its share of the rate."""
+    """AdamW; the encoder has its share of the learning rate."""
     encoder = {id(parameter) for parameter in network.encoder.parameters()}
     trained = list(trained_part(network))
     groups = [
@@ -98,7 +98,7 @@ def optimizer_of(network: Finetuned, settings: Any, weight_decay: float) -> torc
 
 
 def falling(step: int, steps: int) -> float:
-    """Half a cosine after a twentieth of warm-up."""
+    """Linear warm-up for a twentieth of the steps, then half a cosine."""
     warm = max(1, steps // 20)
     return min(1.0, (step + 1) / warm) * half_cosine(step, steps)
 
@@ -120,13 +120,13 @@ class FinetuneRecipe:
         self._names = settings.class_names
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
-        """Before a training: whether the checkpoint has an encoder for such pictures."""
+        """Check before a training that the checkpoint has an encoder for such pictures."""
         self._classes = self.settings.classes or 2
         side = self.settings.size_px
         refuse_misfit(self.network(), self.settings.checkpoint, self.settings.channels, (side, side))
 
     def prepare(self, samples: Iterable[Sample]) -> dict[str, Any]:
-        """How many classes there are, as many as are set or named, or the greatest label and one; and their names."""
+        """The number of classes, which is set, or that of the names, or the largest label plus one; and their names."""
         count, most, names = 0, 0, None
         for sample in samples:
             count, most = count + 1, max(most, int(sample["label"]))
@@ -141,7 +141,7 @@ class FinetuneRecipe:
         self._names = tuple(prepared.get("class_names") or self.settings.class_names or ())
 
     def classes(self) -> Classes | None:
-        """The folders or names that the labels came from; None where they were numbers."""
+        """The folders or names of the labels; None if they are numbers."""
         return Classes(self._names) if self._names and len(self._names) == self._classes else None
 
     def preprocess(self) -> SquareInput:
@@ -208,7 +208,7 @@ class FinetuneRecipe:
         }
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
-        """The pictures in rows by the class that the network gives them."""
+        """The pictures in rows by the class that the network predicts."""
         device = next(network.parameters()).device
         images_BCSS = squares.to_floats(np.stack([sample["pixels"] for sample in samples]))
         order = network(images_BCSS.to(device)).argmax(1).cpu().argsort(stable=True)
@@ -226,7 +226,7 @@ class DenseSettings(_Arm, LabelledSettings):
 
 
 class DenseRecipe(LabelledRecipe[DenseSettings]):
-    """The class of every pixel, by a new decoder over the encoder's levels."""
+    """Semantic segmentation with a new decoder over the encoder's levels."""
 
     NAME: ClassVar[str] = "finetune-dense"
     NETWORK: ClassVar[str] = "finetuned"
@@ -238,13 +238,13 @@ class DenseRecipe(LabelledRecipe[DenseSettings]):
         refuse_misfit(self.network(), self.settings.checkpoint, 3, self.settings.crop_px or samples[0]["label"].shape)
 
     def check_network(self) -> None:
-        """Made once, in `check`."""
+        """Built once, in `check`."""
 
     def network(self) -> nn.Module:
         return taken_from(self.assets, self.settings, "dense", self.class_count, width=self.settings.head_width)
 
     def finish(self, network: nn.Module, samples: Iterable[Sample]) -> None:
-        """As for the others; nothing where the encoder is frozen, since the head has no statistics."""
+        """As in the other recipes; nothing if the encoder is frozen, because the head has no statistics."""
         if not self.settings.frozen:
             super().finish(network, samples)
 

@@ -22,19 +22,20 @@ from pixelmill.workers.recipes.segmentation.label_orientation import as_shown, o
 from pixelmill.workers.recipes.segmentation.labels import read_class_list, read_ids, to_void
 
 FOREIGN_SHARE = 0.75
-"""A layout is none where so many pixels are NEAR_LEVELS from every class's colour; in 500 JPEGs it is under 0.48."""
+"""A picture is not a layout if this share of pixels is farther than NEAR_LEVELS from every class's colour; in 500 JPEGs of
+layouts the share is below 0.48."""
 
 
 @dataclass(frozen=True)
 class LayoutClasses:
-    """The classes of a data set by id, and the id that stands for none."""
+    """The classes of a data set by id, and the id of pixels without a class."""
 
     palette: Palette
     ignore_index: int | None
 
 
 class _Coloured(BaseModel):
-    """What classes.json may say beside names."""
+    """The optional keys of classes.json beside names."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -42,12 +43,10 @@ class _Coloured(BaseModel):
 
 
 def classes_of(data: bytes | None, palette: Palette | None, ignore_index: int | None) -> LayoutClasses:
-    """The settings' palette and ignored id come before those of classes.json. DataError where neither names the classes."""
+    """The settings' palette and ignored id override those of classes.json. DataError if neither names the classes."""
     if data is None:
         if palette is None:
-            raise DataError(
-                'which classes there are is not known: add classes.json, or set palette to {"NAME": [r, g, b]}'
-            )
+            raise DataError('the classes are not known: add classes.json, or set palette to {"NAME": [r, g, b]}')
         return LayoutClasses(palette, ignore_index)
     stated = _stated(data)
     return LayoutClasses(palette or stated.palette, stated.ignore_index if ignore_index is None else ignore_index)
@@ -75,19 +74,19 @@ def read_layout(
     photo_HW: tuple[int, ...],
     turned: Literal["shown", "stored"] | None,
 ) -> np.ndarray:
-    """uint8 HW: 0 to K - 1, or VOID; DataError where the label holds neither ids nor colours of these classes."""
+    """uint8 HW: 0 to K - 1, or VOID; DataError if the label holds neither ids nor colours of these classes."""
     if "label" not in files:
         raise DataError("the photograph has no layout; put a PNG of the same name among the labels")
     if holds_colours(files["label"]):
         drawn_CHW = sample_pixels(files["label"], "label")
         ids_HW = class_ids(drawn_CHW.permute(1, 2, 0).numpy(), classes.palette, "the label")
-        return as_shown(ids_HW, photo_HW, 1, None)  # it was turned as any other picture
+        return as_shown(ids_HW, photo_HW, 1, None)  # it was turned like any other picture
     ids_HW = as_shown(read_ids(files["label"]), photo_HW, orientation_of(files["image"]), turned)
     return to_void(ids_HW, len(classes.palette), classes.ignore_index)
 
 
 def class_ids(drawn_HWC: np.ndarray, palette: Palette, whose: str) -> np.ndarray:
-    """The class whose colour is nearest, uint8 HW; DataError where hardly a pixel has the colour of a class."""
+    """The class with the nearest colour, uint8 HW; DataError if too few pixels have the colour of a class."""
     ids_HW, foreign = nearest_ids(drawn_HWC, list(palette.values()), NEAR_LEVELS)
     if foreign > FOREIGN_SHARE:
         raise DataError(

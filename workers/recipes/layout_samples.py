@@ -1,4 +1,4 @@
-"""A photograph and its layout of class ids as a sample and in batches: of one size, cropped and mirrored together.
+"""Samples and batches of a photograph and its layout of class ids: resized, cropped and mirrored together.
 
 Legend: B batch, K classes, C channels, H height, W width.
 """
@@ -16,7 +16,7 @@ from pixelmill.workers.typed_torch import from_numpy
 
 
 def resized(sample: Sample, size_px: tuple[int, int]) -> Sample:
-    """The photograph with antialiasing, the class ids by nearest neighbour, each a copy of its own."""
+    """Resize the photograph with antialiasing and the class ids by nearest neighbour; both are copies."""
     photo_HWC, ids_HW = np.array(sample["photo"]), np.array(sample["layout"])
     if ids_HW.shape != size_px:
         photo_1CHW = from_numpy(photo_HWC).permute(2, 0, 1)[None]
@@ -27,7 +27,7 @@ def resized(sample: Sample, size_px: tuple[int, int]) -> Sample:
 
 
 def augment(sample: Sample, random: np.random.Generator, *, flip: bool, smallest_crop: float) -> Sample:
-    """Photo and layout cropped and mirrored alike; draws four numbers, whatever the settings."""
+    """Photo and layout, cropped and mirrored alike; draws four numbers for any settings."""
     share, down, right, mirror = random.random(4)
     height, width = sample["layout"].shape
     kept = 1 - share * (1 - smallest_crop)

@@ -1,10 +1,10 @@
-"""Train Monodepth: depth from one picture, learned from stereo pairs without any measured depth.
+"""Train Monodepth: depth from one picture, learned from stereo pairs without measured depth.
 
-Godard et al. 2017 (arXiv:1609.03677). Each view is rebuilt from the other one by the disparity that the network gives;
-what is descended is how badly that looks, how rough the disparity is and how far the two views' disparities disagree.
+Godard et al. 2017 (arXiv:1609.03677). Each view is reconstructed from the other one with the predicted disparity; the loss adds
+the reconstruction error, the roughness of the disparity and the disagreement between the disparities of the two views.
 
-A departure from the authors' code, to what the paper says: a mirrored pair is swapped as well, so that its left stays its
-left. Another one is in losses/stereo.py.
+As in the paper, but not in the authors' code, a mirrored pair is also swapped, so that its left view stays the left view. Another
+such difference is in losses/stereo.py.
 
 Legend: B batch, C = 3 colours, H height, W width, 2 the left and the right view, N LiDAR returns.
 Disparities are fractions of the width, depths metres.
@@ -49,10 +49,10 @@ EVALUATION_BATCH = 8
 class MonodepthSettings(RecipeSettings):
     """The paper's: 50 epochs of batches of 8 at 512x256, Adam at 1e-4, halved after 3/5 and 4/5.
 
-    Pairs are resized to `height_px` x `width_px`. `width` is the network's, 32 in the paper; `skips` the levels joined.
-    `first_disparity` is where a new network begins, 0.15 in the paper. For a road that is 2 m; from there the views do
-    not match, and hundreds of steps go by before the loss sees which way to go. `flip_evaluation` averages a picture's
-    disparity with that of its mirror image, as the paper's "pp".
+    Pairs are resized to `height_px` x `width_px`. `width` is the network's, 32 in the paper; `skips` are the levels with skip
+    connections. `first_disparity` is the initial output of a new network, 0.15 in the paper. On a road that is a depth of 2 m,
+    at which the views do not match, and the loss has no useful gradient for hundreds of steps. `flip_evaluation` averages a
+    picture's disparity with that of its mirror image, as the paper's "pp".
     """
 
     epochs: PositiveFloat = 50
@@ -71,7 +71,7 @@ class MonodepthSettings(RecipeSettings):
 
 
 class MonodepthRecipe:
-    """One sample is a rectified pair, with LiDAR depth where there is some, which is looked at in evaluation only."""
+    """One sample is a rectified pair, optionally with LiDAR depth, which only the evaluation uses."""
 
     NAME: ClassVar[str] = "monodepth"
     NETWORK: ClassVar[str] = "monodepth"
@@ -95,7 +95,7 @@ class MonodepthRecipe:
         return network.to(memory_format=torch.channels_last)
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
-        """`left` and `right`, uint8 HWC, resized; `depth`, uint16 HW, as it was, and `camera`, where there are some."""
+        """`left` and `right`, uint8 HWC, resized; `depth`, uint16 HW, unchanged, and `camera`, if they exist."""
         pixels = {view: sample_pixels(files[view], view) for view in ("left", "right")}
         if pixels["left"].shape != pixels["right"].shape:
             sizes = " and ".join(f"{pixels[view].shape[2]}x{pixels[view].shape[1]}" for view in ("left", "right"))
@@ -140,17 +140,17 @@ class MonodepthRecipe:
         return {"loss": loss + self.settings.consistency_weight * terms["consistency"], **terms}
 
     def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-        """Eigen's metrics with Garg's crop up to 80 m, each the mean over pictures; no scale is taken from the truth.
+        """Eigen's metrics with Garg's crop up to 80 m, each the mean over pictures, without scaling to the ground truth.
 
-        `photometric` is the loss of the finest scale, which needs no depth: where no sample has any, it is all there is.
-        `abs_rel_no_flip` is `abs_rel` without the mirror image, where that is used.
+        `photometric` is the loss of the finest scale, which needs no depth; it is the only metric if no sample has depth.
+        `abs_rel_no_flip` is `abs_rel` without the mirror image, if `flip_evaluation` is set.
         """
         scores: dict[str, list[float]] = defaultdict(list)
         for chunk in chunks(samples, EVALUATION_BATCH):
             for name, values in self._scores(network, chunk).items():
                 scores[name] += values
         if not scores:
-            raise DataError("no pair is held out, so there is nothing to score; hold out one at least")
+            raise DataError("no pair is held out, so there is nothing to score; hold out at least one")
         return {name: float(np.mean(values)) for name, values in scores.items()}
 
     def _scores(self, network: nn.Module, samples: Sequence[Sample]) -> dict[str, list[float]]:
@@ -169,7 +169,7 @@ class MonodepthRecipe:
         return scores | averaged | {"abs_rel_no_flip": plain["abs_rel"]}
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
-        """A row for each sample: the picture, its disparity from dark (far) to bright (near), LiDAR on the picture."""
+        """A row for each sample: the picture, its disparity from dark (far) to bright (near), and LiDAR on the picture."""
         left_BCHW = _stack(network, samples, "left")
         disparity_B1HW = network(left_BCHW)[0].float()[:, :1]
         if self.settings.flip_evaluation:
@@ -184,7 +184,7 @@ def _stack(network: nn.Module, samples: Sequence[Sample], view: str) -> Tensor:
 
 
 def _depth_scores(samples: Sequence[Sample], disparity_B1HW: Tensor) -> dict[str, list[float]]:
-    """`depth_errors` of those samples that have a depth with returns where it is scored."""
+    """`depth_errors` of the samples that have LiDAR returns in the scored region."""
     scores: dict[str, list[float]] = defaultdict(list)
     for sample, disparity_1HW in zip(samples, disparity_B1HW, strict=True):
         if "depth" not in sample or not is_scored(depth_of(sample)).any():

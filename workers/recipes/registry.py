@@ -1,4 +1,4 @@
-"""Every recipe that `pixelmill train` knows; each is imported when it is asked for."""
+"""Every recipe that `pixelmill train` knows; each is imported on first use."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ RECIPES: dict[str, str] = {
     "finetune": "pixelmill.workers.recipes.finetune:FinetuneRecipe",
     "finetune-dense": "pixelmill.workers.recipes.finetune:DenseRecipe",
 }
-"""The place of each recipe's class, by the name that a job calls it."""
+"""The import path of each recipe's class, by its name in jobs."""
 
 
 def recipe_type(name: str) -> type[Recipe]:
-    """The recipe of this name; KeyError when there is none."""
+    """The recipe of this name; KeyError if there is none."""
     module, _, attribute = RECIPES[name].partition(":")
     return cast("type[Recipe]", getattr(import_module(module), attribute))
 
@@ -37,15 +37,15 @@ def recipe_type(name: str) -> type[Recipe]:
 def recipe_of(
     card: Card, changes: Mapping[str, object] | None = None, assets: Mapping[str, Path] | None = None
 ) -> Recipe:
-    """The recipe that a checkpoint was trained by, to judge it or to read data for it; ModelError where there is none.
+    """The recipe that trained a checkpoint, for evaluation or for reading its data; ModelError if it does not exist.
 
-    `changes` are put in the place of the card's settings; ValidationError where they are wrong. A card keeps only the
-    names of assets, so that those that judge have to be given.
+    `changes` override the card's settings; ValidationError if they are invalid. A card stores only the names of assets, so the
+    assets of an evaluation have to be passed.
     """
     if card.recipe not in RECIPES:
         raise ModelError(f"the card names the recipe {card.recipe}, and there are {', '.join(RECIPES)}")
     kind = recipe_type(card.recipe)
     settings: dict[str, object] = {**card.settings, **(changes or {})}
     if "classes" in kind.Settings.model_fields and settings.get("classes") is None:
-        settings["classes"] = card.config.get("classes")  # the network knows them where the data names none
+        settings["classes"] = card.config.get("classes")  # from the network, if the data names none
     return kind(kind.Settings.model_validate(settings), assets or {})

@@ -1,4 +1,4 @@
-"""Decode a picture of a training sample: a picture that can't be read ends a training, so its error is one of the data."""
+"""Decode a picture of a training sample; an unreadable picture ends the training, so it raises DataError."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pixelmill.workers.errors import DataError, RowError
 
 
 def sample_pixels(data: bytes, role: str = "") -> Tensor:
-    """uint8 pixels_CHW; DataError, which begins with the role where one is given, when the bytes are no picture."""
+    """uint8 pixels_CHW; DataError, prefixed with the role if one is passed, if the bytes are not a picture."""
     try:
         return decode_picture(data)
     except RowError as error:

@@ -1,4 +1,4 @@
-"""Train SegNet (Badrinarayanan et al. 2016): the class of every pixel, unpooled by the maxima of its own encoder."""
+"""Train SegNet (Badrinarayanan et al. 2016): semantic segmentation, unpooling with the pooling indices of the encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures as square samples and batches: what the recipes of the autoencoders share.
+"""Square samples and batches of pictures, shared by the recipes of the autoencoders.
 
 Legend: B batch, N samples, C channels (1 grey, 3 red, green, blue), H height, W width, S side of the network's input.
 """
@@ -21,17 +21,17 @@ from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
 from pixelmill.workers.typed_torch import from_numpy
 
-LONGEST = 2  # a picture kept for crops is at most so many times as long as wide
+LONGEST = 2  # largest aspect ratio of a picture that is stored for crops
 
 Fit = Callable[[Tensor], Tensor]
-"""uint8 pixels_CHW of any size to those that a sample keeps."""
+"""From uint8 pixels_CHW of any size to the pixels that a sample stores."""
 
 
 # ------------------------------------------------------------------------------------------------- bytes -> samples
 
 
 def decode(files: Mapping[str, bytes], channels: int, fit: Fit) -> Sample:
-    """{"pixels": uint8 HWC, "label": int64, where there is one}; DataError when the bytes are no picture."""
+    """{"pixels": uint8 HWC, optionally "label": int64}; DataError if the bytes are not a picture."""
     pixels_CHW = sample_pixels(files["image"])
     fitted_CHW = fit(to_grey(pixels_CHW) if channels == 1 else pixels_CHW)
     sample: Sample = {"pixels": np.ascontiguousarray(fitted_CHW.permute(1, 2, 0).numpy())}
@@ -53,12 +53,12 @@ def central(size_px: int) -> Fit:
 
 
 def whole(size_px: int) -> Fit:
-    """The whole picture, at its own size if it fits into S x S, else with its longer side resized to S."""
+    """The whole picture, at its own size if it fits into S x S, otherwise with its longer side resized to S."""
     return lambda pixels_CHW: shrink_to_fit(pixels_CHW, size_px)
 
 
 def roomy(size_px: int) -> Fit:
-    """A quarter larger than S, not square yet: what crops are cut from, so that most of them need no enlarging."""
+    """The source of crops: a quarter larger than S and not square, so that most crops need no enlarging."""
     kept_px = size_px + size_px // 4
 
     def fit(pixels_CHW: Tensor) -> Tensor:
@@ -74,12 +74,12 @@ def roomy(size_px: int) -> Fit:
 
 
 def stack(samples: Sequence[Sample], size_px: int) -> Tensor:
-    """What the network sees of each sample without augmentation: floats BCSS in [0, 1], channels last."""
+    """The network's input for samples without augmentation: floats BCSS in [0, 1], channels last."""
     return to_floats(centers([sample["pixels"] for sample in samples], size_px))
 
 
 def to_floats(squares_BSSC: np.ndarray) -> Tensor:
-    """8 bits to [0, 1], BCSS with the memory of channels last."""
+    """From 8 bits to [0, 1]; BCSS in channels_last memory format."""
     return from_numpy(squares_BSSC).permute(0, 3, 1, 2).float().div_(255)
 
 
@@ -89,7 +89,7 @@ def scaled(pixels_BCHW: Tensor) -> Tensor:
 
 
 def centers(pictures_HWC: Sequence[np.ndarray], size_px: int) -> np.ndarray:
-    """`center` of each, BSSC; small ones of one size, as digits are, all at once: a training asks for thousands a second."""
+    """`center` of each picture, BSSC; small pictures of one size, such as digits, are processed together for speed."""
     shape, *others = {picture_HWC.shape for picture_HWC in pictures_HWC}
     if others or max(shape[:2]) > size_px:
         return np.stack([center(picture_HWC, size_px) for picture_HWC in pictures_HWC])
@@ -99,7 +99,7 @@ def centers(pictures_HWC: Sequence[np.ndarray], size_px: int) -> np.ndarray:
 
 
 def center(pixels_HWC: np.ndarray, size_px: int) -> np.ndarray:
-    """The central square resized to S; a picture that fits into S x S is laid in the middle of black instead."""
+    """The central square resized to S; a picture that fits into S x S is centred on black instead."""
     height, width, channels = pixels_HWC.shape
     if max(height, width) > size_px:
         side = min(height, width)
@@ -129,7 +129,7 @@ def cut(pixels_HWC: np.ndarray, top: int, left: int, side: int, size_px: int) ->
 
 
 def areas(samples: Sequence[Sample], size_px: int) -> Tensor:
-    """True on the pixels of the square that are the picture's and not padding: B1SS."""
+    """True at pixels of the picture, False at padding: B1SS."""
     areas_B1SS = torch.zeros(len(samples), 1, size_px, size_px, dtype=torch.bool)
     for area_1SS, sample in zip(areas_B1SS, samples, strict=True):
         rows, columns = _area(sample["pixels"], size_px)
@@ -138,20 +138,20 @@ def areas(samples: Sequence[Sample], size_px: int) -> Tensor:
 
 
 def squared_errors(made_BCSS: Tensor, images_BCSS: Tensor, areas_B1SS: Tensor) -> Tensor:
-    """Mean squared error B of each picture over its own pixels; what was made is clamped to [0, 1]."""
+    """Mean squared error B of each picture over its own pixels; reconstructions are clamped to [0, 1]."""
     squares_BCSS = (made_BCSS.float().clamp(0, 1) - images_BCSS).square() * areas_B1SS
     return squares_BCSS.sum((1, 2, 3)) / (areas_B1SS.sum((1, 2, 3)) * images_BCSS.shape[1])
 
 
 def chunks(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
-    """The samples in order, so many at a time."""
+    """The samples in order, in groups of this size."""
     remaining = iter(samples)
     while chunk := list(islice(remaining, size)):
         yield chunk
 
 
 def in_rows(*rows_BCHW: Tensor) -> Tensor:
-    """Rows of equally many images in [0, 1], one under the other, as one uint8 picture CHW."""
+    """Rows of equally many images in [0, 1], stacked into one uint8 picture CHW."""
     vision.lighten()
     from torchvision.utils import make_grid  # pyright: ignore[reportMissingTypeStubs]
 

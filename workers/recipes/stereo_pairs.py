@@ -25,7 +25,7 @@ CAMERA = ("width_px", "focal_px", "baseline_m", "depth_png_scale")
 
 
 def decode_depth(data: bytes) -> np.ndarray:
-    """The values of a 16-bit PNG, uint16 HW, 0 where there is no LiDAR return; `decode_picture` would keep 8 bits."""
+    """The values of a 16-bit PNG, uint16 HW, 0 without a LiDAR return; `decode_picture` would keep only 8 bits."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             if not picture.mode.startswith("I;16"):
@@ -61,24 +61,24 @@ def _positive(name: str, value: JsonValue) -> float:
 
 
 def _depth_png_scale(calibration: Mapping[str, JsonValue]) -> JsonValue:
-    """256 where nothing is said, as in KITTI's, else what is said, as a number or in a text such as "value / 256"."""
+    """The depth value of a metre, a number or a text such as "value / 256"; 256, as in KITTI, if none is stated."""
     stated = calibration.get(CAMERA[-1], 256)
     divisor = re.search(r"/\s*(\d+(\.\d+)?)", stated) if isinstance(stated, str) else None
     return float(divisor[1]) if divisor else stated
 
 
 def depth_of(sample: Sample) -> np.ndarray:
-    """Metres, float32 HW, 0 where there is no LiDAR return."""
+    """Metres, float32 HW, 0 without a LiDAR return."""
     return sample["depth"].astype(np.float32) / np.float32(sample["camera"][3])
 
 
 def to_input(pixels_HWC: np.ndarray) -> Tensor:
-    """uint8 HWC as the network takes it: float32 CHW in [0, 1]."""
+    """From uint8 HWC to the network's input: float32 CHW in [0, 1]."""
     return from_numpy(pixels_HWC).permute(2, 0, 1).float() / 255
 
 
 def mirrored_pair(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """The pair as a mirror shows it: what the right eye saw is now on the left, so the views change places."""
+    """The mirrored pair: mirroring exchanges left and right, so the views are swapped."""
     return right.flip(-1), left.flip(-1)
 
 

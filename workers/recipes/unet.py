@@ -1,4 +1,4 @@
-"""Train U-Net (Ronneberger et al. 2015): the class of every pixel, tile by tile."""
+"""Train U-Net (Ronneberger et al. 2015): semantic segmentation, tile by tile."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Train the variational autoencoder of Kingma & Welling 2014: the evidence lower bound (ELBO), by Adam at a fixed rate.
 
-All terms are in nats and summed over pixels and latent numbers, then averaged over pictures. With means over pixels the
-divergence would weigh hundreds of times too much, and the code would be left empty.
+All terms are in nats and summed over pixels and latent numbers, then averaged over pictures. With means over pixels the weight
+of the divergence would be hundreds of times too large, and the posterior would collapse to the prior.
 
 Result on MNIST with the defaults, after 10 epochs (about a minute on one core): test -ELBO 105.5 nats.
 
@@ -34,7 +34,7 @@ EVALUATION_SEED = 0
 
 
 class VaeSettings(RecipeSettings):
-    """As in the paper's experiments on digits; the network's own options are explained in VaeConfig.
+    """The defaults are those of the paper's experiments on digits; VaeConfig explains the network's options.
 
     `beta` weighs the divergence in the loss (Higgins et al. 2017); the reported ELBO is always that of beta = 1.
     """
@@ -69,9 +69,9 @@ class VaeSettings(RecipeSettings):
 
 
 class VaeRecipe:
-    """Pictures to a Gaussian over codes and back; judged by the ELBO with one draw from the posterior.
+    """Pictures to a Gaussian over codes and back; evaluated by the ELBO with one draw from the posterior.
 
-    A sample is {"pixels", "label" where there is one}, a batch {"images": floats BCSS in [0, 1], "noise": BD}.
+    A sample is {"pixels", optionally "label"}, a batch {"images": floats BCSS in [0, 1], "noise": BD}.
     """
 
     NAME: ClassVar[str] = "vae"
@@ -92,7 +92,7 @@ class VaeRecipe:
         return squares.decode(files, self.settings.channels, squares.central(self.settings.size_px))
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
-        """The noise of the code is part of the batch, so that a resumed or divided training draws the same."""
+        """The noise of the code is part of the batch, so that a resumed or distributed training draws the same."""
         images_SSC, noise_D = zip(*(self._augment(sample["pixels"], random) for sample in samples), strict=True)
         return {"images": squares.to_floats(np.stack(images_SSC)), "noise": from_numpy(np.stack(noise_D))}
 
@@ -108,7 +108,7 @@ class VaeRecipe:
         return 1.0
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The negative ELBO in nats a picture, and its two terms; `loss` has the divergence times beta."""
+        """The negative ELBO in nats for each picture, and its two terms; in `loss` the divergence is multiplied by beta."""
         outputs_BCSS, mean_BD, logvar_BD = network(batch["images"], batch["noise"])
         reconstruction = self._reconstruction(outputs_BCSS, batch["images"]).mean()
         divergence = kl_to_standard_normal(mean_BD.float(), logvar_BD.float()).mean()
@@ -126,10 +126,10 @@ class VaeRecipe:
         return SquareInput(size_px=self.settings.size_px, mean=means, std=deviations)
 
     def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-        """In nats a picture: `elbo` = -`negative_elbo`, which is `reconstruction` + `kl`; and `mse` of what is shown.
+        """In nats for each picture: `elbo` = -`negative_elbo`, which is `reconstruction` + `kl`; and `mse`.
 
-        The ELBO is an expectation over the posterior, taken with one draw a picture from a generator of its own; the
-        mean code would flatter it. `mse` is that of the mean code, which `encode` gives.
+        The ELBO is an expectation over the posterior, estimated with one draw for each picture from a separate generator; the
+        mean code would overestimate it. `mse` is that of the mean code, which `encode` returns.
         """
         vae = cast("Vae", network)
         device, generator = vae.to_mean.weight.device, torch.Generator().manual_seed(EVALUATION_SEED)
@@ -153,7 +153,7 @@ class VaeRecipe:
         }
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
-        """Inputs over reconstructions over as many samples from the prior."""
+        """Rows of inputs, of reconstructions, and of as many samples from the prior."""
         vae = cast("Vae", network)
         images_BCSS = squares.stack(samples, self.settings.size_px).to(vae.to_mean.weight.device)
         prior = latent.standard_normal(self.settings.latent_size, images_BCSS.device)
@@ -170,8 +170,8 @@ def kl_to_standard_normal(mean_BD: Tensor, logvar_BD: Tensor) -> Tensor:
 def reconstruction_nats(outputs_BCSS: Tensor, images_BCSS: Tensor, output: Output, deviation: float) -> Tensor:
     """-log p(x|z) of each picture in nats, B: a sum over pixels, not a mean.
 
-    "bernoulli": outputs are logits, and grey pixels count as chances, as everyone does with grey digits though a
-    chance is no observation. "gaussian": outputs are means, pixels are reals with a density of standard `deviation`.
+    "bernoulli": outputs are logits, and grey pixels are treated as probabilities, as is usual for grey digits although they
+    are not binary observations. "gaussian": outputs are means, pixels are reals with a density of standard `deviation`.
     """
     if output == "bernoulli":
         return F.binary_cross_entropy_with_logits(outputs_BCSS, images_BCSS, reduction="none").sum((1, 2, 3))

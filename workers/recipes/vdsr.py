@@ -1,4 +1,4 @@
-"""Train VDSR: patches of luma, interpolated from a half, a third and a quarter of their size, to what they were.
+"""Train VDSR: restore patches of luma that were interpolated from a half, a third and a quarter of their size.
 
 Kim et al. 2016 (arXiv:1511.04587). The paper's optimizer is SGD with a high rate and gradients clipped by value; Adam
 needs fewer steps. Its rate of 0.1 belongs to a loss that is a sum over pixels, as here.
@@ -32,10 +32,10 @@ PICTURE_PX = 160
 
 
 class VdsrSettings(RecipeSettings):
-    """The paper's: 9,960 steps of 64 patches, the rate a tenth after each quarter.
+    """The paper's: 9,960 steps of 64 patches; the rate falls to a tenth after each quarter.
 
-    `clip_theta` is the most that one gradient moves a weight by in one step, before momentum; the paper does not say its
-    own. With Adam the rate falls on half a cosine to 1 %, and `max_gradient_norm` is what limits gradients.
+    `clip_theta` is the largest change of a weight by one gradient in one step, before momentum; the paper does not state its
+    value. With Adam the rate falls along half a cosine to 1 %, and `max_gradient_norm` limits gradients.
     """
 
     steps: PositiveInt | None = 9960
@@ -52,7 +52,7 @@ class VdsrSettings(RecipeSettings):
 
 
 class VdsrRecipe:
-    """One sample is the luma of one picture; each time it comes, one patch of it at one scale is learned from."""
+    """One sample is the luma of one picture; each use of it draws one patch at one scale."""
 
     NAME: ClassVar[str] = "vdsr"
     NETWORK: ClassVar[str] = "vdsr"
@@ -85,7 +85,7 @@ class VdsrRecipe:
         }
 
     def _patches(self, luma_HW: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """One square interpolated and as it was, turned and mirrored alike: PP each."""
+        """One square, interpolated and original, turned and mirrored alike: PP each."""
         scale = self.settings.scales[int(draws[0] * len(self.settings.scales))]
         truth_HW, side = resampling.crop_to_multiple(luma_HW, scale), self.settings.patch_px
         top, left = (int(draw * (length - side + 1)) for draw, length in zip(draws[1:3], truth_HW.shape, strict=True))
@@ -118,14 +118,14 @@ class VdsrRecipe:
         return {"loss": mse * errors_B1PP[0].numel() / 2, "mse": mse}
 
     def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-        """Means over pictures; `gain` is the PSNR over bicubic interpolation, the mean of all scales."""
+        """Means over pictures; `gain` is the gain in PSNR over bicubic interpolation, averaged over all scales."""
         scores: dict[str, list[float]] = defaultdict(list)
         for sample in samples:
             for scale in self.settings.scales:
                 for name, score in _scores(network, sample["luma"], scale).items():
                     scores[f"{name}_x{scale}"].append(score)
         if not scores:
-            raise DataError("no picture is held out, so there is nothing to score; hold out one at least")
+            raise DataError("no picture is held out, so there is nothing to score; hold out at least one")
         means = {name: float(np.mean(values)) for name, values in scores.items()}
         gains = {
             f"gain_x{scale}": means[f"psnr_x{scale}"] - means[f"bicubic_psnr_x{scale}"]
@@ -134,7 +134,7 @@ class VdsrRecipe:
         return means | gains | {"gain": float(np.mean(list(gains.values())))}
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
-        """A row for each sample: interpolated from the smallest scale, made by the network, as it was."""
+        """A row for each sample: interpolated from the smallest scale, the network's output, and the original."""
         rows = [self._row(network, sample["luma"]) for sample in samples]
         grey_HW = from_numpy(np.concatenate(rows, axis=0))
         return grey_HW.expand(3, -1, -1).contiguous()
@@ -159,7 +159,7 @@ def _scores(network: nn.Module, luma_HW: np.ndarray, scale: int) -> dict[str, fl
 
 
 def _turned(patch_PP: np.ndarray, turn: float, mirror: float) -> np.ndarray:
-    """One of the eight ways to lay a square, chosen by two numbers in [0, 1)."""
+    """One of the eight orientations of a square, chosen by two numbers in [0, 1)."""
     turned_PP = np.rot90(patch_PP, int(turn * 4))
     return turned_PP[:, ::-1] if mirror < 0.5 else turned_PP
 

@@ -1,1 +1,1 @@
-"""How a worker runs: fast settings of the device, memory, faults, and the end of a process that makes no progress."""
+"""Run work on a worker: fast settings of the device, memory, faults, and a watchdog for stalled processes."""

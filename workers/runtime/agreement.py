@@ -1,4 +1,4 @@
-"""How nearly fast settings have to compute what eager fp32 does, in the measure that a stage's output is judged by.
+"""Measures of agreement between fast settings and eager fp32, each with the bound that a stage requires.
 
 Legend: B batch, K classes or components.
 """
@@ -20,16 +20,16 @@ class Agreement(Protocol):
 
     @property
     def name(self) -> str:
-        """What a plan calls the figure."""
+        """The name of the figure in a plan."""
         ...
 
     @property
     def bound(self) -> float:
-        """The worst figure that is accepted."""
+        """The worst accepted figure."""
         ...
 
     def measure(self, fast: Tensor, truth: Tensor) -> float:
-        """The figure of the worst sample; both are of one shape and finite."""
+        """The figure of the worst sample; both tensors have one shape and are finite."""
         ...
 
     def accepts(self, figure: float) -> bool: ...
@@ -37,7 +37,7 @@ class Agreement(Protocol):
 
 @dataclass(frozen=True)
 class Cosine:
-    """The least cosine between the values of a sample: for embeddings and codes."""
+    """The smallest cosine between the values of a sample: for embeddings and codes."""
 
     bound: float = 0.999
     name: str = "cosine"
@@ -51,10 +51,10 @@ class Cosine:
 
 @dataclass(frozen=True)
 class MaskAgreement:
-    """The least share of equal pixels of a sample, of those whose class is clear: for masks, from scores of the classes BK...
+    """The smallest share of equal classes among a sample's clear pixels: for masks, from scores of the classes BK...
 
-    The class of a pixel is clear where the probabilities of the two best, by the softmax of the truth, differ by more than
-    `margin`: elsewhere any rounding decides. Integers are ids, of which every pixel counts.
+    A pixel is clear if its two highest probabilities, by the softmax of the reference, differ by more than `margin`; at other
+    pixels rounding alone can change the class. For integers, which are ids, every pixel counts.
     """
 
     bound: float = 0.995
@@ -83,7 +83,7 @@ def _ids(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RelativeError:
-    """The greatest mean absolute error of a sample, as a share of its mean absolute value: for depth and disparity."""
+    """The largest mean absolute error of a sample relative to its mean absolute value: for depth and disparity."""
 
     bound: float = 0.01
     name: str = "relative error"
@@ -99,7 +99,7 @@ class RelativeError:
 
 @dataclass(frozen=True)
 class Decibels:
-    """The least PSNR of a sample, for pictures whose values reach from 0 to `peak`."""
+    """The lowest PSNR of a sample, for pictures with values in [0, `peak`]."""
 
     bound: float = 50.0
     peak: float = 1.0
@@ -115,12 +115,12 @@ class Decibels:
 
 
 def _by_sample(values: Tensor) -> Tensor:
-    """float32, all of a sample in one row."""
+    """float32, with the values of each sample in one row."""
     return values.reshape(len(values), -1).float()
 
 
 def figure_of(agreement: Agreement, fast: Outputs, truth: Outputs) -> float | None:
-    """The worst figure over all tensors of two outputs; None where they can't agree: other shapes, or not finite."""
+    """The worst figure over all tensors of two outputs; None if they can't agree: different shapes, or not finite."""
     pairs = list(zip(tensors_of(fast), tensors_of(truth), strict=True))
     if any(mine.shape != true.shape or not _is_finite(mine) for mine, true in pairs):
         return None
@@ -130,7 +130,7 @@ def figure_of(agreement: Agreement, fast: Outputs, truth: Outputs) -> float | No
 
 
 def _worst(agreement: Agreement, figures: list[float]) -> float:
-    """Of accepted figures that which is nearest to the bound."""
+    """The accepted figure that is closest to the bound."""
     return min(figures, key=lambda figure: abs(figure - agreement.bound))
 
 

@@ -1,4 +1,4 @@
-"""Share out a worker's memory among the pictures that it holds at once, in bytes."""
+"""Divide a worker's memory among the pictures that it holds at once, in bytes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import threading
 from pixelmill.workers.errors import RowError
 
 WINDOW_SHARE = 4
-"""One part in so many of the memory for pictures is for bytes that are fetched and wait to be decoded."""
+"""One part in so many of the memory for pictures is reserved for fetched bytes that wait to be decoded."""
 
 
 class Budget:
-    """Bytes of pictures that are being decoded, or are prepared and wait for a stage; safe to use from many threads.
+    """Bytes of pictures that are being decoded, or are prepared and wait for a stage; thread-safe.
 
-    `window_bytes` is kept apart for what is fetched ahead.
+    `window_bytes` is reserved for inputs that are fetched ahead.
     """
 
     def __init__(self, total_bytes: int, most_window_bytes: int) -> None:
@@ -24,7 +24,7 @@ class Budget:
         self._changed = threading.Condition()
 
     def refusal(self, needed_bytes: int) -> RowError | None:
-        """Why so much can never be had; None when it can."""
+        """The reason why so many bytes can never be reserved; None if they can."""
         return None if needed_bytes <= self.capacity_bytes else does_not_fit(needed_bytes, self.capacity_bytes)
 
     def has_room(self, needed_bytes: int) -> bool:
@@ -38,7 +38,7 @@ class Budget:
             return True
 
     def take(self, needed_bytes: int, stop: threading.Event) -> bool:
-        """Wait until there is room; False when `stop` was set meanwhile (then call `wake`)."""
+        """Wait until there is room; False if `stop` was set meanwhile (then call `wake`)."""
         with self._changed:
             self._changed.wait_for(lambda: stop.is_set() or self.has_room(needed_bytes))
             if stop.is_set():
@@ -47,7 +47,7 @@ class Budget:
             return True
 
     def change(self, by_bytes: int) -> None:
-        """Hold so much more, or less: a picture turns out larger or smaller than it was taken for."""
+        """Reserve so much more, or less, for a picture that is larger or smaller than estimated."""
         with self._changed:
             self._held_bytes += by_bytes
             self._changed.notify_all()

@@ -20,10 +20,10 @@ from pixelmill.workers.runtime.settings import PRECISIONS, Precision, Settings
 
 @dataclass(frozen=True)
 class PixelNetwork:
-    """A network and what its input has to be: `module((pixels / 255 - mean) / std)`, `input_px` a side.
+    """A network and its input: `module((pixels / 255 - mean) / std)`, with `input_px` pixels along a side.
 
-    `mean` and `std` have a number for each channel. `input_px` is None for a network that takes any size. `precisions` are
-    those that it computes right in: no other is tried. `licence` is that of its weights, for the record of the run.
+    `mean` and `std` have a number for each channel. `input_px` is None for a network that takes any size. `precisions` are those
+    in which the network computes correctly; no other is tried. `licence` is that of its weights, for the record of the run.
     """
 
     module: nn.Module
@@ -35,13 +35,13 @@ class PixelNetwork:
 
 
 class Float32Input(nn.Module):
-    """A network that takes float32 whatever precision it computes in: what may be rounded, it decides itself."""
+    """A network that takes float32 in every precision, and decides itself which values may be rounded."""
 
 
 class Executor:
-    """A network with its settings applied: `executor(images_BCHW)` gives its outputs on the CPU, floats as float32.
+    """A network with its settings applied: `executor(images_BCHW)` returns its outputs on the CPU, floats as float32.
 
-    When the device runs out of memory the microbatch is halved, for good, and the work is done again.
+    If the device runs out of memory, the microbatch is halved permanently and the pass is repeated.
     """
 
     def __init__(self, network: PixelNetwork, settings: Settings) -> None:
@@ -73,11 +73,11 @@ class Executor:
 
     @torch.inference_mode()
     def in_one_pass(self, images_BCHW: Tensor) -> Outputs:
-        """All at once, however many: for pictures of another size than the microbatch is meant for."""
+        """Run all pictures in one pass: for sizes other than the one for which the microbatch was chosen."""
         return as_numbers_on_cpu(self._forward(images_BCHW))
 
     def _padded(self, images_BCHW: Tensor) -> Tensor:
-        """A compiled network sees one shape only: another one would be compiled anew, for as long again."""
+        """Pad to the one shape of a compiled network: another shape would be compiled again, which takes as long."""
         missing = self.settings.microbatch - len(images_BCHW)
         if not self.settings.compile or missing == 0:
             return images_BCHW
@@ -102,5 +102,5 @@ def _prepared(network: PixelNetwork, settings: Settings) -> Callable[[Tensor], O
     module = module.to(settings.device).to(getattr(torch, settings.precision)).to(memory_format=layout)
     if not settings.compile:
         return module
-    # For pictures of any size once, with sizes left open: each of them would be compiled anew, for as long again.
+    # Pictures of any size are compiled once, with dynamic sizes; otherwise each size would be compiled separately.
     return torch.compile(module, dynamic=True if network.input_px is None else None)

@@ -1,4 +1,4 @@
-"""Tell what an error of torch is an error of: of one row, of a batch that was too large, or of the device itself."""
+"""Classify errors of torch: caused by one row, by a batch that was too large, or by the device."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _DEVICE_FAULT = re.compile(
 
 
 class DeviceFault(Exception):
-    """A device failed. What it computes from here on, in this process, is another error: only a new process helps."""
+    """A device failed. Every later computation on it in this process fails too; only a new process helps."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may go through."""
+    """Whether a smaller batch may succeed."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
@@ -34,7 +34,7 @@ def is_device_fault(error: BaseException) -> bool:
 
 
 def free_cached_memory() -> None:
-    """Give back what torch keeps for later, before a smaller batch is tried."""
+    """Release the memory that torch caches, before a smaller batch is tried."""
     import torch
 
     if torch.cuda.is_available():

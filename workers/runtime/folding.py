@@ -1,4 +1,4 @@
-"""Fold each BatchNorm into the convolution before it, where that is right."""
+"""Fold each BatchNorm into the convolution before it, if the output stays the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONVOLUTIONS = (
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """The same network with each BatchNorm folded; unchanged where fx can't trace it."""
+    """The same network with each BatchNorm folded; unchanged if fx can't trace it."""
     if not any(isinstance(module, _NORMS) for module in network.modules()):
         return network
     try:

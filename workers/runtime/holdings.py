@@ -1,7 +1,7 @@
-"""Tensors that wait for stages, counted against a worker's memory: each block of memory once, whatever views there are.
+"""Count the tensors that wait for stages against a worker's memory: each block of memory once, for any number of views.
 
-A crop that is a view of a frame keeps the whole frame; a mask that is a view of a batch of masks keeps them all. What is
-counted is what is kept.
+A crop that is a view of a frame holds the whole frame in memory; a mask that is a view of a batch of masks holds them all. The
+count is that of the memory that is held.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Held = tuple[int, ...]
 
 
 class Holdings:
-    """What waits, against a budget; safe to use from many threads."""
+    """The waiting values, counted against a budget; thread-safe."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._lock = threading.Lock()
         self._blocks: dict[int, list[int]] = {}
-        """By address: bytes, and how many values hold the block."""
+        """Blocks by address: their bytes, and the number of values that hold each block."""
 
     def hold(self, values: Sequence[object], taken_bytes: int = 0) -> list[Held]:
-        """Count the values, for which `taken_bytes` of the budget were taken beforehand."""
+        """Count values for which `taken_bytes` of the budget were reserved in advance."""
         found = [blocks_of(value) for value in values]
         added_bytes = 0
         with self._lock:
@@ -43,7 +43,7 @@ class Holdings:
         return [tuple(blocks) for blocks in found]
 
     def free(self, values: Sequence[Held]) -> None:
-        """The values are not needed any more."""
+        """Release values that are no longer needed."""
         freed_bytes = 0
         with self._lock:
             for held in values:
@@ -53,11 +53,11 @@ class Holdings:
             self._budget.change(-freed_bytes)
 
     def lacks(self, needed_bytes: int) -> bool:
-        """Whether the budget has no room for so much more; for 0, whether more is held than it has."""
+        """Whether the budget has no room for so many more bytes; for 0, whether it is exceeded."""
         return not self._budget.has_room(needed_bytes)
 
     def share_bytes(self, values: Sequence[Held]) -> int:
-        """What these values hold, where a block that others hold too counts in part: all of it once they are gone."""
+        """Bytes that these values hold; a block that other values hold too counts in part, and fully once those are released."""
         counts = Counter(address for held in values for address in held)
         with self._lock:
             blocks = [(*self._blocks[address], count) for address, count in counts.items()]

@@ -1,4 +1,4 @@
-"""What networks give for a batch: a tensor whose first axis is the batch, or a tuple, list or dict of such, however deep."""
+"""Outputs of networks for a batch: a tensor whose first axis is the batch, or nested tuples, lists or dicts of such tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Outputs = Any
 
 
 def mapped(function: Callable[..., Tensor], first: Outputs, *others: Outputs) -> Outputs:
-    """The structure of `first` with `function` of the tensors that stand at each place of all."""
+    """The structure of `first`, with `function` applied to the corresponding tensors of all outputs."""
     if isinstance(first, Tensor):
         return function(first, *others)
     if isinstance(first, dict):
@@ -26,7 +26,7 @@ def mapped(function: Callable[..., Tensor], first: Outputs, *others: Outputs) ->
 
 
 def tensors_of(outputs: Outputs) -> list[Tensor]:
-    """The tensors in the order of their places."""
+    """The tensors in the order of the structure."""
     if isinstance(outputs, Tensor):
         return [outputs]
     values = cast("dict[str, Outputs]", outputs).values() if isinstance(outputs, dict) else outputs
@@ -41,7 +41,7 @@ def first_rows(outputs: Outputs, count: int) -> Outputs:
 
 
 def as_numbers_on_cpu(outputs: Outputs) -> Outputs:
-    """On the CPU, and float32 where they are short floats; ids and counts as they are."""
+    """The outputs on the CPU; lower-precision floats as float32, integers unchanged."""
     return mapped(_as_number_on_cpu, outputs)
 
 
@@ -50,5 +50,5 @@ def _as_number_on_cpu(tensor: Tensor) -> Tensor:
 
 
 def joined(batches: Sequence[Outputs]) -> Outputs:
-    """Batches of the same structure as one."""
+    """Concatenate batches of the same structure."""
     return mapped(lambda *tensors: torch.cat(tensors), *batches)

@@ -1,4 +1,4 @@
-"""Choose the settings of a network: measured on the job's own first pictures, held against eager fp32, and cached.
+"""Choose the settings of a network: measured on the job's own first pictures, compared with eager fp32, and cached.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -22,7 +22,7 @@ from pixelmill.workers.runtime.settings_cache import keep_choice, kept_choice
 
 PROBE_SECONDS = 4.0
 SLOW_PART = 16
-"""What takes more than one part in so many of that time is measured once."""
+"""A pass that takes more than one part in so many of that time is measured only once."""
 PROBE_PAYS_FROM_IMAGES = 256
 COMPILE_PAYS_AFTER_S = 300.0
 MICROBATCHES_CPU = (8, 16, 32, 64)
@@ -30,7 +30,7 @@ MICROBATCHES_CUDA = (64, 128, 256)
 DENSE_MICROBATCH = 4
 DENSE_MICROBATCHES_CPU = (1, 2, 8)
 DENSE_MICROBATCHES_CUDA = (8, 16, 32)
-"""Of a network that takes any size and keeps it: its feature maps are as large as the pictures, many times their channels."""
+"""Microbatches for networks that take any size and keep it: their feature maps have as many pixels as the pictures."""
 
 
 def choose(
@@ -45,8 +45,8 @@ def choose(
 ) -> Choice:
     """The settings for this network here: from the cache, or probed on the job's own first pictures.
 
-    `job_images` is what one worker has to do: a job over within seconds is not worth a probe and takes the safe
-    default, and only a long one is worth compiling for. Workers of one machine probe once: the first holds a lock.
+    `job_images` is the number of pictures of one worker: a job of a few seconds uses the safe default without a probe, and only
+    a long job tries compilation. Workers of one machine probe once: the first one holds a lock.
     """
     base = pins.applied_to(base)
     choice = kept_choice(cache) if cache is not None else None
@@ -59,7 +59,7 @@ def choose(
 def _probed_once(
     network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pins, agreement: Agreement, cache: Path | None
 ) -> Choice:
-    """Probed, or what another worker of this machine has probed meanwhile."""
+    """Probe, or use the result that another worker of this machine has found meanwhile."""
     if cache is None:
         return probe(network, samples_BCHW, base, pins, agreement)
     try:
@@ -76,8 +76,8 @@ def _probed_once(
 def probe(network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pins, agreement: Agreement) -> Choice:
     """Measure precision and memory format first, then the microbatch, within about PROBE_SECONDS.
 
-    A candidate whose outputs on the samples don't agree with those of eager fp32, or that fails, is out. One pass of a network
-    that takes any size may last as long as all of that: then fewer pictures are tried, and what eager fp32 took counts.
+    A candidate is rejected if it fails, or if its outputs on the samples don't agree with those of eager fp32. One pass of a
+    network that takes any size may take all of that time: then fewer pictures are tried, and the pass in eager fp32 counts.
     """
     deadline_s = time.perf_counter() + PROBE_SECONDS
     eager = replace(base, precision="float32", channels_last=False, fold_batchnorm=False, compile=False)
@@ -93,7 +93,7 @@ def probe(network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pin
         if trials and time.perf_counter() > deadline_s:
             break
         trials += try_settings(network, samples_BCHW, settings, truth, agreement)
-    if not trials:  # what the user fixed is kept even so
+    if not trials:  # settings that the user fixed are kept anyway
         return Choice(pins.applied_to(eager), "probed")
     best = max(trials, key=lambda trial: trial.images_per_s)
     for microbatch in _microbatches(network, best.settings, pins):
@@ -105,23 +105,23 @@ def probe(network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pin
 
 
 def _pass_seconds(executor: Executor, images_BCHW: Tensor) -> float:
-    """Of one picture; the first pass of a fast network is mostly preparation, and a second one tells."""
+    """Seconds for one picture; the first pass of a fast network is mostly preparation, so a second one is measured."""
     first_s = 1 / _rate(executor, images_BCHW)
     return first_s if first_s > PROBE_SECONDS / SLOW_PART else 1 / _rate(executor, images_BCHW)
 
 
 def _affordable(settings: Settings, pins: Pins, pass_s: float) -> Settings:
-    """With no more pictures at once than can be tried in time."""
+    """Settings with a microbatch that is small enough to be tried in time."""
     affordable = max(1, int(PROBE_SECONDS / SLOW_PART / pass_s))
     return pins.applied_to(replace(settings, microbatch=min(settings.microbatch, affordable)))
 
 
 def _formats(base: Settings, pins: Pins, known: tuple[Precision, ...]) -> list[Settings]:
-    """Precisions that the network knows and memory formats to try, as far as they are not pinned."""
+    """The network's precisions and the memory formats to try, unless the user fixed them."""
     cuda = base.device.startswith("cuda")
     precisions: tuple[Precision, ...] = ("bfloat16", "float16", "float32") if cuda else ("bfloat16", "float32")
     if not cuda and not cpu_has_bfloat16():
-        precisions = ("float32",)  # emulated bfloat16 is slower than fp32, and slow to find out
+        precisions = ("float32",)  # emulated bfloat16 is slower than fp32, and measuring it takes long
     formats = [replace(base, precision=p, channels_last=c) for p in precisions if p in known for c in (True, False)]
     return [settings for settings in formats if pins.applied_to(settings) == settings] or [base]
 
@@ -145,7 +145,7 @@ def _microbatches(network: PixelNetwork, settings: Settings, pins: Pins) -> list
 def try_settings(
     network: PixelNetwork, samples_BCHW: Tensor, settings: Settings, truth: Outputs, agreement: Agreement
 ) -> list[Trial]:
-    """The trial of one candidate; none where it fails or does not agree with `truth`, the outputs of the first samples."""
+    """The trial of one candidate; None if it fails or does not agree with `truth`, the outputs for the first samples."""
     repeats = math.ceil(settings.microbatch / len(samples_BCHW))
     batch_BCHW = samples_BCHW.repeat(repeats, 1, 1, 1)[: settings.microbatch]
     try:
@@ -168,7 +168,7 @@ def _rate(executor: Executor, images_BCHW: Tensor) -> float:
 
 
 def _with_compile(choice: Choice, network: PixelNetwork, samples_BCHW: Tensor, pins: Pins, job_images: int) -> Choice:
-    """Compiling is tried only where what is left of the job would run long enough to repay it, for pictures of one size."""
+    """Compilation is tried only if the rest of the job is long enough to repay it, and for pictures of one size."""
     if pins.compile is not None:
         return replace(choice, settings=replace(choice.settings, compile=pins.compile))
     if network.input_px is None or choice.images_per_s is None:
@@ -184,7 +184,7 @@ def _with_compile(choice: Choice, network: PixelNetwork, samples_BCHW: Tensor, p
         executor(images_BCHW)
         compile_s = time.perf_counter() - start_s
         images_per_s = max(_rate(executor, images_BCHW) for _ in range(3))
-    except Exception:  # no compiler, an operator that inductor does not know, ...: eager works
+    except Exception:  # no compiler, an operator that inductor does not support, ...: eager works
         return choice
     repays = eager_s - job_images / images_per_s > compile_s
     return replace(choice, settings=settings, images_per_s=images_per_s) if repays else choice

@@ -1,4 +1,4 @@
-"""How a network is run: precision, memory format, microbatch; what a user fixed of it, and how a choice was found."""
+"""Settings of a network: precision, memory format, microbatch; those that a user fixed, and how the others were chosen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 @dataclass(frozen=True)
 class Settings:
-    """None of it changes what is computed beyond the agreement of the stage."""
+    """Execution settings; they change the output no more than the agreement of the stage allows."""
 
     device: str = "cpu"
     precision: Precision = "float32"
@@ -25,7 +25,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Pins:
-    """What the user fixed; None is left to the probe."""
+    """Settings that the user fixed; None: chosen by the probe."""
 
     precision: Precision | None = None
     channels_last: bool | None = None
@@ -47,7 +47,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Choice:
-    """The settings to use, how they were found, and every candidate that was measured."""
+    """The chosen settings, how they were found, and every measured candidate."""
 
     settings: Settings
     source: Literal["probed", "cached", "default", "pinned"]

@@ -1,4 +1,4 @@
-"""Keep the settings that were chosen for one network on one kind of device, so that the next job need not probe."""
+"""Cache the settings that were chosen for one network on one kind of device, so that the next job need not probe."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _CACHE_VERSION = 5
 
 
 def cache_file(folder: Path, network_key: str, device: str, threads: int, pins: Pins, agreement: Agreement) -> Path:
-    """Where the choice for one network on one device with one torch, which agrees in one way, is kept."""
+    """The cache file of a choice, for one network, device, version of torch and measure of agreement."""
     key = [_CACHE_VERSION, network_key, device_name(device), torch.__version__, threads, asdict(pins), repr(agreement)]
     return folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
 
 
 def device_name(device: str) -> str:
-    """The hardware as the cache key names it: the model of the processor or of the GPU."""
+    """The hardware in the cache key: the model of the processor or of the GPU."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
@@ -36,7 +36,7 @@ def device_name(device: str) -> str:
 
 
 def kept_choice(cache: Path) -> Choice | None:
-    """The choice in a cache file; None where there is none, or one that can't be read."""
+    """The choice in a cache file; None if it is missing or can't be read."""
     try:
         return Choice.from_json(cache.read_text(encoding="utf-8"), "cached")
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,8 +1,8 @@
-"""End the process when its work makes no progress, whatever holds it up.
+"""End the process if its work makes no progress, for any cause.
 
-A thread looks at the time of the last sign of progress and, when the deadline is over, reports, prints every thread's
-stack to standard error and ends the process. C code that holds the interpreter's lock keeps that thread from running
-too; for this case it keeps faulthandler's timer armed, which needs no lock, a little behind the deadline.
+A thread checks the time of the last progress. After the deadline it reports, prints every thread's stack to standard error and
+ends the process. C code that holds the interpreter's lock blocks this thread too; for that case faulthandler's timer, which needs
+no lock, is set a little after the deadline.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from contextlib import contextmanager, suppress
 
 EXIT_STALLED = 70
 GRACE_S = 30.0
-"""How long after the deadline the timer strikes that needs no lock; reporting may take so long."""
+"""Delay between the deadline and the timer that needs no lock; the time that is allowed for reporting."""
 STDERR = 2
 
 
 class Watchdog:
-    """`with watchdog.watching():` some work that calls `progress()` at least every `stall_s` seconds.
+    """`with watchdog.watching():` runs work that calls `progress()` at least every `stall_s` seconds.
 
-    `report` is called once, on the watchdog's thread, before the process is ended.
+    `report` is called once, on the watchdog's thread, before the process ends.
     """
 
     def __init__(self, stall_s: float, report: Callable[[], None], grace_s: float = GRACE_S) -> None:
@@ -36,7 +36,7 @@ class Watchdog:
 
     @contextmanager
     def watching(self) -> Generator[None]:
-        """The deadline counts as long as this lasts, and `progress` and `waiting` of this module mean this watchdog."""
+        """Enforce the deadline inside the `with` block; `progress` and `waiting` of this module then use this watchdog."""
         global _current
         self._start()
         _current = self
@@ -51,12 +51,12 @@ class Watchdog:
                 faulthandler.cancel_dump_traceback_later()
 
     def progress(self) -> None:
-        """Work went on; costs next to nothing."""
+        """Record progress; takes almost no time."""
         self._deadline_s = time.monotonic() + self._stall_s + self._extra_s
 
     @contextmanager
     def waiting(self, extra_s: float) -> Generator[None]:
-        """Something outside is waited for, which has limits of its own: so much is added to the deadline."""
+        """Extend the deadline by so much while the work waits for an external operation that has its own timeout."""
         self._extra_s = extra_s
         self.progress()
         try:
@@ -96,14 +96,14 @@ _current: Watchdog | None = None
 
 
 def progress() -> None:
-    """A sign of progress from inside a stage: a batch, a tile, an iteration. Does nothing where nobody watches."""
+    """Record progress from inside a stage: a batch, a tile, an iteration. Does nothing without a watchdog."""
     if _current is not None:
         _current.progress()
 
 
 @contextmanager
 def waiting(extra_s: float) -> Generator[None]:
-    """See Watchdog.waiting; does nothing where nobody watches."""
+    """See Watchdog.waiting; does nothing without a watchdog."""
     if _current is None:
         yield
         return

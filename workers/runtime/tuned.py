@@ -1,4 +1,4 @@
-"""A network of a stage that finds its own settings: probed on the first batch that it is given, then kept.
+"""A network that chooses its settings: it probes them on its first batch and keeps them.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -19,9 +19,9 @@ from pixelmill.workers.runtime.settings_cache import cache_file
 
 
 class TunedNetwork:
-    """`tuned(images_BCHW)` gives the network's outputs on the CPU, floats as float32.
+    """`tuned(images_BCHW)` returns the network's outputs on the CPU, floats as float32.
 
-    `key` names the network with its weights, so that a choice is kept for it alone. Without `cache_dir` none is kept.
+    `key` identifies the network and its weights in the cache of settings. Without `cache_dir` nothing is cached.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class TunedNetwork:
 
     @property
     def batch(self) -> int:
-        """How many pictures it wants at once."""
+        """How many pictures the network takes at once."""
         return (self._executor.settings if self._executor else self._base).microbatch
 
     @property
     def settings(self) -> dict[str, object]:
-        """How it runs, and the licence of its weights where it is known, for the record; empty before the first batch."""
+        """The settings, and the licence of the weights if known, for the record; empty before the first batch."""
         if self._choice is None or self._executor is None:
             return {}
         licence = {} if self._network.licence is None else {"licence": self._network.licence}
@@ -59,23 +59,23 @@ class TunedNetwork:
 
     @property
     def choice(self) -> Choice | None:
-        """The settings with every trial behind them; None before the first batch."""
+        """The settings with the trials that led to them; None before the first batch."""
         return self._choice
 
     @property
     def pinned_batch(self) -> int | None:
-        """How many pictures at once the user fixed."""
+        """The microbatch that the user fixed."""
         return self._pins.microbatch
 
     def __call__(self, images_BCHW: Tensor) -> Outputs:
         return self._tuned_on(images_BCHW)(images_BCHW)
 
     def choose(self, samples_BCHW: Tensor, pictures_each: int) -> None:
-        """Choose the settings now, on these samples; a picture of the job takes as long as `pictures_each` of them."""
+        """Choose the settings now, on these samples; a picture of the job costs as much as `pictures_each` samples."""
         self._tuned_on(samples_BCHW, pictures_each)
 
     def in_one_pass(self, images_BCHW: Tensor) -> Outputs:
-        """What the network gives for all of these at once, whatever its microbatch; out of memory is an error."""
+        """The network's output for all pictures in one pass, regardless of its microbatch; out of memory is an error."""
         return self._tuned_on(images_BCHW).in_one_pass(images_BCHW)
 
     def _tuned_on(self, samples_BCHW: Tensor, pictures_each: int = 1) -> Executor:
@@ -93,7 +93,7 @@ class TunedNetwork:
         return self._executor
 
     def trials(self) -> list[str]:
-        """What was measured, a line a candidate."""
+        """The measurements, one line for each candidate."""
         return [
             f"{trial.settings.precision}, {'channels_last' if trial.settings.channels_last else 'contiguous'}, batch "
             f"{trial.settings.microbatch}: {trial.images_per_s:,.1f} images/s a worker, "

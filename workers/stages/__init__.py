@@ -1,7 +1,7 @@
 """One bulk stage per file: a frozen config, and the work built from it on the worker.
 
 To add a stage: write `workers/stages/NAME.py` with a config (`StageConfig`) and a class that follows `Stage`, and add a line
-to `STAGES`. The job file, its schema, its suggestions and the contract tests follow from that; nothing else knows the
+to `STAGES`. The job file, its schema, its suggestions and the contract tests are derived from that; no other code lists the
 stages by name.
 """
 
@@ -34,15 +34,15 @@ STAGES: dict[str, str] = {
     "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
     "depth": "pixelmill.workers.stages.depth:DepthConfig",
 }
-"""Every stage that a job file can name, by the place of its config. Importing a config must not import torch."""
+"""Every stage that a job file can name, with the import path of its config. Importing a config must not import torch."""
 
 Prepared = Any
-"""What a stage keeps of one picture until its batch is complete: a tensor, a Picture, or a tuple, list or dict of them."""
+"""A prepared picture, held until its batch is complete: a tensor, a Picture, or a tuple, list or dict of them."""
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a worker knows when it builds a stage: where to run, with how much, and for how many pictures."""
+    """What a worker knows when it builds a stage: its device, its resources and its number of pictures."""
 
     device: str
     threads: int
@@ -52,23 +52,23 @@ class StageContext:
 
 @dataclass(frozen=True)
 class Deferred:
-    """A column that takes time to encode: a job for each row, which the worker runs where it has threads to spare.
+    """A column that takes time to encode: one job for each row, which the worker runs on spare threads.
 
-    A job touches nothing that another one does; what it raises is the error of its row, as that of `run` would be. Where the row
-    is an error of the batch, or its input has failed elsewhere, its job is not run, and its value is null.
+    Jobs share no state. An exception that a job raises is recorded as the error of its row, like one that `run` raises. If the
+    row already has an error, from this stage or another one, its job is not run and its value is null.
     """
 
     jobs: Sequence[Callable[[], object]]
-    """Each gives the value of its row as pyarrow takes it for the type of the column's field."""
+    """Each job returns the value of its row, as pyarrow accepts it for the type of the column's field."""
     pixels: Sequence[object]
-    """What each job keeps until it has run: tensors or arrays, which are counted against the worker's memory."""
+    """The tensors or arrays that each job holds in memory until it has run; they count against the worker's memory."""
 
 
 @dataclass(frozen=True)
 class Milled:
-    """What a stage made of one batch: columns, the rows that could not be done, by position, and pictures for later stages.
+    """The result of a stage for one batch: columns, errors by the position of their rows, and pictures for later stages.
 
-    There is a picture for each place of the batch, which may be None where there is an error, or none at all.
+    `pictures` is empty, or has one entry for each row of the batch; the entry of a row with an error may be None.
     """
 
     columns: dict[str, pa.Array[Any] | Deferred]
@@ -77,34 +77,34 @@ class Milled:
 
 
 class Stage(Protocol):
-    """One step over every picture. `prepare` sees one picture of any size, `run` a batch of what it gave.
+    """One step over every picture. `prepare` takes one picture of any size, `run` a batch of results of `prepare`.
 
-    `prepare` may run on many threads at once; `run` does not. Errors are filed under the name of the stage in its job.
+    `prepare` may run on many threads at once; `run` does not. Errors are recorded under the name of the stage in its job.
     """
 
     @property
     def fields(self) -> tuple[pa.Field[Any], ...]:
-        """The columns that it makes."""
+        """The columns that the stage adds."""
         ...
 
     @property
     def weights_sha256(self) -> str | None:
-        """Of the network's weights as loaded; None for a stage without any."""
+        """SHA-256 of the network's weights as loaded; None for a stage without weights."""
         ...
 
     @property
     def batch(self) -> int:
-        """How many pictures `run` wants at once; may change when settings are chosen."""
+        """How many pictures `run` takes at once; may change when settings are chosen."""
         ...
 
     @property
     def batch_pixels(self) -> int | None:
-        """How many pixels of what `prepare` gave `run` takes at once; a larger picture comes alone. None: any number."""
+        """The most pixels, as prepared, that `run` takes at once; a larger picture is a batch of its own. None: no limit."""
         ...
 
     @property
     def settings(self) -> dict[str, object]:
-        """How the stage runs here, for the record of the attempt."""
+        """The settings that the stage runs with on this worker, for the record of the attempt."""
         ...
 
     def prepare(self, picture: Picture) -> Prepared: ...
@@ -117,28 +117,28 @@ class SortsBySize(Protocol):
     """A stage whose `run` takes samples of one size at once, such as pictures that are padded to the same height and width."""
 
     def bucket_of(self, sample: Prepared) -> Hashable:
-        """Samples with equal buckets may come to `run` together; batches are filled bucket by bucket."""
+        """Samples of equal buckets may share a batch; each batch is filled from one bucket."""
         ...
 
 
 class StageConfig(BaseModel):
-    """A stage as the job file writes it."""
+    """The entry of a stage in the job file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: ClassVar[str]
-    """What a job file calls this kind of stage."""
+    """The name of this kind of stage in a job file."""
     takes: ClassVar[frozenset[Kind]] = frozenset({"rgb8"})
-    """The kinds of picture that it reads."""
+    """The kinds of picture that the stage reads."""
     makes: ClassVar[Kind | None] = None
-    """The kind of picture that it makes for later stages; None where it makes none."""
+    """The kind of picture that the stage makes for later stages; None if it makes none."""
     speed_only: ClassVar[frozenset[str]] = frozenset()
-    """Keys that change how fast the stage runs and not what it makes; a run may be resumed with others."""
+    """Keys that change the speed of the stage and not its output; a run may be resumed with other values."""
 
     name: str | None = Field(
         None,
         pattern=r"^[A-Za-z][A-Za-z0-9_-]*$",
-        description="what this stage of the job is called in records and in from:; its kind when left out",
+        description="name of this stage in records and in from:; its kind when left out",
     )
     reads: str | None = Field(
         None, alias="from", description="the stage whose picture it reads; the original when left out"
@@ -147,18 +147,18 @@ class StageConfig(BaseModel):
     _assets: dict[str, AssetFiles] = PrivateAttr(default_factory=dict[str, AssetFiles])
 
     def assets(self) -> Mapping[str, AssetKind]:
-        """Its keys that name files which the workers may not reach; the job reads them once, before anything starts."""
+        """The keys that name files which workers may be unable to reach; the job reads these files once, before Ray starts."""
         return {}
 
     def with_assets(self, contents: Mapping[str, AssetFiles]) -> Self:
-        """The same config with what the job read for its `assets`, which travels to the workers in it."""
+        """A copy of the config that carries the contents of its `assets` to the workers."""
         carrying = self.model_copy()
         carrying._assets = dict(contents)
         return carrying
 
     @contextmanager
     def located(self, key: str) -> Generator[str]:
-        """What a key names as it can be opened here, for as long as the block runs: a local copy where the job read it."""
+        """The value of a key as a path that can be opened inside the `with` block: a local copy if the job has read the file."""
         if key not in self._assets:
             yield str(getattr(self, key))
             return
@@ -170,42 +170,42 @@ class StageConfig(BaseModel):
         raise NotImplementedError
 
     def row_bytes(self, picture_px: int) -> int:
-        """About how many bytes of output a picture of so many pixels makes, to size the files before any is made."""
+        """Estimated bytes of output for a picture of so many pixels, from which the files are sized in advance."""
         raise NotImplementedError
 
     def made_px(self, picture_px: int) -> int:
-        """Pixels of the picture that it makes, for the stages that read it, of one with so many."""
+        """Pixels of the picture that the stage makes from one of so many pixels, for the stages that read it."""
         return picture_px
 
     def output_options(self) -> dict[str, object]:
-        """The options that decide the output, as the job file calls them; `name` and `from` where they are given."""
+        """The options that decide the output, by their names in the job file; `name` and `from` if they are given."""
         left_out = {key for key in ("name", "reads") if getattr(self, key) is None}
         return self.model_dump(by_alias=True, exclude={*self.speed_only, *left_out})
 
     def identity(self) -> dict[str, object]:
-        """What decides the output: the config without what only concerns speed, and the weights as far as known.
+        """Everything that decides the output: the config without its speed keys, and the weights as far as they are known.
 
-        Raises ModelError when the stage can't be built; called before anything is started.
+        Raises ModelError if the stage can't be built; called before Ray starts.
         """
         raise NotImplementedError
 
     def note(self) -> str | None:
-        """What a person should know about what was left out of the job file; None where there is nothing to say."""
+        """Advice about a key that the job file leaves out; None if there is none."""
         return None
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
-        """What the stage will run and with which settings, for a plan.
+        """The lines of a plan that describe the model and the settings of the stage.
 
-        `here` says that the workers run on this machine, so that what they would choose can be found out now.
+        `here` states that the workers run on this machine, so that the settings that they would choose can be measured now.
         """
         raise NotImplementedError
 
     def build(self, context: StageContext) -> Stage:
-        """The work itself, on the worker."""
+        """Build the stage on the worker."""
         raise NotImplementedError
 
 
 def config_class(kind: str) -> type[StageConfig]:
-    """The config of a kind of stage."""
+    """The config class of a kind of stage."""
     module, _, attribute = STAGES[kind].partition(":")
     return getattr(import_module(module), attribute)

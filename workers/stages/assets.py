@@ -1,4 +1,4 @@
-"""Files that a stage's keys name and its workers may not reach, such as a painting on a store: they travel as bytes."""
+"""Files that keys of a stage name and that workers may be unable to reach, such as a painting on a store: sent as bytes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Literal
 
 AssetKind = Literal["file", "checkpoint"]
-"""One file; or weights and their card, of a folder or of a NAME.safetensors."""
+"""One file, or weights with their card (from a folder or a NAME.safetensors)."""
 
 AssetFiles = Mapping[str, bytes]
-"""Contents by name, the file that the key names first."""
+"""Contents by file name; the file that the key names comes first."""
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
 def is_remote(place: str) -> bool:
-    """Whether a place is on a store, so that it can't be opened as a path."""
+    """Whether a location is on a store and can't be opened as a path."""
     return bool(_URI.match(place)) and not place.startswith("file://")
 
 
 @contextmanager
 def as_path(files: AssetFiles) -> Generator[Path]:
-    """The first of the files on disk, the others beside it, for as long as the block runs."""
+    """The path of the first file, written to disk with the others beside it; removed when the `with` block ends."""
     with tempfile.TemporaryDirectory(prefix="pixelmill-asset-") as folder:
         for name, data in files.items():
             (Path(folder) / name).write_bytes(data)

@@ -1,4 +1,4 @@
-"""Classify: the likeliest classes of every picture, with their names and how likely the network takes them to be.
+"""Classify: the likeliest classes of every picture, with their names and probabilities.
 
 Legend: B batch, C channels, H height, W width, K classes.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MIN_COSINE = 0.999
 """Logits computed in chosen settings have at least this cosine to the same logits in eager fp32."""
 BYTES_EACH = 30
-"""Of an id, a score and a name."""
+"""Bytes of one class in the output: its id, score and name."""
 
 
 class ClassifyConfig(ModelStageConfig):
@@ -38,12 +38,10 @@ class ClassifyConfig(ModelStageConfig):
 
     model: str = Field(
         description="torchvision:NAME or torchvision:NAME/WEIGHTS, FILE.safetensors or the folder of a fine-tuned classifier, "
-        "here or on a store, or a model of another library; torchvision:NAME/random is untrained",
+        "local or on a store, or a model of another library; torchvision:NAME/random is untrained",
     )
     top: PositiveInt = Field(5, description="how many classes for each picture, the likeliest first")
-    column: str = Field(
-        "class", min_length=1, description="what the columns NAME_id, NAME_name and NAME_score are called after"
-    )
+    column: str = Field("class", min_length=1, description="NAME of the columns NAME_id, NAME_name and NAME_score")
 
     def columns(self) -> tuple[str, ...]:
         return (f"{self.column}_id", f"{self.column}_name", f"{self.column}_score")
@@ -68,9 +66,7 @@ class Classify(SeesOneSize):
         self._names = _named(model, preprocess)
         self._top = min(config.top, len(self._names))
         if "top" in config.model_fields_set and self._top < config.top:
-            raise ModelError(
-                f"top is {config.top}, and model {config.model} tells {len(self._names)} classes apart; set fewer"
-            )
+            raise ModelError(f"top is {config.top}, and model {config.model} has {len(self._names)} classes; set fewer")
         kinds = pa.int32(), pa.string(), pa.float32()
         self.fields = tuple(pa.field(name, pa.list_(kind)) for name, kind in zip(config.columns(), kinds, strict=True))
         self.weights_sha256 = model.weights_sha256
@@ -80,7 +76,7 @@ class Classify(SeesOneSize):
     def run(self, samples: Sequence[Tensor]) -> Milled:
         import torch
 
-        # As they lie in memory, which is what channels_last wants; stacked as CHW they would be transposed twice.
+        # Stacked in their memory order, HWC, which channels_last needs; stacked as CHW they would be transposed twice.
         images_BCHW = torch.stack([picture_CHW.permute(1, 2, 0) for picture_CHW in samples]).permute(0, 3, 1, 2)
         logits_BK: Tensor = self.network(images_BCHW)
         finite_B = torch.isfinite(logits_BK).all(dim=1)
@@ -89,7 +85,7 @@ class Classify(SeesOneSize):
         return Milled(self._columns(ids, scores), errors)
 
     def _columns(self, ids_BT: Tensor, scores_BT: Tensor) -> dict[str, pa.Array[Any] | Deferred]:
-        """T classes for each picture, the likeliest first."""
+        """The T likeliest classes of each picture, the likeliest first."""
         import pyarrow as pa
 
         rows = [[int(number) for number in ids_T] for ids_T in ids_BT]
@@ -101,12 +97,12 @@ class Classify(SeesOneSize):
 
 def _seen(name: str, model: PictureModel) -> Preprocess:
     if model.preprocess is None:
-        raise ModelError(f"model {name}: does not say what size of picture it takes; take one that does")
+        raise ModelError(f"model {name}: does not state its input size; choose one that does")
     return model.preprocess
 
 
 def _named(model: PictureModel, seen: Preprocess) -> tuple[str, ...]:
-    """The names of its classes; numbers where it has none."""
+    """The names of the model's classes; their numbers if it has no names."""
     import torch
 
     if model.classes is not None:

@@ -1,7 +1,7 @@
-"""Depth: how far every pixel is, by a network that learned from stereo pairs, or one that gives metres or inverse depth.
+"""Depth: the depth of every pixel, by a network that was trained on stereo pairs, or one that predicts metres or inverse depth.
 
-What is stored is a 16-bit PNG and a scale: value = png * scale, with scale = greatest value / 65535, so that a value is off by
-half a scale at most (0.6 mm of 80 m). 0 stands for 0 and for what is below half a scale.
+The output is a 16-bit PNG and a scale: value = png * scale, with scale = greatest value / 65535, so that the error of a value is
+half a scale at most (0.6 mm at 80 m). Values below half a scale are stored as 0.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 MOST_RELATIVE_ERROR = 0.01
 """Depth in chosen settings against eager fp32: the mean error of a picture, as a share of its mean depth or disparity."""
 MOST_SEEN_PIXELS = 1 << 22
-"""That a network sees at once, of one that takes pictures of any size."""
+"""Pixels of one pass through a network that takes pictures of any size."""
 
 COLUMNS: dict[Measure, str] = {"disparity": "disparity_px", "inverse": "inverse_depth", "metres": "depth_m"}
-"""What a column is called that nobody gave a name, and the only measure that a column of this name may hold."""
+"""The default name of the column for each measure; a column of such a name may hold no other measure."""
 UNITS: dict[Measure, str] = {
     "disparity": "pixels of the picture's width",
     "inverse": "1 / depth up to a scale and a shift",
@@ -47,18 +47,18 @@ UNITS: dict[Measure, str] = {
 
 
 class Camera(BaseModel):
-    """What makes metres of disparity: metres = focal_px * baseline_m / disparity in pixels."""
+    """Converts disparity to metres: metres = focal_px * baseline_m / disparity in pixels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    focal_px: PositiveFloat = Field(description="focal length, in pixels of the pictures as they are")
+    focal_px: PositiveFloat = Field(description="focal length, in pixels of the original pictures")
     baseline_m: PositiveFloat | None = Field(
-        None, description="between the cameras of the pairs that the network learned from; known of monodepth-kitti"
+        None, description="distance between the cameras of the network's training pairs; known for monodepth-kitti"
     )
 
 
 class DepthConfig(ModelStageConfig):
-    """Estimate how far every pixel is."""
+    """Estimate the depth of every pixel."""
 
     stage: ClassVar[str] = "depth"
     task: ClassVar[Task] = "depth"
@@ -66,16 +66,16 @@ class DepthConfig(ModelStageConfig):
 
     model: str = Field("monodepth-kitti", description="a network for depth: a file, a folder, or one that ships")
     camera: Camera | None = Field(
-        None, description="of all the pictures; with it a network that gives disparity gives metres, 0.001 to 80"
+        None, description="camera of all pictures; it converts the disparity of a network to metres, 0.001 to 80"
     )
     flip: bool = Field(
-        False, description="average with what the network makes of the mirror image: better, and twice the work"
+        False, description="average with the prediction for the mirror image: more accurate, twice the work"
     )
     column: str | None = Field(
         None,
         min_length=1,
-        description="name of the picture's column; disparity_px, inverse_depth or depth_m when left out; the others are "
-        "NAME_scale, NAME_near and NAME_far",
+        description="name of the picture's column; disparity_px, inverse_depth or depth_m when left out; the other columns "
+        "are NAME_scale, NAME_near and NAME_far",
     )
 
     def columns(self) -> tuple[str, ...]:
@@ -85,11 +85,11 @@ class DepthConfig(ModelStageConfig):
         return _with_numbers(column)
 
     def measure_of(self, facts: DepthFacts) -> Measure:
-        """What the column holds."""
+        """The measure that the column holds."""
         return "metres" if self.camera is not None else facts.measure
 
     def require_fit(self, name: str, facts: DepthFacts | None) -> None:
-        """ModelError where camera or column don't go with what the model gives; None: that is known only when it is loaded."""
+        """ModelError if camera or column don't fit the measure of the model; None: known only once the model is loaded."""
         if facts is None:
             if self.column is None:
                 raise ModelError(
@@ -126,13 +126,13 @@ class DepthConfig(ModelStageConfig):
         }
 
     def _whole_camera(self, facts: DepthFacts | None) -> dict[str, object] | None:
-        """The camera with the baseline that is used, wherever it is known from."""
+        """The camera with the baseline that applies: its own, or the one that is known of the model."""
         if self.camera is None or facts is None:
             return None
         return {"focal_px": self.camera.focal_px, "baseline_m": self.camera.baseline_m or facts.baseline_m}
 
     def row_bytes(self, picture_px: int) -> int:
-        return picture_px * 3 // 2 + 200  # 16 bits of what changes slowly
+        return picture_px * 3 // 2 + 200  # 16-bit values that change slowly
 
     def build(self, context: StageContext) -> Depth:
         return Depth(self, context)
@@ -144,7 +144,7 @@ def _with_numbers(column: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Made:
-    """The values of one picture as they are stored."""
+    """The stored values of one picture."""
 
     levels_HW: np.ndarray
     scale: float
@@ -177,7 +177,7 @@ class Depth(MakesMaps):
         )
 
     def _values(self, made_1HW: Tensor) -> Tensor:
-        """HW in the unit of the column, of what the network gives at the picture's own size."""
+        """The network's output at the picture's own size, converted to the unit of the column: HW."""
         from pixelmill.workers.prediction.depth import disparity_to_depth
 
         width_px = made_1HW.shape[-1]
@@ -188,7 +188,7 @@ class Depth(MakesMaps):
         return made_1HW[0] * width_px if self._facts.measure == "disparity" else made_1HW[0]
 
     def milled(self, values: Sequence[Tensor]) -> Milled:
-        """The columns of values HW, and an error at the place of each map that is not finite."""
+        """The columns for maps of values HW, with an error for each map that is not finite."""
         import pyarrow as pa
 
         is_finite = [bool(values_HW.isfinite().all()) for values_HW in values]

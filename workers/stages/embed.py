@@ -1,4 +1,4 @@
-"""Embed: one vector a picture, from any classification backbone or from the encoder of any network of ours.
+"""Embed: one vector for each picture, from a classification backbone or from the encoder of one of our networks.
 
 Legend: B batch, C channels, H height, W width, D dimension of an embedding.
 """
@@ -38,18 +38,18 @@ class EmbedConfig(ModelStageConfig):
     )
     layer: str | None = Field(
         None,
-        description="node of the network; when left out the input of its classifier, for ours the last feature map of its "
-        "encoder; code: of an autoencoder or VAE",
+        description="node of the network; when left out, the input of its classifier, or for our networks the last feature "
+        "map of the encoder; code: the latent code of an autoencoder or VAE",
     )
     pooling: Literal["auto", "avg", "max", "stats", "cls", "flatten"] = Field(
         "auto",
-        description="how a feature map or tokens become one vector; auto: average over space, first token, and for ours "
-        "mean and deviation over space, or the mean of a VAE's code",
+        description="how a feature map or tokens become one vector; auto: average over space, the first token, or for our "
+        "networks mean and deviation over space, or the mean of a VAE's code",
     )
     column: str = Field("embedding", min_length=1, description="name of the output column")
-    output: Literal["float32", "float16"] = Field("float32", description="type of the numbers that are stored")
+    output: Literal["float32", "float16"] = Field("float32", description="type of the stored numbers")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="of the computation; auto: the fastest that keeps a cosine of 0.999 to float32"
+        "auto", description="precision of the computation; auto: the fastest with a cosine of 0.999 or more to float32"
     )
 
     def columns(self) -> tuple[str, ...]:
@@ -59,12 +59,12 @@ class EmbedConfig(ModelStageConfig):
         return 2048 * (4 if self.output == "float32" else 2)
 
     def note(self) -> str | None:
-        """What the default model can't do, for a person who named none."""
+        """The limits of the default model, for a user who named none."""
         if "model" in self.model_fields_set:
             return None
         return (
-            f"no model was named, so {DEFAULT_MODEL} is taken, which needs no download: it finds like colours and textures "
-            "and knows nothing of what is shown; --model torchvision:resnet50 does (98 MB are fetched once)"
+            f"no model was named; {DEFAULT_MODEL} is used, which needs no download: it matches colours and textures, "
+            "not content; --model torchvision:resnet50 matches content (98 MB are downloaded once)"
         )
 
     def build(self, context: StageContext) -> Embed:
@@ -92,6 +92,6 @@ class Embed(SeesOneSize):
         return self.milled(self.network(stacked(samples)))
 
     def milled(self, vectors_BD: Tensor) -> Milled:
-        """The column of these vectors, and an error at the place of each that is not finite in the type that is stored."""
+        """The column of vectors, with an error for each that is not finite in the stored type."""
         column, errors = vector_column(vectors_BD, self._output, "embed", "embedding")
         return Milled({self.fields[0].name: column}, errors)

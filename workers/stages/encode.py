@@ -1,6 +1,6 @@
-"""Encode: the latent code of every picture by an autoencoder, and of a VAE how sure it is of each number.
+"""Encode: the latent code of every picture by an autoencoder, with the deviation of each number for a VAE.
 
-Legend: B batch, C channels, H height, W width, D numbers of a code.
+Legend: B batch, C channels, H height, W width, D size of a code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MIN_COSINE = 0.999
 
 
 class EncodeConfig(ModelStageConfig):
-    """Keep the latent code of every picture."""
+    """Store the latent code of every picture."""
 
     stage: ClassVar[str] = "encode"
     task: ClassVar[Task] = "encode"
@@ -36,10 +36,8 @@ class EncodeConfig(ModelStageConfig):
     model: str = Field(
         DEFAULT_MODEL, description="an autoencoder or VAE: FILE.safetensors, a folder, or a network that ships"
     )
-    column: str = Field(
-        "latent", min_length=1, description="name of the output column; of a VAE there is NAME_deviation too"
-    )
-    output: Literal["float32", "float16"] = Field("float32", description="type of the numbers that are stored")
+    column: str = Field("latent", min_length=1, description="name of the output column; a VAE adds NAME_deviation")
+    output: Literal["float32", "float16"] = Field("float32", description="type of the stored numbers")
 
     def columns(self) -> tuple[str, ...]:
         name = self.known()
@@ -54,7 +52,7 @@ class EncodeConfig(ModelStageConfig):
 
 
 class Encode(SeesOneSize):
-    """`run([crop_CHW, ...])` gives the code, and of a VAE the deviation of its posterior: fixed_size_list<...>[D]."""
+    """`run([crop_CHW, ...])` returns the code, and for a VAE the deviation of its posterior: fixed_size_list<...>[D]."""
 
     def __init__(self, config: EncodeConfig, context: StageContext) -> None:
         import pyarrow as pa
@@ -80,7 +78,7 @@ class Encode(SeesOneSize):
         return self.milled(mean_BD, (logvar_BD / 2).exp())
 
     def milled(self, *vectors: Tensor) -> Milled:
-        """A column of each, and an error at the place of a picture where one is not finite in the type that is stored."""
+        """A column for each kind of vector, with an error for each picture whose vector is not finite in the stored type."""
         made = [
             vector_column(vectors_BD, self._output, "encode", called)
             for vectors_BD, called in zip(vectors, ("code", "deviation of the code"), strict=False)
@@ -92,7 +90,7 @@ class Encode(SeesOneSize):
 
 
 def _code_size(model: PictureModel) -> int:
-    """How many numbers a code has, from that of a blank picture."""
+    """The size of a code, found by encoding a blank picture."""
     import torch
 
     from pixelmill.workers.runtime.outputs import tensors_of

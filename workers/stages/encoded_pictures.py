@@ -1,4 +1,4 @@
-"""Pictures that a stage makes as the bytes of a column: PNG without loss, or JPEG or WebP with little."""
+"""Encode the pictures that a stage makes for a column: lossless PNG, or JPEG or WebP of high quality."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PictureFormat = Literal["png", "jpeg", "webp"]
 QUALITY = 95
 
 BYTES_PER_PIXEL: Mapping[PictureFormat, float] = {"png": 2.0, "jpeg": 0.6, "webp": 0.5}
-"""About what photographs take, to size files."""
+"""Approximate bytes per pixel of photographs, from which files are sized."""
 
 
 def encoded_pictures(pictures_3HW: Sequence[Tensor], file_format: PictureFormat) -> Deferred:
-    """uint8 red, green, blue as a column that is encoded where there is time; RowError for one that the format can't hold."""
+    """A deferred column of uint8 RGB pictures; a job raises RowError for a picture that the format can't hold."""
     jobs = [partial(encode_picture, pixels_3HW, file_format) for pixels_3HW in pictures_3HW]
     return Deferred(jobs, pictures_3HW)
 

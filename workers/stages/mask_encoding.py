@@ -1,4 +1,4 @@
-"""How a column keeps masks of class ids: as pictures with a palette, or as COCO's run lengths.
+"""Encode masks of class ids for a column: as pictures with a palette, or as COCO's run lengths.
 
 Legend: H height, W width.
 """
@@ -23,14 +23,14 @@ Encoding = Literal["png", "rle"]
 
 @dataclass(frozen=True)
 class MaskEncoding:
-    """The field of a column of masks, and what encodes one: uint8 ids HW and the palette to the value of a row."""
+    """The field of a column of masks, and the function that encodes uint8 ids HW with the palette as the value of a row."""
 
     field: Callable[[str, Mapping[str, str]], pa.Field[Any]]
     encoded: Callable[[np.ndarray, Sequence[Colour]], object]
 
 
 def class_metadata(classes: Classes) -> dict[str, str]:
-    """What a field says of its ids, as JSON: the names of the classes in their order, and their colours."""
+    """Field metadata that describes the ids, as JSON: the names of the classes in order, and their colours."""
     colours = {} if classes.colours is None else {"colours": json.dumps(classes.colours)}
     return {"classes": json.dumps(classes.names, ensure_ascii=False), **colours}
 

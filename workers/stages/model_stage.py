@@ -1,4 +1,4 @@
-"""A stage with one model by name: from a library, a file, a folder or a store; its identity, and how a plan describes it."""
+"""A stage with one named model, from a library, a file, a folder or a store: its identity and its description in a plan."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class ModelStageConfig(NetworkStageConfig):
-    """A config with a key `model`, which a subclass describes and gives its default."""
+    """A config with a key `model`; subclasses set its description and default."""
 
     task: ClassVar[Task]
-    """What is asked of the model."""
+    """The task that the model has to do."""
 
     model: str
 
@@ -36,12 +36,12 @@ class ModelStageConfig(NetworkStageConfig):
 
     @contextmanager
     def resolved(self) -> Generator[ModelName]:
-        """The complete name, whose files can be opened as long as the block runs. ModelError where there is no such model."""
+        """The complete name, whose files can be opened inside the `with` block. ModelError if there is no such model."""
         with self.located("model") as model:
             yield resolve(model, self.task)
 
     def known(self) -> ModelName | None:
-        """The complete name; None where there is no such model, which `identity` reports."""
+        """The complete name; None if there is no such model, which `identity` reports."""
         try:
             with self.resolved() as name:
                 return name

@@ -1,4 +1,4 @@
-"""The options of every stage that runs a network: how it is run, fixed by the user or left to a probe."""
+"""The options of every stage that runs a network: execution settings, set by the user or chosen by a probe."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 class NetworkStageConfig(StageConfig):
-    """A stage with a network. Its precision is part of what it makes, the rest is speed alone."""
+    """A stage with a network. The precision affects the output; the other options affect speed alone."""
 
     speed_only: ClassVar[frozenset[str]] = frozenset({"batch", "channels_last", "compile"})
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="of the computation; auto: the fastest that agrees with float32 as the stage states"
+        "auto", description="precision of the computation; auto: the fastest within the stage's tolerance to float32"
     )
     batch: PositiveInt | Literal["auto"] = Field("auto", description="pictures in one forward pass")
     channels_last: bool | Literal["auto"] = Field("auto", description="memory format of the network")
-    compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: where the job repays it")
+    compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: in jobs long enough to repay it")
 
     def tuned(self, network: PixelNetwork, key: str, context: StageContext, agreement: Agreement) -> TunedNetwork:
-        """The network as these options and the worker have it; `key` names it with its weights.
+        """The network with settings that follow these options on this worker; `key` identifies the network and its weights.
 
-        ModelError where the precision that is asked for is not one that the network computes right in.
+        ModelError if the network does not compute correctly in the requested precision.
         """
         from pixelmill.workers.errors import ModelError
         from pixelmill.workers.runtime.settings import Pins, Settings

@@ -1,7 +1,7 @@
-"""The work of stylize with a painting: each picture is optimised until its features are the painting's (Gatys et al. 2016).
+"""Stylize with a painting: optimise each picture until its features match those of the painting (Gatys et al. 2016).
 
-On a GPU several pictures of one size are optimised at once, each by itself. On a CPU that gains nothing (4 pictures of
-128 x 128, 10 steps on one core: 21.0 s one by one, 25.3 s together), and takes as many times the memory.
+On a GPU several pictures of one size are optimised at once, each independently. On a CPU that saves no time (4 pictures of
+128 x 128, 10 steps on one core: 21.0 s one by one, 25.3 s together) and multiplies the memory.
 
 Legend: B batch, H height, W width.
 """
@@ -31,23 +31,23 @@ from pixelmill.workers.stages.picture_column import picture_field
 from pixelmill.workers.stages.styles import size_with_shorter_side
 
 AT_ONCE = {"cpu": 1, "cuda": 8}
-"""Pictures that are optimised together."""
+"""Pictures of one size that are optimised together."""
 TRIED_STEPS = 3
 
 
 @dataclass(frozen=True)
 class Painting:
-    """What is painted after: a painting 13HW in [0, 1], the network that sees its manner, and how pictures are optimised."""
+    """A painting 13HW in [0, 1], the network that measures its style, and the settings of the optimisation."""
 
     pixels_13HW: Tensor
     loss_network: Vgg
     settings: GatysSettings
     shorter_px: int
-    """Of what is painted; the painting is seen in this size too, so that its strokes have the scale of the picture."""
+    """Shorter side of the result; the painting is resized to it too, so that its strokes have the scale of the picture."""
 
 
 def load_painting(style: Path, vgg: str, settings: GatysSettings, shorter_px: int) -> Painting:
-    """From files, or weights that torchvision publishes. ModelError where one of them is not what it should be."""
+    """Load from files, or from weights that torchvision publishes. ModelError if the painting or the weights are invalid."""
     try:
         pixels_3HW = decode_picture(style.read_bytes())
     except RowError as error:
@@ -58,12 +58,12 @@ def load_painting(style: Path, vgg: str, settings: GatysSettings, shorter_px: in
 
 
 class Painter:
-    """`run([picture, ...])` gives each in the painting's manner, as rgb8 and encoded; what it took is in `settings`."""
+    """`run([picture, ...])` returns each picture in the painting's style, as rgb8 and encoded; `settings` has the time."""
 
     def __init__(
         self, painting: Painting, context: StageContext, column: str, file_format: PictureFormat, batch: int | None
     ) -> None:
-        """`batch` is how many pictures are optimised at once; by the device where it is None."""
+        """`batch` is how many pictures are optimised at once; None: chosen by the device."""
         self._painting, self._context = painting, context
         self._format: PictureFormat = file_format
         torch.set_num_threads(context.threads)
@@ -75,7 +75,7 @@ class Painter:
 
     @property
     def settings(self) -> dict[str, object]:
-        """How it is run; with the first pictures, what one took and what all of this worker's will take at that pace."""
+        """Execution settings; after the first pictures also the time of one, and an estimate for all pictures of this worker."""
         chosen: dict[str, object] = {
             "device": self._context.device,
             "precision": "float32",
@@ -90,7 +90,7 @@ class Painter:
         }
 
     def foreseen(self) -> list[str]:
-        """What a picture will take here, by a few steps."""
+        """An estimate of the time of a picture on this machine, from a few steps."""
         steps = self._painting.settings.steps
         size = size_with_shorter_side(3, 4, self._painting.shorter_px)
         seconds = self._seconds_of([torch.full((3, *size), 128, dtype=torch.uint8)], TRIED_STEPS) / TRIED_STEPS * steps
@@ -122,7 +122,7 @@ class Painter:
         return self._milled([made[place] for place in range(len(samples))])
 
     def _groups(self, samples: Sequence[Tensor]) -> list[list[int]]:
-        """Places of samples of one size, so many at once."""
+        """Groups of positions of samples that have one size, of at most so many each."""
         by_size: dict[Hashable, list[int]] = {}
         for place, sample in enumerate(samples):
             by_size.setdefault(self.bucket_of(sample), []).append(place)
@@ -133,7 +133,7 @@ class Painter:
         ]
 
     def _optimised(self, pictures_3HW: Sequence[Tensor], steps: int) -> list[Tensor]:
-        """Floats 3HW on the CPU."""
+        """Picture as floats 3HW on the CPU."""
         photos_B3HW = (torch.stack(list(pictures_3HW)).to(self._context.device).float() / 255).contiguous()
         settings = self._painting.settings.model_copy(update={"steps": steps})
         return list(stylize(photos_B3HW, self._painting.pixels_13HW, self._painting.loss_network, settings).cpu())

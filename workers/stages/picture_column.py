@@ -1,4 +1,4 @@
-"""A column of encoded pictures, in the layout of Hugging Face datasets' `Image`: what every stage that makes pictures writes."""
+"""The column of encoded pictures that every picture-making stage writes, in the layout of Hugging Face datasets' `Image`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class EncodedPicture(TypedDict):
-    """A row's picture: PNG, JPEG or WebP bytes. `path` is None where the bytes are in the row."""
+    """The picture of a row: PNG, JPEG or WebP bytes. `path` is None if the bytes are in the row."""
 
     bytes: bytes
     path: str | None

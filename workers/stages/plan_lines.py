@@ -1,4 +1,4 @@
-"""What a stage with a network says of itself in a plan: model, columns, and settings where they can be found out here."""
+"""Describe a stage with a network in a plan: model, columns, and settings if they can be measured on this machine."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from pixelmill.workers.runtime.tuned import TunedNetwork
 
 MOST_TRIED = 64
-"""Pictures of noise at most: a stage that takes pictures of any size wants very many of small ones."""
+"""Most noise pictures in a trial batch: a stage that takes pictures of any size has very large batches of small ones."""
 
 NOISE_PX = 256
 
 
 class NetworkStage(Stage, Protocol):
-    """A stage that finds the settings of its network when it runs first."""
+    """A stage that chooses the settings of its network on its first run."""
 
     @property
     def network(self) -> TunedNetwork: ...
 
 
 def plan_lines(name: ModelName, build: Callable[[], NetworkStage], *, here: bool) -> list[str]:
-    """The lines of a plan; `here` builds the stage and runs it over a batch of noise, as its first batch would be."""
+    """The lines of a plan; with `here` the stage is built and run over a batch of noise in place of its first batch."""
     lines = [", ".join(f"{key} {value}" for key, value in name.identity.items())]
     if not here:
         return [*lines, "settings are chosen on the workers when the job starts"]
@@ -40,13 +40,13 @@ def plan_lines(name: ModelName, build: Callable[[], NetworkStage], *, here: bool
 
 
 def _count(stage: Stage) -> int:
-    """How many pictures of noise are a batch."""
+    """How many noise pictures make a batch."""
     most = MOST_TRIED if stage.batch_pixels is None else max(1, stage.batch_pixels // NOISE_PX**2)
     return min(stage.batch, most, MOST_TRIED)
 
 
 def _noise(count: int) -> list[Tensor]:
-    """Smooth noise, which is nearer to a photograph than white noise is, to try settings on before there is a picture."""
+    """Smooth noise, closer to a photograph than white noise, to try settings on before the first picture arrives."""
     import torch
 
     generator = torch.Generator().manual_seed(0)

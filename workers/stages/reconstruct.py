@@ -1,13 +1,13 @@
-"""Reconstruct: every picture through the code of an autoencoder and back, and how far that is from the picture.
+"""Reconstruct: encode and decode every picture with an autoencoder, and measure the reconstruction error.
 
-The error is an outlier score: an autoencoder makes well again what it was trained on, and badly what it has not seen. How well
-that works depends on how narrow its training was. How often a stranger scores higher than one of its own, measured here:
-autoencoder-mnist, digits against photographs 1.00, CT 1.00, noise 1.00, one colour 0.89; autoencoder-photos, photographs
-against noise of 128 px 0.99, drawn layouts 0.97, shuffled photographs 0.81, but digits 0.03 and one colour 0.00: what is smooth
-or empty any network makes again, so among photographs look at both ends.
+The error is an outlier score: an autoencoder reconstructs pictures like its training data well and others badly. How well the
+score separates them depends on how narrow the training data was. Measured probability (AUC) that an outlier scores higher than
+a picture like the training data: autoencoder-mnist, digits against photographs 1.00, CT 1.00, noise 1.00, one colour 0.89;
+autoencoder-photos, photographs against noise of 128 px 0.99, drawn layouts 0.97, shuffled photographs 0.81, but digits 0.03 and
+one colour 0.00. Every network reconstructs smooth or empty pictures well, so among photographs look at both ends of the scores.
 
-A network of one input size sees the whole picture resized to it, or laid on black where it was trained so; the error is taken
-there, and what it made is resized back.
+A network with one input size takes the whole picture resized to that size, or padded with black if it was trained that way. The
+error is measured at that size, and the reconstruction is resized back.
 
 Legend: B batch, C channels, H height, W width, S side of the network's input.
 """
@@ -36,11 +36,12 @@ if TYPE_CHECKING:
     from pixelmill.workers.models.preprocess import Preprocess
 
 MIN_DECIBELS = 45.0
-"""A reconstruction in chosen settings against eager fp32: 0.6 % of white, root mean square, where it is itself 5 to 10 % off."""
+"""Largest difference of a reconstruction in chosen settings to eager fp32: 0.6 % of white, root mean square; the reconstruction
+itself is 5 to 10 % off."""
 
 
 class ReconstructConfig(ModelStageConfig):
-    """Make every picture again from its latent code."""
+    """Reconstruct every picture from its latent code."""
 
     stage: ClassVar[str] = "reconstruct"
     task: ClassVar[Task] = "reconstruct"
@@ -52,7 +53,7 @@ class ReconstructConfig(ModelStageConfig):
     column: str = Field(
         "reconstruction",
         min_length=1,
-        description="name of the picture's column; the mean squared error is in NAME_error, for reconstruction in "
+        description="name of the picture's column; the mean squared error is in NAME_error, such as "
         "reconstruction_error",
     )
 
@@ -60,14 +61,14 @@ class ReconstructConfig(ModelStageConfig):
         return (self.column, f"{self.column}_error")
 
     def row_bytes(self, picture_px: int) -> int:
-        return picture_px * 3 // 4 + 200  # smooth, as it comes from a few hundred numbers
+        return picture_px * 3 // 4 + 200  # smooth, because it is decoded from a few hundred numbers
 
     def build(self, context: StageContext) -> Reconstruct:
         return Reconstruct(self, context)
 
 
 class Reconstruct:
-    """`run([prepare(picture), ...])` gives PNG (grey of a grey network) and errors in [0, 1], and pictures rgb8."""
+    """`run([prepare(picture), ...])` returns PNG (grey for a grey network), errors in [0, 1], and rgb8 pictures."""
 
     def __init__(self, config: ReconstructConfig, context: StageContext) -> None:
         import pyarrow as pa
@@ -103,7 +104,7 @@ class Reconstruct:
         return self.milled(samples, seen_BCSS, self.network(seen_BCSS))
 
     def milled(self, samples: Sequence[Framed], seen_BCSS: Tensor, made_BCSS: Tensor) -> Milled:
-        """The columns of what the network made, and an error at the place of each that is not finite."""
+        """The columns of reconstructions, with an error for each that is not finite."""
         import pyarrow as pa
 
         parts = [content(sample.native, self._preprocess) for sample in samples]
@@ -125,7 +126,7 @@ class Reconstruct:
 
 
 def content(native: tuple[int, int], seen: Preprocess) -> tuple[slice, slice]:
-    """The rows and columns of what the network sees that are the picture's, and not black that it was laid on."""
+    """The rows and columns of the network's input that show the picture, without the black padding."""
     height, width = seen.size_px
     if seen.fit != "pad":
         return slice(height), slice(width)
@@ -136,12 +137,12 @@ def content(native: tuple[int, int], seen: Preprocess) -> tuple[slice, slice]:
 
 
 def _squared_error(seen_CHW: Tensor, made_CHW: Tensor) -> float:
-    """Mean squared error of uint8 pixels and what was made of them in [0, 1], in the same unit."""
+    """Mean squared error, in [0, 1], between uint8 pixels and their reconstruction in [0, 1]."""
     return float((seen_CHW.float() / 255 - made_CHW).square().mean())
 
 
 def _as_large(made_CHW: Tensor, native: tuple[int, int]) -> Tensor:
-    """What was made in [0, 1] as uint8 in the picture's own size."""
+    """A reconstruction in [0, 1] as uint8, resized to the picture's own size."""
     from pixelmill.workers.geometry.resize import stretch
 
     return stretch((made_CHW.nan_to_num(0) * 255).round().byte(), native)

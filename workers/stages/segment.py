@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 DEFAULT_COLUMN = "mask"
 MOST_CLASSES = 256
-"""An id is a byte of the mask."""
+"""An id takes one byte of the mask."""
 MOST_PIXELS = 1 << 22
-"""Of a picture that goes through the network in one piece."""
+"""Most pixels of a picture that passes through the network in one piece."""
 USUAL_CLASSES = 21
 
 
 class SegmentConfig(ModelStageConfig):
-    """Find the class of every pixel."""
+    """Label every pixel with its class."""
 
     stage: ClassVar[str] = "segment"
     task: ClassVar[Task] = "segment"
@@ -45,23 +45,24 @@ class SegmentConfig(ModelStageConfig):
     model: str = Field(
         "segnet-camvid",
         description="a network that ships (segnet-camvid, fcn8s-camvid, unet-camvid), FILE.safetensors or the folder of a "
-        "training, here or on a store, torchvision:NAME such as torchvision:deeplabv3_resnet50, or a model of another library; "
+        "training, local or on a store, torchvision:NAME such as torchvision:deeplabv3_resnet50, or a model of another library; "
         "torchvision:NAME/random is untrained",
     )
     column: str = Field(
         DEFAULT_COLUMN,
         min_length=1,
-        description="name of the column of masks; mask brings class_fraction and mask_confidence, another NAME "
+        description="name of the column of masks; mask adds class_fraction and mask_confidence, another NAME adds "
         "NAME_fraction and NAME_confidence",
     )
     encoding: Encoding = Field(
-        "png", description="of masks: png, a picture of ids with a palette; rle, COCO's run lengths of each class"
+        "png",
+        description="encoding of masks: png, a picture of ids with a palette; rle, COCO's run lengths of each class",
     )
 
     resize_px: PositiveInt | None = Field(
         None,
-        description="shorter side of what the network sees, such as that of the pictures that it was trained on; masks have the "
-        "picture's size all the same; as the model was published when left out, and of ours the picture's own",
+        description="shorter side of the network's input, such as that of its training pictures; masks keep the picture's "
+        "size; when left out, the size that the model was published with, or for our networks the picture's own",
     )
 
     def columns(self) -> tuple[str, ...]:
@@ -77,11 +78,11 @@ class SegmentConfig(ModelStageConfig):
 
 
 class Segment(MakesMaps):
-    """`run` gives masks in the size of the pictures, the share of each class, and how sure the network was on average.
+    """`run` returns masks in the size of the pictures, the share of each class, and the mean confidence of the network.
 
-    Softmax and maximum are taken on the network's device where its output has the picture's size and tiles of it are exact: then
-    4 bytes a pixel come back. Where the output is enlarged or blended, the logits are, and the classes are found from them strip
-    by strip: of ids that are enlarged each pixel of the network would be a block.
+    If the output has the picture's size and its tiles are exact, softmax and maximum are computed on the network's device, which
+    returns 4 bytes a pixel. Otherwise the logits are enlarged or blended, and the classes are computed from them strip by strip:
+    enlarging ids instead would turn each pixel of the output into a block.
     """
 
     def __init__(self, config: SegmentConfig, context: StageContext) -> None:
@@ -136,16 +137,16 @@ class Segment(MakesMaps):
 
 
 def _shown(name: str, model: PictureModel) -> Classes:
-    """The classes with a colour for each; ModelError where there are more than ids in a byte, or nobody knows how many."""
+    """The classes with a colour for each; ModelError if their number is unknown or larger than the ids of a byte."""
     from pixelmill.workers.models.palette import class_colours
     from pixelmill.workers.models.picture_model import Classes
 
     if model.classes is None:
-        raise ModelError(f"model {name}: does not say which classes it tells apart; take one that does")
+        raise ModelError(f"model {name}: does not state its classes; choose one that does")
     names = model.classes.names
     if len(names) > MOST_CLASSES:
         raise ModelError(
-            f"model {name}: tells {len(names)} classes apart, and a mask of 8 bits holds {MOST_CLASSES}; take one with fewer"
+            f"model {name}: has {len(names)} classes, and a mask of 8 bits holds {MOST_CLASSES}; choose one with fewer"
         )
     return Classes(names, model.classes.colours or class_colours(names))
 

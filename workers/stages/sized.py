@@ -1,4 +1,4 @@
-"""Pictures that a stage makes as large as those that it reads, from what a network sees of them in one size.
+"""Sizes of pictures for stages whose network has one input size and whose output has the size of the original.
 
 Legend: C channels, H height, W width.
 """
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MADE_PIXELS = 1 << 24
-"""Of all the pictures that are made at once, or of one that is larger: 50 MB of colours, 64 MB of floats."""
+"""Pixels of all pictures that are made at once, or of one larger picture: 50 MB of colours, 64 MB of floats."""
 
 
 class Framed(NamedTuple):
-    """What a network sees of a picture, behind a frame as large as the picture.
+    """The network's input for a picture, preceded by a frame: a tensor that has the picture's size and no memory of its own.
 
-    A batch is bounded by the pixels of the first tensor of what a stage prepared. What the network sees has a few thousand
-    of them, whatever the picture has; what is made of it has as many as the picture. The frame has no memory of its own.
+    The worker limits a batch by the pixels of the first tensor of each sample. The network's input has a few thousand pixels for
+    any picture, but the output has as many as the picture: the frame makes the limit count those.
     """
 
     frame_1HW: Tensor

@@ -1,4 +1,4 @@
-"""What a style is called, and how large what is painted in it becomes. Imports no torch."""
+"""Names of styles, and the size of stylized pictures. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pixelmill.workers.models.model_names import ModelName, did_you_mean
 from pixelmill.workers.models.zoo import zoo_names, zoo_path
 
 PAINTINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".jp2"})
-"""What the name of a painting ends with."""
+"""File suffixes of paintings."""
 SHIPPED = "faststyle-"
-"""What the names of the styles that ship begin with, which may be left out."""
+"""Prefix of the names of the styles that ship; users may leave it out."""
 MOST_ASPECT = 8
-"""A picture that is more times as long as wide is squeezed to that where its shorter side is set."""
+"""Largest aspect ratio when the shorter side is set; longer pictures are squeezed to it."""
 
 
 def is_painting(style: str) -> bool:
-    """Whether a style is a picture, by its name, and not a network."""
+    """Whether a style is a painting, judged by its suffix, and not a network."""
     return PurePosixPath(style).suffix.lower() in PAINTINGS
 
 
 def network_of(style: str) -> ModelName:
-    """The network behind a style that is no painting: of those that ship, or a checkpoint. ModelError where there is none."""
+    """The network of a style that is not a painting: one that ships, or a checkpoint. ModelError if there is none."""
     if zoo_path(f"{SHIPPED}{style}") is not None:
         return resolve(f"{SHIPPED}{style}", "stylize")
     try:

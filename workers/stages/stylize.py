@@ -1,7 +1,7 @@
-"""Stylize: every picture in the manner of a painting, by a network that knows one style, or by optimising each picture.
+"""Stylize: render every picture in the style of a painting, with a network trained for it or by optimising each picture.
 
-A network takes a fraction of a second a picture. A painting takes minutes (Gatys et al. 2016): it is for hundreds of pictures
-and not for millions, so what one took is in the stage's settings, with what that means for the whole job.
+A network takes a fraction of a second for each picture. Optimising for a painting takes minutes (Gatys et al. 2016), which suits
+hundreds of pictures, not millions; the stage's settings report the time of one picture and the estimate for the whole job.
 
 Legend: B batch, H height, W width.
 """
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     from pixelmill.workers.stages.painting import Painter
 
 LayerName = Annotated[str, Field(pattern=r"^((conv|relu)[1-5]_[1-4]|pool[1-5])$")]
-"""Of VGG, as Caffe has them."""
+"""Layers of VGG, by their names in Caffe."""
 
 PAINTED_PX = 256
-"""The shorter side of a picture that is optimised, where nobody said otherwise."""
+"""Default shorter side of a picture that is optimised."""
 OF_PAINTINGS = ("vgg", *GatysSettings.model_fields)
-"""Keys of the optimisation, which a network has no use for."""
+"""Keys of the optimisation, which a network does not use."""
 
 LEAST_DB = 40.0
-"""A picture that a network paints in chosen settings is at least so near to the same picture in eager fp32."""
+"""Least PSNR of a stylized picture in chosen settings against the same picture in eager fp32."""
 MOST_PIXELS = 1 << 21
-"""A larger picture is seen smaller by a network, and what it paints enlarged: 600 bytes a pixel at width 16, 1,200 at 32."""
+"""A network gets a larger picture reduced, and its output is enlarged. Memory: 600 bytes a pixel at width 16, 1,200 at 32."""
 
 
 class StylizeConfig(NetworkStageConfig):
-    """Paint every picture in a style."""
+    """Render every picture in a style."""
 
     stage: ClassVar[str] = "stylize"
     makes: ClassVar[Kind | None] = "rgb8"
@@ -56,7 +56,7 @@ class StylizeConfig(NetworkStageConfig):
     style: str = Field(
         "starry-night",
         description="starry-night, the-scream, udnie, wave; FILE.safetensors or a folder of faststyle; or a painting, which is a "
-        "picture file, here or on a store",
+        "picture file, local or on a store",
     )
     size_px: PositiveInt | None = Field(
         None,
@@ -64,20 +64,26 @@ class StylizeConfig(NetworkStageConfig):
     )
     vgg: str | None = Field(
         None,
-        description="for a painting: weights of VGG, FILE.safetensors, here or on a store, or "
+        description="for a painting: weights of VGG, FILE.safetensors, local or on a store, or "
         "torchvision:VGG19_Weights.IMAGENET1K_V1",
     )
-    steps: PositiveInt | None = Field(None, description="for a painting: of the optimiser; 500 when left out")
-    content_weight: NonNegativeFloat | None = Field(None, description="for a painting: 1 when left out")
-    style_weight: NonNegativeFloat | None = Field(
-        None, description="for a painting: 10 when left out; the more, the less is left of the picture"
+    steps: PositiveInt | None = Field(None, description="for a painting: steps of the optimiser; 500 when left out")
+    content_weight: NonNegativeFloat | None = Field(
+        None, description="for a painting: weight of the content loss; 1 when left out"
     )
-    tv_weight: NonNegativeFloat | None = Field(None, description="for a painting: of total variation; 5 when left out")
+    style_weight: NonNegativeFloat | None = Field(
+        None, description="for a painting: weight of the style loss; 10 when left out; higher values keep less content"
+    )
+    tv_weight: NonNegativeFloat | None = Field(
+        None, description="for a painting: weight of total variation; 5 when left out"
+    )
     start: Literal["noise", "content"] | None = Field(
         None,
-        description="for a painting: what is optimised; noise when left out, content is faster and nearer to the picture",
+        description="for a painting: the initial picture; noise when left out, content is faster and closer to the picture",
     )
-    optimizer: Literal["lbfgs", "adam"] | None = Field(None, description="for a painting: lbfgs when left out")
+    optimizer: Literal["lbfgs", "adam"] | None = Field(
+        None, description="for a painting: the optimiser; lbfgs when left out"
+    )
     learning_rate: PositiveFloat | None = Field(
         None, description="for a painting: 1 for lbfgs, 0.02 for adam when left out"
     )
@@ -87,14 +93,16 @@ class StylizeConfig(NetworkStageConfig):
     style_layers: tuple[LayerName, ...] | None = Field(
         None, description="for a painting: relu1_1, relu2_1, ... relu5_1 of VGG when left out"
     )
-    scale: LossScale | None = Field(None, description="for a painting: how layers are weighed; relative when left out")
-    seed: Annotated[int, Field(ge=0)] | None = Field(None, description="for a painting: of the noise; 0 when left out")
+    scale: LossScale | None = Field(None, description="for a painting: how layers are weighted; relative when left out")
+    seed: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="for a painting: seed of the noise; 0 when left out"
+    )
     column: str = Field("stylized", min_length=1, description="name of the output column")
-    format: PictureFormat = Field("png", description="of the pictures; jpeg and webp have quality 95")
+    format: PictureFormat = Field("png", description="format of the pictures; jpeg and webp have quality 95")
 
     @property
     def is_painting(self) -> bool:
-        """Whether the style is a picture, and not a network."""
+        """Whether the style is a painting and not a network."""
         return is_painting(self.style)
 
     @model_validator(mode="after")
@@ -116,17 +124,17 @@ class StylizeConfig(NetworkStageConfig):
 
     @property
     def gatys(self) -> GatysSettings:
-        """The settings of the optimisation, with the defaults of those that are left out."""
+        """The settings of the optimisation, with defaults for keys that are left out."""
         given = {key: getattr(self, key) for key in GatysSettings.model_fields}
         return GatysSettings.model_validate({key: value for key, value in given.items() if value is not None})
 
     @property
     def painted_px(self) -> int:
-        """The shorter side of what is optimised."""
+        """The shorter side of the picture that is optimised."""
         return self.size_px or PAINTED_PX
 
     def assets(self) -> Mapping[str, AssetKind]:
-        """A painting always, so that workers elsewhere have it too; weights where they are on a store."""
+        """A painting always, so that workers on other machines have it too; weights if they are on a store."""
         if not self.is_painting:
             return {"style": "checkpoint"} if is_remote(self.style) else {}
         return {"style": "file", "vgg": "file"} if self.vgg and is_remote(self.vgg) else {"style": "file"}
@@ -158,7 +166,7 @@ class StylizeConfig(NetworkStageConfig):
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
     def _painting_identity(self) -> str:
-        """By its content. ModelError where the file is none or no picture."""
+        """SHA-256 of the painting's content. ModelError if the file is missing or not a picture."""
         with self.located("style") as place, self._readable("style", place) as file:
             data = file.read()
         try:
@@ -208,7 +216,7 @@ class StylizeConfig(NetworkStageConfig):
 
 
 class StyleNetwork(MakesPictures):
-    """`run([picture, ...])` gives each as its network paints it, as rgb8 and encoded."""
+    """`run([picture, ...])` returns each stylized picture as rgb8 and encoded."""
 
     def __init__(self, config: StylizeConfig, context: StageContext) -> None:
         from pixelmill.workers.models.libraries import load_model

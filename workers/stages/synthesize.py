@@ -1,8 +1,8 @@
-"""Synthesize: a picture for every layout, which says of each pixel of what class it is.
+"""Synthesize: a picture for every layout, which gives the class of each pixel.
 
-A layout is a picture of class ids (`source.decoder: ids`, or a stage that makes masks), or one that is drawn in the colours
-of a palette. It is resized to the one size that the network has, ids by the nearest one; the picture then is enlarged to the
-size of its layout, so that both lie on each other, or kept in the network's (`size: network`).
+A layout is a picture of class ids (`source.decoder: ids`, or a stage that makes masks), or a picture in the colours of a palette.
+It is resized to the network's one input size, ids by nearest neighbour. The result is enlarged to the size of the layout, so that
+the two match pixel by pixel, or kept in the network's size (`size: network`).
 
 Legend: H height, W width.
 """
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from pixelmill.workers.prediction.dense import Sized
 
 MOST_FOREIGN = 0.5
-"""Of a layout's pixels, the share that may have the colour of no class. Of 500 JPEGs of facades the layouts have 0.47 at
-most, and the files with photograph and layout side by side 0.50 at least."""
+"""Largest share of a layout's pixels that may have the colour of no class. Among 500 JPEGs of facades, layouts have at most
+0.47, and files that show photograph and layout side by side have at least 0.50."""
 
 LEAST_DB = 40.0
-"""A picture computed in chosen settings is at least so near to the same picture in eager fp32."""
+"""Least PSNR of a picture in chosen settings against the same picture in eager fp32."""
 
 MOST_PIXELS = 1 << 22
 
 
 class SynthesizeConfig(ModelStageConfig):
-    """Make a picture of every layout."""
+    """Synthesize a picture from every layout."""
 
     stage: ClassVar[str] = "synthesize"
     task: ClassVar[Task] = "synthesize"
@@ -50,21 +50,24 @@ class SynthesizeConfig(ModelStageConfig):
 
     model: str = Field(
         "crn-facades",
-        description="a network that ships, or FILE.safetensors or a folder of crn or crn-labels; or on a store",
+        description="a network that ships, or FILE.safetensors or a folder of crn or crn-labels, local or on a store",
     )
     palette: PaletteOrFile | None = Field(
         None,
-        description="what layouts are drawn in, {NAME: [red, green, blue], ...} by id, or a JSON file of it; left out, "
-        "the model's own colours",
+        description="colours of the layouts, {NAME: [red, green, blue], ...} in the order of ids, or a JSON file of them; "
+        "when left out, the model's own colours",
     )
     tolerance: float = Field(
-        NEAR_LEVELS, ge=0, le=442, description="how far from its class's colour a pixel may be, in levels of 0 to 255"
+        NEAR_LEVELS,
+        ge=0,
+        le=442,
+        description="largest distance of a pixel to its class's colour, in levels of 0 to 255",
     )
     size: Literal["layout", "network"] = Field(
-        "layout", description="of the picture: that of its layout, or the one that the network makes"
+        "layout", description="size of the picture: that of its layout, or the network's output size"
     )
     column: str = Field("synthesized", min_length=1, description="name of the output column")
-    format: PictureFormat = Field("png", description="of the pictures; jpeg and webp have quality 95")
+    format: PictureFormat = Field("png", description="format of the pictures; jpeg and webp have quality 95")
 
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
@@ -78,7 +81,7 @@ class SynthesizeConfig(ModelStageConfig):
         return super().identity()
 
     def _check_palette(self, name: ModelName) -> None:
-        """ModelError where the palette has not as many classes as the network."""
+        """ModelError if the palette and the network have different numbers of classes."""
         if self.palette is None or name.path is None:
             return
         card = json.loads(checkpoint_files(name.path)[1].read_text(encoding="utf-8"))
@@ -104,14 +107,14 @@ def _named(card: dict[str, Any]) -> str:
 
 
 class Synthesize(MakesPictures):
-    """`run([layout, ...])` gives a picture for each, as rgb8 and encoded."""
+    """`run([layout, ...])` returns a picture for each layout, as rgb8 and encoded."""
 
     def __init__(self, config: SynthesizeConfig, context: StageContext) -> None:
         from pixelmill.workers.prediction.dense import DensePrediction
         from pixelmill.workers.runtime.agreement import Decibels
 
         self._model = config.loaded()
-        assert self._model.classes is not None  # every adapter of synthesize states them
+        assert self._model.classes is not None  # every adapter for synthesize states them
         self._config, self._classes = config, self._model.classes
         self._colours = list(config.palette.values()) if config.palette else self._classes.colours
         self.weights_sha256 = self._model.weights_sha256
@@ -127,7 +130,7 @@ class Synthesize(MakesPictures):
         return self._prediction.prepare(ids_1HW)
 
     def _ids_of(self, drawn_3HW: Tensor) -> Tensor:
-        """The classes 1HW of a layout that is drawn in colours; RowError where it has not these colours."""
+        """The class ids 1HW of a coloured layout; RowError if too many of its pixels have none of the palette's colours."""
         from pixelmill.workers.typed_torch import from_numpy
 
         if self._colours is None:

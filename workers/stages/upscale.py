@@ -1,7 +1,7 @@
-"""Upscale: every picture two, three or four times as high and wide, with the detail that a network puts into it.
+"""Upscale: enlarge every picture two, three or four times, with detail that a network adds.
 
-A large picture is made in tiles and kept in 8 bits. 100 megapixels doubled took 3.3 GB in all as PNG, 3.7 as JPEG, of which
-torch and what else is imported are 0.7, the result 1.2, and Pillow's copy for JPEG 1.6:
+A large picture is computed in tiles and held in memory as 8 bits. Doubling 100 megapixels took 3.3 GB of memory in all as PNG and
+3.7 GB as JPEG; imports, torch among them, take 0.7 GB of that, the result 1.2 GB, and Pillow's copy for JPEG 1.6 GB:
 `python -m tests.workers.stages.upscaling MODEL 10000 10000 png`.
 """
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "vdsr-t91"
 
 LEAST_DB = 65.0
-"""A picture computed in chosen settings is at least so near to the same picture in eager fp32.
+"""Least PSNR of a picture in chosen settings against the same picture in eager fp32.
 
-So near, what the settings change is far below the network's own error and changes its PSNR by less than 0.02 dB: 0.017 where
-that is 41 dB, which of Set5 at twice the size none reaches, and less where it is lower.
+At this limit the settings change the picture far less than the network's own error, and change the network's PSNR by less than
+0.02 dB: by 0.017 dB at a PSNR of 41 dB, which no picture of Set5 reaches at scale 2, and by less at a lower PSNR.
 """
 
 MOST_MADE_PIXELS = 1 << 20
-"""Of what the network makes at once; a larger picture is made in tiles."""
+"""Most output pixels of one pass; a larger picture is computed in tiles."""
 
 
 class UpscaleConfig(ModelStageConfig):
-    """Make every picture larger, with the detail that a network puts into it."""
+    """Enlarge every picture, with detail that a network adds."""
 
     stage: ClassVar[str] = "upscale"
     task: ClassVar[Task] = "upscale"
@@ -49,13 +49,13 @@ class UpscaleConfig(ModelStageConfig):
 
     model: str = Field(
         DEFAULT_MODEL,
-        description="a network that ships, FILE.safetensors or a folder of vdsr, here or on a store, or spandrel:FILE",
+        description="a network that ships, FILE.safetensors or a folder of vdsr, local or on a store, or spandrel:FILE",
     )
     scale: Annotated[int, Field(ge=1, le=16)] = Field(
-        2, description="how many times as high and wide; a model offers one or several, vdsr-t91 2, 3 and 4"
+        2, description="factor for height and width; a model offers one or several, vdsr-t91 offers 2, 3 and 4"
     )
     column: str = Field("upscaled", min_length=1, description="name of the output column")
-    format: PictureFormat = Field("png", description="of the pictures; jpeg and webp have quality 95")
+    format: PictureFormat = Field("png", description="format of the pictures; jpeg and webp have quality 95")
 
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
@@ -72,7 +72,7 @@ class UpscaleConfig(ModelStageConfig):
         return super().identity()
 
     def require_scale(self, offered: Sequence[int]) -> None:
-        """ModelError where the model does not offer the scale."""
+        """ModelError if the model does not offer the scale."""
         if self.scale not in offered:
             known = " or ".join(map(str, offered))
             raise ModelError(
@@ -85,7 +85,7 @@ class UpscaleConfig(ModelStageConfig):
 
 @cache
 def scales_of(name: ModelName) -> tuple[int, ...]:
-    """The scales that a model offers: by its card, or where it has none by the model itself, which is loaded for that."""
+    """The scales that a model offers, from its card; a model without a card is loaded to find them."""
     if name.library == "file" and name.path is not None:
         settings: dict[str, Any] = json.loads(checkpoint_files(name.path)[1].read_text(encoding="utf-8"))["settings"]
         if scales := settings.get("scales"):
@@ -94,7 +94,7 @@ def scales_of(name: ModelName) -> tuple[int, ...]:
 
 
 class Upscale(MakesPictures):
-    """`run([picture, ...])` gives each larger, as rgb8 and encoded."""
+    """`run([picture, ...])` returns each enlarged picture as rgb8 and encoded."""
 
     def __init__(self, config: UpscaleConfig, context: StageContext) -> None:
         from pixelmill.workers.prediction.dense import DensePrediction

@@ -1,6 +1,6 @@
-"""Vectors as a column, and crops of one size as a batch: what the stages have in common that make vectors.
+"""Shared by the stages that make vectors: the column of vectors, and batches of crops of one size.
 
-Legend: B batch, C channels, H height, W width, D numbers of a vector.
+Legend: B batch, C channels, H height, W width, D dimension of a vector.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def stacked(crops: Sequence[Tensor]) -> Tensor:
     """Crops CHW of one size as a batch BCHW."""
     import torch
 
-    # As they lie in memory, which is what channels_last wants; stacked as CHW they would be transposed twice.
+    # Stacked in their memory order, HWC, which channels_last needs; stacked as CHW they would be transposed twice.
     return torch.stack([crop_CHW.permute(1, 2, 0) for crop_CHW in crops]).permute(0, 3, 1, 2)
 
 
 def vector_column(
     vectors_BD: Tensor, output: NumberType, stage: str, called: str
 ) -> tuple[pa.Array[Any], dict[int, RowError]]:
-    """The column, and an error at the place of each vector that is not finite in the type that is stored."""
+    """The column of vectors, with an error for each vector that is not finite in the stored type."""
     import pyarrow as pa
     import torch
 

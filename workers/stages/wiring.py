@@ -1,4 +1,4 @@
-"""Which stage reads whose picture: names, inputs and order of a job's stages, checked before anything starts."""
+"""Resolve which picture each stage reads: names, inputs and order of a job's stages, checked before Ray starts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pixelmill.workers.stages import StageConfig
 
 ORIGINAL = "original"
 TAKEN_NAMES = frozenset({ORIGINAL, "list", "fetch", "decode", "compress", "publish", "worker"})
-"""Names that mean something else where a stage's name stands."""
+"""Reserved words that can't name a stage."""
 
 
 class Misfit(ValueError):
-    """Stages that don't fit together: which of them, by its place in the job, which of its keys, and why."""
+    """Stages that don't fit together: the position of the stage in the job, its key, and the reason."""
 
     def __init__(self, index: int, key: Literal["name", "from"], message: str) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class Misfit(ValueError):
 
 @dataclass(frozen=True)
 class Wiring:
-    """Stages by their places in the job; `inputs` has for each the stage that it reads, or None for the original."""
+    """Stages by position in the job; for each, `inputs` has the position of the stage that it reads, or None for the original."""
 
     names: tuple[str, ...]
     inputs: tuple[int | None, ...]
@@ -38,7 +38,7 @@ class Wiring:
 
 
 def wire(configs: Sequence[StageConfig], original: Kind) -> Wiring:
-    """The stages of a job whose decoder makes pictures of kind `original`. Raises Misfit."""
+    """Connect the stages of a job whose decoder makes pictures of kind `original`. Raises Misfit."""
     names = names_of(configs)
     inputs = tuple(_input_of(index, config, names) for index, config in enumerate(configs))
     order = tuple(_in_order(inputs, names))
@@ -48,7 +48,7 @@ def wire(configs: Sequence[StageConfig], original: Kind) -> Wiring:
 
 
 def names_of(configs: Sequence[StageConfig]) -> tuple[str, ...]:
-    """What each stage is called: by its `name:`, or by its kind, with a number behind it where that is taken."""
+    """The name of each stage: its `name:`, or its kind, followed by a number if that name is taken."""
     given = [config.name for config in configs if config.name is not None]
     taken, names = {*given, *TAKEN_NAMES}, list[str]()
     for index, config in enumerate(configs):
@@ -60,7 +60,7 @@ def names_of(configs: Sequence[StageConfig]) -> tuple[str, ...]:
 
 
 def output_row_bytes(configs: Sequence[StageConfig], original: Kind, picture_px: int) -> int:
-    """About how many bytes a row has of a picture of so many pixels: each stage's of the picture that it reads."""
+    """Estimated bytes of a row for a picture of so many pixels: the sum over the stages, each for the picture that it reads."""
     wiring = wire(configs, original)
     made_px: dict[int | None, int] = {None: picture_px}
     total = 0
@@ -90,7 +90,7 @@ def _input_of(index: int, config: StageConfig, names: Sequence[str]) -> int | No
 
 
 def _in_order(inputs: Sequence[int | None], names: Sequence[str]) -> list[int]:
-    """Every stage after the one that it reads, and else as the job has them."""
+    """Every stage after the one that it reads, otherwise in the order of the job."""
     order: list[int] = []
     for index in range(len(inputs)):
         path: list[int] = []

@@ -201,5 +201,5 @@ def test_a_card_of_its_own_name_comes_first_and_a_missing_one_is_named(tmp_path:
     (tmp_path / "other.safetensors").write_bytes(b"")
     assert model_names.checkpoint_files(tmp_path) == (tmp_path / "model.safetensors", tmp_path / "card.json")
     (tmp_path / "card.json").unlink()
-    with pytest.raises(ModelError, match=r"its card is missing, other\.json beside other\.safetensors"):
+    with pytest.raises(ModelError, match=r"its card other\.json is missing beside other\.safetensors"):
         resolve(str(tmp_path / "other.safetensors"))

@@ -88,7 +88,7 @@ def test_other_columns_are_called_after_the_key() -> None:
 
 def test_more_classes_than_there_are_can_not_be_asked_for_but_fewer_may_be_there(tmp_path: Path) -> None:
     model = finetuned(tmp_path)
-    with pytest.raises(ModelError, match=r"top is 4, and model .* tells 3 classes apart; set fewer"):
+    with pytest.raises(ModelError, match=r"top is 4, and model .* has 3 classes; set fewer"):
         ClassifyConfig(model=model, top=4).build(CONTEXT)
     (ids,) = run(ClassifyConfig(model=model).build(CONTEXT), noise(70, 70)).columns["class_id"].to_pylist()  # type: ignore[union-attr]
     assert sorted(ids) == [0, 1, 2]

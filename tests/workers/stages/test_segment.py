@@ -168,7 +168,7 @@ def test_a_network_that_overflows_is_an_error_of_the_row_alone(tmp_path: Path) -
 def test_more_classes_than_a_byte_holds_are_refused(tmp_path: Path) -> None:
     most = SegmentConfig(model=small(tmp_path / "256", classes=256)).build(CONTEXT)
     assert len(values(run(most, noise(8, 8)), "class_fraction")[0]) == 256
-    with pytest.raises(ModelError, match="tells 257 classes apart, and a mask of 8 bits holds 256"):
+    with pytest.raises(ModelError, match="has 257 classes, and a mask of 8 bits holds 256"):
         SegmentConfig(model=small(tmp_path / "257", classes=257)).build(CONTEXT)
 
 

@@ -1,4 +1,4 @@
-"""What each network of ours can do in a stage: from a loaded checkpoint to a `PictureModel`, one file for each family.
+"""Adapt our networks to stages: from a loaded checkpoint to a `PictureModel`, one file for each family of networks.
 
 To give a network a task: write a function that takes a `Checkpoint` and returns its `PictureModel`, and add a line to `ADAPTERS`.
 """
@@ -30,20 +30,20 @@ ADAPTERS: dict[tuple[str, Task], str] = {
     ("faststyle", "stylize"): "pixelmill.workers.models.adapters.style:stylize",
     ("crn", "synthesize"): "pixelmill.workers.models.adapters.synthesis:synthesize",
 }
-"""By the kind of network (see `kind_of`) and the task: the place of a function, which is imported when it is asked for."""
+"""Import path of a function, by the kind of network (see `kind_of`) and the task; it is imported on first use."""
 
 
 def kind_of(network: str, config: Mapping[str, object]) -> str:
-    """What `ADAPTERS` calls the network of a card: its name, and of a fine-tuned one the head, which decides what it can do."""
+    """The key in `ADAPTERS` for the network of a card: its name, with the head of a fine-tuned one, which decides its task."""
     return f"{network} {config.get('head', 'classifier')}" if network == "finetuned" else network
 
 
 def tasks_of(network: str) -> set[Task]:
-    """What a kind of network can be asked for; embedding is for `models/backbones.py` to say."""
+    """The tasks of a kind of network; `models/backbones.py` decides about embedding."""
     return {task for name, task in ADAPTERS if name == network}
 
 
 def adapter(network: str, task: Task) -> Callable[[Checkpoint], PictureModel]:
-    """KeyError where the network has no adapter for the task."""
+    """KeyError if the network has no adapter for the task."""
     module, _, attribute = ADAPTERS[network, task].partition(":")
     return getattr(import_module(module), attribute)

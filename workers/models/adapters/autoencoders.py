@@ -18,7 +18,7 @@ from pixelmill.workers.models.tasks import Task
 
 
 class Posterior(nn.Module):
-    """Mean BD and logarithm of the variance BD of the codes that a VAE gives a picture."""
+    """Mean BD and logarithm of the variance BD of the posterior that a VAE computes for a picture."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Posterior(nn.Module):
 
 
 class Reconstruction(nn.Module):
-    """A picture through its code and back: BCHW, cut off at 0 and 1 as the recipes' evaluation does it."""
+    """Encode and decode a picture: BCHW, clamped to [0, 1] as in the recipes' evaluation."""
 
     def __init__(self, autoencoder: Any) -> None:
         super().__init__()
@@ -40,13 +40,13 @@ class Reconstruction(nn.Module):
 
 
 def encode(checkpoint: Checkpoint) -> PictureModel:
-    """The part of a picture that the network was trained to see."""
+    """Preprocess a picture as in the network's training."""
     module = Posterior(checkpoint.module) if checkpoint.card.network == "vae" else Code(checkpoint.module)
     return _model("encode", checkpoint, module, trained_input(checkpoint.card, checkpoint.module))
 
 
 def reconstruct(checkpoint: Checkpoint) -> PictureModel:
-    """Whole pictures, so that the whole can be made again: resized, or laid on black where the network was trained so."""
+    """Take whole pictures, so that the whole is reconstructed: resized, or padded with black if training did so."""
     seen = trained_input(checkpoint.card, checkpoint.module)
     whole = seen if seen.fit == "pad" else replace(seen, fit="stretch")
     return _model("reconstruct", checkpoint, Reconstruction(checkpoint.module), whole)

@@ -1,4 +1,4 @@
-"""Networks of ours that give one class of a picture: the encoders that were fine-tuned with a classifier."""
+"""Our networks that predict one class for each picture: encoders that were fine-tuned with a classifier."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
 
 
 def finetuned(checkpoint: Checkpoint) -> PictureModel:
-    """A classifier over any encoder; pictures are made what it was trained on."""
+    """A classifier over any encoder; pictures are preprocessed as in its training."""
     try:
         seen = trained_input(checkpoint.card, checkpoint.module)
     except ModelError as error:

@@ -16,7 +16,7 @@ from pixelmill.workers.networks.monodepth import Monodepth
 
 
 class LeftDisparity(nn.Module):
-    """Of what Monodepth gives the finest disparity of the picture itself: B1HW in fractions of the width, in [0, 0.3]."""
+    """Monodepth's finest disparity of the left view: B1HW in fractions of the width, in [0, 0.3]."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class LeftDisparity(nn.Module):
 
 
 def depth(checkpoint: Checkpoint) -> PictureModel:
-    """Whole pictures are resized to the size of the pairs that it learned from: where things stand tells it how far they are."""
+    """Whole pictures are resized to the size of the training pairs: the network infers depth from positions in the picture."""
     network = cast("Monodepth", checkpoint.module)
     return PictureModel(
         task="depth",

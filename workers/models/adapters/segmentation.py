@@ -1,6 +1,6 @@
-"""Networks of ours that give the class of every pixel: pictures as each was trained on, and how far it sees.
+"""Our segmentation networks: their preprocessing, as in training, and their reach.
 
-SegNet, FCN and U-Net take pictures of their own size, as training judged them; sides need not be multiples of anything. The
+SegNet, FCN and U-Net take pictures of any size, as evaluation in training does; sides need not be multiples of anything. The
 statistics of batch normalisation are fixed, so that a logit depends on a bounded part of the picture, and tiles are exact.
 
 Legend: B batch, C channels, H height, W width, K classes.
@@ -35,7 +35,7 @@ SPREAD = {
     "bilinear": 1,
     "bicubic": 3,
 }
-"""How far beyond its own ground a coarse cell reaches when the grid is refined, in halves of its side."""
+"""How far a coarse cell contributes beyond its own area when the grid is upsampled, in halves of its side."""
 MOST_LEAST_PX = 512
 NO_MEAN, NO_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
@@ -73,7 +73,7 @@ def unet(checkpoint: Checkpoint) -> PictureModel:
 
 
 def finetuned(checkpoint: Checkpoint) -> PictureModel:
-    """A dense head over any encoder. Its group normalisation takes statistics over the whole picture: no tiles."""
+    """A dense head over any encoder. Its group normalisation uses statistics of the whole picture, so tiles are refused."""
     return _model(checkpoint, checkpoint.module, SizeFacts(least_px=_least_px(checkpoint)))
 
 
@@ -93,7 +93,7 @@ def _model(checkpoint: Checkpoint, module: nn.Module, facts: SizeFacts) -> Pictu
 
 
 def _as_trained(checkpoint: Checkpoint, facts: SizeFacts) -> SizeFacts:
-    """With the size that pictures were resized to when they were read, where training did so."""
+    """The size facts with the size to which training resized its pictures when it read them, if it did."""
     match checkpoint.card.settings.get("size_px"):
         case [int(height), int(width)]:
             return SizeFacts(least_px=facts.least_px, resize_px=(height, width))
@@ -101,11 +101,11 @@ def _as_trained(checkpoint: Checkpoint, facts: SizeFacts) -> SizeFacts:
             return facts
 
 
-# ------------------------------------------------------------------------------------------------------- what networks see
+# ---------------------------------------------------------------------------------------------------------- preprocessing
 
 
 class MirroredUNet(nn.Module):
-    """A U-Net of valid convolutions whose logits have the picture's size: what those take away is mirrored around it."""
+    """A U-Net with valid convolutions whose logits have the picture's size: the picture is mirror-padded by what they cut off."""
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
@@ -119,16 +119,17 @@ class MirroredUNet(nn.Module):
 
 
 class ChannelOrder(nn.Module):
-    """Red, green, blue as weights of the Caffe convention want them: blue first."""
+    """Convert RGB to BGR for weights of the Caffe convention."""
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         return images_BCHW.flip(1)
 
 
 def normalized_outside(module: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Take the mean and deviation of VGG weights out of a network, for whoever runs it: there it is done in float32.
+    """Move the normalisation of VGG weights from the network to the stage, which normalises in float32.
 
-    Inside, bfloat16 would round a picture that reaches from 0 to 255 to steps of 1. Of red, green and blue, for pixels / 255.
+    Inside the network, bfloat16 would round a picture in [0, 255] to steps of 1. Returns mean and deviation of red, green and
+    blue, for pixels / 255.
     """
     modules = cast("Iterable[tuple[str, nn.Module]]", module.named_modules())
     inside = [(name, each) for name, each in modules if isinstance(each, VggPreprocessing)]
@@ -145,11 +146,11 @@ def normalized_outside(module: nn.Module) -> tuple[tuple[float, ...], tuple[floa
     return mean, std
 
 
-# ------------------------------------------------------------------------------------------------------ how far they see
+# ------------------------------------------------------------------------------------------------------------------ reach
 
 
 def segnet_reach_px(config: SegNetConfig) -> int:
-    """Bound of how far a logit sees: what its convolutions reach at each level, one way and back, and its pools."""
+    """Upper bound of the reach: the convolutions of each level, in the encoder and the decoder, and the pools."""
     radius = 1 if config.variant == "vgg16" else BASIC_KERNEL // 2
     back = config.blocks if config.decoder == "mirror" else (1,) * len(config.blocks)
     pairs = zip(config.blocks, back, strict=True)
@@ -159,13 +160,13 @@ def segnet_reach_px(config: SegNetConfig) -> int:
 
 
 def unet_reach_px(config: UNetConfig) -> int:
-    """Bound of how far a logit sees: two convolutions of radius 1 at each level down and up, two at the deepest, the pools."""
+    """Upper bound of the reach: two convolutions of radius 1 at each level down and up, two at the deepest, and the pools."""
     convolved_px = sum(4 * 2**level for level in range(config.levels)) + 2 * config.stride
     return convolved_px + _pooled_px(config.levels) + SPREAD[config.upsampling] * (config.stride - 1)
 
 
 def fcn_reach_px(config: FcnConfig) -> int:
-    """Bound of how far a logit sees: VGG's convolutions, its pools, fc6, and half a coarse cell at each way up."""
+    """Upper bound of the reach: VGG's convolutions, its pools, fc6, and half a coarse cell at each upsampling."""
     convolved_px = sum(count * 2**level for level, count in enumerate(BLOCKS[16])) + FC6_SIDE // 2 * 2**DEEPEST
     levels: Sequence[int] = (DEEPEST, *reversed(config.skips), 0)
     spread_px = sum(SPREAD[config.upsampling] * 2**coarse // 2 for coarse, _ in pairwise(levels))
@@ -173,18 +174,18 @@ def fcn_reach_px(config: FcnConfig) -> int:
 
 
 def _pooled_px(pools: int) -> int:
-    """How far apart two pixels can be that as many pools of 2x2 take into one cell."""
+    """The largest distance between two pixels that so many pools of 2x2 merge into one cell."""
     return 2**pools - 1
 
 
 def _least_px(checkpoint: Checkpoint) -> int:
-    """The least side, a power of two, of colour pictures that go through; tried without memory."""
+    """The smallest side, a power of two, of colour pictures that the network accepts; tried on the meta device."""
     skeleton = deepcopy(checkpoint.module).to("meta")
     for side in (1 << power for power in range(MOST_LEAST_PX.bit_length())):
         if _goes_through(skeleton, side):
             return side
     raise ModelError(
-        f"model {checkpoint.name}: colour pictures of {MOST_LEAST_PX} px do not go through it; take another checkpoint"
+        f"model {checkpoint.name}: does not accept colour pictures of {MOST_LEAST_PX} px; choose another checkpoint"
     )
 
 

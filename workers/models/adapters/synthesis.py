@@ -1,4 +1,4 @@
-"""Cascaded refinement networks as models that synthesize pictures from layouts of class ids.
+"""Cascaded refinement networks as models for synthesize: pictures from layouts of class ids.
 
 Legend: B batch, K classes, O outputs, H height, W width.
 """
@@ -17,7 +17,7 @@ from pixelmill.workers.networks.crn import CascadedRefinement, one_hot
 
 
 class FromIds(nn.Module):
-    """Class ids B1HW as floats to pictures B3HW in [0, 1]; of a network that makes several for a layout, the first."""
+    """From class ids B1HW as floats to pictures B3HW in [0, 1]; the first picture if the network makes several."""
 
     def __init__(self, network: CascadedRefinement) -> None:
         super().__init__()
@@ -29,13 +29,13 @@ class FromIds(nn.Module):
 
 
 def synthesize(checkpoint: Checkpoint) -> PictureModel:
-    """Layouts are resized to the network's one size, ids by the nearest one, as it was trained on them."""
+    """Layouts are resized to the network's one size, ids by nearest neighbour, as in training."""
     network = cast("CascadedRefinement", checkpoint.module)
     return PictureModel(
         task="synthesize",
         module=FromIds(network),
         mean=(0.0,),
-        std=(1 / VOID,),  # so that ids stay what they are
+        std=(1 / VOID,),  # keeps ids unchanged
         size=SizeFacts(resize_px=network.config.size_px),
         weights_sha256=checkpoint.weights_sha256,
         classes=_classes_of(checkpoint.card, network.config.classes),
@@ -43,7 +43,7 @@ def synthesize(checkpoint: Checkpoint) -> PictureModel:
 
 
 def _classes_of(card: Card, count: int) -> Classes:
-    """Those of the card. Older cards leave them out: there the recipe crn is of facades, and others have numbers for names."""
+    """The classes of the card. Older cards lack them: the recipe crn then has the classes of facades, others have numbers."""
     if card.classes is not None:
         return card.classes
     if card.recipe == "crn" and count == len(FACADES):

@@ -1,6 +1,6 @@
-"""Where models come from: one module for each library, by the word before the colon in `torchvision:resnet50`.
+"""The libraries that models come from: one module for each, chosen by the prefix, as in `torchvision:resnet50`.
 
-Names are checked and resolved without importing torch, which takes seconds; a misspelt model should not.
+Names are checked and resolved without importing torch, which takes seconds, so that a misspelt name is reported at once.
 
 To add a library: write `workers/models/libraries/NAME.py` with the functions of `Library`, and add a line to `LIBRARIES`.
 Importing it must import neither torch nor the library.
@@ -29,14 +29,14 @@ LIBRARIES: dict[str, str] = {
     "onnx": "pixelmill.workers.models.libraries.onnx",
     "file": "pixelmill.workers.models.libraries.checkpoint",
 }
-"""By the word before the colon; `file` is for a checkpoint of ours, which has none: a path, or the name of one that ships."""
+"""By prefix; `file` is for our checkpoints, whose names have no prefix: a path, or the name of one that ships."""
 
 
 class Library(Protocol):
-    """The functions of a library's module. Each raises ModelError with what to do where a model can't be had."""
+    """The functions of a library's module. Each raises ModelError with the next step if a model is not available."""
 
     def resolve(self, model: str, rest: str, task: Task) -> ModelName:
-        """The complete name behind `model`, of which `rest` is what follows the colon. Imports no torch, loads no weights."""
+        """The complete name for `model`; `rest` is its part after the colon. Imports no torch and loads no weights."""
         ...
 
     def load(self, name: ModelName, task: Task) -> PictureModel:
@@ -44,24 +44,24 @@ class Library(Protocol):
         ...
 
     def encoder(self, name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Module, Preprocess]:
-        """The network up to its features, for `models/backbones.py`; with its weights.
+        """The network up to its features, with its weights, for `models/backbones.py`.
 
-        A module that computes right in some precisions alone names them as its attribute `precisions`.
+        A module that computes correctly in some precisions only lists them in its attribute `precisions`.
         """
         ...
 
     def licence(self, name: ModelName) -> str | None:
-        """The licence of the weights, as who published them states it; None where that is not known."""
+        """The licence of the weights, as their publisher states it; None if unknown."""
         ...
 
 
 def library(name: str) -> Library:
-    """The module of a library; KeyError where there is none of this name."""
+    """The module of a library; KeyError if no library has this name."""
     return cast("Library", import_module(LIBRARIES[name]))
 
 
 def resolve(model: str, task: Task = "embed") -> ModelName:
-    """The complete name behind what a user wrote; ModelError with the nearest names when there is none."""
+    """The complete name for the user's input; ModelError with the nearest names if there is none."""
     named, colon, rest = model.partition(":")
     if colon and named in LIBRARIES and named != "file":
         return library(named).resolve(model, rest, task)
@@ -69,6 +69,6 @@ def resolve(model: str, task: Task = "embed") -> ModelName:
 
 
 def load_model(name: ModelName, task: Task) -> PictureModel:
-    """Load a resolved model for one task. Published weights are fetched on first use and kept by their library's cache."""
+    """Load a resolved model for one task. Published weights are fetched on first use and stay in their library's cache."""
     module = library(name.library)
     return module.load(name, task).licensed(module.licence(name))

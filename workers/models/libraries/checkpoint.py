@@ -1,4 +1,4 @@
-"""Checkpoints of ours: a file with its card beside it, a folder that training wrote, or the name of one that ships."""
+"""Our checkpoints: a file with its card beside it, a folder that training wrote, or the name of one that ships."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.models.zoo import ZOO
 
 ENCODING = frozenset({"autoencoder", "vae", "fcn", "segnet", "unet", "monodepth", "finetuned"})
-"""Networks with an encoder (`networks/finetuned.py` takes it), which embeds."""
+"""Networks that can embed: they have an encoder, which `networks/finetuned.py` takes."""
 CODING = frozenset({"autoencoder", "vae"})
-"""Networks whose encoder ends in a code."""
+"""Networks whose encoder ends in a latent code."""
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,12 +51,12 @@ def load(name: ModelName, task: Task) -> PictureModel:
 
 
 def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Module, Preprocess]:
-    """The encoder of a network of ours: its last feature map, `layer: code` of an autoencoder, or a layer on the way.
+    """The encoder of one of our networks: up to its last feature map, an autoencoder's code (`layer: code`), or another layer.
 
-    `pooling: auto` takes mean and deviation over space of a feature map, and of a VAE the mean of the posterior. Of an
-    autoencoder two uses pull apart (workers/zoo/README.md has the figures of autoencoder-photos): crops of a photograph find
-    another crop of it by the mean and standard deviation of the feature map in 95 % and by the code in 71 %; a whole
-    photograph finds one of its own category in 23 % and 40 %. The statistics find the same picture again.
+    `pooling: auto` takes mean and deviation over space of a feature map, and the mean of the posterior for a VAE. For an
+    autoencoder the best choice depends on the use (workers/zoo/README.md has the figures of autoencoder-photos): the nearest
+    neighbour of a crop is another crop of the same photograph in 95 % by mean and deviation of the feature map and in 71 % by
+    the code; that of a photograph has its category in 23 % and 40 %. The default finds the same picture again.
     """
     from torch import nn
 
@@ -84,7 +84,7 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
 
 
 def licence(name: ModelName) -> str | None:
-    """That of the data which the weights were trained on; a card without one is reported when the network is loaded."""
+    """The licence of the training data; a card without one is reported when the network is loaded."""
     from pixelmill.workers.models.card import read_card
 
     assert name.path is not None
@@ -97,7 +97,7 @@ def _file(model: str, path: Path, task: Task) -> ModelName:
         raise ModelError(f"model {model}: no such file; a checkpoint is NAME.safetensors with NAME.json beside it")
     if not card.is_file():
         raise ModelError(
-            f"model {model}: its card is missing, {card.name} beside {weights.name}; it says how the network is built"
+            f"model {model}: its card {card.name} is missing beside {weights.name}; it describes how to build the network"
         )
     _require_task(model, card, task)
     with weights.open("rb") as file:
@@ -108,7 +108,7 @@ def _file(model: str, path: Path, task: Task) -> ModelName:
 
 
 def _require_task(model: str, card: Path, task: Task) -> None:
-    """ModelError where a card is of a network that does not do the task. One that can't be read is reported when it is loaded."""
+    """ModelError if the card's network can't do the task. An unreadable card is reported when the network is loaded."""
     written = _written(card)
     network = None if written is None else _network_of(written)
     if network is None or written is None:
@@ -139,7 +139,7 @@ def _does(card: Path, task: Task) -> bool:
 
 
 def _written(card: Path) -> dict[str, Any] | None:
-    """A card as it is written; None where it can't be read."""
+    """The JSON of a card; None if it can't be read."""
     try:
         written: Any = json.loads(card.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -148,7 +148,7 @@ def _written(card: Path) -> dict[str, Any] | None:
 
 
 def _network_of(written: Mapping[str, Any]) -> str | None:
-    """The kind of network that a card is of; None where it says none."""
+    """The kind of network that a card describes; None if it states none."""
     network, config = written.get("network"), written.get("config")
     options = cast("dict[str, Any]", config) if isinstance(config, dict) else {}
     return kind_of(network, options) if isinstance(network, str) else None

@@ -1,8 +1,8 @@
 """Models of transformers: a folder as `save_pretrained` writes it, or one commit of a repository of the Hugging Face Hub.
 
-Nothing of a folder is executed: the config is read as JSON and stripped of what names code, kernels or other models; the class is
-one of the installed transformers; the weights are safetensors, read here and handed over as tensors. A network that lacks a
-weight is refused, which transformers itself would fill with random numbers.
+No code in a folder is executed: the config is read as JSON, and keys that name code, kernels or other models are removed; the
+class comes from the installed transformers; the weights are safetensors, read here and passed on as tensors. A network that
+lacks a weight is refused; transformers itself would fill it with random numbers.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def licence(name: ModelName) -> str | None:
 
 
 def folder_of(name: ModelName) -> Path:
-    """Where the files of a model are; they are fetched where that was not done yet."""
+    """The folder with the files of a model, which are fetched if they are not in the cache."""
     if name.path is not None:
         return name.path
     model = _label(name)
@@ -125,11 +125,11 @@ def _content(model: str, folder: Path) -> str:
 
 
 def _loaded(model: str, folder: Path, plan: Plan) -> tuple[nn.Module, Any]:
-    """The network with all its weights, and the config that it was built of."""
+    """The network with all its weights, and the config that it was built from."""
     from pixelmill.workers.models import vision
     from pixelmill.workers.models.construction import bounded, require_finite, shapes_in, tensors_in
 
-    vision.lighten()  # which transformers imports too
+    vision.lighten()  # because transformers imports torchvision too
     files = weight_files(model, folder)
     shapes = shapes_in(files)
     with _silence():
@@ -143,7 +143,7 @@ def _loaded(model: str, folder: Path, plan: Plan) -> tuple[nn.Module, Any]:
                 )
         except ModelError:
             raise
-        except Exception as error:  # sizes that do not fit, options that a config does not know, ...: any kind
+        except Exception as error:  # sizes that do not fit, unknown options, ...: errors of any type
             raise ModelError(
                 f"model {model}: transformers can't build it of its config and weights ({type(error).__name__}: "
                 f"{str(error).strip().partition(chr(10))[0]}); fetch it again, or another version of transformers"
@@ -153,7 +153,7 @@ def _loaded(model: str, folder: Path, plan: Plan) -> tuple[nn.Module, Any]:
 
 
 def _require_complete(model: str, plan: Plan, info: Mapping[str, Any]) -> None:
-    """ModelError where weights are missing, which were filled with random numbers, or left over."""
+    """ModelError if weights are missing (transformers filled them with random numbers) or left over."""
     missing = sorted(info["missing_keys"])
     left_over = sorted(key for key in info["unexpected_keys"] if not key.startswith(plan.may_be_left))
     wrong = [*(f"missing {key}" for key in missing), *(f"unexpected {key}" for key in left_over)]
@@ -168,7 +168,7 @@ def _require_complete(model: str, plan: Plan, info: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _silence() -> Generator[None]:
-    """Without the progress bars and reports of transformers: what is wrong is raised."""
+    """Suppress the progress bars and reports of transformers; problems are raised as errors."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -207,12 +207,12 @@ def _size(config: Any, plan: Plan, processing: Processing) -> SizeFacts:
 
 
 def _takes_squares(config: Any) -> bool:
-    """Whether it is a DPT that takes its tokens for a square, as all but those over a backbone of another kind do."""
+    """Whether the model is a DPT that requires square inputs: hybrid, or without a separate backbone."""
     return config.model_type == "dpt" and (config.is_hybrid or config.backbone_config is None)
 
 
 def _patch_px(config: Any) -> int:
-    """What height and width have to be multiples of: the side of a patch, or the stride of a pyramid of convolutions."""
+    """Height and width have to be multiples of this: the side of a patch, or the stride of a convolutional pyramid."""
     for holder in (getattr(config, "backbone_config", None), config):
         patch_px = getattr(holder, "patch_size", None)
         if isinstance(patch_px, int) and patch_px > 4:
@@ -221,7 +221,7 @@ def _patch_px(config: Any) -> int:
 
 
 def _preprocess(model: str, config: Any, processing: Processing) -> Preprocess:
-    """What an encoder or a classifier is shown: one size. Where a stretched picture is cropped too, `_cropped` does the rest."""
+    """The preprocessing of an encoder or classifier, to one size. If a stretched picture is cropped too, `_cropped` crops it."""
     from pixelmill.workers.models.preprocess import Preprocess
 
     resize_px, crop_HW = processing.resize_px, processing.crop_px
@@ -243,7 +243,7 @@ def _preprocess(model: str, config: Any, processing: Processing) -> Preprocess:
 
 
 def _cropped(module: nn.Module, processing: Processing) -> nn.Module:
-    """The network behind the centre crop of stretched pictures, where its image processor has one."""
+    """The network, preceded by the centre crop of stretched pictures if its image processor has one."""
     from pixelmill.workers.models.heads import Cropped
 
     if processing.crop_px is None or not isinstance(processing.resize_px, tuple):
@@ -252,7 +252,7 @@ def _cropped(module: nn.Module, processing: Processing) -> nn.Module:
 
 
 FIXED_INPUT = frozenset({"vit", "deit", "beit", "clip_vision_model", "siglip_vision_model"})
-"""Networks with a table of positions for one size."""
+"""Networks whose position embeddings fit one input size."""
 
 
 def _require_input(model: str, config: Any, shown_HW: tuple[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""Networks in ONNX: FILE.onnx with FILE.json beside it, the card that says what goes in and what comes out."""
+"""Networks in ONNX: FILE.onnx with its card FILE.json beside it, which describes input and output."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _path(name: ModelName) -> Path:
 def _card(model: str, path: Path, task: Task | None) -> OnnxCard:
     card = read_onnx_card(model, path.with_suffix(".json"))
     if task not in {card.task, None}:
-        raise ModelError(f"model {model}: its card says that it can {card.task}, and this is to {task}")
+        raise ModelError(f"model {model}: its card has the task {card.task}, and the stage needs {task}")
     return card
 
 

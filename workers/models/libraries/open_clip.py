@@ -1,7 +1,7 @@
-"""CLIP-like models of open_clip: pictures and sentences in one space.
+"""CLIP-like models of open_clip: pictures and sentences embedded in one space.
 
-`embed` takes the image tower. `text_encoder` gives vectors of sentences that lie near those of the pictures that they describe.
-Weights are safetensors; a model whose text tower or tokenizer is another model, to be fetched by name, is refused.
+`embed` uses the image tower. `text_encoder` embeds sentences close to the pictures that they describe. Weights are safetensors;
+a model whose text tower or tokenizer is another model, fetched by name, is refused.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
 
 
 def text_encoder(name: ModelName) -> TextEncoder:
-    """The text tower of a resolved model, as a function of sentences; its tokenizer is that of CLIP, which open_clip has."""
+    """The text tower of a resolved model, as a function of sentences; it uses CLIP's tokenizer, which open_clip includes."""
     import torch
 
     whole, _ = _loaded(name)
@@ -102,7 +102,7 @@ def _label(name: ModelName) -> str:
     return f"open_clip:{name.path or name.name}"
 
 
-# -------------------------------------------------------------------------------------------------------- what lies where
+# ------------------------------------------------------------------------------------------------------------------ files
 
 
 def _folder(model: str, folder: Path) -> ModelName:
@@ -134,11 +134,11 @@ def _published_file(model: str, facts: dict[str, Any]) -> Path:
 
 
 def _loaded(name: ModelName) -> tuple[Any, Preprocess]:
-    """Both towers with their weights, and what the image tower sees of a picture."""
+    """Both towers with their weights, and the preprocessing of the image tower."""
     from pixelmill.workers.models import vision
     from pixelmill.workers.models.construction import require_finite
 
-    vision.lighten()  # which open_clip imports too
+    vision.lighten()  # because open_clip imports torchvision too
     open_clip: Any = import_module("open_clip")
     model = _label(name)
     if name.weights is None:
@@ -177,12 +177,12 @@ def _built(model: str, config: dict[str, Any], file: Path | None) -> Any:
                 return kind(**arguments)
         with bounded(model, shapes_in([file])):
             whole = kind(**arguments)
-        # Of a file of safetensors; it converts the names of other libraries.
+        # From a safetensors file; open_clip converts the tensor names of other libraries.
         open_clip.load_checkpoint(whole, str(file), strict=True)
         return whole
     except ModelError:
         raise
-    except Exception as error:  # options that a tower does not know, weights that do not fit: any kind
+    except Exception as error:  # unknown options, weights that do not fit, ...: errors of any type
         lines = [line.strip() for line in str(error).strip().splitlines()[:2]]
         raise ModelError(
             f"model {model}: open_clip can't build it of its config ({type(error).__name__}: {' '.join(lines)[:300]}); "
@@ -191,7 +191,7 @@ def _built(model: str, config: dict[str, Any], file: Path | None) -> Any:
 
 
 def _model_config(model: str, config: dict[str, Any]) -> dict[str, Any]:
-    """What a config says of the two towers; ModelError where one is another model that would be fetched by name."""
+    """The config of the two towers; ModelError if a tower is another model that would be fetched by name."""
     stated: Any = config.get("model_cfg")
     towers: list[Any] = [stated.get(name) for name in ("vision_cfg", "text_cfg")] if _is_object(stated) else [None]
     if not all(_is_object(tower) for tower in towers) or _is_absurd(stated):
@@ -220,7 +220,7 @@ def _is_absurd(value: Any) -> bool:
 
 
 def _require_same_activation(model: str, config: dict[str, Any], facts: dict[str, Any]) -> None:
-    """ModelError where weights were trained with QuickGELU and the architecture has another activation, or the reverse."""
+    """ModelError if weights were trained with QuickGELU and the architecture has another activation, or the reverse."""
     if bool(facts.get("quick_gelu", False)) != bool(config.get("quick_gelu", False)):
         raise ModelError(
             f"model {model}: these weights were trained {'with' if facts.get('quick_gelu') else 'without'} QuickGELU; take the "
@@ -250,7 +250,7 @@ def _shown(model: str, tower: Any, facts: dict[str, Any]) -> Preprocess:
     )
 
 
-# ------------------------------------------------------------------------------------------------------- what it offers
+# -------------------------------------------------------------------------------------------------------------- catalogue
 
 
 @cache

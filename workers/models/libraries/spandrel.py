@@ -1,6 +1,6 @@
-"""Super-resolution and restoration networks of the community, in a file of weights alone: spandrel finds out which network it is.
+"""Super-resolution and restoration networks of the community, from a file of weights alone: spandrel identifies the network.
 
-What spandrel knows of a network is kept: its scale, the sizes and precisions that it takes, whether it may be cut into tiles.
+The facts that spandrel knows are used: scale, valid sizes and precisions, and whether tiles are allowed.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
 
 
 def licence(name: ModelName) -> str | None:
-    return None  # a file of weights states none
+    return None  # a file of weights states no licence
 
 
 def _described(model: str, path: Path) -> Any:
-    """What spandrel calls a descriptor: the network with its weights, and the facts about it."""
+    """Load spandrel's descriptor: the network with its weights, and facts about it."""
     from pixelmill.workers.models import vision
     from pixelmill.workers.models.construction import bounded, require_finite, shapes_in, tensors_in
 
@@ -73,7 +73,10 @@ def _described(model: str, path: Path) -> Any:
     spandrel: Any = import_module("spandrel")
     shapes = shapes_in([path])
     try:
-        with bounded(model, shapes), warnings.catch_warnings(action="ignore"):  # of networks written for an older torch
+        with (
+            bounded(model, shapes),
+            warnings.catch_warnings(action="ignore"),
+        ):  # of networks for older torch
             found: Any = spandrel.ModelLoader().load_from_state_dict(
                 spandrel.canonicalize_state_dict(dict(tensors_in([path])))
             )
@@ -83,7 +86,7 @@ def _described(model: str, path: Path) -> Any:
         raise ModelError(
             f"model {model}: spandrel {spandrel.__version__} knows no network with these {len(shapes)} weights; a newer one may"
         ) from error
-    except Exception as error:  # shapes that do not belong together: whatever torch and spandrel raise
+    except Exception as error:  # shapes that do not fit each other: torch and spandrel raise errors of any type
         first_line = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"model {model}: its weights are not those of one network ({type(error).__name__}: {first_line}); fetch it again"

@@ -1,7 +1,7 @@
-"""Models of timm: by name, of a folder as `timm.models.save_for_hf` writes it, or of one commit of the Hugging Face Hub.
+"""Models of timm: by name, from a folder as `timm.models.save_for_hf` writes it, or from one commit of the Hugging Face Hub.
 
-What it offers is read from its source, where every model is a decorated function. Weights are taken from safetensors alone, are
-read here, and have to fill the network to the last tensor: timm itself would load pickles, and leave what is missing at random.
+The list of models is read from timm's source, where every model is a decorated function. Weights are read here, from safetensors
+alone, and have to fill every tensor of the network: timm itself would load pickles and leave missing weights random.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ FACTS = frozenset(
         *("classifier", "license", "tag"),
     }
 )
-"""What is taken of a folder's `pretrained_cfg`; the rest says where else weights could be fetched from."""
+"""The keys that are used of a folder's `pretrained_cfg`; others name sources of weights that are not trusted."""
 ARGUMENTS = re.compile(r"[a-z][a-z0-9_]*")
 REFUSED_ARGUMENTS = frozenset(
     {
@@ -134,7 +134,7 @@ def _label(name: ModelName) -> str:
     return f"timm:{name.path or name.name}"
 
 
-# -------------------------------------------------------------------------------------------------------- what lies where
+# ------------------------------------------------------------------------------------------------------------------ files
 
 
 def _folder(model: str, folder: Path) -> ModelName:
@@ -160,7 +160,7 @@ def _architecture(model: str, config: dict[str, Any]) -> str:
 
 
 def _published(name: ModelName) -> Any:
-    """What timm knows of the published weights of a name."""
+    """timm's metadata of the published weights of a name."""
     from pixelmill.workers.models import vision
 
     vision.lighten()
@@ -196,7 +196,7 @@ def _built(model: str, architecture: str, **arguments: Any) -> nn.Module:
 
     from pixelmill.workers.models import vision
 
-    vision.lighten()  # which timm imports too
+    vision.lighten()  # because timm imports torchvision too
     import timm
 
     try:
@@ -205,7 +205,7 @@ def _built(model: str, architecture: str, **arguments: Any) -> nn.Module:
             return timm.create_model(architecture, pretrained=False, **arguments)
     except ModelError:
         raise
-    except Exception as error:  # timm raises a dozen kinds
+    except Exception as error:  # timm raises a dozen types
         first_line = str(error).strip().partition("\n")[0]
         raise ModelError(f"model {model}: {first_line}; `timm.list_models('*')` lists what there is") from error
 
@@ -232,7 +232,7 @@ def _whole(name: ModelName) -> nn.Module:
 
 
 def _arguments(model: str, config: dict[str, Any]) -> dict[str, Any]:
-    """What a folder's config gives to the function that builds the network: sizes and names, and nothing that fetches."""
+    """The arguments of a folder's config for the function that builds the network: sizes and names, nothing to fetch."""
     stated: dict[str, Any] = config.get("model_args") or {}
     facts: dict[str, Any] = config.get("pretrained_cfg") or {
         key: value for key, value in config.items() if key in FACTS
@@ -261,12 +261,12 @@ def _is_absurd(value: Any) -> bool:
 
 
 def _fill(model: str, module: nn.Module, state: dict[str, Tensor], shapes: Shapes) -> None:
-    """Load weights that fit to the last tensor, converted by timm's own filter where they have the names of their first code."""
+    """Load weights that have to match every tensor; timm's own filter converts the names of the original code."""
     if state.keys() != module.state_dict().keys():
         convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
         try:
             state = convert(state, module) if convert else state
-        except Exception as error:  # it takes names for granted
+        except Exception as error:  # the filter assumes that names exist
             raise ModelError(
                 f"model {model}: its weights are not those of a {type(module).__name__} ({error!r})"
             ) from error
@@ -291,7 +291,7 @@ def _fill(model: str, module: nn.Module, state: dict[str, Tensor], shapes: Shape
 
 
 def _shown(model: str, module: nn.Module) -> tuple[Preprocess, nn.Module]:
-    """What the network sees of a picture, and the network, behind a crop of its own where a stretched picture is cropped."""
+    """The preprocessing, and the network, preceded by a centre crop if stretched pictures are cropped."""
     from timm.data.config import resolve_model_data_config  # pyright: ignore[reportUnknownVariableType]
 
     from pixelmill.workers.models.heads import Cropped
@@ -313,7 +313,7 @@ def _shown(model: str, module: nn.Module) -> tuple[Preprocess, nn.Module]:
 
 
 def _classes(module: Any) -> Classes | None:
-    """The names of the classes, as its config has them or as timm knows them of ImageNet; None where neither does."""
+    """The names of the classes, from the config or from timm's list for ImageNet; None if neither has them."""
     from pixelmill.workers.models.picture_model import Classes
 
     network = getattr(module, "network", module)
@@ -330,7 +330,7 @@ def _classes(module: Any) -> Classes | None:
 
 @cache
 def timm_models() -> list[str]:
-    """Each model of the installed timm, old names too."""
+    """The names of all models of the installed timm, including deprecated names."""
     spec = find_spec("timm")
     if spec is None or spec.origin is None:
         return []

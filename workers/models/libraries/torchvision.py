@@ -1,5 +1,5 @@
-"""Models of torchvision. What it offers is read from its source, where every model is a decorated function and every set of
-weights a class."""
+"""Models of torchvision. The list of models is read from torchvision's source, where every model is a decorated function and
+every set of weights a class."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 FOLDERS: dict[Task, str] = {"embed": ".", "classify": ".", "segment": "segmentation"}
-"""Where below torchvision.models its models for a task are."""
+"""The module below torchvision.models that has the models of a task."""
 KINDS: dict[Task, str] = {"embed": "classification", "classify": "classification", "segment": "segmentation"}
 SHIPS: dict[Task, str] = {
     "embed": ", or use a model that ships: autoencoder-photos",
     "segment": ", or use a model that ships: segnet-camvid",
 }
-"""What else there is where weights can't be fetched."""
+"""The alternative to suggest if weights can't be fetched."""
 LISTED = 12
-"""Names that fit into a message."""
+"""How many names a message lists."""
 
 
 def resolve(model: str, rest: str, task: Task) -> ModelName:
@@ -51,10 +51,10 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
 
 
 def load(name: ModelName, task: Task) -> PictureModel:
-    """A classifier, or a network that gives the class of every pixel, with the names of its classes and its preprocessing.
+    """A classifier or a segmentation network, with the names of its classes and its preprocessing.
 
-    Both see pictures as torchvision publishes it: to segment, the shorter side is resized to 520 pixels; the scores, which such a
-    network computes on a grid of 8 or 16 pixels, are enlarged to the picture from there.
+    Both preprocess pictures as torchvision publishes it: for segmentation, the shorter side is resized to 520 pixels; the network
+    computes scores on a grid of 8 or 16 pixels, which are enlarged directly to the size of the picture.
     """
     from pixelmill.workers.models.features import hash_weights
     from pixelmill.workers.models.grid_scores import GridScores
@@ -85,7 +85,7 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
 
 
 def _built(name: ModelName, task: Task) -> tuple[nn.Module, Any]:
-    """The network in eval mode with its weights, and what torchvision says of them; of the default ones where it has none."""
+    """The network in eval mode with its weights, and torchvision's entry for them, or for the default ones if it is untrained."""
     import torch
 
     from pixelmill.workers.models import vision
@@ -104,7 +104,7 @@ def _built(name: ModelName, task: Task) -> tuple[nn.Module, Any]:
 
 
 def _trained(models: Any, weights: Any, name: ModelName, task: Task) -> nn.Module:
-    # torchvision has no switch for it, and torch.hub would run what a pickle in the cached file says.
+    # torchvision has no switch for it, and torch.hub would execute a pickle in the cached file.
     kind = cast("Any", type(weights))
     weights.get_state_dict = partial(kind.get_state_dict, weights, weights_only=True)
     try:
@@ -114,7 +114,7 @@ def _trained(models: Any, weights: Any, name: ModelName, task: Task) -> nn.Modul
             f"torchvision:{name.name}/{name.weights}: its weights could not be fetched from {weights.url} ({error}); "
             f"put the file into $TORCH_HOME/hub/checkpoints{SHIPS.get(task, '')}"
         ) from error
-    except Exception as error:  # a file that is cut, of another network, or no file of weights: one kind each
+    except Exception as error:  # a truncated file, another network's, or no file of weights: a different type for each
         first_line = str(error).partition("\n")[0]
         raise ModelError(
             f"torchvision:{name.name}/{name.weights}: {weights.url.rpartition('/')[2]} in $TORCH_HOME/hub/checkpoints "
@@ -123,7 +123,7 @@ def _trained(models: Any, weights: Any, name: ModelName, task: Task) -> nn.Modul
 
 
 def licence(name: ModelName) -> str | None:
-    return None  # torchvision states none of its weights
+    return None  # torchvision states no licence of its weights
 
 
 def extra_arguments(name: str) -> dict[str, Any]:

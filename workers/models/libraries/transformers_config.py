@@ -1,4 +1,4 @@
-"""The config of a model of transformers: which class it is of, for which task, without what could run or fetch something.
+"""The config of a model of transformers: its class for a task, without keys that could run code or fetch files.
 
 Imports neither torch nor transformers.
 """
@@ -23,7 +23,7 @@ HEADS: dict[str, tuple[Task, Gives, str]] = {
     "ForInstanceSegmentation": ("segment", "query map", "MODEL_FOR_INSTANCE_SEGMENTATION_MAPPING_NAMES"),
     "ForDepthEstimation": ("depth", "depth map", "MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES"),
 }
-"""By the end of the name of a class: what it does, what it gives, and where transformers lists those that do."""
+"""By the suffix of a class name: its task, its output, and the list of such classes in transformers."""
 
 KNOWN_DEPTH = frozenset({"depth_anything", "dpt", "glpn", "zoedepth"})
 KNOWN_QUERIES = frozenset({"mask2former", "maskformer"})
@@ -31,14 +31,14 @@ KNOWN_QUERIES = frozenset({"mask2former", "maskformer"})
 
 @dataclass(frozen=True)
 class Encoder:
-    """How the encoder of a kind of model is built: its class, and where its config lies in that of the whole."""
+    """How to build the encoder of a kind of model: its class, and the key of its config within the whole config."""
 
     architecture: str
     inner: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-_NO_POOLER = {"add_pooling_layer": False}  # a layer that was trained for another task, or never
+_NO_POOLER = {"add_pooling_layer": False}  # a layer that was trained for another task, or not at all
 ENCODERS: dict[str, Encoder] = {
     "clip": Encoder("CLIPVisionModelWithProjection", "vision_config"),
     "clip_vision_model": Encoder("CLIPVisionModelWithProjection"),
@@ -60,7 +60,7 @@ LEFT_BY_ENCODERS = (
     *("classifier.", "cls_classifier.", "distillation_classifier.", "head.", "lm_head.", "decoder.", "pooler."),
     *("text_model.", "text_projection.", "logit_scale", "logit_bias"),
 )
-"""Weights of heads and of a text tower, which an encoder may leave."""
+"""Weights of heads and of a text tower, which an encoder may leave unused."""
 
 DROPPED = frozenset(
     {
@@ -84,16 +84,16 @@ DROPPED = frozenset(
         *("transformers_version", "use_pretrained_backbone", "backbone_kwargs", "_commit_hash", "_from_auto"),
     }
 )
-"""What could name code, native kernels or other files; none of it is needed to build a network."""
+"""Keys that could name code, native kernels or other files; none is needed to build a network."""
 UNUSED = frozenset({"backbone", "backbone_config", "use_timm_backbone"})
-"""In the `decoder_config` of a MaskFormer: that of a whole DETR, of which only the decoder is built."""
+"""Keys in the `decoder_config` of a MaskFormer, which is that of a whole DETR; only the decoder is built."""
 FOREIGN = frozenset({"timm_backbone", "timm_wrapper"})
 MOST_NUMBER, MOST_ENTRIES = 1 << 20, 1 << 16
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A model to build for one task, of a config that is safe."""
+    """A model to build for one task, with a safe config."""
 
     task: Task
     architecture: str
@@ -105,7 +105,7 @@ class Plan:
     may_be_left: tuple[str, ...] = ()
 
     def network_class(self) -> Any:
-        """The class of transformers; ModelError where this version has none of the kind."""
+        """The class of transformers; ModelError if the installed version has none of this kind."""
         import transformers
 
         kind = str(self.values["model_type"])
@@ -132,7 +132,7 @@ class Plan:
         return inner
 
     def is_metric(self, model: str) -> bool:
-        """Whether depth is in metres; ModelError where the config leaves it open."""
+        """Whether depth is in metres; ModelError if the config does not state it."""
         kind = self.values["model_type"]
         if kind == "dpt" and _kind_of(self.values.get("backbone_config")) in {"dinov2", "dinov2_with_registers"}:
             raise ModelError(
@@ -143,7 +143,7 @@ class Plan:
 
 
 def plan_of(model: str, config: Mapping[str, Any], task: Task) -> Plan:
-    """What a config describes, for this task; ModelError where it does something else, or names what is not taken."""
+    """The model that a config describes for this task; ModelError for another task, or for keys that are not accepted."""
     values = _safe(model, config)
     kind, architectures = values.get("model_type"), values.get("architectures")
     first = cast("list[object]", architectures)[0] if isinstance(architectures, list) and architectures else None
@@ -180,7 +180,7 @@ def _encoder(model: str, kind: str, first: str, values: Mapping[str, Any]) -> Pl
 
 
 def _safe(model: str, config: Mapping[str, Any], of: str = "") -> dict[str, Any]:
-    """A copy of what sizes and names the network; ModelError where it asks for another model, or for sizes that none has."""
+    """A copy of the keys that size and name the network; ModelError if one names another model or an impossible size."""
     left_out = DROPPED | UNUSED if of == "decoder_config" else DROPPED
     kept = {key: _checked(model, key, value) for key, value in config.items() if key not in left_out}
     if kept.get("quantization_config"):

@@ -1,1 +1,1 @@
-"""What the recipes share that learn the class of every pixel: labels, augmentation, loss, judgement."""
+"""Shared by the recipes for semantic segmentation: labels, augmentation, loss, evaluation."""

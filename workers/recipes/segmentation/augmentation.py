@@ -1,6 +1,6 @@
 """Cut, scale, mirror and brighten a picture and its label on one grid.
 
-What an augmentation brings in from outside of a picture is its mirror image, and void in the label.
+Pixels outside of a picture are filled with its mirror image, and with void in the label.
 
 Legend: C channels, H height, W width, D random draws.
 """
@@ -26,7 +26,7 @@ DRAWS = 5  # random numbers for each sample: mirror, scale, row, column, brightn
 def augment(
     sample: Sample, settings: LabelledSettings, kept_HW: tuple[int, int], margin_px: int, draws_D: np.ndarray
 ) -> tuple[Tensor, np.ndarray]:
-    """The picture, float CHW in [0, 1] with a margin, and its label, HW without."""
+    """The picture with a margin, float CHW in [0, 1], and its label without the margin, HW."""
     mirror, scale, row, column, brightness = draws_D.tolist()
     low, high = map(math.log, settings.scales)
     image_CHW, label_HW = cut_window(sample, kept_HW, margin_px, math.exp(low + scale * (high - low)), (row, column))
@@ -39,8 +39,7 @@ def augment(
 def window(side_px: int, kept_px: int, scale: float, margin_px: int, draw: float) -> tuple[np.ndarray, np.ndarray]:
     """Along one axis, the pixels of a randomly placed window and which of them are inside: `draw` in [0, 1) places it.
 
-    The window is as long as will be `kept_px` with a margin on both sides once it is scaled. Outside of the picture
-    is its mirror image.
+    After scaling, the window has `kept_px` pixels and a margin on both sides. Outside of the picture is its mirror image.
     """
     length, margin = max(round(kept_px / scale), 1), round(margin_px / scale)
     slack = side_px - length
@@ -53,7 +52,7 @@ def window(side_px: int, kept_px: int, scale: float, margin_px: int, draw: float
 
 
 def nearest_places(length: int, kept: int) -> np.ndarray:
-    """Which of `length` cells lies under the centre of each of `kept` ones that cover the same ground."""
+    """The index of the cell, of `length` cells, at the centre of each of `kept` cells that cover the same range."""
     return ((np.arange(kept) + 0.5) * length / kept).astype(int)
 
 

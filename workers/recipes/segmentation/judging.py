@@ -1,4 +1,4 @@
-"""Judge a network by whole pictures, and show a person what it makes of a few.
+"""Evaluate a network on whole pictures, and draw its predictions for a few.
 
 Legend: B batch, C channels, H height, W width, K classes.
 """
@@ -33,7 +33,7 @@ class _Classifier(Protocol):
 
 
 def judged(network: nn.Module, predict: Predict, samples: Iterable[Sample], most: int) -> dict[str, float]:
-    """miou, pixel_accuracy, class_accuracy and iou_NAME of whole pictures, see `confusion_scores`."""
+    """miou, pixel_accuracy, class_accuracy and iou_NAME over whole pictures; see `confusion_scores`."""
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
     device = next(network.parameters()).device
@@ -57,7 +57,7 @@ def _names_for(network: nn.Module, sample: Sample) -> tuple[str, ...]:
 
 
 def batches_of_one_size(samples: Iterable[Sample], most: int) -> Iterator[list[Sample]]:
-    """Neighbours of the same size, `most` at most."""
+    """Consecutive samples of the same size, at most `most`."""
     gathered: list[Sample] = []
     for sample in samples:
         if gathered and (len(gathered) == most or sample["image"].shape != gathered[0]["image"].shape):
@@ -69,7 +69,7 @@ def batches_of_one_size(samples: Iterable[Sample], most: int) -> Iterator[list[S
 
 
 def images_of(samples: Sequence[Sample], device: torch.device) -> Tensor:
-    """BCHW in [0, 1], channels last in memory, as they lay."""
+    """BCHW in [0, 1], in channels_last memory format like the samples."""
     pixels_BHWC = from_numpy(np.stack([sample["image"] for sample in samples])).to(device)
     return pixels_BHWC.permute(0, 3, 1, 2).float() / 255
 

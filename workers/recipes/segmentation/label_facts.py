@@ -1,4 +1,4 @@
-"""What the training labels hold, counted once before a training; class weights follow from it."""
+"""Count the training labels once before a training; class weights follow from the counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
 
 
 class LabelFacts(BaseModel):
-    """What the training labels hold, by class: its pixels, and the labelled pixels of the pictures that show it."""
+    """Counts of the training labels, by class: its pixels, and the labelled pixels of the pictures that contain it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,14 +24,14 @@ class LabelFacts(BaseModel):
     ignore_index: NonNegativeInt | None = None
 
     def median_weights(self) -> tuple[float, ...]:
-        """Median frequency balancing (Eigen & Fergus 2015): the median class weighs 1, one never shown 0."""
+        """Median frequency balancing (Eigen & Fergus 2015): the median class has weight 1, an absent class 0."""
         frequencies = [own / seen if seen else 0.0 for own, seen in zip(self.pixels, self.seen_pixels, strict=True)]
         median = float(np.median([frequency for frequency in frequencies if frequency > 0]))
         return tuple(median / frequency if frequency > 0 else 0.0 for frequency in frequencies)
 
 
 def count_labels(samples: Iterable[Sample]) -> LabelFacts:
-    """The facts of some training samples; DataError where their class lists differ or no pixel counts."""
+    """The counts of training samples; DataError if their class lists differ or all pixels are ignored."""
     names: tuple[str, ...] | None = None
     ignored: list[int] = []
     pixels_K = seen_K = np.zeros(VOID, np.int64)

@@ -1,4 +1,4 @@
-"""Turn a label as its picture is turned: EXIF turns pictures, and a label may lie as its picture is shown or stored.
+"""Give a label the orientation of its picture: EXIF turns pictures, and labels may be stored as shown or as stored pixels.
 
 Legend: H height, W width.
 """
@@ -23,11 +23,11 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda ids_HW: ids_HW[::-1, ::-1].T,
     8: lambda ids_HW: np.rot90(ids_HW),
 }
-"""What a viewer does with stored pixels, by EXIF orientation."""
+"""The turn that a viewer applies to stored pixels, by EXIF orientation."""
 
 
 def orientation_of(data: bytes) -> int:
-    """The EXIF orientation of a picture, 1 where it is shown as it is stored."""
+    """The EXIF orientation of a picture; 1 if it is shown as stored."""
     try:
         with Image.open(io.BytesIO(data)) as picture:
             found = picture.getexif().get(ORIENTATION_TAG, 1)
@@ -37,7 +37,7 @@ def orientation_of(data: bytes) -> int:
 
 
 def as_shown(label_HW: np.ndarray, picture_HW: tuple[int, ...], orientation: int, lies: str | None) -> np.ndarray:
-    """The label as its picture is shown; DataError where it has another size, or where nothing says how it lies."""
+    """The label in the orientation of the shown picture; DataError if the sizes differ, or if the orientation is unknown."""
     turned_HW = label_HW if orientation == 1 else TURNS[orientation](label_HW)
     fits = {"shown": label_HW.shape == picture_HW, "stored": turned_HW.shape == picture_HW}
     if orientation == 1 or lies is not None:

@@ -1,4 +1,4 @@
-"""Read class ids from label files, and say what is wrong with those that can't be learned from.
+"""Read class ids from label files, and report what is wrong with unusable ones.
 
 A label is a picture of class ids. Pixels of the ignored id are void: no loss, no metric.
 
@@ -24,7 +24,7 @@ MOST_CLASSES = VOID
 
 
 class ClassList(BaseModel):
-    """classes.json: the names by id, and the id that stands for no class."""
+    """classes.json: the names by id, and the id of pixels without a class."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,10 +45,10 @@ def read_class_list(data: bytes) -> ClassList:
 
 
 def read_ids(data: bytes) -> np.ndarray:
-    """The class ids HW that a grey or palette PNG stores; DataError for what can't hold ids.
+    """The class ids HW that a grey or palette PNG stores; DataError for a file that can't hold ids.
 
-    A palette's ids are its indices, not its colours. Everything else that reads pictures would turn them into colours,
-    and keep the high byte of 16 bits.
+    The ids of a palette PNG are its indices, not its colours. `decode_picture` would turn them into colours, and would keep
+    only the high byte of 16 bits.
     """
     try:
         ids_HW, _ = decode_ids(data)
@@ -58,7 +58,7 @@ def read_ids(data: bytes) -> np.ndarray:
 
 
 def to_void(ids_HW: np.ndarray, classes: int, ignore_index: int | None) -> np.ndarray:
-    """uint8 HW: 0 to K - 1, or VOID where the id is the ignored one; DataError for every other id."""
+    """uint8 HW: 0 to K - 1, or VOID for the ignored id; DataError for every other id."""
     found = np.unique(ids_HW)
     if strangers := [int(number) for number in found if number >= classes and number != ignore_index]:
         ignored = "" if ignore_index is None else f" and {ignore_index} (ignored)"
@@ -72,7 +72,7 @@ def to_void(ids_HW: np.ndarray, classes: int, ignore_index: int | None) -> np.nd
 
 
 def _what_to_do(found: list[int], strangers: list[int], classes: int) -> str:
-    """How labels with these ids are made to fit; not to be misled: an ignored class is never learned."""
+    """Advice for labels with these ids; careful with ignore_index, because an ignored class is never learned."""
     if classes == 2 and set(found) <= {0, 255}:
         return "a mask of black and white has 255 for its class 1: write 1 for 255, or set map_ids to {255: 1}"
     if strangers == [255]:

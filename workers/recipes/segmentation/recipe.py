@@ -1,11 +1,11 @@
-"""Learn the class of every pixel: cross-entropy of labelled pixels, judged by one confusion matrix over all pictures.
+"""Semantic segmentation: cross-entropy of labelled pixels, evaluated by one confusion matrix over all pictures.
 
-Void pixels (those of the ignored id, and all that an augmentation brings in from outside) have no loss and no metric. The
-loss is summed over labelled pixels and divided by all, labelled or not, so that it means the same for a batch and for its
-parts on many machines.
+Void pixels (the ignored id, and pixels that augmentation adds from outside of a picture) have no loss and no metric. The loss is
+summed over labelled pixels and divided by the number of all pixels, labelled or not, so that it has the same scale for a batch
+and for its parts on many machines.
 
-The papers' learning rates belong to losses of their own scale; the defaults here are for this one. U-Net's elastic
-deformations and its weights for borders between cells, which need instances, are left out.
+The papers' learning rates fit the scale of their own losses; the defaults here fit this loss. U-Net's elastic deformations, and
+its weights for borders between cells, which need instances, are left out.
 
 Legend: B batch, C channels, H height, W width, K classes.
 """
@@ -45,7 +45,7 @@ Trunked = TypeVar("Trunked", bound=TrunkSettings)
 
 
 class LabelledRecipe(Generic[Labelled]):
-    """All but the network and how it is descended. `prepare` or `restore` comes before `network`: labels say the classes."""
+    """Everything but network and optimizer. Call `prepare` or `restore` before `network`: labels determine the classes."""
 
     ROLES: ClassVar[tuple[Role, ...]] = (Role("image", "picture"), Role("label", "class map"))
     JUDGED_WITH: ClassVar[tuple[str, ...]] = ()
@@ -55,7 +55,7 @@ class LabelledRecipe(Generic[Labelled]):
         self.settings = settings
         self.assets = assets
         self.report: LoadReport | None = None
-        """What came of the weights that the network starts from; None where it starts from none."""
+        """The preprocessing of the initial weights; None if there are none."""
         self._facts: LabelFacts | None = None
         if settings.scales[0] > settings.scales[1]:
             raise ModelError(f"scales: {settings.scales} has to be (smallest, largest)")
@@ -69,11 +69,11 @@ class LabelledRecipe(Generic[Labelled]):
     # Hooks of the networks
 
     def check_network(self) -> None:
-        """Find now what making the network would trip over."""
+        """Detect errors early that building the network would raise."""
         self.network()
 
     def grid(self, size_HW: tuple[int, int]) -> tuple[tuple[int, int], int]:
-        """The size of labels, at least `size_HW`, that the network has logits for, and the margin that it needs around."""
+        """The size of labels, at least `size_HW`, for which the network has logits, and the margin that it needs around them."""
         return size_HW, 0
 
     def logits(self, network: nn.Module, images_BCHW: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class LabelledRecipe(Generic[Labelled]):
         return network(images_BCHW)
 
     def extended(self, images_BCHW: Tensor) -> Tensor:
-        """Pictures as the network takes whole ones."""
+        """Prepare whole pictures for the network."""
         return images_BCHW
 
     # Data
@@ -90,7 +90,7 @@ class LabelledRecipe(Generic[Labelled]):
         return read_sample(files, self.settings)
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
-        """Check with a few samples, before a training, whether they fit into batches, and the settings to their classes."""
+        """Check a few samples before a training: whether they fit into batches, and whether the settings fit their classes."""
         sizes = {self.grid(self.settings.crop_px or _size_of(sample))[0] for sample in samples}
         if together > 1 and len(sizes) > 1:
             raise unequal_sizes(sizes)
@@ -100,16 +100,16 @@ class LabelledRecipe(Generic[Labelled]):
         self.check_network()
 
     def prepare(self, samples: Iterable[Sample]) -> dict[str, JsonValue]:
-        """Count the training labels, before `network` and `losses`; the counts, for a later `restore`."""
+        """Count the training labels, before `network` and `losses`; returns the counts for a later `restore`."""
         self._facts = count_labels(samples)
         return self._facts.model_dump(mode="json")
 
     def restore(self, prepared: Mapping[str, JsonValue]) -> None:
-        """What `prepare` gave in the run that is resumed."""
+        """Restore the counts from `prepare` in the run that is resumed."""
         self._facts = LabelFacts.model_validate(prepared)
 
     def classes(self) -> Classes | None:
-        """The names of the training labels, and the colours in which they are shown."""
+        """The names of the training labels, and their display colours."""
         if self._facts is None:
             return None
         return Classes(self._facts.class_names, class_colours(self._facts.class_names))
@@ -119,7 +119,7 @@ class LabelledRecipe(Generic[Labelled]):
         if self._facts is not None:
             return len(self._facts.class_names)
         if self.settings.classes is None:
-            raise ModelError("how many classes there are is not known before `prepare` has counted the labels")
+            raise ModelError("the number of classes is not known before `prepare` has counted the labels")
         return self.settings.classes
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
@@ -144,7 +144,7 @@ class LabelledRecipe(Generic[Labelled]):
         return {"loss": losses_BHW.mean()}
 
     def class_weights(self) -> tuple[float, ...]:
-        """What a pixel of each class counts."""
+        """The weight of a pixel of each class."""
         chosen = self.settings.class_weights
         if chosen == "none":
             return (1.0,) * self.class_count
@@ -157,9 +157,9 @@ class LabelledRecipe(Generic[Labelled]):
         return chosen
 
     def finish(self, network: nn.Module, samples: Iterable[Sample]) -> None:
-        """Statistics of batch normalisation from whole training pictures and the weights as they are now.
+        """Compute statistics of batch normalisation from whole training pictures and the current weights.
 
-        Those gathered on the way are of weights that are gone, and of crops. Does nothing where there are none.
+        Those gathered during training belong to earlier weights and to crops. Does nothing without batch normalisation.
         """
         device = next(network.parameters()).device
         with self._autocast(device):
@@ -194,7 +194,7 @@ class SegmentationRecipe(LabelledRecipe[Segmenting]):
     """A published network with its paper's optimizer and schedule."""
 
     def trunk(self, network: nn.Module) -> tuple[nn.Module, float] | None:
-        """The part of the network that learns at a rate of its own, and its share of the learning rate."""
+        """The part of the network that has a separate learning rate, and its share of the learning rate."""
         return None
 
     def optimizer(self, network: nn.Module) -> Optimizer:
@@ -219,7 +219,7 @@ class SegmentationRecipe(LabelledRecipe[Segmenting]):
 
 
 class VggTrunkRecipe(SegmentationRecipe[Trunked]):
-    """A network that has VGG-16 for a trunk."""
+    """A network with VGG-16 as its trunk."""
 
     ASSETS: ClassVar[tuple[str, ...]] = ("vgg",)
 
@@ -230,7 +230,7 @@ class VggTrunkRecipe(SegmentationRecipe[Trunked]):
             super().check_network()
 
     def vgg_weights(self, *, classifier: bool = False) -> VggWeights | None:
-        """The weights to start from; None where the settings name none."""
+        """The initial weights; None if the settings name none."""
         source = self.assets.get("vgg", self.settings.vgg)
         if source is None:
             return None

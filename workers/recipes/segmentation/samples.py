@@ -1,4 +1,4 @@
-"""Make a sample of a picture and its label: of one size, the ids as the settings map them.
+"""Make a sample from a picture and its label: resized alike, with ids mapped as in the settings.
 
 Legend: C channels, H height, W width.
 """
@@ -42,13 +42,13 @@ def read_sample(files: Mapping[str, bytes], settings: LabelledSettings) -> Sampl
 
 
 def classes_of(data: bytes | None, settings: LabelledSettings) -> tuple[tuple[str, ...], int | None]:
-    """Names and the ignored id; the settings' numbers come before those of classes.json."""
+    """Names and the ignored id; the settings override classes.json."""
     count, ignore_index = settings.classes, settings.ignore_index
     if data is None and settings.class_names is not None:
         return settings.class_names, ignore_index
     if data is None:
         if count is None:
-            raise DataError("how many classes there are is not known: add classes.json, or set classes")
+            raise DataError("the number of classes is not known: add classes.json, or set classes")
         return tuple(f"class_{number}" for number in range(count)), ignore_index
     listed = read_class_list(data)
     if count is not None and count != len(listed.classes):

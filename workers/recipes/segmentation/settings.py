@@ -1,4 +1,4 @@
-"""Settings of the recipes that learn the class of every pixel."""
+"""Settings of the recipes for semantic segmentation."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LabelledSettings(RecipeSettings):
-    """How labelled pictures are read, augmented and weighed. Sizes are height, width.
+    """How labelled pictures are read, augmented and weighted. Sizes are height, width.
 
-    `classes` and `ignore_index` are those of classes.json where they are not given, `class_names` too. `map_ids` puts one
-    id in the place of another when labels are read, as {255: 1}. `turned_labels` says how labels lie of pictures that EXIF
-    turns: as such a picture is shown, or as its pixels are stored. `size_px` is what pictures are
-    resized to when they are read; `crop_px` what a training step sees of one, at a scale drawn between `scales`.
-    `brightness` is the most that a picture is made brighter or darker by, as a share.
+    `classes`, `ignore_index` and `class_names` default to those of classes.json. `map_ids` replaces ids when labels are read,
+    such as {255: 1}. `turned_labels` states the orientation of labels whose pictures EXIF turns: as shown, or as stored.
+    Pictures are resized to `size_px` when they are read; a training step crops `crop_px` at a scale drawn between `scales`.
+    `brightness` is the largest relative change of brightness.
     """
 
     classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)] | None = None
@@ -40,9 +39,9 @@ class LabelledSettings(RecipeSettings):
 
 
 class SegmentationSettings(LabelledSettings):
-    """What FCN, SegNet and U-Net have in common.
+    """Settings that FCN, SegNet and U-Net share.
 
-    `step_at` are the shares of the training after which schedule "step" multiplies the rate with `step_factor`.
+    `step_at` are the shares of the training after which schedule "step" multiplies the rate by `step_factor`.
     """
 
     learning_rate: PositiveFloat = 0.01
@@ -57,7 +56,7 @@ class SegmentationSettings(LabelledSettings):
 
 
 class TrunkSettings(SegmentationSettings):
-    """`vgg` names VGG-16 weights to start from, `trunk_rate` is the trunk's share of the learning rate.
+    """`vgg` names the initial VGG-16 weights, `trunk_rate` is the trunk's share of the learning rate.
 
     `vgg` is a safetensors file or torchvision:VGG16_Weights.IMAGENET1K_V1. `vgg_convention` is for a file whose
     preprocessing does not follow from the names in it.

@@ -76,7 +76,7 @@ def test_file_and_card_are_one_identity_wherever_they_lie(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("task", "words"),
-    [("depth", "its card says that it can segment, and this is to depth"), ("embed", "this is to embed")],
+    [("depth", "its card has the task segment, and the stage needs depth"), ("embed", "the stage needs embed")],
 )
 def test_another_task_is_refused_before_anything_is_loaded(task: Task, words: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=words):
