@@ -49,7 +49,7 @@ class StyleChoice(BaseModel):
 class GatysSettings(StyleChoice):
     """What is kept, what is taken and how it is optimised; `learning_rate` is 1 for L-BFGS and 0.02 for Adam if None."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     start: Literal["noise", "content"] = "noise"
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"

@@ -29,7 +29,7 @@ unit, bytes and signed are pixels in [0, 1], [0, 255] and [-1, 1]; disparity is 
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class OnnxInput(_Strict):

@@ -124,7 +124,7 @@ class SortsBySize(Protocol):
 class StageConfig(BaseModel):
     """A stage as the job file writes it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     stage: ClassVar[str]
     """What a job file calls this kind of stage."""

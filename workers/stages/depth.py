@@ -48,7 +48,7 @@ UNITS: dict[Measure, str] = {
 class Camera(BaseModel):
     """What makes metres of disparity: metres = focal_px * baseline_m / disparity in pixels."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     focal_px: PositiveFloat = Field(description="focal length, in pixels of the pictures as they are")
     baseline_m: PositiveFloat | None = Field(

@@ -18,6 +18,7 @@ from pixelmill.workers.pictures import Kind, Picture
 from pixelmill.workers.stages import Deferred, Milled, StageContext
 from pixelmill.workers.stages.mask_encoding import ENCODINGS, Encoding, class_metadata
 from pixelmill.workers.stages.model_stage import ModelStageConfig
+from pixelmill.workers.stages.network_options import MOST_SIDE_PX
 from pixelmill.workers.stages.sized import MADE_PIXELS, Framed, framed
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class SegmentConfig(ModelStageConfig):
 
     resize_px: PositiveInt | None = Field(
         None,
+        le=MOST_SIDE_PX,
         description="shorter side of what the network sees, such as that of the pictures that it was trained on; masks have the "
         "picture's size all the same; as the model was published when left out, and of ours the picture's own",
     )
