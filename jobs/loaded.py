@@ -26,7 +26,7 @@ from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.codecs.id_png import decode_ids
 from pixelmill.workers.codecs.pixels import to_pixels, to_rgb_or_grey
 from pixelmill.workers.codecs.stored import shown, values_of
-from pixelmill.workers.errors import JobError, ModelError
+from pixelmill.workers.errors import JobError, ModelError, RowError
 from pixelmill.workers.geometry.orientation import turn_upright
 from pixelmill.workers.models.adapters import kind_of, tasks_of
 from pixelmill.workers.models.libraries import library, load_model, resolve
@@ -167,10 +167,22 @@ def load(
     uri = os.fspath(model)
     refuse_credentials(uri)
     named = uri if zoo_path(uri) is not None or (":" in uri and "://" not in uri) else absolute(uri)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = _usable(device)
     if task is not None:
         return LoadedModel(named, _config(named, task, keys), device)
     return _of_some_task(named, device, keys)
+
+
+def _usable(device: str | None) -> str:
+    """The device that is asked for, or the best that is there. JobError where it is not there."""
+    has_gpu = torch.cuda.is_available()
+    if device is None:
+        return "cuda" if has_gpu else "cpu"
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        raise JobError(f"device {device}: there are cpu and cuda")
+    if device != "cpu" and not has_gpu:
+        raise JobError(f"device {device}: torch finds no GPU here; leave device out")
+    return device
 
 
 def _of_some_task(model: str, device: str, keys: Mapping[str, object] | None) -> LoadedModel:
@@ -209,8 +221,12 @@ def _config(model: str, task: str, keys: Mapping[str, object] | None) -> StageCo
 def as_picture(picture: AnyPicture, *, ids: bool = False) -> Picture:
     """The picture as a decoder gives it to a stage; `ids` says that grey levels and palettes are ids of classes."""
     if isinstance(picture, str | os.PathLike):
-        (data,) = file_at(absolute(os.fspath(picture)), Access()).values()
-        return _of_file(data, ids=ids)
+        place = absolute(os.fspath(picture))
+        (data,) = file_at(place, Access()).values()
+        try:
+            return _of_file(data, ids=ids)
+        except RowError as error:
+            raise RowError(error.stage, error.error_type, f"{place}: {error}") from error
     image = picture if isinstance(picture, Image.Image) else _image_of(picture)
     if ids and image.mode in ("L", "P"):
         return Picture(from_numpy(np.array(image))[None], "ids8")
@@ -224,7 +240,12 @@ def _of_file(data: bytes, *, ids: bool) -> Picture:
     return Picture(decode_picture(data))
 
 
-def _image_of(pixels: np.ndarray) -> Image.Image:
+def _image_of(given: object) -> Image.Image:
+    if not isinstance(given, np.ndarray):
+        raise JobError(f"a {type(given).__name__} is no picture; give a PIL image, an array, a path or a URI")
+    pixels = cast("np.ndarray", given)
+    if not pixels.size:
+        raise JobError(f"an array of {pixels.dtype} {pixels.shape} has no pixels; give uint8 HW, HW3 or HW4")
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
         raise JobError(f"an array of {pixels.dtype} {pixels.shape} is no picture; give uint8 HW, HW3 or HW4")
     return Image.fromarray(pixels)

@@ -34,7 +34,7 @@ from pixelmill.workers.stages import StageConfig
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SourceSpec(Strict):
@@ -147,6 +147,11 @@ class JobSpec(Strict):
     def _columns_differ(self) -> JobSpec:
         made = [column for config in self.configs for column in config.columns()]
         columns = [*columns_beside_stages(self.source_options.decoder), *made]
+        odd = [column for column in made if not column.isprintable() or column != column.strip()]
+        if odd:
+            raise ValueError(
+                f"column {odd[0]!r}: a name begins and ends with a character to see, and has no line breaks"
+            )
         twice = sorted({column for column in columns if columns.count(column) > 1})
         if twice:
             raise ValueError(f"two columns would be called {', '.join(twice)}; give one another name with column:")

@@ -26,14 +26,26 @@ def require_same(stored: dict[str, object], wanted: dict[str, object], folder: F
 def _differences(path: str, was: object, now: object) -> Iterable[tuple[str, object, object]]:
     if isinstance(was, dict) and isinstance(now, dict):
         there, here = cast("dict[str, object]", was), cast("dict[str, object]", now)
+        if len(there) == len(here) == 1 and there.keys() != here.keys():
+            yield (
+                path,
+                next(iter(there)),
+                next(iter(here)),
+            )  # stages of two kinds: their options have nothing in common
+            return
         for key in sorted({*there, *here}):
             yield from _differences(f"{path}.{key}" if path else key, there.get(key), here.get(key))
     elif isinstance(was, list) and isinstance(now, list):
         before, after = cast("list[object]", was), cast("list[object]", now)
         if len(before) != len(after):
-            yield path, before, after
+            yield path, _kinds(before), _kinds(after)
             return
         for index, pair in enumerate(zip(before, after, strict=True)):
             yield from _differences(f"{path}.{index}", *pair)
     elif was != now:
         yield path, was, now
+
+
+def _kinds(items: list[object]) -> list[object]:
+    """A list as a person compares it: a stage, `{KIND: its options}`, by its kind."""
+    return [next(iter(cast("dict[str, object]", item))) if isinstance(item, dict) and item else item for item in items]

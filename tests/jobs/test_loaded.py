@@ -81,6 +81,24 @@ def test_an_array_that_is_no_picture_is_refused(given: np.ndarray) -> None:
         as_picture(given)
 
 
+@pytest.mark.parametrize("given", [None, 3, [photo()], b"bytes"])
+def test_what_is_no_picture_is_refused_by_its_type(given: Any) -> None:
+    with pytest.raises(JobError, match=f"a {type(given).__name__} is no picture; give a PIL image, an array, a path"):
+        as_picture(given)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 3), (4, 0), (0, 0, 4)])
+def test_an_array_without_pixels_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(JobError, match="has no pixels"):
+        as_picture(np.zeros(shape, np.uint8))
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(JobError, match="device cuda:1: torch finds no GPU here; leave device out"):
+        load(STYLE, device="cuda:1")
+
+
 # Which task
 
 
@@ -144,7 +162,9 @@ def test_a_checkpoint_on_a_store_is_fetched_and_does_the_same(
         (lambda: load("s3://me:ab5c0ffee@bucket/x"), JobError, "carries credentials"),
         (lambda: load(STYLE, task="dream"), JobError, "task dream: there are embed"),
         (lambda: load(STYLE)("no-such.jpg"), ModelError, "no such file"),
-        (lambda: load(STYLE)(__file__), RowError, "text"),
+        (lambda: load(STYLE)(__file__), RowError, r"test_loaded\.py: looks like .* text"),
+        (lambda: load("starry-night"), ModelError, f"no such checkpoint .did you mean {STYLE}"),
+        (lambda: load(STYLE, device="tpu"), JobError, "device tpu: there are cpu and cuda"),
     ],
 )
 def test_what_can_not_be_done_is_said(call: Any, kind: type[Exception], words: str) -> None:

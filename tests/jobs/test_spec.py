@@ -48,6 +48,38 @@ def test_a_column_that_every_output_has_is_refused(column: str) -> None:
     assert f"two columns would be called {column}" in fault(SMALLEST, f"stages.0.column={column}")
 
 
+@pytest.mark.parametrize("column", ['"a\\nb"', '"\\e[31m"', '" a"', '"a "', '"\\u202eb"'])
+def test_a_column_whose_name_does_not_show_is_refused(column: str) -> None:
+    assert "a name begins and ends with a character to see" in fault(SMALLEST, f"stages.0.column={column}")
+    assert load(SMALLEST, "stages.0.column=Größe in m").spec.configs
+
+
+@pytest.mark.parametrize("number", [".inf", ".nan"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "depth: {camera: {focal_px: NUMBER}}",
+        "depth: {camera: {focal_px: 700, baseline_m: NUMBER}}",
+        "synthesize: {tolerance: NUMBER}",
+        "stylize: {style: a.jpg, vgg: a.safetensors, style_weight: NUMBER}",
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused(stage: str, number: str) -> None:
+    assert "finite" in fault(f"version: 1\nsource: a\nout: b\nstages:\n  - {stage.replace('NUMBER', number)}\n")
+
+
+@pytest.mark.parametrize("stage", ["segment: {resize_px: SIDE}", "stylize: {size_px: SIDE}"])
+def test_a_side_that_no_memory_holds_is_refused(stage: str) -> None:
+    job = "version: 1\nsource: a\nout: b\nstages:\n  - " + stage
+    assert "should be less than or equal to 16384, not 16385" in fault(job.replace("SIDE", "16385"))
+    assert load(job.replace("SIDE", "16384")).spec.configs
+
+
+@pytest.mark.parametrize("key", ["run.stall_s", "run.memory_gb", "source.timeout_s", "source.retry_for_s"])
+def test_an_option_of_the_run_that_is_not_finite_is_refused(key: str) -> None:
+    assert "finite" in fault(SMALLEST, f"{key}=.inf")
+
+
 def test_two_columns_of_one_name_are_refused() -> None:
     twice = SMALLEST + '  - embed: {model: "torchvision:resnet34/random"}\n'
     assert "two columns would be called embedding" in fault(twice)

@@ -54,6 +54,8 @@ ROUGHLY = {
 }
 CALIBRATION = {"width_px": 128, "focal_px": 100.0, "baseline_m": 0.5, "depth_png_scale": 256}
 
+COLOURS_K3 = np.array(list(FACADES.values()), np.uint8)
+
 
 # ---------------------------------------------------------------------------------------------------------- small data
 
@@ -75,7 +77,7 @@ def make_data(folder: Path, name: str) -> str:
         if name == "crn":
             save(
                 folder / f"{seed}.png",
-                np.concatenate([noise(seed, 32, 32), np.array(list(FACADES.values()), np.uint8)[ids_HW[:32, :32]]], 1),
+                np.concatenate([noise(seed, 32, 32), COLOURS_K3[ids_HW[:32, :32]]], 1),
             )
         elif layout == "pictures":
             save(folder / f"{seed}.png", noise(seed, 64, 64))

@@ -49,7 +49,7 @@ class StyleChoice(BaseModel):
 class GatysSettings(StyleChoice):
     """Settings of content, style and optimisation; `learning_rate` None is 1 for L-BFGS and 0.02 for Adam."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     start: Literal["noise", "content"] = "noise"
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"

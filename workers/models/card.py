@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, PositiveInt, ValidationEr
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.geometry.resize import Interpolation
+from pixelmill.workers.models.model_names import did_you_mean
 from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.models.weight_files import CARD, WEIGHTS, found_files
 from pixelmill.workers.models.zoo import zoo_names
@@ -80,8 +81,8 @@ def read_card(path: Path) -> Card:
     except FileNotFoundError as error:
         if not weights.exists():
             raise ModelError(
-                f"{path}: no such checkpoint; give a folder with {WEIGHTS} and {CARD}, a NAME.safetensors with "
-                f"NAME.json beside it, or one that ships: {', '.join(zoo_names())}"
+                f"{path}: no such checkpoint{did_you_mean(path.name, zoo_names())}; give a folder with {WEIGHTS} and {CARD}, "
+                f"a NAME.safetensors with NAME.json beside it, or one that ships: {', '.join(zoo_names())}"
             ) from error
         raise ModelError(f"{path}: its card {card_file.name} is missing; copy it beside the weights") from error
     except ValidationError as error:

@@ -22,6 +22,7 @@ import yaml
 from pydantic import JsonValue
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.safetensors_header import require_whole
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.msgpack", "*.h5")
@@ -133,7 +134,14 @@ def _has_weights(folder: Path, patterns: Sequence[str]) -> bool:
 
 
 def weight_files(model: str, folder: Path, names: Sequence[str] = (WEIGHTS,)) -> list[Path]:
-    """The safetensors files of a folder: the first of `names` that exists, or the shards that its index lists."""
+    """The safetensors files of a folder, each whole: the first of `names` that exists, or the shards that its index lists."""
+    files = _weight_files(model, folder, names)
+    for file in files:
+        require_whole(file)
+    return files
+
+
+def _weight_files(model: str, folder: Path, names: Sequence[str]) -> list[Path]:
     for name in names:
         if (folder / name).is_file():
             return [require_inside(model, folder, folder / name)]
@@ -178,7 +186,9 @@ def read_json(model: str, file: Path) -> dict[str, JsonValue]:
             f"model {model}: {file.parent} has no {file.name}, which says how the model is built"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"model {model}: {file.name} can't be read as JSON ({type(error).__name__})") from error
+        raise ModelError(
+            f"model {model}: {file.name} can't be read as JSON ({type(error).__name__}); fetch the model again"
+        ) from error
     if not isinstance(value, dict):
         raise ModelError(f"model {model}: {file.name} is no JSON object; fetch the model again")
     return cast("dict[str, JsonValue]", value)

@@ -11,7 +11,9 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.tasks import Task
 
 MOST_CARD_BYTES = 1 << 20
-Side = Annotated[int, Field(ge=1, le=1 << 14)]
+MOST_SIDE_PX = 1 << 12
+"""Of what a network is tried on when it is loaded; 16,384 took 14 GB and the worker with it."""
+Side = Annotated[int, Field(ge=1, le=MOST_SIDE_PX)]
 Meaning = Literal["vectors", "logits", "probabilities", "inverse", "metres", "disparity", "unit", "bytes", "signed"]
 MEANINGS: dict[Task, tuple[Meaning, ...]] = {
     "embed": ("vectors",),
@@ -29,7 +31,7 @@ unit, bytes and signed are pixels in [0, 1], [0, 255] and [-1, 1]; disparity is 
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class OnnxInput(_Strict):
@@ -49,8 +51,8 @@ class OnnxInput(_Strict):
         description="embed, classify: the shorter side before the centre crop of size_px; left out: the picture is stretched",
     )
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    multiple_px: PositiveInt = Field(1, le=1 << 14, description="what height and width have to be multiples of")
-    least_px: PositiveInt = Field(1, le=1 << 14)
+    multiple_px: PositiveInt = Field(1, le=MOST_SIDE_PX, description="what height and width have to be multiples of")
+    least_px: PositiveInt = Field(1, le=MOST_SIDE_PX)
 
     @model_validator(mode="after")
     def _agrees(self) -> OnnxInput:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models import vision
+from pixelmill.workers.models.vgg_names import is_published, naming_of, require_vgg
 from pixelmill.workers.models.weight_files import open_weights, refuse_pickle
 from pixelmill.workers.networks.vgg import (
     ConventionName,
@@ -72,20 +73,14 @@ def _from_safetensors(path: Path, classifier: bool) -> dict[str, Tensor | None]:
         raise ModelError(f"{path}: not a whole safetensors file ({error}); fetch or convert it again") from error
 
 
-def is_published(source: Path | str) -> bool:
-    """Whether torchvision fetches these weights."""
-    return str(source).startswith("torchvision:")
-
-
 def find_published(text: str) -> Any:
     """torchvision's entry for weights, without fetching them; ModelError if there is none, or if it is not for a VGG."""
     vision.lighten()
     from torchvision import models  # pyright: ignore[reportMissingTypeStubs]
 
+    require_vgg(text)
     name = text.removeprefix("torchvision:")
     try:
-        if not name.startswith(("VGG16_Weights.", "VGG19_Weights.")):
-            raise ValueError(f"{name} is of another network")
         return models.get_weight(name)
     except (ValueError, KeyError, AttributeError) as error:
         fact = "torchvision has no such weights" if isinstance(error, KeyError) else error
@@ -113,7 +108,7 @@ def _from_torchvision(text: str) -> tuple[dict[str, Tensor | None], ConventionNa
 def _renamed(
     source: str, state: Mapping[str, Tensor | None], classifier: bool, convention: ConventionName | None
 ) -> VggWeights:
-    style = _style(source, state)
+    style = naming_of(source, state)
     depth: Literal[16, 19] = 19 if {"features.34.weight", "block3_conv4.weight"} & state.keys() else 16
     theirs = {name: _CALLED[style](name, depth) for name in convolution_names(depth)}
     if classifier:
@@ -132,19 +127,6 @@ def _as_convolution(name: str, tensor: Tensor) -> Tensor:
     """The classifier's matrices as equivalent convolution kernels: 7x7 for fc6, 1x1 for fc7 (Long et al. 2015)."""
     side_px = {"fc6.weight": 7, "fc7.weight": 1}.get(name)
     return tensor if side_px is None else tensor.view(len(tensor), -1, side_px, side_px)
-
-
-def _style(source: str, names: Collection[str]) -> Literal["torchvision", "caffe"]:
-    if any(name.endswith("running_mean") for name in names):
-        raise ModelError(f"{source}: holds a VGG with batch normalisation; take the weights of one without")
-    if any(name.startswith("block1_conv") for name in names):
-        return "caffe"
-    if any(name.startswith("features.") for name in names):
-        return "torchvision"
-    first = ", ".join(sorted(names)[:3])
-    raise ModelError(
-        f"{source}: no VGG's tensors are called {first}; rename them as torchvision does: features.0.weight"
-    )
 
 
 def _torchvision_name(layer: str, depth: int) -> str:

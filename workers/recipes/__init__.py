@@ -65,7 +65,7 @@ class RecipeSettings(BaseModel):
     `epochs`. `patience` ends a training after so many evaluations without an improvement.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: PositiveFloat = 1
     steps: PositiveInt | None = None

@@ -32,7 +32,8 @@ from pixelmill.workers.errors import DataError, ModelError
 from pixelmill.workers.losses.hindsight import LAYERS, feature_distances, hindsight, mean_edge
 from pixelmill.workers.losses.perceptual import moved
 from pixelmill.workers.models.picture_model import Classes
-from pixelmill.workers.models.vgg_weights import find_published, is_published, load_vgg
+from pixelmill.workers.models.vgg_names import is_published
+from pixelmill.workers.models.vgg_weights import find_published, load_vgg
 from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig, one_hot
 from pixelmill.workers.networks.vgg import Vgg
 from pixelmill.workers.recipes import PICTURES, Batch, Facts, RecipeSettings, Role, Sample, config_from, half_cosine

@@ -28,7 +28,8 @@ from pixelmill.workers.errors import DataError, RowError
 from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 from pixelmill.workers.losses.perceptual import StyleTransferLoss, moved
 from pixelmill.workers.losses.style_choice import LossScale, StyleChoice
-from pixelmill.workers.models.vgg_weights import find_published, is_published, load_vgg
+from pixelmill.workers.models.vgg_names import is_published
+from pixelmill.workers.models.vgg_weights import find_published, load_vgg
 from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, FastStyleUpsampling, TransformNetwork
 from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
 from pixelmill.workers.recipes.squares import chunks, cut, decode, in_rows, roomy, scaled

@@ -124,7 +124,7 @@ class SortsBySize(Protocol):
 class StageConfig(BaseModel):
     """The entry of a stage in the job file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     stage: ClassVar[str]
     """The name of this kind of stage in a job file."""

@@ -49,7 +49,7 @@ UNITS: dict[Measure, str] = {
 class Camera(BaseModel):
     """Converts disparity to metres: metres = focal_px * baseline_m / disparity in pixels."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     focal_px: PositiveFloat = Field(description="focal length, in pixels of the original pictures")
     baseline_m: PositiveFloat | None = Field(

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pixelmill.workers.runtime.execution import PixelNetwork
     from pixelmill.workers.runtime.tuned import TunedNetwork
 
+MOST_SIDE_PX = 1 << 14
+"""No stage is asked for a larger side of what a network sees: no picture of it would fit a machine's memory."""
+
 
 class NetworkStageConfig(StageConfig):
     """A stage with a network. The precision affects the output; the other options affect speed alone."""

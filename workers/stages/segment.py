@@ -18,6 +18,7 @@ from pixelmill.workers.pictures import Kind, Picture
 from pixelmill.workers.stages import Deferred, Milled, StageContext
 from pixelmill.workers.stages.mask_encoding import ENCODINGS, Encoding, class_metadata
 from pixelmill.workers.stages.model_stage import ModelStageConfig
+from pixelmill.workers.stages.network_options import MOST_SIDE_PX
 from pixelmill.workers.stages.shared_runs import MakesMaps
 from pixelmill.workers.stages.sized import Framed
 
@@ -61,6 +62,7 @@ class SegmentConfig(ModelStageConfig):
 
     resize_px: PositiveInt | None = Field(
         None,
+        le=MOST_SIDE_PX,
         description="shorter side of the network's input, such as that of its training pictures; masks keep the picture's "
         "size; when left out, the size that the model was published with, or for our networks the picture's own",
     )

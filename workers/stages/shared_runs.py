@@ -81,7 +81,8 @@ class MakesPictures(_Tuned):
         self, network: TunedNetwork, prediction: DensePrediction, column: str, file_format: PictureFormat
     ) -> None:
         super().__init__(network)
-        self._prediction, self._format = prediction, file_format
+        self._prediction = prediction
+        self._format: PictureFormat = file_format
         self.fields = (picture_field(column),)
 
     @property

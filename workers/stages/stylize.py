@@ -20,11 +20,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from pixelmill.workers.codecs.footprint import decode_bytes
 from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.losses.style_choice import GatysSettings, LossScale
+from pixelmill.workers.models.safetensors_header import require_whole
+from pixelmill.workers.models.vgg_names import is_published, naming_of, require_vgg
 from pixelmill.workers.pictures import Kind, Picture
 from pixelmill.workers.stages import Stage, StageContext
 from pixelmill.workers.stages.assets import AssetKind, is_remote
 from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat
-from pixelmill.workers.stages.network_options import NetworkStageConfig
+from pixelmill.workers.stages.network_options import MOST_SIDE_PX, NetworkStageConfig
 from pixelmill.workers.stages.plan_lines import plan_lines
 from pixelmill.workers.stages.shared_runs import MakesPictures, to_levels
 from pixelmill.workers.stages.styles import is_painting, network_of, size_with_shorter_side
@@ -60,6 +62,7 @@ class StylizeConfig(NetworkStageConfig):
     )
     size_px: PositiveInt | None = Field(
         None,
+        le=MOST_SIDE_PX,
         description="shorter side of the result; left out, a network keeps the picture's own size, and an optimisation takes 256",
     )
     vgg: str | None = Field(
@@ -160,9 +163,11 @@ class StylizeConfig(NetworkStageConfig):
 
     def _vgg_identity(self) -> str:
         assert self.vgg is not None
-        if self.vgg.startswith("torchvision:"):
+        if is_published(self.vgg):
+            require_vgg(self.vgg)
             return self.vgg
         with self.located("vgg") as place, self._readable("vgg", place) as file:
+            naming_of(self.vgg, require_whole(Path(file.name)))
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
     def _painting_identity(self) -> str:

@@ -25,3 +25,13 @@ def test_another_job_is_refused_with_every_difference(folder: Folder, segments: 
     with pytest.raises(RunRefused) as raised:
         require_same(stored, wanted, folder)  # type: ignore[arg-type]
     assert "delete" not in str(raised.value)
+
+
+def test_stages_of_other_kinds_are_named_without_their_options(folder: Folder) -> None:
+    one, other = {"segment": {"model": "x"}}, {"upscale": {"scale": 2}}
+    with pytest.raises(RunRefused) as raised:
+        require_same({"stages": [one]}, {"stages": [other]}, folder)
+    assert "  stages.0: 'segment' there, 'upscale' here\n" in str(raised.value)
+    with pytest.raises(RunRefused) as raised:
+        require_same({"stages": [one]}, {"stages": [one, other]}, folder)
+    assert "  stages: ['segment'] there, ['segment', 'upscale'] here\n" in str(raised.value)

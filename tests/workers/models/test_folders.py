@@ -31,22 +31,34 @@ def test_a_library_that_is_missing_is_named_with_what_installs_it() -> None:
         require_installed("hf:x", "no_such_package", "hf")
 
 
+WHOLE = (2).to_bytes(8, "little") + b"{}"
+"""A safetensors file without tensors."""
+
+
 def shards(folder: Path, **weight_map: str) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
 
 
 def test_weights_are_one_file_or_the_shards_of_an_index(tmp_path: Path) -> None:
     shards(tmp_path, a="model-1-of-2.safetensors", b="model-2-of-2.safetensors", c="model-1-of-2.safetensors")
-    (tmp_path / "model-1-of-2.safetensors").touch()
+    (tmp_path / "model-1-of-2.safetensors").write_bytes(WHOLE)
     with pytest.raises(ModelError, match=r"model-2-of-2\.safetensors is missing"):
         weight_files("m", tmp_path)
-    (tmp_path / "model-2-of-2.safetensors").touch()
+    (tmp_path / "model-2-of-2.safetensors").write_bytes(WHOLE)
     assert [file.name for file in weight_files("m", tmp_path)] == [
         "model-1-of-2.safetensors",
         "model-2-of-2.safetensors",
     ]
-    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "model.safetensors").write_bytes(WHOLE)
     assert [file.name for file in weight_files("m", tmp_path)] == ["model.safetensors"]
+
+
+def test_weights_that_are_cut_are_refused_before_they_are_loaded(tmp_path: Path) -> None:
+    shards(tmp_path, a="model-1-of-2.safetensors", b="model-2-of-2.safetensors")
+    (tmp_path / "model-1-of-2.safetensors").write_bytes(WHOLE)
+    (tmp_path / "model-2-of-2.safetensors").write_bytes(WHOLE[:-1])
+    with pytest.raises(ModelError, match=r"model-2-of-2\.safetensors: not a whole safetensors file"):
+        weight_files("m", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../model.safetensors", "/etc/model.safetensors", "model.bin"])

@@ -117,6 +117,31 @@ def test_volumes_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
         resolve(str(tmp_path / "cubes.safetensors"))
 
 
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ("[1, 2", r"mine\.json can't be read as JSON"),
+        ("[1, 2]", r"mine\.json is no JSON object; fetch the model again"),
+        ("{}", "its card names no network; take the card that came with the weights"),
+    ],
+)
+def test_a_card_of_no_network_is_refused_before_anything_is_loaded(tmp_path: Path, card: str, words: str) -> None:
+    shutil.copy(ZOO / f"{DEFAULT_MODEL}.safetensors", tmp_path / "mine.safetensors")
+    (tmp_path / "mine.json").write_text(card)
+    with pytest.raises(ModelError, match=words):
+        resolve(str(tmp_path / "mine.safetensors"))
+
+
+def test_a_checkpoint_that_is_cut_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    contents = (ZOO / f"{DEFAULT_MODEL}.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(contents[: len(contents) // 2])
+    shutil.copy(ZOO / f"{DEFAULT_MODEL}.json", tmp_path / "cut.json")
+    with pytest.raises(
+        ModelError, match=r"cut\.safetensors: not a whole safetensors file .*; fetch or convert it again"
+    ):
+        resolve(str(tmp_path / "cut.safetensors"))
+
+
 def test_a_file_is_what_is_in_it_and_not_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = ZOO / f"{DEFAULT_MODEL}.safetensors"
     for folder in ("a", "b"):
@@ -128,8 +153,8 @@ def test_a_file_is_what_is_in_it_and_not_where_it_lies(tmp_path: Path, monkeypat
     second = resolve(f"b/{original.name}")
     assert first.identity == second.identity == resolve(DEFAULT_MODEL).identity
     assert second.path == tmp_path / "b" / original.name
-    with (tmp_path / "b" / original.name).open("ab") as file:
-        file.write(b"\0")
+    contents = (tmp_path / "b" / original.name).read_bytes()
+    (tmp_path / "b" / original.name).write_bytes(contents[:-1] + bytes([contents[-1] ^ 1]))
     assert resolve(f"b/{original.name}").identity != first.identity
 
 

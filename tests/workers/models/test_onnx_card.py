@@ -41,8 +41,15 @@ def test_each_task_has_a_card_for_each_meaning(task: str, tmp_path: Path) -> Non
         (CARD | {"colour": 1}, "colour: Extra inputs are not permitted"),
         (CARD | {"input": INPUT | {"std": [1, 1]}}, "mean and std have one number each, or three"),
         (CARD | {"input": INPUT | {"std": [1, 1, 0]}}, "no deviation is 0"),
-        (CARD | {"input": INPUT | {"size_px": 1 << 30}}, "input.size_px"),
+        (CARD | {"input": INPUT | {"size_px": 4097}}, "input.size_px"),
+        (CARD | {"input": INPUT | {"least_px": 4097}}, "input.least_px: Input should be less than or equal to 4096"),
+        (
+            CARD | {"input": INPUT | {"multiple_px": 4097}},
+            "input.multiple_px: Input should be less than or equal to 4096",
+        ),
         (CARD | {"input": INPUT | {"size_px": [32, 64], "resize_px": 40}}, "resize_px is for a centre crop"),
+        (CARD | {"input": INPUT | {"std": [1, 1, float("nan")]}}, "input.std.2: Input should be a finite number"),
+        (CARD | {"input": INPUT | {"mean": [0, 0, float("inf")]}}, "input.mean.2: Input should be a finite number"),
         (CARD | {"input": {"mean": [0]}}, "input.std: Field required"),
     ],
 )

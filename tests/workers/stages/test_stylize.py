@@ -192,6 +192,16 @@ def test_files_that_are_not_there_or_no_picture_are_refused_before_the_run(paint
         painted_style(painting).identity()
 
 
+def test_weights_that_are_no_vgg_are_refused_before_the_run(painting: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.safetensors").write_bytes(saved_vgg().read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"cut\.safetensors: not a whole safetensors file"):
+        painted_style(painting, vgg=str(tmp_path / "cut.safetensors")).identity()
+    with pytest.raises(ModelError, match=r"no VGG's tensors are called .*; rename them"):
+        painted_style(painting, vgg=str(saved("faststyle", "style", width=4, blocks=1))).identity()
+    with pytest.raises(ModelError, match="is of another network; take torchvision:VGG16"):
+        painted_style(painting, vgg="torchvision:ResNet18_Weights.DEFAULT").identity()
+
+
 def test_a_picture_that_the_optimisation_loses_is_an_error_of_its_own(painting: Path) -> None:
     config = painted_style(painting, style_weight=1e38, scale="gatys", steps=4)
     stage = config.build(CONTEXT)

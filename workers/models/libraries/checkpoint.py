@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.adapters import adapter, kind_of, tasks_of
 from pixelmill.workers.models.depth_facts import facts_of_stereo
+from pixelmill.workers.models.folders import read_json
 from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files, did_you_mean
+from pixelmill.workers.models.safetensors_header import require_whole
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.models.zoo import ZOO
 
@@ -99,20 +101,20 @@ def _file(model: str, path: Path, task: Task) -> ModelName:
         raise ModelError(
             f"model {model}: its card {card.name} is missing beside {weights.name}; it describes how to build the network"
         )
-    _require_task(model, card, task)
+    written = read_json(model, card)
+    _require_task(model, written, task)
+    require_whole(weights)
     with weights.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    written = _written(card) or {}
     depth = facts_of_stereo(str(written.get("data", ""))) if task == "depth" else None
     return ModelName("file", path.stem, None, path.resolve(), sha256, _network_of(written), depth)
 
 
-def _require_task(model: str, card: Path, task: Task) -> None:
-    """ModelError if the card's network can't do the task. An unreadable card is reported when the network is loaded."""
-    written = _written(card)
-    network = None if written is None else _network_of(written)
-    if network is None or written is None:
-        return
+def _require_task(model: str, written: Mapping[str, Any], task: Task) -> None:
+    """ModelError if the card's network can't do the task, or the card names none."""
+    network = _network_of(written)
+    if network is None:
+        raise ModelError(f"model {model}: its card names no network; take the card that came with the weights")
     _refuse_other_task(model, network, task)
     if _takes_volumes(written):
         raise ModelError(f"model {model}: its {network} takes volumes, and stages take pictures; take one with dims 2")

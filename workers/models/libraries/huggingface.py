@@ -52,6 +52,7 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
         return ModelName("hf", str(hub_name(model, rest)))
     folder = Path(rest).resolve()
     plan = plan_of(model, _config(model, folder), task)
+    processing_of(model, folder)  # which raises for one that is missing or wrong
     files = [folder / CONFIG, *_processor_files(folder), *weight_files(model, folder)]
     depth = _depth(model, plan) if task == "depth" else None
     return ModelName("hf", plan.architecture, path=folder, sha256=content_sha256(files), depth=depth)

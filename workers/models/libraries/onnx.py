@@ -10,6 +10,7 @@ from pixelmill.workers.models.depth_facts import DepthFacts, Measure
 from pixelmill.workers.models.folders import content_sha256, require_installed
 from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.models.onnx_card import OnnxCard, read_onnx_card
+from pixelmill.workers.models.onnx_files import read_network
 from pixelmill.workers.models.tasks import Task
 
 if TYPE_CHECKING:
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
 def resolve(model: str, rest: str, task: Task) -> ModelName:
     require_installed(model, "onnxruntime", "onnx")
     path = Path(rest)
+    if path.suffix != ".onnx" and path.is_file():
+        raise ModelError(
+            f"model {model}: {path.name} does not end with .onnx; write onnx:FILE.onnx, with FILE.json beside it"
+        )
     if path.suffix != ".onnx" or not path.is_file():
         raise ModelError(f"model {model}: no such file; write onnx:FILE.onnx, with FILE.json beside it")
     card = _card(model, path, task)
+    read_network(model, path)  # which raises for one that is cut, or needs more than itself
     files = [path, path.with_suffix(".json")]
     depth = _depth(card) if task == "depth" else None
     return ModelName("onnx", "onnx", path=path.resolve(), sha256=content_sha256(files, named=False), depth=depth)
@@ -66,7 +72,6 @@ def licence(name: ModelName) -> str | None:
 
 
 def _network(name: ModelName, task: Task) -> OnnxNetwork:
-    from pixelmill.workers.models.onnx_files import read_network
     from pixelmill.workers.models.onnx_network import OnnxNetwork, check_network
 
     model, path = f"onnx:{name.path}", _path(name)

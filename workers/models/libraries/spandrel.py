@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.folders import CONVERT, file_sha256, require_installed
 from pixelmill.workers.models.model_names import ModelName
+from pixelmill.workers.models.safetensors_header import require_whole
 from pixelmill.workers.models.tasks import Task
 
 if TYPE_CHECKING:
@@ -32,8 +33,11 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
     path = Path(rest)
     if path.suffix.lower() in {".pth", ".pt", ".ckpt", ".bin", ".pkl"}:
         raise ModelError(f"model {model}: {CONVERT}, where the weights lie under params_ema or params take those")
+    if path.suffix != ".safetensors" and path.is_file():
+        raise ModelError(f"model {model}: {path.name} does not end with .safetensors; write spandrel:FILE.safetensors")
     if path.suffix != ".safetensors" or not path.is_file():
         raise ModelError(f"model {model}: no such file; write spandrel:FILE.safetensors")
+    require_whole(path)
     return ModelName("spandrel", "spandrel", path=path.resolve(), sha256=file_sha256(path))
 
 

@@ -16,7 +16,7 @@ from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
 class LabelFacts(BaseModel):
     """Counts of the training labels, by class: its pixels, and the labelled pixels of the pictures that contain it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     class_names: tuple[str, ...]
     pixels: tuple[NonNegativeInt, ...]

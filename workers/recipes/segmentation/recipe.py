@@ -28,7 +28,8 @@ from torch.optim.swa_utils import update_bn
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.palette import class_colours
 from pixelmill.workers.models.picture_model import Classes
-from pixelmill.workers.models.vgg_weights import find_published, is_published, read_vgg
+from pixelmill.workers.models.vgg_names import is_published
+from pixelmill.workers.models.vgg_weights import find_published, read_vgg
 from pixelmill.workers.networks.vgg import ConventionName, LoadReport, VggWeights
 from pixelmill.workers.recipes import Batch, Role, Sample
 from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, augment, unequal_sizes

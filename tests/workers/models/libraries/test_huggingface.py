@@ -144,8 +144,10 @@ def test_a_folder_is_what_is_in_it_and_not_where_it_lies(vit: Path, tmp_path: Pa
     assert load_model(resolve(f"hf:{vit}", "classify"), "classify").weights_sha256 == first["weights_sha256"]
     for name in ("model.safetensors", "config.json", "preprocessor_config.json"):
         shutil.copytree(vit, tmp_path / name)
-        with (tmp_path / name / name).open("a") as file:
-            file.write(" ")
+        contents = (tmp_path / name / name).read_bytes()
+        is_json = name.endswith(".json")
+        other = contents + b" " if is_json else contents[:-1] + bytes([contents[-1] ^ 1])
+        (tmp_path / name / name).write_bytes(other)
         assert resolve(f"hf:{tmp_path / name}").identity != first, name
 
 
@@ -250,6 +252,16 @@ class Bomb:
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
+
+
+def test_a_folder_that_does_not_say_how_pictures_are_prepared_is_refused_before_anything_is_loaded(vit: Path) -> None:
+    processor = json.loads((vit / "preprocessor_config.json").read_text())
+    (vit / "preprocessor_config.json").write_text(json.dumps(processor | {"image_std": [0, 0, 0]}))
+    with pytest.raises(ModelError, match="image_std"):
+        resolve(f"hf:{vit}", "classify")
+    (vit / "preprocessor_config.json").unlink()
+    with pytest.raises(ModelError, match=r"has no preprocessor_config\.json"):
+        resolve(f"hf:{vit}", "classify")
 
 
 def test_a_pickle_is_never_loaded_and_the_way_to_convert_it_is_said(vit: Path, tmp_path: Path) -> None:

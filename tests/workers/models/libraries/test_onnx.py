@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from onnx import helper
@@ -83,9 +84,22 @@ def test_another_task_is_refused_before_anything_is_loaded(task: Task, words: st
         resolve(f"onnx:{saved(tmp_path, convolution())}", task)
 
 
+def test_a_network_that_is_cut_or_keeps_weights_elsewhere_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    file = saved(tmp_path, convolution())
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    with pytest.raises(ModelError, match="is no ONNX file, or not a whole one"):
+        resolve(f"onnx:{file}", "segment")
+    onnx.save(convolution(), file, save_as_external_data=True, location="weights", size_threshold=0)
+    with pytest.raises(ModelError, match="keeps weights in another file"):
+        resolve(f"onnx:{file}", "segment")
+
+
 def test_a_missing_file_and_a_missing_card_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no such file; write onnx:FILE\.onnx, with FILE\.json beside it"):
         resolve("onnx:gone.onnx", "segment")
+    with pytest.raises(ModelError, match=r"test_onnx\.py does not end with \.onnx; write onnx:FILE\.onnx"):
+        resolve(f"onnx:{__file__}", "segment")
     file = saved(tmp_path, convolution())
     (tmp_path / "net.json").unlink()
     with pytest.raises(ModelError, match=r"its card net\.json is missing"):

@@ -106,6 +106,8 @@ def test_other_tasks_and_missing_files_are_refused(twice: Path) -> None:
         resolve(f"spandrel:{twice}", "segment")
     with pytest.raises(ModelError, match=r"no such file; write spandrel:FILE\.safetensors"):
         resolve("spandrel:gone.safetensors", "upscale")
+    with pytest.raises(ModelError, match=r"test_spandrel\.py does not end with \.safetensors; write spandrel:FILE"):
+        resolve(f"spandrel:{__file__}", "upscale")
 
 
 def test_weights_of_no_network_or_of_half_a_network_are_refused(twice: Path, tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ def test_weights_of_no_network_or_of_half_a_network_are_refused(twice: Path, tmp
         loaded(file)
     file.write_bytes(twice.read_bytes()[:-8])
     with pytest.raises(ModelError, match="not a whole safetensors file"):
-        loaded(file)
+        resolve(f"spandrel:{file}", "upscale")
 
 
 def test_sizes_that_the_file_does_not_account_for_are_refused(twice: Path, tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+"""Weights of VGG are told from those of other networks by their names alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.vgg_names import is_published, naming_of, require_vgg
+
+
+def test_whose_names_tensors_have() -> None:
+    assert naming_of("x", {"features.0.weight", "classifier.0.bias"}) == "torchvision"
+    assert naming_of("x", {"block1_conv1.weight"}) == "caffe"
+
+
+@pytest.mark.parametrize(
+    ("names", "fact"),
+    [
+        ({"layer1.0.conv1.weight"}, r"no VGG's tensors are called layer1\.0\.conv1\.weight; rename"),
+        ({"features.0.weight", "features.1.running_mean"}, "batch normalisation; take the weights of one without"),
+    ],
+)
+def test_another_network_is_refused(names: set[str], fact: str) -> None:
+    with pytest.raises(ModelError, match=f"FILE: .*{fact}"):
+        naming_of("FILE", names)
+
+
+def test_torchvision_has_to_be_asked_for_a_vgg() -> None:
+    assert is_published("torchvision:VGG16_Weights.IMAGENET1K_V1")
+    assert not is_published("vgg.safetensors")
+    require_vgg("torchvision:VGG19_Weights.IMAGENET1K_V1")
+    with pytest.raises(ModelError, match=r"ResNet18_Weights\.DEFAULT is of another network; take torchvision:VGG16"):
+        require_vgg("torchvision:ResNet18_Weights.DEFAULT")
