@@ -41,6 +41,11 @@ SLIM: dict[str, dict[str, Any]] = {
     "vdsr": {"depth": 3, "width": 4, "patch_px": 24},
     "faststyle": {"size_px": 24, "style_size_px": 32, "width": 4, "blocks": 1},
     "crn": {"start_px": (4, 4), "widths": (8, 8, 8, 8)},
+    "crn-labels": {
+        "start_px": (4, 4),
+        "widths": (8, 8, 8, 8),
+        "palette": {"a": (0, 0, 0), "b": (99, 0, 0), "c": (0, 99, 0)},
+    },
     "finetune": {"classes": 3, "size_px": 32},
     "finetune-dense": {"classes": 3},
 }
