@@ -1,6 +1,7 @@
-"""What a user would write by hand for each kind of stage: the same network in the settings that the stage chose, in a loop.
+"""Hand-written loops for each kind of stage: the same network in the settings that the stage chose.
 
-Pictures are decoded beforehand and sorted by size, so that every batch is full. Nothing is counted, filed, bounded or resumed.
+Pictures are decoded in advance and sorted by size, so that every batch is full. The loops do not count, record errors, limit
+memory or resume.
 
 Legend: B batch, C channels, H height, W width, K classes.
 """
@@ -32,7 +33,7 @@ PALETTE = [(value, 255 - value, value // 2) for value in range(256)]
 
 
 def bare_loop(task: Task, model: str, settings: Mapping[str, Any], options: Mapping[str, Any]) -> Loop:
-    """A loop for the task in the settings of a stage, as `Stage.settings` has them."""
+    """A loop for the task with the settings of a stage, from `Stage.settings`."""
     if task == "embed":
         return _embedding(model, settings)
     loaded = load_model(resolve(model, task), task)

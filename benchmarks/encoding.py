@@ -1,9 +1,9 @@
-"""What encoding a picture costs and how large it gets: the encoders of codecs/encode.py beside settings that were not taken.
+"""Measure time and size of encoded pictures: the encoders of codecs/encode.py against rejected settings.
 
     python -m benchmarks.encoding PHOTOS [--masks FOLDER] [--depth FOLDER] [--size 1024x768]
 
 Contenders take turns picture by picture and the best of the rounds counts, so that a busy machine slows all of them alike. The
-last column is how much of its time an encoder keeps other threads of Python from running.
+last column is the share of its time in which an encoder blocks other Python threads.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _read(folder: Path, count: int, size: tuple[int, int] | None, way: Image.Res
 
 
 def _as_map(picture: Image.Image) -> np.ndarray:
-    """A map as networks make it, smooth and of many values: at half the size, averaged, and back with a line between."""
+    """A map like those of networks, smooth and with many values: averaged to half the size and interpolated back."""
     values = torch.from_numpy(np.asarray(picture.convert("F")).copy())[None, None]
     coarse = torch.nn.functional.avg_pool2d(values, 2)
     smooth = torch.nn.functional.interpolate(coarse, size=values.shape[-2:], mode="bilinear")[0, 0].clamp(min=0)
@@ -136,7 +136,7 @@ def _compare(name: str, pictures: Sequence[np.ndarray], contenders: dict[str, En
 
 
 def _held(encoder: Encoder, pixels: np.ndarray) -> float:
-    """The share of an encoder's time in which another thread of Python stood still; near 0 where it lets others run."""
+    """The share of an encoder's time in which another Python thread was blocked; near 0 if it releases the interpreter lock."""
     before_s, longest_s = sys.getswitchinterval(), float("inf")
     sys.setswitchinterval(1e-4)
     alone_s = min(_timed(encoder, pixels) for _ in range(3))

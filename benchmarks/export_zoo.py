@@ -1,10 +1,10 @@
-"""Put a trained checkpoint into the zoo: kernels as float16 where it costs nothing, judged as it will be loaded.
+"""Add a trained checkpoint to the zoo: with float16 kernels if the metric allows it, evaluated as it will be loaded.
 
     python -m benchmarks.export_zoo RUN NAME --data DIR [--split PART]
 
-The metrics on the card are those of the weights as they are stored, on the held-out data. Where float16 moves the metric
-that decides by more than a quarter of a percent, or where --float32 is given, they stay float32. Biases and statistics
-of normalisations, which are few, always do.
+The metrics on the card are those of the stored weights on the held-out data. Kernels stay float32 if float16 changes the main
+metric by more than a quarter of a percent, or with --float32. Biases and statistics of normalisations, which are few, always stay
+float32.
 """
 
 from __future__ import annotations

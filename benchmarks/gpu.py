@@ -1,4 +1,4 @@
-"""What one device does with Pixelmill, in one process and without Ray: speed beside a bare forward, agreement with the CPU.
+"""Measure Pixelmill on one device, in one process and without Ray: speed against a bare forward, agreement with the CPU.
 
     python -m benchmarks.gpu                       on the GPU: three networks over 4,000 JPEGs, one training step each
     python -m benchmarks.gpu --device cpu --small  the same in less than a minute, wherever Python runs

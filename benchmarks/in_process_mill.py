@@ -1,4 +1,4 @@
-"""The mill of a bulk job in this very process: a folder of pictures in, embeddings out, without Ray and without a job."""
+"""The mill of a bulk job in the current process: from a folder of pictures to embeddings, without Ray and without a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory that a worker takes at its peak over 500 and over 5,000 pictures of 64 x 64 to 24 megapixels.
+"""Measure the peak memory of a worker over 500 and over 5,000 pictures of 64 x 64 to 24 megapixels.
 
 python -m benchmarks.memory [--counts 500 5000] [--megapixels 24] [--threads 0]
 """

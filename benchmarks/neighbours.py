@@ -1,9 +1,9 @@
-"""Measure what nearest neighbours in the codes of the autoencoder that ships have in common, beside PCA and pixels.
+"""Measure the agreement of nearest neighbours in the codes of the autoencoder that ships, against PCA and pixels.
 
     python -m benchmarks.neighbours CHECKPOINT PHOTOS
 
-CHECKPOINT is NAME.safetensors or the folder of a training. The folder that a photograph lies in is its category. What
-the checkpoint was not trained on is judged; its training's photographs are what neighbours are looked for in.
+CHECKPOINT is NAME.safetensors or the folder of a training. The folder of a photograph is its category. Queries are
+photographs that the checkpoint was not trained on; neighbours are searched among its training photographs.
 
 Legend: N photographs, B batch, C channels, H height, W width, S side of the network's input, D code size, P numbers of
 a flattened image, M crops.

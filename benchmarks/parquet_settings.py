@@ -1,4 +1,4 @@
-"""How embeddings are best written: size, and time to write and read, by codec and encoding.
+"""Compare ways to write embeddings: size, and time to write and read, by codec and encoding.
 
 python -m benchmarks.parquet_settings OUT      where OUT is a run with a column of vectors
 """

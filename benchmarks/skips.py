@@ -1,4 +1,4 @@
-"""What each level's skip is worth: the same small U-Net trained with all, one, some and none of them.
+"""Measure the effect of each level's skip: the same small U-Net trained with all, one, some and none of them.
 
     python -m benchmarks.skips CAMVID --steps 600
 

@@ -1,10 +1,10 @@
-"""Each kind of stage beside a bare loop over the same network, and a chain of three beside one that decodes once.
+"""Compare each kind of stage with a bare loop over the same network, and a chain of three stages with a loop that decodes once.
 
     python -m benchmarks.stages [--pictures 96] [--rounds 3] [--only NAME ...]
 
-One worker of one thread. Both see the same decoded pictures, run the network in the settings that the stage chose, and encode
-what they make with the same encoders. A stage's time is that of a worker of a job over local files less fetching and decoding;
-that of the chain has both, and so has its loop. They take turns, and ratios are taken within a turn.
+One worker with one thread. Both take the same decoded pictures, run the network in the settings that the stage chose, and encode
+outputs with the same encoders. A stage's time is that of a job's worker over local files without fetching and decoding; the chain
+and its loop include both. Stage and loop alternate, and ratios are taken within a turn.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gatys' optimisation beside one pass through a network that knows the style: what each reaches and how long it takes.
+"""Compare Gatys' optimisation with one pass through a network trained for the style: losses and times.
 
     python -m benchmarks.style VGG PAINTING [--content PHOTO] [--checkpoint faststyle-starry-night] [--steps 300]
 

@@ -1,12 +1,12 @@
-"""Pixelmill beside the limit and beside what a user would write by hand, in one run on the same JPEGs.
+"""Compare Pixelmill with the limit and with hand-written alternatives, in one run on the same JPEGs.
 
     python -m benchmarks.throughput                       the table of README.md: 4,000 images, 3 rounds
     python -m benchmarks.throughput --scaling             four times the images: time and memory
     python -m benchmarks.throughput --start               where the seconds of a short job go
     python -m benchmarks.throughput --shares              whose processes the cores belong to meanwhile
 
-Every figure is a median over the rounds; within a round all run one after the other, so that a machine that drifts
-drifts for all. Ratios are taken within a round, then their median.
+Every figure is a median over the rounds; within a round the contenders run one after the other, so that drift of the machine
+affects all. Ratios are taken within a round, then their median.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Training steps a second beside a bare PyTorch loop on tensors in memory, for the SegNet and autoencoder recipes.
+"""Compare training steps a second with a bare PyTorch loop on tensors in memory, for the SegNet and autoencoder recipes.
 
     python -m benchmarks.training [--rounds 3]
 
-The bare loop is what one would write by hand: batches that lie augmented in memory, forward, backward, step. It has the
-same network, precision, threads and batch. Both are timed in one process, in turns, after a warm-up, over whole steps of
-`pixelmill.pipelines.training.worker.Training` with its data path, schedule, log and checks, but for evaluations and checkpoints.
+The bare loop is written by hand: augmented batches in memory, forward, backward, step. It has the same network, precision,
+threads and batch. Both are timed in one process, in turns, after a warm-up, over complete steps of
+`pixelmill.pipelines.training.worker.Training` with its data path, schedule, log and checks, without evaluations and checkpoints.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the way of upsampling is worth: the same small U-Net trained with each, on CamVid or labels laid out like it.
+"""Measure the effect of the upsampling method: the same small U-Net trained with each, on CamVid or data in its layout.
 
     python -m benchmarks.upsampling CAMVID --steps 600
 

@@ -1,4 +1,4 @@
-"""Say how each checkpoint of the zoo was made, and the commands that make it again.
+"""Print how each checkpoint of the zoo was made, and the commands that reproduce it.
 
 python -m benchmarks.zoo
 """

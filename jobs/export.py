@@ -29,13 +29,13 @@ from pixelmill.workers.errors import JobError
 ShardKind = Literal["webdataset"]
 MB = 1 << 20
 EVERY_S = 2.0
-"""Between two lines of progress."""
+"""Seconds between two lines of progress."""
 SHOWN_FAILURES = 5
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a person wants of a run, as the command has it."""
+    """The options of the command."""
 
     out: str
     destination: str
@@ -48,7 +48,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was exported, and what of the run was not."""
+    """The exported and the missing pictures of a run."""
 
     tally: Tally
     destination: str
@@ -60,7 +60,7 @@ class Exported:
 
 
 def export(asked: Asked, report: Callable[[str], None]) -> Exported:
-    """Export what is there; what an earlier export of the same finished is skipped. `report` gets lines of progress."""
+    """Export the existing parts; parts that an equal earlier export finished are skipped. `report` gets lines of progress."""
     run = open_run(asked.out)
     order = _order(asked, run)
     destination = Destination(_folder(asked, run), overwrite=asked.overwrite)
@@ -108,7 +108,7 @@ def _columns(asked: Asked, run: Folder) -> tuple[str, ...]:
 
 
 def _folder(asked: Asked, run: Folder) -> Folder:
-    """The destination. JobError where it lies in the run, or the run in it."""
+    """The destination. JobError if it is inside of the run, or the run inside of it."""
     uri = absolute(asked.destination)
     here, there = f"{place_of(uri)}/", f"{place_of(run.uri)}/"
     if here.startswith(there) or there.startswith(here):
@@ -120,7 +120,7 @@ def _folder(asked: Asked, run: Folder) -> Folder:
 
 
 def _description(asked: Asked, run: Folder, order: Order, root: str) -> dict[str, object]:
-    """What makes two exports one and the same."""
+    """The facts that identify an export."""
     return {
         "run": scrub(run.uri),
         "columns": list(order.columns),
@@ -132,7 +132,7 @@ def _description(asked: Asked, run: Folder, order: Order, root: str) -> dict[str
 
 
 class _Progress:
-    """A line now and then of how far an export is."""
+    """Reports the progress of an export at intervals."""
 
     def __init__(self, parts: int, report: Callable[[str], None]) -> None:
         self._parts, self._report = parts, report
@@ -169,7 +169,7 @@ def _failed(run: Folder) -> Iterator[dict[str, object]]:
 
 
 def summary_lines(made: Exported) -> Sequence[str]:
-    """What a person reads when an export is over."""
+    """The summary of an export for the user."""
     tally = made.tally
     count = tally.files + tally.files_before
     lines = [f"{count:,} picture{'' if count == 1 else 's'} in {made.destination}"]
@@ -178,9 +178,9 @@ def summary_lines(made: Exported) -> Sequence[str]:
     if tally.files:
         lines[0] += f"; {tally.written_bytes / 1e6:,.1f} MB in this one"
     if made.renamed:
-        lines.append(f"{made.renamed:,} have a piece of their id in their name, since another input has the same name")
+        lines.append(f"{made.renamed:,} have a part of their id in their name, because another input has the same name")
     if tally.unfit_count:
-        lines.append(f"{tally.unfit_count:,} pictures can't be had in this format, as {tally.unfit[0]}")
+        lines.append(f"{tally.unfit_count:,} pictures can't be converted to this format, such as {tally.unfit[0]}")
     if tally.without:
         lines.append(f"{tally.without:,} pictures are missing in finished rows, whose stage made none")
     lines += [f"  failed: {count:,} {stage}/{kind}" for (stage, kind), count in made.failed.most_common()]

@@ -20,7 +20,7 @@ def run(
     log_level: SetLogLevel = "info",
     log_format: SetLogFormat = "text",
 ) -> None:
-    """Run a job file; run it again to resume it, or to pick up what is new in the source."""
+    """Run a job file; run it again to resume it, or to process new inputs of the source."""
     from pixelmill.jobs.documents.parsing import read_file
     from pixelmill.jobs.job import read_job
 
@@ -38,13 +38,13 @@ def retry(
     log_level: SetLogLevel = "info",
     log_format: SetLogFormat = "text",
 ) -> None:
-    """Do what failed once more, and only that."""
+    """Retry the failed inputs, and only those."""
     from pixelmill.jobs.inspect import open_run
     from pixelmill.jobs.job import read_job
 
     folder = open_run(out)
     text = (folder.read("_run/spec.yaml") or b"").decode()
-    here = f"out.uri={quoted(folder.uri)}"  # it may be written relative to another folder, or have been moved
+    here = f"out.uri={quoted(folder.uri)}"  # the recorded path may be relative to another folder, or the output may have moved
     around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
     all_overrides = [here, *(overrides or []), *failing(failures)]
     job = read_job(text, name=f"{out}/_run/spec.yaml", overrides=all_overrides, environment=around.environment)

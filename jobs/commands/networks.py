@@ -26,7 +26,7 @@ def train(
     """Train a network; run it again to resume from the last checkpoint."""
     from pixelmill.jobs import catalogue
 
-    text = catalogue.recipe_text(recipe)  # before torch is imported: a misspelt name should not wait for it
+    text = catalogue.recipe_text(recipe)  # before torch is imported, so that a misspelt name is reported at once
     from pixelmill.jobs.training_job import read_recipe_file
 
     given: dict[str, Any] = ({"data": data} if data else {}) | ({} if out is None else {"out": out})
@@ -34,7 +34,7 @@ def train(
     around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
     all_overrides = [*options, *(overrides or [])]
     job = read_recipe_file(text, name=recipe, overrides=all_overrides, environment=around.environment)
-    from pixelmill.jobs.train import train_job  # which imports Ray: a wrong setting should not wait for it
+    from pixelmill.jobs.train import train_job  # imports Ray; a wrong setting was reported before
 
     try:
         typer.echo(train_job(job, around))
@@ -46,9 +46,11 @@ def recipes(
     name: Annotated[
         str | None, typer.Argument(help="A recipe, or a recipe file that ships.", autocompletion=recipe_names)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; of one recipe its JSON Schema too.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; for one recipe including its JSON Schema.")
+    ] = False,
 ) -> None:
-    """List what `pixelmill train` knows; with NAME its settings, their defaults and how its data has to lie."""
+    """List the recipes of `pixelmill train`; with NAME its settings, their defaults and the layout of its data."""
     from pixelmill.jobs import catalogue
 
     found = catalogue.listed() if name is None else catalogue.described(name)
@@ -63,13 +65,13 @@ def evaluate(
     checkpoint: Annotated[str, typer.Option(help="Folder, NAME.safetensors, or a name of `pixelmill zoo`.")],
     data: Annotated[list[str], typer.Option(help="Data set; may be given several times.")],
     part: Annotated[
-        str, typer.Option("--split", help="auto: val or test, nothing trained on; all; or a folder.")
+        str, typer.Option("--split", help="auto: val or test, without training samples; all; or a folder.")
     ] = "auto",
     overrides: SetJudged = None,
-    picture: Annotated[str | None, typer.Option(help="PNG for what the network makes of the first samples.")] = None,
+    picture: Annotated[str | None, typer.Option(help="PNG of the network's output for the first samples.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Judge a checkpoint on data that it was not trained on."""
+    """Evaluate a checkpoint on data that it was not trained on."""
     from pixelmill.jobs import evaluation
 
     report = evaluation.evaluate(network, checkpoint, data, part, overrides or [], picture)

@@ -1,4 +1,4 @@
-"""Options that several commands have, each with its one name, default and help."""
+"""Options that several commands share, each with one name, default and help."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import typer
 
 
 def set_option(examples: str) -> Any:
-    """`--set KEY=VALUE`, with the keys that the command knows."""
+    """`--set KEY=VALUE`, with the keys of the command."""
     return typer.Option("--set", metavar="KEY=VALUE", help=f"Override a key, several times: {examples}.")
 
 
 def recipe_names(incomplete: str) -> list[str]:
-    """For the completion of the shell, which asks at each key."""
+    """The keys for completion in the shell."""
     from pixelmill.jobs import catalogue
 
     return [name for name in catalogue.names() if name.startswith(incomplete)]
@@ -35,11 +35,13 @@ Failures = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the summary.")]
 SetLogLevel = Annotated[
-    str, typer.Option("--log-level", metavar="LEVEL", help="Of the log: debug, info, warning or error.")
+    str, typer.Option("--log-level", metavar="LEVEL", help="Level of the log: debug, info, warning or error.")
 ]
 SetLogFormat = Annotated[
     str,
     typer.Option("--log-format", metavar="text|json", help="json: each line of the log and of the progress is JSON."),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and what it needs; start and write nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show the plan and the resources it needs; start and write nothing.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,4 +1,4 @@
-"""What a run made, and what ships: `inspect`, `export`, `zoo`, `schema`, `demo`."""
+"""Commands for outputs of runs and for files that ship: `inspect`, `export`, `zoo`, `schema`, `demo`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def inspect(
     as_json: AsJson = False,
     rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
 ) -> None:
-    """Say what a run holds: counts, rates, failures by reason, schema, first rows."""
+    """Summarize a run: counts, rates, failures by reason, schema, first rows."""
     from pixelmill.jobs import inspect as inspection
 
     report = inspection.report(inspection.open_run(out), rows=rows)
@@ -39,21 +39,22 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="stored (as the run has them), png, jpeg, png16, or npz: arrays, depth in its unit as float32.",
+            help="stored (unchanged), png, jpeg, png16, or npz: arrays, depth in its unit as float32.",
         ),
     ] = "stored",
     shards: Annotated[
-        str | None, typer.Option(metavar="webdataset", help="Tar shards with a .json beside each picture, not files.")
+        str | None,
+        typer.Option(metavar="webdataset", help="Write tar shards with a .json for each sample instead of files."),
     ] = None,
     shard_mb: Annotated[int, typer.Option(min=1, help="No shard is much larger.")] = 128,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files of other content that are in the way.")
+        bool, typer.Option("--overwrite", help="Replace existing files that have other content.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the pictures of a run as files: with the names and folders of its source, below their common folder.
 
-    Run it again to resume it, or when the run has made more. DEST/_export keeps what is done, an index and what failed.
+    Run it again to resume it, or to export new results. DEST/_export records progress, an index of the files and failed inputs.
     """
     from pixelmill.jobs import export as exporting
 
@@ -62,7 +63,7 @@ def export(
         made = exporting.export(asked, lambda text: None if quiet else typer.echo(text, err=True))
     except KeyboardInterrupt:
         interrupted(
-            "what is exported stays, and the same command resumes from there", surroundings.of_process(quiet=quiet)
+            "exported files are kept, and the same command resumes from there", surroundings.of_process(quiet=quiet)
         )
     typer.echo("\n".join(exporting.summary_lines(made)))
 
@@ -88,7 +89,7 @@ def schema() -> None:
 def demo(
     out: Annotated[str, typer.Argument(help="Folder for the demo's archive and its output.")] = "demo-output",
 ) -> None:
-    """Make an archive of a few hundred JPEGs, broken ones among them, embed it and show what came of it."""
+    """Make an archive of a few hundred JPEGs, some of them broken, embed it and show the result."""
     from pixelmill.jobs import demo as demonstration
     from pixelmill.jobs.places import absolute
 

@@ -1,4 +1,4 @@
-"""What commands that start a run share: the run itself, its summary and exit code, and the words after Ctrl-C."""
+"""Shared by commands that start a run: the run itself, its summary and exit code, and the message after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def job_of(document: dict[str, object], name: str, overrides: Sequence[str], around: Surroundings) -> Job:
-    """The job of a document that a command made of its arguments. JobError where it can't be run."""
+    """The job of a document that a command built from its arguments. JobError if it can't be run."""
     from pixelmill.jobs.documents.parsing import to_yaml
     from pixelmill.jobs.job import read_job
 
@@ -24,7 +24,7 @@ def job_of(document: dict[str, object], name: str, overrides: Sequence[str], aro
 
 
 def run_bulk(job: Job, around: Surroundings, *, dry_run: bool = False, retry: bool = False) -> NoReturn:
-    """Run the job, or show its plan, and end the command with the exit code that the outcome has."""
+    """Run the job, or show its plan, and end the command with the exit code of the outcome."""
     from pixelmill.jobs.outcome import exit_code_of
     from pixelmill.jobs.run import run_job
     from pixelmill.jobs.summary import note_of, summary_of
@@ -51,7 +51,7 @@ def interrupted(what_now: str, around: Surroundings) -> NoReturn:
 
     from pixelmill.jobs.outcome import EXIT_INTERRUPTED
 
-    logging.disable()  # threads of Ray Data live to the end of the process, and miss a Ray that is gone
+    logging.disable()  # threads of Ray Data run until the process ends, and fail once Ray is gone
     text = f"interrupted; {what_now}: {shlex.join(['pixelmill', *surroundings.typed()])}"
     typer.echo(worded(text, around), err=True)
     raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -70,5 +70,5 @@ def failing(failures: str | None) -> list[str]:
 
 
 def quoted(value: object) -> str:
-    """As YAML: JSON's escapes of characters beyond U+FFFF are two to YAML, so that they stay as they are."""
+    """A value as YAML, without escapes: JSON escapes a character beyond U+FFFF as two, which YAML would keep as two."""
     return json.dumps(value, ensure_ascii=False)

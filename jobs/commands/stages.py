@@ -1,7 +1,7 @@
-"""A command for each kind of stage: a job of this one stage, from arguments, without a file.
+"""A command for each kind of stage: it runs a job with this one stage, from arguments, without a file.
 
-All have the same options and the same body. What differs is a line of help, and the keys of the stage that are worth an option;
-every other key is given with --set stages.0.KEY=VALUE.
+All commands share options and body. They differ in a line of help, and in the keys of the stage that have an option; every
+other key can be set with --set stages.0.KEY=VALUE.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Key:
         return f"--{self.name.replace('_', '-')}"
 
     def value_of(self, given: object) -> object:
-        """As the job file has it. JobError for a document that can't be read."""
+        """The value as in the job file. JobError for a document that can't be read."""
         if given is None or not self.is_document:
             return given
         from pathlib import Path
@@ -63,17 +63,17 @@ FORMAT = Key("format", str, "As png, jpeg or webp.")
 
 STAGE_COMMANDS: dict[str, StageCommand] = {
     "embed": StageCommand(
-        "Embed every picture of SOURCE: a vector each, to search, group and compare by.",
+        "Embed every picture of SOURCE: one vector for each, for search, clustering and comparison.",
         (_model("torchvision:NAME, timm:NAME, hf:NAME, open_clip:NAME or FILE.safetensors."),),
     ),
     "segment": StageCommand(
-        "Label every pixel: a mask of class ids for each picture, and each class's share of it.",
+        "Label every pixel: a mask of class ids for each picture, and the share of each class.",
         (
             _model(f"{OURS}; torchvision:NAME, hf:NAME or onnx:FILE."),
             Key(
                 "resize_px",
                 int,
-                "Shorter side of what the network sees; a mask is as large as its picture all the same.",
+                "Shorter side of the network's input; masks keep the size of their pictures.",
             ),
         ),
     ),
@@ -86,20 +86,20 @@ STAGE_COMMANDS: dict[str, StageCommand] = {
         (Key("scale", int, "2, 3 or 4."), _model(f"{OURS}; spandrel:FILE or onnx:FILE."), FORMAT),
     ),
     "stylize": StageCommand(
-        "Paint every picture in a style: fast with a network that learned it, slow and in any style from a painting.",
+        "Render every picture in a style: fast with a network trained for it, or slowly in the style of any painting.",
         (
             Key(
                 "style",
                 str,
-                "A style of `pixelmill zoo`, as starry-night; a checkpoint; or a painting (PNG, JPEG, WebP).",
+                "A style of `pixelmill zoo`, such as starry-night; a checkpoint; or a painting (PNG, JPEG, WebP).",
             ),
             Key(
                 "vgg",
                 str,
                 "Weights of VGG, for a painting: FILE.safetensors or torchvision:VGG19_Weights.IMAGENET1K_V1.",
             ),
-            Key("steps", int, "Of the optimiser, for a painting; 500 by default."),
-            Key("size_px", int, "Shorter side of the result; its own by default, and 256 for a painting."),
+            Key("steps", int, "Steps of the optimiser, for a painting; 500 by default."),
+            Key("size_px", int, "Shorter side of the result; the picture's own by default, 256 for a painting."),
             FORMAT,
         ),
     ),
@@ -110,14 +110,14 @@ STAGE_COMMANDS: dict[str, StageCommand] = {
             Key(
                 "palette",
                 str,
-                "Colours of the classes by id, {NAME: [R, G, B], ...}, or a file of it.",
+                "Colours of the classes by id, {NAME: [R, G, B], ...}, or a file of them.",
                 is_document=True,
             ),
             FORMAT,
         ),
     ),
     "reconstruct": StageCommand(
-        "Encode and decode every picture: what an autoencoder keeps of it, and how far off that is, to find outliers.",
+        "Encode and decode every picture with an autoencoder: the reconstruction and its error, to find outliers.",
         (_model(f"{OURS}."),),
     ),
     "encode": StageCommand("Encode every picture: its latent code in an autoencoder.", (_model(f"{OURS}."),)),
@@ -138,7 +138,7 @@ def add_stage_commands(app: typer.Typer) -> None:
         app.command(kind, help=command.help + AGAIN, short_help=short)(body_of(kind, command))
 
 
-AGAIN = "\n\nRun it again to resume it, or to pick up what is new in SOURCE."
+AGAIN = "\n\nRun it again to resume it, or to process new inputs of SOURCE."
 
 
 def body_of(kind: str, command: StageCommand) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""What waits for one stage until it is a batch: sorted by size where the stage takes one size at once."""
+"""Collect samples for one stage until they fill a batch: sorted into buckets if the stage takes one size at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pixelmill.pipelines.bulk.items import Waiting
 from pixelmill.pipelines.bulk.stage_runner import StageRunner
 
 SORTED_BATCHES = 4
-"""How many batches' worth may wait in all buckets together: pictures of rare sizes wait for each other no longer than that."""
+"""How many batches' worth may wait in all buckets together, which limits how long pictures of rare sizes wait."""
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class _Bucket:
 
 
 class Batches:
-    """`put` gives the batches that are complete; what is taken otherwise is one bucket at a time, the oldest first."""
+    """`put` yields complete batches; other methods take one bucket at a time, the oldest first."""
 
     def __init__(self, runner: StageRunner) -> None:
         self._runner = runner
@@ -27,7 +27,7 @@ class Batches:
         self._count = self._pixels = 0
 
     def put(self, waiting: Waiting) -> Iterator[list[Waiting]]:
-        """Run each batch before the next is asked for: how many pixels may be in one may change by it."""
+        """Run each batch before requesting the next one, because a run may change the limit of pixels."""
         if self._would_overflow(waiting):
             yield self.take(waiting.bucket)
         self._append(waiting)
@@ -37,11 +37,11 @@ class Batches:
             yield self.take(max(self._buckets, key=lambda key: self._buckets[key].pixels))
 
     def take_oldest(self) -> list[Waiting]:
-        """The bucket that was begun first; empty when nothing waits."""
+        """The oldest bucket; empty if nothing waits."""
         return self.take(next(iter(self._buckets))) if self._buckets else []
 
     def largest(self, weigh: Callable[[Sequence[Waiting]], int]) -> tuple[int, Hashable]:
-        """The greatest weight of a bucket, and which one that is; 0 where nothing waits."""
+        """The largest weight of a bucket, and its key; 0 if nothing waits."""
         weights = ((weigh(bucket.waiting), key) for key, bucket in self._buckets.items())
         return max(weights, key=lambda weighed: weighed[0], default=(0, None))
 

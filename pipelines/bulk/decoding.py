@@ -1,9 +1,8 @@
-"""Decode on threads beside the network: in order, so many at once, and never more bytes than the budget has.
+"""Decode on threads beside the network: in order, several at once, and never more bytes than the budget has.
 
-A thread of its own takes what is fetched, in order, waits until the budget has room for the next picture, and hands it to
-a decoding thread. What was decoded keeps its place in the budget until the stages have run over it. When the budget is
-full of pictures that wait for a batch to be complete, the stages are asked to run over what they have until there is room:
-nothing waits for a picture that waits for them.
+A separate thread takes fetched inputs in order, waits until the budget has room for the next picture, and passes it to a
+decoding thread. A decoded picture stays counted in the budget until the stages have run over it. If pictures that wait for a
+full batch fill the budget, the stages run incomplete batches until there is room, which prevents a deadlock.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True)
 class _Room:
-    """In the queue: the next picture found no room in the budget. All before it are decoded by the time this is read."""
+    """Queue entry: the budget has no room for the next picture. All earlier ones are decoded when this entry is read."""
 
     needed_bytes: int
 
 
 class _End:
-    """In the queue: all is handed out."""
+    """Queue entry: the end of the inputs."""
 
 
 class DecodeAhead(Generic[Encoded, Decoded]):
-    """`stream(encoded)` gives `decode(each, needed_bytes)` of each, in order, `threads` of them at once.
+    """`stream(encoded)` yields `decode(each, needed_bytes)` for each input, in order, `threads` of them at once.
 
-    `need` says how many bytes a decode takes; `decode` has to give back to the budget what it does not keep. What can
-    never fit is handed to `decode` without being taken, to be refused.
+    `need` returns the bytes that a decode takes; `decode` has to release the bytes that it does not keep. An input that can never
+    fit is passed to `decode` without a reservation, so that it is refused.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class DecodeAhead(Generic[Encoded, Decoded]):
         self._budget, self._need, self._decode, self._ahead = budget, need, decode, ahead
 
     def stream(self, encoded: Iterator[Encoded], make_room: Callable[[int], None]) -> Iterator[Decoded]:
-        """`make_room(needed_bytes)` runs here, between two results, and has to free so much of what earlier results hold."""
+        """`make_room(needed_bytes)` runs in this thread, between two results, and has to free so many bytes."""
         queue: Queue[Future[Decoded] | _Room | _End] = Queue(self._ahead)
         stop = threading.Event()
         thread = threading.Thread(target=self._feed, args=(encoded, queue, stop), name="decode feeder", daemon=True)
@@ -93,7 +92,7 @@ class DecodeAhead(Generic[Encoded, Decoded]):
 def _put(
     queue: Queue[Future[Decoded] | _Room | _End], item: Future[Decoded] | _Room | _End, stop: threading.Event
 ) -> bool:
-    """Wait for room in the queue; False when nobody takes from it any more."""
+    """Wait for room in the queue; False if the consumer has stopped."""
     while not stop.is_set():
         try:
             queue.put(item, timeout=_POLL_S)

@@ -1,7 +1,7 @@
-"""Columns that take time to encode, such as PNG: their jobs run on threads beside the network, or at once where there are none.
+"""Columns that take time to encode, such as PNG: their jobs run on threads beside the network, or at once without threads.
 
-What a job keeps counts against the worker's memory until it has run. A job that memory is too short for is run once more when
-all others are done, as a batch is that is too large.
+The memory that a job holds counts against the worker's memory until it has run. A job that runs out of memory is retried alone
+after all others, like a batch that is too large.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
     MadeColumn = pa.Array[Any] | pa.ChunkedArray[Any]
 
 COMPRESS = "compress"
-"""What the time of these jobs is counted as."""
+"""The activity under which the time of these jobs is counted."""
 BATCHES_AHEAD = 4
-"""How many batches' jobs may wait at once: enough for the threads, and no more pictures than a few batches have."""
+"""How many batches may have waiting jobs: enough to keep the threads busy, with the pictures of a few batches in memory."""
 JOINED_BYTES = 64 << 20
 
 
 @dataclass(slots=True)
 class Encoded:
-    """What became of one job: a column of one value, or of null where there is an error."""
+    """The result of one job: a column of one value, or of null with an error."""
 
     value: pa.Array[Any]
     error: RowError | None
     seconds: float
     again: EncodeJob | None = None
-    """The job, where memory was too short for it beside others."""
+    """The job, if it ran out of memory beside others."""
 
 
 class EncodeJob:
-    """One value of a deferred column, and what is held until it is made."""
+    """One value of a deferred column, and the memory that it holds until it is encoded."""
 
     def __init__(
         self, stage: str, item: Item, kind: pa.DataType, work: Callable[[], object], kept: object, holdings: Holdings
@@ -57,7 +57,7 @@ class EncodeJob:
         (self._held,) = holdings.hold([kept])
 
     def __call__(self, *, is_alone: bool = False) -> Encoded:
-        """DeviceFault where the device fails; every other error is in the result."""
+        """Raises DeviceFault if the device fails; every other error is in the result."""
         start_s = time.perf_counter()
         value, error = self._tried()
         again = self if error is not None and is_out_of_memory(error) and not is_alone else None
@@ -69,7 +69,7 @@ class EncodeJob:
         return Encoded(value, row_error, time.perf_counter() - start_s, again)
 
     def _tried(self) -> tuple[pa.Array[Any], Exception | None]:
-        """The value as a column of one: made here, so that threads do this too. Nothing is done for what has failed."""
+        """The value as a column of length 1, built here so that threads do this work too. Skipped if the row has failed."""
         try:
             return pa.array([None if self._item.error else self._work()], self._kind), None
         except Exception as error:
@@ -77,14 +77,14 @@ class EncodeJob:
 
 
 class Encoders:
-    """The threads of a worker that run such jobs; without any they run in the thread that hands them over."""
+    """The threads of a worker that run such jobs; without any, the submitting thread runs them."""
 
     def __init__(self, threads: int, holdings: Holdings) -> None:
         self._pool = ThreadPoolExecutor(threads, COMPRESS) if threads else None
         self._holdings = holdings
 
     def start(self, runner: StageRunner, ran: Ran, name: str, column: Deferred) -> list[Future[Encoded]]:
-        """A result for each row of the batch; null where it is an error already."""
+        """A result for each row of the batch; null if the row already has an error."""
         kind: pa.DataType = next(field.type for field in runner.stage.fields if field.name == name)
         futures: list[Future[Encoded]] = []
         for place, (work, kept) in enumerate(zip(column.jobs, column.pixels, strict=True)):
@@ -110,7 +110,7 @@ def _null(kind: pa.DataType) -> pa.Array[Any]:
 
 @dataclass(slots=True)
 class MadeBatch:
-    """The columns of one batch, while values of them may still be made."""
+    """The columns of one batch, some of whose values may still be pending."""
 
     stage: int
     rows: Sequence[Row]
@@ -127,9 +127,9 @@ class MadeBatch:
 
 
 class DeferredColumns:
-    """The batches of one order whose columns are still being made. `add` and `oldest` give those that are complete.
+    """The batches of one order that have pending columns. `add` and `oldest` return completed batches.
 
-    They are complete in the order in which they were run, so that of two jobs that fail the same one is always reported.
+    Batches complete in the order in which they were run, so that the same one of two failing jobs is always reported.
     """
 
     def __init__(self, encoders: Encoders, tally: Tally, fail: Callable[[Item, RowError], None]) -> None:
@@ -137,7 +137,7 @@ class DeferredColumns:
         self._pending: deque[MadeBatch] = deque()
 
     def add(self, runner: StageRunner, ran: Ran) -> Iterator[MadeBatch]:
-        """Start the jobs of a batch that was run; waits for earlier ones where too many are under way."""
+        """Start the jobs of a batch that was run; waits for earlier batches if too many are pending."""
         batch = MadeBatch(runner.index, [waiting.row for waiting in ran.batch])
         for name, column in ran.milled.columns.items():
             if isinstance(column, Deferred):
@@ -149,7 +149,7 @@ class DeferredColumns:
             yield self._complete(self._pending.popleft())
 
     def oldest(self) -> MadeBatch | None:
-        """The batch that was run first of those that are left, when its jobs are done; None where none is left."""
+        """The oldest pending batch, once its jobs are done; None if none is pending."""
         return self._complete(self._pending.popleft()) if self._pending else None
 
     def _complete(self, batch: MadeBatch) -> MadeBatch:
@@ -169,7 +169,7 @@ class DeferredColumns:
         return encoded.value
 
     def _again(self, job: EncodeJob) -> Encoded:
-        """Once more, with nothing beside it."""
+        """Retry the job alone."""
         wait([future for batch in self._pending for future in batch.futures])
         free_cached_memory()
         with self._tally.timed(COMPRESS):
@@ -177,7 +177,7 @@ class DeferredColumns:
 
 
 def joined(values: Sequence[pa.Array[Any]]) -> MadeColumn:
-    """Values as one column, copied into one piece where that is small."""
+    """Values as one column, copied into a single chunk if it is small."""
     if sum(value.nbytes for value in values) > JOINED_BYTES:
         return pa.chunked_array(values)
     return pa.concat_arrays(values)

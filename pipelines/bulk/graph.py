@@ -1,9 +1,9 @@
 """The bulk graph: orders -> mill (actors: fetch, decode, stages) -> publish (tasks: Parquet) -> summaries.
 
-An order is one part of the manifest, or what is to be retried of several. It stays one block from end to end, so that
-what is published under a part's name is that part and nothing else. The mill is a pool of actors, since networks are
-loaded once. With GPUs, publishing is tasks of its own, which leaves the GPU to the network; on CPUs the worker that
-made a table publishes it, which spares the processes and the copies. Ray Data schedules all of it.
+An order is one part of the manifest, or the retried inputs of several parts. It stays one block throughout, so that the file
+with a part's name holds exactly that part. The mill is a pool of actors, because networks are loaded once. With GPUs, separate
+tasks publish, which leaves the GPU to the network; on CPUs the worker that made a table publishes it, which saves processes and
+copies. Ray Data schedules the graph.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ ORDER, SUMMARY = "order", "summary"
 EXIT_DEVICE_FAULT = 71
 
 _ADVICE_OF_RAY = re.compile(r"\nFailed to [^\n]* attempts \(total backoff.*", re.DOTALL)
-"""What Ray adds to the text of every error: which of its options to change."""
+"""The advice on its options that Ray appends to the text of every error."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """One order that is done: how many rows of each kind its part holds."""
+    """The summary of one finished order: the number of rows of each kind in its part."""
 
     name: str
     done: int
@@ -63,7 +63,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Publisher:
-    """Publishes the table of one order and says so in one row.
+    """Publishes the table of one order and returns its summary as one row.
 
     StoreError when the store refuses for good, ClaimLost when another attempt has taken over.
     """
@@ -79,7 +79,7 @@ class Publisher:
         provenance = {key: order[key] for key in ("weights", "settings", "milled", "listing")}
         try:
             folder = Folder(self.out, self.access, is_fenced=self.claim.is_fenced)
-            if not self.claim.is_fenced:  # else the store itself refuses what comes late
+            if not self.claim.is_fenced:  # otherwise the store itself refuses late writes
                 claims.require(folder, self.claim)
             provenance["attempt"] = self.claim.epoch
             written = publish(folder, order["name"], table, provenance, self.compression)
@@ -94,9 +94,9 @@ class Publisher:
 
 
 class MillActor:
-    """The mill as Ray Data calls it: a block with one order in, its table out, or its summary when it publishes too.
+    """The mill as a callable for Ray Data: from a block with one order to its table, or to its summary if it also publishes.
 
-    Each order is recorded as it begins and when it is done, so that whoever does it again knows how often it was begun.
+    It records the start and the end of each order, so that a retry knows how often the order was started.
     """
 
     def __init__(self, config: MillConfig, store: ProgressStore, publisher: Publisher | None) -> None:
@@ -132,7 +132,7 @@ class MillActor:
 
 
 def _built(config: MillConfig, store: ProgressStore) -> Callable[[dict[str, Any], Careful | None], pa.Table]:
-    """The mill, or what raises why there is none: Ray passes on what a call raises, and of what building raises the text."""
+    """The mill, or a callable that raises the error of building it: Ray forwards errors of calls, but only the text of others."""
     report_tally = store.reporter(TALLY)
     try:
         return Mill(config, lambda tally: report_tally(tally.to_json()))
@@ -150,7 +150,7 @@ def _refuse(error: Exception, order: dict[str, Any], careful: Careful | None) ->
 
 @dataclass(frozen=True)
 class BulkJob:
-    """Everything that the graph needs, settled before it starts."""
+    """The complete configuration of the graph."""
 
     config: MillConfig
     pool: WorkerPool
@@ -160,17 +160,17 @@ class BulkJob:
 
 
 def _unpublished(table: pa.Table) -> pa.Table:
-    """The table itself, for tasks of their own that publish it."""
+    """The table itself, for separate tasks that publish it."""
     return table
 
 
 def _publishing(publisher: Publisher) -> Callable[[Any], Any]:
-    """The publisher as a plain function: of a callable object Ray Data would make a pool of actors."""
+    """The publisher as a plain function: Ray Data would run a callable object in a pool of actors."""
     return lambda block: publisher(block)
 
 
 def run(job: BulkJob, store: ProgressStore) -> Iterator[Published]:
-    """Run the graph on the Ray that is connected, giving each order as it is published."""
+    """Run the graph on the connected Ray, and yield the summary of each order once it is published."""
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = None  # one block in is one block out: an order is never split or joined
     context.enable_progress_bars = False
@@ -202,7 +202,7 @@ def run(job: BulkJob, store: ProgressStore) -> Iterator[Published]:
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """The error of ours inside what Ray wraps around it, or the error as it is."""
+    """Our error inside of Ray's wrappers, or the error itself."""
     pending: list[BaseException | None] = [error]
     seen: set[int] = set()
     while pending:

@@ -1,4 +1,4 @@
-"""One input on its way through a worker: the rows that it makes, and what of them waits for a stage."""
+"""One input on its way through a worker: its rows, and their pictures that wait for a stage."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from pixelmill.workers.stages import Prepared
 
 @dataclass(slots=True)
 class Item:
-    """One input: its rows, or the reason why it can't be done. One row that fails fails all of them."""
+    """One input: its rows, or the reason of its failure. A failure of one row fails all rows of the input."""
 
     position: int
     rows: list[Row] = field(default_factory=list["Row"])
     error: RowError | None = None
     decode_s: float = 0.0
     runs_left: int = 0
-    """How many runs of a stage over one of its rows are still to come."""
+    """How many runs of a stage over one of its rows are still pending."""
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One picture of an input, with the columns that its decoder brought."""
+    """One picture of an input, with the columns of its decoder."""
 
     item: Item
     width: int
     height: int
     columns: Mapping[str, object]
     prepared: list[Waiting] = field(default_factory=list["Waiting"])
-    """For each stage that reads the original; empty once it has joined what waits for those stages."""
+    """The prepared picture for each stage that reads the original; empty once it has joined the queues of those stages."""
     number: int | None = None
-    """Its place in the table of the order, once that is made; None where the input failed."""
+    """The position in the table of the order, once that is built; None if the input failed."""
 
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """What one stage prepared from a picture of one row and has not run yet."""
+    """A picture of one row that a stage has prepared and not run yet."""
 
     row: Row
     stage: int
     prepared: Prepared
     pixels: int
     bucket: Hashable = None
-    """Those with equal buckets may be in one batch."""
+    """Samples of equal buckets may share a batch."""
     held: Held = ()

@@ -67,9 +67,9 @@ class Mill:
         self._reporter = TallyReporter(self._tally, report)
 
     def __call__(self, order: Mapping[str, Any], careful: Careful | None = None) -> pa.Table:
-        """Every row of the order, in its order, with the stages' columns, or with the reason why its input failed.
+        """Every row of the order, in order, with the stages' columns, or with the reason why its input failed.
 
-        With `careful` each input is done alone from its first byte to its last column. DeviceFault when the device fails.
+        With `careful` each input is processed alone from its first byte to its last column. DeviceFault if the device fails.
         """
         started_s = time.time()
         inputs = rows_of(self._rows, order)
@@ -108,7 +108,7 @@ class Mill:
         return item
 
     def _add(self, item: Item, queues: StageQueues) -> None:
-        """An input is prepared: the stages that have a batch together run."""
+        """Add a prepared input, and run the stages that have a complete batch."""
         stall_watchdog.progress()
         self._tally.busy_s["decode"] += item.decode_s
         queues.add(item)
@@ -118,7 +118,7 @@ class Mill:
     # Fetching and decoding
 
     def _prepared(self, inputs: pa.Table, queues: StageQueues) -> Iterator[Item]:
-        """The inputs in order, decoded in this thread or on threads of their own."""
+        """The inputs in order, decoded in this thread or on separate threads."""
         fetched = self._fetcher.stream(inputs)
         if self._ahead is None:
             return (self._prepare_here(each, queues) for each in self._timed("fetch", fetched))
@@ -138,7 +138,7 @@ class Mill:
         return DecodeAhead(threads, self.budget, self._preparation.need_bytes, self._preparation.prepare, ahead)
 
     def _limits(self) -> tuple[FetchLimits, FetchLimits]:
-        """How inputs are fetched, and how where each has to be alone."""
+        """The limits of fetching, normally and in careful mode."""
         most_bytes = self.budget.capacity_bytes // 2  # as much again is left to decode it into
         limits = replace(self._config.fetch, window_bytes=self.budget.window_bytes, memory_bytes=most_bytes)
         return limits, replace(limits, in_flight=1, window_rows=1)
@@ -147,7 +147,7 @@ class Mill:
         return Fetcher(self._config.source_access, limits, self._config.column, then=lambda fetched: fetched)
 
     def _timed(self, name: str, stream: Iterator[Streamed]) -> Iterator[Streamed]:
-        """Counts the time that the worker waits for the stream as time of `name`."""
+        """Count the time that the worker waits for the stream as time of `name`."""
         while True:
             start_s = time.perf_counter()
             with stall_watchdog.waiting(self._longest_fetch_s):
@@ -157,10 +157,10 @@ class Mill:
                 return
             yield item
 
-    # What the publisher has to know
+    # Facts for the publisher
 
     def _order_column(self, order: Mapping[str, Any], rows: int, started_s: float) -> pa.Array[Any]:
-        """What travels with the table, once, whatever the number of rows."""
+        """The metadata that the table carries once for all rows."""
         facts = {
             "name": order["name"],
             "weights": self.weights,
@@ -178,9 +178,9 @@ def rows_of(rows: Rows, order: Mapping[str, Any]) -> pa.Table:
 
 
 def _weights(mill: Mill, config: MillConfig) -> dict[str, str | None]:
-    """The weights that this worker loaded; ModelError when the output was made with others.
+    """The weights that this worker loaded; ModelError if the output was made with others.
 
-    A stage without a name of its own goes by its kind: so did all of them in outputs that were made before there were names.
+    The key of a stage without a name is its kind, as for all stages in outputs of versions without names.
     """
     names = [stage.name or stage.stage for stage in config.stages]
     weights = {f"{index}.{names[index]}": stage.weights_sha256 for index, stage in enumerate(mill.stages)}

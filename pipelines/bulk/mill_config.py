@@ -1,4 +1,4 @@
-"""All that a worker of a bulk job needs to know; plain data, so that it travels to any machine."""
+"""The configuration of a worker of a bulk job; plain data, so that it can be sent to any machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pixelmill.workers.stages import StageConfig, StageContext
 
 @dataclass(frozen=True)
 class MillConfig:
-    """What is read, what is made of it, and with how much."""
+    """The inputs, stages and resources of a worker."""
 
     out: str
     out_access: Access
@@ -25,10 +25,10 @@ class MillConfig:
     max_pixels: int
     decode_threads: int
     weights: dict[str, str | None] | None
-    """The weights that the output was made with so far; None for a new output."""
+    """The weights that made the existing output; None for a new output."""
     memory_bytes: int = 8 << 30
-    """What a worker may take in all."""
+    """The memory that a worker may use in total."""
     stall_s: float = 600.0
-    """How long it may make no progress."""
+    """How long a worker may make no progress."""
     decoder: str = "picture"
-    """A name of workers/decoders, or the place of one that only the driver knows by name."""
+    """A name of workers/decoders, or the import path of a decoder whose name only the driver knows."""

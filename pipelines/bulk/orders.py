@@ -1,4 +1,4 @@
-"""What is to be done, cut into orders; light, so that planning never waits for Ray."""
+"""Divide the work into orders; imports little, so that planning never waits for Ray."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class Order:
 
 
 def orders_for(parts: Iterable[Part]) -> tuple[Order, ...]:
-    """One order a part."""
+    """One order for each part."""
     return tuple(Order(part.name, (part,)) for part in parts)

@@ -1,6 +1,6 @@
-"""From the bytes of one input to what the stages want: decoded, prepared for each stage that reads the original, and held.
+"""Decode the bytes of one input, prepare its pictures for each stage that reads the original, and count their memory.
 
-All of it runs within memory that was taken from the budget beforehand; what is kept afterwards is counted as it is.
+The work runs within memory that was reserved from the budget in advance; the memory that is held afterwards is counted exactly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pixelmill.workers.runtime.holdings import Holdings
 
 
 class Preparation:
-    """`prepare(fetched, need_bytes)` may run on many threads at once, and raises nothing but DeviceFault."""
+    """`prepare(fetched, need_bytes)` is thread-safe and raises nothing but DeviceFault."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Preparation:
         self._max_pixels = max_pixels
 
     def need_bytes(self, fetched: Fetched) -> int:
-        """What decoding takes, and the bytes that were read; of what can't be decoded, those alone."""
+        """The memory of decoding plus the fetched bytes; only the latter for an input that can't be decoded."""
         pieces = fetched[1]
         if isinstance(pieces, RowError):
             return 0
@@ -45,7 +45,7 @@ class Preparation:
             return read_bytes
 
     def prepare(self, fetched: Fetched, need_bytes: int) -> Item:
-        """The input, within `need_bytes` that were taken from the budget unless they can never be had."""
+        """The prepared input, within `need_bytes` that were reserved from the budget unless that is impossible."""
         start_s = time.perf_counter()
         pieces = fetched[1]
         refusal = self._budget.refusal(need_bytes)
@@ -59,7 +59,7 @@ class Preparation:
         return item
 
     def _why_refused(self, pieces: Sequence[bytes], refusal: RowError) -> RowError:
-        """Why a picture that does not fit is not done: by its header it is broken, or not allowed, or else just too large."""
+        """The error of a picture that does not fit: a broken or refused one by its header, otherwise one that is too large."""
         try:
             self._decoder.check(pieces, max_pixels=self._max_pixels)
         except RowError as error:
@@ -83,7 +83,7 @@ class Preparation:
         return item
 
     def _pictures(self, pieces: Sequence[bytes]) -> Iterator[Decoded]:
-        """What the decoder makes, one after the other. RowError, which is `decode`'s, where it makes none."""
+        """The pictures of the decoder, one after the other. RowError with stage "decode" if there are none."""
         count = 0
         try:
             for decoded in self._decoder.decode(pieces, max_pixels=self._max_pixels):

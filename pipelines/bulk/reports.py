@@ -1,4 +1,4 @@
-"""What the workers of a bulk run report: each its tally and what it is doing, and together what they know of deaths."""
+"""Reports of the workers of a bulk run: the tally and current activity of each, and the deaths that they record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TALLY, PHASE = "tally", "phase"
 
 
 class Reports(Protocol):
-    """The part of pipelines/progress.py's ProgressStore that is read here."""
+    """The part of pipelines/progress.py's ProgressStore that this module reads."""
 
     def get(self, key: str) -> str | None: ...
 
@@ -24,7 +24,7 @@ class Reports(Protocol):
 
 
 class BulkReports:
-    """Reads a store as the driver of a bulk run wants it."""
+    """Reads a store for the driver of a bulk run."""
 
     def __init__(self, store: Reports) -> None:
         self._store = store
@@ -38,17 +38,17 @@ class BulkReports:
         return total
 
     def phases(self) -> Counter[str]:
-        """How many workers are doing what."""
+        """The number of workers by activity."""
         return Counter(self._store.reports(PHASE))
 
     def events(self) -> list[Event]:
-        """What happened since the last call: deaths of workers, faults of devices."""
+        """Events since the last call: deaths of workers, faults of devices."""
         new = [key for key in self._store.keys(EVENT_PREFIX) if key not in self._heard]
         self._heard.update(new)
         return [event_of(text) for text in map(self._store.get, new) if text is not None]
 
     def starts(self) -> int:
-        """How many workers were started and have not come as far as an order."""
+        """How many workers were started and have not begun an order."""
         return len(self._store.keys(START_PREFIX))
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Whose error an exception is: of one row, which is filed, or of the device, which no row is blamed for."""
+"""Attribute an exception to one row, which is recorded as failed, or to the device, which fails no row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pixelmill.workers.runtime.faults import DeviceFault, is_device_fault, is_ou
 
 
 def row_error_of(error: Exception, stage: str) -> RowError:
-    """The error of one row; DeviceFault where it isn't the row's."""
+    """The error of one row; DeviceFault if the device caused it."""
     if isinstance(error, RowError):
         return error
     text = scrub(str(error)).partition("\n")[0][:500] or "no detail"
@@ -23,5 +23,5 @@ def row_error_of(error: Exception, stage: str) -> RowError:
 
 
 def filed_under(stage: str, error: RowError) -> RowError:
-    """The error under the name that the stage has in its job, without the pictures that its traceback keeps alive."""
+    """The error under the stage's name in its job, without the traceback, which would hold pictures in memory."""
     return RowError(stage, error.error_type, str(error))

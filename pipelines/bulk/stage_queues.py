@@ -1,8 +1,8 @@
-"""The stages of one order: what waits for each, what each has made, and how one's pictures reach those that read them.
+"""The stages of one order: the queue of each, its outputs, and the path of its pictures to the stages that read them.
 
-A stage runs when as many pictures, or pixels, wait for it as it takes at once, of one size where it asks for that. What it
-prepared is freed when it has run; a picture that it made is freed when every stage that reads it has prepared what it wants
-of it. In which order batches are run depends on the memory that there is, and decides nothing of what the rows hold.
+A stage runs once a full batch waits for it, in pictures or pixels, and of one size if it requires that. Its prepared samples are
+released when it has run; a picture that it made is released when every stage that reads it has prepared its input from it. The
+order of batches depends on the available memory and does not affect the rows.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class StageOutput:
-    """What one stage made, batch by batch, and of which rows."""
+    """The outputs of one stage, batch by batch, with their rows."""
 
     rows: list[Row] = field(default_factory=list[Row])
     chunks: list[dict[str, MadeColumn]] = field(default_factory=list[dict[str, "MadeColumn"]])
 
 
 class _Queue:
-    """What waits for one stage."""
+    """The queue of one stage."""
 
     def __init__(self, runner: StageRunner, readers: tuple[int, ...]) -> None:
         self.runner, self.readers = runner, readers
@@ -65,7 +65,7 @@ class StageQueues:
         tally: Tally,
         uris: Sequence[str],
     ) -> None:
-        """`uris` are those of the inputs by position."""
+        """`uris` are the URIs of the inputs by position."""
         self._queues = [_Queue(runner, wiring.readers_of(runner.index)) for runner in runners]
         self._order = wiring.order
         self._holdings, self._tally, self._uris = holdings, tally, uris
@@ -76,7 +76,7 @@ class StageQueues:
         return [queue.output for queue in self._queues]
 
     def add(self, item: Item) -> None:
-        """An input is prepared: its rows join what waits for the stages that read the original."""
+        """Add a prepared input: its rows join the queues of the stages that read the original."""
         if item.error is not None:
             self._tally.count_failure(item.error, self._uris[item.position])
             return
@@ -87,7 +87,7 @@ class StageQueues:
                 self._put(waiting)
 
     def run_all(self) -> None:
-        """Run every stage over what waits for it, and every job that encodes; then nothing waits and nothing is held."""
+        """Run every stage over its queue, and every encoding job; afterwards nothing waits and no memory is held."""
         for index in self._order:
             queue = self._queues[index]
             while taken := queue.batches.take_oldest():
@@ -96,9 +96,9 @@ class StageQueues:
             self._keep(batch)
 
     def make_room(self, needed_bytes: int) -> None:
-        """Wait for what is being encoded, then run what frees most, batch by batch, until so much memory is free.
+        """Wait for encoding jobs, then run the batches that free the most memory, until so much is free.
 
-        Ends when nothing is left that holds any.
+        Ends early if nothing holds memory any more.
         """
         self._relieve(self._queues, needed_bytes)
 
@@ -123,7 +123,7 @@ class StageQueues:
             self._run(queue, taken)
 
     def _run(self, queue: _Queue, taken: list[Waiting]) -> None:
-        """Run a stage over a batch, but for rows of inputs that have failed meanwhile."""
+        """Run a stage over a batch, without rows of inputs that have failed meanwhile."""
         ready = [waiting for waiting in taken if waiting.row.item.error is None]
         frames = self._frames_of(queue, ready) if ready else deque[_Frame]()
         del ready
@@ -136,7 +136,7 @@ class StageQueues:
             self._relieve([self._queues[reader] for reader in queue.readers])
 
     def _frames_of(self, queue: _Queue, ready: list[Waiting]) -> deque[_Frame]:
-        """Run a stage and keep its columns; gives the pictures that it made where a stage reads them."""
+        """Run a stage and store its columns; returns its pictures if another stage reads them."""
         with self._tally.timed(queue.runner.name):
             results = deque(queue.runner.run(ready))
         frames = deque[_Frame]()
@@ -153,7 +153,7 @@ class StageQueues:
         return frames
 
     def _keep(self, batch: MadeBatch) -> None:
-        """The columns of a batch are made: what was left to do for its inputs is less by that."""
+        """Record that the columns of a batch are complete, which reduces the pending runs of its inputs."""
         if batch.columns:
             output = self._queues[batch.stage].output
             output.rows += batch.rows
@@ -174,7 +174,7 @@ class StageQueues:
         return [_Frame(row, picture, blocks) for (row, picture), blocks in zip(made, held, strict=True)]
 
     def _read(self, queue: _Queue, frame: _Frame) -> list[Waiting]:
-        """What the stages that read a picture prepare from it; the picture is not held any more."""
+        """Prepare a picture for the stages that read it, and release the picture."""
         row, runners = frame.row, [self._queues[reader].runner for reader in queue.readers]
         waiting: list[Waiting] = []
         if row.item.error is None:
@@ -193,11 +193,11 @@ class StageQueues:
             return runner.prepare(frame.row, frame.picture)
 
     def _fail(self, item: Item, error: RowError) -> None:
-        """One failure an input, whichever of its rows and stages was the first."""
+        """Record one failure for each input: the first one among its rows and stages."""
         if item.error is None:
             item.error = error
             self._tally.count_failure(error, self._uris[item.position])
 
 
 def _no_picture(stage: str) -> RowError:
-    return RowError(stage, "NoPicture", f"stage {stage} made no picture of it for the stages that read it")
+    return RowError(stage, "NoPicture", f"stage {stage} made no picture from it for the stages that read it")

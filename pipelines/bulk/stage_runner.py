@@ -1,4 +1,4 @@
-"""Run one stage: batches within memory, by halves where it is short, one by one where a picture breaks its batch."""
+"""Run one stage: in batches that fit into memory, halved if memory is short, one by one if a picture fails its batch."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pixelmill.workers.stages import Milled, Prepared, SortsBySize, Stage
 
 @dataclass
 class Ran:
-    """One batch that went through a stage, or broke it."""
+    """The result of one batch: its output, or the error of the stage."""
 
     batch: Sequence[Waiting]
     milled: Milled
 
 
 class StageRunner:
-    """A stage under the name that it has in its job. How large a batch memory is there for, it learns for good."""
+    """A stage under its name in the job. It remembers the size of batch for which there is memory."""
 
     def __init__(self, name: str, index: int, stage: Stage) -> None:
         self.name, self.index, self.stage = name, index, stage
@@ -38,7 +38,7 @@ class StageRunner:
         return self._memory_pixels if stated is None else min(stated, self._memory_pixels)
 
     def prepare(self, row: Row, picture: Picture) -> Waiting:
-        """What then waits for the stage. RowError where it can't take this picture, DeviceFault where the device fails."""
+        """The prepared sample. RowError if the stage can't take this picture, DeviceFault if the device fails."""
         try:
             prepared = self.stage.prepare(picture)
             return Waiting(row, self.index, prepared, pixels_of(prepared), self._bucket_of(prepared))
@@ -49,7 +49,7 @@ class StageRunner:
         return self.stage.bucket_of(prepared) if isinstance(self.stage, SortsBySize) else None
 
     def run(self, batch: Sequence[Waiting]) -> list[Ran]:
-        """The batch in one piece or in several. DeviceFault when it is the device that fails."""
+        """Run the batch in one piece or in several. DeviceFault if the device fails."""
         try:
             milled = self.stage.run([waiting.prepared for waiting in batch])
             stall_watchdog.progress()
@@ -57,7 +57,7 @@ class StageRunner:
         except Exception as error:
             row_error = filed_under(self.name, row_error_of(error, self.name))
             lacks_memory = is_out_of_memory(error)
-        # Here the exception is gone, and with it the tensors that its traceback keeps.
+        # Outside of the except block the exception is released, and with it the tensors that its traceback holds.
         if len(batch) == 1:
             return [Ran(batch, Milled({}, {0: row_error}))]
         return [ran for part in self._parts(batch, lacks_memory) for ran in self.run(part)]
@@ -71,7 +71,7 @@ class StageRunner:
 
 
 def split(batch: Sequence[Waiting], most_pixels: int) -> list[Sequence[Waiting]]:
-    """The batch in parts, in order, each of at most so many pixels or of a single picture."""
+    """Split the batch, in order, into parts of at most so many pixels or of a single picture."""
     parts: list[list[Waiting]] = []
     pixels = 0
     for waiting in batch:
@@ -84,7 +84,7 @@ def split(batch: Sequence[Waiting], most_pixels: int) -> list[Sequence[Waiting]]
 
 
 def pixels_of(prepared: Prepared) -> int:
-    """The pixels of the first picture or tensor in what a stage prepared; 1 where there is none."""
+    """The pixels of the first picture or tensor in a prepared sample; 1 if there is none."""
     if hasattr(prepared, "shape"):
         return pixel_count(prepared)
     if isinstance(prepared, Picture):
@@ -100,5 +100,5 @@ def pixels_of(prepared: Prepared) -> int:
 
 
 def errors_of(ran: Ran) -> list[tuple[Waiting, RowError]]:
-    """Which of the batch could not be done, and why."""
+    """The errors of the batch, by position."""
     return [(ran.batch[place], error) for place, error in ran.milled.errors.items()]

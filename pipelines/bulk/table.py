@@ -1,4 +1,4 @@
-"""The table of one order: a row for every picture of every input, in their order, or one with the reason why it failed."""
+"""The table of one order: a row for every picture of every input, in order, or one row with the reason of a failure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     Column = pa.Array[Any] | pa.ChunkedArray[Any]
 
 CHUNK_BYTES = 1 << 30
-"""Arrow counts the bytes of one chunk of texts or pictures in 32 bits with a sign: 2 GiB are too many."""
+"""Largest chunk of texts or pictures: Arrow counts its bytes in signed 32 bits, so it has to stay below 2 GiB."""
 COPIED_BYTES = 256 << 10
-"""Pictures of fewer bytes are copied together, so that there are not too many chunks."""
+"""Smaller pictures are copied into shared chunks, which limits the number of chunks."""
 
 _FROM_MANIFEST = ("id", "uri", "member", SOURCE_ID.name)
 
@@ -38,7 +38,7 @@ def table_of(
     has_source_ids: bool = False,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> pa.Table:
-    """`inputs` are the manifest rows of the order, `items` what became of each, `outputs` what each stage made: it is taken.
+    """`inputs` are the manifest rows of the order, `items` their results, `outputs` those of each stage, which are consumed.
 
     A column of more than `chunk_bytes` is in chunks.
     """
@@ -58,7 +58,7 @@ def table_of(
 
 
 def _number_rows(items: Sequence[Item]) -> list[Row | Item]:
-    """The rows of the table: those of each input, numbered, or the input itself where it failed."""
+    """The rows of the table: those of each input, numbered, or one row for a failed input."""
     rows: list[Row | Item] = []
     for item in items:
         if item.error is not None:
@@ -79,7 +79,7 @@ def _input_columns(inputs: pa.Table, items: Sequence[Item], rows: Sequence[Row |
 
 
 def _picture_columns(rows: Sequence[Row | Item], decoder: Decoder) -> dict[str, Column]:
-    """Size, place and the decoder's columns; null where the input failed."""
+    """Size, place and the decoder's columns; null if the input failed."""
     pictures = [None if isinstance(row, Item) else row for row in rows]
     columns: dict[str, Column] = {
         "width": pa.array([row and row.width for row in pictures], pa.int32()),
@@ -109,7 +109,7 @@ def _error_columns(errors: Sequence[RowError | None]) -> list[pa.Array[Any]]:
 
 
 def _aligned(column: pa.Field[Any], output: StageOutput, rows: int, chunk_bytes: int) -> Column:
-    """One stage's column in the order of the rows, null where the input failed; in chunks where it is larger than one may be."""
+    """One stage's column in the order of the rows, null if the input failed; in chunks if it exceeds the limit of one."""
     pieces = [piece for chunk in output.chunks for piece in _pieces(chunk.pop(column.name))]
     if not pieces:
         return _nulls(rows, column.type)
@@ -125,9 +125,9 @@ def _aligned(column: pa.Field[Any], output: StageOutput, rows: int, chunk_bytes:
 def _in_chunks(
     pieces: Sequence[pa.Array[Any]], places: Sequence[int | None], kind: pa.DataType, chunk_bytes: int
 ) -> Column:
-    """The values at these places of all pieces together, in chunks of at most so many bytes or one value.
+    """The values at these positions of the concatenated pieces, in chunks of at most so many bytes or one value.
 
-    A large value is a chunk of its own, and is not copied.
+    A large value has its own chunk and is not copied.
     """
     values = [piece.slice(index, 1) for piece in pieces for index in range(len(piece))]
     chunks: list[list[pa.Array[Any]]] = [[]]

@@ -1,4 +1,4 @@
-"""What a worker has done so far: rows, reasons of failures with an example each, and seconds by activity."""
+"""The progress of a worker: rows, reasons of failures with an example for each, and seconds by activity."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import RowError
 
 Report = Callable[["Tally"], None]
-"""Where a worker reports what it did, every second or so; losing a report loses no row."""
+"""Receives a worker's reports, about one each second; a lost report loses no row."""
 
 REPORT_EVERY_S = 1.0
 
 
 @dataclass
 class Tally:
-    """Counts of inputs, and seconds; those of decoding are the sum over all threads that decode at once."""
+    """Counts of inputs, and seconds; seconds of decoding are summed over all decoding threads."""
 
     done: int = 0
     failed: int = 0

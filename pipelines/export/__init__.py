@@ -1,1 +1,1 @@
-"""Write the pictures of a run as files or tar shards: names that the source had, resumable, nobody's files overwritten."""
+"""Write the pictures of a run as files or tar shards, with the names of the source; resumable, never overwriting files."""

@@ -1,11 +1,11 @@
-"""The folder that an export writes into: what is in it by this export, and files that are created and never overwritten.
+"""The folder that an export writes into: the records of this export, and files that are created and never overwritten.
 
 DEST/
   photos/a.png              files, or shard-000000.tar
-  _export/export.json       what is exported here: of which run, which columns, in which format, below which root
-  _export/index/PART.jsonl  a line for each file of a part: its name, the id and uri of its input, what else the row says
-  _export/parts/PART.begun  which number its first shard has; there before any shard is
-  _export/parts/PART.json   there when all of the part's files are there; an export that is run again skips the part
+  _export/export.json       the exported run, columns, format and root
+  _export/index/PART.jsonl  a line for each file of a part: its name, the id and uri of its input, the other columns of the row
+  _export/parts/PART.begun  the number of the part's first shard; written before any shard
+  _export/parts/PART.json   written when all files of the part exist; a repeated export skips the part
   _export/failed.jsonl      the inputs of the run that failed
 """
 
@@ -27,7 +27,7 @@ BEGUN = ".begun"
 
 
 class Destination:
-    """Files by their names below one folder; every method may be called from several threads."""
+    """Files by their names below one folder; thread-safe."""
 
     def __init__(self, folder: Folder, *, overwrite: bool = False) -> None:
         self.folder = folder
@@ -38,7 +38,7 @@ class Destination:
         return self.folder.uri
 
     def claim(self, description: Mapping[str, object]) -> None:
-        """Say what is exported here. RunRefused where another export wrote here."""
+        """Record the description of the export. RunRefused if another export wrote here."""
         data = json.dumps(description, indent=1, sort_keys=True).encode()
         with explained(self.uri, "writing to the folder of the export"):
             if self.folder.create(DESCRIPTION, data):
@@ -50,7 +50,7 @@ class Destination:
             )
 
     def put(self, name: str, data: bytes) -> Put:
-        """Create a file. RunRefused where there is one of other content, unless it may be overwritten."""
+        """Create a file. RunRefused if one with other content exists, unless it may be overwritten."""
         with explained(f"{self.uri}/{name}", "writing a picture"):
             if self.folder.create(name, data):
                 return "written"
@@ -58,13 +58,13 @@ class Destination:
                 return "kept"
             if not self._overwrite:
                 raise RunRefused(
-                    f"{self.uri}/{name}: is there already and holds something else; choose another folder, or --overwrite"
+                    f"{self.uri}/{name}: exists already and has other content; choose another folder, or --overwrite"
                 )
             self.folder.publish(name, data)
             return "replaced"
 
     def finished_parts(self) -> dict[str, dict[str, object]]:
-        """What is recorded of each part whose files are all there."""
+        """The record of each complete part."""
         with explained(self.uri, "reading what was exported before"):
             names = [name for name in self.folder.names(f"{MARKS}/parts") if name.endswith(".json")]
             return {name.removesuffix(".json"): self._record(name) for name in names}
@@ -97,7 +97,7 @@ def _lines(rows: Iterable[Mapping[str, object]]) -> bytes:
 
 
 def as_json(row: Mapping[str, object]) -> str:
-    """As JSON has it: a number that is none becomes null, bytes their length."""
+    """A value for JSON: NaN and infinity become null, bytes become their length."""
     return json.dumps(_plain(row), ensure_ascii=False, allow_nan=False)
 
 

@@ -1,8 +1,8 @@
-"""What the files of an export are called: the names and folders that the inputs had, below the folder that all of them share.
+"""Name the files of an export: with the names and folders of the inputs, below the folder that all inputs share.
 
-A name never leads out of the destination, and is fit for every file system. The first input listed keeps its name; another one
-that would get the same (a.jpg and a.png, or A.jpg where case does not count) gets a piece of its id behind it, so that what
-is listed later never changes what was exported before.
+A name never leads out of the destination and is valid on every file system. The first listed input keeps its name; a part of its
+id is appended to the name of a later input that would be equal (a.jpg and a.png, or A.jpg if case is ignored), so that inputs
+that are listed later never change earlier exports.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pixelmill.pipelines.inputs.names import (
 MARKS = "_export"
 """The folder of a destination in which an export keeps its own files."""
 MOST_NAME_BYTES = 200
-"""Of one part of a path; file systems take 255, and a suffix follows."""
+"""Most bytes of one part of a path; file systems allow 255, and a suffix follows."""
 _DROPPED = tuple(sorted({*IMAGE_SUFFIXES, ".dcm", ".ima"}, key=len, reverse=True))
 _CONTAINERS = (*COMPRESSED_TAR_SUFFIXES, *TAR_SUFFIXES, *TABLE_SUFFIXES, *ARCHIVE_SUFFIXES)
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -36,7 +36,7 @@ _FILE_SUFFIX = re.compile(r"(?i)\.(png|jpg|webp|npz|tar|json|tif|gif|bmp|avif|bi
 
 
 class InputName(NamedTuple):
-    """What the manifest says of an input."""
+    """The naming facts of an input in the manifest."""
 
     id: str
     uri: str
@@ -44,10 +44,10 @@ class InputName(NamedTuple):
 
 
 class Names:
-    """The names of a run's inputs as files, without suffixes."""
+    """The file names of a run's inputs, without suffixes."""
 
     def __init__(self, root: str, renamed: frozenset[str], *, for_shards: bool) -> None:
-        """`renamed` are the ids of inputs whose names others had before."""
+        """`renamed` are the ids of inputs whose names earlier inputs already have."""
         self.root = root
         self.renamed = renamed
         self._for_shards = for_shards
@@ -60,7 +60,7 @@ class Names:
 
 
 def names_of(inputs: Iterable[Iterable[InputName]], root: str, *, for_shards: bool = False) -> Names:
-    """Find out which names clash. `inputs` is gone through twice, and 8 bytes of each name are kept."""
+    """Find the names that clash. Iterates over `inputs` twice, with 8 bytes in memory for each name."""
     hashes = array("Q")
     for several in inputs:
         hashes.extend(_hash(plain_stem(name, root, for_shards=for_shards)) for name in several)
@@ -84,7 +84,7 @@ def _later_ones(
 
 
 def root_of(inputs: Iterable[Iterable[InputName]]) -> str:
-    """The deepest folder that all inputs lie in, archives counted as folders; "" where they share none."""
+    """The deepest folder that contains all inputs, counting archives as folders; "" if there is none."""
     shared: list[str] | None = None
     for several in inputs:
         for name in several:
@@ -98,7 +98,7 @@ def root_of(inputs: Iterable[Iterable[InputName]]) -> str:
 
 
 def plain_stem(name: InputName, root: str, *, for_shards: bool) -> str:
-    """Before clashes are looked at. In shards the base name has no dot, which would end the key of a sample."""
+    """The stem before clashes are resolved. In shards the base name has no dot, which would end the key of a sample."""
     path = _whole_path(name)
     below = path[len(root) :] if root and path.startswith(f"{root}/") else path.replace("://", "/", 1)
     *folders, base = [part for part in below.split("/") if part] or [name.id]
@@ -125,7 +125,7 @@ def _without_suffix(base: str) -> str:
 
 
 def _fit(part: str) -> str:
-    """A part of a path that is one everywhere: no step up, no control characters, no device of Windows, not too long."""
+    """A part of a path that is valid on every system: no parent folder, control characters or Windows device, not too long."""
     part = _UNFIT.sub("_", part)
     if part.strip(".") == "" or _DEVICES.fullmatch(part):
         part = f"{part.replace('.', '_')}_" if part.strip(".") else "_" * len(part)
@@ -137,7 +137,7 @@ def _fit(part: str) -> str:
 
 
 def _not_at_the_end(found: re.Match[str]) -> str:
-    """A folder a.png would be in the way of a file a.png."""
+    """Rename a folder such as a.png, which would conflict with a file a.png."""
     return f"{found[0]}_" if found.end() == len(found.string) else found[0]
 
 

@@ -1,4 +1,4 @@
-"""Read the pictures of a run, row by row in bounded memory, with what else the rows say of their inputs."""
+"""Read the pictures of a run, row by row in bounded memory, with the other columns of each row."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import declared_schema, holds_bytes, open_parquet
 
 ROWS_AT_ONCE = 8
-"""Of pictures that may have megabytes each."""
+"""Rows that are read at once; their pictures may have megabytes each."""
 SCALE = "{}_scale"
-"""The column beside one of 16-bit pictures that says what a step of it is worth."""
+"""Suffix of the column that has the value of a step of 16-bit pictures."""
 
 
 @dataclass(frozen=True)
 class PictureRow:
-    """A finished row: its input, its pictures by column, None where it has none, and its other columns."""
+    """A finished row: its input, its pictures by column (None if missing), and its other columns."""
 
     name: InputName
     place: int | None
@@ -33,13 +33,13 @@ class PictureRow:
     others: dict[str, object] = field(default_factory=dict[str, object])
 
     def scale(self, column: str) -> float | None:
-        """What a step of a 16-bit picture is worth; None for a picture that has no unit."""
+        """The value of a step of a 16-bit picture; None for a picture without a unit."""
         found = self.others.get(SCALE.format(column))
         return found if isinstance(found, float) else None
 
 
 def schema_of_run(folder: Folder) -> pa.Schema:
-    """Of the first part there is, with the metadata of its fields; empty where there is none yet."""
+    """The schema of the first existing part, with the metadata of its fields; empty if there is none yet."""
     for name in folder.names(DATA):
         with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
             return declared_schema(parquet)
@@ -52,12 +52,12 @@ def picture_columns(schema: pa.Schema) -> list[str]:
 
 
 def folder_of(column: str, columns: Sequence[str]) -> str:
-    """Where the files of a column lie: in a folder of its name where there are several columns."""
+    """The folder of a column's files: named after the column if there are several columns."""
     return f"{column}/" if len(columns) > 1 else ""
 
 
 def class_lists(schema: pa.Schema, columns: Sequence[str]) -> dict[str, bytes]:
-    """classes.json for each column of masks, as a data set of masks has it beside them: the names of the classes by id."""
+    """classes.json for each column of masks, as in a training data set: the names of the classes by id."""
     stated = {each.name: (each.metadata or {}).get(b"classes") for each in fields_of(schema) if each.name in columns}
     return {
         f"{folder_of(column, columns)}classes.json": json.dumps({"classes": json.loads(names)}).encode()
@@ -67,7 +67,7 @@ def class_lists(schema: pa.Schema, columns: Sequence[str]) -> dict[str, bytes]:
 
 
 def rows_of_part(folder: Folder, part: str, columns: Sequence[str]) -> Iterator[PictureRow]:
-    """The rows of a data file, with these columns of pictures and every column that holds none."""
+    """The rows of a data file, with these columns of pictures and every column without pictures."""
     with folder.open(f"{DATA}/{part}") as file, open_parquet(file) as parquet:
         schema = declared_schema(parquet)
         left_out = {*picture_columns(schema)} - {*columns}

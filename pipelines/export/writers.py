@@ -1,4 +1,4 @@
-"""Where samples go: a file for each picture, or tar shards that WebDataset reads."""
+"""Write samples: a file for each picture, or tar shards that WebDataset reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixelmill.pipelines.export.pictures import folder_of
 from pixelmill.workers.errors import RunRefused
 
 MOST_LISTED = 64
-"""A list of more numbers, as an embedding, is not repeated in the index."""
+"""The index leaves out longer lists of numbers, such as embeddings."""
 
 
 class Files:
@@ -43,8 +43,8 @@ class Files:
 class Shards:
     """Tar shards: a sample is STEM.json and STEM.png, or with several columns STEM.COLUMN.png.
 
-    A shard holds rows of one part, so that a part can be done again. Shards are numbered as they are made: a part that was begun
-    is finished before another one is, which else would take the numbers of its shards.
+    A shard holds rows of one part, so that a part can be repeated. Shards are numbered in the order of writing: a part that was
+    begun is finished before another one starts, which would otherwise use the numbers of its shards.
     """
 
     def __init__(self, destination: Destination, columns: Sequence[str], shard_bytes: int) -> None:
@@ -111,5 +111,5 @@ def _number(value: object) -> int:
 
 
 def _listed(others: Mapping[str, object]) -> dict[str, object]:
-    """The columns of a row that the index repeats."""
+    """The columns of a row that the index includes."""
     return {name: value for name, value in others.items() if not (isinstance(value, list) and len(value) > MOST_LISTED)}  # pyright: ignore[reportUnknownArgumentType]

@@ -177,7 +177,7 @@ def test_a_bucket_is_a_destination_too(
 def test_a_file_of_somebody_else_stays_and_the_export_says_so(run: Folder, tmp_path: Path) -> None:
     (tmp_path / "to").mkdir()
     (tmp_path / "to/a.jpg").write_bytes(b"mine")
-    with pytest.raises(RunRefused, match=r"a\.jpg: is there already and holds something else"):
+    with pytest.raises(RunRefused, match=r"a\.jpg: exists already and has other content"):
         do(run, tmp_path / "to", "shown")
     assert (tmp_path / "to/a.jpg").read_bytes() == b"mine"
     do(run, tmp_path / "to", "shown", overwrite=True)

@@ -1,4 +1,4 @@
-"""Colours and class ids: each pixel has the class that is nearest, and what is near none is counted."""
+"""Colours and class ids: each pixel gets the nearest class, and pixels far from every class are counted."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def test_a_table_has_each_colour_at_its_id_and_black_for_void() -> None:
         ({}, "at least 1 item"),
     ],
 )
-def test_a_palette_that_tells_no_classes_apart_is_refused(palette: dict[str, object], message: str) -> None:
+def test_a_palette_with_equal_colours_is_refused(palette: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         PALETTE.validate_python(palette)

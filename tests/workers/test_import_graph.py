@@ -38,7 +38,7 @@ def needs(text: str, known: set[str]) -> set[str]:
 
 
 def order(sources: dict[str, str]) -> list[str]:
-    """The modules with what they need before them; CycleError where there is a circle."""
+    """The modules in the order of their dependencies; CycleError if there is a cycle."""
     graph = {name: needs(text, set(sources)) for name, text in sources.items()}
     return list(graphlib.TopologicalSorter(graph).static_order())
 

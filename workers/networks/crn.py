@@ -1,11 +1,11 @@
 """The cascaded refinement network: a layout of classes to a photograph, from coarse to fine in one pass.
 
-Chen & Koltun 2017. Each module sees the features of the one before, bilinearly doubled, beside the layout averaged down
-to its own grid, and applies a 3x3 convolution, LayerNorm over channels and positions, and LReLU 0.2, twice. A 1x1
-convolution makes `outputs` pictures of what the last one knows.
+Chen & Koltun 2017. Each module takes the features of the previous one, bilinearly doubled and concatenated with the layout
+averaged down to its grid, and applies a 3x3 convolution, LayerNorm over channels and positions, and LReLU 0.2, twice. A 1x1
+convolution converts the features of the last module to `outputs` pictures.
 
-The upsampling has align_corners=False, so that features lie where their piece of the layout is; the reference code has
-True, which stretches them past it by half a cell at the borders.
+The upsampling has align_corners=False, so that features are aligned with the layout; the reference code has True, which
+stretches them by half a cell at the borders.
 
 Legend: B batch, K classes, O outputs, C channels, H height, W width.
 """

@@ -1,10 +1,10 @@
-"""The transform network of fast neural style: a photograph to the same photograph in one painting's manner, in one pass.
+"""The transform network of fast neural style: renders a photograph in the style of one painting in one pass.
 
 Johnson, Alahi & Fei-Fei 2016 with the instance normalisation of Ulyanov et al. 2017: c9s1-32, d64, d128, 5 residual
-blocks of 128, u64, u32, c9s1-3. Two things differ from the reference code. Every convolution reflects at its own border
-(there: 40 pixels are reflected once, and the blocks eat them). And u doubles the grid by nearest neighbour before its
-3x3 convolution, for a transposed one of kernel 3 and stride 2 paints a checkerboard; that one is `upsampling="transposed"`.
-A convolution before an instance norm has no bias, which the norm would take away again.
+blocks of 128, u64, u32, c9s1-3. Two details differ from the reference code. Every convolution pads by reflection at its own
+border (the reference code reflects 40 pixels once, and the blocks consume them). And u doubles the grid by nearest neighbour
+before its 3x3 convolution, because a transposed one with kernel 3 and stride 2 gives a checkerboard pattern;
+`upsampling="transposed"` selects it. A convolution before an instance norm has no bias, because the norm would cancel it.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -25,7 +25,7 @@ FastStyleUpsampling = Literal["nearest", "transposed"]
 STRIDE = 4
 SMALLEST_PX = 8
 TANH_SCALE = 150 / 255
-"""The reference code's constant: black and white lie within reach of tanh, at 0.5 -+ 0.588."""
+"""The reference code's constant: the range of the output is 0.5 -+ 0.588, so that tanh reaches black and white."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class FastStyleConfig:
 
 
 class TransformNetwork(nn.Module):
-    """Images in [0, 1] to stylised ones of the same size, whatever it is.
+    """From images in [0, 1] of any size to stylised ones of the same size.
 
     1,677,635 parameters by default; the paper's 1.68 M is that or, with biases before the norms, 1,600 more. Values lie
     in [-0.088, 1.088]: clamp them for a picture, not for a loss.

@@ -1,8 +1,8 @@
-"""Fully convolutional networks: VGG-16 whose classes are scored everywhere, and coarse scores corrected by fine ones.
+"""Fully convolutional networks: VGG-16 that scores classes at every position and refines coarse scores with fine ones.
 
-Long, Shelhamer & Darrell 2015 (arXiv:1411.4038): FCN-32s, -16s and -8s differ only in which pools are scored too, and
-the scores are summed. The scoring layers start at zero, so that training starts from equal odds, and each skip from
-the network without it. The kernels of the transposed convolutions are bilinear and fixed.
+Long, Shelhamer & Darrell 2015 (arXiv:1411.4038): FCN-32s, -16s and -8s differ only in the pools that are scored too; the scores
+are summed. The scoring layers start at zero, so that training starts with equal probabilities, and each skip starts without
+effect. The kernels of the transposed convolutions are bilinear and fixed.
 
 The paper's first convolution pads by 100 px so that fc6, which has no padding, fits on any picture, and crops what that
 shifts. This is `padding="caffe"`. Its cost is a picture of 438x378 for one of 240x180, 3.8 times the work. The default,

@@ -1,4 +1,4 @@
-"""An encoder taken from another network, under a head of its own: classes of a picture, or of every pixel.
+"""The encoder of another network under a new head, which classifies pictures or pixels.
 
 Legend: B batch, C channels, K classes, H height, W width.
 """
@@ -214,7 +214,7 @@ class EncoderSource:
     encoder: Callable[[Any], Encoder]
 
     def build(self, config: Mapping[str, Any]) -> Encoder:
-        """The encoder of a new network with this config; the network is let go."""
+        """The encoder of a new network with this config; the rest of the network is discarded."""
         return self.encoder(self.network(self.config(**config)))
 
 
@@ -241,10 +241,10 @@ def _each(layers: Any, maps_BCHW: Tensor) -> Pyramid:
 
 
 def load_encoder(network: Finetuned, weights: Mapping[str, Tensor], name: str) -> dict[str, list[str]]:
-    """Fill the encoder from the tensors of the network that it is of; says what matched and what did not.
+    """Load the encoder from the tensors of its original network; reports matches and mismatches.
 
-    Returns {"loaded": [...], "missing": [...], "misshapen": [...]}; ModelError where under 95 % of the encoder's
-    numbers were loaded. What the head learns is not in `weights` and is left as it is.
+    Returns {"loaded": [...], "missing": [...], "misshapen": [...]}; ModelError if less than 95 % of the encoder's numbers were
+    loaded. The head, which is not in `weights`, is unchanged.
     """
     own = network.encoder.state_dict()
     loaded = {key: weights[key] for key in own if key in weights and weights[key].shape == own[key].shape}

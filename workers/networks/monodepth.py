@@ -37,7 +37,7 @@ class MonodepthConfig:
 
     `width` is the number of channels at half resolution, the paper's is 32. `skips` are the levels, 1 (half resolution)
     to 6 (1/64), whose features are joined on the way back. `size_px` is the height and width it is trained with, to
-    which a picture is resized: a network that sees one camera learns depth from where things stand in its picture.
+    which a picture is resized: a network trained on one camera infers depth from positions in the picture.
     """
 
     width: int = 32
@@ -88,7 +88,7 @@ class Monodepth(nn.Module):
 
     @torch.no_grad()
     def begin_at(self, disparity: float) -> None:
-        """Let a new network say about this disparity of everything, in (0, 0.3); without this it says 0.15."""
+        """Initialise a new network to predict about this disparity everywhere, in (0, 0.3); the default is 0.15."""
         share = disparity / MAX_DISPARITY
         for module in self.modules():
             if isinstance(module, Disparity) and module.convolution.bias is not None:
@@ -148,9 +148,9 @@ class MonodepthUp(nn.Module):
 
 
 class Disparity(nn.Module):
-    """Features to disparities B2HW in [0, 0.3], in float32 also under autocast and of a network in fewer bits.
+    """From features to disparities B2HW in [0, 0.3], in float32 even under autocast or in a network of lower precision.
 
-    Eight bits of a logit would be steps of a hundredth of the disparity, coarser than what the loss can distinguish.
+    With eight bits for a logit, steps would be a hundredth of the disparity, coarser than the loss can distinguish.
     """
 
     def __init__(self, channels: int) -> None:

@@ -1,4 +1,4 @@
-"""Every network that a card can name; each is imported when it is asked for."""
+"""Every network that a card can name; each is imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SegNet: an encoder that remembers where each maximum was, and a decoder that puts values back there.
+"""SegNet: an encoder that stores the position of each maximum, and a decoder that unpools to these positions.
 
 Badrinarayanan, Kendall & Cipolla 2016 (arXiv:1511.00561). `vgg16` has VGG-16's 13 convolutions and their mirror, each
 with batch normalisation and ReLU; `basic` has four of 7x7 and their mirror, where the decoder has no ReLU and no
@@ -78,7 +78,7 @@ class SegNetConfig:
 
     @property
     def smallest_px(self) -> int:
-        """The least side of a picture that every pool leaves something of."""
+        """The smallest side of a picture that is not empty after the last pool."""
         return 2 ** len(self.blocks)
 
 

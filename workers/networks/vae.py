@@ -3,8 +3,8 @@
 Kingma & Welling 2014 (arXiv:1312.6114). The dense one is theirs with ReLU for tanh: 784-400-20-400-784 on digits. The
 convolutional one halves the grid `levels` times (kernel 4, stride 2) before the same dense layers, and doubles it after.
 
-In eval mode the code is the mean of the posterior, without noise: what is embedded or reconstructed is the same every
-time. In training mode the noise can be handed in, so that a run that is resumed or spread out draws the same.
+In eval mode the code is the mean of the posterior, without noise, so that embeddings and reconstructions are deterministic. In
+training mode the caller can pass the noise, so that a resumed or distributed training draws the same.
 
 Legend: B batch, C channels, H height, W width, D latent size.
 """
@@ -97,8 +97,8 @@ class Vae(nn.Module):
     def forward(self, images_BCHW: Tensor, noise_BD: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """(logits or means BCHW of the pixels, mean BD, log variance BD) of the code.
 
-        In training mode the code is drawn, with `noise_BD` where it is given, else with torch's global generator. In
-        eval mode it is the mean, whatever noise there is.
+        In training mode the code is drawn with `noise_BD`, or with torch's global generator without it. In eval mode it is
+        the mean, with or without noise.
         """
         mean_BD, logvar_BD = self.posterior(images_BCHW)
         if not self.training:

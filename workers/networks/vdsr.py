@@ -1,7 +1,7 @@
-"""VDSR: twenty small convolutions that add to an interpolated picture the detail that it lacks, for every scale at once.
+"""VDSR: twenty small convolutions that add the missing detail to an interpolated picture, one network for all scales.
 
-Kim et al. 2016 (arXiv:1511.04587): 3x3 convolutions with ReLU and zero padding, and a skip around all of them, so that
-what is learned is the residual. A picture keeps its size; the scale is in how it was interpolated.
+Kim et al. 2016 (arXiv:1511.04587): 3x3 convolutions with ReLU and zero padding, and a skip around all of them, so that the
+network learns the residual. A picture keeps its size; the scale is that of the interpolation before.
 
 Legend: B batch, 1 the luma channel, H height, W width.
 """
@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from pixelmill.workers.errors import ModelError
 
 FIRST_RESIDUAL = 0.01
-"""What the last convolution's first weights are multiplied with, so that a network begins as plain interpolation.
+"""Factor of the last convolution's initial weights, so that a new network is close to plain interpolation.
 
-With He's weights there as well, as in the paper, the first residual is as large as the picture. Set5 after 1,000 steps of
-Adam with 12 x 32: 0.42 / 1.33 / 0.92 dB over bicubic at x2 / x3 / x4; with this 0.85 / 1.58 / 1.25.
+With He's weights in that layer, as in the paper, the first residual is as large as the picture. Set5 after 1,000 steps of Adam
+with 12 x 32: 0.42 / 1.33 / 0.92 dB over bicubic at x2 / x3 / x4; with this factor 0.85 / 1.58 / 1.25.
 """
 
 
@@ -63,7 +63,7 @@ class Vdsr(nn.Module):
         return interpolated_B1HW + self.residual(interpolated_B1HW)
 
     def residual(self, interpolated_B1HW: Tensor) -> Tensor:
-        """What the interpolated luma lacks."""
+        """The residual of interpolated luma."""
         maps_BCHW = interpolated_B1HW
         for convolution in self.convolutions[:-1]:
             maps_BCHW = torch.relu(convolution(maps_BCHW))

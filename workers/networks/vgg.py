@@ -1,11 +1,11 @@
-"""VGG-16 and VGG-19 without their classifier: feature maps by name, and filling with published weights.
+"""VGG-16 and VGG-19 without their classifier: feature maps by name, and loading of published weights.
 
 Simonyan & Zisserman 2015 (arXiv:1409.1556), configurations D and E. Layers have Caffe's names: conv1_2 is the second
-convolution of the first block before its ReLU, relu1_2 after it, pool1 what the block ends with.
+convolution of the first block before its ReLU, relu1_2 after it, pool1 the pool at the end of the block.
 
-Every set of weights was trained on pixels of its own kind, its convention. Those here are applied to the picture, not
-folded into the first convolution: a convolution pads what it is given with zeros, and behind the preprocessing a zero
-is the mean colour, before it black. Folded, the features along the border would be others.
+Every set of weights expects pixels in its own convention. The conversion is applied to the picture and not folded into the first
+convolution, because a convolution pads its input with zeros: after the conversion a zero is the mean colour, before it black.
+Folding would change the features along the border.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -28,7 +28,7 @@ ConventionName = Literal["torchvision", "torchvision_features", "caffe"]
 BLOCKS: dict[int, tuple[int, ...]] = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 WIDENING = (1, 2, 4, 8, 8)
 TRUNK_SHARE = 0.95
-"""How much of a trunk a file has to fill, or nothing is started from it."""
+"""The smallest share of a trunk that a file has to fill; otherwise it is refused."""
 
 _POOLS = {"max": F.max_pool2d, "average": F.avg_pool2d}
 
@@ -38,7 +38,7 @@ _POOLS = {"max": F.max_pool2d, "average": F.avg_pool2d}
 
 @dataclass(frozen=True)
 class VggConvention:
-    """What pixels a set of weights was trained on: (scale x pixels - mean) / std, with `mean` and `std` in `order`."""
+    """The pixels that a set of weights was trained on: (scale x pixels - mean) / std, with `mean` and `std` in `order`."""
 
     order: Literal["rgb", "bgr"]
     scale: float
@@ -51,12 +51,12 @@ CONVENTIONS: dict[ConventionName, VggConvention] = {
     "torchvision_features": VggConvention("rgb", 255.0, (122.99925, 116.9991, 103.9992), (1.0, 1.0, 1.0)),
     "caffe": VggConvention("bgr", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
 }
-"""torchvision: what it trained itself. caffe: the authors' weights. torchvision_features: the authors' weights with the
-first convolution turned to RGB, which torchvision has as VGG16_Weights.IMAGENET1K_FEATURES."""
+"""torchvision: weights that torchvision trained. caffe: the authors' weights. torchvision_features: the authors' weights with the
+first convolution converted to RGB, torchvision's VGG16_Weights.IMAGENET1K_FEATURES."""
 
 
 class VggPreprocessing(nn.Module):
-    """RGB pictures in [0, 1] to what the weights of a convention take; has no parameters and nothing to store."""
+    """Converts RGB pictures in [0, 1] to the convention of weights; has no parameters and no state."""
 
     mean_C11: Tensor
     std_C11: Tensor
@@ -151,10 +151,9 @@ class Vgg(nn.Module):
         self.convolutions = convolutions(config)
 
     def forward(self, images_BCHW: Tensor, names: Iterable[str], border_px: int = 0) -> dict[str, Tensor]:
-        """The maps asked for, in the order of `names`; nothing behind the deepest is computed, no other map is kept.
+        """The requested maps, in the order of `names`; computation stops at the deepest one, and no other map is kept.
 
-        `border_px` lays so many zeros, which is the mean colour, around the preprocessed pictures. ModelError where
-        there is no such layer.
+        `border_px` pads the preprocessed pictures with so many zeros, the mean colour. ModelError if a layer does not exist.
         """
         wanted = tuple(names)
         known = layer_names(self.config.depth)
@@ -203,7 +202,7 @@ class VggWeights:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of every tensor that a network expected, and what the file held beside them."""
+    """The result for every tensor that a network expected, and the unused tensors of the file."""
 
     source: str
     matched: tuple[str, ...]
@@ -226,10 +225,10 @@ class LoadReport:
 
 
 def fill(layers: nn.ModuleDict, weights: VggWeights, *, at_least: float = TRUNK_SHARE) -> LoadReport:
-    """Copy weights into the convolutions that they are named after; what they are not named after stays as it is.
+    """Copy weights into the convolutions with their names; other parameters are unchanged.
 
-    ModelError, and no tensor touched, where less than `at_least` of all weights and biases would be filled, and where
-    the weights are of a deeper VGG, which would fill a shallower one and mean nothing in it.
+    ModelError, before any tensor changes, if less than `at_least` of all weights and biases would be filled, or if the weights
+    belong to a deeper VGG, whose tensors would fit a shallower one but be meaningless there.
     """
     report = fitting(layers, weights, at_least=at_least)
     if broken := [name for name in report.matched if not weights.tensors[name].isfinite().all()]:

@@ -72,7 +72,7 @@ def size_of(value: dict[str, Any]) -> tuple[int, int]:
         (("stylize", "--style", "the-scream"), "stylized", 1),
         (("reconstruct",), "reconstruction", 1),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
 def test_pictures_come_out_in_the_size_of_the_photographs(
     command: tuple[str, ...], column: str, scale: int, tmp_path: Path
@@ -94,7 +94,7 @@ def test_synthesize_makes_a_picture_of_each_layout(tmp_path: Path) -> None:
         (("embed", "--model", "vae-mnist"), "embedding"),
         (("classify", "--model", "torchvision:resnet18/random", "--top", "3"), "class_score"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
 def test_numbers_come_out_finite(command: tuple[str, ...], column: str, tmp_path: Path) -> None:
     for row in rows_of(photographs(tmp_path / "in"), tmp_path, *command):

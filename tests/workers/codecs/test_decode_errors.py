@@ -1,4 +1,4 @@
-"""Every sentence of why an input can't be decoded has a type of the closed set, the fact, and what to do."""
+"""Every decode error has a type of the closed set, the fact, and the next step."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_max_pixels_is_the_most_that_is_allowed() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 7), (7, 0), (0, 0)])
-def test_a_picture_without_pixels_is_damaged_whatever_is_allowed(width: int, height: int) -> None:
+def test_a_picture_without_pixels_is_damaged_for_every_limit(width: int, height: int) -> None:
     for check in (decode_errors.check_has_pixels, lambda *size: decode_errors.check_size(*size, 10)):
         with pytest.raises(RowError, match=f"its header says {width} x {height} pixels") as caught:
             check(width, height)

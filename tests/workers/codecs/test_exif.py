@@ -46,7 +46,7 @@ def test_each_orientation_is_read_wherever_it_lies(value: int, kind: int, order:
     ],
     ids=str,
 )
-def test_a_block_that_says_no_orientation_is_upright(tiff: bytes) -> None:
+def test_a_block_without_an_orientation_is_upright(tiff: bytes) -> None:
     assert exif_orientation(tiff) == 1
 
 

@@ -1,4 +1,4 @@
-"""The laws of the footprint: it bounds what a decode really takes, not by far, and no picture has to be decoded for it."""
+"""The laws of the footprint: it is a close upper bound of the memory of decoding, and needs no decoding itself."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_the_footprint_bounds_pictures_of_one_column_and_one_row(tmp_path: Path)
     assert all(bound >= peak for bound, peak in zip(bounds, peaks(tmp_path, thin), strict=True))
 
 
-def test_a_header_alone_tells_gigabytes() -> None:
+def test_a_header_alone_reveals_gigabytes() -> None:
     """None of these has a pixel that could be decoded, so nothing but the header was looked at."""
     lossless = struct.pack("<BI", 0x2F, (16383 - 1) | (16383 - 1) << 14)
     webp = b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8L" + struct.pack("<I", 18) + lossless + bytes(13)

@@ -1,4 +1,4 @@
-"""A header says how large a picture is, or by what its bytes can't be one; no pixel is looked at."""
+"""A header gives the size of a picture, or the reason why its bytes are not one, without reading a pixel."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ SOI = b"\xff\xd8"
         (headers.jpeg2000_header, b"\xff\x4f\xff\x51" + bytes(40), "Corrupt", "0 x 0 pixels"),
     ],
 )
-def test_a_header_that_no_picture_has_is_refused_by_what_is_wrong(
+def test_an_impossible_header_is_refused_with_the_fault(
     reads: Callable[[bytes], Any], data: bytes, error_type: str, words: str
 ) -> None:
     with pytest.raises(RowError, match=words) as caught:

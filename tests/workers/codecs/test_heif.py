@@ -1,4 +1,4 @@
-"""AVIF and HEIC are turned upright, or say what to install."""
+"""AVIF and HEIC are turned upright, or the error names the package to install."""
 
 from __future__ import annotations
 

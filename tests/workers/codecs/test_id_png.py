@@ -1,4 +1,4 @@
-"""Ids are read as a PNG stores them; what can't hold ids is refused by its header."""
+"""Ids are read as a PNG stores them; a file that can't hold ids is refused by its header."""
 
 from __future__ import annotations
 

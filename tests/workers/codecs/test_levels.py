@@ -1,4 +1,4 @@
-"""Numbers come back from 16-bit levels to within half a scale, whatever their range."""
+"""Numbers of any range come back from 16-bit levels to within half a scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An input is called what it is, whether it is read or not."""
+"""Every input is named correctly, whether its format is supported or not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.workers.fates import ITEMS, fate
         ("damaged/png_crc.png", "checksum"),
     ],
 )
-def test_an_error_says_what_the_input_looks_like(name: str, words: str) -> None:
+def test_an_error_describes_the_input(name: str, words: str) -> None:
     with pytest.raises(RowError) as caught:
         decode_picture(ITEMS[name].data)
     assert words in str(caught.value)

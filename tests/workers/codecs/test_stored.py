@@ -1,4 +1,4 @@
-"""Stored pictures in another format: what would be lost is refused, and equal pictures make equal files."""
+"""Stored pictures in another format: lossy conversions are refused, and equal pictures make equal files."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def write(variant: Variant, **options: Any) -> tuple[bytes, np.ndarray]:
 
 
 def error_of(data: bytes, shown_HWC: np.ndarray) -> float:
-    """The largest difference to what was written, in levels."""
+    """The largest difference to the written values, in levels."""
     decoded_HWC = decode_picture(data).permute(1, 2, 0).numpy()
     assert decoded_HWC.shape == shown_HWC.shape
     return float(np.abs(decoded_HWC - shown_HWC).max())

@@ -1,4 +1,4 @@
-"""What a TIFF's first directory says of its pixels is read as it was written, and what is not read is refused by name."""
+"""The layout in a TIFF's first directory is read as written, and unsupported layouts are refused by name."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_segment_is_a_tile_of_all_samples_or_of_one_where_each_has_a_plane() -
         ("unspecified", None),
     ],
 )
-def test_a_fourth_sample_is_alpha_where_the_file_says_so(extra: str, kind: int | None) -> None:
+def test_a_fourth_sample_is_alpha_if_the_file_declares_it(extra: str, kind: int | None) -> None:
     layout = read_layout(tiff(np.zeros((8, 8, 4), np.uint8), extrasamples=[extra]))
     assert (layout.colours, layout.alpha) == (3, kind)
     assert replace(layout, extra_samples=()).alpha == tiff_layout.UNASSOCIATED_ALPHA
@@ -153,7 +153,7 @@ SIZE = ((256, 4), (257, 4))
         (directory(*SIZE, (258, 8), (262, 8), (259, 8), (277, 3), (284, 2)), "UnsupportedFormat", r"L\*a\*b\* colours"),
     ],
 )
-def test_a_directory_that_no_picture_has_is_refused_by_what_is_wrong(data: bytes, error_type: str, words: str) -> None:
+def test_an_impossible_directory_is_refused_with_the_fault(data: bytes, error_type: str, words: str) -> None:
     with pytest.raises(RowError, match=words) as caught:
         read_layout(data)
     assert caught.value.error_type == error_type

@@ -1,4 +1,4 @@
-"""The decoder of pictures: one RGB picture of one file; what is refused is refused by its header."""
+"""The decoder of pictures: one RGB picture from one file; unsupported pictures are refused by their header."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_file_is_one_picture_as_the_codecs_read_it() -> None:
     assert DECODER.need_bytes((DATA,)) == decode_bytes(DATA)
 
 
-def test_a_check_says_what_a_decode_would_and_decodes_nothing() -> None:
+def test_a_check_raises_the_errors_of_decoding_without_decoding() -> None:
     DECODER.check((DATA,), max_pixels=1200)
     for data, max_pixels, error_type in ((DATA, 1199, "TooManyPixels"), (b"<html>", 1200, "NotAnImage")):
         for method in (DECODER.check, DECODER.decode):

@@ -1,4 +1,4 @@
-"""Perceptual losses: what they see, what they don't, how they weigh layers, and that gradients reach the picture only.
+"""Perceptual losses: their sensitivity, the weights of layers, and that gradients reach the picture only.
 
 Legend: B batch, C channels, H height, W width.
 """

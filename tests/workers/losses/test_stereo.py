@@ -85,7 +85,7 @@ def test_smoothness_counts_gradients_along_x_and_along_y(axis: int) -> None:
 
 
 @pytest.mark.parametrize("axis", [-1, -2])
-def test_an_edge_of_the_picture_excuses_an_edge_of_the_disparity_that_lies_there(axis: int) -> None:
+def test_an_edge_of_the_picture_allows_an_edge_of_the_disparity(axis: int) -> None:
     step_B1HW, picture_BCHW = torch.zeros(1, 1, 40, 40), torch.zeros(1, 3, 40, 40)
     step_B1HW.movedim(axis, 0)[20:] = 0.2
     plain = smoothness_loss(step_B1HW, picture_BCHW).item()

@@ -131,7 +131,7 @@ def maps_of(layer: str) -> Tensor:
 
 @pytest.mark.parametrize("layer", ["layer1", "layer2.0.conv1", "layer4", "avgpool"])
 @pytest.mark.parametrize("pooling", ["auto", "avg", "max", "stats", "flatten"])
-def test_a_layer_and_a_pooling_give_what_they_say(layer: str, pooling: Pooling) -> None:
+def test_a_layer_and_a_pooling_give_their_features(layer: str, pooling: Pooling) -> None:
     loaded = load_backbone(resolve("torchvision:resnet18/random"), layer=layer, pooling=pooling)
     maps_BCHW = maps_of(layer)
     spread = maps_BCHW.std(dim=(2, 3), correction=0)

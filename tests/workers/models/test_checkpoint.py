@@ -1,4 +1,4 @@
-"""What is loaded is what was saved, and what does not fit is refused before it takes memory."""
+"""A loaded checkpoint equals the saved one, and a misfit is refused before memory is allocated."""
 
 from __future__ import annotations
 

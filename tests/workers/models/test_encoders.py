@@ -123,7 +123,7 @@ def test_a_layer_is_the_networks_layer_of_that_name(tmp_path: Path, name: str, l
 
 
 @pytest.mark.parametrize("name", ["finetuned", *sorted({*ENCODERS} - CODING)])
-def test_a_network_without_a_code_says_so(tmp_path: Path, name: str) -> None:
+def test_a_network_without_a_code_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError, match=rf"{name}: a {name} has no code; name another layer, or none"):
         load_backbone(resolve(saved(tmp_path, name)), layer="code")
 

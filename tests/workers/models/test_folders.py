@@ -24,7 +24,7 @@ from pixelmill.workers.models.folders import (
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def test_a_library_that_is_missing_is_named_with_what_installs_it() -> None:
+def test_a_missing_library_is_named_with_its_install_command() -> None:
     with pytest.raises(
         ModelError, match=r"model hf:x: no_such_package is not installed: pip install 'pixelmill\[hf\]'"
     ):
@@ -169,7 +169,7 @@ def test_what_the_cache_holds_is_not_fetched_again_and_what_it_half_holds_is(hub
     assert hub.fetched == 1
 
 
-def test_a_hub_that_can_not_be_reached_says_where_the_files_may_lie(hub: Hub) -> None:
+def test_an_unreachable_hub_gets_advice_on_local_files(hub: Hub) -> None:
     hub.online = False
     with pytest.raises(
         ModelError, match=r"\(OSError: no route to host\); where there is no network put model\.safetensors"

@@ -1,4 +1,4 @@
-"""Scores on the network's grid, enlarged, are what torchvision gives."""
+"""Enlarged scores of the network's grid equal torchvision's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of image processors: what is read from their config gives, to the rounding of a resize, what they themselves give.
+"""The laws of image processors: preprocessing from their config equals their own output, up to the rounding of a resize.
 
 Legend: C channels, H height, W width.
 """

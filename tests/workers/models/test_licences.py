@@ -1,4 +1,4 @@
-"""The law of licences: one that does not grant commercial use is seen by its name, and no other is."""
+"""The law of licences: exactly those without commercial use are recognized by name."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_nothing_is_left_to_a_default(written: str, complete: str) -> None:
         ("hub:resnet50", "model hub:resnet50: unknown"),
     ],
 )
-def test_a_misspelt_model_is_answered_with_what_there_is(written: str, words: str) -> None:
+def test_a_misspelt_model_gets_the_existing_names(written: str, words: str) -> None:
     with pytest.raises(ModelError) as raised:
         resolve(written)
     assert words in str(raised.value)
@@ -142,7 +142,7 @@ def test_a_checkpoint_that_is_cut_is_refused_before_it_is_loaded(tmp_path: Path)
         resolve(str(tmp_path / "cut.safetensors"))
 
 
-def test_a_file_is_what_is_in_it_and_not_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_identified_by_its_content_and_not_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = ZOO / f"{DEFAULT_MODEL}.safetensors"
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -176,7 +176,7 @@ def test_a_folder_is_a_checkpoint_when_it_holds_one(tmp_path: Path) -> None:
         ("onnx:net.onnx", "depth", "onnx"),
     ],
 )
-def test_a_library_that_is_not_installed_is_named_with_what_installs_it(
+def test_a_library_that_is_not_installed_is_named_with_its_install_command(
     written: str, task: Task, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pixelmill.workers.models.folders.find_spec", lambda _: None)

@@ -1,4 +1,4 @@
-"""The laws of cards of networks in ONNX: one says what its task needs, and what is wrong with a bad one is told by its field."""
+"""The laws of cards of networks in ONNX: a card has the facts of its task, and an error names the field."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_each_task_has_a_card_for_each_meaning(task: str, tmp_path: Path) -> Non
         (CARD | {"input": {"mean": [0]}}, "input.std: Field required"),
     ],
 )
-def test_a_bad_card_is_told_by_its_field(card: Any, words: str, tmp_path: Path) -> None:
+def test_an_error_of_a_card_names_its_field(card: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as raised:
         read(tmp_path, card)
     assert words in str(raised.value)

@@ -1,4 +1,4 @@
-"""The laws of files of ONNX: what reads another file or needs native code is found wherever it stands."""
+"""The laws of ONNX files: references to other files and foreign operators are found at any depth."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def test_a_map_without_channels_is_depth_and_a_coarse_one_is_enlarged() -> None:
         (identity("NoSuchOperator"), {}, "onnxruntime .* can't open it"),
     ],
 )
-def test_a_card_that_does_not_fit_its_network_is_told_by_what_differs(
+def test_the_error_of_a_card_that_does_not_fit_its_network_names_the_difference(
     model: Any, changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ModelError, match=words):

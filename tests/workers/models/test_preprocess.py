@@ -1,4 +1,4 @@
-"""Each way to fit a picture gives the network's size, whatever size the picture has, and grey where the network is grey."""
+"""Each way to fit a picture gives the network's size for any picture, and grey pixels for a grey network."""
 
 from __future__ import annotations
 

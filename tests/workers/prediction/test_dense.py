@@ -1,4 +1,4 @@
-"""Pictures of any size go through a network and come back in their own size, whole or in tiles, whatever lies beside them."""
+"""Outputs have the size of their pictures, whole or in tiles, independent of the other pictures in a batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZES = ((1, 1), (1, 300), (300, 1), (37, 64), (64, 37), (128, 96))
 
 
 class Identity(nn.Module):
-    """The pictures, enlarged by repetition; remembers what it was given."""
+    """The pictures, enlarged by repetition; records its inputs."""
 
     def __init__(self, scale: int = 1) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ def test_the_batch_follows_the_pixels_at_hand() -> None:
     assert prediction.batch == 64
 
 
-def test_a_batch_that_the_user_fixed_is_kept_whatever_the_size() -> None:
+def test_a_fixed_batch_is_kept_for_every_size() -> None:
     module = Identity()
     prediction = dense(module, batch=3)
     assert (prediction.batch, prediction.batch_pixels) == (3, None)

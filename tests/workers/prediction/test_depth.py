@@ -17,7 +17,7 @@ def test_depth_is_focal_length_times_baseline_over_disparity_in_pixels() -> None
 
 
 class Slanted(nn.Module):
-    """Says of every picture that disparity rises from left to right, whatever it shows."""
+    """Predicts, for every picture, a disparity that rises from left to right."""
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
         batch, _, height, width = images_BCHW.shape

@@ -1,4 +1,4 @@
-"""How far an output pixel sees is what follows from the shape of a network."""
+"""The measured reach of a network equals that of its architecture."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_windows_are_of_one_size_and_what_is_used_of_them_covers_the_picture_onc
 
 @settings(deadline=None)
 @given(SIDES, SIDES, FACTS, st.integers(1, 300_000))
-def test_around_what_is_used_of_a_window_there_is_as_much_as_the_network_sees(
+def test_the_margin_around_the_used_part_of_a_window_is_the_reach_of_the_network(
     height: int, width: int, facts: SizeFacts, most_pixels: int
 ) -> None:
     plan = plan_of((height, width), facts, most_pixels)

@@ -102,7 +102,7 @@ def test_tiles_of_several_pictures_share_a_batch() -> None:
 
 
 class OfAllPixels(nn.Module):
-    """A little of what is far away is in every pixel, as with instance norm."""
+    """Every pixel depends slightly on distant ones, as with instance norm."""
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         return nn.functional.instance_norm(images_BCHW) * 0.1 + 0.5

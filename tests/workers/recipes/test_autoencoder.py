@@ -119,7 +119,7 @@ def test_without_augmentation_the_network_learns_what_it_is_judged_on() -> None:
     assert torch.equal(batch["images"], stack(samples, 32))
 
 
-def test_a_batch_draws_the_same_for_a_sample_whatever_batch_it_is_in() -> None:
+def test_the_draws_of_a_sample_do_not_depend_on_its_batch() -> None:
     recipe, samples = recipe_of(), random_samples(6)
     together_BCSS = recipe.batch(samples, np.random.default_rng(3))["images"]
     random = np.random.default_rng(3)

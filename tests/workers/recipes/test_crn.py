@@ -148,7 +148,7 @@ def test_photo_and_layout_are_mirrored_and_cropped_together(assets: dict[str, Pa
     assert len(batch["layouts"].unique(dim=0)) > 10
 
 
-def test_a_sample_is_augmented_the_same_whatever_batch_it_is_in(assets: dict[str, Path]) -> None:
+def test_the_augmentation_of_a_sample_does_not_depend_on_its_batch(assets: dict[str, Path]) -> None:
     for settings in ({}, {"smallest_crop": 0.7}, {"flip": False}):
         made = recipe(assets, **settings)
         samples = facades(made)

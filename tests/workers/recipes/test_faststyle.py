@@ -130,7 +130,7 @@ def test_losses_call_the_network_once_and_stay_in_float32_under_autocast(assets:
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
 
 
-def test_a_sample_is_cropped_the_same_whatever_batch_it_is_in(assets: dict[str, Path]) -> None:
+def test_the_crop_of_a_sample_does_not_depend_on_its_batch(assets: dict[str, Path]) -> None:
     trained = recipe(assets)
     samples = photographs(trained, 4)
     together, one_by_one = np.random.default_rng(3), np.random.default_rng(3)

@@ -125,7 +125,7 @@ def test_the_folders_that_pictures_lay_in_are_the_names_of_the_classes(tmp_path:
     assert unnamed.classes() is None
 
 
-def test_a_checkpoint_says_how_its_pictures_are_read(tmp_path: Path) -> None:
+def test_a_checkpoint_states_its_preprocessing(tmp_path: Path) -> None:
     assert recipe_for(tmp_path).preprocess() == SquareInput(size_px=64, mean=(0.0,) * 3, std=(1.0,) * 3)
     assert recipe_for(tmp_path, channels=1).preprocess().mean == (0.0,)
 

@@ -33,7 +33,7 @@ def stated(**facts: object) -> bytes:
         pytest.param(encode_png(np.array(list(GARDEN.values()), np.uint8)[IDS_HW]), id="colours"),
     ],
 )
-def test_a_label_is_ids_whatever_it_stores_them_as(label: bytes) -> None:
+def test_a_label_gives_ids_from_every_stored_type(label: bytes) -> None:
     assert np.array_equal(read(label, LayoutClasses(GARDEN, None)), IDS_HW)
 
 

@@ -1,4 +1,4 @@
-"""A photograph and its layout are resized, cropped and mirrored together, whatever is beside them in a batch."""
+"""A photograph and its layout are resized, cropped and mirrored together, independent of their batch."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_without_augmentation_a_batch_is_the_pictures() -> None:
     assert torch.equal(batch["right"][0], torch.from_numpy(sample["right"]).permute(2, 0, 1) / 255)
 
 
-def test_a_sample_gets_the_same_pair_whatever_the_batch_it_is_in() -> None:
+def test_the_pair_of_a_sample_does_not_depend_on_its_batch() -> None:
     samples = [sample_of(DISPARITY), sample_of(2 * DISPARITY), sample_of(0.0)]
     together = recipe().batch(samples, np.random.default_rng(5))
     random = np.random.default_rng(5)
@@ -138,7 +138,7 @@ def test_the_rate_is_halved_after_three_and_four_fifths() -> None:
     assert (group["lr"], group["betas"]) == (1e-4, (0.9, 0.999))
 
 
-def test_a_network_that_is_right_scores_0_whatever_the_sizes() -> None:
+def test_a_perfect_network_scores_0_for_all_sizes() -> None:
     depth_m = 300 * 0.5 / (DISPARITY * 512)
     metrics = recipe().evaluate(Oracle(DISPARITY), iter([sample_of(DISPARITY, depth_m)] * 3))
     assert metrics["abs_rel"] == pytest.approx(0, abs=1e-3)

@@ -95,7 +95,7 @@ def test_every_parameter_gets_a_gradient(architecture: str, output: str) -> None
     assert silent == []
 
 
-def test_a_batch_draws_the_same_for_a_sample_whatever_batch_it_is_in() -> None:
+def test_the_draws_of_a_sample_do_not_depend_on_its_batch() -> None:
     recipe, samples = recipe_of(flip=True), digits(6)
     together = recipe.batch(samples, np.random.default_rng(3))
     random = np.random.default_rng(3)

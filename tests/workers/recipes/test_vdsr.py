@@ -57,7 +57,7 @@ def test_a_file_that_holds_no_patch_is_refused(data: bytes, fact: str) -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_a_patch_is_what_the_interpolated_picture_has_there_laid_as_its_target_is(scale: int) -> None:
+def test_a_patch_is_that_of_the_interpolated_picture_turned_like_its_target(scale: int) -> None:
     luma_HW = scene(52, 54)
     batch = recipe(scales=(scale,)).batch([{"luma": luma_HW}] * 12, np.random.default_rng(3))
     truth_HW = resampling.crop_to_multiple(luma_HW, scale)
@@ -88,7 +88,7 @@ def test_a_batch_mixes_scales_and_places_and_all_eight_ways_to_lay_a_patch() -> 
     assert mixed["target"].shape == mixed["interpolated"].shape == (60, 1, 41, 41)
 
 
-def test_a_sample_gets_the_same_patch_whatever_the_batch_it_is_in() -> None:
+def test_the_patch_of_a_sample_does_not_depend_on_its_batch() -> None:
     samples = [{"luma": scene(seed=seed)} for seed in range(3)]
     together = recipe().batch(samples, np.random.default_rng(5))
     random = np.random.default_rng(5)

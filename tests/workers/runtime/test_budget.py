@@ -9,7 +9,7 @@ from functools import partial
 from pixelmill.workers.runtime.budget import Budget, does_not_fit
 
 
-def test_a_budget_keeps_a_part_for_what_is_fetched() -> None:
+def test_a_budget_reserves_a_part_for_fetched_bytes() -> None:
     budget = Budget(1000, most_window_bytes=10_000)
     assert (budget.window_bytes, budget.capacity_bytes) == (250, 750)
     assert Budget(1000, most_window_bytes=10).capacity_bytes == 990
@@ -21,7 +21,7 @@ def test_a_budget_keeps_a_part_for_what_is_fetched() -> None:
     assert budget.try_take(750)
 
 
-def test_a_refusal_says_what_is_needed_what_there_is_and_what_to_do() -> None:
+def test_a_refusal_states_the_need_the_supply_and_the_next_step() -> None:
     error = does_not_fit(5 << 30, 1200 << 20)
     assert (error.stage, error.error_type) == ("decode", "TooMuchMemory")
     assert str(error) == (
@@ -36,7 +36,7 @@ def test_what_is_too_large_is_said_in_mb_and_for_what_it_was_needed() -> None:
 
 
 class Waiting:
-    """Someone who waits for room; `answer` is what `take` said, None while it waits still."""
+    """A thread that waits for room; `answer` is the result of `take`, None while it waits."""
 
     def __init__(self, budget: Budget, needed_bytes: int) -> None:
         self.stop = threading.Event()

@@ -20,7 +20,7 @@ def empty() -> tuple[Budget, Holdings]:
     return budget, Holdings(budget)
 
 
-def test_a_view_counts_as_what_it_keeps_alive_and_several_views_once() -> None:
+def test_a_view_counts_the_memory_that_it_holds_and_several_views_count_once() -> None:
     budget, holdings = empty()
     frame_CHW = torch.zeros(3, 100, 100, dtype=torch.uint8)
     crop, other = holdings.hold([frame_CHW[:, :10, :10], Picture(frame_CHW[:, 50:, 50:])])
@@ -60,7 +60,7 @@ def test_a_dataclass_counts_as_its_fields() -> None:
     assert budget.held_bytes == 40
 
 
-def test_a_share_is_what_would_be_freed_and_in_part_what_others_hold_too() -> None:
+def test_a_share_counts_freed_blocks_fully_and_shared_blocks_in_part() -> None:
     _, holdings = empty()
     frame_CHW = torch.zeros(3, 10, 10, dtype=torch.uint8)
     one, other, own = holdings.hold([frame_CHW[:, :5], frame_CHW[:, 5:], torch.zeros(10)])

@@ -1,4 +1,4 @@
-"""How much memory there is: the machine's, or what a control group of either version leaves."""
+"""The available memory: the machine's, or the limit of a control group of either version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings change how fast a network runs, and never what it computes by more than its stage states."""
+"""Settings change the speed of a network, and its output by no more than its stage allows."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_whatever_can_be_pinned_is_a_setting() -> None:
 
 
 @pytest.mark.parametrize("images_per_s", [None, 12.5])
-def test_a_choice_is_read_back_whole_and_says_that_it_was_kept(images_per_s: float | None) -> None:
+def test_a_cached_choice_is_read_back_complete_and_marked_as_cached(images_per_s: float | None) -> None:
     choice = Choice(FOUND, "probed", images_per_s, (Trial(Settings(), 3.0, 0.9999), Trial(FOUND, 12.5, 0.99951)))
     assert Choice.from_json(choice.to_json(), "probed") == choice
     assert Choice.from_json(choice.to_json(), "cached") == replace(choice, source="cached")

@@ -1,4 +1,4 @@
-"""The watchdog ends a process that makes no progress, whatever holds it up, and leaves any other alone."""
+"""The watchdog ends a process that makes no progress, for any cause, and no other process."""
 
 from __future__ import annotations
 

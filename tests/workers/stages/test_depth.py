@@ -127,7 +127,7 @@ def test_later_stages_get_the_levels_of_the_file() -> None:
     np.testing.assert_array_equal(picture.pixels[0].numpy() * scale, made_HW)
 
 
-def test_a_map_that_is_not_finite_is_an_error_at_its_place_and_what_is_below_zero_is_zero() -> None:
+def test_a_map_that_is_not_finite_is_an_error_and_negative_values_become_zero() -> None:
     stage = stage_of(model="toy:inverse")
     maps = [torch.ones(2, 3), torch.ones(2, 3), torch.ones(2, 3), torch.tensor([[-1.0, 0.0, 4.0]])]
     maps[1][0, 1], maps[2][1, 2] = float("nan"), float("inf")
@@ -148,7 +148,7 @@ def test_a_picture_without_any_disparity_is_far_away_and_its_disparity_zero() ->
     assert np.allclose(values(run(far, black_CHW), "depth_m")[0], 80)
 
 
-def test_a_batch_is_bounded_by_the_pixels_of_what_is_made() -> None:
+def test_a_batch_is_bounded_by_its_output_pixels() -> None:
     from pixelmill.pipelines.bulk.stage_runner import pixels_of
 
     stage = stage_of()
@@ -179,7 +179,7 @@ def test_what_does_not_fit_is_refused_before_anything_starts(options: dict[str, 
     assert words in str(raised.value)
 
 
-def test_a_model_that_says_it_late_is_held_to_its_column_on_the_worker() -> None:
+def test_a_model_that_states_its_measure_late_is_checked_against_its_column_on_the_worker() -> None:
     assert DepthConfig(model="toy:late", column="how_near").identity()
     assert stage_of(model="toy:late", column="how_near").fields[0].name == "how_near"
     with pytest.raises(ModelError, match="column is depth_m; call it inverse_depth"):

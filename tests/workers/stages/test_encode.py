@@ -1,4 +1,4 @@
-"""Encode: codes are those of the network for what it was trained to see, and a VAE says how sure it is.
+"""Encode: codes equal those of the network for pictures preprocessed as in training, and a VAE adds the deviation.
 
 Legend: B batch, C channels, D numbers of a code.
 """

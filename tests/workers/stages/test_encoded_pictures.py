@@ -19,7 +19,7 @@ PHOTO_3HW = torch.from_numpy(np.asarray(photo(width=200, height=150)).copy()).pe
 @pytest.mark.parametrize(
     ("file_format", "read", "off"), [("png", "PNG", 0), ("jpeg", "JPEG", 40), ("webp", "WEBP", 40)]
 )
-def test_a_picture_comes_back_as_it_was_or_nearly_so(file_format: PictureFormat, read: str, off: int) -> None:
+def test_a_picture_survives_encoding_exactly_or_almost(file_format: PictureFormat, read: str, off: int) -> None:
     value = encode_picture(PHOTO_3HW, file_format)
     shown = Image.open(io.BytesIO(value["bytes"]))
     assert shown.format == read

@@ -1,4 +1,4 @@
-"""A stage with a model is what its weights are, wherever they lie; one on a store travels with the job."""
+"""The weights identify a stage with a model, not their location; weights on a store are sent with the job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work of a painting: how pictures are grouped, and what is loaded of a painting."""
+"""Stylizing with a painting: the groups of pictures, and the loading of the painting."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def grey(height: int, width: int, level: int) -> Picture:
     return Picture(torch.full((3, height, width), level, dtype=torch.uint8))
 
 
-def test_a_painting_is_seen_in_the_size_of_what_is_painted(style: Path) -> None:
+def test_a_painting_is_resized_to_the_size_of_the_result(style: Path) -> None:
     painting = load_painting(style, str(saved_vgg()), SETTINGS, 16)
     assert painting.pixels_13HW.shape == (1, 3, 16, 32)
     assert 0 <= float(painting.pixels_13HW.min()) < float(painting.pixels_13HW.max()) <= 1

@@ -1,4 +1,4 @@
-"""A plan names the model, and for this machine the columns and what was tried."""
+"""A plan names the model, and for this machine also the columns and the measured settings."""
 
 from __future__ import annotations
 

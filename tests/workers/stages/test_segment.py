@@ -148,7 +148,7 @@ def test_a_large_picture_is_seen_as_small_as_asked_for_and_its_mask_is_large() -
     assert (mask_HW == np.kron(wanted_HW, np.ones((4, 4), np.uint8))).mean() > 0.9
 
 
-def test_a_batch_is_bounded_by_the_masks_and_not_by_what_the_network_sees() -> None:
+def test_a_batch_is_bounded_by_its_masks_and_not_by_the_network_input() -> None:
     stage = SegmentConfig(model="unet-camvid", resize_px=32).build(CONTEXT)
     sample = stage.prepare(noise(600, 800))
     assert pixel_count(sample[0]) == 600 * 800

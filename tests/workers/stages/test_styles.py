@@ -1,4 +1,4 @@
-"""What a style names, and the size of what is painted in it."""
+"""Names of styles, and the size of stylized pictures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_network_is_named_in_short_in_full_or_by_its_file() -> None:
         ("model.pt", "a pickle can run code"),
     ],
 )
-def test_a_style_that_is_none_is_refused_with_what_there_is(style: str, message: str) -> None:
+def test_an_unknown_style_is_refused_with_the_existing_names(style: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         network_of(style)
 

@@ -1,4 +1,4 @@
-"""Stylize with networks and with paintings: what a config allows, what decides its identity, and what comes out."""
+"""Stylize with networks and with paintings: valid configs, identity, and output."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_what_a_picture_took_and_what_the_job_will_take_is_in_the_settings(paint
     assert stage.settings["seconds_a_picture"] == measured
 
 
-def test_a_plan_says_what_a_painting_takes(painting: Path) -> None:
+def test_a_plan_states_the_time_of_a_painting(painting: Path) -> None:
     config = painted_style(painting, steps=70)
     assert "70 steps" in (config.note() or "")
     assert network_style().note() is None

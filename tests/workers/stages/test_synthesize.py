@@ -1,4 +1,4 @@
-"""Synthesize: layouts of ids and of colours, what is refused of them, and the size of the picture."""
+"""Synthesize: layouts of ids and of colours, invalid layouts, and the size of the picture."""
 
 from __future__ import annotations
 

@@ -19,9 +19,7 @@ def test_a_column_holds_the_vectors_in_their_order(output: NumberType) -> None:
 
 
 @pytest.mark.parametrize(("output", "spoilt"), [("float32", {1, 2}), ("float16", {1, 2, 3})])
-def test_a_vector_that_is_not_finite_as_it_is_stored_is_an_error_at_its_place(
-    output: NumberType, spoilt: set[int]
-) -> None:
+def test_a_vector_that_is_not_finite_in_the_stored_type_is_an_error(output: NumberType, spoilt: set[int]) -> None:
     vectors_BD = torch.ones(5, 3)
     vectors_BD[1, 2], vectors_BD[2, 0], vectors_BD[3, 1] = float("nan"), float("-inf"), 1e6  # too large for float16
     column, errors = vector_column(vectors_BD, output, "encode", "code")

@@ -1,4 +1,4 @@
-"""Stages that don't fit together are refused before anything starts; those that do run after what they read."""
+"""Stages that don't fit together are refused before the start; others run after the stage that they read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_without_from_every_stage_reads_the_original_in_the_order_of_the_job() -
     assert wiring.readers_of(1) == ()
 
 
-def test_a_stage_may_read_one_that_stands_behind_it() -> None:
+def test_a_stage_may_read_one_that_is_listed_after_it() -> None:
     wiring = wire([stage("embed", from_="negative"), stage("invert", name="negative", from_="original")], "rgb8")
     assert wiring.inputs == (1, None)
     assert wiring.order == (1, 0)

@@ -1,4 +1,4 @@
-"""Networks that give the class of every pixel see what they were trained to see, and no farther than they state."""
+"""Segmentation networks use the preprocessing of their training, and their reach is not larger than stated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A transform network as a model: pictures in [0, 1] of the same size, whatever it is, and never in tiles."""
+"""A transform network as a model: pictures in [0, 1] of the input's size, for any size, and never in tiles."""
 
 from __future__ import annotations
 

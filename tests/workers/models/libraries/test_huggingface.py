@@ -1,4 +1,4 @@
-"""The laws of transformers' models: each gives what transformers gives, whole or not at all, and nothing of a folder is run.
+"""The laws of transformers' models: outputs equal those of transformers, incomplete models are refused, no code in a folder runs.
 
 Legend: B batch, C channels, H height, W width, K classes.
 """
@@ -136,7 +136,7 @@ def test_a_depth_network_that_does_not_say_its_unit_is_refused(tmp_path: Path) -
 # ------------------------------------------------------------------------------------------------------------- identity
 
 
-def test_a_folder_is_what_is_in_it_and_not_where_it_lies(vit: Path, tmp_path: Path) -> None:
+def test_a_folder_is_identified_by_its_content_and_not_its_path(vit: Path, tmp_path: Path) -> None:
     shutil.copytree(vit, tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "README.md").write_text("of no matter")
     first = resolve(f"hf:{vit}").identity
@@ -161,10 +161,10 @@ def test_a_name_of_the_hub_is_complete_with_its_commit_alone() -> None:
             resolve(f"hf:{name}")
 
 
-def test_a_commit_is_taken_from_the_cache_and_says_what_to_do_where_it_is_not_there(
+def test_a_commit_comes_from_the_cache_and_a_missing_one_gets_advice(
     vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the hub's cache lies: contents under blobs/, and links to them in the folder of a commit."""
+    """The layout of the hub's cache: contents under blobs/, and links to them in the folder of a commit."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -1,4 +1,4 @@
-"""The laws of open_clip's models: both towers give what open_clip gives, in one space, and nothing is fetched by a config."""
+"""The laws of open_clip's models: both towers equal those of open_clip, in one space, and no config causes a fetch."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_what_open_clip_offers_is_read_from_its_files_as_open_clip_says_it() -> 
         ("open_clip:local-dir:/nowhere", "has no open_clip_config.json"),
     ],
 )
-def test_a_misspelt_name_is_answered_with_what_there_is(written: str, words: str) -> None:
+def test_a_misspelt_name_gets_the_existing_names(written: str, words: str) -> None:
     with pytest.raises(ModelError) as raised:
         resolve(written)
     assert words in str(raised.value)

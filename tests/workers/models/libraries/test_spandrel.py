@@ -86,7 +86,7 @@ def test_a_network_for_grey_pictures_restores_each_channel_and_is_not_run_in_a_p
     assert model.network.precisions == model.precisions
 
 
-def test_a_file_is_what_is_in_it(twice: Path, tmp_path: Path) -> None:
+def test_a_file_is_identified_by_its_content(twice: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere.safetensors"
     other.write_bytes(twice.read_bytes())
     assert resolve(f"spandrel:{other}", "upscale").identity == resolve(f"spandrel:{twice}", "upscale").identity

@@ -1,4 +1,4 @@
-"""The laws of timm's models: a folder gives what timm gives, filled to the last tensor, and no pickle is loaded on any road.
+"""The laws of timm's models: a folder gives timm's outputs, every tensor is filled, and no pickle is ever loaded.
 
 Legend: B batch, C channels, H height, W width.
 """

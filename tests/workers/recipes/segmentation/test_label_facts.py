@@ -1,4 +1,4 @@
-"""Classes are weighted by what the labels hold."""
+"""Classes are weighted by the counts of the labels."""
 
 from __future__ import annotations
 

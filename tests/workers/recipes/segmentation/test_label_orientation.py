@@ -49,7 +49,7 @@ def test_labels_of_pictures_that_exif_turns_are_read_as_they_lie(orientation: in
             recipe().decode(files(image=data) | {"label": as_stored})
 
 
-def test_a_label_of_another_size_says_so_whether_exif_turns_its_picture_or_not() -> None:
+def test_a_label_of_another_size_is_reported_with_and_without_an_exif_turn() -> None:
     label = encode_png(np.zeros((10, 10), np.uint8))
     with pytest.raises(DataError, match="the label has 10x10 px and its picture 64x48; make them the same size"):
         recipe().decode(files() | {"label": label})

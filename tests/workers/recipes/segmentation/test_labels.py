@@ -1,4 +1,4 @@
-"""Labels are read as ids, or refused with what to do."""
+"""Labels are read as ids, or refused with the next step."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_label_that_cannot_be_learned_from_is_refused(label: bytes, message: s
         recipe().decode(files(label=label))
 
 
-def test_a_mask_of_black_and_white_is_told_to_write_1_for_255_and_can_be_mapped() -> None:
+def test_a_black_and_white_mask_gets_advice_to_write_1_for_255_and_can_be_mapped() -> None:
     mask_HW, two = np.where(ids() == 1, 255, 0).astype(np.uint8), json.dumps({"classes": ["ground", "cell"]}).encode()
     with pytest.raises(
         DataError, match=r"holds the ids \[255\].*: a mask of black and white .*write 1 for 255, or set map_ids"

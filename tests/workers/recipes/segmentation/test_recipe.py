@@ -179,7 +179,7 @@ def test_a_network_without_batch_normalisation_is_left_alone() -> None:
     assert network.training
 
 
-def test_a_perfect_network_scores_one_whatever_it_says_of_void() -> None:
+def test_a_perfect_network_scores_one_for_any_prediction_at_void() -> None:
     metrics = recipe().evaluate(Says(), samples(5))
     assert metrics == dict.fromkeys(("miou", "pixel_accuracy", "class_accuracy", *map("iou_{}".format, NAMES)), 1.0)
     assert all(type(value) is float for value in metrics.values())

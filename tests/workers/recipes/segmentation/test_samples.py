@@ -12,7 +12,7 @@ from pixelmill.workers.recipes.segmentation.labels import VOID
 from tests.workers.labelled import NAMES, agreement, files, ids, recipe, sample
 
 
-def test_a_sample_has_the_picture_the_ids_and_void_for_what_is_ignored() -> None:
+def test_a_sample_has_the_picture_the_ids_and_void_at_ignored_pixels() -> None:
     decoded = recipe().decode(files())
     assert np.array_equal(decoded["image"], sample()["image"])
     assert np.array_equal(decoded["label"], ids())
