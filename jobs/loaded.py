@@ -240,9 +240,10 @@ def _of_file(data: bytes, *, ids: bool) -> Picture:
     return Picture(decode_picture(data))
 
 
-def _image_of(pixels: object) -> Image.Image:
-    if not isinstance(pixels, np.ndarray):
-        raise JobError(f"a {type(pixels).__name__} is no picture; give a PIL image, an array, a path or a URI")
+def _image_of(given: object) -> Image.Image:
+    if not isinstance(given, np.ndarray):
+        raise JobError(f"a {type(given).__name__} is no picture; give a PIL image, an array, a path or a URI")
+    pixels = cast("np.ndarray", given)
     if not pixels.size:
         raise JobError(f"an array of {pixels.dtype} {pixels.shape} has no pixels; give uint8 HW, HW3 or HW4")
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
