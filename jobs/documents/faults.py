@@ -73,6 +73,8 @@ def _in_words(several: list[ErrorDetails], path: list[int | str], known: KnownKe
         return _unknown_key(str(path[-1]), known.beside(path), known.everywhere)
     if fault["type"] == "missing":
         return "is missing"
+    if fault["type"] == "string_pattern_mismatch":
+        return f"should have the form {fault.get('ctx', {}).get('pattern')}, not {scrub(repr(fault['input']))}"
     if not fault["msg"].startswith("Input should be "):
         message = fault["msg"].removeprefix("Value error, ")
         return f"{message[0].lower()}{message[1:]}"

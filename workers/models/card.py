@@ -80,9 +80,10 @@ def read_card(path: Path) -> Card:
         return Card.model_validate_json(text)
     except FileNotFoundError as error:
         if not weights.exists():
+            ours = zoo_names()
             raise ModelError(
-                f"{path}: no such checkpoint{did_you_mean(path.name, zoo_names())}; give a folder with {WEIGHTS} and {CARD}, "
-                f"a NAME.safetensors with NAME.json beside it, or one that ships: {', '.join(zoo_names())}"
+                f"{path}: no such checkpoint{did_you_mean(path.name, ours)}; give a folder with {WEIGHTS} and {CARD}, a "
+                f"NAME.safetensors with NAME.json beside it, or one that ships: {', '.join(ours)}"
             ) from error
         raise ModelError(f"{path}: its card {card_file.name} is missing; copy it beside the weights") from error
     except ValidationError as error:

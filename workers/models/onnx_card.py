@@ -14,6 +14,7 @@ MOST_CARD_BYTES = 1 << 20
 MOST_SIDE_PX = 1 << 12
 """Of what a network is tried on when it is loaded; 16,384 took 14 GB and the worker with it."""
 Side = Annotated[int, Field(ge=1, le=MOST_SIDE_PX)]
+Level = Annotated[int, Field(ge=0, le=255)]
 Meaning = Literal["vectors", "logits", "probabilities", "inverse", "metres", "disparity", "unit", "bytes", "signed"]
 MEANINGS: dict[Task, tuple[Meaning, ...]] = {
     "embed": ("vectors",),
@@ -81,7 +82,9 @@ class OnnxCard(_Strict):
     classes: tuple[str, ...] | None = Field(
         None, max_length=1 << 16, description="their names by id; segment, classify"
     )
-    colours: tuple[tuple[int, int, int], ...] | None = Field(None, max_length=1 << 16)
+    colours: tuple[tuple[Level, Level, Level], ...] | None = Field(
+        None, max_length=1 << 16, description="red, green and blue of each class, in the order of classes"
+    )
     scale: PositiveInt = Field(1, le=16, description="upscale: output pixels for each input pixel, along one side")
     baseline_m: float | None = Field(None, gt=0, description="depth from disparity: metres between the two cameras")
     reach_px: PositiveInt | None = Field(
@@ -102,6 +105,10 @@ class OnnxCard(_Strict):
             )
         if self.task in {"embed", "classify"} and self.input.size_px is None:
             raise ValueError(f"input.size_px is missing: to {self.task}, pictures are resized to one size")
+        if self.colours is not None and len(self.colours) != len(self.classes or ()):
+            raise ValueError(
+                f"{len(self.colours)} colours are stated for {len(self.classes or ())} classes; state one for each"
+            )
         if self.tiling == "exact" and self.reach_px is None:
             raise ValueError("tiles are exact where an output pixel sees so far and no farther: state reach_px")
         return self

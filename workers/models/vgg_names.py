@@ -34,3 +34,19 @@ def naming_of(source: str, names: Collection[str]) -> Literal["torchvision", "ca
     raise ModelError(
         f"{source}: no VGG's tensors are called {first}; rename them as torchvision does: features.0.weight"
     )
+
+
+def depth_of(names: Collection[str]) -> Literal[16, 19]:
+    """Whether the tensors are those of VGG-19, which has a fourth convolution in the last three blocks."""
+    return 19 if not {"features.34.weight", "block3_conv4.weight"}.isdisjoint(names) else 16
+
+
+def require_layers(source: str, depth: Literal[16, 19], layers: Collection[str]) -> None:
+    """ModelError where a layer, as conv3_4, relu3_4 or pool3, is not one of VGG-16 or VGG-19."""
+    for layer in layers:
+        block, _, number = layer[4:].partition("_")
+        last = 2 if block in {"1", "2"} else 3 if depth == 16 else 4
+        if number and int(number) > last:
+            raise ModelError(
+                f"{source}: VGG-{depth} has no layer {layer}; block {block} ends with {layer[:4]}{block}_{last}"
+            )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models import vision
-from pixelmill.workers.models.vgg_names import is_published, naming_of, require_vgg
+from pixelmill.workers.models.vgg_names import depth_of, is_published, naming_of, require_vgg
 from pixelmill.workers.models.weight_files import open_weights, refuse_pickle
 from pixelmill.workers.networks.vgg import (
     ConventionName,
@@ -109,7 +109,7 @@ def _renamed(
     source: str, state: Mapping[str, Tensor | None], classifier: bool, convention: ConventionName | None
 ) -> VggWeights:
     style = naming_of(source, state)
-    depth: Literal[16, 19] = 19 if {"features.34.weight", "block3_conv4.weight"} & state.keys() else 16
+    depth = depth_of(state)
     theirs = {name: _CALLED[style](name, depth) for name in convolution_names(depth)}
     if classifier:
         theirs |= {"fc6": "classifier.0", "fc7": "classifier.3"}

@@ -21,7 +21,7 @@ from pixelmill.workers.codecs.footprint import decode_bytes
 from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.losses.style_choice import GatysSettings, LossScale
 from pixelmill.workers.models.safetensors_header import require_whole
-from pixelmill.workers.models.vgg_names import is_published, naming_of, require_vgg
+from pixelmill.workers.models.vgg_names import depth_of, is_published, naming_of, require_layers, require_vgg
 from pixelmill.workers.pictures import Kind, Picture
 from pixelmill.workers.stages import Stage, StageContext
 from pixelmill.workers.stages.assets import AssetKind, is_remote
@@ -91,10 +91,10 @@ class StylizeConfig(NetworkStageConfig):
         None, description="for a painting: 1 for lbfgs, 0.02 for adam when left out"
     )
     content_layers: tuple[LayerName, ...] | None = Field(
-        None, description="for a painting: relu4_2 of VGG when left out"
+        None, min_length=1, description="for a painting: relu4_2 of VGG when left out"
     )
     style_layers: tuple[LayerName, ...] | None = Field(
-        None, description="for a painting: relu1_1, relu2_1, ... relu5_1 of VGG when left out"
+        None, min_length=1, description="for a painting: relu1_1, relu2_1, ... relu5_1 of VGG when left out"
     )
     scale: LossScale | None = Field(None, description="for a painting: how layers are weighted; relative when left out")
     seed: Annotated[int, Field(ge=0)] | None = Field(
@@ -121,6 +121,8 @@ class StylizeConfig(NetworkStageConfig):
                 f"{', '.join(given)}: for a painting alone, and style {self.style} is a network, which knows its own; "
                 "leave it out, or name a picture file"
             )
+        if self.is_painting and not any((self.gatys.content_weight, self.gatys.style_weight, self.gatys.tv_weight)):
+            raise ValueError("content_weight, style_weight and tv_weight are all 0, which leaves nothing to optimise")
         if self.is_painting and self.precision not in {"auto", "float32"}:
             raise ValueError(f"precision {self.precision}: pictures are optimised in float32; leave it out")
         return self
@@ -161,13 +163,20 @@ class StylizeConfig(NetworkStageConfig):
         named = {"style": self._painting_identity(), "vgg": self._vgg_identity(), "size_px": self.painted_px}
         return {self.stage: options | self.gatys.model_dump(mode="json") | named}
 
+    @property
+    def _layers(self) -> tuple[str, ...]:
+        return (*self.gatys.content_layers, *self.gatys.style_layers)
+
     def _vgg_identity(self) -> str:
         assert self.vgg is not None
         if is_published(self.vgg):
             require_vgg(self.vgg)
+            require_layers(self.vgg, 16 if "VGG16" in self.vgg else 19, self._layers)
             return self.vgg
         with self.located("vgg") as place, self._readable("vgg", place) as file:
-            naming_of(self.vgg, require_whole(Path(file.name)))
+            names = require_whole(Path(file.name))
+            naming_of(self.vgg, names)
+            require_layers(self.vgg, depth_of(names), self._layers)
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
     def _painting_identity(self) -> str:

@@ -30,6 +30,7 @@ def test_an_unknown_stage_is_answered_with_the_stages_that_there_are() -> None:
         ("", "source=5", "source (line 2): should be a valid string, not 5"),
         ("", "source.in_flight=0", "source.in_flight (line 2): should be greater than 0, not 0"),
         ("", "stages.0={}", "stages.0 (line 5): a stage names exactly one of: embed"),
+        ("", "stages.0.name=../x", "stages.0.embed.name (line 5): should have the form ^[A-Za-z][A-Za-z0-9_-]*$, not '../x'"),
         ("", "stages=[]", "stages (line 4): list should have at least 1 item"),
     ],
 )  # fmt: skip

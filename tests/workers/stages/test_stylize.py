@@ -176,6 +176,12 @@ def test_a_painting_travels_as_bytes_and_a_network_on_a_store_with_its_card(pain
         ({"style": "a.jpg"}, "is a painting, which takes VGG weights: set vgg"),
         ({"style": "wave", "vgg": "v.safetensors", "steps": 3}, "vgg, steps: for a painting alone"),
         ({"style": "a.jpg", "vgg": "v.safetensors", "style_layers": ["relu6_1"]}, "String should match pattern"),
+        ({"style": "a.jpg", "vgg": "v.safetensors", "style_layers": []}, "at least 1 item"),
+        ({"style": "a.jpg", "vgg": "v.safetensors", "content_layers": []}, "at least 1 item"),
+        (
+            {"style": "a.jpg", "vgg": "v.safetensors", "content_weight": 0, "style_weight": 0, "tv_weight": 0},
+            "are all 0, which leaves nothing to optimise",
+        ),
         ({"style": "a.jpg", "vgg": "v.safetensors", "precision": "bfloat16"}, "optimised in float32"),
     ],
 )
@@ -198,6 +204,10 @@ def test_weights_that_are_no_vgg_are_refused_before_the_run(painting: Path, tmp_
         painted_style(painting, vgg=str(tmp_path / "cut.safetensors")).identity()
     with pytest.raises(ModelError, match=r"no VGG's tensors are called .*; rename them"):
         painted_style(painting, vgg=str(saved("faststyle", "style", width=4, blocks=1))).identity()
+    with pytest.raises(ModelError, match=r"VGG-16 has no layer relu3_4; block 3 ends with relu3_3"):
+        painted_style(painting, style_layers=["relu3_4"]).identity()
+    with pytest.raises(ModelError, match=r"VGG-16 has no layer conv1_3"):
+        painted_style(painting, content_layers=["conv1_3"], vgg="torchvision:VGG16_Weights.IMAGENET1K_V1").identity()
     with pytest.raises(ModelError, match="is of another network; take torchvision:VGG16"):
         painted_style(painting, vgg="torchvision:ResNet18_Weights.DEFAULT").identity()
 
