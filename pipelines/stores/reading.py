@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pixelmill.pipelines.stores import versions
 from pixelmill.pipelines.stores.access import Access, open_store, scheme_of
@@ -149,13 +149,22 @@ def _read_local(
             expect(status.st_size)
         if start:
             file.seek(start)
-        data = file.read(size if size is not None else max_bytes + 1)
+        data = file.read(size) if size is not None else _whole(file, status.st_size, max_bytes)
         for seen in (status, os.fstat(handle)):  # it may have been changed meanwhile
             if version is not None and not versions.is_same_file(version, seen):
                 raise versions.changed()
     if len(data) > max_bytes:  # a file that grows, or one without a stated size
         raise too_many_bytes(len(data), max_bytes)
     return data
+
+
+def _whole(file: BinaryIO, stated_bytes: int, max_bytes: int) -> bytes:
+    """All of a file that states its size, and at most one byte more than `max_bytes`.
+
+    Python allocates as much as it is asked to read: were that always `max_bytes`, files would lie scattered over the heap.
+    """
+    data = file.read(min(stated_bytes, max_bytes) + 1)
+    return data if len(data) <= stated_bytes else data + file.read(max_bytes + 1 - len(data))
 
 
 def _no_file() -> RowError:

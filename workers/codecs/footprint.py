@@ -22,9 +22,9 @@ from pixelmill.workers.codecs.signatures import PictureFormat, find_format
 OVERHEAD_BYTES = 2**21  # tables, buffers of single rows, Python objects
 
 # Bytes a pixel on the way from a picture to a tensor, the picture itself not counted: copies that exist at one time.
-# A tensor takes 3; it is made from a list of pieces (3) or their sum (3), and turned upright by two copies (2 x 3).
+# A tensor takes 3, and is turned upright by two copies (2 x 3); the bands that it is made from are small.
 _FROM_RGB = 9
-_FROM_OTHER = 4 + 6  # an RGB copy, 4 bytes in Pillow, then as above
+_FROM_OTHER = 9  # an RGB copy, 4 bytes in Pillow, is gone before the tensor is turned
 _FROM_16_BIT_GREY = 2 + 4 + 6  # the high byte, twice, before that
 _FROM_ALPHA = 4 * 4  # RGBA, white, both composed, RGB
 

@@ -16,6 +16,8 @@ import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # malloc.h
 
 
@@ -28,28 +30,29 @@ def keep_freed_memory() -> None:
         set_option(_ARENA_MAX, 1)  # the arenas of other threads are cut from maps, and are given back
 
 
-TRIM_EVERY_BYTES = 256 << 20
+TRIM_EVERY_BYTES = 128 << 20
+LARGE_BYTES = 1 << 20
 
 
 class Trimmer:
-    """Gives unused pages of the process back to the kernel after so many bytes of pictures were decoded.
+    """Gives unused pages of the process back to the kernel after so many bytes of large pictures were decoded.
 
-    Memory that is freed and kept is in pieces, the more of them the longer a worker runs over pictures of many sizes: over 648
-    pictures of 64 px to 24 MP that held 0.35 GB at most it grew to 1.7 GB, and with this to 1.2 GB. Beside decoding so many bytes
-    the time that it takes could not be measured.
+    Memory that is freed and kept is in pieces, the more of them the longer a worker runs over pictures of many sizes. Small
+    pictures fill the pieces that others left, and do not count: a worker that sees no others never pays.
     """
 
-    def __init__(self, every_bytes: int = TRIM_EVERY_BYTES) -> None:
-        self._every_bytes, self._decoded_bytes = every_bytes, 0
+    def __init__(self, every_bytes: int = TRIM_EVERY_BYTES, large_bytes: int = LARGE_BYTES) -> None:
+        self._every_bytes, self._large_bytes, self._decoded_bytes = every_bytes, large_bytes, 0
         self._trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
     def decoded(self, count: int) -> bool:
-        """So many bytes of pixels more were decoded; gives whether pages were given back."""
-        self._decoded_bytes += count
+        """A picture of so many bytes of pixels was decoded; gives whether pages were given back."""
+        self._decoded_bytes += count if count >= self._large_bytes else 0
         if self._decoded_bytes < self._every_bytes or self._trim is None:
             return False
         self._decoded_bytes = 0
         self._trim(0)
+        pa.default_memory_pool().release_unused()  # Arrow has a heap of its own, which keeps what the last part took
         return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -111,6 +112,24 @@ def test_local_files_are_read_whole_and_in_ranges(tmp_path: Path) -> None:
         assert ObjectReader(QUICK).read(uri, max_bytes=10) == b"0123456789"
         assert ObjectReader(QUICK).read(uri, start=3, size=4, max_bytes=10) == b"3456"
         assert ObjectReader(QUICK).read(uri, start=0, size=4, max_bytes=10) == b"0123"
+
+
+def test_a_small_file_is_read_into_little_memory_whatever_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "ten.jpg").write_bytes(b"0123456789")
+    tracemalloc.start()
+    try:
+        assert ObjectReader(QUICK).read(str(tmp_path / "ten.jpg"), max_bytes=1 << 28) == b"0123456789"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(not Path("/proc/version").is_file(), reason="Linux alone has it")
+def test_a_file_that_states_no_size_is_read_whole_and_no_further_than_allowed() -> None:
+    version = Path("/proc/version").read_bytes()
+    assert ObjectReader(QUICK).read("/proc/version", max_bytes=len(version)) == version
+    with pytest.raises(RowError, match=r"more than source\.max_bytes = 9"):
+        ObjectReader(QUICK).read("/proc/version", max_bytes=9)
 
 
 def test_more_than_max_bytes_is_refused_and_exactly_as_many_are_not(

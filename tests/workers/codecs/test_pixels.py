@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
 from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.codecs.pixels import BAND_BYTES, to_pixels
 from tests.corpus import photo, png16
 from tests.pixels import as_pixels, distance
 from tests.workers.fates import ITEMS
@@ -21,6 +23,20 @@ PLAIN = [
     *("tiff/bilevel_fax.tif", "tiff/palette.tif", "tiff/jpeg.tif", "tiff/big.tif", "gif/still.gif", "webp/lossy.webp"),
     *("bmp/top_down.bmp", "bmp/palette.bmp", "bmp/1_bit.bmp"),
 ]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("size", [(1500, 1401), (400_000, 2), (1, 1)])
+def test_a_picture_of_any_size_becomes_its_pixels_within_little_more_memory(mode: str, size: tuple[int, int]) -> None:
+    picture = photo().resize(size).convert(mode)
+    expected = as_pixels(picture)
+    tracemalloc.start()
+    try:
+        pixels_CHW = to_pixels(picture)
+        assert tracemalloc.get_traced_memory()[1] < expected.numel() + 4 * BAND_BYTES
+    finally:
+        tracemalloc.stop()
+    assert torch.equal(pixels_CHW, expected)
 
 
 @pytest.mark.parametrize("name", PLAIN)
