@@ -9,11 +9,11 @@ import pytest
 from tests.peak_memory import peak_bytes, write_photos
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
+AHEAD = pytest.mark.xfail(reason="1.46 was measured with threads that decode: benchmarks/README.md", strict=False)
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.xfail(reason="1.38 was measured: benchmarks/README.md", strict=False)
-@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("threads", [0, pytest.param(2, marks=AHEAD)])
 def test_ten_times_as_many_pictures_take_at_most_a_quarter_more_memory(tmp_path: Path, threads: int) -> None:
     peaks: list[int] = []
     for count in (500, 5000):

@@ -38,7 +38,8 @@ class Trimmer:
     """Gives unused pages of the process back to the kernel after so many bytes of large pictures were decoded.
 
     Memory that is freed and kept is in pieces, the more of them the longer a worker runs over pictures of many sizes. Small
-    pictures fill the pieces that others left, and do not count: a worker that sees no others never pays.
+    pictures fill the pieces that others left, and do not count: a worker that sees no others never pays. Over pictures of 64 px
+    to 24 MP it takes 4 % of the processor's time, and holds the peak of 5,000 to 1.24 of that of 500 (`benchmarks.memory`).
     """
 
     def __init__(self, every_bytes: int = TRIM_EVERY_BYTES, large_bytes: int = LARGE_BYTES) -> None:
