@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bare_loops import Loop, bare_loop
-from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig, Tally
+from pixelmill.pipelines.bulk.mill import Mill, MillConfig
 from pixelmill.pipelines.bulk.orders import Order
 from pixelmill.pipelines.inputs.fetch import FetchLimits
 from pixelmill.pipelines.inputs.sources import Source
@@ -39,7 +39,6 @@ from pixelmill.workers.runtime.memory import keep_freed_memory
 from pixelmill.workers.stages import StageConfig, StageContext, config_class
 from tests.jpegs import make_jpegs
 
-BESIDE = ("fetch", "decode")
 PROBED_IMAGES = 1 << 20
 """So many that settings are probed; a compiled network would have to be compiled in the loop too."""
 
@@ -75,7 +74,6 @@ class Worker:
     def __init__(self, kinds: Sequence[Kind], pictures: Path) -> None:
         self._out = Folder(str(pictures.with_name("out")), Access())
         self._segment = self._listed(pictures)
-        self._tally = Tally()
         self._mill = self._built([kind.config for kind in kinds])
         self._milled()  # the settings are chosen
 
@@ -91,10 +89,7 @@ class Worker:
             stages=tuple(stages), context=context, fetch=FetchLimits(), max_pixels=100_000_000, decode_threads=0,
             weights=None, memory_bytes=8 << 30,
         )  # fmt: skip
-        return Mill(config, self._report)
-
-    def _report(self, tally: Tally) -> None:
-        self._tally = tally
+        return Mill(config, lambda tally: None)
 
     def _milled(self) -> Any:
         (part,) = self._segment.parts()
@@ -105,39 +100,45 @@ class Worker:
         """Of each stage."""
         return [dict(stage.settings) for stage in self._mill.stages]
 
-    def seconds(self, *, but: Sequence[str] = ()) -> float:
-        """What one pass over all pictures takes, less the time of these activities."""
-        before = dict(self._tally.busy_s)
-        start_s = time.perf_counter()
+    def run(self) -> None:
+        """One pass over all pictures."""
         table = self._milled()
-        elapsed_s = time.perf_counter() - start_s
         failed = table.filter(table["error"].is_valid()).num_rows
         if failed:
             raise SystemExit(f"{failed} pictures failed: {set(table['error'].drop_null().to_pylist())}")
-        assert ORDER_COLUMN in table.column_names
-        return elapsed_s - sum(self._tally.busy_s[name] - before.get(name, 0.0) for name in but)
 
 
 def timed(work: Callable[[], object]) -> float:
-    start_s = time.perf_counter()
+    """Seconds of this thread's processor time."""
+    start_s = time.thread_time()
     work()
-    return time.perf_counter() - start_s
+    return time.thread_time() - start_s
+
+
+def decoded_files(pictures: Path) -> list[torch.Tensor]:
+    return [decode_picture(path.read_bytes()) for path in sorted(pictures.rglob("*.jpg"))]
+
+
+def in_turns(first: Callable[[], object], second: Callable[[], object], turn: int) -> tuple[float, float]:
+    """The seconds of both, of which the second one comes first in every other turn."""
+    if turn % 2:
+        second_s = timed(second)
+        return timed(first), second_s
+    return timed(first), timed(second)
 
 
 def stage_ratios(name: str, pictures: Path, rounds: int) -> tuple[list[float], float]:
     """Bare seconds over the stage's, turn by turn, and the stage's pictures a second."""
     kind = KINDS[name]
     worker = Worker([kind], pictures)
-    decoded = [decode_picture(path.read_bytes()) for path in sorted(pictures.rglob("*.jpg"))]
+    decoded = decoded_files(pictures)
     loop = bare_loop(kind.task, kind.model, worker.settings[0], kind.options)
     loop(decoded)
     ratios: list[float] = []
     fastest_s = float("inf")
     for turn in range(rounds):
-        if turn % 2:
-            mine_s, bare_s = worker.seconds(but=BESIDE), timed(lambda: loop(decoded))
-        else:
-            bare_s, mine_s = timed(lambda: loop(decoded)), worker.seconds(but=BESIDE)
+        bare_s, whole_s = in_turns(lambda: loop(decoded), worker.run, turn)
+        mine_s = whole_s - timed(lambda: decoded_files(pictures))
         ratios.append(bare_s / mine_s)
         fastest_s = min(fastest_s, mine_s)
     return ratios, len(decoded) / fastest_s
@@ -148,14 +149,13 @@ def chain_ratios(pictures: Path, rounds: int) -> tuple[list[float], list[float],
     kinds = [KINDS[name] for name in CHAIN]
     chain = Worker(kinds, pictures)
     alone = [Worker([kind], pictures) for kind in kinds]
-    files = sorted(pictures.rglob("*.jpg"))
     loops: list[Loop] = [
         bare_loop(kind.task, kind.model, settings, kind.options)
         for kind, settings in zip(kinds, chain.settings, strict=True)
     ]
 
     def bare() -> None:
-        decoded = [decode_picture(path.read_bytes()) for path in files]
+        decoded = decoded_files(pictures)
         for loop in loops:
             loop(decoded)
 
@@ -163,12 +163,12 @@ def chain_ratios(pictures: Path, rounds: int) -> tuple[list[float], list[float],
     ratios: list[float] = []
     gains: list[float] = []
     fastest_s = float("inf")
-    for _ in range(rounds):
-        bare_s, mine_s = timed(bare), chain.seconds()
+    for turn in range(rounds):
+        bare_s, mine_s = in_turns(bare, chain.run, turn)
         ratios.append(bare_s / mine_s)
-        gains.append(sum(worker.seconds() for worker in alone) / mine_s)
+        gains.append(sum(timed(worker.run) for worker in alone) / mine_s)
         fastest_s = min(fastest_s, mine_s)
-    return ratios, gains, len(files) / fastest_s
+    return ratios, gains, len(decoded_files(pictures)) / fastest_s
 
 
 def main() -> None:
