@@ -28,6 +28,10 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.msgpack", "*.h5")
 MOST_JSON_BYTES = 16 << 20
 MOST_README_BYTES = 1 << 20
+HUB, FOLDER = "hf-hub:", "local-dir:"
+"""How timm and open_clip write where a model is, before a name on the Hugging Face Hub or a path."""
+MOST_NUMBER = 1 << 20
+"""The largest number in a configuration; sizes, widths and depths of networks stay far below."""
 CONVERT = (
     "a pickle can run code when it is loaded, so none is; convert it once, where you trust it, with "
     "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"

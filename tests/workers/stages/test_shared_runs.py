@@ -20,8 +20,8 @@ def built(kind: str, **options: Any) -> Any:
     return config_class(kind).model_validate(options).build(CONTEXT)
 
 
-def picture(height: int, width: int) -> Picture:
-    generator = torch.Generator().manual_seed(0)
+def picture(height: int, width: int, seed: int = 0) -> Picture:
+    generator = torch.Generator().manual_seed(seed)
     return Picture(torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator))
 
 
@@ -29,7 +29,7 @@ def picture(height: int, width: int) -> Picture:
 def test_what_is_encoded_is_what_later_stages_see(kind: str, options: dict[str, Any]) -> None:
     stage = built(kind, **options)
     assert isinstance(stage, MakesPictures)
-    milled = stage.run([stage.prepare(picture(20, 30)), stage.prepare(picture(20, 30))])
+    milled = stage.run([stage.prepare(picture(20, 30, seed)) for seed in range(2)])
     column = milled.columns[stage.fields[0].name]
     assert isinstance(column, Deferred)
     assert len(column.jobs) == len(milled.pictures) == 2

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.folders import (
     CONVERT,
+    FOLDER,
+    HUB,
+    MOST_NUMBER,
     content_sha256,
     fetched,
     fetched_file,
@@ -39,8 +42,6 @@ if TYPE_CHECKING:
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
-HUB, FOLDER = "hf-hub:", "local-dir:"
-MOST_NUMBER = 1 << 20
 TEXTS_AT_ONCE = 256
 
 TextEncoder = Callable[[Sequence[str]], "Tensor"]

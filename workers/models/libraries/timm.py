@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.folders import (
     CONVERT,
+    FOLDER,
+    HUB,
+    MOST_NUMBER,
     WEIGHTS,
     content_sha256,
     fetched,
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 PATTERNS = (CONFIG, "README.md", WEIGHTS)
 TASKS: frozenset[Task] = frozenset({"embed", "classify"})
-HUB, FOLDER = "hf-hub:", "local-dir:"
 FACTS = frozenset(
     {
         *(
@@ -75,7 +77,6 @@ REFUSED_ARGUMENTS = frozenset(
         *("scriptable", "exportable", "no_jit", "device", "dtype", "pretrained_model_args"),
     }
 )
-MOST_NUMBER = 1 << 20
 
 
 def resolve(model: str, rest: str, task: Task) -> ModelName:
