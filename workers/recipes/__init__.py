@@ -33,6 +33,10 @@ Facts = Mapping[str, JsonValue]
 Sample = dict[str, np.ndarray]
 """The decoded data of one input: small arrays by name, pixels as uint8 HWC."""
 
+Scores = dict[str, np.ndarray]
+"""What a network made of held-out samples, by name. The first axis counts rows: one a sample, or one a call of `scores` for
+what is summed over samples, such as a confusion matrix (1KK). So the scores of two parts are joined along it."""
+
 Batch = dict[str, Tensor]
 """The input of `losses`: tensors by name, whose first axis is the batch."""
 
@@ -97,7 +101,7 @@ class Recipe(Protocol):
     """The parts of a sample."""
     ASSETS: ClassVar[tuple[str, ...]]
     JUDGED_WITH: ClassVar[tuple[str, ...]]
-    """The names in ASSETS that `evaluate` needs too."""
+    """The names in ASSETS that `scores` needs too."""
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]]
     """The metric that selects the best checkpoint."""
     Settings: ClassVar[type[RecipeSettings]]
@@ -132,8 +136,16 @@ class Recipe(Protocol):
         """Scalars, means over the batch; the one named "loss" is minimised, the others are logged."""
         ...
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-        """Metrics of a network in eval mode, in inference mode, over held-out samples in a fixed order."""
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """Score a network in eval mode, in inference mode, on consecutive held-out samples; none have no scores.
+
+        A sample's scores depend on the sample alone, up to rounding, so that several processes can score a part each. They
+        are small: no pictures, and a bound on what grows with the samples.
+        """
+        ...
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
+        """The metrics of all held-out samples, from their scores in order; DataError if there are none."""
         ...
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:

@@ -8,7 +8,6 @@ Legend: B batch, 1 the luma channel, C = 3 colours, H height, W width, P side of
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -23,8 +22,9 @@ from pixelmill.workers.evaluation.picture_quality import psnr, ssim
 from pixelmill.workers.geometry import resampling
 from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig
 from pixelmill.workers.prediction.super_resolution import luma_to_input, sharpen
-from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, Scores, config_from, half_cosine
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.recipes.scoring import joined, means
 from pixelmill.workers.typed_torch import from_numpy
 
 DRAWS = 5  # random numbers for each sample: scale, row, column, turn, mirror
@@ -117,21 +117,25 @@ class VdsrRecipe:
         mse = errors_B1PP.square().mean()
         return {"loss": mse * errors_B1PP[0].numel() / 2, "mse": mse}
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """PSNR in dB and SSIM of each picture at each scale, of the network and of bicubic interpolation."""
+        return joined(self._scored(network, sample) for sample in samples)
+
+    def _scored(self, network: nn.Module, sample: Sample) -> Scores:
+        return {
+            f"{name}_x{scale}": np.array([score])
+            for scale in self.settings.scales
+            for name, score in _scores(network, sample["luma"], scale).items()
+        }
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
         """Means over pictures; `gain` is the gain in PSNR over bicubic interpolation, averaged over all scales."""
-        scores: dict[str, list[float]] = defaultdict(list)
-        for sample in samples:
-            for scale in self.settings.scales:
-                for name, score in _scores(network, sample["luma"], scale).items():
-                    scores[f"{name}_x{scale}"].append(score)
-        if not scores:
-            raise DataError("no picture is held out, so there is nothing to score; hold out at least one")
-        means = {name: float(np.mean(values)) for name, values in scores.items()}
+        found = means(scores)
         gains = {
-            f"gain_x{scale}": means[f"psnr_x{scale}"] - means[f"bicubic_psnr_x{scale}"]
+            f"gain_x{scale}": found[f"psnr_x{scale}"] - found[f"bicubic_psnr_x{scale}"]
             for scale in self.settings.scales
         }
-        return means | gains | {"gain": float(np.mean(list(gains.values())))}
+        return found | gains | {"gain": float(np.mean(list(gains.values())))}
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """A row for each sample: interpolated from the smallest scale, the network's output, and the original."""

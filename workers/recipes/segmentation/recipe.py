@@ -31,9 +31,9 @@ from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.models.vgg_names import is_published
 from pixelmill.workers.models.vgg_weights import find_published, read_vgg
 from pixelmill.workers.networks.vgg import ConventionName, LoadReport, VggWeights
-from pixelmill.workers.recipes import Batch, Role, Sample
+from pixelmill.workers.recipes import Batch, Role, Sample, Scores
 from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, augment, unequal_sizes
-from pixelmill.workers.recipes.segmentation.judging import batches_of_one_size, images_of, judged, shown
+from pixelmill.workers.recipes.segmentation.judging import batches_of_one_size, confusion_of, images_of, judged, shown
 from pixelmill.workers.recipes.segmentation.label_facts import LabelFacts, count_labels
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
 from pixelmill.workers.recipes.segmentation.samples import read_sample
@@ -170,9 +170,13 @@ class LabelledRecipe(Generic[Labelled]):
 
     # Judging
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """One confusion matrix of whole pictures, and the names of its classes; see `confusion_of`."""
+        return confusion_of(network, partial(self.predict, network), samples, self.settings.batch)
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
         """miou, pixel_accuracy, class_accuracy and iou_NAME of whole pictures."""
-        return judged(network, partial(self.predict, network), samples, self.settings.batch)
+        return judged(scores)
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """Rows of picture, truth and prediction; void is black."""
