@@ -52,6 +52,14 @@ class TrainingProgress:
     """Losses of the steps since the last row of the log."""
     trained_s: float = 0.0
     is_complete: bool = False
+    steps: int | None = None
+    """The steps of the whole training when this was saved; older checkpoints lack it."""
+
+    def extend(self, steps: int) -> None:
+        """Begin a training that was complete again, where it now has more steps; its patience starts anew."""
+        if self.is_complete and self.step < steps:
+            self.is_complete, self.since_best = False, 0
+        self.steps = steps
 
 
 # --------------------------------------------------------------------------------------------------------- training

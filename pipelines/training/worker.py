@@ -115,6 +115,7 @@ class Training:
             checkpoints.load_training(self.folder, self.network, self.optimizer)
         self.trained: nn.Module = DistributedDataParallel(self.network) if group.workers > 1 else self.network
         self.steps = total_steps(self.settings, len(plan.train))
+        self.progress.extend(self.steps)
         self.evaluate_every = self.settings.evaluate_every_steps or max(
             math.ceil(len(plan.train) / self.settings.batch), math.ceil(self.steps / EVALUATIONS)
         )
