@@ -64,6 +64,7 @@ class RecipeSettings(OptimizerSettings, ScheduleSettings):
 
     `batch` counts the pictures of one optimiser step over all workers and all `accumulate` passes. `steps` overrides
     `epochs`. `patience` ends a training after so many evaluations without an improvement.
+    `ema_decay` averages the weights over the steps, 0.999 over the last thousand or so; the average is evaluated and published.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -77,6 +78,7 @@ class RecipeSettings(OptimizerSettings, ScheduleSettings):
     evaluate_every_steps: PositiveInt | None = None
     evaluate_samples: PositiveInt | None = None
     patience: PositiveInt | None = None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
 
