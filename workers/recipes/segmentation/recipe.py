@@ -33,6 +33,7 @@ from pixelmill.workers.models.vgg_weights import find_published, read_vgg
 from pixelmill.workers.networks.vgg import ConventionName, LoadReport, VggWeights
 from pixelmill.workers.recipes import Batch, Role, Sample
 from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, augment, unequal_sizes
+from pixelmill.workers.recipes.segmentation.black_and_white import note_of, unmixed
 from pixelmill.workers.recipes.segmentation.judging import batches_of_one_size, images_of, judged, shown
 from pixelmill.workers.recipes.segmentation.label_facts import LabelFacts, count_labels
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
@@ -95,10 +96,14 @@ class LabelledRecipe(Generic[Labelled]):
         sizes = {self.grid(self.settings.crop_px or _size_of(sample))[0] for sample in samples}
         if together > 1 and len(sizes) > 1:
             raise unequal_sizes(sizes)
-        names = class_names_of(samples[0])
+        names = class_names_of(list(unmixed(samples))[0])
         self._facts = LabelFacts(class_names=names, pixels=(1,) * len(names), seen_pixels=(1,) * len(names))
         self.class_weights()
         self.check_network()
+
+    def notes(self, samples: Sequence[Sample]) -> list[str]:
+        """What was taken for granted about the labels, for a person."""
+        return note_of(samples)
 
     def prepare(self, samples: Iterable[Sample]) -> dict[str, JsonValue]:
         """Count the training labels, before `network` and `losses`; returns the counts for a later `restore`."""
