@@ -19,7 +19,7 @@ from pixelmill.jobs.evaluation import judging
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.evaluation import evaluate_network
-from pixelmill.pipelines.training.splits import to_evaluate
+from pixelmill.pipelines.training.unseen import to_evaluate
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import save_checkpoint

@@ -28,8 +28,8 @@ LAYOUTS = {
     "stereo": "left/NAME.*, right/NAME.*, depth/NAME.png where there is one, calib.json beside them or one folder up",
 }
 SPLIT = (
-    "folders train and val (or test) below it are the split, or files train*.parquet and val*.parquet; "
-    "else `hold_out` of it is held out"
+    "folders train, val and test below it are the split, or files train*.parquet, ...; a single one beside train is the "
+    "test part, and `hold_out` of train selects the step"
 )
 
 

@@ -14,6 +14,7 @@ from pixelmill.pipelines.inputs.names import is_local, place_of
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs.identity import require_same
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.workers.errors import RunRefused
 
 
@@ -48,6 +49,9 @@ class TrainingIdentity(TypedDict):
     data: list[str]
     validation: list[str]
     hold_out: float
+    test: NotRequired[list[str] | float]
+    protocol: NotRequired[Protocol]
+    """This and the test only where there is one: trainings of earlier versions have neither."""
 
 
 def digest(uris: Sequence[str]) -> str:
@@ -108,10 +112,16 @@ def require_same_training(stored: bytes, here: TrainingIdentity, out: Folder) ->
         )
 
 
+def protocol_of(stored: bytes | None) -> Protocol:
+    """How the training with this identity splits its data; a new one keeps a test part apart."""
+    return TESTED if stored is None else json.loads(stored).get("protocol", 1)
+
+
 def _by_place(identity: TrainingIdentity) -> dict[str, object]:
     """Two spellings of one place are the same data."""
-    data, validation = identity.get("data", []), identity.get("validation", [])
-    return {**identity, "data": [place_of(uri) for uri in data], "validation": [place_of(uri) for uri in validation]}
+    data, validation, test = identity.get("data", []), identity.get("validation", []), identity.get("test", 0.0)
+    places = {"data": data, "validation": validation} | ({"test": test} if isinstance(test, list) else {})
+    return {**identity, **{key: [place_of(uri) for uri in uris] for key, uris in places.items()}}
 
 
 def _flat(identity: Mapping[str, object]) -> dict[str, object]:

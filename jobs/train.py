@@ -12,7 +12,7 @@ from pixelmill.jobs import checks
 from pixelmill.jobs.documents.parsing import to_yaml
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import call_beside
-from pixelmill.jobs.identity import require_same_training
+from pixelmill.jobs.identity import protocol_of, require_same_training
 from pixelmill.jobs.outcome import Ending, Stopwatch
 from pixelmill.jobs.session import cluster, minimal_ray
 from pixelmill.jobs.session.ray_session import PrivateRay
@@ -29,6 +29,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.driver import fit
 from pixelmill.pipelines.training.plan import NEWS, News, TrainingPlan
+from pixelmill.pipelines.training.protocol import Protocol
 from pixelmill.workers.models.card import Card
 
 IDENTITY = "_run/training.json"
@@ -41,12 +42,12 @@ RAY_DIED = "Ray's {dead} died; the same command resumes from the last checkpoint
 def train_job(job: TrainJob, around: Surroundings) -> str:
     """Begin or resume a training; returns its summary for a person. Raises PixelmillError or KeyboardInterrupt."""
     out = job.open_out()
-    _check_identity(job, out)
+    protocol = _check_identity(job, out)
     before = checkpoints.read_progress(out)
     if before is not None and before.is_complete:
         return _summary(job, out, f"was trained already, {before.step:,} steps")
     checks.check_writable(out)
-    planned = plan_training(job, out.uri)
+    planned = plan_training(job, out.uri, protocol)
     out.check_writable()
     stopwatch = Stopwatch(around.started_s, {}, around.now)
     with screen(around) as shown:
@@ -55,7 +56,7 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
             events.say(note)
         kind = JobKind("train", _record, _publish_log, RAY_DIED)
         with session(out, shown, events, around, stopwatch, kind) as held:
-            _sign(job, held)
+            _sign(job, held, protocol)
             _train(job, replace(planned.plan, claim=held.held.claim), held, around)
     return _summary(job, out, "trained")
 
@@ -68,21 +69,23 @@ def _publish_log(out: Folder, claim: Claim, log: bytes) -> None:
     ClaimedFolder(out, claim).publish(LOG, log)
 
 
-def _check_identity(job: TrainJob, out: Folder) -> None:
-    """Raises RunRefused unless the folder is empty or holds this training."""
+def _check_identity(job: TrainJob, out: Folder) -> Protocol:
+    """How the training in the folder splits its data. Raises RunRefused unless it is empty or holds this training."""
     with explained(out.uri, "reading the output folder"):
         stored = out.read(IDENTITY)
+    protocol = protocol_of(stored)
     if stored is not None:
-        require_same_training(stored, job.identity(), out)
+        require_same_training(stored, job.identity(protocol), out)
+    return protocol
 
 
-def _sign(job: TrainJob, held: Session) -> None:
+def _sign(job: TrainJob, held: Session, protocol: Protocol) -> None:
     """Mark the folder as this training's. Only after its data is read: otherwise a corrected command would be
     refused."""
     out = held.out
     with explained(out.uri, "writing to the output folder"):
         held.held.require()
-        if not out.create(IDENTITY, json.dumps(job.identity(), indent=1).encode()):
+        if not out.create(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode()):
             _check_identity(job, out)
         ClaimedFolder(out, held.held.claim).publish(SPEC, to_yaml(job.document).encode())
 
@@ -141,8 +144,10 @@ def _summary(job: TrainJob, out: Folder, happened: str) -> str:
     card = Card.model_validate_json(text)
     goal = job.recipe.GOAL[0]
     best = f": {goal} {card.metrics[goal]:.4g}" if goal in card.metrics else ""
+    tested = card.test_metrics or {}
+    test = f"; on the test part {tested[goal]:.4g}" if goal in tested else ""
     return (
-        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}\n"
+        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}{test}\n"
         f"the curve is {out.uri}/curve.png, pictures are in {out.uri}/samples\n"
         f"judge it with: pixelmill eval {job.spec.recipe} --checkpoint {out.uri} --data ..."
     )

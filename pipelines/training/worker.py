@@ -31,6 +31,7 @@ from pixelmill.pipelines.training.batches import Batches, ahead
 from pixelmill.pipelines.training.cards import card_of
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
+from pixelmill.pipelines.training.final_test import judge_best
 from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent, PinnedBatches
@@ -166,6 +167,9 @@ class Training:
                 logged_s = time.monotonic()
             is_over, is_time = self._agreed(is_over, time.monotonic() - saved_s > self.plan.checkpoint_every_s)
             if is_over or is_time:
+                if is_over and self.is_first:
+                    self.report(phase="testing", step=done, steps=self.steps, metrics=self.progress.metrics)
+                    judge_best(self.plan, self.recipe, self.folder, self.device)
                 self.progress.is_complete = is_over
                 self._save(log)
                 logged_s = saved_s = time.monotonic()
