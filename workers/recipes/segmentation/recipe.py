@@ -35,6 +35,7 @@ from pixelmill.workers.recipes import Batch, Role, Sample, Scores
 from pixelmill.workers.recipes.optimizers import ParameterShare, optimizer_of
 from pixelmill.workers.recipes.schedules import rate_at, warmup_steps_of
 from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, augment, brightened, to_floats, unequal_sizes
+from pixelmill.workers.recipes.segmentation.black_and_white import note_of, unmixed
 from pixelmill.workers.recipes.segmentation.judging import batches_of_one_size, confusion_of, images_of, judged, shown
 from pixelmill.workers.recipes.segmentation.label_facts import LabelFacts, count_labels
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
@@ -97,10 +98,15 @@ class LabelledRecipe(Generic[Labelled]):
         sizes = {self.grid(self.settings.crop_px or _size_of(sample))[0] for sample in samples}
         if together > 1 and len(sizes) > 1:
             raise unequal_sizes(sizes)
-        names = class_names_of(samples[0])
+        first, *_ = unmixed(samples)
+        names = class_names_of(first)
         self._facts = LabelFacts(class_names=names, pixels=(1,) * len(names), seen_pixels=(1,) * len(names))
         self.class_weights()
         self.check_network()
+
+    def notes(self, samples: Sequence[Sample]) -> list[str]:
+        """What was taken for granted about the labels, for a person."""
+        return note_of(samples)
 
     def prepare(self, samples: Iterable[Sample]) -> dict[str, JsonValue]:
         """Count the training labels, before `network` and `losses`; returns the counts for a later `restore`."""
