@@ -1,8 +1,8 @@
-"""Semantic segmentation: cross-entropy of labelled pixels, evaluated by one confusion matrix over all pictures.
+"""Semantic segmentation: a loss of labelled pixels, evaluated by one confusion matrix over all pictures.
 
 Void pixels (the ignored id, and pixels that augmentation adds from outside of a picture) have no loss and no metric. The loss is
-summed over labelled pixels and divided by the number of all pixels, labelled or not, so that it has the same scale for a batch
-and for its parts on many machines.
+cross-entropy unless the settings name another; losses/segmentation.py says how each scales for a batch and for its parts on many
+machines.
 
 The papers' learning rates fit the scale of their own losses; the defaults here fit this loss. U-Net's elastic deformations, and
 its weights for borders between cells, which need instances, are left out.
@@ -19,13 +19,13 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from pydantic import JsonValue
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.losses.segmentation import segmentation_losses
 from pixelmill.workers.models.palette import class_colours
 from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.models.vgg_names import is_published
@@ -139,10 +139,11 @@ class LabelledRecipe(Generic[Labelled]):
     # Training
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        logits_BKHW = network(batch["images"]).float()
+        """The loss of the settings; with several terms also each term."""
+        logits_BKHW = network(batch["images"])
         weights_K = torch.tensor(self.class_weights(), device=logits_BKHW.device)
-        losses_BHW = F.cross_entropy(logits_BKHW, batch["labels"], weights_K, ignore_index=VOID, reduction="none")
-        return {"loss": losses_BHW.mean()}
+        terms, gamma = self.settings.loss_terms, self.settings.focal_gamma
+        return segmentation_losses(logits_BKHW, batch["labels"], weights_K, terms, focal_gamma=gamma, void=VOID)
 
     def class_weights(self) -> tuple[float, ...]:
         """The weight of a pixel of each class."""

@@ -89,6 +89,17 @@ def test_the_loss_of_a_batch_is_the_mean_of_that_of_its_parts(weights: Any) -> N
     torch.testing.assert_close(loss(slice(4)), (loss(slice(2)) + loss(slice(2, 4))) / 2)
 
 
+@pytest.mark.parametrize("loss", ["focal", "dice", {"ce": 1, "dice": 0.5}])
+def test_a_few_steps_learn_with_every_loss_and_report_its_terms(loss: Any) -> None:
+    kind = recipe("unet", base=8, loss=loss, optimizer="adamw", learning_rate=3e-3, crop_px=(48, 48), flip=False)
+    torch.manual_seed(0)
+    kind.prepare(samples(2))
+    network, batch = kind.network().train(), kind.batch(samples(2), np.random.default_rng(0))
+    losses = descend(kind.optimizer(network), lambda: kind.losses(network, batch)["loss"], steps=40)
+    assert losses[-1] < 0.75 * losses[0]
+    assert set(kind.losses(network, batch)) == ({"loss", "ce", "dice"} if isinstance(loss, dict) else {"loss"})
+
+
 @pytest.mark.parametrize("name", ["fcn", "segnet", "unet"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_few_steps_learn_one_batch_and_the_loss_is_float32(name: str, precision: Any) -> None:
