@@ -15,7 +15,9 @@ from pixelmill.pipelines.placement import WorkerPool, shortfall
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.driver import rehearse
+from pixelmill.pipelines.training.marks import marks_of
 from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.pipelines.training.splits import Split, split
 from pixelmill.workers.errors import JobError
 
@@ -31,11 +33,20 @@ class PlannedTraining:
     notes: list[str]
 
 
-def plan_training(job: TrainJob, out: str) -> PlannedTraining:
+def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> PlannedTraining:
     """The plan of a training. Reads the first samples, so that DataError, ModelError or JobError is raised before Ray
-    starts."""
+    starts. `protocol` is that of the attempt that is resumed."""
     train, settings = job.spec, job.settings
-    found = split(job.recipe.ROLES, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access)
+    found = split(
+        job.recipe.ROLES,
+        train.data_uris,
+        train.validation_uris,
+        train.hold_out,
+        settings.seed,
+        train.access,
+        train.test_part,
+        protocol,
+    )
     _rehearse(job, found)
     names = [PurePosixPath(uri).name for uri in train.data_uris]
     plan = TrainingPlan(
@@ -44,7 +55,9 @@ def plan_training(job: TrainJob, out: str) -> PlannedTraining:
         train=found.train,
         held_out=found.held_out,
         split=found.says,
-        trained_on=() if found.has_own else tuple(sorted(set(found.train.fingerprints()))),
+        test=found.test,
+        trained_on=marks_of(found.train),
+        selected_on=marks_of(found.held_out),
         data=train.data_name or ", ".join(names),
         data_licence=train.licence,
         out=out,
@@ -60,10 +73,10 @@ def plan_training(job: TrainJob, out: str) -> PlannedTraining:
 
 
 def _rehearse(job: TrainJob, found: Split) -> None:
-    """Find faults in samples of the training and the held-out data before a worker does."""
+    """Find faults in samples of every part before a worker does."""
     share = BatchShare(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
     with checkpoints.assets(job.recipe, job.settings, job.spec.access) as assets:
-        for data in (found.train, found.held_out):
+        for data in (found.train, found.held_out, found.test):
             if data is not None:
                 rehearse(job.recipe(job.settings, assets), data, share.together)
 

@@ -39,9 +39,16 @@ class TrainSpec(Strict):
     version: Literal[1] = 1
     recipe: str = Field(description=f"one of {', '.join(RECIPES)}")
     data: Place | Places = Field(description="the data set: folder, tables or tars, on any store; or several")
-    validation: Place | list[Place] | None = Field(None, description="held-out data, where the data set names none")
+    validation: Place | list[Place] | None = Field(
+        None, description="data that selects the best step, where not val beside train and test"
+    )
+    test: Place | list[Place] | NonNegativeFloat | None = Field(
+        None, description="data that the figures are of, where not test or val beside train; or a number, as hold_out"
+    )
     hold_out: NonNegativeFloat = Field(
-        0.1, description="share that is held out else; from 1 on, the last so many by name"
+        0.1,
+        description="share of the training data that selects the best step, where nothing else does; from 1 on, the "
+        "last so many by name: one stretch of a video",
     )
     data_name: str | None = Field(None, description="what the card calls the data; by default the folder's name")
     licence: str = Field("not stated", description="licence of the data, for the card")
@@ -58,6 +65,13 @@ class TrainSpec(Strict):
     def validation_uris(self) -> list[str]:
         named = [] if self.validation is None else self.validation
         return [absolute(uri) for uri in ([named] if isinstance(named, str) else named)]
+
+    @property
+    def test_part(self) -> list[str] | float:
+        """Places, or the share or number of samples to take from the data."""
+        if self.test is None or isinstance(self.test, int | float):
+            return self.test or []
+        return [absolute(uri) for uri in ([self.test] if isinstance(self.test, str) else self.test)]
 
     @property
     def access(self) -> Access:

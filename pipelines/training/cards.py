@@ -31,6 +31,7 @@ def card_of(plan: TrainingPlan, recipe: Recipe, network: nn.Module, progress: Tr
         | {"step": float(progress.step), "trained_s": round(progress.trained_s, 1)},
         preprocess=recipe.preprocess() if isinstance(recipe, StatesInput) else None,
         trained_on=plan.trained_on,
+        selected_on=plan.selected_on,
         classes=recipe.classes() if isinstance(recipe, StatesClasses) else None,
         versions=plan.versions,
         git_revision=plan.git_revision,

@@ -57,7 +57,8 @@ def _loaded(samples: DataSet, recipe: Recipe) -> Iterator[Sample | RowError]:
             assert isinstance(error, RowError)
             yield _broken(error, names_of(samples.roles[bad])[index], uris[index])
             continue
-        files = {**samples.constants, **{role: data for role, data in read.items() if isinstance(data, bytes)}}
+        files = samples.constants | samples.inlined(index)
+        files |= {role: data for role, data in read.items() if isinstance(data, bytes)}
         if samples.labels is not None:
             files[LABEL] = str(samples.labels[index]).encode()
         try:

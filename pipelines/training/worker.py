@@ -26,12 +26,14 @@ from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.averaging import average_of
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batches import Batches, ahead
 from pixelmill.pipelines.training.broken_samples import BrokenSamples, FailedFile
 from pixelmill.pipelines.training.cards import card_of
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
+from pixelmill.pipelines.training.final_test import judge_best
 from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.pipelines.training.samples import open_samples
@@ -117,10 +119,12 @@ class Training:
         self._find_facts()
         self.network = _new_network(self.recipe, device)
         self.optimizer = optimizer_of(self.recipe, self.network)
+        self.average = average_of(self.network, self.settings.ema_decay)
         if self.progress.step:
-            checkpoints.load_training(self.folder, self.network, self.optimizer)
+            checkpoints.load_training(self.folder, self.network, self.optimizer, self.average)
         self.trained: nn.Module = DistributedDataParallel(self.network) if group.workers > 1 else self.network
         self.steps = total_steps(self.settings, len(plan.train))
+        self.progress.extend(self.steps)
         self.evaluate_every = self.settings.evaluate_every_steps or max(
             math.ceil(len(plan.train) / self.settings.batch), math.ceil(self.steps / EVALUATIONS)
         )
@@ -159,6 +163,8 @@ class Training:
         for step, (indices, passes) in zip(steps, ahead(placed, AHEAD), strict=True):
             self._pending.append(self.step(step, indices, passes))
             done = self.progress.step = step + 1
+            if self.average is not None:
+                self.average.update(self.network, step)
             is_over = done == self.steps
             if done % self.plan.log_every_steps == 0 or is_over:
                 losses = self._mean_losses()
@@ -172,6 +178,9 @@ class Training:
                 logged_s = time.monotonic()
             is_over, is_time = self._agreed(is_over, time.monotonic() - saved_s > self.plan.checkpoint_every_s)
             if is_over or is_time:
+                if is_over and self.is_first:
+                    self.report(phase="testing", step=done, steps=self.steps, metrics=self.progress.metrics)
+                    judge_best(self.plan, self.recipe, self.folder, self.device)
                 self.progress.is_complete = is_over
                 self._save(log)
                 logged_s = saved_s = time.monotonic()
@@ -226,11 +235,11 @@ class Training:
         if log is None:
             return False
         self.report(phase="evaluating", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
-        finish(self.recipe, self.network, self.samples)
-        self.network.eval()
+        finish(self.recipe, self.judged_network, self.samples)
+        self.judged_network.eval()
         metrics: dict[str, float] = {}
         if self.held_out is not None:
-            metrics, picture_CHW = judged(self.recipe, self.network, self.held_out)
+            metrics, picture_CHW = judged(self.recipe, self.judged_network, self.held_out)
             log.show(self.progress.step, picture_CHW)
             log.add(self.progress.step, "evaluation", metrics)
             self._is_judged = True
@@ -248,8 +257,13 @@ class Training:
         if is_best:
             self._record_broken()
             progress.best, progress.best_step, progress.metrics = value, progress.step, metrics
-            checkpoints.publish(self.folder, self.network, self.card())
+            checkpoints.publish(self.folder, self.judged_network, self.card())
         return self.settings.patience is not None and progress.since_best >= self.settings.patience
+
+    @property
+    def judged_network(self) -> nn.Module:
+        """The network that is evaluated and published: the average of the weights where the settings ask for one."""
+        return self.network if self.average is None else self.average.network
 
     def card(self) -> Card:
         """The card of the weights as they are now."""
@@ -269,7 +283,9 @@ class Training:
             name: [float(each[name]) for each in self._pending] for name in (self._pending or [{}])[0]
         }
         writer = self.plan.claim.writer if self.plan.claim else ""
-        saved = checkpoints.save_training(self.folder, self.network, self.optimizer, self.progress, writer)
+        saved = checkpoints.save_training(
+            self.folder, self.network, self.optimizer, self.progress, writer, self.average
+        )
         if not saved and self.plan.claim is not None:
             claims.require(self.folder, self.plan.claim)
 

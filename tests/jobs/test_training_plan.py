@@ -11,6 +11,7 @@ from pixelmill.jobs.training_job import TrainJob, read_recipe_file
 from pixelmill.jobs.training_plan import plan_training, pool_of, scale_of
 from pixelmill.jobs.training_spec import TrainRun
 from pixelmill.jobs.versions import versions
+from pixelmill.pipelines.training.marks import are_marked
 from pixelmill.workers.errors import DataError, JobError
 from tests.support import pictures
 
@@ -79,7 +80,9 @@ def test_a_plan_says_what_is_trained_on_what_is_held_out_and_with_which_code(pho
     plan = planned.plan
     assert (len(plan.train), len(plan.held_out or ())) == (9, 3)
     assert plan.trained_on == tuple(sorted(set(plan.train.fingerprints())))
-    assert not set(plan.trained_on) & set((plan.held_out or plan.train).fingerprints())
+    assert plan.held_out is not None
+    assert set(plan.selected_on) == set(plan.held_out.fingerprints())
+    assert not set(plan.trained_on) & set(plan.selected_on)
     assert (plan.recipe, plan.data, plan.out, plan.cache_bytes) == ("vae", "photos", "/out", 500_000_000)
     assert plan.settings["batch"] == 2
     assert plan.versions == versions()
@@ -87,12 +90,24 @@ def test_a_plan_says_what_is_trained_on_what_is_held_out_and_with_which_code(pho
     assert not (tmp_path / "out").exists()
 
 
-def test_a_data_set_that_holds_data_out_itself_needs_no_list_of_what_was_trained_on(tmp_path: Path) -> None:
+def test_the_only_other_part_of_a_data_set_tests_and_every_part_is_marked_but_that_one(tmp_path: Path) -> None:
     for part, count in (("train", 6), ("val", 3)):
         pictures(tmp_path / "set" / part, count, size=(16, 16))
-    plan = plan_training(job(tmp_path / "set", tmp_path / "out", "data_name=mine"), "/out").plan
-    assert (len(plan.train), len(plan.held_out or ()), plan.trained_on) == (6, 3, ())
+    plan = plan_training(job(tmp_path / "set", tmp_path / "out", "data_name=mine", "hold_out=2"), "/out").plan
+    assert plan.held_out is not None
+    assert plan.test is not None
+    assert (len(plan.train), len(plan.held_out), len(plan.test)) == (4, 2, 3)
+    assert all(are_marked(plan.train, plan.trained_on))
+    assert all(are_marked(plan.held_out, plan.selected_on))
+    assert not any(are_marked(plan.test, {*plan.trained_on, *plan.selected_on}))
     assert plan.data == "mine"
+
+
+def test_a_training_that_began_without_a_test_part_is_resumed_without_one(tmp_path: Path) -> None:
+    for part, count in (("train", 6), ("val", 3)):
+        pictures(tmp_path / "set" / part, count, size=(16, 16))
+    plan = plan_training(job(tmp_path / "set", tmp_path / "out"), "/out", 1).plan
+    assert (len(plan.train), len(plan.held_out or ()), plan.test) == (6, 3, None)
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
