@@ -105,7 +105,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         held.events.say(f"resumes at step {before.step:,}")
     run, machine = job.spec.run, cluster.this_machine()
     address = cluster.address_of(run.address, around.environment)
-    with held.ray(address or PrivateRay(machine, pool_of(run))) as ray:
+    with held.ray(address or PrivateRay(machine, pool_of(run, machine))) as ray:
         connected = ray.connect()
         scale = scale_of(run, machine, connected.resources, is_cluster=address is not None)
         store = ProgressStore()
@@ -145,6 +145,14 @@ def _pass_on(news: News, events: EventStream) -> None:
         events.emit(StepsCounted.model_validate(news))
 
 
+def _skipped(out: Folder) -> str:
+    """The line on broken samples; empty where there are none."""
+    progress = checkpoints.read_progress(out)
+    if progress is None or not progress.failed:
+        return ""
+    return f"{progress.failed:,} broken samples were skipped; failed/ names them and why\n"
+
+
 def _summary(job: TrainJob, out: Folder, happened: str) -> str:
     text = out.read("card.json")
     if text is None:
@@ -155,7 +163,7 @@ def _summary(job: TrainJob, out: Folder, happened: str) -> str:
     tested = card.test_metrics or {}
     test = f"; on the test part {tested[goal]:.4g}" if goal in tested else ""
     return (
-        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}{test}\n"
+        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}{test}\n{_skipped(out)}"
         f"the curve is {out.uri}/curve.png, pictures are in {out.uri}/samples\n"
         f"judge it with: pixelmill eval {job.spec.recipe} --checkpoint {out.uri} --data ..."
     )

@@ -29,11 +29,13 @@ from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.averaging import average_of
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batches import Batches, ahead
+from pixelmill.pipelines.training.broken_samples import BrokenSamples, FailedFile
 from pixelmill.pipelines.training.cards import card_of
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
 from pixelmill.pipelines.training.final_test import judge_best
 from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent, PinnedBatches
 from pixelmill.pipelines.training.training_log import TrainingLog
@@ -107,9 +109,13 @@ class Training:
         self.folder = plain if plan.claim is None else claims.ClaimedFolder(plain, plan.claim)
         self.share = BatchShare(self.settings.batch, self.settings.accumulate, group.workers, rank)
         self.report(phase="reading the data")
-        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes)
+        broken = BrokenSamples(plan.train, plan.max_failed_fraction)
+        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes, broken, group.workers)
         self.held_out = opened_held_out(plan, self.recipe) if self.is_first else None
+        self._failed = FailedFile(self.folder, store, rank, group.workers)
         self.progress = checkpoints.read_progress(self.folder) or TrainingProgress()
+        if self.progress.in_blocks is None:  # kept, so that another cache_gb does not change the order of samples
+            self.progress.in_blocks = self.samples.in_blocks
         self._find_facts()
         self.network = _new_network(self.recipe, device)
         self.optimizer = optimizer_of(self.recipe, self.network)
@@ -149,7 +155,7 @@ class Training:
                 log.close()
 
     def _take_steps(self, log: TrainingLog | None) -> None:
-        batches = Batches(self.samples, self.recipe, self.samples.order(self.settings.seed), self.share)
+        batches = Batches(self.samples, self.recipe, self._order(), self.share)
         steps = range(self.progress.step, self.steps)
         saved_s = logged_s = time.monotonic()
         logged_step = steps.start
@@ -181,8 +187,13 @@ class Training:
             if is_over:
                 break
 
+    def _order(self) -> SampleOrder:
+        return self.samples.order(self.settings.seed, self.progress.in_blocks)
+
     def step(self, step: int, indices: np.ndarray, passes: list[Batch]) -> dict[str, Tensor]:
         """Take one step over this worker's passes; returns the losses, averaged over the passes."""
+        if not self.is_first:
+            self._record_broken()  # before the gradients are exchanged, so that the first worker has it when it saves
         return self._descent(step, self.steps, self.rank, passes, lambda: self.plan.train.take(indices).names())
 
     def _agreed(self, *mine: bool) -> list[bool]:
@@ -244,6 +255,7 @@ class Training:
         is_best = is_better(value, progress.best, self.recipe.GOAL[1])
         progress.since_best = 0 if is_best else progress.since_best + 1
         if is_best:
+            self._record_broken()
             progress.best, progress.best_step, progress.metrics = value, progress.step, metrics
             checkpoints.publish(self.folder, self.judged_network, self.card())
         return self.settings.patience is not None and progress.since_best >= self.settings.patience
@@ -257,7 +269,12 @@ class Training:
         """The card of the weights as they are now."""
         return card_of(self.plan, self.recipe, self.network, self.progress)
 
+    def _record_broken(self) -> None:
+        met = [each.broken for each in (self.samples, self.held_out) if each is not None and each.broken is not None]
+        self.progress.failed = self._failed.record(*met)
+
     def _save(self, log: TrainingLog | None) -> None:
+        self._record_broken()
         if log is None:
             return
         log.publish(self._is_judged or self.progress.is_complete)
