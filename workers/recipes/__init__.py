@@ -8,19 +8,20 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.models.picture_model import Classes
+from pixelmill.workers.recipes.optimizers import OptimizerSettings
+from pixelmill.workers.recipes.schedules import ScheduleSettings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -62,11 +63,12 @@ PICTURES = (Role("image", "picture"), Role("label", "class", is_needed=False))
 """The roles of a recipe that learns from pictures alone; labels, if there are any, are used for evaluation only."""
 
 
-class RecipeSettings(BaseModel):
+class RecipeSettings(OptimizerSettings, ScheduleSettings):
     """Settings that every recipe has; a recipe's own settings add to them, with the paper's values as defaults.
 
     `batch` counts the pictures of one optimiser step over all workers and all `accumulate` passes. `steps` overrides
     `epochs`. `patience` ends a training after so many evaluations without an improvement.
+    `ema_decay` averages the weights over the steps, 0.999 over the last thousand or so; the average is evaluated and published.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -75,12 +77,12 @@ class RecipeSettings(BaseModel):
     steps: PositiveInt | None = None
     batch: PositiveInt = 16
     accumulate: PositiveInt = 1
-    learning_rate: PositiveFloat = 1e-3
     max_gradient_norm: PositiveFloat | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     evaluate_every_steps: PositiveInt | None = None
     evaluate_samples: PositiveInt | None = None
     patience: PositiveInt | None = None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -216,8 +218,3 @@ def config_from(config: type[Config], settings: RecipeSettings, **others: object
     """A network's config from the settings of the same names, and from `others`."""
     names = [field.name for field in fields(config) if field.name in type(settings).model_fields]  # type: ignore[arg-type]
     return config(**{name: getattr(settings, name) for name in names} | others)
-
-
-def half_cosine(step: int, steps: int) -> float:
-    """A factor that falls from 1 at the first step to 0 after the last."""
-    return 0.5 + 0.5 * math.cos(math.pi * step / steps)

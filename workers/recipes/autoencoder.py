@@ -19,7 +19,7 @@ from typing import Annotated, ClassVar, Literal, Self, cast
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
@@ -35,9 +35,10 @@ from pixelmill.workers.recipes import (
     Sample,
     Scores,
     config_from,
-    half_cosine,
     squares,
 )
+from pixelmill.workers.recipes.optimizers import OptimizerName, optimizer_of
+from pixelmill.workers.recipes.schedules import Fraction, ScheduleName, rate_at
 from pixelmill.workers.recipes.scoring import joined, means, rows_of
 from pixelmill.workers.typed_torch import from_numpy, numbers
 
@@ -55,16 +56,17 @@ class AutoencoderSettings(RecipeSettings):
 
     `smallest_crop` is the smallest side of a crop as a share of the picture's shorter side, `whole_share` the share of
     pictures that are cropped to their largest square, as for the trained encoder. `pad` pads a picture that is smaller than
-    `size_px` with black; otherwise it is enlarged. The learning rate rises over `warmup_steps` and falls to 0 along half a
-    cosine.
+    `size_px` with black; otherwise it is enlarged.
     """
 
     epochs: PositiveFloat = 50
     learning_rate: PositiveFloat = 2e-3
     max_gradient_norm: PositiveFloat | None = 1.0
     precision: Literal["float32", "bfloat16"] = "bfloat16"
-    warmup_steps: PositiveInt = 50
-    weight_decay: NonNegativeFloat = 0.0
+    optimizer: OptimizerName = "adamw"
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    schedule: ScheduleName = "cosine"
+    warmup_steps: NonNegativeInt = 50
     loss: Literal["l1", "l2"] = "l2"
 
     size_px: PositiveInt = 128
@@ -144,15 +146,10 @@ class AutoencoderRecipe:
     # ------------------------------------------------------------------------------------------------------ training
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        settings = self.settings
-        return torch.optim.AdamW(
-            network.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
-        )
+        return optimizer_of(self.settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        """Linear warm-up, then half a cosine down to 0 at the last step."""
-        warmup = min(1.0, (step + 1) / self.settings.warmup_steps)
-        return warmup * half_cosine(step, steps)
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """{"loss": L1 or L2 distance of the reconstruction, a mean over pixels}."""

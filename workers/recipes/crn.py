@@ -45,11 +45,12 @@ from pixelmill.workers.recipes import (
     Sample,
     Scores,
     config_from,
-    half_cosine,
 )
 from pixelmill.workers.recipes.layout_labels import class_ids, classes_of, read_layout
 from pixelmill.workers.recipes.layout_samples import augment, channels_first, resized, stacked
+from pixelmill.workers.recipes.optimizers import optimizer_of
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.recipes.schedules import rate_at
 from pixelmill.workers.recipes.scoring import joined, means, rows_of
 from pixelmill.workers.recipes.squares import chunks, in_rows, scaled
 from pixelmill.workers.typed_torch import from_numpy, numbers
@@ -71,7 +72,6 @@ class CrnSettings(RecipeSettings):
     epochs: PositiveFloat = 200
     batch: PositiveInt = 1
     learning_rate: PositiveFloat = 1e-4
-    schedule: Literal["constant", "cosine"] = "constant"
     loss: Literal["perceptual", "l2"] = "perceptual"
     palette: Palette | None = None
     layer_weights: tuple[PositiveFloat, ...] | None = Field(default=None, min_length=6, max_length=6)
@@ -177,10 +177,10 @@ class CrnRecipe:
         return stacked([augment(sample, random, flip=flip, smallest_crop=smallest_crop) for sample in samples])
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
+        return optimizer_of(self.settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        return 1.0 if self.settings.schedule == "constant" else half_cosine(step, steps)
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """{"loss"}: the hindsight loss over outputs and classes, with the distance that the settings name."""

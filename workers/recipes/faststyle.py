@@ -31,7 +31,9 @@ from pixelmill.workers.losses.style_choice import LossScale, StyleChoice
 from pixelmill.workers.models.vgg_names import is_published
 from pixelmill.workers.models.vgg_weights import find_published, load_vgg
 from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, FastStyleUpsampling, TransformNetwork
-from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, Scores, config_from, half_cosine
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, Scores, config_from
+from pixelmill.workers.recipes.optimizers import optimizer_of
+from pixelmill.workers.recipes.schedules import rate_at
 from pixelmill.workers.recipes.scoring import joined, means, rows_of
 from pixelmill.workers.recipes.squares import chunks, cut, decode, in_rows, roomy, scaled
 from pixelmill.workers.typed_torch import from_numpy
@@ -50,7 +52,6 @@ class FastStyleSettings(RecipeSettings, StyleChoice):
     epochs: PositiveFloat = 2
     batch: PositiveInt = 4
     learning_rate: PositiveFloat = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
     size_px: int = Field(default=256, ge=SMALLEST_PX)
     style_size_px: PositiveInt = 256
     width: PositiveInt = 32
@@ -108,10 +109,10 @@ class FastStyleRecipe:
                 self.loss().content_targets(self.painting())
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
+        return optimizer_of(self.settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        return 1.0 if self.settings.schedule == "constant" else half_cosine(step, steps)
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Weighted terms: loss, content, style, total_variation."""

@@ -24,7 +24,9 @@ from pixelmill.workers.models.card import SquareInput, read_card
 from pixelmill.workers.models.checkpoint import config_of, load_checkpoint
 from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder, trained_part
-from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, Scores, half_cosine, squares
+from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, Scores, squares
+from pixelmill.workers.recipes.optimizers import OptimizerName, ParameterShare, optimizer_of
+from pixelmill.workers.recipes.schedules import ScheduleName, Share, rate_at
 from pixelmill.workers.recipes.scoring import joined, means, rows_of
 from pixelmill.workers.recipes.segmentation.recipe import LabelledRecipe
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
@@ -33,6 +35,9 @@ EVALUATION_BATCH = 64
 
 
 class _Arm(RecipeSettings):
+    optimizer: OptimizerName = "adamw"
+    schedule: ScheduleName = "cosine"
+    warmup_share: Share = 0.05
     checkpoint: str
     scratch: bool = False
     frozen: bool = False
@@ -87,21 +92,14 @@ def refuse_misfit(network: nn.Module, name: str, channels: int, size_px: Sequenc
         ) from error
 
 
-def optimizer_of(network: Finetuned, settings: Any, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW; the encoder has its share of the learning rate."""
+def optimizer_over(network: nn.Module, settings: _Arm) -> torch.optim.Optimizer:
+    """The encoder, where it is trained, has its share of the learning rate."""
+    assert isinstance(network, Finetuned)
     encoder = {id(parameter) for parameter in network.encoder.parameters()}
     trained = list(trained_part(network))
-    groups = [
-        {"params": [p for p in trained if id(p) not in encoder], "lr": settings.learning_rate},
-        {"params": [p for p in trained if id(p) in encoder], "lr": settings.learning_rate * settings.encoder_rate},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=weight_decay)
-
-
-def falling(step: int, steps: int) -> float:
-    """Linear warm-up for a twentieth of the steps, then half a cosine."""
-    warm = max(1, steps // 20)
-    return min(1.0, (step + 1) / warm) * half_cosine(step, steps)
+    head = ParameterShare([parameter for parameter in trained if id(parameter) not in encoder])
+    rest = ParameterShare([parameter for parameter in trained if id(parameter) in encoder], settings.encoder_rate)
+    return optimizer_of(settings, network, [head, rest])
 
 
 class FinetuneRecipe:
@@ -176,11 +174,10 @@ class FinetuneRecipe:
         return {"images": squares.to_floats(np.stack(images)), "labels": labels}
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        assert isinstance(network, Finetuned)
-        return optimizer_of(network, self.settings, self.settings.weight_decay)
+        return optimizer_over(network, self.settings)
 
     def rate(self, step: int, steps: int) -> float:
-        return falling(step, steps)
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         logits_BK = network(batch["images"]).float()
@@ -261,8 +258,7 @@ class DenseRecipe(LabelledRecipe[DenseSettings]):
             super().finish(network, samples)
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        assert isinstance(network, Finetuned)
-        return optimizer_of(network, self.settings, self.settings.weight_decay)
+        return optimizer_over(network, self.settings)
 
     def rate(self, step: int, steps: int) -> float:
-        return falling(step, steps)
+        return rate_at(self.settings, step, steps)

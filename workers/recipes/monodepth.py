@@ -30,7 +30,9 @@ from pixelmill.workers.losses.stereo import photometric_loss, stereo_losses, war
 from pixelmill.workers.networks.monodepth import MAX_DISPARITY, Monodepth, MonodepthConfig
 from pixelmill.workers.prediction.depth import disparity_to_depth, flip_averaged
 from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, Scores
+from pixelmill.workers.recipes.optimizers import optimizer_of
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.recipes.schedules import Fraction, ScheduleName, rate_at
 from pixelmill.workers.recipes.scoring import joined, means
 from pixelmill.workers.recipes.squares import chunks
 from pixelmill.workers.recipes.stereo_pairs import (
@@ -59,6 +61,9 @@ class MonodepthSettings(RecipeSettings):
     epochs: PositiveFloat = 50
     batch: PositiveInt = 8
     learning_rate: PositiveFloat = 1e-4
+    schedule: ScheduleName = "step"
+    step_at: tuple[Fraction, ...] = (0.6, 0.8)
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
     height_px: Annotated[int, Field(ge=32)] = 256
     width_px: Annotated[int, Field(ge=32)] = 512
     width: PositiveInt = 32
@@ -127,10 +132,10 @@ class MonodepthRecipe:
         return left_CHW, right_CHW
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
+        return optimizer_of(self.settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        return 0.5 ** ((step >= steps * 3 / 5) + (step >= steps * 4 / 5))
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         left_BCHW, right_BCHW = batch["left"], batch["right"]

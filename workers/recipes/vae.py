@@ -26,6 +26,8 @@ from pixelmill.workers.evaluation import latent
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.networks.vae import Architecture, Output, Vae, VaeConfig, draw
 from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, Scores, config_from, squares
+from pixelmill.workers.recipes.optimizers import optimizer_of
+from pixelmill.workers.recipes.schedules import rate_at
 from pixelmill.workers.recipes.scoring import joined, means, rows_of
 from pixelmill.workers.typed_torch import from_numpy
 
@@ -102,10 +104,10 @@ class VaeRecipe:
         return pixels_SSC[:, ::-1] if self.settings.flip and mirror else pixels_SSC, noise_D
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
+        return optimizer_of(self.settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        return 1.0
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The negative ELBO in nats for each picture, and its two terms; in `loss` the divergence is multiplied by beta."""

@@ -32,6 +32,8 @@ from pixelmill.workers.models.vgg_names import is_published
 from pixelmill.workers.models.vgg_weights import find_published, read_vgg
 from pixelmill.workers.networks.vgg import ConventionName, LoadReport, VggWeights
 from pixelmill.workers.recipes import Batch, Role, Sample, Scores
+from pixelmill.workers.recipes.optimizers import ParameterShare, optimizer_of
+from pixelmill.workers.recipes.schedules import rate_at, warmup_steps_of
 from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, augment, unequal_sizes
 from pixelmill.workers.recipes.segmentation.judging import batches_of_one_size, confusion_of, images_of, judged, shown
 from pixelmill.workers.recipes.segmentation.label_facts import LabelFacts, count_labels
@@ -207,21 +209,12 @@ class SegmentationRecipe(LabelledRecipe[Segmenting]):
         settings, trunk = self.settings, self.trunk(network)
         in_trunk = {id(parameter) for parameter in trunk[0].parameters()} if trunk else set[int]()
         rest = [parameter for parameter in network.parameters() if id(parameter) not in in_trunk]
-        groups: list[dict[str, object]] = [{"params": rest, "lr": settings.learning_rate}]
-        if trunk:
-            groups.append({"params": list(trunk[0].parameters()), "lr": settings.learning_rate * trunk[1]})
-        if settings.optimizer == "adamw":
-            return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-        return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
+        shares = [ParameterShare(rest)] + ([ParameterShare(trunk[0].parameters(), trunk[1])] if trunk else [])
+        return optimizer_of(settings, network, shares)
 
     def rate(self, step: int, steps: int) -> float:
-        settings = self.settings
-        warmup = min(1.0, (step + 1) / (settings.warmup_steps + 1))
-        if settings.schedule == "poly":
-            return warmup * (1 - step / steps) ** settings.poly_power
-        if settings.schedule == "step":
-            return warmup * settings.step_factor ** sum(step >= share * steps for share in settings.step_at)
-        return warmup
+        """The full rate follows the last of `warmup_steps`, which does not reach it: zoo checkpoints were trained so."""
+        return rate_at(self.settings, step, steps, full_at=warmup_steps_of(self.settings, steps) + 1)
 
 
 class VggTrunkRecipe(SegmentationRecipe[Trunked]):
