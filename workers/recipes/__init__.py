@@ -86,7 +86,7 @@ class Recipe(Protocol):
     `assets` are the local files that settings named in `ASSETS` refer to (weights of a loss network, a painting), by the
     name of the setting; a setting that the user left out has no entry.
 
-    A recipe may also follow `ChecksSamples`, `FindsFacts`, `FinishesNetwork`, `ClipsGradients`, `StatesInput` and
+    A recipe may also follow `ChecksSamples`, `NotesSamples`, `FindsFacts`, `FinishesNetwork`, `ClipsGradients`, `StatesInput` and
     `StatesClasses`.
     """
 
@@ -148,6 +148,13 @@ class ChecksSamples(Protocol):
     def check(self, samples: Sequence[Sample], together: int) -> None:
         """Called on torch's device "meta" with a few samples, of which `together` pass through the network at once."""
         ...
+
+
+@runtime_checkable
+class NotesSamples(Protocol):
+    """A recipe that says what it takes for granted about a few samples, a line for each assumption."""
+
+    def notes(self, samples: Sequence[Sample]) -> list[str]: ...
 
 
 @runtime_checkable
