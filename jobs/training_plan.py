@@ -47,7 +47,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         train.test_part,
         protocol,
     )
-    _rehearse(job, found)
+    notes = _rehearse(job, found)
     names = [PurePosixPath(uri).name for uri in train.data_uris]
     plan = TrainingPlan(
         recipe=train.recipe,
@@ -69,16 +69,18 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         checkpoint_every_s=train.run.checkpoint_every_s,
         log_every_steps=train.run.log_every_steps,
     )
-    return PlannedTraining(plan, found.train.says())
+    return PlannedTraining(plan, [*found.train.says(), *notes])
 
 
-def _rehearse(job: TrainJob, found: Split) -> None:
-    """Find faults in samples of every part before a worker does."""
+def _rehearse(job: TrainJob, found: Split) -> list[str]:
+    """Find faults in samples of every part before a worker does; returns notes on them, each once."""
+    notes: list[str] = []
     share = BatchShare(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
     with checkpoints.assets(job.recipe, job.settings, job.spec.access) as assets:
         for data in (found.train, found.held_out, found.test):
             if data is not None:
-                rehearse(job.recipe(job.settings, assets), data, share.together)
+                notes += rehearse(job.recipe(job.settings, assets), data, share.together)
+    return list(dict.fromkeys(notes))
 
 
 def pool_of(run: TrainRun, machine: Machine) -> WorkerPool:
