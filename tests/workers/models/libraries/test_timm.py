@@ -6,6 +6,7 @@ Legend: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +129,10 @@ def test_weights_that_do_not_fill_the_network_are_refused_by_name(resnet: Path, 
     save_file(state, resnet / "model.safetensors")
     tasks: tuple[Task, ...] = ("classify", "embed")
     for task in tasks:
+        name = resolve(f"timm:local-dir:{resnet}", task)
+        load = partial(load_model, name, task) if task == "classify" else partial(load_backbone, name)
         with pytest.raises(ModelError, match=words):
-            name = resolve(f"timm:local-dir:{resnet}", task)
-            load_model(name, task) if task == "classify" else load_backbone(name)
+            load()
 
 
 @pytest.mark.parametrize(
