@@ -19,6 +19,9 @@ class TrainRun(Strict):
 
     workers: PositiveInt = Field(1, description="workers that train together, each on its part of a batch")
     threads: PositiveInt | Literal["auto"] = Field("auto", description="threads of each worker; auto shares the cores")
+    batch_threads: PositiveInt | Literal["auto"] = Field(
+        "auto", description="threads that make each worker's batches; auto takes the cores that training leaves"
+    )
     num_gpus: NonNegativeFloat | Literal["auto"] = Field("auto", description="GPUs of each worker; auto takes one")
     address: str | None = Field(None, description="a Ray cluster; none starts one here")
     cache_gb: NonNegativeFloat = Field(

@@ -39,6 +39,8 @@ class WorkerGroup:
     workers: int = 1
     threads: int = 1
     gpus: float = 0
+    batch_threads: int = 1
+    """Threads that make the batches of each worker, beside those that train."""
 
 
 @dataclass(frozen=True)

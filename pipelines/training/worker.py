@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypedDict, Unpack, cast
 
@@ -28,16 +28,17 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.averaging import average_of
 from pixelmill.pipelines.training.batch_share import BatchShare
-from pixelmill.pipelines.training.batches import Batches, ahead
+from pixelmill.pipelines.training.batches import Batches, Made, ahead
 from pixelmill.pipelines.training.broken_samples import BrokenSamples, FailedFile
 from pixelmill.pipelines.training.cards import card_of
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
+from pixelmill.pipelines.training.device_batches import OnDevice, Pinned, maker_of
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
 from pixelmill.pipelines.training.final_test import judge_best
 from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.pipelines.training.samples import open_samples
-from pixelmill.pipelines.training.step import Descent, PinnedBatches
+from pixelmill.pipelines.training.step import Descent
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.errors import PixelmillError
 from pixelmill.workers.models.card import Card
@@ -45,7 +46,6 @@ from pixelmill.workers.recipes import Batch, FindsFacts, Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
 from pixelmill.workers.runtime.memory import keep_freed_memory
 
-AHEAD = 2
 EVALUATIONS = 20
 
 
@@ -157,18 +157,17 @@ class Training:
                 log.close()
 
     def _take_steps(self, log: TrainingLog | None) -> None:
-        batches = Batches(self.samples, self.recipe, self._order(), self.share)
         steps = range(self.progress.step, self.steps)
         saved_s = logged_s = time.monotonic()
         logged_step = steps.start
-        placed = map(PinnedBatches(self.device), batches(steps))
-        for step, (indices, passes) in zip(steps, ahead(placed, AHEAD), strict=True):
+        for step, (indices, passes) in zip(steps, self.batches(steps), strict=True):
             self._pending.append(self.step(step, indices, passes))
             done = self.progress.step = step + 1
             if self.average is not None:
                 self.average.update(self.network, step)
             is_over = done == self.steps
             if done % self.plan.log_every_steps == 0 or is_over:
+                self._descent.require_finite_losses()
                 losses = self._mean_losses()
                 now_s = time.monotonic()
                 rate = (done - logged_step) * self.settings.batch / max(1e-9, now_s - logged_s)
@@ -176,6 +175,7 @@ class Training:
                 self._log(log, done, losses, rate)
                 logged_s, logged_step = now_s, done
             if done % self.evaluate_every == 0 or is_over:
+                self._descent.require_finite(step)
                 is_over = self._evaluate(log) or is_over
                 logged_s = time.monotonic()
             is_over, is_time = self._agreed(is_over, time.monotonic() - saved_s > self.plan.checkpoint_every_s)
@@ -188,6 +188,12 @@ class Training:
                 logged_s = saved_s = time.monotonic()
             if is_over:
                 break
+
+    def batches(self, steps: range) -> Iterator[Made]:
+        """The batches of these steps on the device, made ahead of them."""
+        order, make = self._order(), maker_of(self.recipe, self.device)
+        made = Batches(self.samples, self.recipe, order, self.share, self.group.batch_threads, make)(steps)
+        return map(OnDevice(self.recipe, self.device), ahead(map(Pinned(self.device), made)))
 
     def _order(self) -> SampleOrder:
         return self.samples.order(self.settings.seed, self.progress.in_blocks)

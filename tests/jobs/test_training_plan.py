@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.training_job import TrainJob, read_recipe_file
@@ -119,3 +120,18 @@ def test_unusable_data_is_found_before_anything_starts_also_what_is_held_out(tmp
         picture.write_bytes(b"no picture")
     with pytest.raises(DataError, match=broken.name):
         plan_training(job(tmp_path / "set", tmp_path / "out"), "/out")
+
+
+def test_masks_of_black_and_white_beside_their_pictures_are_planned_with_notes_on_both(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    for number in range(6):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / f"cells/{number}.jpg")
+        mask = Image.new("L", (32, 32))
+        mask.paste(255, (0, 0, 16, 16))
+        mask.save(tmp_path / f"cells/{number}_mask.png")
+    text = f"recipe: unet\ndata: {tmp_path}/cells\nout: {tmp_path}/out\n"
+    settings = ["base=2", "levels=2", "hold_out=2"]
+    planned = plan_training(read_recipe_file(text, name="unet", overrides=settings, environment={}), "out")
+    pairing, colours = planned.notes
+    assert pairing == "each picture NAME is paired with its mask NAME_mask"
+    assert colours.startswith("masks are black and white: 0 is the first class and 255 the second")
