@@ -36,6 +36,16 @@ def read_key(place: str, environment: Mapping[str, str], folder: Path | None = N
     return _checked(_content(path), str(path))
 
 
+def made_key_note(place: str, environment: Mapping[str, str], folder: Path | None = None) -> str | None:
+    """A line that says that a key of the user's own will be made; None where one is there, or another is named."""
+    if place != USER or VARIABLE in environment or own_key_path(folder).exists():
+        return None
+    return (
+        f"the key of the ids is made in {own_key_path(folder)}: keep it, and use it wherever the same patients must have "
+        "the same ids; whoever has it can test whether a known patient is in the data"
+    )
+
+
 def own_key_path(folder: Path | None = None) -> Path:
     """Where the user's own key lies."""
     from platformdirs import user_config_path

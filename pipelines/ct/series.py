@@ -9,22 +9,24 @@ An index of any size is grouped within bounded memory: series are divided into b
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pixelmill.pipelines.arrow import strings_of
-from pixelmill.pipelines.ct.index_tables import IndexTables, object_columns
-from pixelmill.workers.ct.index_rows import member_of
+from pixelmill.pipelines import explore
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.tables import write_parquet
+from pixelmill.workers.ct.index_rows import FIELDS, member_of
 from pixelmill.workers.ct.verdicts import Member, Verdict, verdict_of, without_problem
 
 BUCKET_ROWS = 400_000
+_NOT_NEEDED = frozenset({"frame_id", "thickness_mm", "slope", "intercept", "transfer_syntax"})
+_KEY_COLUMNS = ["uri", "series_id", "loose_series_id", "rows", "columns", "orientation"]
+_COLUMNS = ["id", "uri", *(field.name for field in FIELDS if field.name not in _NOT_NEEDED)]
 SERIES_SCHEMA = pa.schema(
     [
         pa.field("series_id", pa.string(), nullable=False),
@@ -55,32 +57,45 @@ class SeriesCounts:
     series: int = 0
     usable_2d: int = 0
     usable_3d: int = 0
-    reasons: Mapping[str, int] | None = None
+    reasons: Counter[str] = field(default_factory=Counter[str])
     """How many series each reason concerns, by its kind."""
 
+    def __add__(self, other: SeriesCounts) -> SeriesCounts:
+        return SeriesCounts(
+            self.series + other.series,
+            self.usable_2d + other.usable_2d,
+            self.usable_3d + other.usable_3d,
+            self.reasons + other.reasons,
+        )
 
-def series_rows(tables: IndexTables) -> Iterator[dict[str, Any]]:
-    """The row of every series, bucket by bucket, in the order of their ids."""
-    buckets = max(1, -(-tables.row_count // BUCKET_ROWS))
+
+def series_rows(index: Folder, bucket_rows: int = BUCKET_ROWS) -> Iterator[dict[str, Any]]:
+    """The row of every series of an index, bucket by bucket."""
+    rows = sum(batch.num_rows for batch in explore.batches(index, ["id"]))
+    buckets = max(1, -(-rows // bucket_rows))
     for bucket in range(buckets):
-        groups: dict[str, list[dict[str, Any]]] = {}
-        for batch in tables.batches(object_columns()):
-            keys = series_keys(batch)
-            for row, key in enumerate(keys):
-                if int(key[:8], 16) * buckets >> 32 == bucket:
-                    groups.setdefault(key, []).append({name: batch[name][row].as_py() for name in batch.schema.names})
+        groups = _groups(index, bucket, buckets)
         for key in sorted(groups):
             yield series_row(key, groups[key])
+
+
+def _groups(index: Folder, bucket: int, buckets: int) -> dict[str, list[dict[str, Any]]]:
+    """The objects of the series in one bucket, by series."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for batch in explore.batches(index, _COLUMNS):
+        keys = series_keys(batch)
+        rows = [row for row, key in enumerate(keys) if int(key[:8], 16) * buckets >> 32 == bucket]
+        chosen = batch.take(pa.array(rows, pa.int64())).to_pylist()
+        for row, each in zip(rows, chosen, strict=True):
+            groups.setdefault(keys[row], []).append(each)
+    return groups
 
 
 def series_keys(batch: pa.RecordBatch) -> list[str]:
     """For each object the id of its series: that of its uid, or where it has none of its frame of reference, number and
     time, its folder and its matrix and orientation."""
-    stated, loose = (batch[name].to_pylist() for name in ("series_id", "loose_series_id"))
-    folders = [str(PurePosixPath(uri).parent) for uri in strings_of(batch["uri"])]
-    shapes = zip(*(batch[name].to_pylist() for name in ("rows", "columns", "orientation")), strict=True)
-    several = zip(stated, loose, folders, shapes, strict=True)
-    return [key if key else _loose_key(other, folder, shape) for key, other, folder, shape in several]
+    rows = batch.select(_KEY_COLUMNS).to_pylist()
+    return [row["series_id"] or _loose_key(row) for row in rows]
 
 
 def series_row(series_id: str, objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -111,16 +126,16 @@ def series_row(series_id: str, objects: Sequence[Mapping[str, Any]]) -> dict[str
 
 def series_table(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """The Parquet file of these rows."""
-    file = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], SERIES_SCHEMA), file, compression="zstd")
-    return file.getvalue()
+    return write_parquet(pa.Table.from_pylist([dict(row) for row in rows], SERIES_SCHEMA), compression="zstd")
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> SeriesCounts:
     """Counts for a person."""
-    reasons = Counter(kind for row in rows for kind in {_kind(text) for text in (*row["reasons_2d"], *row["reasons_3d"])})
+    reasons = Counter(
+        kind for row in rows for kind in {_kind(text) for text in (*row["reasons_2d"], *row["reasons_3d"])}
+    )
     usable_2d, usable_3d = (sum(row[name] for row in rows) for name in ("usable_2d", "usable_3d"))
-    return SeriesCounts(len(rows), usable_2d, usable_3d, dict(reasons.most_common()))
+    return SeriesCounts(len(rows), usable_2d, usable_3d, reasons)
 
 
 def _kind(reason: str) -> str:
@@ -145,8 +160,8 @@ def _stack_columns(verdict: Verdict) -> dict[str, float | None]:
     return {"step_mm": stack and stack.step_mm, "tilt_degrees": stack and stack.tilt_degrees}
 
 
-def _loose_key(loose: str, folder: str, shape: tuple[int | None, int | None, Sequence[float] | None]) -> str:
-    rows, columns, orientation = shape
-    directions = [] if orientation is None else [f"{value + 0.0:.2f}" for value in orientation]
-    key = "\0".join([loose, folder, str(rows), str(columns), *directions])
+def _loose_key(row: Mapping[str, Any]) -> str:
+    directions = [f"{value + 0.0:.2f}" for value in row["orientation"] or ()]
+    folder = str(PurePosixPath(row["uri"]).parent)
+    key = "\0".join([row["loose_series_id"], folder, str(row["rows"]), str(row["columns"]), *directions])
     return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -51,7 +51,7 @@ class CtIndexConfig(StageConfig):
         return ROW_BYTES
 
     def identity(self) -> dict[str, object]:
-        return {"stage": self.stage, **self.output_options(), "key_fingerprint": self.id_key().fingerprint}
+        return {self.stage: {**self.output_options(), "key_fingerprint": self.id_key().fingerprint}}
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
         return [f"ids are keyed; the key's fingerprint is {self.id_key().fingerprint}"]
