@@ -43,8 +43,8 @@ class SourceSpec(Strict):
     uri: Place | Places = Field(
         description="a folder, a glob, a file, or a list of them: a path or s3:// gs:// az:// https://"
     )
-    format: Literal["auto", "images", "webdataset", "parquet", "list"] = Field(
-        "auto", description="auto goes by what the files are called"
+    format: Literal["auto", "images", "webdataset", "parquet", "list", "dicom"] = Field(
+        "auto", description="auto goes by what the files are called; dicom takes files of any name, and members of tars"
     )
     pattern: str | None = Field(
         None, description="glob below the folder, as **/*.jpg; files that do not match are ignored"

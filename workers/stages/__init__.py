@@ -33,6 +33,7 @@ STAGES: dict[str, str] = {
     "encode": "pixelmill.workers.stages.encode:EncodeConfig",
     "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
     "depth": "pixelmill.workers.stages.depth:DepthConfig",
+    "ct-index": "pixelmill.workers.stages.ct_index:CtIndexConfig",
 }
 """Every stage that a job file can name, with the import path of its config. Importing a config must not import torch."""
 
@@ -164,6 +165,11 @@ class StageConfig(BaseModel):
             return
         with as_path(self._assets[key]) as path:
             yield str(path)
+
+    def content_of(self, key: str) -> bytes:
+        """The bytes of the one file that a key names, which the job has read; they are never written to disk."""
+        (content,) = self._assets[key].values()
+        return content
 
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that this stage adds."""
