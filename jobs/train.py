@@ -21,6 +21,7 @@ from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.screen import screen
 from pixelmill.jobs.training_job import TrainJob
 from pixelmill.jobs.training_plan import plan_training, pool_of, scale_of
+from pixelmill.jobs.versions import decoding_code
 from pixelmill.pipelines.events import StepsCounted
 from pixelmill.pipelines.outputs.claims import Claim, ClaimedFolder
 from pixelmill.pipelines.progress import ProgressStore
@@ -30,6 +31,7 @@ from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.driver import fit
 from pixelmill.pipelines.training.plan import NEWS, News, TrainingPlan
 from pixelmill.pipelines.training.protocol import Protocol
+from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.workers.models.card import Card
 
 IDENTITY = "_run/training.json"
@@ -61,8 +63,19 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
         kind = JobKind("train", _record, _publish_log, RAY_DIED)
         with session(out, shown, events, around, stopwatch, kind) as held:
             _sign(job, held, protocol, changed)
-            _train(job, replace(planned.plan, claim=held.held.claim), held, around)
+            disk = _disk_cache(job, around)
+            if disk is not None:
+                most = f"{disk.most_bytes / 1e9:g} GB at most; run.cache_disk_gb: 0 keeps none"
+                events.say(f"decoded samples are kept in {disk.folder} ({most})")
+            _train(job, replace(planned.plan, claim=held.held.claim, disk_cache=disk), held, around)
     return _summary(job, out, "trained")
+
+
+def _disk_cache(job: TrainJob, around: Surroundings) -> SampleCache | None:
+    most_bytes = int(job.spec.run.cache_disk_gb * 1e9)
+    if around.cache_dir is None or not most_bytes:
+        return None
+    return SampleCache(str(around.cache_dir.with_name("samples")), most_bytes, decoding_code())
 
 
 def _record(ending: Ending) -> Mapping[str, object]:

@@ -27,6 +27,11 @@ class TrainRun(Strict):
     cache_gb: NonNegativeFloat = Field(
         4.0, description="decoded data that each worker keeps in memory; more is streamed"
     )
+    cache_disk_gb: NonNegativeFloat = Field(
+        20.0,
+        description="decoded data that is kept on each machine's disk, in the user's cache folder, for the next training; "
+        "0 keeps none",
+    )
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         MAX_FAILED_FRACTION, description="the training stops when more of its samples are broken; they are in failed/"
     )

@@ -45,7 +45,8 @@ def opened_held_out(plan: TrainingPlan, recipe: Recipe) -> Memory | Stream | Non
     most = recipe.settings.evaluate_samples
     if most is not None and most < len(data):
         data = data.take(spread(len(data), most))
-    return open_samples(data, recipe, plan.cache_bytes, BrokenSamples(data, plan.max_failed_fraction))
+    broken = BrokenSamples(data, plan.max_failed_fraction)
+    return open_samples(data, recipe, plan.cache_bytes, broken, disk=plan.disk_cache)
 
 
 def finish(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> None:

@@ -11,6 +11,7 @@ from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
 
@@ -59,6 +60,8 @@ class TrainingPlan:
     versions: dict[str, str]
     git_revision: str | None
     cache_bytes: int = CACHE_BYTES
+    disk_cache: SampleCache | None = None
+    """Where decoded samples are kept for later trainings; None keeps none."""
     max_failed_fraction: float = MAX_FAILED_FRACTION
     checkpoint_every_s: float = 60.0
     log_every_steps: int = 10

@@ -110,7 +110,10 @@ class Training:
         self.share = BatchShare(self.settings.batch, self.settings.accumulate, group.workers, rank)
         self.report(phase="reading the data")
         broken = BrokenSamples(plan.train, plan.max_failed_fraction)
-        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes, broken, group.workers)
+        self.steps = total_steps(self.settings, len(plan.train))
+        is_read_again = self.steps * self.settings.batch >= 2 * len(plan.train)
+        disk = plan.disk_cache if is_read_again else None
+        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes, broken, group.workers, disk)
         self.held_out = opened_held_out(plan, self.recipe) if self.is_first else None
         self._failed = FailedFile(self.folder, store, rank, group.workers)
         self.progress = checkpoints.read_progress(self.folder) or TrainingProgress()
@@ -123,7 +126,6 @@ class Training:
         if self.progress.step:
             checkpoints.load_training(self.folder, self.network, self.optimizer, self.average)
         self.trained: nn.Module = DistributedDataParallel(self.network) if group.workers > 1 else self.network
-        self.steps = total_steps(self.settings, len(plan.train))
         self.progress.extend(self.steps)
         self.evaluate_every = self.settings.evaluate_every_steps or max(
             math.ceil(len(plan.train) / self.settings.batch), math.ceil(self.steps / EVALUATIONS)
