@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NotRequired, TypedDict, cast
 
@@ -14,6 +14,7 @@ from pixelmill.pipelines.inputs.names import is_local, place_of
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs.identity import require_same
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.workers.errors import RunRefused
 
 
@@ -48,6 +49,9 @@ class TrainingIdentity(TypedDict):
     data: list[str]
     validation: list[str]
     hold_out: float
+    test: NotRequired[list[str] | float]
+    protocol: NotRequired[Protocol]
+    """This and the test only where there is one: trainings of earlier versions have neither."""
 
 
 def digest(uris: Sequence[str]) -> str:
@@ -117,22 +121,41 @@ def _without_added(there: dict[str, object], here: dict[str, object]) -> dict[st
     return kept
 
 
-def require_same_training(stored: bytes, here: TrainingIdentity, out: Folder) -> None:
-    """Raises RunRefused, naming the differences, where `stored` is the identity of another training."""
+Completed = Callable[[Mapping[str, object]], Mapping[str, object]]
+
+
+def require_same_training(
+    stored: bytes, here: TrainingIdentity, out: Folder, completed: Completed, may_change: Collection[str]
+) -> frozenset[str]:
+    """The settings of `may_change` that differ from those of the training that is stored.
+
+    Raises RunRefused, naming the differences and why they can't be resumed with, where `stored` is another training.
+    `completed` gives stored settings the defaults of those that did not exist when they were written.
+    """
     there = cast("TrainingIdentity", json.loads(stored))
+    there = cast("TrainingIdentity", {**there, "settings": completed(there.get("settings", {}))})
     flat_there, flat_here = _flat(_by_place(there)), _flat(_by_place(here))
     differ = [key for key in sorted(flat_there | flat_here) if flat_there.get(key) != flat_here.get(key)]
-    if differ:
-        several = "; ".join(f"{key}: {flat_there.get(key)} there, {flat_here.get(key)} here" for key in differ[:6])
+    changed = frozenset(key.removeprefix("settings.") for key in differ) & frozenset(may_change)
+    if others := [key for key in differ if key.removeprefix("settings.") not in changed]:
+        several = "; ".join(f"{key}: {flat_there.get(key)} there, {flat_here.get(key)} here" for key in others[:6])
         raise RunRefused(
-            f"{out.uri}: holds another training, which this one can't resume: {several}; choose another out"
+            f"{out.uri}: holds another training, which this one can't resume: {several}; of its settings only "
+            f"{', '.join(may_change)} may change; choose another out, and init_from={out.uri} to begin with its weights"
         )
+    return changed
+
+
+def protocol_of(stored: bytes | None) -> Protocol:
+    """How the training with this identity splits its data; a new one keeps a test part apart."""
+    return TESTED if stored is None else json.loads(stored).get("protocol", 1)
 
 
 def _by_place(identity: TrainingIdentity) -> dict[str, object]:
     """Two spellings of one place are the same data."""
-    data, validation = identity.get("data", []), identity.get("validation", [])
-    return {**identity, "data": [place_of(uri) for uri in data], "validation": [place_of(uri) for uri in validation]}
+    data, validation, test = identity.get("data", []), identity.get("validation", []), identity.get("test", 0.0)
+    places = {"data": data, "validation": validation} | ({"test": test} if isinstance(test, list) else {})
+    return {**identity, **{key: [place_of(uri) for uri in uris] for key, uris in places.items()}}
 
 
 def _flat(identity: Mapping[str, object]) -> dict[str, object]:

@@ -16,6 +16,7 @@ from pixelmill.jobs.identity import TrainingIdentity
 from pixelmill.jobs.places import absolute
 from pixelmill.jobs.training_spec import TrainSpec, known_keys, paths_of_all_keys
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes import Recipe, RecipeSettings
@@ -31,15 +32,27 @@ class TrainJob:
     recipe: type[Recipe]
     settings: RecipeSettings
 
-    def identity(self) -> TrainingIdentity:
-        """What must be the same for a training to be resumed."""
-        return {
+    def identity(self, protocol: Protocol = TESTED) -> TrainingIdentity:
+        """What must be the same for a training to be resumed. The first protocol has no key."""
+        identity: TrainingIdentity = {
             "recipe": self.spec.recipe,
             "settings": json.loads(self.settings.model_dump_json()),
             "data": self.spec.data_uris,
             "validation": self.spec.validation_uris,
             "hold_out": self.spec.hold_out,
         }
+        if self.spec.test_part:
+            identity["test"] = self.spec.test_part
+        if protocol != 1:
+            identity["protocol"] = protocol
+        return identity
+
+    def completed(self, stored: Mapping[str, object]) -> Mapping[str, object]:
+        """Settings as an earlier version stored them, with the defaults of those that it did not have."""
+        try:
+            return json.loads(self.recipe.Settings.model_validate(stored).model_dump_json())
+        except ValidationError:  # of another recipe, or of values that are no longer allowed: each is reported as it is
+            return stored
 
     def open_out(self) -> Folder:
         return Folder(absolute(self.spec.out), self.spec.access)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
@@ -10,6 +10,7 @@ from pixelmill.jobs.documents.faults import KnownKeys
 from pixelmill.jobs.places import Place, Places, absolute
 from pixelmill.jobs.spec import Strict
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.workers.recipes.registry import RECIPES
 
 
@@ -18,10 +19,16 @@ class TrainRun(Strict):
 
     workers: PositiveInt = Field(1, description="workers that train together, each on its part of a batch")
     threads: PositiveInt | Literal["auto"] = Field("auto", description="threads of each worker; auto shares the cores")
+    batch_threads: PositiveInt | Literal["auto"] = Field(
+        "auto", description="threads that make each worker's batches; auto takes the cores that training leaves"
+    )
     num_gpus: NonNegativeFloat | Literal["auto"] = Field("auto", description="GPUs of each worker; auto takes one")
     address: str | None = Field(None, description="a Ray cluster; none starts one here")
     cache_gb: NonNegativeFloat = Field(
         4.0, description="decoded data that each worker keeps in memory; more is streamed"
+    )
+    max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        MAX_FAILED_FRACTION, description="the training stops when more of its samples are broken; they are in failed/"
     )
     checkpoint_every_s: NonNegativeFloat = Field(60.0, description="seconds between checkpoints to resume from")
     log_every_steps: PositiveInt = Field(10, description="steps between rows of log.csv")
@@ -35,9 +42,16 @@ class TrainSpec(Strict):
     version: Literal[1] = 1
     recipe: str = Field(description=f"one of {', '.join(RECIPES)}")
     data: Place | Places = Field(description="the data set: folder, tables or tars, on any store; or several")
-    validation: Place | list[Place] | None = Field(None, description="held-out data, where the data set names none")
+    validation: Place | list[Place] | None = Field(
+        None, description="data that selects the best step, where not val beside train and test"
+    )
+    test: Place | list[Place] | NonNegativeFloat | None = Field(
+        None, description="data that the figures are of, where not test or val beside train; or a number, as hold_out"
+    )
     hold_out: NonNegativeFloat = Field(
-        0.1, description="share that is held out else; from 1 on, the last so many by name"
+        0.1,
+        description="share of the training data that selects the best step, where nothing else does; from 1 on, the "
+        "last so many by name: one stretch of a video",
     )
     data_name: str | None = Field(None, description="what the card calls the data; by default the folder's name")
     licence: str = Field("not stated", description="licence of the data, for the card")
@@ -54,6 +68,13 @@ class TrainSpec(Strict):
     def validation_uris(self) -> list[str]:
         named = [] if self.validation is None else self.validation
         return [absolute(uri) for uri in ([named] if isinstance(named, str) else named)]
+
+    @property
+    def test_part(self) -> list[str] | float:
+        """Places, or the share or number of samples to take from the data."""
+        if self.test is None or isinstance(self.test, int | float):
+            return self.test or []
+        return [absolute(uri) for uri in ([self.test] if isinstance(self.test, str) else self.test)]
 
     @property
     def access(self) -> Access:

@@ -95,11 +95,6 @@ def test_the_licence_of_published_weights_is_the_one_that_timm_states() -> None:
     assert ours.licence(resolve("timm:resnet18/random")) is None
 
 
-def loaded(model: str, task: Task) -> object:
-    name = resolve(model, task)
-    return load_model(name, task) if task == "classify" else load_backbone(name)
-
-
 def test_pictures_are_prepared_as_the_config_says(resnet: Path) -> None:
     change_config(resnet, pretrained_cfg={"input_size": [3, 96, 96], "crop_pct": 0.75, "interpolation": "bicubic"})
     shown = load_backbone(resolve(f"timm:local-dir:{resnet}")).preprocess
@@ -134,7 +129,12 @@ def test_weights_that_do_not_fill_the_network_are_refused_by_name(resnet: Path, 
     tasks: tuple[Task, ...] = ("classify", "embed")
     for task in tasks:
         with pytest.raises(ModelError, match=words):
-            loaded(f"timm:local-dir:{resnet}", task)
+            _load(f"timm:local-dir:{resnet}", task)
+
+
+def _load(name: str, task: Task) -> None:
+    found = resolve(name, task)
+    _ = load_model(found, task) if task == "classify" else load_backbone(found)
 
 
 @pytest.mark.parametrize(
