@@ -49,6 +49,8 @@ class StageContext:
     threads: int
     job_images: int
     cache_dir: Path | None
+    batch_bytes: int | None = None
+    """Memory for the activations of one batch, on the CPU; None: unknown, and batches have the sizes that a probe chooses."""
 
 
 @dataclass(frozen=True)
