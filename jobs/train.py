@@ -8,7 +8,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
-from pixelmill.jobs import checks
+from pixelmill.jobs import checks, resuming
 from pixelmill.jobs.documents.parsing import to_yaml
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import call_beside
@@ -42,21 +42,25 @@ RAY_DIED = "Ray's {dead} died; the same command resumes from the last checkpoint
 def train_job(job: TrainJob, around: Surroundings) -> str:
     """Begin or resume a training; returns its summary for a person. Raises PixelmillError or KeyboardInterrupt."""
     out = job.open_out()
-    protocol = _check_identity(job, out)
+    protocol, changed = _check_identity(job, out)
     before = checkpoints.read_progress(out)
-    if before is not None and before.is_complete:
+    if before is not None and before.is_complete and not changed & resuming.LENGTH:
         return _summary(job, out, f"was trained already, {before.step:,} steps")
     checks.check_writable(out)
     planned = plan_training(job, out.uri, protocol)
+    resumed = resuming.Resumption(job, before, len(planned.plan.train), changed)
+    resumed.check(out)
+    if resumed.is_over:
+        return _summary(job, out, f"was trained already, {resumed.step:,} steps")
     out.check_writable()
     stopwatch = Stopwatch(around.started_s, {}, around.now)
     with screen(around) as shown:
         events = EventStream(shown.terminal, "train", around.now)
-        for note in planned.notes:
+        for note in (*planned.notes, *resumed.notes()):
             events.say(note)
         kind = JobKind("train", _record, _publish_log, RAY_DIED)
         with session(out, shown, events, around, stopwatch, kind) as held:
-            _sign(job, held, protocol)
+            _sign(job, held, protocol, changed)
             _train(job, replace(planned.plan, claim=held.held.claim), held, around)
     return _summary(job, out, "trained")
 
@@ -69,25 +73,29 @@ def _publish_log(out: Folder, claim: Claim, log: bytes) -> None:
     ClaimedFolder(out, claim).publish(LOG, log)
 
 
-def _check_identity(job: TrainJob, out: Folder) -> Protocol:
-    """How the training in the folder splits its data. Raises RunRefused unless it is empty or holds this training."""
+def _check_identity(job: TrainJob, out: Folder) -> tuple[Protocol, frozenset[str]]:
+    """How the training in the folder splits its data, and the settings that changed since it was last resumed. Raises
+    RunRefused unless it is empty or holds this training."""
     with explained(out.uri, "reading the output folder"):
         stored = out.read(IDENTITY)
     protocol = protocol_of(stored)
-    if stored is not None:
-        require_same_training(stored, job.identity(protocol), out)
-    return protocol
+    if stored is None:
+        return protocol, frozenset()
+    return protocol, require_same_training(stored, job.identity(protocol), out, job.completed, resuming.MAY_CHANGE)
 
 
-def _sign(job: TrainJob, held: Session, protocol: Protocol) -> None:
-    """Mark the folder as this training's. Only after its data is read: otherwise a corrected command would be
-    refused."""
+def _sign(job: TrainJob, held: Session, protocol: Protocol, changed: frozenset[str]) -> None:
+    """Mark the folder as this training's, with the settings that changed. Only after its data is read: otherwise a
+    corrected command would be refused."""
     out = held.out
     with explained(out.uri, "writing to the output folder"):
         held.held.require()
         if not out.create(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode()):
             _check_identity(job, out)
-        ClaimedFolder(out, held.held.claim).publish(SPEC, to_yaml(job.document).encode())
+        claimed = ClaimedFolder(out, held.held.claim)
+        if changed:
+            claimed.publish(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode())
+        claimed.publish(SPEC, to_yaml(job.document).encode())
 
 
 def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surroundings) -> None:
@@ -97,7 +105,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         held.events.say(f"resumes at step {before.step:,}")
     run, machine = job.spec.run, cluster.this_machine()
     address = cluster.address_of(run.address, around.environment)
-    with held.ray(address or PrivateRay(machine, pool_of(run))) as ray:
+    with held.ray(address or PrivateRay(machine, pool_of(run, machine))) as ray:
         connected = ray.connect()
         scale = scale_of(run, machine, connected.resources, is_cluster=address is not None)
         store = ProgressStore()
@@ -137,6 +145,14 @@ def _pass_on(news: News, events: EventStream) -> None:
         events.emit(StepsCounted.model_validate(news))
 
 
+def _skipped(out: Folder) -> str:
+    """The line on broken samples; empty where there are none."""
+    progress = checkpoints.read_progress(out)
+    if progress is None or not progress.failed:
+        return ""
+    return f"{progress.failed:,} broken samples were skipped; failed/ names them and why\n"
+
+
 def _summary(job: TrainJob, out: Folder, happened: str) -> str:
     text = out.read("card.json")
     if text is None:
@@ -147,7 +163,7 @@ def _summary(job: TrainJob, out: Folder, happened: str) -> str:
     tested = card.test_metrics or {}
     test = f"; on the test part {tested[goal]:.4g}" if goal in tested else ""
     return (
-        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}{test}\n"
+        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}{test}\n{_skipped(out)}"
         f"the curve is {out.uri}/curve.png, pictures are in {out.uri}/samples\n"
         f"judge it with: pixelmill eval {job.spec.recipe} --checkpoint {out.uri} --data ..."
     )

@@ -9,6 +9,7 @@ from typing import Required, TypedDict
 
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
@@ -58,6 +59,7 @@ class TrainingPlan:
     versions: dict[str, str]
     git_revision: str | None
     cache_bytes: int = CACHE_BYTES
+    max_failed_fraction: float = MAX_FAILED_FRACTION
     checkpoint_every_s: float = 60.0
     log_every_steps: int = 10
     test: DataSet | None = None

@@ -29,8 +29,11 @@ from pixelmill.workers.evaluation.depth_colours import coloured
 from pixelmill.workers.losses.stereo import photometric_loss, stereo_losses, warp
 from pixelmill.workers.networks.monodepth import MAX_DISPARITY, Monodepth, MonodepthConfig
 from pixelmill.workers.prediction.depth import disparity_to_depth, flip_averaged
-from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample
+from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, Scores
+from pixelmill.workers.recipes.optimizers import optimizer_of
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.recipes.schedules import Fraction, ScheduleName, rate_at
+from pixelmill.workers.recipes.scoring import joined, means
 from pixelmill.workers.recipes.squares import chunks
 from pixelmill.workers.recipes.stereo_pairs import (
     decode_depth,
@@ -60,6 +63,9 @@ class MonodepthSettings(RecipeSettings):
     epochs: PositiveFloat = 50
     batch: PositiveInt = 8
     learning_rate: PositiveFloat = 1e-4
+    schedule: ScheduleName = "step"
+    step_at: tuple[Fraction, ...] = (0.6, 0.8)
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
     height_px: Annotated[int, Field(ge=32)] = 256
     width_px: Annotated[int, Field(ge=32)] = 512
     width: PositiveInt = 32
@@ -137,10 +143,10 @@ class MonodepthRecipe:
         return {view: looked_up(batch[view], batch["colours"]) for view in ("left", "right")}
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
+        return optimizer_of(self.settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        return 0.5 ** ((step >= steps * 3 / 5) + (step >= steps * 4 / 5))
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         left_BCHW, right_BCHW = batch["left"], batch["right"]
@@ -150,29 +156,27 @@ class MonodepthRecipe:
         loss = terms["photometric"] + self.settings.smoothness_weight * terms["smoothness"]
         return {"loss": loss + self.settings.consistency_weight * terms["consistency"], **terms}
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """The metrics of each picture; those of depth only of pictures that have LiDAR returns in the scored region."""
+        return joined(self._scored(network, chunk) for chunk in chunks(samples, EVALUATION_BATCH))
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
         """Eigen's metrics with Garg's crop up to 80 m, each the mean over pictures, without scaling to the ground truth.
 
         `photometric` is the loss of the finest scale, which needs no depth; it is the only metric if no sample has depth.
         `abs_rel_no_flip` is `abs_rel` without the mirror image, if `flip_evaluation` is set.
         """
-        scores: dict[str, list[float]] = defaultdict(list)
-        for chunk in chunks(samples, EVALUATION_BATCH):
-            for name, values in self._scores(network, chunk).items():
-                scores[name] += values
-        if not scores:
-            raise DataError("no pair is held out, so there is nothing to score; hold out at least one")
-        return {name: float(np.mean(values)) for name, values in scores.items()}
+        return means(scores)
 
-    def _scores(self, network: nn.Module, samples: Sequence[Sample]) -> dict[str, list[float]]:
+    def _scored(self, network: nn.Module, samples: Sequence[Sample]) -> Scores:
         left_BCHW, right_BCHW = (_stack(network, samples, view) for view in ("left", "right"))
         left_B1HW = network(left_BCHW)[0][:, :1].float()
         rebuilt_BCHW = warp(right_BCHW, -left_B1HW)
-        scores: dict[str, list[float]] = defaultdict(list)
-        for rebuilt_CHW, left_CHW in zip(rebuilt_BCHW, left_BCHW, strict=True):
-            scores["photometric"].append(
-                photometric_loss(rebuilt_CHW[None], left_CHW[None], self.settings.ssim_share).item()
-            )
+        photometric_B = [
+            photometric_loss(rebuilt_CHW[None], left_CHW[None], self.settings.ssim_share).item()
+            for rebuilt_CHW, left_CHW in zip(rebuilt_BCHW, left_BCHW, strict=True)
+        ]
+        scores: Scores = {"photometric": np.array(photometric_B)}
         plain = _depth_scores(samples, left_B1HW)
         if not self.settings.flip_evaluation or not plain:
             return scores | plain
@@ -194,7 +198,7 @@ def _stack(network: nn.Module, samples: Sequence[Sample], view: str) -> Tensor:
     return torch.stack([to_input(sample[view]) for sample in samples]).to(device)
 
 
-def _depth_scores(samples: Sequence[Sample], disparity_B1HW: Tensor) -> dict[str, list[float]]:
+def _depth_scores(samples: Sequence[Sample], disparity_B1HW: Tensor) -> Scores:
     """`depth_errors` of the samples that have LiDAR returns in the scored region."""
     scores: dict[str, list[float]] = defaultdict(list)
     for sample, disparity_1HW in zip(samples, disparity_B1HW, strict=True):
@@ -205,7 +209,7 @@ def _depth_scores(samples: Sequence[Sample], disparity_B1HW: Tensor) -> dict[str
         depth_HW = disparity_to_depth(full_B1HW, focal_px, baseline_m, width_px)[0, 0].cpu().numpy()
         for name, score in depth_errors(depth_HW, depth_of(sample)).items():
             scores[name].append(score)
-    return scores
+    return {name: np.array(values) for name, values in scores.items()}
 
 
 def _row(sample: Sample, left_CHW: Tensor, disparity_1HW: Tensor) -> Tensor:
