@@ -106,6 +106,7 @@ def described(name: str) -> dict[str, Any]:
     """A recipe, or a file that ships with its recipe: what it trains, how its data must lie, and every setting."""
     if name not in names():
         raise JobError(f"{name}: there is no such recipe{_near(name)}; `pixelmill recipes` lists them")
+    from pixelmill.jobs.resuming import MAY_CHANGE
     from pixelmill.pipelines.training.layouts.registry import layouts_for
     from pixelmill.workers.recipes.registry import recipe_type
 
@@ -123,6 +124,7 @@ def described(name: str) -> dict[str, Any]:
         "files": [stem for stem, path in shipped().items() if f"\nrecipe: {kind.NAME}\n" in path.read_text("utf-8")],
         "help": _help(kind.Settings),
         "settings": kind.Settings.model_json_schema(),
+        "may_change": MAY_CHANGE,
         **({"file": {"name": name, "text": file.read_text(encoding="utf-8")}} if file else {}),
     }
 
@@ -150,7 +152,8 @@ def lines_of(found: dict[str, Any]) -> list[str]:
     for key, schema in properties.items():
         default = "has to be given" if key in needed else json.dumps(schema.get("default"))
         lines.append(f"  {key:<{wide}}  {default:<20}  {_kind(schema, found['settings'])}")
-    lines += ["", *found["help"]]
+    lines += ["", *found["help"], "", "these may change when a training is resumed, and all keys of run:"]
+    lines += [f"  - {key}: {meaning}" for key, meaning in found["may_change"].items()]
     if "file" in found:
         lines += ["", f"{found['file']['name']}:", *(f"  {line}" for line in found["file"]["text"].splitlines())]
     return lines

@@ -32,6 +32,8 @@ def rehearse(recipe: Recipe, data: DataSet, together: int) -> list[str]:
             recipe.check(samples, together)
         else:
             recipe.network()
+        if recipe.settings.rates:
+            recipe.optimizer(recipe.network())  # its parameters have the names that the settings refer to
     return recipe.notes(samples) if isinstance(recipe, NotesSamples) else []
 
 
