@@ -137,6 +137,8 @@ class StageConfig(BaseModel):
     """The kind of picture that the stage makes for later stages; None if it makes none."""
     speed_only: ClassVar[frozenset[str]] = frozenset()
     """Keys that change the speed of the stage and not its output; a run may be resumed with other values."""
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Keys that earlier versions lack: at their default they are no part of the identity, so that older runs resume."""
 
     name: str | None = Field(
         None,
@@ -188,6 +190,7 @@ class StageConfig(BaseModel):
     def output_options(self) -> dict[str, object]:
         """The options that decide the output, by their names in the job file; `name` and `from` if they are given."""
         left_out = {key for key in ("name", "reads") if getattr(self, key) is None}
+        left_out |= {key for key in self.added if getattr(self, key) == type(self).model_fields[key].default}
         return self.model_dump(by_alias=True, exclude={*self.speed_only, *left_out})
 
     def identity(self) -> dict[str, object]:
