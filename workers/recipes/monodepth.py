@@ -33,6 +33,7 @@ from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
 from pixelmill.workers.recipes.squares import chunks
 from pixelmill.workers.recipes.stereo_pairs import (
+    cropped_pair,
     decode_depth,
     depth_of,
     mirrored_pair,
@@ -42,6 +43,7 @@ from pixelmill.workers.recipes.stereo_pairs import (
 )
 from pixelmill.workers.typed_torch import from_numpy
 
+CROP_DRAWS = 3  # only where pairs are cropped: size, row, column
 DRAWS = 7  # random numbers for each sample: mirror, change colours, gamma, brightness, red, green, blue
 EVALUATION_BATCH = 8
 
@@ -52,7 +54,8 @@ class MonodepthSettings(RecipeSettings):
     Pairs are resized to `height_px` x `width_px`. `width` is the network's, 32 in the paper; `skips` are the levels with skip
     connections. `first_disparity` is the initial output of a new network, 0.15 in the paper. On a road that is a depth of 2 m,
     at which the views do not match, and the loss has no useful gradient for hundreds of steps. `flip_evaluation` averages a
-    picture's disparity with that of its mirror image, as the paper's "pp".
+    picture's disparity with that of its mirror image, as the paper's "pp". `smallest_crop` is the smallest side of a random
+    window that a pair is cropped to, as a share of its side; the paper has none, and few pairs are soon learned by heart.
     """
 
     epochs: PositiveFloat = 50
@@ -67,6 +70,7 @@ class MonodepthSettings(RecipeSettings):
     smoothness_weight: Annotated[float, Field(ge=0)] = 0.1
     consistency_weight: Annotated[float, Field(ge=0)] = 1.0
     augment: bool = True
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     flip_evaluation: bool = True
 
 
@@ -112,17 +116,20 @@ class MonodepthRecipe:
         return resized_BCHW[0].permute(1, 2, 0).contiguous().numpy()
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
-        pairs = [self._augmented(sample, random.random(DRAWS)) for sample in samples]
+        draws = DRAWS + (CROP_DRAWS if self.settings.smallest_crop < 1 else 0)
+        pairs = [self._augmented(sample, random.random(draws)) for sample in samples]
         return {view: torch.stack([pair[number] for pair in pairs]) for number, view in enumerate(("left", "right"))}
 
     def _augmented(self, sample: Sample, draws: np.ndarray) -> tuple[Tensor, Tensor]:
         left_CHW, right_CHW = to_input(sample["left"]), to_input(sample["right"])
         if not self.settings.augment:
             return left_CHW, right_CHW
+        if self.settings.smallest_crop < 1:
+            left_CHW, right_CHW = cropped_pair(left_CHW, right_CHW, self.settings.smallest_crop, draws[DRAWS:])
         if draws[0] < 0.5:
             left_CHW, right_CHW = mirrored_pair(left_CHW, right_CHW)
         if draws[1] < 0.5:
-            left_CHW, right_CHW = (recoloured(view_CHW, draws[2:]) for view_CHW in (left_CHW, right_CHW))
+            left_CHW, right_CHW = (recoloured(view_CHW, draws[2:DRAWS]) for view_CHW in (left_CHW, right_CHW))
         return left_CHW, right_CHW
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
