@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NotRequired, TypedDict, cast
 
@@ -100,16 +100,29 @@ def resumed_source(out: Folder, stored: bytes, here: RunIdentity, source: Source
     return source
 
 
-def require_same_training(stored: bytes, here: TrainingIdentity, out: Folder) -> None:
-    """Raises RunRefused, naming the differences, where `stored` is the identity of another training."""
+Completed = Callable[[Mapping[str, object]], Mapping[str, object]]
+
+
+def require_same_training(
+    stored: bytes, here: TrainingIdentity, out: Folder, completed: Completed, may_change: Collection[str]
+) -> frozenset[str]:
+    """The settings of `may_change` that differ from those of the training that is stored.
+
+    Raises RunRefused, naming the differences and why they can't be resumed with, where `stored` is another training.
+    `completed` gives stored settings the defaults of those that did not exist when they were written.
+    """
     there = cast("TrainingIdentity", json.loads(stored))
+    there = cast("TrainingIdentity", {**there, "settings": completed(there.get("settings", {}))})
     flat_there, flat_here = _flat(_by_place(there)), _flat(_by_place(here))
     differ = [key for key in sorted(flat_there | flat_here) if flat_there.get(key) != flat_here.get(key)]
-    if differ:
-        several = "; ".join(f"{key}: {flat_there.get(key)} there, {flat_here.get(key)} here" for key in differ[:6])
+    changed = frozenset(key.removeprefix("settings.") for key in differ) & frozenset(may_change)
+    if others := [key for key in differ if key.removeprefix("settings.") not in changed]:
+        several = "; ".join(f"{key}: {flat_there.get(key)} there, {flat_here.get(key)} here" for key in others[:6])
         raise RunRefused(
-            f"{out.uri}: holds another training, which this one can't resume: {several}; choose another out"
+            f"{out.uri}: holds another training, which this one can't resume: {several}; of its settings only "
+            f"{', '.join(may_change)} may change; choose another out, and init_from={out.uri} to begin with its weights"
         )
+    return changed
 
 
 def protocol_of(stored: bytes | None) -> Protocol:

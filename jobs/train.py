@@ -8,7 +8,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
-from pixelmill.jobs import checks
+from pixelmill.jobs import checks, resuming
 from pixelmill.jobs.documents.parsing import to_yaml
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import call_beside
@@ -42,21 +42,25 @@ RAY_DIED = "Ray's {dead} died; the same command resumes from the last checkpoint
 def train_job(job: TrainJob, around: Surroundings) -> str:
     """Begin or resume a training; returns its summary for a person. Raises PixelmillError or KeyboardInterrupt."""
     out = job.open_out()
-    protocol = _check_identity(job, out)
+    protocol, changed = _check_identity(job, out)
     before = checkpoints.read_progress(out)
-    if before is not None and before.is_complete:
+    if before is not None and before.is_complete and not changed & resuming.LENGTH:
         return _summary(job, out, f"was trained already, {before.step:,} steps")
     checks.check_writable(out)
     planned = plan_training(job, out.uri, protocol)
+    resumed = resuming.Resumption(job, before, len(planned.plan.train), changed)
+    resumed.check(out)
+    if resumed.is_over:
+        return _summary(job, out, f"was trained already, {resumed.step:,} steps")
     out.check_writable()
     stopwatch = Stopwatch(around.started_s, {}, around.now)
     with screen(around) as shown:
         events = EventStream(shown.terminal, "train", around.now)
-        for note in planned.notes:
+        for note in (*planned.notes, *resumed.notes()):
             events.say(note)
         kind = JobKind("train", _record, _publish_log, RAY_DIED)
         with session(out, shown, events, around, stopwatch, kind) as held:
-            _sign(job, held, protocol)
+            _sign(job, held, protocol, changed)
             _train(job, replace(planned.plan, claim=held.held.claim), held, around)
     return _summary(job, out, "trained")
 
@@ -69,25 +73,29 @@ def _publish_log(out: Folder, claim: Claim, log: bytes) -> None:
     ClaimedFolder(out, claim).publish(LOG, log)
 
 
-def _check_identity(job: TrainJob, out: Folder) -> Protocol:
-    """How the training in the folder splits its data. Raises RunRefused unless it is empty or holds this training."""
+def _check_identity(job: TrainJob, out: Folder) -> tuple[Protocol, frozenset[str]]:
+    """How the training in the folder splits its data, and the settings that changed since it was last resumed. Raises
+    RunRefused unless it is empty or holds this training."""
     with explained(out.uri, "reading the output folder"):
         stored = out.read(IDENTITY)
     protocol = protocol_of(stored)
-    if stored is not None:
-        require_same_training(stored, job.identity(protocol), out)
-    return protocol
+    if stored is None:
+        return protocol, frozenset()
+    return protocol, require_same_training(stored, job.identity(protocol), out, job.completed, resuming.MAY_CHANGE)
 
 
-def _sign(job: TrainJob, held: Session, protocol: Protocol) -> None:
-    """Mark the folder as this training's. Only after its data is read: otherwise a corrected command would be
-    refused."""
+def _sign(job: TrainJob, held: Session, protocol: Protocol, changed: frozenset[str]) -> None:
+    """Mark the folder as this training's, with the settings that changed. Only after its data is read: otherwise a
+    corrected command would be refused."""
     out = held.out
     with explained(out.uri, "writing to the output folder"):
         held.held.require()
         if not out.create(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode()):
             _check_identity(job, out)
-        ClaimedFolder(out, held.held.claim).publish(SPEC, to_yaml(job.document).encode())
+        claimed = ClaimedFolder(out, held.held.claim)
+        if changed:
+            claimed.publish(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode())
+        claimed.publish(SPEC, to_yaml(job.document).encode())
 
 
 def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surroundings) -> None:

@@ -47,6 +47,13 @@ class TrainJob:
             identity["protocol"] = protocol
         return identity
 
+    def completed(self, stored: Mapping[str, object]) -> Mapping[str, object]:
+        """Settings as an earlier version stored them, with the defaults of those that it did not have."""
+        try:
+            return json.loads(self.recipe.Settings.model_validate(stored).model_dump_json())
+        except ValidationError:  # of another recipe, or of values that are no longer allowed: each is reported as it is
+            return stored
+
     def open_out(self) -> Folder:
         return Folder(absolute(self.spec.out), self.spec.access)
 

@@ -30,6 +30,8 @@ def rehearse(recipe: Recipe, data: DataSet, together: int) -> None:
             recipe.check(samples, together)
         else:
             recipe.network()
+        if recipe.settings.rates:
+            recipe.optimizer(recipe.network())  # its parameters have the names that the settings refer to
 
 
 def fit(plan: TrainingPlan, group: WorkerGroup, store: ProgressStore, storage: str) -> None:

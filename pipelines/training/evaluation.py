@@ -15,6 +15,7 @@ from pixelmill.pipelines.training.plan import CACHE_BYTES, TrainingPlan
 from pixelmill.pipelines.training.sample_order import spread
 from pixelmill.pipelines.training.samples import Memory, Stream, open_samples
 from pixelmill.workers.recipes import FinishesNetwork, HasBaselines, Recipe
+from pixelmill.workers.recipes.scoring import evaluate
 
 SHOWN = 8
 FINISHING_SAMPLES = 512
@@ -40,7 +41,7 @@ def baselines(recipe: Recipe, data: DataSet) -> dict[str, dict[str, float]]:
 def judged(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> tuple[dict[str, float], Tensor]:
     """The same for a network that is in eval mode, on its device."""
     with torch.inference_mode():
-        return recipe.evaluate(network, iter(samples)), recipe.pictures(network, samples.some(SHOWN))
+        return evaluate(recipe, network, iter(samples)), recipe.pictures(network, samples.some(SHOWN))
 
 
 def opened_held_out(plan: TrainingPlan, recipe: Recipe) -> Memory | Stream | None:

@@ -34,7 +34,7 @@ def _load(samples: DataSet, recipe: Recipe) -> list[Sample]:
     streams = {role: _bytes_of(table, samples.access) for role, table in samples.roles.items()}
     loaded: list[Sample] = []
     for index, name in enumerate(samples.names()):
-        files: dict[str, bytes] = dict(samples.constants)
+        files: dict[str, bytes] = samples.constants | samples.inlined(index)
         for role, stream in streams.items():
             data = next(stream)
             if isinstance(data, RowError):

@@ -26,6 +26,7 @@ from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.averaging import average_of
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batches import Batches, ahead
 from pixelmill.pipelines.training.cards import card_of
@@ -112,10 +113,12 @@ class Training:
         self._find_facts()
         self.network = _new_network(self.recipe, device)
         self.optimizer = optimizer_of(self.recipe, self.network)
+        self.average = average_of(self.network, self.settings.ema_decay)
         if self.progress.step:
-            checkpoints.load_training(self.folder, self.network, self.optimizer)
+            checkpoints.load_training(self.folder, self.network, self.optimizer, self.average)
         self.trained: nn.Module = DistributedDataParallel(self.network) if group.workers > 1 else self.network
         self.steps = total_steps(self.settings, len(plan.train))
+        self.progress.extend(self.steps)
         self.evaluate_every = self.settings.evaluate_every_steps or max(
             math.ceil(len(plan.train) / self.settings.batch), math.ceil(self.steps / EVALUATIONS)
         )
@@ -154,6 +157,8 @@ class Training:
         for step, (indices, passes) in zip(steps, ahead(placed, AHEAD), strict=True):
             self._pending.append(self.step(step, indices, passes))
             done = self.progress.step = step + 1
+            if self.average is not None:
+                self.average.update(self.network, step)
             is_over = done == self.steps
             if done % self.plan.log_every_steps == 0 or is_over:
                 losses = self._mean_losses()
@@ -219,11 +224,11 @@ class Training:
         if log is None:
             return False
         self.report(phase="evaluating", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
-        finish(self.recipe, self.network, self.samples)
-        self.network.eval()
+        finish(self.recipe, self.judged_network, self.samples)
+        self.judged_network.eval()
         metrics: dict[str, float] = {}
         if self.held_out is not None:
-            metrics, picture_CHW = judged(self.recipe, self.network, self.held_out)
+            metrics, picture_CHW = judged(self.recipe, self.judged_network, self.held_out)
             log.show(self.progress.step, picture_CHW)
             log.add(self.progress.step, "evaluation", metrics)
             self._is_judged = True
@@ -240,8 +245,13 @@ class Training:
         progress.since_best = 0 if is_best else progress.since_best + 1
         if is_best:
             progress.best, progress.best_step, progress.metrics = value, progress.step, metrics
-            checkpoints.publish(self.folder, self.network, self.card())
+            checkpoints.publish(self.folder, self.judged_network, self.card())
         return self.settings.patience is not None and progress.since_best >= self.settings.patience
+
+    @property
+    def judged_network(self) -> nn.Module:
+        """The network that is evaluated and published: the average of the weights where the settings ask for one."""
+        return self.network if self.average is None else self.average.network
 
     def card(self) -> Card:
         """The card of the weights as they are now."""
@@ -256,7 +266,9 @@ class Training:
             name: [float(each[name]) for each in self._pending] for name in (self._pending or [{}])[0]
         }
         writer = self.plan.claim.writer if self.plan.claim else ""
-        saved = checkpoints.save_training(self.folder, self.network, self.optimizer, self.progress, writer)
+        saved = checkpoints.save_training(
+            self.folder, self.network, self.optimizer, self.progress, writer, self.average
+        )
         if not saved and self.plan.claim is not None:
             claims.require(self.folder, self.plan.claim)
 

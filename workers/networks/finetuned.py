@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.networks.fcn import Fcn, FcnConfig
+from pixelmill.workers.networks.layers import Layer, below, layers_of
 from pixelmill.workers.networks.monodepth import Monodepth, MonodepthConfig
 from pixelmill.workers.networks.segnet import SegNet, SegNetConfig
 from pixelmill.workers.networks.unet import UNet, UNetConfig
@@ -66,6 +67,9 @@ class Finetuned(nn.Module):
         if config.frozen:
             self.encoder.requires_grad_(False)
 
+    def layers(self) -> list[Layer]:
+        return [*below("encoder", layers_of(self.encoder)), *below("head", layers_of(self.head))]
+
     def train(self, mode: bool = True) -> Finetuned:
         """A frozen encoder stays in eval mode, so that its batch normalisation does not move either."""
         super().train(mode)
@@ -92,6 +96,11 @@ class DenseDecoder(nn.Module):
             [nn.GroupNorm(min(8, width), width) if width % 8 == 0 else nn.Identity() for _ in channels]
         )
         self.score = nn.Conv2d(width, classes, kernel_size=1)
+
+    def layers(self) -> list[Layer]:
+        parts = ("projections", "convolutions", "norms")
+        levels = reversed(range(len(self.projections)))
+        return [*[tuple(f"{part}.{level}" for part in parts) for level in levels], ("score",)]
 
     def forward(self, pyramid: Pyramid) -> Tensor:
         maps_BCHW: Tensor | None = None
@@ -165,6 +174,9 @@ class SegNetEncoder(Encoder):
         self.config, self.preprocessing = network.config, network.preprocessing
         self.encoder, self.norms = network.encoder, network.norms
         self.channels = list(network.config.widths)
+
+    def layers(self) -> list[Layer]:
+        return [(f"encoder.{name}", f"norms.{name}") for name in self.encoder]
 
     def forward(self, images_BCHW: Tensor) -> Pyramid:
         maps_BCHW, pyramid = self.preprocessing(images_BCHW), list[Tensor]()

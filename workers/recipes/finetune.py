@@ -24,7 +24,10 @@ from pixelmill.workers.models.card import SquareInput, read_card
 from pixelmill.workers.models.checkpoint import config_of, load_checkpoint
 from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder, trained_part
-from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, half_cosine, squares
+from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, Scores, squares
+from pixelmill.workers.recipes.optimizers import OptimizerName, ParameterShare, optimizer_of
+from pixelmill.workers.recipes.schedules import ScheduleName, Share, rate_at
+from pixelmill.workers.recipes.scoring import joined, means, rows_of
 from pixelmill.workers.recipes.segmentation.recipe import LabelledRecipe
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
 
@@ -32,6 +35,9 @@ EVALUATION_BATCH = 64
 
 
 class _Arm(RecipeSettings):
+    optimizer: OptimizerName = "adamw"
+    schedule: ScheduleName = "cosine"
+    warmup_share: Share = 0.05
     checkpoint: str
     scratch: bool = False
     frozen: bool = False
@@ -86,21 +92,14 @@ def refuse_misfit(network: nn.Module, name: str, channels: int, size_px: Sequenc
         ) from error
 
 
-def optimizer_of(network: Finetuned, settings: Any, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW; the encoder has its share of the learning rate."""
+def optimizer_over(network: nn.Module, settings: _Arm) -> torch.optim.Optimizer:
+    """The encoder, where it is trained, has its share of the learning rate."""
+    assert isinstance(network, Finetuned)
     encoder = {id(parameter) for parameter in network.encoder.parameters()}
     trained = list(trained_part(network))
-    groups = [
-        {"params": [p for p in trained if id(p) not in encoder], "lr": settings.learning_rate},
-        {"params": [p for p in trained if id(p) in encoder], "lr": settings.learning_rate * settings.encoder_rate},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=weight_decay)
-
-
-def falling(step: int, steps: int) -> float:
-    """Linear warm-up for a twentieth of the steps, then half a cosine."""
-    warm = max(1, steps // 20)
-    return min(1.0, (step + 1) / warm) * half_cosine(step, steps)
+    head = ParameterShare([parameter for parameter in trained if id(parameter) not in encoder])
+    rest = ParameterShare([parameter for parameter in trained if id(parameter) in encoder], settings.encoder_rate)
+    return optimizer_of(settings, network, [head, rest])
 
 
 class FinetuneRecipe:
@@ -175,36 +174,46 @@ class FinetuneRecipe:
         return {"images": squares.to_floats(np.stack(images)), "labels": labels}
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        assert isinstance(network, Finetuned)
-        return optimizer_of(network, self.settings, self.settings.weight_decay)
+        return optimizer_over(network, self.settings)
 
     def rate(self, step: int, steps: int) -> float:
-        return falling(step, steps)
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         logits_BK = network(batch["images"]).float()
         correct = (logits_BK.argmax(1) == batch["labels"]).float().mean()
         return {"loss": F.cross_entropy(logits_BK, batch["labels"]), "accuracy": correct}
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """`labels`, `correct` (0 or 1) and `cross_entropy` of each picture: N each."""
         device = next(network.parameters()).device
-        logits, labels = list[Tensor](), list[int]()
-        for chunk in squares.chunks(samples, EVALUATION_BATCH):
+
+        def scored(chunk: list[Sample]) -> Scores:
             images_BCSS = squares.to_floats(np.stack([sample["pixels"] for sample in chunk]))
-            logits.append(network(images_BCSS.to(device)).float().cpu())
-            labels += [int(sample["label"]) for sample in chunk]
-        logits_NK, labels_N = torch.cat(logits), torch.tensor(labels)
-        if (most := int(labels_N.max())) >= logits_NK.shape[1]:
-            raise DataError(
-                f"the label {most} is there to judge by, and the network was trained on 0 to {logits_NK.shape[1] - 1}; "
-                "take labels of its classes, or set classes"
-            )
-        correct_N = (logits_NK.argmax(1) == labels_N).double()
-        recalls = [float(correct_N[labels_N == label].mean()) for label in sorted(set(labels))]
+            logits_BK = network(images_BCSS.to(device)).float().cpu()
+            labels_B = torch.tensor([int(sample["label"]) for sample in chunk])
+            if (most := int(labels_B.max())) >= logits_BK.shape[1]:
+                raise DataError(
+                    f"the label {most} is there to judge by, and the network was trained on 0 to "
+                    f"{logits_BK.shape[1] - 1}; take labels of its classes, or set classes"
+                )
+            return {
+                "labels": labels_B.numpy(),
+                "correct": (logits_BK.argmax(1) == labels_B).double().numpy(),
+                "cross_entropy": rows_of(F.cross_entropy(logits_BK, labels_B, reduction="none")),
+            }
+
+        return joined(map(scored, squares.chunks(samples, EVALUATION_BATCH)))
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
+        """accuracy, cross_entropy, and balanced_accuracy: the mean over classes of the share that is recognised."""
+        found = means(scores)
+        labels_N, correct_N = scores["labels"], scores["correct"]
+        recalls = [float(correct_N[labels_N == label].mean()) for label in np.unique(labels_N)]
         return {
-            "accuracy": float(correct_N.mean()),
+            "accuracy": found["correct"],
             "balanced_accuracy": float(np.mean(recalls)),
-            "cross_entropy": float(F.cross_entropy(logits_NK, labels_N)),
+            "cross_entropy": found["cross_entropy"],
         }
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
@@ -249,8 +258,7 @@ class DenseRecipe(LabelledRecipe[DenseSettings]):
             super().finish(network, samples)
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        assert isinstance(network, Finetuned)
-        return optimizer_of(network, self.settings, self.settings.weight_decay)
+        return optimizer_over(network, self.settings)
 
     def rate(self, step: int, steps: int) -> float:
-        return falling(step, steps)
+        return rate_at(self.settings, step, steps)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pixelmill.workers.losses.segmentation import SegmentationLoss
 from pixelmill.workers.networks.vgg import ConventionName
 from pixelmill.workers.recipes import RecipeSettings
+from pixelmill.workers.recipes.optimizers import OptimizerName
+from pixelmill.workers.recipes.schedules import Fraction
 from pixelmill.workers.recipes.segmentation.labels import MOST_CLASSES
 
 SizePx = tuple[PositiveInt, PositiveInt]
 """Height, width."""
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LabelledSettings(RecipeSettings):
@@ -48,20 +48,11 @@ class LabelledSettings(RecipeSettings):
 
 
 class SegmentationSettings(LabelledSettings):
-    """Settings that FCN, SegNet and U-Net share.
-
-    `step_at` are the shares of the training after which schedule "step" multiplies the rate by `step_factor`.
-    """
+    """Settings that FCN, SegNet and U-Net share."""
 
     learning_rate: PositiveFloat = 0.01
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: Fraction = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    schedule: Literal["constant", "poly", "step"] = "constant"
-    poly_power: PositiveFloat = 0.9
-    step_at: tuple[Fraction, ...] = (0.6, 0.85)
-    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
-    warmup_steps: NonNegativeInt = 0
+    optimizer: OptimizerName = "sgd"
+    weight_decay: NonNegativeFloat = 5e-4
 
 
 class TrunkSettings(SegmentationSettings):
