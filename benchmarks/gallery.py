@@ -2,9 +2,9 @@
 
     python -m benchmarks.gallery DATA RUNS [--only NAME ...]
 
-DATA holds the data sets as jobs/recipes name them, RUNS the trainings of those files: their curves, and the L2 twin of
-cascaded refinement, which does not ship. Nothing is shown that was trained on; photographs are scikit-image's where any
-will do. The row of weights is optimised and takes minutes, the rest seconds.
+DATA holds the data sets under the names in jobs/recipes, RUNS the trainings of those files: their curves, and the L2 twin of
+cascaded refinement, which does not ship. No training picture is shown; where any photograph will do, it is from scikit-image. The
+row of weights is optimised and takes minutes, the others take seconds.
 
 Legend: N digits, B batch, C channels, H height, W width, D numbers in a code.
 """
@@ -63,7 +63,7 @@ CURVE_PX, TITLE_PX = 360, 14
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the data and the trainings lie."""
+    """The folders of the data and of the trainings."""
 
     data: Path
     runs: Path
@@ -82,7 +82,7 @@ class Sources:
 
 @contextmanager
 def photographs(names: Sequence[str] = PHOTOGRAPHS) -> Iterator[str]:
-    """A folder with photographs of scikit-image."""
+    """A folder with photographs from scikit-image."""
     with tempfile.TemporaryDirectory(prefix="pmg-") as folder:
         for name in names:
             Image.fromarray(getattr(skimage.data, name)()).save(f"{folder}/{name}.png")
@@ -105,7 +105,7 @@ def beside(*pictures_CHW: Tensor) -> Tensor:
 
 
 def reconstructions(sources: Sources) -> Tensor:
-    """Photographs over what 256 numbers keep of them."""
+    """Photographs above their reconstructions from 256 numbers."""
     with photographs() as folder:
         asked = Asked("reconstructions", "autoencoder-photos", (folder,), count=len(PHOTOGRAPHS), rows=2)
         return generate.picture(asked)
@@ -121,17 +121,17 @@ def samples(sources: Sources) -> Tensor:
 
 
 def walk(sources: Sources) -> Tensor:
-    """From one digit to another through the codes of the VAE."""
+    """Interpolations from one digit to another through the codes of the VAE."""
     return enlarged(sources.asked("interpolation", "vae-mnist", "mnist", 12, 6))
 
 
 def enlarged(picture_CHW: Tensor) -> Tensor:
-    """Twice the size, each pixel a square of four."""
+    """The picture at twice the size, each pixel a square of four."""
     return picture_CHW.repeat_interleave(2, 1).repeat_interleave(2, 2)
 
 
 def digits(sources: Sources) -> Tensor:
-    """The codes of test digits in the plane by t-SNE, which never sees the labels that colour them."""
+    """The codes of test digits, projected to the plane by t-SNE, which never sees the labels that colour them."""
     network, card = load_checkpoint(zoo.zoo_path("autoencoder-mnist") or Path())
     recipe = recipe_of(card)
     found = find(layout_of("pictures").ROLES, [f"{sources.data}/mnist/test.parquet"], Access()).take(
@@ -159,7 +159,7 @@ def rendered(figure: Figure) -> Tensor:
 
 
 def masks(sources: Sources) -> Tensor:
-    """Street scene, truth, and what SegNet, FCN-8s and U-Net see."""
+    """A street scene, its ground truth, and the predictions of SegNet, FCN-8s and U-Net."""
     names = ("segnet-camvid", "fcn8s-camvid", "unet-camvid")
     seen = [sources.asked("predictions", name, "camvid", count=5) for name in names]
     third = seen[0].shape[2] // 3
@@ -167,7 +167,7 @@ def masks(sources: Sources) -> Tensor:
 
 
 def depth(sources: Sources) -> Tensor:
-    """Left view, disparity from it alone, and LiDAR."""
+    """A left view, the disparity predicted from it alone, and LiDAR."""
     return sources.asked("predictions", "monodepth-kitti", "stereo/kitti", count=4)
 
 
@@ -178,17 +178,17 @@ def upscaled(sources: Sources) -> Tensor:
 
 
 def read_picture(path: str, shorter_px: int) -> Tensor:
-    """A picture of this shorter side, uint8 CHW."""
+    """The picture, resized to this shorter side, uint8 CHW."""
     return resize_shorter_side(decode_picture(Path(path).read_bytes()), shorter_px)
 
 
 def painted(style: str, pixels_CHW: Tensor) -> Tensor:
-    """The picture as stage stylize makes it with a network."""
+    """The picture in the style of a network, by stage stylize."""
     return made_by("stylize", {"style": style}, pixels_CHW)
 
 
 def made_by(kind: str, options: Mapping[str, object], pixels_CHW: Tensor) -> Tensor:
-    """The picture that a kind of stage makes of another."""
+    """The output picture of a stage of this kind."""
     stage = config_class(kind).model_validate(options).build(StageContext("cpu", 1, 1, None))
     (made,) = stage.run([stage.prepare(Picture(pixels_CHW))]).pictures
     assert made is not None
@@ -196,14 +196,14 @@ def made_by(kind: str, options: Mapping[str, object], pixels_CHW: Tensor) -> Ten
 
 
 def stages(sources: Sources) -> Tensor:
-    """Photographs through the stages, each with the network that it takes when none is named."""
+    """Photographs through the stages, each with its default network."""
     with photographs(ANY_PHOTOGRAPHS) as folder:
         read = [read_picture(f"{folder}/{name}.png", STAGE_PX) for name in ANY_PHOTOGRAPHS]
     return torch.cat([_through_stages(pixels_CHW[:, :, :STAGE_PX]) for pixels_CHW in read], 1)
 
 
 def _through_stages(pixels_CHW: Tensor) -> Tensor:
-    """The middle of it twice as large by interpolation and by the network, mask, disparity, style, reconstruction."""
+    """Its centre enlarged twice by interpolation and by the network, then mask, disparity, style and reconstruction."""
     middle_CHW = center_crop(pixels_CHW, STAGE_PX // 2)
     sharp_CHW = made_by("upscale", {"scale": 2}, middle_CHW)
     plain = F.interpolate(middle_CHW[None].float(), sharp_CHW.shape[1:], mode="bicubic", antialias=True)
@@ -217,7 +217,7 @@ def _through_stages(pixels_CHW: Tensor) -> Tensor:
 
 
 def styles(sources: Sources) -> Tensor:
-    """One photograph in several styles, a network each."""
+    """One photograph in several styles, each by its own network."""
     with photographs() as folder:
         photo_CHW = read_picture(f"{folder}/{CONTENT}.png", 256)
     there = [name for name in zoo.zoo_names() if name.startswith("faststyle-")]
@@ -225,7 +225,7 @@ def styles(sources: Sources) -> Tensor:
 
 
 def weights(sources: Sources) -> Tensor:
-    """Gatys' optimisation with more and more weight on style."""
+    """Gatys' optimisation with increasing weight on style."""
     with photographs() as folder:
         photo_CHW = read_picture(f"{folder}/{CONTENT}.png", 192)
     painting_CHW = read_picture(f"{sources.data}/styles/starry_night_crop.jpg", 192)
@@ -237,7 +237,7 @@ def weights(sources: Sources) -> Tensor:
 
 
 def layouts(sources: Sources) -> Tensor:
-    """Layouts, what the twin that was trained on squared error makes of them, what the perceptual loss does, and the truth."""
+    """Layouts, the pictures of the twin that was trained on squared error, those of the perceptual loss, and the photographs."""
     blurred, sharp = (
         sources.asked("predictions", checkpoint, "facades/val", 8, overrides=(f"vgg={sources.vgg}",))
         for checkpoint in (str(sources.runs / "crn-facades-l2"), "crn-facades")
@@ -247,7 +247,7 @@ def layouts(sources: Sources) -> Tensor:
 
 
 def curves(sources: Sources) -> Tensor:
-    """The loss and the metric of the training of each recipe file, as the training drew them."""
+    """The curves of loss and metric that the training of each recipe file drew."""
     require_current(sources.runs)
     tiles = []
     for name in catalogue.shipped():
@@ -261,7 +261,7 @@ def curves(sources: Sources) -> Tensor:
 
 
 def require_current(runs: Path) -> None:
-    """Every recipe file has its training in `runs`, and a checkpoint that ships is of that training and of no other."""
+    """SystemExit unless each recipe file has its training in `runs`, and each checkpoint that ships is from that training."""
     names = list(catalogue.shipped())
     missing = [name for name in names if not (runs / name / "curve.png").is_file()]
     stale = [name for name in names if name not in missing and is_stale(runs / name)]
@@ -273,7 +273,7 @@ def require_current(runs: Path) -> None:
 
 
 def is_stale(training: Path) -> bool:
-    """Whether a checkpoint of this name ships and is of another training."""
+    """Whether a checkpoint of this name ships and is from a training other than this one."""
     shipped = zoo.zoo_path(training.name)
     return shipped is not None and read_card(shipped).metrics["step"] != read_card(training).metrics["step"]
 
