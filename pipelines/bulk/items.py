@@ -18,6 +18,8 @@ class Item:
     rows: list[Row] = field(default_factory=list["Row"])
     error: RowError | None = None
     decode_s: float = 0.0
+    held_bytes: int = 0
+    """What was held for its prepared pictures when it had been decoded."""
     runs_left: int = 0
     """How many runs of a stage over one of its rows are still pending."""
 

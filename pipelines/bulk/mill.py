@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.bulk.deaths import Careful
-from pixelmill.pipelines.bulk.decoding import DecodeAhead
+from pixelmill.pipelines.bulk.decoding import AHEAD_BYTES, DecodeAhead
 from pixelmill.pipelines.bulk.deferred import Encoders
 from pixelmill.pipelines.bulk.items import Item
 from pixelmill.pipelines.bulk.mill_config import MillConfig
@@ -113,7 +113,6 @@ class Mill:
         stall_watchdog.progress()
         self._tally.busy_s["decode"] += item.decode_s
         queues.add(item)
-        self._trimmer.decoded(sum(3 * (row.width or 0) * (row.height or 0) for row in item.rows))
         self._reporter.report_if_due()
 
     # Fetching and decoding
@@ -130,13 +129,19 @@ class Mill:
         if self.budget.refusal(need_bytes) is None and not self.budget.try_take(need_bytes):
             queues.make_room(need_bytes)
             self.budget.change(need_bytes)
+        return self._prepare(fetched, need_bytes)
+
+    def _prepare(self, fetched: Fetched, need_bytes: int) -> Item:
+        if self.budget.refusal(need_bytes) is None:
+            self._trimmer.before(need_bytes)
         return self._preparation.prepare(fetched, need_bytes)
 
     def _decode_ahead(self) -> DecodeAhead[Fetched, Item] | None:
         threads, ahead = self._config.decode_threads, self._config.fetch.window_rows
         if not threads:
             return None
-        return DecodeAhead(threads, self.budget, self._preparation.need_bytes, self._preparation.prepare, ahead)
+        need, kept = self._preparation.need_bytes, lambda item: item.held_bytes
+        return DecodeAhead(threads, self.budget, need, self._prepare, kept, ahead, AHEAD_BYTES)
 
     def _limits(self) -> tuple[FetchLimits, FetchLimits]:
         """The limits of fetching, normally and in careful mode."""

@@ -81,6 +81,7 @@ class Preparation:
         held = self._holdings.hold([each.prepared for each in waiting], taken_bytes)
         for each, blocks in zip(waiting, held, strict=True):
             each.held = blocks
+        item.held_bytes = self._holdings.share_bytes(held)
         return item
 
     def _pictures(self, pieces: Sequence[bytes]) -> Iterator[Decoded]:
