@@ -36,7 +36,6 @@ from pixelmill.pipelines.training.device_batches import OnDevice, Pinned, maker_
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
 from pixelmill.pipelines.training.final_test import judge_best
 from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
-from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent
 from pixelmill.pipelines.training.training_log import TrainingLog
@@ -180,6 +179,7 @@ class Training:
                 logged_s = time.monotonic()
             is_over, is_time = self._agreed(is_over, time.monotonic() - saved_s > self.plan.checkpoint_every_s)
             if is_over or is_time:
+                self._descent.require_finite(step)
                 if is_over and self.is_first:
                     self.report(phase="testing", step=done, steps=self.steps, metrics=self.progress.metrics)
                     judge_best(self.plan, self.recipe, self.folder, self.device)
@@ -191,12 +191,10 @@ class Training:
 
     def batches(self, steps: range) -> Iterator[Made]:
         """The batches of these steps on the device, made ahead of them."""
-        order, make = self._order(), maker_of(self.recipe, self.device)
+        order = self.samples.order(self.settings.seed, self.progress.in_blocks)
+        make = maker_of(self.recipe, self.device)
         made = Batches(self.samples, self.recipe, order, self.share, self.group.batch_threads, make)(steps)
         return map(OnDevice(self.recipe, self.device), ahead(map(Pinned(self.device), made)))
-
-    def _order(self) -> SampleOrder:
-        return self.samples.order(self.settings.seed, self.progress.in_blocks)
 
     def step(self, step: int, indices: np.ndarray, passes: list[Batch]) -> dict[str, Tensor]:
         """Take one step over this worker's passes; returns the losses, averaged over the passes."""
