@@ -26,6 +26,7 @@ from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.acceleration import accelerate, fused
 from pixelmill.pipelines.training.averaging import average_of
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batches import Batches, Made, ahead
@@ -120,7 +121,8 @@ class Training:
             self.progress.in_blocks = self.samples.in_blocks
         self._find_facts()
         self.network = _new_network(self.recipe, device)
-        self.optimizer = optimizer_of(self.recipe, self.network)
+        accelerate(device)
+        self.optimizer = fused(optimizer_of(self.recipe, self.network), device)
         self.average = average_of(self.network, self.settings.ema_decay)
         if self.progress.step:
             checkpoints.load_training(self.folder, self.network, self.optimizer, self.average)
