@@ -10,10 +10,8 @@ import torch
 
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.decoding import MEASURED
+from pixelmill.pipelines.training.measuring import good_samples
 from pixelmill.pipelines.training.plan import FAULT, TrainingPlan, WorkerGroup
-from pixelmill.pipelines.training.reading import read_samples
-from pixelmill.pipelines.training.sample_order import spread
 from pixelmill.pipelines.training.worker import work
 from pixelmill.workers.errors import TrainingFailed
 from pixelmill.workers.recipes import ChecksSamples, NotesSamples, Recipe
@@ -25,7 +23,7 @@ def rehearse(recipe: Recipe, data: DataSet, together: int) -> list[str]:
 
     Returns what the recipe took for granted about the samples, for a person.
     """
-    samples = read_samples(data.take(spread(len(data), MEASURED)), recipe)
+    samples = list(good_samples(data, recipe))
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings that weights are not copied into a network without memory
         if isinstance(recipe, ChecksSamples):

@@ -93,7 +93,7 @@ class Recipe(Protocol):
     name of the setting; a setting that the user left out has no entry.
 
     A recipe may also follow `ChecksSamples`, `NotesSamples`, `AugmentsOnDevice`, `FindsFacts`, `FinishesNetwork`,
-    `ClipsGradients`, `StatesInput` and `StatesClasses`.
+    `ClipsGradients`, `HasBaselines`, `StatesInput` and `StatesClasses`.
     """
 
     NAME: ClassVar[str]
@@ -165,13 +165,6 @@ class ChecksSamples(Protocol):
 
 
 @runtime_checkable
-class NotesSamples(Protocol):
-    """A recipe that says what it takes for granted about a few samples, a line for each assumption."""
-
-    def notes(self, samples: Sequence[Sample]) -> list[str]: ...
-
-
-@runtime_checkable
 class AugmentsOnDevice(Protocol):
     """A recipe whose `batch` is `augmented(drawn(samples, random))`: a GPU gets bytes and makes floats of them itself.
 
@@ -185,6 +178,13 @@ class AugmentsOnDevice(Protocol):
     def augmented(self, batch: Batch) -> Batch:
         """The input of `losses`, on the device of `batch`; waits for no result of the device."""
         ...
+
+
+@runtime_checkable
+class NotesSamples(Protocol):
+    """A recipe that says what it takes for granted about a few samples, a line for each assumption."""
+
+    def notes(self, samples: Sequence[Sample]) -> list[str]: ...
 
 
 @runtime_checkable
@@ -212,6 +212,15 @@ class ClipsGradients(Protocol):
     """A recipe with its own limit of gradients, applied after the backward pass."""
 
     def clip(self, network: nn.Module, learning_rate: float) -> None: ...
+
+
+@runtime_checkable
+class HasBaselines(Protocol):
+    """A recipe whose metrics say little without those of results that no network made."""
+
+    def baselines(self, samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
+        """The metrics of each of them, by its description. The samples are iterated more than once."""
+        ...
 
 
 @runtime_checkable

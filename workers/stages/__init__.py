@@ -33,6 +33,7 @@ STAGES: dict[str, str] = {
     "encode": "pixelmill.workers.stages.encode:EncodeConfig",
     "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
     "depth": "pixelmill.workers.stages.depth:DepthConfig",
+    "ct-index": "pixelmill.workers.stages.ct_index:CtIndexConfig",
 }
 """Every stage that a job file can name, with the import path of its config. Importing a config must not import torch."""
 
@@ -48,6 +49,8 @@ class StageContext:
     threads: int
     job_images: int
     cache_dir: Path | None
+    batch_bytes: int | None = None
+    """Memory for the activations of one batch, on the CPU; None: unknown, and batches have the sizes that a probe chooses."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,11 @@ class StageConfig(BaseModel):
         with as_path(self._assets[key]) as path:
             yield str(path)
 
+    def content_of(self, key: str) -> bytes:
+        """The bytes of the one file that a key names, which the job has read; they are never written to disk."""
+        (content,) = self._assets[key].values()
+        return content
+
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that this stage adds."""
         raise NotImplementedError
@@ -190,6 +198,14 @@ class StageConfig(BaseModel):
 
         Raises ModelError if the stage can't be built; called before Ray starts.
         """
+        raise NotImplementedError
+
+    def needs_trial(self) -> bool:
+        """Whether its keys ask for something that only the built stage can tell to exist, such as a layer of its network."""
+        return False
+
+    def class_names(self) -> tuple[str, ...]:
+        """The names by id of the classes in the pictures of ids that it makes or reads. ModelError as for `identity`."""
         raise NotImplementedError
 
     def note(self) -> str | None:

@@ -45,5 +45,6 @@ class TensorBoard:
         self._files.publish()
 
     def close(self) -> None:
-        self._writer.close()
+        self._writer.close()  # waits for the writer's thread, which `flush` does not
+        self._files.publish()
         self._files.remove()

@@ -62,6 +62,7 @@ class LabelledRecipe(Generic[Labelled]):
         self.report: LoadReport | None = None
         """The preprocessing of the initial weights; None if there are none."""
         self._facts: LabelFacts | None = None
+        self._moved_weights: tuple[tuple[tuple[float, ...], torch.device], Tensor] | None = None
         if settings.scales[0] > settings.scales[1]:
             raise ModelError(f"scales: {settings.scales} has to be (smallest, largest)")
 
@@ -160,9 +161,16 @@ class LabelledRecipe(Generic[Labelled]):
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The loss of the settings; with several terms also each term."""
         logits_BKHW = network(batch["images"])
-        weights_K = torch.tensor(self.class_weights(), device=logits_BKHW.device)
+        weights_K = self._weights_on(logits_BKHW.device)
         terms, gamma = self.settings.loss_terms, self.settings.focal_gamma
         return segmentation_losses(logits_BKHW, batch["labels"], weights_K, terms, focal_gamma=gamma, void=VOID)
+
+    def _weights_on(self, device: torch.device) -> Tensor:
+        """The weights of the classes, moved once: a step would wait for the copy."""
+        weights = self.class_weights()
+        if self._moved_weights is None or self._moved_weights[0] != (weights, device):
+            self._moved_weights = (weights, device), torch.tensor(weights, device=device)
+        return self._moved_weights[1]
 
     def class_weights(self) -> tuple[float, ...]:
         """The weight of a pixel of each class."""
