@@ -11,6 +11,7 @@ from pixelmill.jobs.places import Place, Places, absolute
 from pixelmill.jobs.spec import Strict
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
+from pixelmill.pipelines.training.trackers import TrackerName
 from pixelmill.workers.recipes.registry import RECIPES
 
 
@@ -37,6 +38,10 @@ class TrainRun(Strict):
     )
     checkpoint_every_s: NonNegativeFloat = Field(60.0, description="seconds between checkpoints to resume from")
     log_every_steps: PositiveInt = Field(10, description="steps between rows of log.csv")
+    trackers: list[TrackerName] = Field(
+        ["tensorboard"],
+        description="what follows the training beside log.csv and metrics.jsonl: tensorboard, wandb, mlflow",
+    )
     timeout_s: float = Field(30.0, gt=0, description="of one request to a store")
     retry_for_s: float = Field(120.0, ge=0, description="how long faults of a store are waited out")
 

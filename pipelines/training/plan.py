@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Required, TypedDict
 
@@ -12,12 +12,14 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.sample_cache import SampleCache
+from pixelmill.pipelines.training.trackers import Tracking
 from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
 
 CACHE_BYTES = 4 << 30
-NEWS, FAULT = "news", "fault"
-"""Keys of the progress store: the progress of the training, and the fault that a worker found."""
+NEWS, FAULT, WARNING = "news", "fault", "warning"
+"""Keys of the progress store: the progress of the training, the fault that a worker found, warnings (one for each worker's
+key)."""
 
 
 class News(TypedDict, total=False):
@@ -68,6 +70,7 @@ class TrainingPlan:
     test: DataSet | None = None
     """The samples that the best weights are judged on once, at the end."""
     selected_on: tuple[str, ...] = ()
+    tracking: Tracking = field(default_factory=Tracking)
     claim: Claim | None = None
     """The claim under which the workers write; None where no other attempt can exist."""
 

@@ -36,9 +36,11 @@ from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.device_batches import OnDevice, Pinned, maker_of
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
 from pixelmill.pipelines.training.final_test import judge_best
-from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.plan import FAULT, NEWS, WARNING, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent
+from pixelmill.pipelines.training.trackers.description import described
+from pixelmill.pipelines.training.trackers.registry import opened
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.errors import PixelmillError
 from pixelmill.workers.models.card import Card
@@ -150,12 +152,20 @@ class Training:
     # ------------------------------------------------------------------------------------------------------- steps
 
     def run(self) -> None:
-        log = TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=self.progress.step) if self.is_first else None
+        log = self._opened_log() if self.is_first else None
         try:
             self._take_steps(log)
         finally:
             if log is not None:
                 log.close()
+
+    def _opened_log(self) -> TrainingLog:
+        step, warn = self.progress.step, self._warn
+        trackers = opened(self.folder, described(self.plan, step), self.plan.tracking, warn)
+        return TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=step, trackers=trackers)
+
+    def _warn(self, text: str) -> None:
+        self.store.reporter(WARNING)(text)
 
     def _take_steps(self, log: TrainingLog | None) -> None:
         steps = range(self.progress.step, self.steps)
