@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pixelmill.pipelines.training.broken_samples import BrokenSamples
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.plan import CACHE_BYTES, TrainingPlan
 from pixelmill.pipelines.training.sample_order import spread
@@ -52,7 +53,8 @@ def opened_held_out(plan: TrainingPlan, recipe: Recipe) -> Memory | Stream | Non
     most = recipe.settings.evaluate_samples
     if most is not None and most < len(data):
         data = data.take(spread(len(data), most))
-    return open_samples(data, recipe, plan.cache_bytes)
+    broken = BrokenSamples(data, plan.max_failed_fraction)
+    return open_samples(data, recipe, plan.cache_bytes, broken, disk=plan.disk_cache)
 
 
 def finish(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> None:

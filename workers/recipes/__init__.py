@@ -92,8 +92,8 @@ class Recipe(Protocol):
     `assets` are the local files that settings named in `ASSETS` refer to (weights of a loss network, a painting), by the
     name of the setting; a setting that the user left out has no entry.
 
-    A recipe may also follow `ChecksSamples`, `AugmentsOnDevice`, `FindsFacts`, `FinishesNetwork`, `ClipsGradients`,
-    `HasBaselines`, `StatesInput` and `StatesClasses`.
+    A recipe may also follow `ChecksSamples`, `NotesSamples`, `AugmentsOnDevice`, `FindsFacts`, `FinishesNetwork`,
+    `ClipsGradients`, `HasBaselines`, `StatesInput` and `StatesClasses`.
     """
 
     NAME: ClassVar[str]
@@ -178,6 +178,13 @@ class AugmentsOnDevice(Protocol):
     def augmented(self, batch: Batch) -> Batch:
         """The input of `losses`, on the device of `batch`; waits for no result of the device."""
         ...
+
+
+@runtime_checkable
+class NotesSamples(Protocol):
+    """A recipe that says what it takes for granted about a few samples, a line for each assumption."""
+
+    def notes(self, samples: Sequence[Sample]) -> list[str]: ...
 
 
 @runtime_checkable

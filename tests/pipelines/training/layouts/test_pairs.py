@@ -49,5 +49,5 @@ def test_an_ending_that_not_all_labels_have_pairs_nothing(tmp_path: Path) -> Non
 
 
 def test_folders_without_masks_are_no_pairs(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no folder images or labels; it holds a.png, b.png"):
+    with pytest.raises(DataError, match=r"has no folder images or labels; it holds a\.png, b\.png"):
         find(ROLES, [draw(tmp_path, "a.png", "b.png")], ACCESS)

@@ -13,6 +13,8 @@ from PIL import Image
 from pixelmill.pipelines.training.layouts.registry import find, stated_parts
 from pixelmill.pipelines.training.layouts.voc import CHALLENGE, Voc
 from pixelmill.pipelines.training.reading import read_samples
+from pixelmill.pipelines.training.splits import split
+from pixelmill.pipelines.training.unseen import Seen, to_evaluate
 from pixelmill.workers.errors import DataError
 from tests.pipelines.training.drawn import ACCESS
 from tests.workers.labelled import recipe
@@ -69,3 +71,24 @@ def test_a_name_without_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ImageSets/Segmentation/val.txt").write_text("2007_3\nunlabelled\n")
     with pytest.raises(DataError, match=r"val\.txt: unlabelled and 0 more have no file in SegmentationClass"):
         find(Voc.ROLES, [f"{root}/ImageSets/Segmentation/val.txt"], ACCESS)
+
+
+def test_a_training_and_an_evaluation_take_the_parts_that_the_lists_are(tmp_path: Path) -> None:
+    root = voc(tmp_path)
+    found = split(Voc.ROLES, [root], [], 0.5, 0, ACCESS)
+    assert found.held_out is not None
+    assert found.test is not None
+    assert sorted(Path(name).stem for part in (found.train, found.held_out) for name in part.names()) == [
+        "2007_1",
+        "2007_2",
+    ]
+    assert [Path(name).stem for name in found.test.names()] == ["2007_3"]
+    seen = Seen(frozenset(), frozenset())
+    assert [
+        len(to_evaluate(Voc.ROLES, [root], part, seen, ACCESS).data) for part in ("auto", "val", "train", "all")
+    ] == [
+        1,
+        1,
+        2,
+        3,
+    ]

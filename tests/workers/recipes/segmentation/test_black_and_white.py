@@ -47,7 +47,7 @@ def test_255_beside_1_is_asked_for_in_one_file_and_in_several() -> None:
     with pytest.raises(DataError, match="where 255 stands for no class, set ignore_index to 255"):
         decoded(both_HW)
     mixed = [decoded(MASK_HW), decoded(MASK_HW // 255)]
-    with pytest.raises(DataError, match="some labels hold 0 and 255, others 1: .* set ignore_index to 255"):
+    with pytest.raises(DataError, match=r"some labels hold 0 and 255, others 1: .* set ignore_index to 255"):
         list(unmixed(mixed))
     for kind in (recipe(), recipe("unet")):
         with pytest.raises(DataError, match="some labels hold 0 and 255"):
