@@ -54,6 +54,8 @@ class TrainingProgress:
     """Losses of the steps since the last row of the log."""
     trained_s: float = 0.0
     is_complete: bool = False
+    initialised_from: dict[str, Any] | None = None
+    """The facts about the weights that it began with, for the card."""
     steps: int | None = None
     """The steps of the whole training when this was saved; older checkpoints lack it."""
 

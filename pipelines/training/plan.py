@@ -10,6 +10,7 @@ from typing import Required, TypedDict
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.initial import InitialWeights
 from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
 
@@ -61,6 +62,8 @@ class TrainingPlan:
     test: DataSet | None = None
     """The samples that the best weights are judged on once, at the end."""
     selected_on: tuple[str, ...] = ()
+    initial: InitialWeights | None = None
+    """The checkpoint whose weights a new training begins with; a resumed one does not read it again."""
     claim: Claim | None = None
     """The claim under which the workers write; None where no other attempt can exist."""
 

@@ -33,6 +33,7 @@ from pixelmill.pipelines.training.cards import card_of
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
 from pixelmill.pipelines.training.final_test import judge_best
+from pixelmill.pipelines.training.initial import begin
 from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent, PinnedBatches
@@ -112,6 +113,8 @@ class Training:
         self.progress = checkpoints.read_progress(self.folder) or TrainingProgress()
         self._find_facts()
         self.network = _new_network(self.recipe, device)
+        if not self.progress.step:
+            self.progress.initialised_from = begin(self.recipe, self.network, plan.initial, plan.access)
         self.optimizer = optimizer_of(self.recipe, self.network)
         self.average = average_of(self.network, self.settings.ema_decay)
         if self.progress.step:
