@@ -19,7 +19,7 @@ from pixelmill.jobs.places import absolute
 from pixelmill.jobs.training_job import known_settings, with_places
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
-from pixelmill.pipelines.training.evaluation import evaluate_network
+from pixelmill.pipelines.training.evaluation import baselines, evaluate_network
 from pixelmill.pipelines.training.unseen import Seen, Unseen, to_evaluate
 from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub
@@ -42,6 +42,8 @@ class Evaluation(TypedDict):
     selected_on: int
     """Samples of these that the training used."""
     metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    """Metrics of results that no network made, where the recipe knows of some."""
 
 
 def evaluate(
@@ -60,6 +62,7 @@ def evaluate(
     with judging(card, uri, overrides, access) as recipe:
         found = data_to_judge(recipe, card, data, part)
         metrics, shown_CHW = evaluate_network(recipe, module, found.data, device)
+        beside = baselines(recipe, found.data)
     if picture is not None:
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
         Path(picture).write_bytes(encode_png_tensor(shown_CHW.cpu()))
@@ -72,6 +75,7 @@ def evaluate(
         "trained_on": found.trained_on,
         "selected_on": found.selected_on,
         "metrics": metrics,
+        "baselines": beside,
     }
 
 

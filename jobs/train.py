@@ -22,6 +22,7 @@ from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.screen import screen
 from pixelmill.jobs.training_job import TrainJob
 from pixelmill.jobs.training_plan import plan_training, pool_of, scale_of
+from pixelmill.jobs.versions import decoding_code
 from pixelmill.pipelines.events import StepsCounted
 from pixelmill.pipelines.outputs.claims import Claim, ClaimedFolder
 from pixelmill.pipelines.progress import ProgressStore
@@ -31,6 +32,7 @@ from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.driver import fit
 from pixelmill.pipelines.training.plan import NEWS, News, TrainingPlan
 from pixelmill.pipelines.training.protocol import Protocol
+from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.workers.models.card import Card
 
 IDENTITY = "_run/training.json"
@@ -63,8 +65,19 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
         kind = JobKind("train", _record, _publish_log, RAY_DIED)
         with session(out, shown, events, around, stopwatch, kind) as held:
             _sign(job, held, protocol, changed)
-            _train(job, replace(planned.plan, claim=held.held.claim), held, around)
+            disk = _disk_cache(job, around)
+            if disk is not None:
+                most = f"{disk.most_bytes / 1e9:g} GB at most; run.cache_disk_gb: 0 keeps none"
+                events.say(f"decoded samples are kept in {disk.folder} ({most})")
+            _train(job, replace(planned.plan, claim=held.held.claim, disk_cache=disk), held, around)
     return _summary(job, out, "trained")
+
+
+def _disk_cache(job: TrainJob, around: Surroundings) -> SampleCache | None:
+    most_bytes = int(job.spec.run.cache_disk_gb * 1e9)
+    if around.cache_dir is None or not most_bytes:
+        return None
+    return SampleCache(str(around.cache_dir.with_name("samples")), most_bytes, decoding_code())
 
 
 def _record(ending: Ending) -> Mapping[str, object]:
@@ -108,7 +121,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         held.events.say(f"resumes at step {before.step:,}")
     run, machine = job.spec.run, cluster.this_machine()
     address = cluster.address_of(run.address, around.environment)
-    with held.ray(address or PrivateRay(machine, pool_of(run))) as ray:
+    with held.ray(address or PrivateRay(machine, pool_of(run, machine))) as ray:
         connected = ray.connect()
         scale = scale_of(run, machine, connected.resources, is_cluster=address is not None)
         store = ProgressStore()
@@ -148,6 +161,14 @@ def _pass_on(news: News, events: EventStream) -> None:
         events.emit(StepsCounted.model_validate(news))
 
 
+def _skipped(out: Folder) -> str:
+    """The line on broken samples; empty where there are none."""
+    progress = checkpoints.read_progress(out)
+    if progress is None or not progress.failed:
+        return ""
+    return f"{progress.failed:,} broken samples were skipped; failed/ names them and why\n"
+
+
 def _summary(job: TrainJob, out: Folder, happened: str) -> str:
     text = out.read("card.json")
     if text is None:
@@ -158,7 +179,7 @@ def _summary(job: TrainJob, out: Folder, happened: str) -> str:
     tested = card.test_metrics or {}
     test = f"; on the test part {tested[goal]:.4g}" if goal in tested else ""
     return (
-        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}{test}\n"
+        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}{test}\n{_skipped(out)}"
         f"the curve is {out.uri}/curve.png, pictures are in {out.uri}/samples\n"
         f"judge it with: pixelmill eval {job.spec.recipe} --checkpoint {out.uri} --data ..."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
@@ -10,6 +10,7 @@ from pixelmill.jobs.documents.faults import KnownKeys
 from pixelmill.jobs.places import Place, Places, absolute
 from pixelmill.jobs.spec import Strict
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.workers.models.libraries import LIBRARIES
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes.registry import RECIPES
@@ -20,10 +21,21 @@ class TrainRun(Strict):
 
     workers: PositiveInt = Field(1, description="workers that train together, each on its part of a batch")
     threads: PositiveInt | Literal["auto"] = Field("auto", description="threads of each worker; auto shares the cores")
+    batch_threads: PositiveInt | Literal["auto"] = Field(
+        "auto", description="threads that make each worker's batches; auto takes the cores that training leaves"
+    )
     num_gpus: NonNegativeFloat | Literal["auto"] = Field("auto", description="GPUs of each worker; auto takes one")
     address: str | None = Field(None, description="a Ray cluster; none starts one here")
     cache_gb: NonNegativeFloat = Field(
         4.0, description="decoded data that each worker keeps in memory; more is streamed"
+    )
+    cache_disk_gb: NonNegativeFloat = Field(
+        20.0,
+        description="decoded data that is kept on each machine's disk, in the user's cache folder, for the next training; "
+        "0 keeps none",
+    )
+    max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        MAX_FAILED_FRACTION, description="the training stops when more of its samples are broken; they are in failed/"
     )
     checkpoint_every_s: NonNegativeFloat = Field(60.0, description="seconds between checkpoints to resume from")
     log_every_steps: PositiveInt = Field(10, description="steps between rows of log.csv")

@@ -56,6 +56,10 @@ class TrainingProgress:
     is_complete: bool = False
     initialised_from: dict[str, Any] | None = None
     """The facts about the weights that it began with, for the card."""
+    in_blocks: bool | None = None
+    """Whether the order of samples is shuffled in blocks; None before the first step, and in older checkpoints."""
+    failed: int = 0
+    """Samples that were skipped, since they are broken."""
     steps: int | None = None
     """The steps of the whole training when this was saved; older checkpoints lack it."""
 

@@ -9,8 +9,10 @@ from typing import Required, TypedDict
 
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.initial import InitialWeights
+from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
 
@@ -38,6 +40,8 @@ class WorkerGroup:
     workers: int = 1
     threads: int = 1
     gpus: float = 0
+    batch_threads: int = 1
+    """Threads that make the batches of each worker, beside those that train."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class TrainingPlan:
     versions: dict[str, str]
     git_revision: str | None
     cache_bytes: int = CACHE_BYTES
+    disk_cache: SampleCache | None = None
+    """Where decoded samples are kept for later trainings; None keeps none."""
+    max_failed_fraction: float = MAX_FAILED_FRACTION
     checkpoint_every_s: float = 60.0
     log_every_steps: int = 10
     test: DataSet | None = None

@@ -154,8 +154,8 @@ def test_importing_a_config_does_not_import_torch(config: StageConfig) -> None:
 def test_identity_is_everything_but_speed(config: StageConfig) -> None:
     (identity,) = config.identity().values()
     assert isinstance(identity, dict)
-    assert own_keys(config) - config.speed_only <= set(identity)
-    assert not {*config.speed_only, "name", "from", "reads"} & set(identity)
+    assert own_keys(config) - config.speed_only - config.added <= set(identity)
+    assert not {*config.speed_only, *config.added, "name", "from", "reads"} & set(identity)
 
 
 def test_identity_changes_with_every_key_but_those_of_speed(config: StageConfig) -> None:

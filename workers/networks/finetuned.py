@@ -29,10 +29,10 @@ Pyramid = list[Tensor]
 
 @dataclass(frozen=True)
 class FinetunedConfig:
-    """`encoder` and `encoder_config` name the network that the encoder is of; see `ENCODERS`.
+    """`encoder` and `encoder_config` name the network from which the encoder is taken; see `ENCODERS`.
 
-    The classifier is a linear layer over the mean and the maximum of the last feature map. The dense decoder goes back up
-    through the encoder's levels with `width` channels, and joins each of them.
+    The classifier is a linear layer over the mean and the maximum of the last feature map. The dense decoder upsamples through
+    the encoder's levels with `width` channels, and adds each of them.
     """
 
     encoder: str
@@ -70,7 +70,7 @@ class Finetuned(nn.Module):
         return [*below("encoder", layers_of(self.encoder)), *below("head", layers_of(self.head))]
 
     def train(self, mode: bool = True) -> Finetuned:
-        """A frozen encoder stays in eval mode, so that its batch normalisation does not move either."""
+        """A frozen encoder stays in eval mode, so that its batch statistics do not change either."""
         super().train(mode)
         if self.config.frozen:
             self.encoder.eval()
@@ -126,7 +126,7 @@ class Encoder(nn.Module):
 
 
 class AutoencoderEncoder(Encoder):
-    """Everything before the layer that makes the code."""
+    """All layers before the one that makes the code."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -277,5 +277,5 @@ def load_encoder(network: Finetuned, weights: Mapping[str, Tensor], name: str) -
 
 
 def trained_part(network: Finetuned) -> Iterator[nn.Parameter]:
-    """The parameters that training moves."""
+    """The parameters that training changes."""
     return (parameter for parameter in network.parameters() if parameter.requires_grad)

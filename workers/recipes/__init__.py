@@ -35,6 +35,10 @@ Facts = Mapping[str, JsonValue]
 Sample = dict[str, np.ndarray]
 """The decoded data of one input: small arrays by name, pixels as uint8 HWC."""
 
+Scores = dict[str, np.ndarray]
+"""What a network made of held-out samples, by name. The first axis counts rows: one a sample, or one a call of `scores` for
+what is summed over samples, such as a confusion matrix (1KK). So the scores of two parts are joined along it."""
+
 Batch = dict[str, Tensor]
 """The input of `losses`: tensors by name, whose first axis is the batch."""
 
@@ -89,8 +93,8 @@ class Recipe(Protocol):
     `assets` are the local files that settings named in `ASSETS` refer to (weights of a loss network, a painting), by the
     name of the setting; a setting that the user left out has no entry.
 
-    A recipe may also follow `ChecksSamples`, `FindsFacts`, `FinishesNetwork`, `ClipsGradients`, `StatesInput`,
-    `StatesClasses` and `StatesStart`.
+    A recipe may also follow `ChecksSamples`, `NotesSamples`, `AugmentsOnDevice`, `FindsFacts`, `FinishesNetwork`,
+    `ClipsGradients`, `HasBaselines`, `StatesInput`, `StatesClasses` and `StatesStart`.
     """
 
     NAME: ClassVar[str]
@@ -100,7 +104,7 @@ class Recipe(Protocol):
     """The parts of a sample."""
     ASSETS: ClassVar[tuple[str, ...]]
     JUDGED_WITH: ClassVar[tuple[str, ...]]
-    """The names in ASSETS that `evaluate` needs too."""
+    """The names in ASSETS that `scores` needs too."""
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]]
     """The metric that selects the best checkpoint."""
     Settings: ClassVar[type[RecipeSettings]]
@@ -135,8 +139,16 @@ class Recipe(Protocol):
         """Scalars, means over the batch; the one named "loss" is minimised, the others are logged."""
         ...
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-        """Metrics of a network in eval mode, in inference mode, over held-out samples in a fixed order."""
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """Score a network in eval mode, in inference mode, on consecutive held-out samples; none have no scores.
+
+        A sample's scores depend on the sample alone, up to rounding, so that several processes can score a part each. They
+        are small: no pictures, and a bound on what grows with the samples.
+        """
+        ...
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
+        """The metrics of all held-out samples, from their scores in order; DataError if there are none."""
         ...
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
@@ -151,6 +163,29 @@ class ChecksSamples(Protocol):
     def check(self, samples: Sequence[Sample], together: int) -> None:
         """Called on torch's device "meta" with a few samples, of which `together` pass through the network at once."""
         ...
+
+
+@runtime_checkable
+class AugmentsOnDevice(Protocol):
+    """A recipe whose `batch` is `augmented(drawn(samples, random))`: a GPU gets bytes and makes floats of them itself.
+
+    All draws are made in `drawn`, so that every device makes the same batches, within its rounding.
+    """
+
+    def drawn(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """Cut pixels in 8 bits, and the numbers that `augmented` needs, sample by sample."""
+        ...
+
+    def augmented(self, batch: Batch) -> Batch:
+        """The input of `losses`, on the device of `batch`; waits for no result of the device."""
+        ...
+
+
+@runtime_checkable
+class NotesSamples(Protocol):
+    """A recipe that says what it takes for granted about a few samples, a line for each assumption."""
+
+    def notes(self, samples: Sequence[Sample]) -> list[str]: ...
 
 
 @runtime_checkable
@@ -178,6 +213,15 @@ class ClipsGradients(Protocol):
     """A recipe with its own limit of gradients, applied after the backward pass."""
 
     def clip(self, network: nn.Module, learning_rate: float) -> None: ...
+
+
+@runtime_checkable
+class HasBaselines(Protocol):
+    """A recipe whose metrics say little without those of results that no network made."""
+
+    def baselines(self, samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
+        """The metrics of each of them, by its description. The samples are iterated more than once."""
+        ...
 
 
 @runtime_checkable

@@ -26,9 +26,10 @@ from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.models.weight_files import sha256_of
 from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder, trained_part
 from pixelmill.workers.networks.vgg import LoadReport
-from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, squares
+from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, Scores, squares
 from pixelmill.workers.recipes.optimizers import OptimizerName, ParameterShare, optimizer_of
 from pixelmill.workers.recipes.schedules import ScheduleName, Share, rate_at
+from pixelmill.workers.recipes.scoring import joined, means, rows_of
 from pixelmill.workers.recipes.segmentation.recipe import LabelledRecipe
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
 
@@ -210,25 +211,36 @@ class FinetuneRecipe:
         correct = (logits_BK.argmax(1) == batch["labels"]).float().mean()
         return {"loss": F.cross_entropy(logits_BK, batch["labels"]), "accuracy": correct}
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """`labels`, `correct` (0 or 1) and `cross_entropy` of each picture: N each."""
         device = next(network.parameters()).device
-        logits, labels = list[Tensor](), list[int]()
-        for chunk in squares.chunks(samples, EVALUATION_BATCH):
+
+        def scored(chunk: list[Sample]) -> Scores:
             images_BCSS = squares.to_floats(np.stack([sample["pixels"] for sample in chunk]))
-            logits.append(network(images_BCSS.to(device)).float().cpu())
-            labels += [int(sample["label"]) for sample in chunk]
-        logits_NK, labels_N = torch.cat(logits), torch.tensor(labels)
-        if (most := int(labels_N.max())) >= logits_NK.shape[1]:
-            raise DataError(
-                f"the label {most} is there to judge by, and the network was trained on 0 to {logits_NK.shape[1] - 1}; "
-                "take labels of its classes, or set classes"
-            )
-        correct_N = (logits_NK.argmax(1) == labels_N).double()
-        recalls = [float(correct_N[labels_N == label].mean()) for label in sorted(set(labels))]
+            logits_BK = network(images_BCSS.to(device)).float().cpu()
+            labels_B = torch.tensor([int(sample["label"]) for sample in chunk])
+            if (most := int(labels_B.max())) >= logits_BK.shape[1]:
+                raise DataError(
+                    f"the label {most} is there to judge by, and the network was trained on 0 to "
+                    f"{logits_BK.shape[1] - 1}; take labels of its classes, or set classes"
+                )
+            return {
+                "labels": labels_B.numpy(),
+                "correct": (logits_BK.argmax(1) == labels_B).double().numpy(),
+                "cross_entropy": rows_of(F.cross_entropy(logits_BK, labels_B, reduction="none")),
+            }
+
+        return joined(map(scored, squares.chunks(samples, EVALUATION_BATCH)))
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
+        """accuracy, cross_entropy, and balanced_accuracy: the mean over classes of the share that is recognised."""
+        found = means(scores)
+        labels_N, correct_N = scores["labels"], scores["correct"]
+        recalls = [float(correct_N[labels_N == label].mean()) for label in np.unique(labels_N)]
         return {
-            "accuracy": float(correct_N.mean()),
+            "accuracy": found["correct"],
             "balanced_accuracy": float(np.mean(recalls)),
-            "cross_entropy": float(F.cross_entropy(logits_NK, labels_N)),
+            "cross_entropy": found["cross_entropy"],
         }
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.plan import WorkerGroup
 from pixelmill.pipelines.training.worker import Training
@@ -75,6 +77,33 @@ def test_a_metric_that_is_no_number_is_never_the_best_nor_on_the_card(pictures: 
     assert "negative_elbo" not in checkpoints.load_from_store(str(tmp_path / "out"), Access())[1].metrics
     made.judge({"negative_elbo": 5.0})
     assert made.progress.best == 5.0
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
+def test_a_training_with_broken_samples_is_resumed_as_exactly_and_names_each_once(
+    pictures: str, tmp_path: Path, cache_bytes: int
+) -> None:
+    for name in ("004.png", "005.png", "021.png"):
+        (Path(pictures) / name).write_bytes(b"<html>")
+    train(plan_of(pictures, tmp_path / "whole", cache_bytes=1 << 30))
+    interrupted = plan_of(pictures, tmp_path / "killed", cache_bytes=cache_bytes)
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupted, 7)
+    train(interrupted)
+    whole, again = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    rows = pq.read_table(tmp_path / "killed/failed").to_pylist()
+    assert [Path(row["uri"]).name for row in rows] == ["004.png", "005.png", "021.png"]
+    assert "3 broken samples were skipped" in json.loads((tmp_path / "killed/card.json").read_text())["split"]
+
+
+def test_another_cache_does_not_change_the_order_of_a_training_that_is_resumed(pictures: str, tmp_path: Path) -> None:
+    plan = plan_of(pictures, tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        train(plan, killed_at=3)
+    progress = checkpoints.read_progress(Folder(str(tmp_path / "out"), Access()))
+    assert progress is not None
+    assert progress.in_blocks is False
 
 
 @pytest.mark.parametrize("settings", [{}, {"schedule": "cosine", "warmup_steps": 3}])

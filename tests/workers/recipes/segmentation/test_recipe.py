@@ -21,6 +21,7 @@ from pixelmill.workers.networks.registry import network_types
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.registry import recipe_of
+from pixelmill.workers.recipes.scoring import evaluate
 from pixelmill.workers.recipes.segmentation.labels import VOID
 from tests.learning import descend
 from tests.shared_data import SHARED_DATA
@@ -191,7 +192,7 @@ def test_a_network_without_batch_normalisation_is_left_alone() -> None:
 
 
 def test_a_perfect_network_scores_one_for_any_prediction_at_void() -> None:
-    metrics = recipe().evaluate(Says(), samples(5))
+    metrics = evaluate(recipe(), Says(), samples(5))
     assert metrics == dict.fromkeys(("miou", "pixel_accuracy", "class_accuracy", *map("iou_{}".format, NAMES)), 1.0)
     assert all(type(value) is float for value in metrics.values())
 
