@@ -137,6 +137,10 @@ class StageConfig(BaseModel):
     speed_only: ClassVar[frozenset[str]] = frozenset()
     """Keys that change the speed of the stage and not its output; a run may be resumed with other values."""
 
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """What each column holds, with its unit: by what follows the key `column` in its name, "" for that column itself, or by its
+    whole name."""
+
     name: str | None = Field(
         None,
         pattern=r"^[A-Za-z][A-Za-z0-9_-]*$",
@@ -170,6 +174,19 @@ class StageConfig(BaseModel):
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that this stage adds."""
         raise NotImplementedError
+
+    @classmethod
+    def meaning_of(cls, column: str, options: Mapping[str, object]) -> str | None:
+        """What a column holds that a stage with these options made; None if it made no such column."""
+        given = options.get("column") or cls.model_fields["column"].default if "column" in cls.model_fields else None
+        bases = [given] if isinstance(given, str) else cls.usual_columns()
+        found = [column.removeprefix(base) for base in bases if column.startswith(base)]
+        return next((cls.meanings[end] for end in found if end in cls.meanings), cls.meanings.get(column))
+
+    @classmethod
+    def usual_columns(cls) -> Sequence[str]:
+        """The names that its column may have where the key `column` is left out and has no default."""
+        return ()
 
     def row_bytes(self, picture_px: int) -> int:
         """Estimated bytes of output for a picture of so many pixels, from which the files are sized in advance."""
