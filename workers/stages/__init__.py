@@ -147,7 +147,7 @@ class StageConfig(BaseModel):
         description="name of this stage in records and in from:; its kind when left out",
     )
     reads: str | None = Field(
-        None, alias="from", description="the stage whose picture it reads; the original when left out"
+        None, alias="from", min_length=1, description="the stage whose picture it reads; the original when left out"
     )
 
     _assets: dict[str, AssetFiles] = PrivateAttr(default_factory=dict[str, AssetFiles])
