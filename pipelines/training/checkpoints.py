@@ -56,6 +56,8 @@ class TrainingProgress:
     """Losses of the steps since the last row of the log."""
     trained_s: float = 0.0
     is_complete: bool = False
+    initialised_from: dict[str, Any] | None = None
+    """The facts about the weights that it began with, for the card."""
     in_blocks: bool | None = None
     """Whether the order of samples is shuffled in blocks; None before the first step, and in older checkpoints."""
     failed: int = 0

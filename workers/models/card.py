@@ -62,10 +62,12 @@ class Card(_Strict):
     """The metrics of the stored weights on the test part, which selected nothing; None where there is no such part."""
     classes: Classes | None = None
     """The classes of a network that predicts classes; None for others; older cards lack the key."""
+    initialised_from: dict[str, JsonValue] | None = None
+    """The checkpoint that the training began with: its name, its hash and what became of its tensors; None for new weights."""
     versions: dict[str, str]
     git_revision: str | None
 
-    @field_validator("config", "settings", "data", "split", "git_revision")
+    @field_validator("config", "settings", "data", "split", "initialised_from", "git_revision")
     @classmethod
     def _no_local_path(cls, value: JsonValue) -> JsonValue:
         for text in _texts(value):
