@@ -13,6 +13,7 @@ from pixelmill.jobs.documents.parsing import to_yaml
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import call_beside
 from pixelmill.jobs.identity import protocol_of, require_same_training
+from pixelmill.jobs.initial_weights import initialised, keep_initial
 from pixelmill.jobs.outcome import Ending, Stopwatch
 from pixelmill.jobs.session import cluster, minimal_ray
 from pixelmill.jobs.session.ray_session import PrivateRay
@@ -45,6 +46,7 @@ RAY_DIED = "Ray's {dead} died; the same command resumes from the last checkpoint
 def train_job(job: TrainJob, around: Surroundings) -> str:
     """Begin or resume a training; returns its summary for a person. Raises PixelmillError or KeyboardInterrupt."""
     out = job.open_out()
+    job = initialised(job, out)
     protocol, changed = _check_identity(job, out)
     before = checkpoints.read_progress(out)
     if before is not None and before.is_complete and not changed & resuming.LENGTH:
@@ -108,6 +110,7 @@ def _sign(job: TrainJob, held: Session, protocol: Protocol, changed: frozenset[s
         if not out.create(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode()):
             _check_identity(job, out)
         claimed = ClaimedFolder(out, held.held.claim)
+        keep_initial(job, claimed)
         if changed:
             claimed.publish(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode())
         claimed.publish(SPEC, to_yaml(job.document).encode())

@@ -12,6 +12,8 @@ from pixelmill.jobs.spec import Strict
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.pipelines.training.trackers import TrackerName
+from pixelmill.workers.models.libraries import LIBRARIES
+from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes.registry import RECIPES
 
 
@@ -52,6 +54,10 @@ class TrainSpec(Strict):
     version: Literal[1] = 1
     recipe: str = Field(description=f"one of {', '.join(RECIPES)}")
     data: Place | Places = Field(description="the data set: folder, tables or tars, on any store; or several")
+    init_from: Place | None = Field(
+        None,
+        description="checkpoint that a new training begins with: a folder, a file, one that ships, or a VGG's weights",
+    )
     validation: Place | list[Place] | None = Field(
         None, description="data that selects the best step, where not val beside train and test"
     )
@@ -87,8 +93,20 @@ class TrainSpec(Strict):
         return [absolute(uri) for uri in ([self.test] if isinstance(self.test, str) else self.test)]
 
     @property
+    def initial_uri(self) -> str | None:
+        """The place of `init_from`; names of weights that ship or are published stay as they are."""
+        uri = self.init_from
+        return uri if uri is None or is_published_name(uri) or zoo_path(uri) is not None else absolute(uri)
+
+    @property
     def access(self) -> Access:
         return Access(self.profile, timeout_s=self.run.timeout_s, retry_for_s=self.run.retry_for_s)
+
+
+def is_published_name(uri: str) -> bool:
+    """Whether a library publishes these weights: torchvision:VGG16_Weights.IMAGENET1K_V1."""
+    library, colon, rest = uri.partition(":")
+    return bool(colon) and library in LIBRARIES and library != "file" and not rest.startswith("//")
 
 
 def paths_of_all_keys() -> list[str]:

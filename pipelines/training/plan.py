@@ -11,6 +11,7 @@ from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.initial import InitialWeights
 from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.pipelines.training.trackers import Tracking
 from pixelmill.workers.recipes import Recipe, RecipeSettings
@@ -71,6 +72,8 @@ class TrainingPlan:
     """The samples that the best weights are judged on once, at the end."""
     selected_on: tuple[str, ...] = ()
     tracking: Tracking = field(default_factory=Tracking)
+    initial: InitialWeights | None = None
+    """The checkpoint whose weights a new training begins with; a resumed one does not read it again."""
     claim: Claim | None = None
     """The claim under which the workers write; None where no other attempt can exist."""
 
