@@ -203,3 +203,18 @@ def test_a_network_that_cannot_be_built_is_refused_by_name(wrong: dict[str, Any]
 
 def test_a_config_that_comes_from_a_card_is_the_same() -> None:
     assert UNetConfig(skips=cast(Any, [4, 1])) == UNetConfig(skips=(1, 4))
+
+
+def test_a_relu_after_up_convolutions_changes_logits_and_no_weights() -> None:
+    torch.manual_seed(0)
+    plain = UNet(UNetConfig(base=2, levels=2, skips=(1, 2), padding="same")).eval()
+    other = UNet(UNetConfig(base=2, levels=2, skips=(1, 2), padding="same", up_relu=True)).eval()
+    other.load_state_dict(plain.state_dict())
+    seen: list[torch.Tensor] = []
+    for level in other.expanding:
+        level.register_forward_pre_hook(lambda _, maps: seen.append(maps[0]))
+    images_BCHW = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        assert not torch.equal(plain(images_BCHW), other(images_BCHW))
+    assert len(seen) == 2
+    assert all(float(maps_BCHW.min()) >= 0 for maps_BCHW in seen)
