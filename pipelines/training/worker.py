@@ -26,6 +26,7 @@ from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.acceleration import accelerate, fused
 from pixelmill.pipelines.training.averaging import average_of
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batches import Batches, Made, ahead
@@ -35,9 +36,12 @@ from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.device_batches import OnDevice, Pinned, maker_of
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
 from pixelmill.pipelines.training.final_test import judge_best
-from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.initial import begin
+from pixelmill.pipelines.training.plan import FAULT, NEWS, WARNING, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent
+from pixelmill.pipelines.training.trackers.description import described
+from pixelmill.pipelines.training.trackers.registry import opened
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.errors import PixelmillError
 from pixelmill.workers.models.card import Card
@@ -120,7 +124,10 @@ class Training:
             self.progress.in_blocks = self.samples.in_blocks
         self._find_facts()
         self.network = _new_network(self.recipe, device)
-        self.optimizer = optimizer_of(self.recipe, self.network)
+        if not self.progress.step:
+            self.progress.initialised_from = begin(self.recipe, self.network, plan.initial, plan.access)
+        accelerate(device)
+        self.optimizer = fused(optimizer_of(self.recipe, self.network), device)
         self.average = average_of(self.network, self.settings.ema_decay)
         if self.progress.step:
             checkpoints.load_training(self.folder, self.network, self.optimizer, self.average)
@@ -148,12 +155,20 @@ class Training:
     # ------------------------------------------------------------------------------------------------------- steps
 
     def run(self) -> None:
-        log = TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=self.progress.step) if self.is_first else None
+        log = self._opened_log() if self.is_first else None
         try:
             self._take_steps(log)
         finally:
             if log is not None:
                 log.close()
+
+    def _opened_log(self) -> TrainingLog:
+        step, warn = self.progress.step, self._warn
+        trackers = opened(self.folder, described(self.plan, step), self.plan.tracking, warn)
+        return TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=step, trackers=trackers)
+
+    def _warn(self, text: str) -> None:
+        self.store.reporter(WARNING)(text)
 
     def _take_steps(self, log: TrainingLog | None) -> None:
         steps = range(self.progress.step, self.steps)

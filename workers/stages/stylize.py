@@ -55,6 +55,9 @@ class StylizeConfig(NetworkStageConfig):
 
     stage: ClassVar[str] = "stylize"
     makes: ClassVar[Kind | None] = "rgb8"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "": "the picture in the style, in its own size or with the shorter side `size_px`"
+    }
 
     style: str = Field(
         "starry-night",

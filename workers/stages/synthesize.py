@@ -10,6 +10,7 @@ Legend: H height, W width.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
@@ -47,6 +48,7 @@ class SynthesizeConfig(ModelStageConfig):
     task: ClassVar[Task] = "synthesize"
     takes: ClassVar[frozenset[Kind]] = frozenset({"ids8", "rgb8"})
     makes: ClassVar[Kind | None] = "rgb8"
+    meanings: ClassVar[Mapping[str, str]] = {"": "a picture made of the layout, in the layout's size or the network's"}
 
     model: str = Field(
         "crn-facades",

@@ -72,6 +72,10 @@ class LabelledRecipe(Generic[Labelled]):
     def keep_report(self, report: LoadReport | None) -> None:
         self.report = report
 
+    @property
+    def start(self) -> dict[str, JsonValue] | None:
+        return None if self.report is None else self.report.facts()
+
     # Hooks of the networks
 
     def check_network(self) -> None:
