@@ -1,10 +1,9 @@
 """Draw the pictures of docs/gallery with the checkpoints of the zoo.
 
-    python -m benchmarks.gallery DATA RUNS [--only NAME ...]
+    python -m benchmarks.gallery DATA [--only NAME ...]
 
-DATA holds the data sets under the names in jobs/recipes, RUNS the trainings of those files: their curves, and the L2 twin of
-cascaded refinement, which does not ship. No training picture is shown; where any photograph will do, it is from scikit-image. The
-row of weights is optimised and takes minutes, the others take seconds.
+DATA holds the data sets as jobs/recipes name them; curves are of the logs in docs/gallery/curves. Nothing is shown that was
+trained on; photographs are scikit-image's where any will do. The row of weights is optimised and takes minutes, the rest seconds.
 
 Legend: N digits, B batch, C channels, H height, W width, D numbers in a code.
 """
@@ -23,12 +22,12 @@ import skimage.data
 import torch
 import torch.nn.functional as F  # noqa: N812
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw
+from PIL import Image
 from sklearn.manifold import TSNE
 from torch import Tensor
-from torchvision.utils import make_grid
 
-from pixelmill.jobs import catalogue, generate
+from benchmarks.curves import drawn
+from pixelmill.jobs import generate
 from pixelmill.jobs.generate import Asked, Kind
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
@@ -38,7 +37,6 @@ from pixelmill.workers.evaluation.depth_colours import coloured
 from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 from pixelmill.workers.losses.gatys import GatysSettings, stylize
 from pixelmill.workers.models import zoo
-from pixelmill.workers.models.card import read_card
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.models.palette import CAMVID_COLOURS, class_colours
 from pixelmill.workers.models.vgg_weights import load_vgg
@@ -58,15 +56,13 @@ STAGE_PX = 192
 CONTENT = "chelsea"
 WEIGHTS = (0.1, 1.0, 10.0, 100.0)
 BESIDE_PX = 8
-CURVE_PX, TITLE_PX = 360, 14
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The folders of the data and of the trainings."""
+    """Where the data lie."""
 
     data: Path
-    runs: Path
 
     @property
     def vgg(self) -> str:
@@ -82,7 +78,7 @@ class Sources:
 
 @contextmanager
 def photographs(names: Sequence[str] = PHOTOGRAPHS) -> Iterator[str]:
-    """A folder with photographs from scikit-image."""
+    """A folder with photographs of scikit-image."""
     with tempfile.TemporaryDirectory(prefix="pmg-") as folder:
         for name in names:
             Image.fromarray(getattr(skimage.data, name)()).save(f"{folder}/{name}.png")
@@ -105,7 +101,7 @@ def beside(*pictures_CHW: Tensor) -> Tensor:
 
 
 def reconstructions(sources: Sources) -> Tensor:
-    """Photographs above their reconstructions from 256 numbers."""
+    """Photographs over what 256 numbers keep of them."""
     with photographs() as folder:
         asked = Asked("reconstructions", "autoencoder-photos", (folder,), count=len(PHOTOGRAPHS), rows=2)
         return generate.picture(asked)
@@ -121,17 +117,17 @@ def samples(sources: Sources) -> Tensor:
 
 
 def walk(sources: Sources) -> Tensor:
-    """Interpolations from one digit to another through the codes of the VAE."""
+    """From one digit to another through the codes of the VAE."""
     return enlarged(sources.asked("interpolation", "vae-mnist", "mnist", 12, 6))
 
 
 def enlarged(picture_CHW: Tensor) -> Tensor:
-    """The picture at twice the size, each pixel a square of four."""
+    """Twice the size, each pixel a square of four."""
     return picture_CHW.repeat_interleave(2, 1).repeat_interleave(2, 2)
 
 
 def digits(sources: Sources) -> Tensor:
-    """The codes of test digits, projected to the plane by t-SNE, which never sees the labels that colour them."""
+    """The codes of test digits in the plane by t-SNE, which never sees the labels that colour them."""
     network, card = load_checkpoint(zoo.zoo_path("autoencoder-mnist") or Path())
     recipe = recipe_of(card)
     found = find(layout_of("pictures").ROLES, [f"{sources.data}/mnist/test.parquet"], Access()).take(
@@ -159,7 +155,7 @@ def rendered(figure: Figure) -> Tensor:
 
 
 def masks(sources: Sources) -> Tensor:
-    """A street scene, its ground truth, and the predictions of SegNet, FCN-8s and U-Net."""
+    """Street scene, truth, and what SegNet, FCN-8s and U-Net see."""
     names = ("segnet-camvid", "fcn8s-camvid", "unet-camvid")
     seen = [sources.asked("predictions", name, "camvid", count=5) for name in names]
     third = seen[0].shape[2] // 3
@@ -167,7 +163,7 @@ def masks(sources: Sources) -> Tensor:
 
 
 def depth(sources: Sources) -> Tensor:
-    """A left view, the disparity predicted from it alone, and LiDAR."""
+    """Left view, disparity from it alone, and LiDAR."""
     return sources.asked("predictions", "monodepth-kitti", "stereo/kitti", count=4)
 
 
@@ -178,17 +174,17 @@ def upscaled(sources: Sources) -> Tensor:
 
 
 def read_picture(path: str, shorter_px: int) -> Tensor:
-    """The picture, resized to this shorter side, uint8 CHW."""
+    """A picture of this shorter side, uint8 CHW."""
     return resize_shorter_side(decode_picture(Path(path).read_bytes()), shorter_px)
 
 
 def painted(style: str, pixels_CHW: Tensor) -> Tensor:
-    """The picture in the style of a network, by stage stylize."""
+    """The picture as stage stylize makes it with a network."""
     return made_by("stylize", {"style": style}, pixels_CHW)
 
 
 def made_by(kind: str, options: Mapping[str, object], pixels_CHW: Tensor) -> Tensor:
-    """The output picture of a stage of this kind."""
+    """The picture that a kind of stage makes of another."""
     stage = config_class(kind).model_validate(options).build(StageContext("cpu", 1, 1, None))
     (made,) = stage.run([stage.prepare(Picture(pixels_CHW))]).pictures
     assert made is not None
@@ -196,14 +192,14 @@ def made_by(kind: str, options: Mapping[str, object], pixels_CHW: Tensor) -> Ten
 
 
 def stages(sources: Sources) -> Tensor:
-    """Photographs through the stages, each with its default network."""
+    """Photographs through the stages, each with the network that it takes when none is named."""
     with photographs(ANY_PHOTOGRAPHS) as folder:
         read = [read_picture(f"{folder}/{name}.png", STAGE_PX) for name in ANY_PHOTOGRAPHS]
     return torch.cat([_through_stages(pixels_CHW[:, :, :STAGE_PX]) for pixels_CHW in read], 1)
 
 
 def _through_stages(pixels_CHW: Tensor) -> Tensor:
-    """Its centre enlarged twice by interpolation and by the network, then mask, disparity, style and reconstruction."""
+    """The middle of it twice as large by interpolation and by the network, mask, disparity, style, reconstruction."""
     middle_CHW = center_crop(pixels_CHW, STAGE_PX // 2)
     sharp_CHW = made_by("upscale", {"scale": 2}, middle_CHW)
     plain = F.interpolate(middle_CHW[None].float(), sharp_CHW.shape[1:], mode="bicubic", antialias=True)
@@ -217,7 +213,7 @@ def _through_stages(pixels_CHW: Tensor) -> Tensor:
 
 
 def styles(sources: Sources) -> Tensor:
-    """One photograph in several styles, each by its own network."""
+    """One photograph in several styles, a network each."""
     with photographs() as folder:
         photo_CHW = read_picture(f"{folder}/{CONTENT}.png", 256)
     there = [name for name in zoo.zoo_names() if name.startswith("faststyle-")]
@@ -225,7 +221,7 @@ def styles(sources: Sources) -> Tensor:
 
 
 def weights(sources: Sources) -> Tensor:
-    """Gatys' optimisation with increasing weight on style."""
+    """Gatys' optimisation with more and more weight on style."""
     with photographs() as folder:
         photo_CHW = read_picture(f"{folder}/{CONTENT}.png", 192)
     painting_CHW = read_picture(f"{sources.data}/styles/starry_night_crop.jpg", 192)
@@ -237,45 +233,18 @@ def weights(sources: Sources) -> Tensor:
 
 
 def layouts(sources: Sources) -> Tensor:
-    """Layouts, the pictures of the twin that was trained on squared error, those of the perceptual loss, and the photographs."""
+    """Layouts, what the twin that was trained on squared error makes of them, what the perceptual loss does, and the truth."""
     blurred, sharp = (
         sources.asked("predictions", checkpoint, "facades/val", 8, overrides=(f"vgg={sources.vgg}",))
-        for checkpoint in (str(sources.runs / "crn-facades-l2"), "crn-facades")
+        for checkpoint in ("crn-facades-l2", "crn-facades")
     )
     below = 2 + (blurred.shape[1] - 2) // 3  # rows: layout, synthesised, photograph
     return torch.cat([blurred[:, : 2 * below - 2], sharp[:, below:]], 1)
 
 
 def curves(sources: Sources) -> Tensor:
-    """The curves of loss and metric that the training of each recipe file drew."""
-    require_current(sources.runs)
-    tiles = []
-    for name in catalogue.shipped():
-        curve = Image.open(sources.runs / name / "curve.png").convert("RGB")
-        curve = curve.resize((CURVE_PX, round(CURVE_PX * curve.height / curve.width)))
-        tile = Image.new("RGB", (curve.width, curve.height + TITLE_PX), "white")
-        tile.paste(curve, (0, TITLE_PX))
-        ImageDraw.Draw(tile).text((TITLE_PX, 0), name, fill="black")
-        tiles.append(torch.from_numpy(np.array(tile)).permute(2, 0, 1))
-    return make_grid(tiles, nrow=4, padding=4, pad_value=255)
-
-
-def require_current(runs: Path) -> None:
-    """SystemExit unless each recipe file has its training in `runs`, and each checkpoint that ships is from that training."""
-    names = list(catalogue.shipped())
-    missing = [name for name in names if not (runs / name / "curve.png").is_file()]
-    stale = [name for name in names if name not in missing and is_stale(runs / name)]
-    if missing or stale:
-        raise SystemExit(
-            f"curves: in {runs} there is no training of {', '.join(missing) or '-'}, and an older one than ships of "
-            f"{', '.join(stale) or '-'}: train them with `pixelmill train NAME`"
-        )
-
-
-def is_stale(training: Path) -> bool:
-    """Whether a checkpoint of this name ships and is from a training other than this one."""
-    shipped = zoo.zoo_path(training.name)
-    return shipped is not None and read_card(shipped).metrics["step"] != read_card(training).metrics["step"]
+    """The loss and the metric of the training of each recipe file, from the logs that were kept."""
+    return drawn()
 
 
 PICTURES: dict[str, Callable[[Sources], Tensor]] = {
@@ -300,14 +269,13 @@ PICTURES: dict[str, Callable[[Sources], Tensor]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("runs", type=Path)
     parser.add_argument("--only", nargs="+", choices=list(PICTURES), default=list(PICTURES))
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     GALLERY.mkdir(parents=True, exist_ok=True)
     for name in options.only:
-        shown_CHW = PICTURES[name](Sources(options.data.absolute(), options.runs.absolute()))
+        shown_CHW = PICTURES[name](Sources(options.data.absolute()))
         path = GALLERY / f"{name}.jpg"
         Image.fromarray(shown_CHW.permute(1, 2, 0).numpy()).save(path, quality=QUALITY, optimize=True)
         print(f"{path}: {path.stat().st_size / 1e3:.0f} kB", flush=True)

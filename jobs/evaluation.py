@@ -19,13 +19,13 @@ from pixelmill.jobs.places import absolute
 from pixelmill.jobs.training_job import known_settings, with_places
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
-from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.evaluation import evaluate_network
-from pixelmill.pipelines.training.splits import to_evaluate
+from pixelmill.pipelines.training.evaluation import baselines, evaluate_network
+from pixelmill.pipelines.training.unseen import Seen, Unseen, to_evaluate
 from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.marks import require_marks
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes import Recipe
 from pixelmill.workers.recipes.registry import recipe_of
@@ -39,7 +39,12 @@ class Evaluation(TypedDict):
     data: list[str]
     split: str
     samples: int
+    trained_on: int
+    selected_on: int
+    """Samples of these that the training used."""
     metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    """Metrics of results that no network made, where the recipe knows of some."""
 
 
 def evaluate(
@@ -55,9 +60,12 @@ def evaluate(
     if network not in {card.network, card.recipe}:
         raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if part != "all":
+        require_marks(uri, card)
     with judging(card, uri, overrides, access) as recipe:
-        found, says = data_to_judge(recipe, card, data, part)
-        metrics, shown_CHW = evaluate_network(recipe, module, found, device)
+        found = data_to_judge(recipe, card, data, part)
+        metrics, shown_CHW = evaluate_network(recipe, module, found.data, device)
+        beside = baselines(recipe, found.data)
     if picture is not None:
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
         Path(picture).write_bytes(encode_png_tensor(shown_CHW.cpu()))
@@ -65,17 +73,20 @@ def evaluate(
         "network": card.network,
         "checkpoint": uri,
         "data": [scrub(each) for each in data],
-        "split": says,
-        "samples": len(found),
+        "split": found.says,
+        "samples": len(found.data),
+        "trained_on": found.trained_on,
+        "selected_on": found.selected_on,
         "metrics": metrics,
+        "baselines": beside,
     }
 
 
-def data_to_judge(recipe: Recipe, card: Card, data: Sequence[str], part: str) -> tuple[DataSet, str]:
+def data_to_judge(recipe: Recipe, card: Card, data: Sequence[str], part: str) -> Unseen:
     """The samples that the network was not trained on, and a description of which part of the data they are."""
-    uris, known = [absolute(each) for each in data], frozenset(card.trained_on)
+    uris = [absolute(each) for each in data]
     classes = getattr(recipe.settings, "class_names", None)
-    return to_evaluate(recipe.ROLES, uris, part, known, Access(), classes)
+    return to_evaluate(recipe.ROLES, uris, part, Seen.of(card), Access(), classes)
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def write(shown_CHW: Tensor, path: str) -> None:
 
 def _read(recipe: Recipe, card: Card, asked: Asked, count: int) -> list[Sample]:
     """Samples that were not trained on, from all over the data."""
-    found, _ = data_to_judge(recipe, card, asked.data, asked.part)
+    found = data_to_judge(recipe, card, asked.data, asked.part).data
     return read_samples(found.take(spread(len(found), count)), recipe)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NotRequired, TypedDict, cast
 
@@ -14,6 +14,7 @@ from pixelmill.pipelines.inputs.names import is_local, place_of
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs.identity import require_same
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.workers.errors import RunRefused
 
 
@@ -48,6 +49,10 @@ class TrainingIdentity(TypedDict):
     data: list[str]
     validation: list[str]
     hold_out: float
+    test: NotRequired[list[str] | float]
+    init_from: NotRequired[str]
+    protocol: NotRequired[Protocol]
+    """This, the test and init_from only where there is one: trainings of earlier versions have none of them."""
 
 
 def digest(uris: Sequence[str]) -> str:
@@ -85,6 +90,7 @@ def resumed_source(out: Folder, stored: bytes, here: RunIdentity, source: Source
     did, but must make the same results from them.
     """
     there = cast("RunIdentity", json.loads(stored))
+    here = _as_known_then(there, here)
     if (uris := spelled_before(there, source.uris)) is not None:
         source = replace(source, uris=uris)
         places = {"uri": there["source"]["uri"], "uri_sha256": there["source"]["uri_sha256"]}
@@ -96,22 +102,62 @@ def resumed_source(out: Folder, stored: bytes, here: RunIdentity, source: Source
     return source
 
 
-def require_same_training(stored: bytes, here: TrainingIdentity, out: Folder) -> None:
-    """Raises RunRefused, naming the differences, where `stored` is the identity of another training."""
+ADDED_KEYS = frozenset({"classes", "colours"})
+"""Keys of a stage that earlier versions did not record: an output without them is resumed as it is."""
+
+
+def _as_known_then(there: RunIdentity, here: RunIdentity) -> RunIdentity:
+    """The identity without what the version that made an output did not record of its stages."""
+    if len(there["stages"]) != len(here["stages"]):
+        return here
+    stages = [_without_added(before, now) for before, now in zip(there["stages"], here["stages"], strict=True)]
+    return {**here, "stages": stages}
+
+
+def _without_added(there: dict[str, object], here: dict[str, object]) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    for kind, options in here.items():
+        before, now = cast("dict[str, object]", there.get(kind, {})), cast("dict[str, object]", options)
+        kept[kind] = {key: value for key, value in now.items() if key in before or key not in ADDED_KEYS}
+    return kept
+
+
+Completed = Callable[[Mapping[str, object]], Mapping[str, object]]
+
+
+def require_same_training(
+    stored: bytes, here: TrainingIdentity, out: Folder, completed: Completed, may_change: Collection[str]
+) -> frozenset[str]:
+    """The settings of `may_change` that differ from those of the training that is stored.
+
+    Raises RunRefused, naming the differences and why they can't be resumed with, where `stored` is another training.
+    `completed` gives stored settings the defaults of those that did not exist when they were written.
+    """
     there = cast("TrainingIdentity", json.loads(stored))
+    there = cast("TrainingIdentity", {**there, "settings": completed(there.get("settings", {}))})
     flat_there, flat_here = _flat(_by_place(there)), _flat(_by_place(here))
     differ = [key for key in sorted(flat_there | flat_here) if flat_there.get(key) != flat_here.get(key)]
-    if differ:
-        several = "; ".join(f"{key}: {flat_there.get(key)} there, {flat_here.get(key)} here" for key in differ[:6])
+    changed = frozenset(key.removeprefix("settings.") for key in differ) & frozenset(may_change)
+    if others := [key for key in differ if key.removeprefix("settings.") not in changed]:
+        several = "; ".join(f"{key}: {flat_there.get(key)} there, {flat_here.get(key)} here" for key in others[:6])
         raise RunRefused(
-            f"{out.uri}: holds another training, which this one can't resume: {several}; choose another out"
+            f"{out.uri}: holds another training, which this one can't resume: {several}; of its settings only "
+            f"{', '.join(may_change)} may change; choose another out, and init_from={out.uri} to begin with its weights"
         )
+    return changed
+
+
+def protocol_of(stored: bytes | None) -> Protocol:
+    """How the training with this identity splits its data; a new one keeps a test part apart."""
+    return TESTED if stored is None else json.loads(stored).get("protocol", 1)
 
 
 def _by_place(identity: TrainingIdentity) -> dict[str, object]:
     """Two spellings of one place are the same data."""
-    data, validation = identity.get("data", []), identity.get("validation", [])
-    return {**identity, "data": [place_of(uri) for uri in data], "validation": [place_of(uri) for uri in validation]}
+    data, validation, test = identity.get("data", []), identity.get("validation", []), identity.get("test", 0.0)
+    places = {"data": data, "validation": validation} | ({"test": test} if isinstance(test, list) else {})
+    initial = {"init_from": place_of(identity["init_from"])} if "init_from" in identity else {}
+    return {**identity, **initial, **{key: [place_of(uri) for uri in uris] for key, uris in places.items()}}
 
 
 def _flat(identity: Mapping[str, object]) -> dict[str, object]:

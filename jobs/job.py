@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from pixelmill.jobs.documents.parsing import Document, Parsed, to_yaml
@@ -28,7 +29,11 @@ class Job:
 
     def identity(self) -> RunIdentity:
         """What must be the same for a run to be resumed. Raises ModelError where the model of a stage can't be
-        loaded."""
+        loaded. Files are read once: what is planned, signed and compared is the same."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> RunIdentity:
         stages = [config.identity() for config in self.spec.configs]
         return {"version": self.spec.version, "source": self._source_identity(), "stages": stages}
 
@@ -93,7 +98,7 @@ def check_document(document: Document, *, name: str, environment: Mapping[str, s
 def _checked_job(parsed: Parsed, name: str, environment: Mapping[str, str]) -> Job:
     with checked(parsed, JobSpec, known_keys(), name=name, kind="job", environment=environment) as spec:
         try:
-            job = Job(parsed.document, with_assets(spec))
+            job = Job(parsed.document, with_assets(spec, environment))
             job.identity()
         except ModelError as error:
             raise JobError(f"{name}: {error}") from error

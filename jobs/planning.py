@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.session.resources import worker_memory_bytes
 from pixelmill.jobs.spec import RunSpec
 from pixelmill.pipelines.placement import WorkerPool, shortfall
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.runtime.memory import FOR_BATCHES
+from pixelmill.workers.stages import StageContext
 
 Resources = Mapping[str, float]
 """The resources of a whole cluster, under Ray's names."""
@@ -26,6 +29,10 @@ class Plan:
     address: str | None
     memory_bytes: int
     """The most memory that each worker may use."""
+
+    def stage_context(self, images: int, cache_dir: Path | None) -> StageContext:
+        """What the stages of a worker are built with, which gets so many pictures."""
+        return StageContext(self.device, self.threads, images, cache_dir, self.memory_bytes // FOR_BATCHES)
 
 
 def make_plan(run: RunSpec, machine: Machine, address: str | None, resources: Resources | None) -> Plan:

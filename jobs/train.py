@@ -8,19 +8,22 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
-from pixelmill.jobs import checks
+from pixelmill.jobs import checks, resuming
 from pixelmill.jobs.documents.parsing import to_yaml
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import call_beside
-from pixelmill.jobs.identity import require_same_training
+from pixelmill.jobs.identity import protocol_of, require_same_training
+from pixelmill.jobs.initial_weights import initialised, keep_initial
 from pixelmill.jobs.outcome import Ending, Stopwatch
 from pixelmill.jobs.session import cluster, minimal_ray
 from pixelmill.jobs.session.ray_session import PrivateRay
 from pixelmill.jobs.session.session import JobKind, Session, session
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.screen import screen
+from pixelmill.jobs.trackers import tracking_of
 from pixelmill.jobs.training_job import TrainJob
 from pixelmill.jobs.training_plan import plan_training, pool_of, scale_of
+from pixelmill.jobs.versions import decoding_code
 from pixelmill.pipelines.events import StepsCounted
 from pixelmill.pipelines.outputs.claims import Claim, ClaimedFolder
 from pixelmill.pipelines.progress import ProgressStore
@@ -28,7 +31,9 @@ from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.driver import fit
-from pixelmill.pipelines.training.plan import NEWS, News, TrainingPlan
+from pixelmill.pipelines.training.plan import NEWS, WARNING, News, TrainingPlan
+from pixelmill.pipelines.training.protocol import Protocol
+from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.workers.models.card import Card
 
 IDENTITY = "_run/training.json"
@@ -41,23 +46,40 @@ RAY_DIED = "Ray's {dead} died; the same command resumes from the last checkpoint
 def train_job(job: TrainJob, around: Surroundings) -> str:
     """Begin or resume a training; returns its summary for a person. Raises PixelmillError or KeyboardInterrupt."""
     out = job.open_out()
-    _check_identity(job, out)
+    job = initialised(job, out)
+    protocol, changed = _check_identity(job, out)
     before = checkpoints.read_progress(out)
-    if before is not None and before.is_complete:
+    if before is not None and before.is_complete and not changed & resuming.LENGTH:
         return _summary(job, out, f"was trained already, {before.step:,} steps")
+    tracking = tracking_of(job.spec.run.trackers, around.environment)
     checks.check_writable(out)
-    planned = plan_training(job, out.uri)
+    planned = plan_training(job, out.uri, protocol)
+    resumed = resuming.Resumption(job, before, len(planned.plan.train), changed)
+    resumed.check(out)
+    if resumed.is_over:
+        return _summary(job, out, f"was trained already, {resumed.step:,} steps")
     out.check_writable()
     stopwatch = Stopwatch(around.started_s, {}, around.now)
     with screen(around) as shown:
         events = EventStream(shown.terminal, "train", around.now)
-        for note in planned.notes:
+        for note in (*planned.notes, *resumed.notes()):
             events.say(note)
         kind = JobKind("train", _record, _publish_log, RAY_DIED)
         with session(out, shown, events, around, stopwatch, kind) as held:
-            _sign(job, held)
-            _train(job, replace(planned.plan, claim=held.held.claim), held, around)
+            _sign(job, held, protocol, changed)
+            disk = _disk_cache(job, around)
+            if disk is not None:
+                most = f"{disk.most_bytes / 1e9:g} GB at most; run.cache_disk_gb: 0 keeps none"
+                events.say(f"decoded samples are kept in {disk.folder} ({most})")
+            _train(job, replace(planned.plan, claim=held.held.claim, disk_cache=disk, tracking=tracking), held, around)
     return _summary(job, out, "trained")
+
+
+def _disk_cache(job: TrainJob, around: Surroundings) -> SampleCache | None:
+    most_bytes = int(job.spec.run.cache_disk_gb * 1e9)
+    if around.cache_dir is None or not most_bytes:
+        return None
+    return SampleCache(str(around.cache_dir.with_name("samples")), most_bytes, decoding_code())
 
 
 def _record(ending: Ending) -> Mapping[str, object]:
@@ -68,23 +90,30 @@ def _publish_log(out: Folder, claim: Claim, log: bytes) -> None:
     ClaimedFolder(out, claim).publish(LOG, log)
 
 
-def _check_identity(job: TrainJob, out: Folder) -> None:
-    """Raises RunRefused unless the folder is empty or holds this training."""
+def _check_identity(job: TrainJob, out: Folder) -> tuple[Protocol, frozenset[str]]:
+    """How the training in the folder splits its data, and the settings that changed since it was last resumed. Raises
+    RunRefused unless it is empty or holds this training."""
     with explained(out.uri, "reading the output folder"):
         stored = out.read(IDENTITY)
-    if stored is not None:
-        require_same_training(stored, job.identity(), out)
+    protocol = protocol_of(stored)
+    if stored is None:
+        return protocol, frozenset()
+    return protocol, require_same_training(stored, job.identity(protocol), out, job.completed, resuming.MAY_CHANGE)
 
 
-def _sign(job: TrainJob, held: Session) -> None:
-    """Mark the folder as this training's. Only after its data is read: otherwise a corrected command would be
-    refused."""
+def _sign(job: TrainJob, held: Session, protocol: Protocol, changed: frozenset[str]) -> None:
+    """Mark the folder as this training's, with the settings that changed. Only after its data is read: otherwise a
+    corrected command would be refused."""
     out = held.out
     with explained(out.uri, "writing to the output folder"):
         held.held.require()
-        if not out.create(IDENTITY, json.dumps(job.identity(), indent=1).encode()):
+        if not out.create(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode()):
             _check_identity(job, out)
-        ClaimedFolder(out, held.held.claim).publish(SPEC, to_yaml(job.document).encode())
+        claimed = ClaimedFolder(out, held.held.claim)
+        keep_initial(job, claimed)
+        if changed:
+            claimed.publish(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode())
+        claimed.publish(SPEC, to_yaml(job.document).encode())
 
 
 def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surroundings) -> None:
@@ -94,7 +123,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         held.events.say(f"resumes at step {before.step:,}")
     run, machine = job.spec.run, cluster.this_machine()
     address = cluster.address_of(run.address, around.environment)
-    with held.ray(address or PrivateRay(machine, pool_of(run))) as ray:
+    with held.ray(address or PrivateRay(machine, pool_of(run, machine))) as ray:
         connected = ray.connect()
         scale = scale_of(run, machine, connected.resources, is_cluster=address is not None)
         store = ProgressStore()
@@ -112,8 +141,14 @@ def _following(store: ProgressStore, events: EventStream) -> Generator[None]:
 
     def follow() -> None:
         last: str | None = None
-        while not over.wait(POLL_S):
+        warned = set[str]()
+        is_over = False
+        while not is_over:
+            is_over = over.wait(POLL_S)  # once more after the end, for what was reported last
             with suppress(Exception):  # nothing but the display depends on it
+                for warning in set(store.reports(WARNING)) - warned:
+                    warned.add(warning)
+                    events.say(warning)
                 if (news := store.get(NEWS)) is not None and news != last:
                     _pass_on(json.loads(news), events)
                     last = news
@@ -134,6 +169,14 @@ def _pass_on(news: News, events: EventStream) -> None:
         events.emit(StepsCounted.model_validate(news))
 
 
+def _skipped(out: Folder) -> str:
+    """The line on broken samples; empty where there are none."""
+    progress = checkpoints.read_progress(out)
+    if progress is None or not progress.failed:
+        return ""
+    return f"{progress.failed:,} broken samples were skipped; failed/ names them and why\n"
+
+
 def _summary(job: TrainJob, out: Folder, happened: str) -> str:
     text = out.read("card.json")
     if text is None:
@@ -141,8 +184,10 @@ def _summary(job: TrainJob, out: Folder, happened: str) -> str:
     card = Card.model_validate_json(text)
     goal = job.recipe.GOAL[0]
     best = f": {goal} {card.metrics[goal]:.4g}" if goal in card.metrics else ""
+    tested = card.test_metrics or {}
+    test = f"; on the test part {tested[goal]:.4g}" if goal in tested else ""
     return (
-        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}\n"
+        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}{test}\n{_skipped(out)}"
         f"the curve is {out.uri}/curve.png, pictures are in {out.uri}/samples\n"
         f"judge it with: pixelmill eval {job.spec.recipe} --checkpoint {out.uri} --data ..."
     )

@@ -14,13 +14,20 @@ from pixelmill.jobs.versions import git_revision, versions
 from pixelmill.pipelines.placement import WorkerPool, shortfall
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.batch_share import BatchShare
+from pixelmill.pipelines.training.batch_threads import threads_beside
 from pixelmill.pipelines.training.driver import rehearse
+from pixelmill.pipelines.training.initial import initial_notes
+from pixelmill.pipelines.training.marks import marks_of
 from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.pipelines.training.splits import Split, split
 from pixelmill.workers.errors import JobError
 
-DATA_CPUS = 2
+LEAST_DATA_CPUS = 1
 """CPUs of the tasks that read data for the workers, which hold their own CPUs to the end."""
+
+BESIDE_A_GPU = 4
+"""Threads that make the batches of a worker with a GPU on a cluster, whose machines' cores are not known."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,21 @@ class PlannedTraining:
     notes: list[str]
 
 
-def plan_training(job: TrainJob, out: str) -> PlannedTraining:
+def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> PlannedTraining:
     """The plan of a training. Reads the first samples, so that DataError, ModelError or JobError is raised before Ray
-    starts."""
+    starts. `protocol` is that of the attempt that is resumed."""
     train, settings = job.spec, job.settings
-    found = split(job.recipe.ROLES, train.data_uris, train.validation_uris, train.hold_out, settings.seed, train.access)
-    _rehearse(job, found)
+    found = split(
+        job.recipe.ROLES,
+        train.data_uris,
+        train.validation_uris,
+        train.hold_out,
+        settings.seed,
+        train.access,
+        train.test_part,
+        protocol,
+    )
+    notes = _rehearse(job, found)
     names = [PurePosixPath(uri).name for uri in train.data_uris]
     plan = TrainingPlan(
         recipe=train.recipe,
@@ -44,7 +60,9 @@ def plan_training(job: TrainJob, out: str) -> PlannedTraining:
         train=found.train,
         held_out=found.held_out,
         split=found.says,
-        trained_on=() if found.has_own else tuple(sorted(set(found.train.fingerprints()))),
+        test=found.test,
+        trained_on=_trained_on(job, found),
+        selected_on=marks_of(found.held_out),
         data=train.data_name or ", ".join(names),
         data_licence=train.licence,
         out=out,
@@ -52,39 +70,61 @@ def plan_training(job: TrainJob, out: str) -> PlannedTraining:
         versions=versions(),
         git_revision=git_revision(),
         cache_bytes=int(train.run.cache_gb * 1e9),
+        max_failed_fraction=train.run.max_failed_fraction,
         checkpoint_every_s=train.run.checkpoint_every_s,
         log_every_steps=train.run.log_every_steps,
+        initial=job.initial,
     )
-    return PlannedTraining(plan, found.train.says())
+    return PlannedTraining(plan, [*found.train.says(), *notes])
 
 
-def _rehearse(job: TrainJob, found: Split) -> None:
-    """Find faults in samples of the training and the held-out data before a worker does."""
+def _trained_on(job: TrainJob, found: Split) -> tuple[str, ...]:
+    """The marks of the samples that the network was trained on: also before this training, where it begins with weights."""
+    before = () if job.initial is None else job.initial.trained_on
+    return tuple(sorted({*marks_of(found.train), *before})) if before else marks_of(found.train)
+
+
+def _rehearse(job: TrainJob, found: Split) -> list[str]:
+    """Find faults in samples of every part before a worker does; returns notes on them and on the initial weights, each once."""
+    notes: list[str] = []
     share = BatchShare(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
     with checkpoints.assets(job.recipe, job.settings, job.spec.access) as assets:
-        for data in (found.train, found.held_out):
+        for data in (found.train, found.held_out, found.test):
             if data is not None:
-                rehearse(job.recipe(job.settings, assets), data, share.together)
+                recipe = job.recipe(job.settings, assets)
+                notes += rehearse(recipe, data, share.together)
+                notes += initial_notes(recipe, job.initial, job.spec.access) if data is found.train else []
+    return list(dict.fromkeys(notes))
 
 
-def pool_of(run: TrainRun) -> WorkerPool:
-    """The workers with the CPUs that a private Ray must have for them and for reading their data."""
-    return WorkerPool(run.workers + DATA_CPUS, 1, 0)
+def pool_of(run: TrainRun, machine: Machine) -> WorkerPool:
+    """The workers with the CPUs that a private Ray must have for them and for reading their data: as many tasks decode as
+    the machine has cores."""
+    return WorkerPool(run.workers + max(LEAST_DATA_CPUS, machine.cores), 1, 0)
 
 
 def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> WorkerGroup:
     """The number of workers and what each has. Raises JobError, with figures, where the resources do not suffice."""
     gpus_each = _gpus_each(run, machine, resources, is_cluster=is_cluster)
     # The tasks that decode run beside the workers, or they would wait for ever.
-    lack = shortfall(WorkerPool(run.workers + DATA_CPUS, 1), dict(resources))
+    lack = shortfall(WorkerPool(run.workers + LEAST_DATA_CPUS, 1), dict(resources))
     lack = lack or shortfall(WorkerPool(run.workers, 0, gpus_each), dict(resources))
     if lack:
         raise JobError(
-            f"run: {run.workers} workers, and {DATA_CPUS} CPUs to read the data for them, can't be placed: {lack}; "
+            f"run: {run.workers} workers, and a CPU to read the data for them, can't be placed: {lack}; "
             "lower run.workers or run.num_gpus"
         )
     shared = 1 if is_cluster else max(1, machine.cores // run.workers)  # a worker asks a cluster for one CPU
-    return WorkerGroup(run.workers, shared if run.threads == "auto" else run.threads, gpus_each)
+    threads = shared if run.threads == "auto" else run.threads
+    return WorkerGroup(run.workers, threads, gpus_each, _batch_threads(run, machine, threads, gpus_each, is_cluster))
+
+
+def _batch_threads(run: TrainRun, machine: Machine, threads: int, gpus_each: float, is_cluster: bool) -> int:
+    if run.batch_threads != "auto":
+        return run.batch_threads
+    if is_cluster:  # a worker asks a cluster for one CPU; machines with GPUs have several for each
+        return BESIDE_A_GPU if gpus_each else 1
+    return threads_beside(machine.cores, run.workers, threads, on_gpu=gpus_each > 0)
 
 
 def _gpus_each(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> float:

@@ -29,8 +29,8 @@ class Row:
     """One picture of an input, with the columns of its decoder."""
 
     item: Item
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     columns: Mapping[str, object]
     prepared: list[Waiting] = field(default_factory=list["Waiting"])
     """The prepared picture for each stage that reads the original; empty once it has joined the queues of those stages."""

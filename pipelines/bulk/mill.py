@@ -28,7 +28,8 @@ from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.pipelines.outputs.rows import Rows
 from pixelmill.pipelines.outputs.segments import carries_source_ids
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.decoders import decoder_of
+from pixelmill.pipelines.stores.heads import Heads
+from pixelmill.workers.decoders import ReadsHeads, decoder_of
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.budget import Budget
@@ -150,7 +151,9 @@ class Mill:
         return limits, replace(limits, in_flight=1, window_rows=1)
 
     def _fetcher_of(self, limits: FetchLimits) -> Fetcher[Fetched]:
-        return Fetcher(self._config.source_access, limits, self._config.column, then=lambda fetched: fetched)
+        decoder = self._decoder
+        heads = Heads(decoder.head_bytes, decoder.is_enough) if isinstance(decoder, ReadsHeads) else None
+        return Fetcher(self._config.source_access, limits, self._config.column, lambda fetched: fetched, heads)
 
     def _timed(self, name: str, stream: Iterator[Streamed]) -> Iterator[Streamed]:
         """Count the time that the worker waits for the stream as time of `name`."""

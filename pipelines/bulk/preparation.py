@@ -70,8 +70,9 @@ class Preparation:
         item = Item(fetched[0].position)
         waiting: list[Waiting] = []
         try:
-            for picture, columns in self._pictures(pieces):
-                row = Row(item, picture.width, picture.height, columns)
+            for picture, columns, has_size in self._pictures(pieces):
+                width, height = (picture.width, picture.height) if has_size else (None, None)
+                row = Row(item, width, height, columns)
                 item.rows.append(row)
                 row.prepared += [runner.prepare(row, picture) for runner in self._runners]
                 waiting += row.prepared

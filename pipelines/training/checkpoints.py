@@ -1,8 +1,10 @@
 """Keep checkpoints on any store: weights and card for users, and everything that a training needs to be resumed.
 
     OUT/model.safetensors, OUT/card.json       the best weights so far: OUT itself is a checkpoint
+    OUT/model.marks                            what they were trained on and selected with (workers/models/marks.py)
     OUT/_run/last.json                         names the newest folder below; written after it is whole
-    OUT/_run/step-00001200-0001-5f1c0e9a/      model.safetensors, training.safetensors, training.json
+    OUT/_run/step-00001200-0001-5f1c0e9a/      model.safetensors, training.safetensors, training.json, and average.safetensors
+                                               where the weights are averaged
 
 Nothing is pickled: an optimiser's state is tensors by parameter and name, and numbers as JSON.
 """
@@ -27,15 +29,17 @@ from torch.optim import Optimizer
 from pixelmill.pipelines.stores.access import Access, scheme_of
 from pixelmill.pipelines.stores.assets import checkpoint_at, file_at
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.training.averaging import WeightAverage
 from pixelmill.workers.errors import RunRefused
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import load_checkpoint, save_checkpoint
+from pixelmill.workers.models.marks import marks_file
 from pixelmill.workers.models.weight_files import CARD, WEIGHTS, refuse_pickle
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.stages.assets import as_path
 
-LAST = "_run/last.json"
+LAST, AVERAGE = "_run/last.json", "average.safetensors"
 
 
 @dataclass
@@ -52,13 +56,32 @@ class TrainingProgress:
     """Losses of the steps since the last row of the log."""
     trained_s: float = 0.0
     is_complete: bool = False
+    initialised_from: dict[str, Any] | None = None
+    """The facts about the weights that it began with, for the card."""
+    in_blocks: bool | None = None
+    """Whether the order of samples is shuffled in blocks; None before the first step, and in older checkpoints."""
+    failed: int = 0
+    """Samples that were skipped, since they are broken."""
+    steps: int | None = None
+    """The steps of the whole training when this was saved; older checkpoints lack it."""
+
+    def extend(self, steps: int) -> None:
+        """Begin a training that was complete again, where it now has more steps; its patience starts anew."""
+        if self.is_complete and self.step < steps:
+            self.is_complete, self.since_best = False, 0
+        self.steps = steps
 
 
 # --------------------------------------------------------------------------------------------------------- training
 
 
 def save_training(
-    folder: Folder, network: nn.Module, optimizer: Optimizer, progress: TrainingProgress, writer: str = ""
+    folder: Folder,
+    network: nn.Module,
+    optimizer: Optimizer,
+    progress: TrainingProgress,
+    writer: str = "",
+    average: WeightAverage | None = None,
 ) -> bool:
     """Publish everything that is needed to resume; the marker comes last, then the earlier checkpoint is removed.
     `writer` distinguishes attempts that save the same step. Returns False, and nothing counts, where another attempt
@@ -68,6 +91,8 @@ def save_training(
     tensors, groups = optimizer_state(optimizer)
     before = folder.read_tagged(LAST)  # read first: a claimed folder checks its claim before each file that follows
     folder.publish(f"{name}/{WEIGHTS}", save_tensors(_tensors(network)))
+    if average is not None:
+        folder.publish(f"{name}/{AVERAGE}", save_tensors(_tensors(average.network)))
     folder.publish(f"{name}/training.safetensors", save_tensors(tensors))
     folder.publish(f"{name}/training.json", json.dumps({"progress": vars(progress), "groups": groups}).encode())
     marker = json.dumps({"folder": name, "step": progress.step}).encode()
@@ -82,7 +107,7 @@ def _remove_checkpoint(folder: Folder, name: str) -> None:
     """Remove a checkpoint by its name, which was read from a file that anybody may have written."""
     if not re.fullmatch(r"_run/step-\d{8}(-\d{4}-[0-9a-f]{8})?", name):
         return
-    for file in (WEIGHTS, "training.safetensors", "training.json"):
+    for file in (WEIGHTS, AVERAGE, "training.safetensors", "training.json"):
         with suppress(OSError):
             folder.remove(f"{name}/{file}")
     if folder.is_local:
@@ -101,15 +126,20 @@ def read_progress(folder: Folder) -> TrainingProgress | None:
     return TrainingProgress(**json.loads(text)["progress"])
 
 
-def load_training(folder: Folder, network: nn.Module, optimizer: Optimizer) -> None:
-    """Restore the newest checkpoint's weights and optimiser state, bit for bit."""
+def load_training(
+    folder: Folder, network: nn.Module, optimizer: Optimizer, average: WeightAverage | None = None
+) -> None:
+    """Restore the newest checkpoint's weights, their average and the optimiser's state, bit for bit."""
     name = json.loads(folder.read(LAST) or b"{}")["folder"]
-    parts = [folder.read(f"{name}/{file}") for file in (WEIGHTS, "training.safetensors", "training.json")]
+    files = (WEIGHTS, "training.safetensors", "training.json", *((AVERAGE,) if average else ()))
+    parts = [folder.read(f"{name}/{file}") for file in files]
     if None in parts:
         raise RunRefused(f"{folder.uri}/{name}: the checkpoint is not whole; choose another output folder")
-    weights, state, text = (part or b"" for part in parts)
+    weights, state, text, *averaged = (part or b"" for part in parts)
     network.load_state_dict(load_tensors(weights))
     restore_optimizer(optimizer, load_tensors(state), json.loads(text)["groups"])
+    if average is not None:
+        average.network.load_state_dict(load_tensors(averaged[0]))
 
 
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
@@ -144,11 +174,12 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def publish(folder: Folder, network: nn.Module, card: Card) -> None:
-    """Make the folder a checkpoint of these weights: the weights, then their card."""
+    """Make the folder a checkpoint of these weights: the weights, the marks of their samples, then their card."""
     with tempfile.TemporaryDirectory(prefix="pixelmill-checkpoint-") as local:
         save_checkpoint(Path(local), network, card)
-        for name in (WEIGHTS, CARD):
-            folder.publish(name, (Path(local) / name).read_bytes())
+        for name in (WEIGHTS, marks_file(Path(WEIGHTS)).name, CARD):
+            if (Path(local) / name).exists():
+                folder.publish(name, (Path(local) / name).read_bytes())
 
 
 def load_from_store(uri: str, access: Access) -> tuple[nn.Module, Card]:
@@ -168,7 +199,7 @@ def fetched(uri: str, access: Access) -> Generator[Path]:
         yield Path(uri.removeprefix("file://"))
         return
     refuse_pickle(uri)
-    with as_path(checkpoint_at(uri, access)) as path:
+    with as_path(checkpoint_at(uri, access, with_marks=True)) as path:
         yield path
 
 

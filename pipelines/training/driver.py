@@ -10,26 +10,29 @@ import torch
 
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.decoding import MEASURED
+from pixelmill.pipelines.training.measuring import good_samples
 from pixelmill.pipelines.training.plan import FAULT, TrainingPlan, WorkerGroup
-from pixelmill.pipelines.training.reading import read_samples
-from pixelmill.pipelines.training.sample_order import spread
 from pixelmill.pipelines.training.worker import work
 from pixelmill.workers.errors import TrainingFailed
-from pixelmill.workers.recipes import ChecksSamples, Recipe
+from pixelmill.workers.recipes import ChecksSamples, NotesSamples, Recipe
 
 
-def rehearse(recipe: Recipe, data: DataSet, together: int) -> None:
+def rehearse(recipe: Recipe, data: DataSet, together: int) -> list[str]:
     """Check what a worker would fail on: samples from all over the data, the network, the files that it starts from.
     The network is built without memory. `together` samples go through it at once. Raises DataError or ModelError.
+
+    Returns what the recipe took for granted about the samples, for a person.
     """
-    samples = read_samples(data.take(spread(len(data), MEASURED)), recipe)
+    samples = list(good_samples(data, recipe))
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings that weights are not copied into a network without memory
         if isinstance(recipe, ChecksSamples):
             recipe.check(samples, together)
         else:
             recipe.network()
+        if recipe.settings.rates:
+            recipe.optimizer(recipe.network())  # its parameters have the names that the settings refer to
+    return recipe.notes(samples) if isinstance(recipe, NotesSamples) else []
 
 
 def fit(plan: TrainingPlan, group: WorkerGroup, store: ProgressStore, storage: str) -> None:

@@ -10,11 +10,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pixelmill.pipelines.training.broken_samples import BrokenSamples
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.plan import CACHE_BYTES, TrainingPlan
 from pixelmill.pipelines.training.sample_order import spread
 from pixelmill.pipelines.training.samples import Memory, Stream, open_samples
-from pixelmill.workers.recipes import FinishesNetwork, Recipe
+from pixelmill.workers.recipes import FinishesNetwork, HasBaselines, Recipe
+from pixelmill.workers.recipes.scoring import evaluate
 
 SHOWN = 8
 FINISHING_SAMPLES = 512
@@ -29,10 +31,18 @@ def evaluate_network(
     return {name: float(value) for name, value in metrics.items()}, picture_CHW
 
 
+def baselines(recipe: Recipe, data: DataSet) -> dict[str, dict[str, float]]:
+    """The metrics of results that no network made, by their description; none where the recipe knows of none."""
+    if not isinstance(recipe, HasBaselines):
+        return {}
+    with torch.inference_mode():
+        return recipe.baselines(open_samples(data, recipe, CACHE_BYTES))
+
+
 def judged(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> tuple[dict[str, float], Tensor]:
     """The same for a network that is in eval mode, on its device."""
     with torch.inference_mode():
-        return recipe.evaluate(network, iter(samples)), recipe.pictures(network, samples.some(SHOWN))
+        return evaluate(recipe, network, iter(samples)), recipe.pictures(network, samples.some(SHOWN))
 
 
 def opened_held_out(plan: TrainingPlan, recipe: Recipe) -> Memory | Stream | None:
@@ -43,7 +53,8 @@ def opened_held_out(plan: TrainingPlan, recipe: Recipe) -> Memory | Stream | Non
     most = recipe.settings.evaluate_samples
     if most is not None and most < len(data):
         data = data.take(spread(len(data), most))
-    return open_samples(data, recipe, plan.cache_bytes)
+    broken = BrokenSamples(data, plan.max_failed_fraction)
+    return open_samples(data, recipe, plan.cache_bytes, broken, disk=plan.disk_cache)
 
 
 def finish(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypedDict, Unpack, cast
 
@@ -26,14 +26,22 @@ from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.acceleration import accelerate, fused
+from pixelmill.pipelines.training.averaging import average_of
 from pixelmill.pipelines.training.batch_share import BatchShare
-from pixelmill.pipelines.training.batches import Batches, ahead
+from pixelmill.pipelines.training.batches import Batches, Made, ahead
+from pixelmill.pipelines.training.broken_samples import BrokenSamples, FailedFile
 from pixelmill.pipelines.training.cards import card_of
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
+from pixelmill.pipelines.training.device_batches import OnDevice, Pinned, maker_of
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
-from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.final_test import judge_best
+from pixelmill.pipelines.training.initial import begin
+from pixelmill.pipelines.training.plan import FAULT, NEWS, WARNING, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.samples import open_samples
-from pixelmill.pipelines.training.step import Descent, PinnedBatches
+from pixelmill.pipelines.training.step import Descent
+from pixelmill.pipelines.training.trackers.description import described
+from pixelmill.pipelines.training.trackers.registry import opened
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.errors import PixelmillError
 from pixelmill.workers.models.card import Card
@@ -41,7 +49,6 @@ from pixelmill.workers.recipes import Batch, FindsFacts, Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
 from pixelmill.workers.runtime.memory import keep_freed_memory
 
-AHEAD = 2
 EVALUATIONS = 20
 
 
@@ -105,16 +112,27 @@ class Training:
         self.folder = plain if plan.claim is None else claims.ClaimedFolder(plain, plan.claim)
         self.share = BatchShare(self.settings.batch, self.settings.accumulate, group.workers, rank)
         self.report(phase="reading the data")
-        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes)
+        broken = BrokenSamples(plan.train, plan.max_failed_fraction)
+        self.steps = total_steps(self.settings, len(plan.train))
+        is_read_again = self.steps * self.settings.batch >= 2 * len(plan.train)
+        disk = plan.disk_cache if is_read_again else None
+        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes, broken, group.workers, disk)
         self.held_out = opened_held_out(plan, self.recipe) if self.is_first else None
+        self._failed = FailedFile(self.folder, store, rank, group.workers)
         self.progress = checkpoints.read_progress(self.folder) or TrainingProgress()
+        if self.progress.in_blocks is None:  # kept, so that another cache_gb does not change the order of samples
+            self.progress.in_blocks = self.samples.in_blocks
         self._find_facts()
         self.network = _new_network(self.recipe, device)
-        self.optimizer = optimizer_of(self.recipe, self.network)
+        if not self.progress.step:
+            self.progress.initialised_from = begin(self.recipe, self.network, plan.initial, plan.access)
+        accelerate(device)
+        self.optimizer = fused(optimizer_of(self.recipe, self.network), device)
+        self.average = average_of(self.network, self.settings.ema_decay)
         if self.progress.step:
-            checkpoints.load_training(self.folder, self.network, self.optimizer)
+            checkpoints.load_training(self.folder, self.network, self.optimizer, self.average)
         self.trained: nn.Module = DistributedDataParallel(self.network) if group.workers > 1 else self.network
-        self.steps = total_steps(self.settings, len(plan.train))
+        self.progress.extend(self.steps)
         self.evaluate_every = self.settings.evaluate_every_steps or max(
             math.ceil(len(plan.train) / self.settings.batch), math.ceil(self.steps / EVALUATIONS)
         )
@@ -137,24 +155,33 @@ class Training:
     # ------------------------------------------------------------------------------------------------------- steps
 
     def run(self) -> None:
-        log = TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=self.progress.step) if self.is_first else None
+        log = self._opened_log() if self.is_first else None
         try:
             self._take_steps(log)
         finally:
             if log is not None:
                 log.close()
 
+    def _opened_log(self) -> TrainingLog:
+        step, warn = self.progress.step, self._warn
+        trackers = opened(self.folder, described(self.plan, step), self.plan.tracking, warn)
+        return TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=step, trackers=trackers)
+
+    def _warn(self, text: str) -> None:
+        self.store.reporter(WARNING)(text)
+
     def _take_steps(self, log: TrainingLog | None) -> None:
-        batches = Batches(self.samples, self.recipe, self.samples.order(self.settings.seed), self.share)
         steps = range(self.progress.step, self.steps)
         saved_s = logged_s = time.monotonic()
         logged_step = steps.start
-        placed = map(PinnedBatches(self.device), batches(steps))
-        for step, (indices, passes) in zip(steps, ahead(placed, AHEAD), strict=True):
+        for step, (indices, passes) in zip(steps, self.batches(steps), strict=True):
             self._pending.append(self.step(step, indices, passes))
             done = self.progress.step = step + 1
+            if self.average is not None:
+                self.average.update(self.network, step)
             is_over = done == self.steps
             if done % self.plan.log_every_steps == 0 or is_over:
+                self._descent.require_finite_losses()
                 losses = self._mean_losses()
                 now_s = time.monotonic()
                 rate = (done - logged_step) * self.settings.batch / max(1e-9, now_s - logged_s)
@@ -162,18 +189,32 @@ class Training:
                 self._log(log, done, losses, rate)
                 logged_s, logged_step = now_s, done
             if done % self.evaluate_every == 0 or is_over:
+                self._descent.require_finite(step)
                 is_over = self._evaluate(log) or is_over
                 logged_s = time.monotonic()
             is_over, is_time = self._agreed(is_over, time.monotonic() - saved_s > self.plan.checkpoint_every_s)
             if is_over or is_time:
+                self._descent.require_finite(step)
+                if is_over and self.is_first:
+                    self.report(phase="testing", step=done, steps=self.steps, metrics=self.progress.metrics)
+                    judge_best(self.plan, self.recipe, self.folder, self.device)
                 self.progress.is_complete = is_over
                 self._save(log)
                 logged_s = saved_s = time.monotonic()
             if is_over:
                 break
 
+    def batches(self, steps: range) -> Iterator[Made]:
+        """The batches of these steps on the device, made ahead of them."""
+        order = self.samples.order(self.settings.seed, self.progress.in_blocks)
+        make = maker_of(self.recipe, self.device)
+        made = Batches(self.samples, self.recipe, order, self.share, self.group.batch_threads, make)(steps)
+        return map(OnDevice(self.recipe, self.device), ahead(map(Pinned(self.device), made)))
+
     def step(self, step: int, indices: np.ndarray, passes: list[Batch]) -> dict[str, Tensor]:
         """Take one step over this worker's passes; returns the losses, averaged over the passes."""
+        if not self.is_first:
+            self._record_broken()  # before the gradients are exchanged, so that the first worker has it when it saves
         return self._descent(step, self.steps, self.rank, passes, lambda: self.plan.train.take(indices).names())
 
     def _agreed(self, *mine: bool) -> list[bool]:
@@ -215,11 +256,11 @@ class Training:
         if log is None:
             return False
         self.report(phase="evaluating", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
-        finish(self.recipe, self.network, self.samples)
-        self.network.eval()
+        finish(self.recipe, self.judged_network, self.samples)
+        self.judged_network.eval()
         metrics: dict[str, float] = {}
         if self.held_out is not None:
-            metrics, picture_CHW = judged(self.recipe, self.network, self.held_out)
+            metrics, picture_CHW = judged(self.recipe, self.judged_network, self.held_out)
             log.show(self.progress.step, picture_CHW)
             log.add(self.progress.step, "evaluation", metrics)
             self._is_judged = True
@@ -235,15 +276,26 @@ class Training:
         is_best = is_better(value, progress.best, self.recipe.GOAL[1])
         progress.since_best = 0 if is_best else progress.since_best + 1
         if is_best:
+            self._record_broken()
             progress.best, progress.best_step, progress.metrics = value, progress.step, metrics
-            checkpoints.publish(self.folder, self.network, self.card())
+            checkpoints.publish(self.folder, self.judged_network, self.card())
         return self.settings.patience is not None and progress.since_best >= self.settings.patience
+
+    @property
+    def judged_network(self) -> nn.Module:
+        """The network that is evaluated and published: the average of the weights where the settings ask for one."""
+        return self.network if self.average is None else self.average.network
 
     def card(self) -> Card:
         """The card of the weights as they are now."""
         return card_of(self.plan, self.recipe, self.network, self.progress)
 
+    def _record_broken(self) -> None:
+        met = [each.broken for each in (self.samples, self.held_out) if each is not None and each.broken is not None]
+        self.progress.failed = self._failed.record(*met)
+
     def _save(self, log: TrainingLog | None) -> None:
+        self._record_broken()
         if log is None:
             return
         log.publish(self._is_judged or self.progress.is_complete)
@@ -252,7 +304,9 @@ class Training:
             name: [float(each[name]) for each in self._pending] for name in (self._pending or [{}])[0]
         }
         writer = self.plan.claim.writer if self.plan.claim else ""
-        saved = checkpoints.save_training(self.folder, self.network, self.optimizer, self.progress, writer)
+        saved = checkpoints.save_training(
+            self.folder, self.network, self.optimizer, self.progress, writer, self.average
+        )
         if not saved and self.plan.claim is not None:
             claims.require(self.folder, self.plan.claim)
 

@@ -37,7 +37,9 @@ def test_each_recipe_has_what_the_contract_asks_for(name: str) -> None:
     assert name == kind.NAME
     assert kind.NETWORK in NETWORKS
     assert kind.GOAL[1] in {"min", "max"}
-    assert {"network", "decode", "batch", "optimizer", "rate", "losses", "evaluate", "pictures"} == set(methods(Recipe))
+    assert {"network", "decode", "batch", "optimizer", "rate", "losses", "scores", "metrics", "pictures"} == set(
+        methods(Recipe)
+    )
     for method, stated in methods(Recipe).items():
         assert_called_alike(kind, method, stated)
 

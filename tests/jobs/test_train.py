@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -63,9 +64,12 @@ def test_a_training_killed_with_its_driver_and_its_worker_ends_with_the_weights_
 
     again = pixelmill(user, *arguments(photos, killed, "steps=480", run=often))
     assert "was trained already" in again.stdout
-    other = pixelmill(user, *arguments(photos, killed, "steps=500"))
+    other = pixelmill(user, *arguments(photos, killed, "steps=480", "learning_rate=0.5"))
     assert other.code == 2
-    assert "settings.steps: 480 there, 500 here" in other.stderr
+    assert "settings.learning_rate: 0.001 there, 0.5 here" in other.stderr
+    shorter = pixelmill(user, *arguments(photos, killed, "steps=400"))
+    assert shorter.code == 2
+    assert "is at step 480, and the schedule would end at step 400" in shorter.stderr
 
     judged = pixelmill(user, "eval", "vae", "--checkpoint", str(killed), "--data", photos, "--json")
     assert judged.code == 0, judged.stderr
@@ -128,16 +132,17 @@ def test_an_error_of_a_worker_that_nobody_foresaw_is_told_in_one_sentence(
 
 
 @pytest.mark.slow  # two workers on two cores start slowly
-def test_a_file_in_the_middle_that_is_no_picture_ends_two_workers_with_one_sentence(user: Home, tmp_path: Path) -> None:
+def test_two_workers_skip_a_file_that_is_no_picture_and_record_it_once(user: Home, tmp_path: Path) -> None:
     data = tmp_path / "data"
     (pictures(data, 80, size=(16, 16))[40]).write_bytes(b"<html>")  # none of those that are looked at before Ray starts
     out = tmp_path / "out"
-    ended = pixelmill(user, *arguments(str(data), out, "steps=2", "hold_out=8", run={"workers": 2, "threads": 1}))
-    assert ended.code == 1
-    *_, last = ended.stderr.splitlines()
-    assert re.match(r"pixelmill: \S*/00040\.jpg: looks like an HTML page", last)
-    assert ended.stderr.count("00040.jpg") == 1
-    assert "Traceback" not in ended.stderr
+    ended = pixelmill(user, *arguments(str(data), out, "steps=20", "hold_out=8", run={"workers": 2, "threads": 1}))
+    assert ended.code == 0, ended.stderr
+    assert "1 broken samples were skipped; failed/ names them and why" in ended.stdout
+    (row,) = pq.read_table(out / "failed").to_pylist()
+    assert (Path(row["uri"]).name, row["stage"]) == ("00040.jpg", "decode")
+    assert "looks like an HTML page" in row["error"]
+    assert "1 broken samples were skipped" in json.loads((out / "card.json").read_text())["split"]
 
 
 # ------------------------------------------------------------------------------------------------------ before Ray
@@ -191,3 +196,21 @@ def test_a_folder_with_another_run_in_it_is_refused(user: Home, photos: str, tmp
     ended = pixelmill(user, *arguments(photos, out))
     assert ended.code == 2
     assert "recipe: unet there, vae here" in ended.stderr
+
+
+# ------------------------------------------------------------------------------------------------------------ extended
+
+
+@pytest.mark.slow  # three starts of Ray
+def test_a_finished_training_goes_on_where_it_gets_more_steps(user: Home, photos: str, tmp_path: Path) -> None:
+    whole, extended = tmp_path / "whole", tmp_path / "extended"
+    for out, steps in ((whole, 60), (extended, 40), (extended, 60)):
+        ended = pixelmill(user, *arguments(photos, out, f"steps={steps}", run={"threads": 1}))
+        assert ended.code == 0, ended.stderr
+    assert "goes on from step 40 to 60 in place of 40" in ended.stderr
+    assert "stays at 1" in ended.stderr
+    first, second = last_weights(whole), last_weights(extended)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert json.loads((extended / "_run/training.json").read_text())["settings"]["steps"] == 60
+    again = pixelmill(user, *arguments(photos, extended, "steps=60"))
+    assert "was trained already, 60 steps" in again.stdout

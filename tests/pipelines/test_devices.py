@@ -26,6 +26,7 @@ from pixelmill.workers.models.libraries import resolve
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes.registry import RECIPES, recipe_type
+from pixelmill.workers.recipes.scoring import evaluate, joined
 from pixelmill.workers.runtime.execution import Executor
 from pixelmill.workers.runtime.settings import Settings
 from tests.elsewhere import HERE, elsewhere
@@ -150,6 +151,20 @@ def test_a_training_on_another_device_ends_with_the_weights_and_the_figures_of_o
     assert there.progress.metrics == pytest.approx(here.progress.metrics, nan_ok=True)
     expected = here.network.state_dict()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_parts_of_the_samples_are_scored_as_the_whole(name: str, tmp_path: Path) -> None:
+    data, assets = make_data(tmp_path / "data", name), make_assets(tmp_path / "assets", name)
+    found = find(recipe_type(name).ROLES, [data], Access())
+    settings = {**ROUGHLY, **SLIM[name], **{name: str(path) for name, path in assets.items()}}
+    made = training_of(name, settings, found, None, tmp_path / "out", 1, HERE, assets)
+    samples, network = list(made.samples), made.network.eval()
+    with torch.inference_mode():
+        whole = evaluate(made.recipe, network, samples)
+        parts = [made.recipe.scores(network, part) for part in (samples[:1], [], samples[1:])]
+    assert parts[1] == {}
+    assert made.recipe.metrics(joined(parts)) == pytest.approx(whole, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["torchvision:resnet18/random", "autoencoder-photos"])

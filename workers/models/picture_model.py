@@ -14,7 +14,7 @@ from torch import nn
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.depth_facts import DepthFacts
 from pixelmill.workers.models.preprocess import Preprocess
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 from pixelmill.workers.runtime.execution import PixelNetwork
 from pixelmill.workers.runtime.settings import PRECISIONS, Precision
 
@@ -112,5 +112,5 @@ class PictureModel:
 def require_task(name: str, network: str, task: Task, offered: set[Task]) -> None:
     """ModelError if a model can't do the task of a stage."""
     if task not in offered:
-        can = ", ".join(sorted(offered)) or "nothing that a stage does"
-        raise ModelError(f"model {name}: holds a {network}, which can't {task}; it can {can}")
+        can = ", ".join(map(verb, sorted(offered))) or "nothing that a stage does"
+        raise ModelError(f"model {name}: holds a {network}, which can't {verb(task)}; it can {can}")

@@ -25,6 +25,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.layers import Layer
 from pixelmill.workers.networks.upsample import bilinear_kernel
 from pixelmill.workers.networks.vgg import (
     CONVENTIONS,
@@ -116,6 +117,10 @@ class Fcn(nn.Module):
             self.scores[f"pool{pool}"] = zero_initialized(channels, config.classes)
         levels = (DEEPEST, *reversed(config.skips), 0)
         self.ups = nn.ModuleList([FcnUp(config, 2 ** (coarse - fine)) for coarse, fine in pairwise(levels)])
+
+    def layers(self) -> list[Layer]:
+        trunk: list[Layer] = [(f"trunk.convolutions.{name}",) for name in self.trunk.convolutions]
+        return [*trunk, ("fc6",), ("fc7",), ("scores", "ups")]
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         border_px, offset = (CAFFE_BORDER_PX, FC6_SIDE // 2) if self.config.padding == "caffe" else (0, 0)

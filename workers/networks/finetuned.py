@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.networks.fcn import Fcn, FcnConfig
+from pixelmill.workers.networks.layers import Layer, below, layers_of
 from pixelmill.workers.networks.monodepth import Monodepth, MonodepthConfig
 from pixelmill.workers.networks.segnet import SegNet, SegNetConfig
 from pixelmill.workers.networks.unet import UNet, UNetConfig
 from pixelmill.workers.networks.vae import Vae, VaeConfig
-
-LEAST_MATCHED = 0.95
+from pixelmill.workers.networks.vgg import LoadReport
 
 Pyramid = list[Tensor]
 """Feature maps BCHW from fine to coarse."""
@@ -66,6 +66,9 @@ class Finetuned(nn.Module):
         if config.frozen:
             self.encoder.requires_grad_(False)
 
+    def layers(self) -> list[Layer]:
+        return [*below("encoder", layers_of(self.encoder)), *below("head", layers_of(self.head))]
+
     def train(self, mode: bool = True) -> Finetuned:
         """A frozen encoder stays in eval mode, so that its batch statistics do not change either."""
         super().train(mode)
@@ -92,6 +95,11 @@ class DenseDecoder(nn.Module):
             [nn.GroupNorm(min(8, width), width) if width % 8 == 0 else nn.Identity() for _ in channels]
         )
         self.score = nn.Conv2d(width, classes, kernel_size=1)
+
+    def layers(self) -> list[Layer]:
+        parts = ("projections", "convolutions", "norms")
+        levels = reversed(range(len(self.projections)))
+        return [*[tuple(f"{part}.{level}" for part in parts) for level in levels], ("score",)]
 
     def forward(self, pyramid: Pyramid) -> Tensor:
         maps_BCHW: Tensor | None = None
@@ -165,6 +173,9 @@ class SegNetEncoder(Encoder):
         self.config, self.preprocessing = network.config, network.preprocessing
         self.encoder, self.norms = network.encoder, network.norms
         self.channels = list(network.config.widths)
+
+    def layers(self) -> list[Layer]:
+        return [(f"encoder.{name}", f"norms.{name}") for name in self.encoder]
 
     def forward(self, images_BCHW: Tensor) -> Pyramid:
         maps_BCHW, pyramid = self.preprocessing(images_BCHW), list[Tensor]()
@@ -240,24 +251,24 @@ def _each(layers: Any, maps_BCHW: Tensor) -> Pyramid:
 # ------------------------------------------------------------------------------------------------------------ loading
 
 
-def load_encoder(network: Finetuned, weights: Mapping[str, Tensor], name: str) -> dict[str, list[str]]:
+def load_encoder(network: Finetuned, weights: Mapping[str, Tensor], name: str) -> LoadReport:
     """Load the encoder from the tensors of its original network; reports matches and mismatches.
 
-    Returns {"loaded": [...], "missing": [...], "misshapen": [...]}; ModelError if less than 95 % of the encoder's numbers were
-    loaded. The head, which is not in `weights`, is unchanged.
+    ModelError if one of the encoder's tensors has no match. The head, which is not in `weights`, is unchanged.
     """
     own = network.encoder.state_dict()
     loaded = {key: weights[key] for key in own if key in weights and weights[key].shape == own[key].shape}
-    report = {
-        "loaded": sorted(loaded),
-        "missing": sorted(key for key in own if key not in weights),
-        "misshapen": sorted(key for key in own if key in weights and key not in loaded),
-    }
+    report = LoadReport(
+        name,
+        matched=tuple(sorted(loaded)),
+        missing=tuple(sorted(key for key in own if key not in weights)),
+        misshapen=tuple(sorted(key for key in own if key in weights and key not in loaded)),
+        unused=tuple(sorted(weights.keys() - own.keys())),
+    )
     share = sum(own[key].numel() for key in loaded) / max(1, sum(tensor.numel() for tensor in own.values()))
-    if share < LEAST_MATCHED:
-        unmatched = [*report["missing"], *report["misshapen"]]
+    if unmatched := [*report.missing, *report.misshapen]:
         raise ModelError(
-            f"{name}: only {share:.0%} of the encoder's numbers are in these weights, and {LEAST_MATCHED:.0%} have to be; "
+            f"{name}: only {share:.0%} of the encoder's numbers are in these weights, and all have to be; "
             f"without a match: {', '.join(unmatched[:6])}{' ...' if len(unmatched) > 6 else ''}; "
             "give a checkpoint of the same network and the same widths"
         )

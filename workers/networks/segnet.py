@@ -21,6 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.layers import Layer
 from pixelmill.workers.networks.upsample import UPSAMPLINGS, Upsample, Upsampling, pool_with_switches
 from pixelmill.workers.networks.vgg import (
     BLOCKS,
@@ -101,6 +102,12 @@ class SegNet(nn.Module):
                 channels = width
         self.ups = nn.ModuleList([Upsample(config.upsampling, width, width) for width in config.widths])
         self.decoder = nn.ModuleList([_decoder_level(config, level) for level in range(len(config.blocks))])
+
+    def layers(self) -> list[Layer]:
+        return [
+            *[(f"encoder.{name}", f"norms.{name}") for name in self.encoder],
+            *[(f"ups.{level}", f"decoder.{level}") for level in reversed(range(len(self.decoder)))],
+        ]
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         self._refuse_small(images_BCHW)

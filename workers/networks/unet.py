@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.layers import Layer
 from pixelmill.workers.networks.upsample import LOCAL_UPSAMPLINGS, UPSAMPLINGS, Upsample, Upsampling, pool_with_switches
 from pixelmill.workers.networks.vgg import he_initialized
 from pixelmill.workers.runtime import stall_watchdog
@@ -119,6 +120,11 @@ class UNet(nn.Module):
             ]
         )
         self.score = he_initialized(nn.Conv2d(config.base, config.classes, kernel_size=1))
+
+    def layers(self) -> list[Layer]:
+        down: list[Layer] = [(f"contracting.{level}",) for level in range(len(self.contracting))]
+        up: list[Layer] = [(f"ups.{level}", f"expanding.{level}") for level in reversed(range(len(self.expanding)))]
+        return [*down, *up, ("score",)]
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits of the pictures' size with padding same, of `config.output_px` with valid, which may raise ModelError."""

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.layers import Layer, below, layers_of
 
 Architecture = Literal["dense", "convolutional"]
 Output = Literal["bernoulli", "gaussian"]
@@ -79,6 +80,12 @@ class Vae(nn.Module):
         self.encoder, self.decoder = layers(config)
         self.to_mean = nn.Linear(config.hidden, config.latent_size)
         self.to_logvar = nn.Linear(config.hidden, config.latent_size)
+
+    def layers(self) -> list[Layer]:
+        encoder, decoder = (
+            below(name, layers_of(part)) for name, part in (("encoder", self.encoder), ("decoder", self.decoder))
+        )
+        return [*encoder, ("to_mean", "to_logvar"), *decoder]
 
     def posterior(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Mean BD and log variance BD of the Gaussian over codes, q(z|x)."""

@@ -8,19 +8,21 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.models.picture_model import Classes
+from pixelmill.workers.networks.vgg import LoadReport
+from pixelmill.workers.recipes.optimizers import OptimizerSettings
+from pixelmill.workers.recipes.schedules import ScheduleSettings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -32,6 +34,10 @@ Facts = Mapping[str, JsonValue]
 
 Sample = dict[str, np.ndarray]
 """The decoded data of one input: small arrays by name, pixels as uint8 HWC."""
+
+Scores = dict[str, np.ndarray]
+"""What a network made of held-out samples, by name. The first axis counts rows: one a sample, or one a call of `scores` for
+what is summed over samples, such as a confusion matrix (1KK). So the scores of two parts are joined along it."""
 
 Batch = dict[str, Tensor]
 """The input of `losses`: tensors by name, whose first axis is the batch."""
@@ -58,11 +64,12 @@ PICTURES = (Role("image", "picture"), Role("label", "class", is_needed=False))
 """The roles of a recipe that learns from pictures alone; labels, if there are any, are used for evaluation only."""
 
 
-class RecipeSettings(BaseModel):
+class RecipeSettings(OptimizerSettings, ScheduleSettings):
     """Settings that every recipe has; a recipe's own settings add to them, with the paper's values as defaults.
 
     `batch` counts the pictures of one optimiser step over all workers and all `accumulate` passes. `steps` overrides
     `epochs`. `patience` ends a training after so many evaluations without an improvement.
+    `ema_decay` averages the weights over the steps, 0.999 over the last thousand or so; the average is evaluated and published.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -71,12 +78,12 @@ class RecipeSettings(BaseModel):
     steps: PositiveInt | None = None
     batch: PositiveInt = 16
     accumulate: PositiveInt = 1
-    learning_rate: PositiveFloat = 1e-3
     max_gradient_norm: PositiveFloat | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     evaluate_every_steps: PositiveInt | None = None
     evaluate_samples: PositiveInt | None = None
     patience: PositiveInt | None = None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -86,8 +93,8 @@ class Recipe(Protocol):
     `assets` are the local files that settings named in `ASSETS` refer to (weights of a loss network, a painting), by the
     name of the setting; a setting that the user left out has no entry.
 
-    A recipe may also follow `ChecksSamples`, `FindsFacts`, `FinishesNetwork`, `ClipsGradients`, `StatesInput` and
-    `StatesClasses`.
+    A recipe may also follow `ChecksSamples`, `NotesSamples`, `AugmentsOnDevice`, `FindsFacts`, `FinishesNetwork`,
+    `ClipsGradients`, `HasBaselines`, `StatesInput`, `StatesClasses` and `StatesStart`.
     """
 
     NAME: ClassVar[str]
@@ -97,7 +104,7 @@ class Recipe(Protocol):
     """The parts of a sample."""
     ASSETS: ClassVar[tuple[str, ...]]
     JUDGED_WITH: ClassVar[tuple[str, ...]]
-    """The names in ASSETS that `evaluate` needs too."""
+    """The names in ASSETS that `scores` needs too."""
     GOAL: ClassVar[tuple[str, Literal["min", "max"]]]
     """The metric that selects the best checkpoint."""
     Settings: ClassVar[type[RecipeSettings]]
@@ -132,8 +139,16 @@ class Recipe(Protocol):
         """Scalars, means over the batch; the one named "loss" is minimised, the others are logged."""
         ...
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-        """Metrics of a network in eval mode, in inference mode, over held-out samples in a fixed order."""
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """Score a network in eval mode, in inference mode, on consecutive held-out samples; none have no scores.
+
+        A sample's scores depend on the sample alone, up to rounding, so that several processes can score a part each. They
+        are small: no pictures, and a bound on what grows with the samples.
+        """
+        ...
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
+        """The metrics of all held-out samples, from their scores in order; DataError if there are none."""
         ...
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
@@ -148,6 +163,29 @@ class ChecksSamples(Protocol):
     def check(self, samples: Sequence[Sample], together: int) -> None:
         """Called on torch's device "meta" with a few samples, of which `together` pass through the network at once."""
         ...
+
+
+@runtime_checkable
+class AugmentsOnDevice(Protocol):
+    """A recipe whose `batch` is `augmented(drawn(samples, random))`: a GPU gets bytes and makes floats of them itself.
+
+    All draws are made in `drawn`, so that every device makes the same batches, within its rounding.
+    """
+
+    def drawn(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """Cut pixels in 8 bits, and the numbers that `augmented` needs, sample by sample."""
+        ...
+
+    def augmented(self, batch: Batch) -> Batch:
+        """The input of `losses`, on the device of `batch`; waits for no result of the device."""
+        ...
+
+
+@runtime_checkable
+class NotesSamples(Protocol):
+    """A recipe that says what it takes for granted about a few samples, a line for each assumption."""
+
+    def notes(self, samples: Sequence[Sample]) -> list[str]: ...
 
 
 @runtime_checkable
@@ -178,6 +216,15 @@ class ClipsGradients(Protocol):
 
 
 @runtime_checkable
+class HasBaselines(Protocol):
+    """A recipe whose metrics say little without those of results that no network made."""
+
+    def baselines(self, samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
+        """The metrics of each of them, by its description. The samples are iterated more than once."""
+        ...
+
+
+@runtime_checkable
 class StatesInput(Protocol):
     """A recipe whose card is enough for a bulk stage to preprocess pictures for its network."""
 
@@ -193,6 +240,19 @@ class StatesClasses(Protocol):
         ...
 
 
+@runtime_checkable
+class StatesStart(Protocol):
+    """A recipe that begins with weights that its settings name."""
+
+    report: LoadReport | None
+    """What matched, once the network is built; None for random weights."""
+
+    @property
+    def start(self) -> dict[str, JsonValue] | None:
+        """The facts about them for the card, once the network is built; None for random weights."""
+        ...
+
+
 class Configured(Protocol):
     """A network that can be rebuilt from its config."""
 
@@ -204,8 +264,3 @@ def config_from(config: type[Config], settings: RecipeSettings, **others: object
     """A network's config from the settings of the same names, and from `others`."""
     names = [field.name for field in fields(config) if field.name in type(settings).model_fields]  # type: ignore[arg-type]
     return config(**{name: getattr(settings, name) for name in names} | others)
-
-
-def half_cosine(step: int, steps: int) -> float:
-    """A factor that falls from 1 at the first step to 0 after the last."""
-    return 0.5 + 0.5 * math.cos(math.pi * step / steps)

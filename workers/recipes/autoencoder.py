@@ -19,7 +19,7 @@ from typing import Annotated, ClassVar, Literal, Self, cast
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
@@ -27,12 +27,25 @@ from pixelmill.workers.evaluation.clustering import cluster
 from pixelmill.workers.evaluation.principal_components import through_components
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
-from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine, squares
+from pixelmill.workers.recipes import (
+    PICTURES,
+    Batch,
+    RecipeSettings,
+    Role,
+    Sample,
+    Scores,
+    config_from,
+    squares,
+)
+from pixelmill.workers.recipes.optimizers import OptimizerName, optimizer_of
+from pixelmill.workers.recipes.schedules import Fraction, ScheduleName, rate_at
+from pixelmill.workers.recipes.scoring import joined, means, rows_of
 from pixelmill.workers.typed_torch import from_numpy, numbers
 
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 EVALUATION_BATCH = 64
 PCA_VALUES = 2**25  # pixels that are stored for the baseline: 134 MB as float32
+CODE_VALUES = 2**27  # numbers of codes that are kept for clustering: 537 MB as float32
 PCA_SAMPLES = 4  # for each component, or its axes fit noise
 CLUSTER_SAMPLES = 10  # for each label
 CLUSTER_SEEDS = range(3)
@@ -43,16 +56,17 @@ class AutoencoderSettings(RecipeSettings):
 
     `smallest_crop` is the smallest side of a crop as a share of the picture's shorter side, `whole_share` the share of
     pictures that are cropped to their largest square, as for the trained encoder. `pad` pads a picture that is smaller than
-    `size_px` with black; otherwise it is enlarged. The learning rate rises over `warmup_steps` and falls to 0 along half a
-    cosine.
+    `size_px` with black; otherwise it is enlarged.
     """
 
     epochs: PositiveFloat = 50
     learning_rate: PositiveFloat = 2e-3
     max_gradient_norm: PositiveFloat | None = 1.0
     precision: Literal["float32", "bfloat16"] = "bfloat16"
-    warmup_steps: PositiveInt = 50
-    weight_decay: NonNegativeFloat = 0.0
+    optimizer: OptimizerName = "adamw"
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    schedule: ScheduleName = "cosine"
+    warmup_steps: NonNegativeInt = 50
     loss: Literal["l1", "l2"] = "l2"
 
     size_px: PositiveInt = 128
@@ -132,15 +146,10 @@ class AutoencoderRecipe:
     # ------------------------------------------------------------------------------------------------------ training
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        settings = self.settings
-        return torch.optim.AdamW(
-            network.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
-        )
+        return optimizer_of(self.settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        """Linear warm-up, then half a cosine down to 0 at the last step."""
-        warmup = min(1.0, (step + 1) / self.settings.warmup_steps)
-        return warmup * half_cosine(step, steps)
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """{"loss": L1 or L2 distance of the reconstruction, a mean over pixels}."""
@@ -162,7 +171,43 @@ class AutoencoderRecipe:
 
     # ---------------------------------------------------------------------------------------------------- evaluation
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """`errors` N: `mse` of each picture on its own pixels, in [0, 1]. For the baselines also
+
+        codes, labels          of labelled samples, CODE_VALUES numbers at most; `unlabelled` counts the others
+        squares, areas         NSSC in 8 bits and N1SS, PCA_VALUES at most, where that many suffice for the `components`
+        """
+        autoencoder, size_px = cast("ConvAutoencoder", network), self.settings.size_px
+        rooms = {"codes": CODE_VALUES // autoencoder.config.code_size, "squares": self._pca_room(autoencoder)}
+
+        def scored(chunk: list[Sample]) -> Scores:
+            images_BCSS = squares.stack(chunk, size_px).to(autoencoder.code_mean_D.device)
+            areas_B1SS = squares.areas(chunk, size_px)
+            codes_BD = autoencoder.encode(images_BCSS)
+            made_BCSS, areas_there_B1SS = autoencoder.decode(codes_BD), areas_B1SS.to(images_BCSS.device)
+            errors_B = numbers(squares.squared_errors(made_BCSS, images_BCSS, areas_there_B1SS))
+            labelled = [place for place, sample in enumerate(chunk) if "label" in sample]
+            coded, drawn = labelled[: rooms["codes"]], chunk[: rooms["squares"]]
+            rooms["codes"] -= len(coded)
+            rooms["squares"] -= len(drawn)
+            found: Scores = {"errors": np.array(errors_B), "unlabelled": np.array([len(chunk) - len(labelled)])}
+            if coded:
+                found["codes"] = rows_of(codes_BD[coded])
+                found["labels"] = np.array([int(chunk[place]["label"]) for place in coded])
+            if drawn:
+                found["squares"] = squares.centers([sample["pixels"] for sample in drawn], size_px)
+                found["areas"] = areas_B1SS[: len(drawn)].numpy()
+                found["components"] = np.array([autoencoder.config.code_size])
+            return found
+
+        return joined(map(scored, squares.chunks(samples, EVALUATION_BATCH)))
+
+    def _pca_room(self, network: ConvAutoencoder) -> int:
+        """The number of pictures to keep for the baseline; 0 if they could never be enough for its components."""
+        room = PCA_VALUES // (self.settings.channels * self.settings.size_px**2)
+        return room if room >= 2 * PCA_SAMPLES * network.config.code_size else 0
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
         """`mse` on the pictures' own pixels, in [0, 1]; with enough samples also
 
         mse_pca            `mse` of PCA with as many components as the code has numbers
@@ -171,21 +216,12 @@ class AutoencoderRecipe:
         PCA is fitted on one half of the samples and evaluated on the other, both ways. k-means is fitted on every second sample
         and evaluated on the others.
         """
-        autoencoder, size_px = cast("ConvAutoencoder", network), self.settings.size_px
-        errors_N, codes_ND = list[float](), list[np.ndarray]()
-        labels_N, kept = list[int](), list[Sample]()
-        keep = PCA_VALUES // (self.settings.channels * size_px**2)
-        for chunk in squares.chunks(samples, EVALUATION_BATCH):
-            images_BCSS = squares.stack(chunk, size_px).to(autoencoder.code_mean_D.device)
-            areas_B1SS = squares.areas(chunk, size_px).to(images_BCSS.device)
-            codes_BD = autoencoder.encode(images_BCSS)
-            errors_N += numbers(squares.squared_errors(autoencoder.decode(codes_BD), images_BCSS, areas_B1SS))
-            codes_ND.append(codes_BD.float().cpu().numpy())
-            labels_N += [int(sample["label"]) for sample in chunk if "label" in sample]
-            kept += chunk[: max(0, keep - len(kept))]
-        metrics = {"mse": float(np.mean(errors_N))}
-        metrics |= _pca_metrics(kept, size_px, autoencoder.config.code_size)
-        return metrics | _cluster_metrics(np.concatenate(codes_ND), np.array(labels_N))
+        metrics = {"mse": means({"mse": scores["errors"]} if scores else {})["mse"]}
+        if "squares" in scores:
+            metrics |= _pca_metrics(scores["squares"], scores["areas"], int(scores["components"][0]))
+        if "codes" in scores and not scores["unlabelled"].any():
+            metrics |= _cluster_metrics(scores["codes"], scores["labels"])
+        return metrics
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """Inputs over reconstructions."""
@@ -194,24 +230,26 @@ class AutoencoderRecipe:
         return squares.in_rows(images_BCSS, network(images_BCSS.to(device)))
 
 
-def _pca_metrics(samples: Sequence[Sample], size_px: int, components: int) -> dict[str, float]:
+def _pca_metrics(squares_NSSC: np.ndarray, areas_N1SS: np.ndarray, components: int) -> dict[str, float]:
     """{"mse_pca"} over all samples, each reconstructed with axes that were fitted on the half without it."""
-    if len(samples) < 2 * PCA_SAMPLES * components:
+    keep = PCA_VALUES // squares_NSSC[0].size  # each part of the samples kept so many
+    squares_NSSC, areas_N1SS = squares_NSSC[:keep], areas_N1SS[:keep]
+    if len(squares_NSSC) < 2 * PCA_SAMPLES * components:
         return {}
-    images_NCSS = squares.stack(samples, size_px)
-    pixels_NP, areas_N1SS = images_NCSS.flatten(1).numpy(), squares.areas(samples, size_px)
+    images_NCSS = squares.to_floats(squares_NSSC)
+    pixels_NP = images_NCSS.flatten(1).numpy()
     made_NP = np.empty_like(pixels_NP)
     for fitted, judged in ((0, 1), (1, 0)):
         made_NP[judged::2] = through_components(pixels_NP[fitted::2], pixels_NP[judged::2], components)
     made_NCSS = from_numpy(made_NP).view_as(images_NCSS)
-    return {"mse_pca": squares.squared_errors(made_NCSS, images_NCSS, areas_N1SS).mean().item()}
+    return {"mse_pca": squares.squared_errors(made_NCSS, images_NCSS, from_numpy(areas_N1SS)).mean().item()}
 
 
 def _cluster_metrics(codes_ND: np.ndarray, labels_N: np.ndarray) -> dict[str, float]:
-    """{"nmi", "cluster_accuracy"}: means over seeds; empty if labels are missing or few, or codes are not finite."""
+    """{"nmi", "cluster_accuracy"}: means over seeds; empty if labels are few, or codes are not finite."""
     fitted_MD, judged_MD, labels_M = codes_ND[::2], codes_ND[1::2], labels_N[1::2]
     classes = len(np.unique(labels_M))
-    if len(labels_N) != len(codes_ND) or classes < 2 or len(fitted_MD) < CLUSTER_SAMPLES * classes:
+    if classes < 2 or len(fitted_MD) < CLUSTER_SAMPLES * classes:
         return {}
     if not np.isfinite(codes_ND).all():
         return {}

@@ -17,7 +17,7 @@ Legend: B batch, O outputs, K classes, C channels, H height, W width.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import ClassVar, Literal, cast
@@ -36,10 +36,23 @@ from pixelmill.workers.models.vgg_names import is_published
 from pixelmill.workers.models.vgg_weights import find_published, load_vgg
 from pixelmill.workers.networks.crn import CascadedRefinement, CrnConfig, one_hot
 from pixelmill.workers.networks.vgg import Vgg
-from pixelmill.workers.recipes import PICTURES, Batch, Facts, RecipeSettings, Role, Sample, config_from, half_cosine
+from pixelmill.workers.recipes import (
+    PICTURES,
+    Batch,
+    Facts,
+    RecipeSettings,
+    Role,
+    Sample,
+    Scores,
+    config_from,
+)
+from pixelmill.workers.recipes.layout_baselines import BLUR_PX, blurred, mean_colours, painted
 from pixelmill.workers.recipes.layout_labels import class_ids, classes_of, read_layout
 from pixelmill.workers.recipes.layout_samples import augment, channels_first, resized, stacked
+from pixelmill.workers.recipes.optimizers import optimizer_of
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.recipes.schedules import rate_at
+from pixelmill.workers.recipes.scoring import joined, means, rows_of
 from pixelmill.workers.recipes.squares import chunks, in_rows, scaled
 from pixelmill.workers.typed_torch import from_numpy, numbers
 
@@ -60,7 +73,6 @@ class CrnSettings(RecipeSettings):
     epochs: PositiveFloat = 200
     batch: PositiveInt = 1
     learning_rate: PositiveFloat = 1e-4
-    schedule: Literal["constant", "cosine"] = "constant"
     loss: Literal["perceptual", "l2"] = "perceptual"
     palette: Palette | None = None
     layer_weights: tuple[PositiveFloat, ...] | None = Field(default=None, min_length=6, max_length=6)
@@ -166,10 +178,10 @@ class CrnRecipe:
         return stacked([augment(sample, random, flip=flip, smallest_crop=smallest_crop) for sample in samples])
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
+        return optimizer_of(self.settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        return 1.0 if self.settings.schedule == "constant" else half_cosine(step, steps)
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """{"loss"}: the hindsight loss over outputs and classes, with the distance that the settings name."""
@@ -178,22 +190,39 @@ class CrnRecipe:
         maps = self._distance_maps(made_BOCHW, photos_BCHW, self.settings.loss)
         return {"loss": hindsight(maps, layouts_BKHW, HINDSIGHT_MEAN_SHARE).mean()}
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """Both distances of each clamped picture to its photograph, and the mean gradient magnitudes of both: N each."""
+        device = next(network.parameters()).device
+        return self._scored(lambda batch: network(one_hot(batch["layouts"], len(self.palette))), samples, device)
+
+    def _scored(self, make: Callable[[Batch], Tensor], samples: Iterable[Sample], device: torch.device) -> Scores:
+        """The scores of the outputs BOCHW that are made of a batch."""
+
+        def scored(chunk: list[Sample]) -> Scores:
+            self.see(chunk)
+            batch = {name: tensor.to(device) for name, tensor in stacked(chunk).items()}
+            return {name: rows_of(value_B) for name, value_B in self._judge(make(batch), batch).items()}
+
+        return joined(map(scored, chunks(samples, self.settings.batch)))
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
         """Means over samples of clamped pictures: perceptual_loss (1: the distance to another photograph), l2, sharpness.
 
         Both distances are hindsight losses; `sharpness` is the mean gradient magnitude relative to that of the photographs.
         """
-        device = next(network.parameters()).device
-        sums, count = dict[str, float](), 0
-        for chunk in chunks(samples, self.settings.batch):
-            self.see(chunk)
-            batch = {name: tensor.to(device) for name, tensor in stacked(chunk).items()}
-            for name, value_B in self._judge(network, batch).items():
-                sums[name] = sums.get(name, 0.0) + value_B.sum().item()
-            count += len(chunk)
-        means = {name: total / count for name, total in sums.items()}
-        sharpness = means.pop("edges") / means.pop("edges_photo")
-        return means | {"sharpness": sharpness}
+        found = means(scores)
+        sharpness = found.pop("edges") / found.pop("edges_photo")
+        return found | {"sharpness": sharpness}
+
+    def baselines(self, samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
+        """Metrics of every class in its mean colour in these photographs, and of the photographs themselves, blurred."""
+        self.see(samples)
+        colours_KC = mean_colours(samples, len(self.palette))
+        made: dict[str, Callable[[Batch], Tensor]] = {
+            "every class in its mean colour": lambda batch: painted(batch["layouts"], colours_KC),
+            f"the photograph, blurred by {BLUR_PX:g} px": lambda batch: blurred(scaled(batch["photos"])),
+        }
+        return {name: self.metrics(self._scored(make, samples, torch.device("cpu"))) for name, make in made.items()}
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """Rows of layouts, of each output, and of photographs."""
@@ -204,9 +233,9 @@ class CrnRecipe:
         coloured_BCHW = table[batch["layouts"].cpu().long()].permute(0, 3, 1, 2) / 255
         return in_rows(coloured_BCHW, *made_BOCHW.unbind(1), scaled(batch["photos"]))
 
-    def _judge(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def _judge(self, outputs_BOCHW: Tensor, batch: Batch) -> dict[str, Tensor]:
         photos_BCHW, layouts_BKHW = scaled(batch["photos"]), one_hot(batch["layouts"], len(self.palette))
-        made_BOCHW = network(layouts_BKHW).float().clamp(0, 1)
+        made_BOCHW = outputs_BOCHW.float().clamp(0, 1)
         perceptual, squared = (self._distance_maps(made_BOCHW, photos_BCHW, loss) for loss in ("perceptual", "l2"))
         return {
             "perceptual_loss": hindsight(perceptual, layouts_BKHW),

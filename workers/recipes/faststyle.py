@@ -31,7 +31,10 @@ from pixelmill.workers.losses.style_choice import LossScale, StyleChoice
 from pixelmill.workers.models.vgg_names import is_published
 from pixelmill.workers.models.vgg_weights import find_published, load_vgg
 from pixelmill.workers.networks.faststyle import SMALLEST_PX, FastStyleConfig, FastStyleUpsampling, TransformNetwork
-from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, Scores, config_from
+from pixelmill.workers.recipes.optimizers import optimizer_of
+from pixelmill.workers.recipes.schedules import rate_at
+from pixelmill.workers.recipes.scoring import joined, means, rows_of
 from pixelmill.workers.recipes.squares import chunks, cut, decode, in_rows, roomy, scaled
 from pixelmill.workers.typed_torch import from_numpy
 
@@ -49,7 +52,6 @@ class FastStyleSettings(RecipeSettings, StyleChoice):
     epochs: PositiveFloat = 2
     batch: PositiveInt = 4
     learning_rate: PositiveFloat = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
     size_px: int = Field(default=256, ge=SMALLEST_PX)
     style_size_px: PositiveInt = 256
     width: PositiveInt = 32
@@ -107,10 +109,10 @@ class FastStyleRecipe:
                 self.loss().content_targets(self.painting())
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
+        return optimizer_of(self.settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        return 1.0 if self.settings.schedule == "constant" else half_cosine(step, steps)
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Weighted terms: loss, content, style, total_variation."""
@@ -119,22 +121,26 @@ class FastStyleRecipe:
         means = {name: term_B.mean() for name, term_B in terms.items()}
         return {"loss": means.pop("total"), **means}
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-        """The losses of central squares, weighted as in training, and those of the unchanged photographs.
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """The losses of central squares, weighted as in training, and the total of the unchanged photographs: N each."""
+        device = next(network.parameters()).device
+
+        def scored(chunk: list[Sample]) -> Scores:
+            photos_BCSS = self._central(chunk).to(device)
+            terms = self._terms(photos_BCSS, network(photos_BCSS).clamp(0, 1))
+            found = {metric: terms[term] for term, metric in METRICS.items()}
+            found["total_loss_untouched"] = self._terms(photos_BCSS, photos_BCSS)["total"]
+            return {metric: rows_of(loss_B) for metric, loss_B in found.items()}
+
+        return joined(map(scored, chunks(samples, self.settings.batch)))
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
+        """The mean losses, and those of the unchanged photographs.
 
         `loss_ratio` is the mean of the first divided by the mean of the second: 1 for a network that changes nothing.
         """
-        device = next(network.parameters()).device
-        sums, count = dict.fromkeys([*METRICS.values(), "total_loss_untouched"], 0.0), 0
-        for chunk in chunks(samples, self.settings.batch):
-            photos_BCSS = self._central(chunk).to(device)
-            terms = self._terms(photos_BCSS, network(photos_BCSS).clamp(0, 1))
-            for term, metric in METRICS.items():
-                sums[metric] += terms[term].sum().item()
-            sums["total_loss_untouched"] += self._terms(photos_BCSS, photos_BCSS)["total"].sum().item()
-            count += len(chunk)
-        means = {metric: total / count for metric, total in sums.items()}
-        return means | {"loss_ratio": means["total_loss"] / means["total_loss_untouched"]}
+        found = means(scores)
+        return found | {"loss_ratio": found["total_loss"] / found["total_loss_untouched"]}
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """A row of photographs above their stylized versions, with the painting on the left."""

@@ -10,8 +10,9 @@ from torch import nn
 
 from pixelmill.workers.networks.fcn import Fcn, FcnConfig, FcnUpsampling
 from pixelmill.workers.recipes import RecipeSettings, config_from
+from pixelmill.workers.recipes.schedules import Fraction
 from pixelmill.workers.recipes.segmentation.recipe import VggTrunkRecipe
-from pixelmill.workers.recipes.segmentation.settings import Fraction, TrunkSettings
+from pixelmill.workers.recipes.segmentation.settings import TrunkSettings
 
 
 class FcnSettings(TrunkSettings):

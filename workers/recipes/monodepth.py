@@ -29,19 +29,26 @@ from pixelmill.workers.evaluation.depth_colours import coloured
 from pixelmill.workers.losses.stereo import photometric_loss, stereo_losses, warp
 from pixelmill.workers.networks.monodepth import MAX_DISPARITY, Monodepth, MonodepthConfig
 from pixelmill.workers.prediction.depth import disparity_to_depth, flip_averaged
-from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample
+from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, Scores
+from pixelmill.workers.recipes.optimizers import optimizer_of
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.recipes.schedules import Fraction, ScheduleName, rate_at
+from pixelmill.workers.recipes.scoring import joined, means
 from pixelmill.workers.recipes.squares import chunks
 from pixelmill.workers.recipes.stereo_pairs import (
+    cropped_pair,
     decode_depth,
     depth_of,
+    looked_up,
     mirrored_pair,
     read_camera,
     recoloured,
     to_input,
+    unchanged_colours,
 )
 from pixelmill.workers.typed_torch import from_numpy
 
+CROP_DRAWS = 3  # only where pairs are cropped: size, row, column
 DRAWS = 7  # random numbers for each sample: mirror, change colours, gamma, brightness, red, green, blue
 EVALUATION_BATCH = 8
 
@@ -52,12 +59,16 @@ class MonodepthSettings(RecipeSettings):
     Pairs are resized to `height_px` x `width_px`. `width` is the network's, 32 in the paper; `skips` are the levels with skip
     connections. `first_disparity` is the initial output of a new network, 0.15 in the paper. On a road that is a depth of 2 m,
     at which the views do not match, and the loss has no useful gradient for hundreds of steps. `flip_evaluation` averages a
-    picture's disparity with that of its mirror image, as the paper's "pp".
+    picture's disparity with that of its mirror image, as the paper's "pp". `smallest_crop` is the smallest side of a random
+    window that a pair is cropped to, as a share of its side; the paper has none, and few pairs are soon learned by heart.
     """
 
     epochs: PositiveFloat = 50
     batch: PositiveInt = 8
     learning_rate: PositiveFloat = 1e-4
+    schedule: ScheduleName = "step"
+    step_at: tuple[Fraction, ...] = (0.6, 0.8)
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
     height_px: Annotated[int, Field(ge=32)] = 256
     width_px: Annotated[int, Field(ge=32)] = 512
     width: PositiveInt = 32
@@ -67,6 +78,7 @@ class MonodepthSettings(RecipeSettings):
     smoothness_weight: Annotated[float, Field(ge=0)] = 0.1
     consistency_weight: Annotated[float, Field(ge=0)] = 1.0
     augment: bool = True
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     flip_evaluation: bool = True
 
 
@@ -112,24 +124,36 @@ class MonodepthRecipe:
         return resized_BCHW[0].permute(1, 2, 0).contiguous().numpy()
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
-        pairs = [self._augmented(sample, random.random(DRAWS)) for sample in samples]
-        return {view: torch.stack([pair[number] for pair in pairs]) for number, view in enumerate(("left", "right"))}
+        """{"left", "right"}: floats BCHW in [0, 1]."""
+        return self.augmented(self.drawn(samples, random))
 
-    def _augmented(self, sample: Sample, draws: np.ndarray) -> tuple[Tensor, Tensor]:
-        left_CHW, right_CHW = to_input(sample["left"]), to_input(sample["right"])
-        if not self.settings.augment:
-            return left_CHW, right_CHW
-        if draws[0] < 0.5:
+    def drawn(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """{"left", "right": uint8 BCHW, "colours": BC256, what each value becomes}."""
+        draws = DRAWS + (CROP_DRAWS if self.settings.smallest_crop < 1 else 0)
+        parts = [self._drawn(sample, random.random(draws)) for sample in samples]
+        batch = {
+            view: from_numpy(np.stack([part[number].numpy() for part in parts]))
+            for number, view in enumerate(("left", "right"))
+        }
+        return batch | {"colours": torch.stack([colours_CV for _, _, colours_CV in parts])}
+
+    def _drawn(self, sample: Sample, draws: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        left_CHW, right_CHW = (from_numpy(sample[view]).permute(2, 0, 1).contiguous() for view in ("left", "right"))
+        if self.settings.augment and self.settings.smallest_crop < 1:
+            left_CHW, right_CHW = cropped_pair(left_CHW, right_CHW, self.settings.smallest_crop, draws[DRAWS:])
+        if self.settings.augment and draws[0] < 0.5:
             left_CHW, right_CHW = mirrored_pair(left_CHW, right_CHW)
-        if draws[1] < 0.5:
-            left_CHW, right_CHW = (recoloured(view_CHW, draws[2:]) for view_CHW in (left_CHW, right_CHW))
-        return left_CHW, right_CHW
+        is_recoloured = self.settings.augment and draws[1] < 0.5
+        return left_CHW, right_CHW, recoloured(draws[2:DRAWS]) if is_recoloured else unchanged_colours()
+
+    def augmented(self, batch: Batch) -> Batch:
+        return {view: looked_up(batch[view], batch["colours"]) for view in ("left", "right")}
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
+        return optimizer_of(self.settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        return 0.5 ** ((step >= steps * 3 / 5) + (step >= steps * 4 / 5))
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         left_BCHW, right_BCHW = batch["left"], batch["right"]
@@ -139,29 +163,27 @@ class MonodepthRecipe:
         loss = terms["photometric"] + self.settings.smoothness_weight * terms["smoothness"]
         return {"loss": loss + self.settings.consistency_weight * terms["consistency"], **terms}
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """The metrics of each picture; those of depth only of pictures that have LiDAR returns in the scored region."""
+        return joined(self._scored(network, chunk) for chunk in chunks(samples, EVALUATION_BATCH))
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
         """Eigen's metrics with Garg's crop up to 80 m, each the mean over pictures, without scaling to the ground truth.
 
         `photometric` is the loss of the finest scale, which needs no depth; it is the only metric if no sample has depth.
         `abs_rel_no_flip` is `abs_rel` without the mirror image, if `flip_evaluation` is set.
         """
-        scores: dict[str, list[float]] = defaultdict(list)
-        for chunk in chunks(samples, EVALUATION_BATCH):
-            for name, values in self._scores(network, chunk).items():
-                scores[name] += values
-        if not scores:
-            raise DataError("no pair is held out, so there is nothing to score; hold out at least one")
-        return {name: float(np.mean(values)) for name, values in scores.items()}
+        return means(scores)
 
-    def _scores(self, network: nn.Module, samples: Sequence[Sample]) -> dict[str, list[float]]:
+    def _scored(self, network: nn.Module, samples: Sequence[Sample]) -> Scores:
         left_BCHW, right_BCHW = (_stack(network, samples, view) for view in ("left", "right"))
         left_B1HW = network(left_BCHW)[0][:, :1].float()
         rebuilt_BCHW = warp(right_BCHW, -left_B1HW)
-        scores: dict[str, list[float]] = defaultdict(list)
-        for rebuilt_CHW, left_CHW in zip(rebuilt_BCHW, left_BCHW, strict=True):
-            scores["photometric"].append(
-                photometric_loss(rebuilt_CHW[None], left_CHW[None], self.settings.ssim_share).item()
-            )
+        photometric_B = [
+            photometric_loss(rebuilt_CHW[None], left_CHW[None], self.settings.ssim_share).item()
+            for rebuilt_CHW, left_CHW in zip(rebuilt_BCHW, left_BCHW, strict=True)
+        ]
+        scores: Scores = {"photometric": np.array(photometric_B)}
         plain = _depth_scores(samples, left_B1HW)
         if not self.settings.flip_evaluation or not plain:
             return scores | plain
@@ -183,7 +205,7 @@ def _stack(network: nn.Module, samples: Sequence[Sample], view: str) -> Tensor:
     return torch.stack([to_input(sample[view]) for sample in samples]).to(device)
 
 
-def _depth_scores(samples: Sequence[Sample], disparity_B1HW: Tensor) -> dict[str, list[float]]:
+def _depth_scores(samples: Sequence[Sample], disparity_B1HW: Tensor) -> Scores:
     """`depth_errors` of the samples that have LiDAR returns in the scored region."""
     scores: dict[str, list[float]] = defaultdict(list)
     for sample, disparity_1HW in zip(samples, disparity_B1HW, strict=True):
@@ -194,7 +216,7 @@ def _depth_scores(samples: Sequence[Sample], disparity_B1HW: Tensor) -> dict[str
         depth_HW = disparity_to_depth(full_B1HW, focal_px, baseline_m, width_px)[0, 0].cpu().numpy()
         for name, score in depth_errors(depth_HW, depth_of(sample)).items():
             scores[name].append(score)
-    return scores
+    return {name: np.array(values) for name, values in scores.items()}
 
 
 def _row(sample: Sample, left_CHW: Tensor, disparity_1HW: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Legend: B batch, N samples, C channels (1 grey, 3 red, green, blue), H height, W
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -148,6 +149,11 @@ def chunks(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
     remaining = iter(samples)
     while chunk := list(islice(remaining, size)):
         yield chunk
+
+
+def generator_of(sample: Sample) -> np.random.Generator:
+    """Random numbers that depend on the sample's pixels alone: for evaluations that draw, in whatever parts."""
+    return np.random.default_rng(zlib.crc32(sample["pixels"].tobytes()))
 
 
 def in_rows(*rows_BCHW: Tensor) -> Tensor:

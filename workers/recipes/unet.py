@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from pixelmill.workers.networks.unet import UNet, UNetConfig, mirrored, predict_tiled
 from pixelmill.workers.networks.upsample import Upsampling
 from pixelmill.workers.recipes import RecipeSettings, config_from
+from pixelmill.workers.recipes.schedules import Fraction
 from pixelmill.workers.recipes.segmentation.recipe import SegmentationRecipe
-from pixelmill.workers.recipes.segmentation.settings import Fraction, SegmentationSettings
+from pixelmill.workers.recipes.segmentation.settings import SegmentationSettings
 
 
 class UNetSettings(SegmentationSettings):

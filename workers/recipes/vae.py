@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import ClassVar, Literal, Self, cast
 
 import numpy as np
@@ -26,8 +25,11 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.evaluation import latent
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.networks.vae import Architecture, Output, Vae, VaeConfig, draw
-from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, squares
-from pixelmill.workers.typed_torch import from_numpy, numbers
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, Scores, config_from, squares
+from pixelmill.workers.recipes.optimizers import optimizer_of
+from pixelmill.workers.recipes.schedules import rate_at
+from pixelmill.workers.recipes.scoring import joined, means, rows_of
+from pixelmill.workers.typed_torch import from_numpy
 
 EVALUATION_BATCH = 128
 EVALUATION_SEED = 0
@@ -102,10 +104,10 @@ class VaeRecipe:
         return pixels_SSC[:, ::-1] if self.settings.flip and mirror else pixels_SSC, noise_D
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), self.settings.learning_rate)
+        return optimizer_of(self.settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        return 1.0
+        return rate_at(self.settings, step, steps)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The negative ELBO in nats for each picture, and its two terms; in `loss` the divergence is multiplied by beta."""
@@ -125,32 +127,33 @@ class VaeRecipe:
         means, deviations = (0.0,) * self.settings.channels, (1.0,) * self.settings.channels
         return SquareInput(size_px=self.settings.size_px, mean=means, std=deviations)
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
-        """In nats for each picture: `elbo` = -`negative_elbo`, which is `reconstruction` + `kl`; and `mse`.
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """`reconstruction` and `kl` in nats, and `mse`, of each picture: N each.
 
-        The ELBO is an expectation over the posterior, estimated with one draw for each picture from a separate generator; the
-        mean code would overestimate it. `mse` is that of the mean code, which `encode` returns.
+        The ELBO is an expectation over the posterior, estimated with one draw for each picture, which depends on the picture
+        alone; the mean code would overestimate it. `mse` is that of the mean code, which `encode` returns.
         """
-        vae = cast("Vae", network)
-        device, generator = vae.to_mean.weight.device, torch.Generator().manual_seed(EVALUATION_SEED)
-        reconstructions, divergences, errors = list[float](), list[float](), list[float]()
-        for chunk in squares.chunks(samples, EVALUATION_BATCH):
-            images_BCSS = squares.stack(chunk, self.settings.size_px).to(device)
-            mean_BD, logvar_BD = vae.posterior(images_BCSS)
-            noise_BD = torch.randn(mean_BD.shape, generator=generator).to(device)
-            outputs_BCSS = vae.decoder(draw(mean_BD, logvar_BD, noise_BD))
-            reconstructions += numbers(self._reconstruction(outputs_BCSS, images_BCSS))
-            divergences += numbers(kl_to_standard_normal(mean_BD.float(), logvar_BD.float()))
-            areas_B1SS = squares.areas(chunk, self.settings.size_px).to(device)
-            errors += numbers(squares.squared_errors(vae.decode(mean_BD), images_BCSS, areas_B1SS))
-        reconstruction, divergence = fmean(reconstructions), fmean(divergences)
-        return {
-            "elbo": -(reconstruction + divergence),
-            "negative_elbo": reconstruction + divergence,
-            "reconstruction": reconstruction,
-            "kl": divergence,
-            "mse": fmean(errors),
+        return joined(self._scored(cast("Vae", network), chunk) for chunk in squares.chunks(samples, EVALUATION_BATCH))
+
+    def _scored(self, vae: Vae, chunk: list[Sample]) -> Scores:
+        device = vae.to_mean.weight.device
+        images_BCSS = squares.stack(chunk, self.settings.size_px).to(device)
+        mean_BD, logvar_BD = vae.posterior(images_BCSS)
+        noise_BD = np.stack([squares.generator_of(sample).standard_normal(mean_BD.shape[1:]) for sample in chunk])
+        outputs_BCSS = vae.decoder(draw(mean_BD, logvar_BD, from_numpy(noise_BD).to(device, mean_BD.dtype)))
+        areas_B1SS = squares.areas(chunk, self.settings.size_px).to(device)
+        found = {
+            "reconstruction": self._reconstruction(outputs_BCSS, images_BCSS),
+            "kl": kl_to_standard_normal(mean_BD.float(), logvar_BD.float()),
+            "mse": squares.squared_errors(vae.decode(mean_BD), images_BCSS, areas_B1SS),
         }
+        return {name: rows_of(score_B) for name, score_B in found.items()}
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
+        """Means over pictures, in nats: `elbo` = -`negative_elbo`, which is `reconstruction` + `kl`; and `mse`."""
+        found = means(scores)
+        negative_elbo = found["reconstruction"] + found["kl"]
+        return {"elbo": -negative_elbo, "negative_elbo": negative_elbo, **found}
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """Rows of inputs, of reconstructions, and of as many samples from the prior."""

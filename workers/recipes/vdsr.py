@@ -8,23 +8,26 @@ Legend: B batch, 1 the luma channel, C = 3 colours, H height, W width, P side of
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.evaluation.picture_quality import psnr, ssim
 from pixelmill.workers.geometry import resampling
 from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig
+from pixelmill.workers.prediction.self_ensemble import Ensemble
 from pixelmill.workers.prediction.super_resolution import luma_to_input, sharpen
-from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, config_from, half_cosine
+from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, Scores, config_from
+from pixelmill.workers.recipes.optimizers import OptimizerName, optimizer_of
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.recipes.schedules import Fraction, ScheduleName, rate_at
+from pixelmill.workers.recipes.scoring import joined, means
 from pixelmill.workers.typed_torch import from_numpy
 
 DRAWS = 5  # random numbers for each sample: scale, row, column, turn, mirror
@@ -35,20 +38,33 @@ class VdsrSettings(RecipeSettings):
     """The paper's: 9,960 steps of 64 patches; the rate falls to a tenth after each quarter.
 
     `clip_theta` is the largest change of a weight by one gradient in one step, before momentum; the paper does not state its
-    value. With Adam the rate falls along half a cosine to 1 %, and `max_gradient_norm` limits gradients.
+    value. With every optimizer but sgd the default schedule is half a cosine down to 1 %, and `max_gradient_norm` is the
+    limit of gradients. `ensemble` 8 averages evaluation over the eight orientations of a picture.
     """
 
     steps: PositiveInt | None = 9960
     batch: PositiveInt = 64
     learning_rate: PositiveFloat = 0.1
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    optimizer: OptimizerName = "sgd"
+    weight_decay: NonNegativeFloat = 1e-4
+    schedule: ScheduleName = "step"
+    step_at: tuple[Fraction, ...] = (0.25, 0.5, 0.75)
     clip_theta: PositiveFloat = 1e-4
     scales: Annotated[tuple[Annotated[int, Field(ge=2, le=8)], ...], Field(min_length=1)] = (2, 3, 4)
     patch_px: Annotated[int, Field(ge=8)] = 41
     depth: Annotated[int, Field(ge=2)] = 20
     width: PositiveInt = 64
+    ensemble: Ensemble = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _schedule_of_the_optimizer(cls, given: Any) -> Any:
+        """Settings that name no schedule get that of their optimizer."""
+        if not isinstance(given, dict):
+            return given
+        stated = cast("dict[str, Any]", given)
+        is_papers = stated.get("optimizer", "sgd") == "sgd"
+        return stated if "schedule" in stated or is_papers else {"final_rate": 0.01, **stated, "schedule": "cosine"}
 
 
 class VdsrRecipe:
@@ -94,15 +110,13 @@ class VdsrRecipe:
         return _turned(interpolated_PP, *draws[3:]), _turned(target_PP, *draws[3:])
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        rate, decay = self.settings.learning_rate, self.settings.weight_decay
-        if self.settings.optimizer == "adam":
-            return torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
-        return torch.optim.SGD(network.parameters(), rate, momentum=self.settings.momentum, weight_decay=decay)
+        """`adam` decays weights as adamw does: the checkpoint that ships was trained so."""
+        settings = self.settings
+        is_adam = settings.optimizer == "adam"
+        return optimizer_of(settings.model_copy(update={"optimizer": "adamw"}) if is_adam else settings, network)
 
     def rate(self, step: int, steps: int) -> float:
-        if self.settings.optimizer == "sgd":
-            return 0.1 ** (4 * step // steps)
-        return 0.01 + 0.99 * half_cosine(step, steps)
+        return rate_at(self.settings, step, steps)
 
     def clip(self, network: nn.Module, learning_rate: float) -> None:
         """Limit the gradients after the backward pass: by value to theta / rate (section 3.2), with Adam by their norm."""
@@ -117,21 +131,25 @@ class VdsrRecipe:
         mse = errors_B1PP.square().mean()
         return {"loss": mse * errors_B1PP[0].numel() / 2, "mse": mse}
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """PSNR in dB and SSIM of each picture at each scale, of the network and of bicubic interpolation."""
+        return joined(self._scored(network, sample) for sample in samples)
+
+    def _scored(self, network: nn.Module, sample: Sample) -> Scores:
+        return {
+            f"{name}_x{scale}": np.array([score])
+            for scale in self.settings.scales
+            for name, score in _scores(network, sample["luma"], scale, self.settings.ensemble).items()
+        }
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
         """Means over pictures; `gain` is the gain in PSNR over bicubic interpolation, averaged over all scales."""
-        scores: dict[str, list[float]] = defaultdict(list)
-        for sample in samples:
-            for scale in self.settings.scales:
-                for name, score in _scores(network, sample["luma"], scale).items():
-                    scores[f"{name}_x{scale}"].append(score)
-        if not scores:
-            raise DataError("no picture is held out, so there is nothing to score; hold out at least one")
-        means = {name: float(np.mean(values)) for name, values in scores.items()}
+        found = means(scores)
         gains = {
-            f"gain_x{scale}": means[f"psnr_x{scale}"] - means[f"bicubic_psnr_x{scale}"]
+            f"gain_x{scale}": found[f"psnr_x{scale}"] - found[f"bicubic_psnr_x{scale}"]
             for scale in self.settings.scales
         }
-        return means | gains | {"gain": float(np.mean(list(gains.values())))}
+        return found | gains | {"gain": float(np.mean(list(gains.values())))}
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """A row for each sample: interpolated from the smallest scale, the network's output, and the original."""
@@ -143,16 +161,16 @@ class VdsrRecipe:
         scale = max(self.settings.scales)
         truth_HW = resampling.crop_to_multiple(luma_HW, scale)
         blurred_HW = resampling.interpolated(truth_HW, scale)
-        shown = (blurred_HW, sharpen(network, blurred_HW), truth_HW)
+        shown = (blurred_HW, sharpen(network, blurred_HW, ensemble=self.settings.ensemble), truth_HW)
         return np.concatenate([_centre(resampling.to_uint8(picture_HW), PICTURE_PX) for picture_HW in shown], axis=1)
 
 
-def _scores(network: nn.Module, luma_HW: np.ndarray, scale: int) -> dict[str, float]:
+def _scores(network: nn.Module, luma_HW: np.ndarray, scale: int, ensemble: Ensemble) -> dict[str, float]:
     """PSNR in dB and SSIM at one scale, of the network and of bicubic interpolation, without a border of `scale`."""
     truth_HW = resampling.crop_to_multiple(luma_HW, scale)
     blurred_HW = resampling.interpolated(truth_HW, scale)
     found: dict[str, float] = {}
-    for prefix, luma_HW in (("", sharpen(network, blurred_HW)), ("bicubic_", blurred_HW)):
+    for prefix, luma_HW in (("", sharpen(network, blurred_HW, ensemble=ensemble)), ("bicubic_", blurred_HW)):
         found[f"{prefix}psnr"] = psnr(luma_HW.clip(0, 255), truth_HW, scale)
         found[f"{prefix}ssim"] = ssim(luma_HW.clip(0, 255), truth_HW, scale)
     return found

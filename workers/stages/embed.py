@@ -5,7 +5,7 @@ Legend: B batch, C channels, H height, W width, D dimension of an embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -30,6 +30,9 @@ class EmbedConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "embed"
     task: ClassVar[Task] = "embed"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "": "a vector of features, in the network's own units; compare vectors by cosine",
+    }
 
     model: str = Field(
         DEFAULT_MODEL,
@@ -66,6 +69,10 @@ class EmbedConfig(ModelStageConfig):
             f"no model was named; {DEFAULT_MODEL} is used, which needs no download: it matches colours and textures, "
             "not content; --model torchvision:resnet50 matches content (98 MB are downloaded once)"
         )
+
+    def needs_trial(self) -> bool:
+        """Whether the network has the layer, and what a pooling makes of it is a vector."""
+        return self.layer is not None or self.pooling != "auto" or super().needs_trial()
 
     def build(self, context: StageContext) -> Embed:
         return Embed(self, context)

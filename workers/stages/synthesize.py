@@ -10,6 +10,7 @@ Legend: H height, W width.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
@@ -47,6 +48,7 @@ class SynthesizeConfig(ModelStageConfig):
     task: ClassVar[Task] = "synthesize"
     takes: ClassVar[frozenset[Kind]] = frozenset({"ids8", "rgb8"})
     makes: ClassVar[Kind | None] = "rgb8"
+    meanings: ClassVar[Mapping[str, str]] = {"": "a picture made of the layout, in the layout's size or the network's"}
 
     model: str = Field(
         "crn-facades",
@@ -79,6 +81,10 @@ class SynthesizeConfig(ModelStageConfig):
         with self.resolved() as name:
             self._check_palette(name)
         return super().identity()
+
+    def class_names(self) -> tuple[str, ...]:
+        """Those of the palette, if it is given, which may name the model's classes in other words."""
+        return tuple(self.palette) if self.palette is not None else super().class_names()
 
     def _check_palette(self, name: ModelName) -> None:
         """ModelError if the palette and the network have different numbers of classes."""

@@ -23,6 +23,7 @@ class StackDecoder:
 
     fields: tuple[pa.Field, ...] = (pa.field("level", pa.int16()), pa.field("note", pa.string()))
     makes_many = True
+    takes_many = False
     rows_per_input = 3.0
     kind: Kind = "rgb8"
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
-from pixelmill.pipelines.training.splits import split, to_evaluate
+from pixelmill.pipelines.training.splits import split
+from pixelmill.pipelines.training.unseen import Seen, to_evaluate
 from tests.pipelines.training.drawn import ACCESS, masks
 
 
@@ -17,12 +18,13 @@ def test_parts_and_roles_that_are_links_are_parts_and_roles(tmp_path: Path) -> N
         (tmp_path / "set" / name).symlink_to(target)
     (tmp_path / "set/classes.json").write_text(json.dumps({"classes": ["a", "b"]}))
     found = split(layout_of("masks").ROLES, [str(tmp_path / "set")], [], 0.1, 0, ACCESS)
-    assert (len(found.train), len(found.held_out or [])) == (2, 1)
+    assert (len(found.train), len(found.test or [])) == (1, 1)
     assert found.has_own
-    judged, says = to_evaluate(layout_of("masks").ROLES, [str(tmp_path / "set")], "auto", frozenset(), ACCESS)
-    assert (len(judged), says) == (1, "1 samples in val")
+    seen = Seen(frozenset({"0"}), frozenset())
+    judged = to_evaluate(layout_of("masks").ROLES, [str(tmp_path / "set")], "auto", seen, ACCESS)
+    assert (len(judged.data), judged.says) == (1, "1 samples in val")
     pictures = split(layout_of("pictures").ROLES, [str(tmp_path / "set")], [], 0.1, 0, ACCESS)
-    assert (len(pictures.train), len(pictures.held_out or [])) == (4, 2)
+    assert (len(pictures.train), len(pictures.held_out or []), len(pictures.test or [])) == (3, 1, 2)
     (tmp_path / "roles").mkdir()
     for role in ("images", "labels"):
         (tmp_path / "roles" / role).symlink_to(train / role)

@@ -20,7 +20,8 @@ import pytest
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.splits import split, to_evaluate
+from pixelmill.pipelines.training.splits import split
+from pixelmill.pipelines.training.unseen import Seen, to_evaluate
 from pixelmill.workers.recipes.registry import recipe_type
 
 ACCESS = Access(retry_for_s=0.0)
@@ -140,13 +141,14 @@ def described(data: DataSet | None, root: Path) -> dict[str, Any] | None:
 def found(recipe: str, made: str, hold_out: float, root: Path) -> dict[str, Any]:
     MADE[made](root / made)
     roles, uris = recipe_type(recipe).ROLES, [str(root / made)]
-    divided = split(roles, uris, [], hold_out, 3, ACCESS)
-    judged, says = to_evaluate(roles, uris, "auto", frozenset(divided.train.fingerprints()[:1]), ACCESS)
+    divided = split(roles, uris, [], hold_out, 3, ACCESS, protocol=1)
+    seen = Seen(frozenset(divided.train.fingerprints()[:1]), frozenset())
+    judged = to_evaluate(roles, uris, "auto", seen, ACCESS)
     return {
         "train": described(divided.train, root),
         "held_out": described(divided.held_out, root),
         "split": [divided.says, divided.has_own],
-        "judged": [described(judged, root), says],
+        "judged": [described(judged.data, root), judged.says],
     }
 
 

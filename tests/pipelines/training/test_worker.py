@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.plan import WorkerGroup
 from pixelmill.pipelines.training.worker import Training
@@ -75,3 +77,61 @@ def test_a_metric_that_is_no_number_is_never_the_best_nor_on_the_card(pictures: 
     assert "negative_elbo" not in checkpoints.load_from_store(str(tmp_path / "out"), Access())[1].metrics
     made.judge({"negative_elbo": 5.0})
     assert made.progress.best == 5.0
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
+def test_a_training_with_broken_samples_is_resumed_as_exactly_and_names_each_once(
+    pictures: str, tmp_path: Path, cache_bytes: int
+) -> None:
+    for name in ("004.png", "005.png", "021.png"):
+        (Path(pictures) / name).write_bytes(b"<html>")
+    train(plan_of(pictures, tmp_path / "whole", cache_bytes=1 << 30))
+    interrupted = plan_of(pictures, tmp_path / "killed", cache_bytes=cache_bytes)
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupted, 7)
+    train(interrupted)
+    whole, again = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    rows = pq.read_table(tmp_path / "killed/failed").to_pylist()
+    assert [Path(row["uri"]).name for row in rows] == ["004.png", "005.png", "021.png"]
+    assert "3 broken samples were skipped" in json.loads((tmp_path / "killed/card.json").read_text())["split"]
+
+
+def test_another_cache_does_not_change_the_order_of_a_training_that_is_resumed(pictures: str, tmp_path: Path) -> None:
+    plan = plan_of(pictures, tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        train(plan, killed_at=3)
+    progress = checkpoints.read_progress(Folder(str(tmp_path / "out"), Access()))
+    assert progress is not None
+    assert progress.in_blocks is False
+
+
+@pytest.mark.parametrize("settings", [{}, {"schedule": "cosine", "warmup_steps": 3}])
+def test_a_finished_training_that_gets_more_steps_takes_them_at_the_rates_of_its_new_length(
+    pictures: str, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    train(plan_of(pictures, tmp_path / "out", settings))
+    extended = train(plan_of(pictures, tmp_path / "out", settings | {"steps": 20}))
+    assert (extended.progress.step, extended.progress.steps, extended.progress.is_complete) == (20, 20, True)
+    rates = [float(row["learning_rate"]) for row in log(tmp_path / "out") if row["learning_rate"]]
+    rate = extended.recipe.rate
+    expected = [rate(step, 12) for step in range(12)] + [rate(step, 20) for step in range(12, 20)]
+    assert rates == pytest.approx([1e-3 * each for each in expected], rel=1e-4)
+
+
+def test_a_finished_training_at_a_constant_rate_is_extended_to_the_weights_of_one_of_that_length(
+    pictures: str, tmp_path: Path
+) -> None:
+    train(plan_of(pictures, tmp_path / "whole", {"steps": 20}))
+    train(plan_of(pictures, tmp_path / "out"))
+    train(plan_of(pictures, tmp_path / "out", {"steps": 20}))
+    whole, extended = weights(tmp_path / "whole"), weights(tmp_path / "out")
+    assert all(torch.equal(whole[name], extended[name]) for name in whole)
+
+
+def test_a_training_that_patience_ended_goes_on_with_new_patience(pictures: str, tmp_path: Path) -> None:
+    settings = {"steps": 60, "patience": 2, "learning_rate": 0.3, "evaluate_every_steps": 2}
+    ended = train(plan_of(pictures, tmp_path / "out", settings)).progress
+    assert ended.is_complete
+    again = train(plan_of(pictures, tmp_path / "out", settings | {"patience": 3})).progress
+    assert again.step >= ended.step + 6

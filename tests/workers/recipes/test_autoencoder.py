@@ -22,6 +22,7 @@ from pixelmill.workers.models.zoo import ZOO
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.autoencoder import AutoencoderRecipe, AutoencoderSettings
+from pixelmill.workers.recipes.scoring import evaluate
 from pixelmill.workers.recipes.squares import stack
 from tests import corpus
 from tests.learning import learn
@@ -214,36 +215,36 @@ def test_the_error_is_the_mean_over_pictures_whatever_the_batch() -> None:
     model, samples = recipe.network().eval(), random_samples(70, 32)
     with torch.inference_mode():
         made_NCSS, images_NCSS = model(stack(samples, 32)).clamp(0, 1), stack(samples, 32)
-        found = recipe.evaluate(model, iter(samples))["mse"]
+        found = evaluate(recipe, model, iter(samples))["mse"]
     assert math.isclose(found, functional.mse_loss(made_NCSS, images_NCSS).item(), rel_tol=1e-5)
 
 
 def test_padding_does_not_dilute_the_error() -> None:
     made_CSS = torch.zeros(1, 32, 32)
     made_CSS[:, :2] = 1  # only on padding
-    assert recipe_of(channels=1).evaluate(Fixed(made_CSS), flat_samples([0] * 4, size_px=28))["mse"] == 0
-    assert recipe_of(channels=1).evaluate(Fixed(torch.ones(1, 32, 32)), flat_samples([0] * 4, size_px=28))["mse"] == 1
+    assert evaluate(recipe_of(channels=1), Fixed(made_CSS), flat_samples([0] * 4, size_px=28))["mse"] == 0
+    assert evaluate(recipe_of(channels=1), Fixed(torch.ones(1, 32, 32)), flat_samples([0] * 4, size_px=28))["mse"] == 1
 
 
 def test_pca_is_measured_with_as_many_numbers_on_pictures_that_its_axes_did_not_see() -> None:
     model = Fixed(torch.zeros(1, 32, 32))
     along_one_axis = flat_samples(list(range(0, 250, 5)), size_px=28)
-    found = recipe_of(channels=1).evaluate(model, along_one_axis)
+    found = evaluate(recipe_of(channels=1), model, along_one_axis)
     assert found["mse_pca"] < 1e-6 < found["mse"]
     noise = [{"pixels": sample["pixels"][:28, :28, :1]} for sample in random_samples(20, 28)]
-    assert recipe_of(channels=1).evaluate(model, noise)["mse_pca"] > np.var(noise[0]["pixels"] / 255)
+    assert evaluate(recipe_of(channels=1), model, noise)["mse_pca"] > np.var(noise[0]["pixels"] / 255)
 
 
 def test_pca_is_left_out_where_there_are_too_few_pictures_for_its_axes() -> None:
     recipe = recipe_of()
-    assert "mse_pca" not in recipe.evaluate(recipe.network().eval().requires_grad_(False), random_samples(20))
+    assert "mse_pca" not in evaluate(recipe, recipe.network().eval().requires_grad_(False), random_samples(20))
 
 
 def test_codes_that_tell_the_labels_apart_are_found_to() -> None:
     random = np.random.default_rng(0)
     labels = random.integers(3, size=120).tolist()
     samples = flat_samples([60 * label + int(random.integers(10)) for label in labels], labels)
-    found = recipe_of(channels=1).evaluate(Fixed(torch.zeros(1, 32, 32)), samples)
+    found = evaluate(recipe_of(channels=1), Fixed(torch.zeros(1, 32, 32)), samples)
     assert found["nmi"] == pytest.approx(1)
     assert found["cluster_accuracy"] == 1
 
@@ -252,18 +253,18 @@ def test_the_codes_that_are_judged_do_not_move_the_centres() -> None:
     fitted, judged = [20, 60] * 30, [20, 60, 255] * 20  # fitted on the judged ones, 255 would get a centre of its own
     levels = [level for pair in zip(fitted, judged, strict=True) for level in pair]
     samples = flat_samples(levels, [int(level > 20) for level in levels])
-    assert recipe_of(channels=1).evaluate(Fixed(torch.zeros(1, 32, 32)), samples)["cluster_accuracy"] == 1
+    assert evaluate(recipe_of(channels=1), Fixed(torch.zeros(1, 32, 32)), samples)["cluster_accuracy"] == 1
 
 
 @pytest.mark.parametrize("labels", [None, [0] * 40, [0, 1, 2], list(range(40))])
 def test_without_enough_labels_codes_are_not_clustered(labels: list[int] | None) -> None:
     samples = flat_samples(list(range(40)), labels)
-    assert recipe_of(channels=1).evaluate(Fixed(torch.zeros(1, 32, 32)), samples).keys() == {"mse", "mse_pca"}
+    assert evaluate(recipe_of(channels=1), Fixed(torch.zeros(1, 32, 32)), samples).keys() == {"mse", "mse_pca"}
 
 
 def test_codes_that_are_not_finite_do_not_end_an_evaluation() -> None:
     samples = flat_samples(list(range(60)), [0, 1, 1] * 20)
-    found = recipe_of(channels=1).evaluate(Fixed(torch.zeros(1, 32, 32), code_factor=math.nan), samples)
+    found = evaluate(recipe_of(channels=1), Fixed(torch.zeros(1, 32, 32), code_factor=math.nan), samples)
     assert "mse" in found
     assert "nmi" not in found
 

@@ -23,6 +23,7 @@ from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.crn import CrnRecipe, CrnSettings, LabelledCrnRecipe, LabelledCrnSettings
 from pixelmill.workers.recipes.layout_labels import class_ids
 from pixelmill.workers.recipes.registry import recipe_type
+from pixelmill.workers.recipes.scoring import evaluate
 from tests.learning import assert_seeded, descend, learn
 from tests.shared_data import SHARED_DATA
 from tests.workers.facades import built
@@ -191,7 +192,7 @@ def test_the_photographs_themselves_are_perfect_and_a_blur_of_them_is_less_sharp
     judged = prepared(assets, batch=3)
     samples = facades(judged)
     photos_BCHW = torch.from_numpy(np.stack([sample["photo"] for sample in samples])).permute(0, 3, 1, 2) / 255
-    perfect, blurred = (judged.evaluate(Oracle(photos_BCHW, blur_px), samples) for blur_px in (1, 5))
+    perfect, blurred = (evaluate(judged, Oracle(photos_BCHW, blur_px), samples) for blur_px in (1, 5))
     assert perfect == pytest.approx({"perceptual_loss": 0, "l2": 0, "sharpness": 1}, abs=1e-5)
     assert blurred["sharpness"] < 0.8
     assert blurred["l2"] > 0
@@ -205,7 +206,7 @@ def test_metrics_are_means_over_samples_whatever_the_batch(assets: dict[str, Pat
     for batch in (1, 2, 5):
         other = recipe(assets, outputs=2, batch=batch, layer_weights=judged.layer_weights)
         with torch.inference_mode():
-            results.append(other.evaluate(network, samples))
+            results.append(evaluate(other, network, samples))
     assert results[1] == pytest.approx(results[0], rel=1e-4)
     assert results[2] == pytest.approx(results[0], rel=1e-4)
 
@@ -214,7 +215,7 @@ def test_losses_call_the_network_once_and_stay_in_float32_after_an_evaluation(as
     trained = prepared(assets)
     network = built(trained.config)
     with torch.inference_mode():
-        trained.evaluate(network, facades(trained))
+        evaluate(trained, network, facades(trained))
     calls: list[object] = []
     network.register_forward_hook(lambda *_: calls.append(None))
     with torch.autocast("cpu", torch.bfloat16):

@@ -16,6 +16,7 @@ from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.faststyle import FastStyleRecipe, FastStyleSettings, random_crop
 from pixelmill.workers.recipes.registry import recipe_type
+from pixelmill.workers.recipes.scoring import evaluate
 from tests.learning import assert_seeded, descend
 from tests.tolerances import sum_tolerance
 from tests.workers.painters import SLIM, built
@@ -82,7 +83,7 @@ def test_photographs_left_as_they_are_have_a_ratio_of_one_and_no_content_loss(as
     untouched = nn.Sequential(nn.Identity(), nn.PReLU(init=1.0))
 
     judged = recipe(assets, tv_weight=2.0)
-    metrics = judged.evaluate(untouched, photographs(judged))
+    metrics = evaluate(judged, untouched, photographs(judged))
     assert metrics["loss_ratio"] == 1
     assert metrics["content_loss"] == 0
     assert metrics["total_loss"] == metrics["total_loss_untouched"] > 0
@@ -93,7 +94,7 @@ def test_photographs_left_as_they_are_have_a_ratio_of_one_and_no_content_loss(as
 
 def test_the_ratio_is_the_loss_over_that_of_the_untouched_photographs(assets: dict[str, Path]) -> None:
     judged = recipe(assets)
-    metrics = judged.evaluate(built(SLIM).eval(), photographs(judged))
+    metrics = evaluate(judged, built(SLIM).eval(), photographs(judged))
     assert metrics["loss_ratio"] == pytest.approx(metrics["total_loss"] / metrics["total_loss_untouched"])
     assert metrics["content_loss"] > 0
     assert metrics["loss_ratio"] != pytest.approx(1, abs=1e-3)
@@ -102,7 +103,7 @@ def test_the_ratio_is_the_loss_over_that_of_the_untouched_photographs(assets: di
 def test_metrics_are_means_over_samples_whatever_the_batch(assets: dict[str, Path]) -> None:
     network, samples = built(SLIM).eval(), photographs(recipe(assets), 5)
     with torch.inference_mode():
-        results = [recipe(assets, batch=batch).evaluate(network, samples) for batch in (1, 2, 5)]
+        results = [evaluate(recipe(assets, batch=batch), network, samples) for batch in (1, 2, 5)]
     assert results[1] == pytest.approx(results[0], rel=1e-4)
     assert results[2] == pytest.approx(results[0], rel=1e-4)
 
@@ -110,7 +111,7 @@ def test_metrics_are_means_over_samples_whatever_the_batch(assets: dict[str, Pat
 def test_losses_are_trained_through_after_an_evaluation_in_inference_mode(assets: dict[str, Path]) -> None:
     trained, network = recipe(assets), built(SLIM)
     with torch.inference_mode():
-        trained.evaluate(network, photographs(trained))
+        evaluate(trained, network, photographs(trained))
     losses = trained.losses(network, trained.batch(photographs(trained), np.random.default_rng(0)))
     losses["loss"].backward()
     assert losses.keys() == {"loss", "content", "style", "total_variation"}
@@ -164,7 +165,7 @@ def test_what_is_no_picture_is_refused(assets: dict[str, Path], tmp_path: Path) 
     (tmp_path / "style.png").write_bytes(b"no painting")
     broken = recipe({**assets, "style": tmp_path / "style.png"})
     with pytest.raises(DataError, match="painting"):
-        broken.evaluate(built(SLIM), photographs(broken))
+        evaluate(broken, built(SLIM), photographs(broken))
 
 
 def test_the_rate_is_constant_or_falls_to_nothing(assets: dict[str, Path]) -> None:

@@ -17,6 +17,7 @@ from pixelmill.workers.models.card import Card, SquareInput, read_card
 from pixelmill.workers.models.checkpoint import load_checkpoint, save_checkpoint
 from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.recipes.finetune import DenseRecipe, DenseSettings, FinetuneRecipe, FinetuneSettings
+from pixelmill.workers.recipes.scoring import evaluate
 from tests.learning import descend
 from tests.workers.encoders import base_of
 
@@ -52,7 +53,7 @@ def test_a_frozen_encoder_stays_as_it_was_and_a_free_one_moves(tmp_path: Path, f
     assert any(key.startswith("encoder") for key in moved) != frozen
     assert losses[-1] < 0.9 * losses[0]
     with torch.inference_mode():
-        assert recipe.evaluate(network.eval(), samples)["accuracy"] >= 0.5
+        assert evaluate(recipe, network.eval(), samples)["accuracy"] >= 0.5
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -110,7 +111,7 @@ def test_a_label_out_of_range_is_refused(tmp_path: Path) -> None:
         torch.inference_mode(),
         pytest.raises(DataError, match="the label 7 is there to judge by"),
     ):
-        recipe.evaluate(recipe.network().eval(), [sample(7)])
+        evaluate(recipe, recipe.network().eval(), [sample(7)])
 
 
 def test_the_folders_that_pictures_lay_in_are_the_names_of_the_classes(tmp_path: Path) -> None:

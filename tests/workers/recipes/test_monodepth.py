@@ -11,7 +11,8 @@ from torch.nn import functional
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.losses.stereo import stereo_losses, warp
 from pixelmill.workers.recipes.monodepth import DRAWS, MonodepthRecipe, MonodepthSettings
-from pixelmill.workers.recipes.stereo_pairs import depth_of, mirrored_pair, to_input
+from pixelmill.workers.recipes.scoring import evaluate
+from pixelmill.workers.recipes.stereo_pairs import cropped_pair, depth_of, mirrored_pair, to_input
 from tests.learning import descend
 from tests.workers.pairs import (
     DISPARITY,
@@ -38,6 +39,21 @@ class Oracle(nn.Module):
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
         batch, _, height, width = images_BCHW.shape
         return tuple(self.disparity.expand(batch, 2, height >> scale, width >> scale) for scale in range(4))
+
+
+def test_a_batch_is_what_plain_arithmetic_on_single_pixels_gives() -> None:
+    chosen, pairs = recipe(), [sample_of(DISPARITY)] * 24
+    batch, random = chosen.batch(pairs, np.random.default_rng(3)), np.random.default_rng(3)
+    for number, pair in enumerate(pairs):
+        mirror, recolour, gamma, brightness, *colours = random.random(DRAWS).tolist()
+        left_HWC, right_HWC = (pair[view].astype(np.float64) / 255 for view in ("left", "right"))
+        if mirror < 0.5:
+            left_HWC, right_HWC = right_HWC[:, ::-1], left_HWC[:, ::-1]
+        for view, view_HWC in (("left", left_HWC), ("right", right_HWC)):
+            if recolour < 0.5:
+                factors = (0.5 + 1.5 * brightness) * (0.8 + 0.4 * np.array(colours))
+                view_HWC = np.clip(view_HWC ** (0.8 + 0.4 * gamma) * factors, 0, 1)
+            np.testing.assert_allclose(batch[view][number].permute(1, 2, 0), view_HWC, rtol=0, atol=3e-7)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
@@ -81,6 +97,18 @@ def test_a_mirror_swaps_the_views_so_that_the_left_one_stays_left() -> None:
     assert photometric_at(DISPARITY, *mirrored) < photometric_at(-DISPARITY, *mirrored) / 4
     unswapped = [view_BCHW.flip(-1) for view_BCHW in random_views()]
     assert photometric_at(-DISPARITY, *unswapped) < photometric_at(DISPARITY, *unswapped) / 4
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5])
+def test_a_crop_of_a_pair_has_its_disparity_in_fractions_of_the_crop(kept: float) -> None:
+    sample = sample_of(DISPARITY)
+    views = (torch.from_numpy(sample[view].copy()).permute(2, 0, 1) for view in ("left", "right"))
+    left_CHW, right_CHW = (view_CHW[None] / 255 for view_CHW in cropped_pair(*views, kept, np.array([0.999, 0.3, 0.6])))
+    good, bad = (
+        photometric_at(disparity, left_CHW, right_CHW) for disparity in (DISPARITY / kept, DISPARITY * kept / 2)
+    )
+    assert left_CHW.shape[-2:] == sample["left"].shape[:2]
+    assert good < bad / 2
 
 
 def test_augmented_pairs_keep_their_disparity_whatever_is_drawn() -> None:
@@ -140,7 +168,7 @@ def test_the_rate_is_halved_after_three_and_four_fifths() -> None:
 
 def test_a_perfect_network_scores_0_for_all_sizes() -> None:
     depth_m = 300 * 0.5 / (DISPARITY * 512)
-    metrics = recipe().evaluate(Oracle(DISPARITY), iter([sample_of(DISPARITY, depth_m)] * 3))
+    metrics = evaluate(recipe(), Oracle(DISPARITY), iter([sample_of(DISPARITY, depth_m)] * 3))
     assert metrics["abs_rel"] == pytest.approx(0, abs=1e-3)
     assert metrics["d1"] == 1
     assert metrics["abs_rel_no_flip"] == pytest.approx(0, abs=1e-3)
@@ -151,26 +179,26 @@ def test_a_perfect_network_scores_0_for_all_sizes() -> None:
 def test_metrics_are_means_over_pictures_and_not_over_returns() -> None:
     near, far = sample_of(DISPARITY, 5.0), sample_of(DISPARITY, 20.0)
     near["depth"][:, 20:] = 0  # far fewer returns
-    scores = [recipe().evaluate(Oracle(DISPARITY), [sample])["abs_rel"] for sample in (near, far)]
-    assert recipe().evaluate(Oracle(DISPARITY), [near, far])["abs_rel"] == pytest.approx(sum(scores) / 2)
+    scores = [evaluate(recipe(), Oracle(DISPARITY), [sample])["abs_rel"] for sample in (near, far)]
+    assert evaluate(recipe(), Oracle(DISPARITY), [near, far])["abs_rel"] == pytest.approx(sum(scores) / 2)
 
 
 def test_a_pair_without_depth_is_evaluated_by_what_it_shows() -> None:
     blind = {name: value for name, value in sample_of(DISPARITY).items() if name in ("left", "right")}
     empty = sample_of(DISPARITY)
     empty["depth"][:] = 0
-    metrics = recipe().evaluate(Oracle(DISPARITY), [blind, empty])
+    metrics = evaluate(recipe(), Oracle(DISPARITY), [blind, empty])
     assert metrics.keys() == {"photometric"}
-    assert metrics["photometric"] < recipe().evaluate(Oracle(0.2), [blind])["photometric"] / 2
+    assert metrics["photometric"] < evaluate(recipe(), Oracle(0.2), [blind])["photometric"] / 2
 
 
 def test_nothing_to_evaluate_is_an_error() -> None:
     with pytest.raises(DataError, match="held out"):
-        recipe().evaluate(Oracle(DISPARITY), [])
+        evaluate(recipe(), Oracle(DISPARITY), [])
 
 
 def test_without_flip_evaluation_there_is_one_score() -> None:
-    metrics = recipe(flip_evaluation=False).evaluate(Oracle(DISPARITY), [sample_of(DISPARITY)])
+    metrics = evaluate(recipe(flip_evaluation=False), Oracle(DISPARITY), [sample_of(DISPARITY)])
     assert "abs_rel" in metrics
     assert "abs_rel_no_flip" not in metrics
 

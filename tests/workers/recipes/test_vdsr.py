@@ -14,6 +14,7 @@ from torch import nn
 
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.geometry import resampling
+from pixelmill.workers.recipes.scoring import evaluate
 from pixelmill.workers.recipes.vdsr import DRAWS, VdsrRecipe, VdsrSettings
 from tests.learning import descend
 from tests.shared_data import SHARED_DATA
@@ -187,7 +188,7 @@ def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
 def test_a_network_that_changes_nothing_gains_nothing_over_bicubic() -> None:
     chosen, network = recipe(scales=(2, 3)), seeded_network(0)
     nn.init.zeros_(layers(network)[-1].weight)
-    metrics = chosen.evaluate(network, iter([{"luma": scene()}, {"luma": scene(seed=1)}]))
+    metrics = evaluate(chosen, network, iter([{"luma": scene()}, {"luma": scene(seed=1)}]))
     assert metrics["psnr_x2"] == pytest.approx(metrics["bicubic_psnr_x2"], abs=1e-3)
     assert metrics["ssim_x3"] == pytest.approx(metrics["bicubic_ssim_x3"], abs=1e-5)
     assert metrics["gain"] == pytest.approx((metrics["gain_x2"] + metrics["gain_x3"]) / 2)
@@ -198,13 +199,13 @@ def test_a_network_that_changes_nothing_gains_nothing_over_bicubic() -> None:
 def test_a_score_is_the_mean_over_pictures() -> None:
     chosen, network = recipe(scales=(2,)), seeded_network(0)
     samples = [{"luma": scene(seed=seed)} for seed in range(2)]
-    alone = [chosen.evaluate(network, [sample])["psnr_x2"] for sample in samples]
-    assert chosen.evaluate(network, samples)["psnr_x2"] == pytest.approx(sum(alone) / 2)
+    alone = [evaluate(chosen, network, [sample])["psnr_x2"] for sample in samples]
+    assert evaluate(chosen, network, samples)["psnr_x2"] == pytest.approx(sum(alone) / 2)
 
 
 def test_nothing_to_evaluate_is_an_error() -> None:
     with pytest.raises(DataError, match="held out"):
-        recipe().evaluate(seeded_network(0), [])
+        evaluate(recipe(), seeded_network(0), [])
 
 
 def test_pictures_show_three_versions_of_each_sample() -> None:
@@ -219,6 +220,6 @@ def test_pictures_show_three_versions_of_each_sample() -> None:
 def test_reference_weights_score_on_set5_what_they_are_known_for() -> None:
     chosen = VdsrRecipe(VdsrSettings(), {})
     samples = [chosen.decode({"image": path.read_bytes()}) for path in sorted(SET5.glob("*.png"))]
-    metrics = chosen.evaluate(of_port(load_file(REFERENCE)), samples)
+    metrics = evaluate(chosen, of_port(load_file(REFERENCE)), samples)
     for scale, expected_db in {2: 37.65, 3: 33.77, 4: 31.45}.items():
         assert metrics[f"psnr_x{scale}"] == pytest.approx(expected_db, abs=0.05)

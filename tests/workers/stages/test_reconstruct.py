@@ -24,6 +24,7 @@ from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.recipes import squares
 from pixelmill.workers.recipes.registry import recipe_of
+from pixelmill.workers.recipes.scoring import evaluate
 from pixelmill.workers.stages import Deferred, Milled, StageContext
 from pixelmill.workers.stages.reconstruct import Reconstruct, ReconstructConfig, content
 from tests.corpus import photo
@@ -73,7 +74,7 @@ def test_the_error_of_a_picture_of_the_networks_size_is_what_its_recipe_evaluate
     ]
     stage = stage_of(name)
     for picture, sample in zip(pictures, samples, strict=True):
-        expected = recipe.evaluate(network, [sample])["mse"]
+        expected = evaluate(recipe, network, [sample])["mse"]
         assert scores(run(stage, pixels_of(picture))) == pytest.approx([expected], rel=1e-3)
 
 

@@ -32,7 +32,7 @@ from pixelmill.workers.models.folders import (
 )
 from pixelmill.workers.models.libraries.timm import timm_models
 from pixelmill.workers.models.model_names import ModelName, did_you_mean
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,7 +50,7 @@ TextEncoder = Callable[[Sequence[str]], "Tensor"]
 
 def resolve(model: str, rest: str, task: Task) -> ModelName:
     if task != "embed":
-        raise ModelError(f"model {model}: open_clip's models can't {task} here; they can embed")
+        raise ModelError(f"model {model}: open_clip's models can't {verb(task)} here; they can embed")
     require_installed(model, "open_clip", "open_clip")
     if rest.startswith(HUB):
         return ModelName("open_clip", HUB + str(hub_name(model, rest.removeprefix(HUB))))
@@ -67,7 +67,7 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
 
 
 def load(name: ModelName, task: Task) -> PictureModel:
-    raise ModelError(f"model {_label(name)}: open_clip's models can't {task} here; they can embed")
+    raise ModelError(f"model {_label(name)}: open_clip's models can't {verb(task)} here; they can embed")
 
 
 def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Module, Preprocess]:
@@ -230,7 +230,7 @@ def _require_same_activation(model: str, config: dict[str, Any], facts: dict[str
 
 
 def _shown(model: str, tower: Any, facts: dict[str, Any]) -> Preprocess:
-    from pixelmill.workers.models.preprocess import Preprocess
+    from pixelmill.workers.models.preprocess import Preprocess, require_input
 
     size: Any = tower.image_size
     height_px, width_px = (size, size) if isinstance(size, int) else (int(side) for side in size)
@@ -241,7 +241,7 @@ def _shown(model: str, tower: Any, facts: dict[str, Any]) -> Preprocess:
         )
     open_clip: Any = import_module("open_clip")
     mean, std = facts.get("mean") or open_clip.OPENAI_DATASET_MEAN, facts.get("std") or open_clip.OPENAI_DATASET_STD
-    return Preprocess(
+    shown = Preprocess(
         height_px,
         height_px,
         "bicubic" if interpolation == "bicubic" else "bilinear",
@@ -249,6 +249,7 @@ def _shown(model: str, tower: Any, facts: dict[str, Any]) -> Preprocess:
         tuple(float(each) for each in std),
         fit="stretch" if mode == "squash" else "centre crop",
     )
+    return require_input(model, shown)
 
 
 # -------------------------------------------------------------------------------------------------------------- catalogue

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.folders import CONVERT, file_sha256, require_installed
+from pixelmill.workers.models.file_contents import require_finite_weights, sha256_of
+from pixelmill.workers.models.folders import CONVERT, require_installed
 from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.models.safetensors_header import require_whole
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +29,7 @@ PURPOSES = frozenset({"SR", "Restoration"})
 
 def resolve(model: str, rest: str, task: Task) -> ModelName:
     if task != "upscale":
-        raise ModelError(f"model {model}: spandrel's networks can't {task} here; they can upscale")
+        raise ModelError(f"model {model}: spandrel's networks can't {verb(task)} here; they can upscale")
     require_installed(model, "spandrel", "spandrel")
     path = Path(rest)
     if path.suffix.lower() in {".pth", ".pt", ".ckpt", ".bin", ".pkl"}:
@@ -38,7 +39,8 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
     if path.suffix != ".safetensors" or not path.is_file():
         raise ModelError(f"model {model}: no such file; write spandrel:FILE.safetensors")
     require_whole(path)
-    return ModelName("spandrel", "spandrel", path=path.resolve(), sha256=file_sha256(path))
+    require_finite_weights([path])
+    return ModelName("spandrel", "spandrel", path=path.resolve(), sha256=sha256_of(path))
 
 
 def load(name: ModelName, task: Task) -> PictureModel:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.model_names import ModelName, did_you_mean
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +34,9 @@ LISTED = 12
 
 def resolve(model: str, rest: str, task: Task) -> ModelName:
     if task not in FOLDERS:
-        raise ModelError(f"model {model}: torchvision's models can't {task} here; they can {', '.join(FOLDERS)}")
+        raise ModelError(
+            f"model {model}: torchvision's models can't {verb(task)} here; they can {', '.join(map(verb, FOLDERS))}"
+        )
     name, _, weights = rest.partition("/")
     offered = torchvision_models(FOLDERS[task])
     if name not in offered:
@@ -104,11 +106,15 @@ def _built(name: ModelName, task: Task) -> tuple[nn.Module, Any]:
 
 
 def _trained(models: Any, weights: Any, name: ModelName, task: Task) -> nn.Module:
+    from pixelmill.workers.models.construction import require_finite
+
     # torchvision has no switch for it, and torch.hub would execute a pickle in the cached file.
     kind = cast("Any", type(weights))
     weights.get_state_dict = partial(kind.get_state_dict, weights, weights_only=True)
     try:
-        return models.get_model(name.name, weights=weights, progress=False).eval()
+        return require_finite(name.name, models.get_model(name.name, weights=weights, progress=False))
+    except ModelError:
+        raise
     except OSError as error:
         raise ModelError(
             f"torchvision:{name.name}/{name.weights}: its weights could not be fetched from {weights.url} ({error}); "

@@ -11,7 +11,9 @@ from importlib import import_module
 from typing import Any, Literal, cast
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.folders import MOST_NUMBER
+from pixelmill.workers.models.normalization import MOST_SIDE_PX
+from pixelmill.workers.models.tasks import Task, verb
 
 Gives = Literal["logits", "logit map", "query map", "depth map", "embedding"]
 
@@ -88,7 +90,9 @@ DROPPED = frozenset(
 UNUSED = frozenset({"backbone", "backbone_config", "use_timm_backbone"})
 """Keys in the `decoder_config` of a MaskFormer, which is that of a whole DETR; only the decoder is built."""
 FOREIGN = frozenset({"timm_backbone", "timm_wrapper"})
-MOST_NUMBER, MOST_ENTRIES = 1 << 20, 1 << 16
+MOST_ENTRIES = 1 << 16
+SIDES = frozenset({"image_size", "patch_size", "pretrain_image_size"})
+"""Keys of sides in pixels: a batch of what the network sees has to fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -156,14 +160,14 @@ def plan_of(model: str, config: Mapping[str, Any], task: Task) -> Plan:
     head = next((end for end in sorted(HEADS, key=len, reverse=True) if first.endswith(end)), None)
     does, gives, listed_in = HEADS[head] if head else (None, "logits", None)
     if does != task:
-        can = [*([does] if does else []), *(["embed"] if kind in ENCODERS else [])]
+        can = [*([verb(does)] if does else []), *(["embed"] if kind in ENCODERS else [])]
         raise ModelError(
-            f"model {model}: holds a {first}, which can't {task}; it can {', '.join(can) or 'do nothing here'}"
+            f"model {model}: holds a {first}, which can't {verb(task)}; it can {', '.join(can) or 'do nothing here'}"
         )
     known = KNOWN_DEPTH if gives == "depth map" else KNOWN_QUERIES if gives == "query map" else None
     if known is not None and kind not in known:
         raise ModelError(
-            f"model {model}: what a {first} gives is not known here; for {task} take {', '.join(sorted(known))}"
+            f"model {model}: what a {first} gives is not known here; to {verb(task)} take {', '.join(sorted(known))}"
         )
     plan = Plan(task, first, gives, values, listed_in)
     if task == "depth":
@@ -205,6 +209,11 @@ def _checked(model: str, key: str, value: Any) -> Any:
     if isinstance(value, list):
         _require_few(model, key, len(cast("list[Any]", value)))
         return [_checked(model, key, each) for each in cast("list[Any]", value)]
+    if key in SIDES and isinstance(value, int | float) and not 1 <= value <= MOST_SIDE_PX:
+        raise ModelError(
+            f"model {model}: {key} of its config.json is {value}; a side has 1 to {MOST_SIDE_PX} px, so that a batch fits into "
+            "memory; take another model"
+        )
     if isinstance(value, int | float) and abs(value) > MOST_NUMBER:
         raise ModelError(
             f"model {model}: {key} of its config.json is {value}, larger than any size of a network; fetch it again"

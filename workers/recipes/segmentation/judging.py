@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.evaluation.confusion import confusion_scores
 from pixelmill.workers.models.palette import palette
-from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes import Sample, Scores
 from pixelmill.workers.recipes.segmentation.augmentation import resized
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
 from pixelmill.workers.typed_torch import from_numpy
@@ -32,21 +32,29 @@ class _Classifier(Protocol):
     config: _Config
 
 
-def judged(network: nn.Module, predict: Predict, samples: Iterable[Sample], most: int) -> dict[str, float]:
-    """miou, pixel_accuracy, class_accuracy and iou_NAME over whole pictures; see `confusion_scores`."""
+def confusion_of(network: nn.Module, predict: Predict, samples: Iterable[Sample], most: int) -> Scores:
+    """`confusion` 1KK, pixels by true class (down) and predicted class (across), and `classes`: their names as JSON."""
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
     device = next(network.parameters()).device
-    confusion_KK, names = torch.zeros((), dtype=torch.long, device=device), tuple[str, ...]()
+    confusion_KK, classes = torch.zeros((), dtype=torch.long, device=device), None
     for batch in batches_of_one_size(samples, most):
-        names = _names_for(network, batch[0])
+        names, classes = _names_for(network, batch[0]), batch[0]["classes"]
         labels_BHW = from_numpy(np.stack([sample["label"] for sample in batch])).to(device).long()
         confusion_KK = confusion_KK + multiclass_confusion_matrix(
             predict(images_of(batch, device)), labels_BHW, len(names), ignore_index=VOID, validate_args=False
         )
-    if not names:
+    if classes is None:
+        return {}
+    return {"confusion": confusion_KK[None].cpu().numpy(), "classes": classes[None]}
+
+
+def judged(scores: Scores) -> dict[str, float]:
+    """miou, pixel_accuracy, class_accuracy and iou_NAME over whole pictures; see `confusion_scores`."""
+    if not scores:
         raise DataError("there are no held-out pictures to judge the network by")
-    return confusion_scores(confusion_KK.cpu(), names)
+    names = class_names_of({"classes": scores["classes"][0]})
+    return confusion_scores(from_numpy(scores["confusion"].sum(0)), names)
 
 
 def _names_for(network: nn.Module, sample: Sample) -> tuple[str, ...]:

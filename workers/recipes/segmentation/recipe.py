@@ -1,8 +1,8 @@
-"""Semantic segmentation: cross-entropy of labelled pixels, evaluated by one confusion matrix over all pictures.
+"""Semantic segmentation: a loss of labelled pixels, evaluated by one confusion matrix over all pictures.
 
 Void pixels (the ignored id, and pixels that augmentation adds from outside of a picture) have no loss and no metric. The loss is
-summed over labelled pixels and divided by the number of all pixels, labelled or not, so that it has the same scale for a batch
-and for its parts on many machines.
+cross-entropy unless the settings name another; losses/segmentation.py says how each scales for a batch and for its parts on many
+machines.
 
 The papers' learning rates fit the scale of their own losses; the defaults here fit this loss. U-Net's elastic deformations, and
 its weights for borders between cells, which need instances, are left out.
@@ -19,21 +19,25 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from pydantic import JsonValue
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.losses.segmentation import segmentation_losses
 from pixelmill.workers.models.palette import class_colours
 from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.models.vgg_names import is_published
 from pixelmill.workers.models.vgg_weights import find_published, read_vgg
 from pixelmill.workers.networks.vgg import ConventionName, LoadReport, VggWeights
-from pixelmill.workers.recipes import Batch, Role, Sample
-from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, augment, unequal_sizes
-from pixelmill.workers.recipes.segmentation.judging import batches_of_one_size, images_of, judged, shown
+from pixelmill.workers.prediction.averaging import mean_shares
+from pixelmill.workers.recipes import Batch, Role, Sample, Scores
+from pixelmill.workers.recipes.optimizers import ParameterShare, optimizer_of
+from pixelmill.workers.recipes.schedules import rate_at, warmup_steps_of
+from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, augment, brightened, to_floats, unequal_sizes
+from pixelmill.workers.recipes.segmentation.black_and_white import note_of, unmixed
+from pixelmill.workers.recipes.segmentation.judging import batches_of_one_size, confusion_of, images_of, judged, shown
 from pixelmill.workers.recipes.segmentation.label_facts import LabelFacts, count_labels
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
 from pixelmill.workers.recipes.segmentation.samples import read_sample
@@ -58,6 +62,7 @@ class LabelledRecipe(Generic[Labelled]):
         self.report: LoadReport | None = None
         """The preprocessing of the initial weights; None if there are none."""
         self._facts: LabelFacts | None = None
+        self._moved_weights: tuple[tuple[tuple[float, ...], torch.device], Tensor] | None = None
         if settings.scales[0] > settings.scales[1]:
             raise ModelError(f"scales: {settings.scales} has to be (smallest, largest)")
 
@@ -66,6 +71,10 @@ class LabelledRecipe(Generic[Labelled]):
 
     def keep_report(self, report: LoadReport | None) -> None:
         self.report = report
+
+    @property
+    def start(self) -> dict[str, JsonValue] | None:
+        return None if self.report is None else self.report.facts()
 
     # Hooks of the networks
 
@@ -95,10 +104,15 @@ class LabelledRecipe(Generic[Labelled]):
         sizes = {self.grid(self.settings.crop_px or _size_of(sample))[0] for sample in samples}
         if together > 1 and len(sizes) > 1:
             raise unequal_sizes(sizes)
-        names = class_names_of(samples[0])
+        first, *_ = unmixed(samples)
+        names = class_names_of(first)
         self._facts = LabelFacts(class_names=names, pixels=(1,) * len(names), seen_pixels=(1,) * len(names))
         self.class_weights()
         self.check_network()
+
+    def notes(self, samples: Sequence[Sample]) -> list[str]:
+        """What was taken for granted about the labels, for a person."""
+        return note_of(samples)
 
     def prepare(self, samples: Iterable[Sample]) -> dict[str, JsonValue]:
         """Count the training labels, before `network` and `losses`; returns the counts for a later `restore`."""
@@ -125,24 +139,42 @@ class LabelledRecipe(Generic[Labelled]):
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         """images (BCHW in [0, 1]) and labels (BHW, ids or VOID); with valid convolutions images have a margin."""
-        pairs = [self._augmented(sample, random.random(DRAWS)) for sample in samples]
-        if len(sizes := {label_HW.shape for _, label_HW in pairs}) > 1:
-            raise unequal_sizes(sizes)
-        images_BCHW = torch.stack([image_CHW for image_CHW, _ in pairs]).contiguous(memory_format=torch.channels_last)
-        labels_BHW = from_numpy(np.stack([label_HW for _, label_HW in pairs])).long()
-        return {"images": images_BCHW, "labels": labels_BHW}
+        return self.augmented(self.drawn(samples, random))
 
-    def _augmented(self, sample: Sample, draws_D: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    def drawn(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """images (uint8 BCHW, channels last), labels (uint8 BHW), and the factors (B) of the images' brightness."""
+        parts = [self._augmented(sample, random.random(DRAWS)) for sample in samples]
+        if len(sizes := {label_HW.shape for _, label_HW, _ in parts}) > 1:
+            raise unequal_sizes(sizes)
+        images_BHWC = np.stack([image_CHW.permute(1, 2, 0).numpy() for image_CHW, _, _ in parts])
+        labels_BHW = from_numpy(np.stack([label_HW for _, label_HW, _ in parts]))
+        factors_B = torch.tensor([factor for _, _, factor in parts])
+        return {"images": from_numpy(images_BHWC).permute(0, 3, 1, 2), "labels": labels_BHW, "factors": factors_B}
+
+    def augmented(self, batch: Batch) -> Batch:
+        images_BCHW, factors_B = batch["images"], batch["factors"]
+        floats_BCHW = brightened(images_BCHW, factors_B) if self.settings.brightness else to_floats(images_BCHW)
+        return {"images": floats_BCHW, "labels": batch["labels"].long()}
+
+    def _augmented(self, sample: Sample, draws_D: np.ndarray) -> tuple[Tensor, np.ndarray, float]:
         kept_HW, margin_px = self.grid(self.settings.crop_px or _size_of(sample))
         return augment(sample, self.settings, kept_HW, margin_px, draws_D)
 
     # Training
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        logits_BKHW = network(batch["images"]).float()
-        weights_K = torch.tensor(self.class_weights(), device=logits_BKHW.device)
-        losses_BHW = F.cross_entropy(logits_BKHW, batch["labels"], weights_K, ignore_index=VOID, reduction="none")
-        return {"loss": losses_BHW.mean()}
+        """The loss of the settings; with several terms also each term."""
+        logits_BKHW = network(batch["images"])
+        weights_K = self._weights_on(logits_BKHW.device)
+        terms, gamma = self.settings.loss_terms, self.settings.focal_gamma
+        return segmentation_losses(logits_BKHW, batch["labels"], weights_K, terms, focal_gamma=gamma, void=VOID)
+
+    def _weights_on(self, device: torch.device) -> Tensor:
+        """The weights of the classes, moved once: a step would wait for the copy."""
+        weights = self.class_weights()
+        if self._moved_weights is None or self._moved_weights[0] != (weights, device):
+            self._moved_weights = (weights, device), torch.tensor(weights, device=device)
+        return self._moved_weights[1]
 
     def class_weights(self) -> tuple[float, ...]:
         """The weight of a pixel of each class."""
@@ -169,18 +201,25 @@ class LabelledRecipe(Generic[Labelled]):
 
     # Judging
 
-    def evaluate(self, network: nn.Module, samples: Iterable[Sample]) -> dict[str, float]:
+    def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
+        """One confusion matrix of whole pictures, and the names of its classes; see `confusion_of`."""
+        return confusion_of(network, partial(self.predict, network), samples, self.settings.batch)
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
         """miou, pixel_accuracy, class_accuracy and iou_NAME of whole pictures."""
-        return judged(network, partial(self.predict, network), samples, self.settings.batch)
+        return judged(scores)
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """Rows of picture, truth and prediction; void is black."""
         return shown(network, partial(self.predict, network), samples)
 
     def predict(self, network: nn.Module, images_BCHW: Tensor) -> Tensor:
-        """Class ids BHW of pictures in [0, 1], of their own size."""
+        """Class ids BHW of pictures in [0, 1], of their own size; averaged as the settings say."""
+        averaging = self.settings.averaging
         with self._autocast(images_BCHW.device):
-            return self.logits(network, images_BCHW).argmax(1)
+            if averaging.is_plain:
+                return self.logits(network, images_BCHW).argmax(1)
+            return mean_shares(partial(self.logits, network), images_BCHW, averaging).argmax(1)
 
     def _autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
@@ -202,21 +241,12 @@ class SegmentationRecipe(LabelledRecipe[Segmenting]):
         settings, trunk = self.settings, self.trunk(network)
         in_trunk = {id(parameter) for parameter in trunk[0].parameters()} if trunk else set[int]()
         rest = [parameter for parameter in network.parameters() if id(parameter) not in in_trunk]
-        groups: list[dict[str, object]] = [{"params": rest, "lr": settings.learning_rate}]
-        if trunk:
-            groups.append({"params": list(trunk[0].parameters()), "lr": settings.learning_rate * trunk[1]})
-        if settings.optimizer == "adamw":
-            return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-        return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
+        shares = [ParameterShare(rest)] + ([ParameterShare(trunk[0].parameters(), trunk[1])] if trunk else [])
+        return optimizer_of(settings, network, shares)
 
     def rate(self, step: int, steps: int) -> float:
-        settings = self.settings
-        warmup = min(1.0, (step + 1) / (settings.warmup_steps + 1))
-        if settings.schedule == "poly":
-            return warmup * (1 - step / steps) ** settings.poly_power
-        if settings.schedule == "step":
-            return warmup * settings.step_factor ** sum(step >= share * steps for share in settings.step_at)
-        return warmup
+        """The full rate follows the last of `warmup_steps`, which does not reach it: zoo checkpoints were trained so."""
+        return rate_at(self.settings, step, steps, full_at=warmup_steps_of(self.settings, steps) + 1)
 
 
 class VggTrunkRecipe(SegmentationRecipe[Trunked]):

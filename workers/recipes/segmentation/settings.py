@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from pixelmill.workers.losses.segmentation import SegmentationLoss
 from pixelmill.workers.networks.vgg import ConventionName
+from pixelmill.workers.prediction.averaging import Averaging
 from pixelmill.workers.recipes import RecipeSettings
+from pixelmill.workers.recipes.optimizers import OptimizerName
+from pixelmill.workers.recipes.schedules import Fraction
 from pixelmill.workers.recipes.segmentation.labels import MOST_CLASSES
 
 SizePx = tuple[PositiveInt, PositiveInt]
 """Height, width."""
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LabelledSettings(RecipeSettings):
@@ -22,7 +24,11 @@ class LabelledSettings(RecipeSettings):
     `classes`, `ignore_index` and `class_names` default to those of classes.json. `map_ids` replaces ids when labels are read,
     such as {255: 1}. `turned_labels` states the orientation of labels whose pictures EXIF turns: as shown, or as stored.
     Pictures are resized to `size_px` when they are read; a training step crops `crop_px` at a scale drawn between `scales`.
-    `brightness` is the largest relative change of brightness.
+    `brightness` is the largest relative change of brightness. `loss` is ce, focal, dice, or a sum of them with weights, such as
+    {ce: 1, dice: 0.5}; `focal_gamma` is the exponent of focal (see losses/segmentation.py).
+
+    Evaluation averages probabilities over the mirror image with `flip_evaluation`, over sizes with `scales_evaluation`, such as
+    [0.75, 1, 1.25], and over windows of `window_px` a side that overlap by the share `overlap`; each costs so much more time.
     """
 
     classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)] | None = None
@@ -36,23 +42,30 @@ class LabelledSettings(RecipeSettings):
     flip: bool = True
     scales: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
     brightness: Fraction = 0.0
+    loss: SegmentationLoss | Annotated[dict[SegmentationLoss, PositiveFloat], Field(min_length=1)] = "ce"
+    focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
+    flip_evaluation: bool = False
+    scales_evaluation: Annotated[tuple[Annotated[float, Field(ge=0.1, le=8)], ...], Field(min_length=1)] = (1.0,)
+    window_px: Annotated[int, Field(ge=16)] | None = None
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.5
+
+    @property
+    def loss_terms(self) -> dict[SegmentationLoss, float]:
+        """The terms of the loss with their weights."""
+        return dict(self.loss) if isinstance(self.loss, dict) else {self.loss: 1.0}
+
+    @property
+    def averaging(self) -> Averaging:
+        """What evaluation averages over."""
+        return Averaging(self.flip_evaluation, self.scales_evaluation, self.window_px, self.overlap)
 
 
 class SegmentationSettings(LabelledSettings):
-    """Settings that FCN, SegNet and U-Net share.
-
-    `step_at` are the shares of the training after which schedule "step" multiplies the rate by `step_factor`.
-    """
+    """Settings that FCN, SegNet and U-Net share."""
 
     learning_rate: PositiveFloat = 0.01
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: Fraction = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    schedule: Literal["constant", "poly", "step"] = "constant"
-    poly_power: PositiveFloat = 0.9
-    step_at: tuple[Fraction, ...] = (0.6, 0.85)
-    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
-    warmup_steps: NonNegativeInt = 0
+    optimizer: OptimizerName = "sgd"
+    weight_decay: NonNegativeFloat = 5e-4
 
 
 class TrunkSettings(SegmentationSettings):

@@ -35,7 +35,7 @@ def test_pictures_and_masks_pair_by_name(tmp_path: Path) -> None:
     masks(tmp_path / "train", "abc", "abc")
     masks(tmp_path / "val", "de", "de")
     found = split(layout_of("masks").ROLES, [str(tmp_path)], [], 0.1, 0, Access())
-    assert (len(found.train), len(found.held_out or [])) == (3, 2)
+    assert (len(found.train), len(found.held_out or []), len(found.test or [])) == (2, 1, 2)
     assert found.train.constants == {"classes": b'{"classes": ["a", "b"]}'}
     pairs = zip(*(found.train.roles[role]["uri"].to_pylist() for role in ("image", "label")), strict=True)
     assert all(Path(image).name == Path(label).name for image, label in pairs)

@@ -228,7 +228,7 @@ def test_an_encoder_may_leave_a_head_and_nothing_else(vit: Path) -> None:
     ("name", "task", "words"),
     [
         ("vit", "segment", "holds a ViTForImageClassification, which can't segment; it can classify, embed"),
-        ("segformer", "depth", "holds a SegformerForSemanticSegmentation, which can't depth; it can segment"),
+        ("segformer", "depth", "holds a SegformerForSemanticSegmentation, which can't estimate depth; it can segment"),
         ("dinov2", "classify", "holds a Dinov2Model, which can't classify; it can embed"),
         ("segformer", "embed", "a SegformerForSemanticSegmentation can't embed here; those that can are clip"),
         ("vit", "upscale", "can't upscale"),
@@ -331,6 +331,8 @@ def test_a_folder_makes_no_connection(name: str, tmp_path: Path, monkeypatch: py
         ({"num_hidden_layers": 1 << 19}, "more than twice the .* tensors or the size of its weights"),
         ({"hidden_size": "wide"}, "transformers can't build it"),
         ({"id2label": {"7": "seven"}}, "does not number its classes from 0|can't build it|not those"),
+        ({"image_size": 100_000}, "image_size of its config.json is 100000; a side has 1 to 4096 px"),
+        ({"patch_size": [8, 0]}, "patch_size of its config.json is 0"),
         ({"image_size": 64}, "gives .32, 32. px and its network takes .64, 64|not those|can't build"),
     ],
 )

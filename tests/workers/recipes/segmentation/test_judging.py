@@ -10,6 +10,7 @@ from torch import nn
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.models.palette import CAMVID_COLOURS
 from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes.scoring import evaluate
 from pixelmill.workers.recipes.segmentation.labels import VOID
 from tests.workers.labelled import Says, recipe, sample, samples
 
@@ -24,10 +25,10 @@ def test_evaluation_is_that_of_all_pixels_together_and_not_a_mean_over_pictures(
     ious = [
         ((said == k) & (labels == k))[counted].sum() / ((said == k) | (labels == k))[counted].sum() for k in range(3)
     ]
-    pooled = recipe(batch=2).evaluate(network, given)
+    pooled = evaluate(recipe(batch=2), network, given)
     assert pooled["miou"] == pytest.approx(np.mean(ious))
     assert pooled["pixel_accuracy"] == pytest.approx((said == labels)[counted].mean())
-    each = [recipe().evaluate(network, [one])["miou"] for one in (given[0], given[2])]
+    each = [evaluate(recipe(), network, [one])["miou"] for one in (given[0], given[2])]
     assert abs(np.mean(each) - pooled["miou"]) > 0.01
 
 
@@ -38,20 +39,20 @@ def said_by(network: nn.Module, one: Sample) -> np.ndarray:
 
 def test_pictures_of_several_sizes_are_judged_together() -> None:
     given = [sample(), sample(height=40), sample(width=72, seed=3), sample(seed=4)]
-    assert recipe().evaluate(Says(), iter(given))["miou"] == 1
+    assert evaluate(recipe(), Says(), iter(given))["miou"] == 1
 
 
 def test_labels_of_other_classes_and_none_at_all_are_refused() -> None:
     other = sample()
     other["classes"] = np.frombuffer(b'["a", "b"]', np.uint8)
     with pytest.raises(DataError, match="2 classes and the network 3"):
-        recipe().evaluate(Says(), [other])
+        evaluate(recipe(), Says(), [other])
     with pytest.raises(DataError, match="no held-out pictures"):
-        recipe().evaluate(Says(), [])
+        evaluate(recipe(), Says(), [])
     blank = sample()
     blank["label"] = np.full_like(blank["label"], VOID)
     with pytest.raises(DataError, match="all are ignored"):
-        recipe().evaluate(Says(), [blank])
+        evaluate(recipe(), Says(), [blank])
 
 
 @pytest.mark.parametrize("name", ["fcn", "segnet", "unet"])
@@ -61,7 +62,7 @@ def test_an_evaluation_changes_nothing_and_gives_the_same_again(name: str) -> No
     network = kind.network().eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with torch.inference_mode():
-        first, again = (kind.evaluate(network, samples(3, height=45)) for _ in range(2))
+        first, again = (evaluate(kind, network, samples(3, height=45)) for _ in range(2))
     assert first == again
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 

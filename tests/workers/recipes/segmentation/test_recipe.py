@@ -21,6 +21,7 @@ from pixelmill.workers.networks.registry import network_types
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.registry import recipe_of
+from pixelmill.workers.recipes.scoring import evaluate
 from pixelmill.workers.recipes.segmentation.labels import VOID
 from tests.learning import descend
 from tests.shared_data import SHARED_DATA
@@ -87,6 +88,17 @@ def test_the_loss_of_a_batch_is_the_mean_of_that_of_its_parts(weights: Any) -> N
         return kind.losses(Fixed(logits_BKHW[part]), {"images": torch.zeros(1), "labels": labels_BHW[part]})["loss"]
 
     torch.testing.assert_close(loss(slice(4)), (loss(slice(2)) + loss(slice(2, 4))) / 2)
+
+
+@pytest.mark.parametrize("loss", ["focal", "dice", {"ce": 1, "dice": 0.5}])
+def test_a_few_steps_learn_with_every_loss_and_report_its_terms(loss: Any) -> None:
+    kind = recipe("unet", base=8, loss=loss, optimizer="adamw", learning_rate=3e-3, crop_px=(48, 48), flip=False)
+    torch.manual_seed(0)
+    kind.prepare(samples(2))
+    network, batch = kind.network().train(), kind.batch(samples(2), np.random.default_rng(0))
+    losses = descend(kind.optimizer(network), lambda: kind.losses(network, batch)["loss"], steps=40)
+    assert losses[-1] < 0.75 * losses[0]
+    assert set(kind.losses(network, batch)) == ({"loss", "ce", "dice"} if isinstance(loss, dict) else {"loss"})
 
 
 @pytest.mark.parametrize("name", ["fcn", "segnet", "unet"])
@@ -180,7 +192,7 @@ def test_a_network_without_batch_normalisation_is_left_alone() -> None:
 
 
 def test_a_perfect_network_scores_one_for_any_prediction_at_void() -> None:
-    metrics = recipe().evaluate(Says(), samples(5))
+    metrics = evaluate(recipe(), Says(), samples(5))
     assert metrics == dict.fromkeys(("miou", "pixel_accuracy", "class_accuracy", *map("iou_{}".format, NAMES)), 1.0)
     assert all(type(value) is float for value in metrics.values())
 

@@ -1,0 +1,33 @@
+"""Judge the best weights of a training on its test part: once, at the end, so that they select nothing."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.evaluation import judged
+from pixelmill.pipelines.training.plan import TrainingPlan
+from pixelmill.pipelines.training.samples import open_samples
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.weight_files import CARD
+from pixelmill.workers.recipes import Recipe
+
+
+def judge_best(plan: TrainingPlan, recipe: Recipe, folder: Folder, device: torch.device) -> None:
+    """Add the metrics on the test part to the card of the published weights; nothing where there is no such part.
+
+    All samples of the part are judged: `evaluate_samples` bounds what is repeated during a training.
+    """
+    if plan.test is None:
+        return
+    text = folder.read(CARD)
+    if text is None:
+        return  # no evaluation gave a figure, so that nothing was published
+    network, _ = checkpoints.load_from_store(plan.out, plan.access)
+    metrics, _ = judged(recipe, network.to(device).eval(), open_samples(plan.test, recipe, plan.cache_bytes))
+    finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+    card = Card.model_validate_json(text).model_copy(update={"test_metrics": finite})
+    folder.publish(CARD, card.model_dump_json(indent=2).encode())

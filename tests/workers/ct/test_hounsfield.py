@@ -1,0 +1,53 @@
+"""Stored values to Hounsfield units, slice by slice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pixelmill.workers.ct.hounsfield import AIR_HU, misscaled, to_hu
+from pixelmill.workers.errors import RowError
+
+
+def test_the_arithmetic_is_in_float64() -> None:
+    stored = np.array([[0, 1, 16777217 % 65536, 4095]], np.uint16)
+    found = to_hu(stored, 0.1, -102.4, None, is_inverted=False)
+    assert found.hu_HW.tolist() == [[-102, -102, -102, 307]]
+    assert found.hu_HW.dtype == np.int16
+    assert (found.clipped, found.padded) == (0, 0)
+
+
+def test_values_outside_of_int16_are_clipped_and_counted() -> None:
+    stored = np.array([[0, 40000, 65535]], np.uint16)
+    found = to_hu(stored, 1.0, -1024, None, is_inverted=False)
+    assert found.hu_HW.tolist() == [[-1024, 32767, 32767]]
+    assert found.clipped == 2
+
+
+def test_padding_becomes_air_and_tissue_never_does() -> None:
+    stored = np.array([[-2000, 0, 1064]], np.int16)
+    outside = to_hu(stored, 1.0, -1024, -2000, is_inverted=False)
+    assert (outside.hu_HW.tolist(), outside.padded) == ([[AIR_HU, -1024, 40]], 1)
+    wrong_tag = to_hu(stored, 1.0, -1024, 1064, is_inverted=False)
+    assert (wrong_tag.hu_HW[0, 2], wrong_tag.padded) == (40, 0)
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(0.0, 0.0), (float("nan"), 0.0), (1.0, float("inf"))])
+def test_a_scale_that_is_none_is_refused(slope: float, intercept: float) -> None:
+    with pytest.raises(RowError, match="RescaleSlope"):
+        to_hu(np.zeros((2, 2), np.int16), slope, intercept, None, is_inverted=False)
+
+
+def test_an_inverted_picture_is_refused() -> None:
+    with pytest.raises(RowError, match="MONOCHROME1"):
+        to_hu(np.zeros((2, 2), np.int16), 1, 0, None, is_inverted=True)
+
+
+def test_pictures_that_are_no_hounsfield_units_are_told_by_their_histogram() -> None:
+    random = np.random.default_rng(0)
+    body = np.where(random.random((64, 64)) < 0.4, -1000, 40) + random.normal(0, 12, (64, 64))
+    assert misscaled(body) is None
+    assert misscaled(np.full((64, 64), 40) + random.normal(0, 120, (64, 64))) is None  # a head that fills the picture
+    assert "windowed" in (misscaled(np.clip((body + 1000) / 1100, 0, 1) * 255) or "")
+    assert "0 to 1" in (misscaled((body + 1000) / 1100) or "")
+    assert "intercept" in (misscaled(body + 1024 + 40) or "")

@@ -1,0 +1,21 @@
+"""Transfer syntaxes: what each needs."""
+
+from __future__ import annotations
+
+from pydicom.uid import UID
+
+from pixelmill.workers.ct.transfer_syntaxes import SYNTAXES, refusal_of
+
+
+def test_every_uid_is_one_that_dicom_knows_as_a_transfer_syntax() -> None:
+    assert [uid for uid in SYNTAXES if not UID(uid).is_transfer_syntax] == []
+
+
+def test_native_pixels_need_no_package() -> None:
+    native = ["", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"]
+    assert [refusal_of(uid, frozenset()) for uid in native] == [None] * 5
+
+
+def test_any_of_several_packages_will_do() -> None:
+    assert refusal_of("1.2.840.10008.1.2.4.80", frozenset({"python-gdcm"})) is None
+    assert refusal_of("1.2.840.10008.1.2.4.80", frozenset({"pyjpegls"})) is None

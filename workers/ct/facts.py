@@ -1,0 +1,212 @@
+"""The facts about one CT object that its header states, of which series are made.
+
+The texts here (uids, patient, scanner) identify people: they go into keyed ids and into nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from pixelmill.workers.ct.header import is_dicomdir, transfer_syntax_of
+from pixelmill.workers.ct.values import has, number, numbers, text, texts, whole
+from pixelmill.workers.errors import RowError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+ObjectKind = Literal["slice", "multi-frame", "localizer", "secondary capture", "report", "directory", "other"]
+_KINDS: Final[Mapping[str, ObjectKind]] = {
+    "1.2.840.10008.5.1.4.1.1.2": "slice",
+    "1.2.840.10008.5.1.4.1.1.2.1": "multi-frame",
+    "1.2.840.10008.5.1.4.1.1.2.2": "multi-frame",
+    "1.2.840.10008.1.3.10": "directory",
+}
+_SECONDARY: Final = "1.2.840.10008.5.1.4.1.1.7"
+_REPORT: Final = "1.2.840.10008.5.1.4.1.1.88"
+_LOCALIZERS: Final = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM"})
+_SECONDARY_TYPES: Final = frozenset({"SCREEN SAVE", "SCREENSAVE", "DOSE", "DOSE_INFO"})
+_GREY: Final = frozenset({"MONOCHROME1", "MONOCHROME2"})
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Texts that identify: only for keyed ids. `object` is empty where neither the object nor its meta header has a uid."""
+
+    patient: str
+    issuer: str
+    series: str
+    object: str
+    frame_of_reference: str
+    series_number: str
+    series_time: str
+    scanner: str
+
+    def __repr__(self) -> str:
+        return "Identity(...)"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the pixels of an object are stored: rows, columns, frames, bits."""
+
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    bits_allocated: int
+    bits_stored: int
+    is_signed: bool
+    is_grey: bool
+    is_inverted: bool
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a slice lies: the centre of its first pixel, the directions of rows and columns, all in the patient's
+    coordinates; `spacing_mm` is between rows, between columns."""
+
+    position_mm: tuple[float, float, float]
+    orientation: tuple[float, float, float, float, float, float]
+    spacing_mm: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ObjectFacts:
+    """What the header of one object states. `problem` is why it is not a usable slice, as "kind: sentence"; `kernel` is
+    none, smooth, medium or sharp; `phase_percent` is that of the heart's or the breath's cycle.
+    """
+
+    kind: ObjectKind
+    identity: Identity
+    transfer_syntax: str
+    layout: Layout | None
+    geometry: Geometry | None
+    slope: float | None
+    intercept: float | None
+    padding: int | None
+    thickness_mm: float | None
+    is_burned_in: bool
+    phase_percent: float | None
+    acquisition: int | None
+
+    @property
+    def has_hu_scale(self) -> bool:
+        """Whether slope and intercept are stated: without them values are not Hounsfield units."""
+        return self.slope is not None and self.intercept is not None
+
+
+def facts_of(dataset: Dataset) -> ObjectFacts:
+    """The facts about an object. Raises RowError where a tag is malformed, naming the tag and not its value."""
+    kind = kind_of(dataset)
+    has_pixels = kind not in ("report", "directory", "other")
+    return ObjectFacts(
+        kind=kind,
+        identity=identity_of(dataset),
+        transfer_syntax=transfer_syntax_of(dataset),
+        layout=_layout(dataset) if has_pixels else None,
+        geometry=_geometry(dataset),
+        slope=number(dataset, "RescaleSlope"),
+        intercept=number(dataset, "RescaleIntercept"),
+        padding=_padding(dataset),
+        thickness_mm=number(dataset, "SliceThickness"),
+        is_burned_in=text(dataset, "BurnedInAnnotation").upper() == "YES",
+        phase_percent=_phase_percent(dataset),
+        acquisition=_or_none(dataset, "AcquisitionNumber"),
+    )
+
+
+def kind_of(dataset: Dataset) -> ObjectKind:
+    """What an object is, by its SOP class and by the values of ImageType; DERIVED alone decides nothing."""
+    if is_dicomdir(dataset):
+        return "directory"
+    sop_class = text(dataset, "SOPClassUID") or _meta(dataset, "MediaStorageSOPClassUID")
+    types = {value.upper() for value in texts(dataset, "ImageType")}
+    if sop_class == _SECONDARY or sop_class.startswith(f"{_SECONDARY}."):
+        return "secondary capture"
+    if sop_class.startswith(_REPORT):
+        return "report"
+    is_unnamed_ct = not sop_class and text(dataset, "Modality") == "CT"  # ACR-NEMA, before SOP classes
+    kind: ObjectKind = "slice" if is_unnamed_ct else _KINDS.get(sop_class, "other")
+    if kind in ("slice", "multi-frame"):
+        if types & _LOCALIZERS:
+            return "localizer"
+        if types & _SECONDARY_TYPES:
+            return "secondary capture"
+    return kind
+
+
+def identity_of(dataset: Dataset) -> Identity:
+    """The texts that keyed ids are made of."""
+    return Identity(
+        patient=text(dataset, "PatientID"),
+        issuer=text(dataset, "IssuerOfPatientID"),
+        series=text(dataset, "SeriesInstanceUID"),
+        object=text(dataset, "SOPInstanceUID") or _meta(dataset, "MediaStorageSOPInstanceUID"),
+        frame_of_reference=text(dataset, "FrameOfReferenceUID"),
+        series_number=text(dataset, "SeriesNumber"),
+        series_time=text(dataset, "SeriesTime"),
+        scanner="\0".join(text(dataset, name) for name in ("Manufacturer", "ManufacturerModelName")),
+    )
+
+
+def _layout(dataset: Dataset) -> Layout:
+    rows, columns, bits = (_needed(dataset, name) for name in ("Rows", "Columns", "BitsAllocated"))
+    photometric = text(dataset, "PhotometricInterpretation") or "MONOCHROME2"
+    return Layout(
+        rows=rows,
+        columns=columns,
+        frames=whole(dataset, "NumberOfFrames") or 1,
+        samples=whole(dataset, "SamplesPerPixel") or 1,
+        bits_allocated=bits,
+        bits_stored=whole(dataset, "BitsStored") or bits,
+        is_signed=whole(dataset, "PixelRepresentation") == 1,
+        is_grey=photometric in _GREY,
+        is_inverted=photometric == "MONOCHROME1",
+    )
+
+
+def _geometry(dataset: Dataset) -> Geometry | None:
+    """Position, orientation and spacing; None where one of them is missing, as in multi-frame objects."""
+    position = numbers(dataset, "ImagePositionPatient", 3)
+    orientation = numbers(dataset, "ImageOrientationPatient", 6)
+    spacing = numbers(dataset, "PixelSpacing", 2)
+    if position is None or orientation is None or spacing is None:
+        return None
+    (x, y, z), (a, b, c, d, e, f), (down, across) = position, orientation, spacing
+    return Geometry((x, y, z), (a, b, c, d, e, f), (down, across))
+
+
+def _padding(dataset: Dataset) -> int | None:
+    """PixelPaddingValue, in stored values. Its type follows PixelRepresentation, which pydicom may read too late."""
+    return _or_none(dataset, "PixelPaddingValue")
+
+
+def _phase_percent(dataset: Dataset) -> float | None:
+    for keyword in ("NominalPercentageOfCardiacPhase", "NominalPercentageOfRespiratoryPhase"):
+        if has(dataset, keyword):
+            return number(dataset, keyword)
+    return None
+
+
+def _needed(dataset: Dataset, keyword: str) -> int:
+    value = whole(dataset, keyword)
+    if value is None or value <= 0:
+        raise RowError(
+            "decode", "MissingTag", f"{keyword} is missing or zero; ask for the object again, or leave it out"
+        )
+    return value
+
+
+def _or_none(dataset: Dataset, keyword: str) -> int | None:
+    """A number that decides nothing important: malformed counts as missing."""
+    try:
+        return whole(dataset, keyword)
+    except RowError:
+        return None
+
+
+def _meta(dataset: Dataset, keyword: str) -> str:
+    meta = getattr(dataset, "file_meta", None)
+    return "" if meta is None else text(meta, keyword)

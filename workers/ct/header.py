@@ -1,0 +1,123 @@
+"""Parse the header of a DICOM object from the first bytes of its file.
+
+pydicom parses a header that is cut off without an error, with elements missing. So a prefix counts only if what
+follows the parsed elements is the tag of the pixel data or the end of the file.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+import pydicom
+import pydicom.config
+from pydicom.dataelem import RawDataElement
+
+from pixelmill.workers.ct.transfer_syntaxes import DEFLATED
+from pixelmill.workers.ct.values import has, text
+from pixelmill.workers.errors import RowError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+PREFIXES_BYTES = (16 << 10, 64 << 10, 256 << 10)
+"""How much of a file is read before all of it is: the pixel data begins within 8 KB in 99 % of CT files."""
+_PIXEL_TAGS = frozenset({(0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010)})
+_NO_LENGTH = 0xFFFFFFFF
+_SIGNATURE = b"DICM"
+_SIGNATURE_AT = 128
+
+
+def parse_header(head: bytes, *, is_whole: bool) -> Dataset | None:
+    """The elements before the pixel data; None if `head` is cut off before their end. `is_whole`: it is the whole file.
+
+    Raises RowError where it is no DICOM object, or where a whole file ends within an element.
+    """
+    file = io.BytesIO(head)
+    dataset = _parsed(file, is_whole=is_whole)
+    if dataset is None:
+        return None
+    ends_well = _ends_well(file, head, dataset, is_whole=is_whole)
+    if not ends_well and not is_whole:
+        return None
+    if not _is_signed(head) and not _is_plausible(dataset):
+        raise _no_dicom()
+    if not ends_well:
+        raise RowError("decode", "Truncated", "the file ends within its header; copy it again")
+    return dataset
+
+
+def is_dicomdir(dataset: Dataset) -> bool:
+    """Whether the object is the directory of a medium, which holds no picture."""
+    meta = getattr(dataset, "file_meta", None)
+    return meta is not None and text(meta, "MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10"
+
+
+def transfer_syntax_of(dataset: Dataset) -> str:
+    """The uid of the transfer syntax; empty where the file has no meta header."""
+    meta = getattr(dataset, "file_meta", None)
+    return "" if meta is None else text(meta, "TransferSyntaxUID")
+
+
+def silence_values() -> None:
+    """Keep pydicom from logging values that break a rule: they identify patients."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+
+def _parsed(file: io.BytesIO, *, is_whole: bool) -> Dataset | None:
+    silence_values()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they show values too
+            read = cast("Callable[..., Dataset]", pydicom.dcmread)  # pyright: ignore[reportUnknownMemberType]
+            return read(file, stop_before_pixels=True, force=True)
+    except Exception:
+        if not is_whole:
+            return None
+        raise _no_dicom() from None
+
+
+def _ends_well(file: io.BytesIO, head: bytes, dataset: Dataset, *, is_whole: bool) -> bool:
+    end = file.tell()
+    if transfer_syntax_of(dataset) == DEFLATED:  # the elements were inflated, so the place in the file says nothing
+        return is_whole
+    if end == len(head):
+        return is_whole and len(dataset) > 0 and _last_end(dataset) in (None, end)
+    return _tag_at(head, end) in _PIXEL_TAGS
+
+
+def _last_end(dataset: Dataset) -> int | None:
+    """Where the last element says that it ends; None for one whose length is not stated."""
+    last = max(dataset.keys(), default=None)
+    element = None if last is None else dataset.get_item(last)
+    if not isinstance(element, RawDataElement) or element.length == _NO_LENGTH:
+        return None
+    return element.value_tell + element.length
+
+
+def _tag_at(head: bytes, place: int) -> tuple[int, int] | None:
+    """The tag here, in the byte order in which it is one of pixel data; None at the end."""
+    raw = head[place : place + 4]
+    if len(raw) < 4:
+        return None
+    orders: tuple[tuple[int, int], ...] = tuple(
+        (int.from_bytes(raw[:2], order), int.from_bytes(raw[2:], order)) for order in ("little", "big")
+    )
+    return next((tag for tag in orders if tag in _PIXEL_TAGS), orders[0])
+
+
+def _is_signed(head: bytes) -> bool:
+    return head[_SIGNATURE_AT : _SIGNATURE_AT + 4] == _SIGNATURE
+
+
+def _is_plausible(dataset: Dataset) -> bool:
+    """Whether what was parsed without a signature is an object; those of ACR-NEMA have no SOP class."""
+    return bool(text(dataset, "SOPClassUID")) or (has(dataset, "Modality") and has(dataset, "Rows"))
+
+
+def _no_dicom() -> RowError:
+    return RowError("decode", "NotDicom", "is no DICOM object; leave it out of the archive, or name a pattern")

@@ -1,0 +1,60 @@
+"""Stored values of one slice to Hounsfield units as int16.
+
+Slope and intercept are of a slice: they differ within a series. The arithmetic is in float64. Values outside of int16 are
+clipped and counted.
+
+Legend: H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pixelmill.workers.errors import RowError
+
+AIR_HU = -1024
+"""What padding becomes: pixels outside of the scanner's circle were not measured."""
+LEAST_HU, MOST_HU = -32768, 32767
+_LEAST_SPREAD_HU = 100.0
+
+
+@dataclass(frozen=True)
+class HuSlice:
+    """A slice in Hounsfield units: `hu_HW` int16; `clipped` counts the values that int16 does not hold, `padded` those
+    that were not measured."""
+
+    hu_HW: np.ndarray
+    clipped: int
+    padded: int
+
+
+def to_hu(stored_HW: np.ndarray, slope: float, intercept: float, padding: int | None, *, is_inverted: bool) -> HuSlice:
+    """Hounsfield units of stored values. Raises RowError where the scale is none."""
+    if not np.isfinite([slope, intercept]).all() or slope == 0:
+        raise RowError("decode", "NotHu", "RescaleSlope or RescaleIntercept is not a usable number")
+    if is_inverted:
+        raise RowError("decode", "NotHu", "MONOCHROME1 stores no Hounsfield units: bright means little")
+    hu_HW = stored_HW.astype(np.float64) * slope + intercept
+    is_padded = np.zeros(stored_HW.shape, bool) if padding is None else stored_HW == padding
+    is_padded &= hu_HW < AIR_HU + 1  # a padding value inside of the range of tissue is most often a wrong tag
+    hu_HW[is_padded] = AIR_HU
+    rounded_HW = np.rint(hu_HW)
+    is_outside = (rounded_HW < LEAST_HU) | (rounded_HW > MOST_HU)
+    return HuSlice(np.clip(rounded_HW, LEAST_HU, MOST_HU).astype(np.int16), int(is_outside.sum()), int(is_padded.sum()))
+
+
+def misscaled(hu_HW: np.ndarray) -> str | None:
+    """Why values can't be Hounsfield units of a body in air, by their histogram; None where they can.
+
+    Air is near -1000 and tissue near 0. A picture of 0 to 255, of 0 to 1, or with an offset of 1024 left in has neither.
+    """
+    low, middle, high = (float(value) for value in np.percentile(hu_HW, (1, 50, 99)))
+    if high - low < _LEAST_SPREAD_HU:
+        return f"99 % of the values lie within {high - low:.0f}: a picture scaled to 0 to 1, or an empty one"
+    if low >= 0 and high <= 255:
+        return "values lie between 0 and 255: a windowed picture"
+    if low >= 0 and middle > 200:
+        return "no value is near air, -1000: the intercept is missing"
+    return None
