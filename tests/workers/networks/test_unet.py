@@ -50,12 +50,12 @@ def test_the_papers_network_has_the_papers_number_of_parameters_and_sizes(monkey
     assert crops == [(4, 4), (16, 16), (40, 40), (88, 88)]
 
 
-def test_the_middle_is_what_is_kept_of_a_skip() -> None:
+def test_a_skip_keeps_its_centre() -> None:
     maps_BCHW = torch.arange(6 * 8).view(1, 1, 6, 8)
     assert torch.equal(unet.center_crop(maps_BCHW, (2, 4)), maps_BCHW[:, :, 2:4, 2:6])
 
 
-def test_sizes_are_told_without_running_anything() -> None:
+def test_sizes_are_computed_without_running_the_network() -> None:
     assert (PAPER.margin_px, PAPER.stride, PAPER.output_px(572)) == (92, 16, 388)
     assert [PAPER.output_above(least_px) for least_px in (1, 4, 5, 388, 389)] == [4, 4, 20, 388, 404]
     for levels in range(1, 5):
@@ -118,7 +118,7 @@ def test_valid_logits_do_not_depend_on_where_the_border_is_and_padded_ones_do() 
 @pytest.mark.parametrize("upsampling", LOCAL_UPSAMPLINGS)
 @pytest.mark.parametrize("tile_px", [1, 20, 52, 1000])
 @pytest.mark.parametrize("size_HW", [(150, 97), (40, 131)])
-def test_tiles_give_what_the_whole_picture_gives(
+def test_tiles_have_the_logits_of_the_whole_picture(
     upsampling: Upsampling, tile_px: int, size_HW: tuple[int, int]
 ) -> None:
     network, images_BCHW = built(levels=3, base=3, upsampling=upsampling, skips=(1, 2, 3)).eval(), pictures(*size_HW, 2)
