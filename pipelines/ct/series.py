@@ -148,9 +148,9 @@ def _without_copies(objects: Sequence[Mapping[str, Any]]) -> list[Member]:
     members: list[Member] = []
     for each in objects:
         member, uid = member_of(each), each["object_id"]
-        if uid is not None and uid in seen:
+        if uid in seen:
             member = without_problem(member, "copy: another object has its uid")
-        seen |= {uid} if uid is not None else set()
+        seen.add(uid)
         members.append(member)
     return members
 

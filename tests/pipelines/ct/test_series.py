@@ -29,7 +29,9 @@ def _rows(series: str, count: int = 6, folder: str = "f", **tags: Any) -> list[d
         uids = {"SeriesInstanceUID": series, "SOPInstanceUID": f"{series or ord(folder)}.{number}"}
         facts = facts_of(a_slice(number, **(uids | tags)))
         name = f"{series}-{folder}-{number}"
-        made.append({"id": f"id-{name}", "uri": f"/archive/{folder}/{name}", **index_row(facts, KEY, frozenset())})
+        made.append(
+            {"id": f"id-{name}", "uri": f"/archive/{folder}/{name}", **index_row(facts, "digest", KEY, frozenset())}
+        )
     return made
 
 
