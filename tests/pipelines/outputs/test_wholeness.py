@@ -7,7 +7,7 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelmill.pipelines.inputs.manifest_rows import input_id
@@ -162,6 +162,7 @@ def test_a_retry_moves_an_input_with_all_its_rows(folder: Folder, segments: list
 ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=14)
 
 
+@settings(deadline=None)
 @given(ROWS, st.sets(st.sampled_from("abc")))
 def test_of_any_rows_exactly_the_whole_inputs_are_kept(rows: list[tuple[str, int]], belongs: set[str]) -> None:
     made = pa.table(
