@@ -51,7 +51,7 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
     if before is not None and before.is_complete and not changed & resuming.LENGTH:
         return _summary(job, out, f"was trained already, {before.step:,} steps")
     checks.check_writable(out)
-    planned = plan_training(job, out.uri, protocol)
+    planned = plan_training(job, out.uri, protocol, is_new=before is None)
     resumed = resuming.Resumption(job, before, len(planned.plan.train), changed)
     resumed.check(out)
     if resumed.is_over:
