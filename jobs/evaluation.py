@@ -25,6 +25,7 @@ from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.marks import require_marks
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes import Recipe
 from pixelmill.workers.recipes.registry import recipe_of
@@ -59,6 +60,8 @@ def evaluate(
     if network not in {card.network, card.recipe}:
         raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if part != "all":
+        require_marks(uri, card)
     with judging(card, uri, overrides, access) as recipe:
         found = data_to_judge(recipe, card, data, part)
         metrics, shown_CHW = evaluate_network(recipe, module, found.data, device)

@@ -30,6 +30,7 @@ from pixelmill.jobs.stage_entries import (
     with_bare_stages,
 )
 from pixelmill.pipelines.inputs.name_groupings import checked_group
+from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.stages import StageConfig
 
 
@@ -137,9 +138,9 @@ class JobSpec(Strict):
     @model_validator(mode="after")
     def _grouped_files_fit(self) -> JobSpec:
         source = self.source_options
-        if source.group is not None and source.decoder == "picture":
+        if source.group is not None and not decoder_of(source.decoder).takes_many:
             raise ValueError(
-                "source.group: the decoder picture takes one file; name one that takes several as source.decoder"
+                f"source.group: the decoder {source.decoder} takes one file; name one that takes several as source.decoder"
             )
         return self
 

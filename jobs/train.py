@@ -20,6 +20,7 @@ from pixelmill.jobs.session.ray_session import PrivateRay
 from pixelmill.jobs.session.session import JobKind, Session, session
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.screen import screen
+from pixelmill.jobs.trackers import tracking_of
 from pixelmill.jobs.training_job import TrainJob
 from pixelmill.jobs.training_plan import plan_training, pool_of, scale_of
 from pixelmill.jobs.versions import decoding_code
@@ -30,7 +31,7 @@ from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.driver import fit
-from pixelmill.pipelines.training.plan import NEWS, News, TrainingPlan
+from pixelmill.pipelines.training.plan import NEWS, WARNING, News, TrainingPlan
 from pixelmill.pipelines.training.protocol import Protocol
 from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.workers.models.card import Card
@@ -50,6 +51,7 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
     before = checkpoints.read_progress(out)
     if before is not None and before.is_complete and not changed & resuming.LENGTH:
         return _summary(job, out, f"was trained already, {before.step:,} steps")
+    tracking = tracking_of(job.spec.run.trackers, around.environment)
     checks.check_writable(out)
     planned = plan_training(job, out.uri, protocol, is_new=before is None)
     resumed = resuming.Resumption(job, before, len(planned.plan.train), changed)
@@ -69,7 +71,7 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
             if disk is not None:
                 most = f"{disk.most_bytes / 1e9:g} GB at most; run.cache_disk_gb: 0 keeps none"
                 events.say(f"decoded samples are kept in {disk.folder} ({most})")
-            _train(job, replace(planned.plan, claim=held.held.claim, disk_cache=disk), held, around)
+            _train(job, replace(planned.plan, claim=held.held.claim, disk_cache=disk, tracking=tracking), held, around)
     return _summary(job, out, "trained")
 
 
@@ -139,8 +141,14 @@ def _following(store: ProgressStore, events: EventStream) -> Generator[None]:
 
     def follow() -> None:
         last: str | None = None
-        while not over.wait(POLL_S):
+        warned = set[str]()
+        is_over = False
+        while not is_over:
+            is_over = over.wait(POLL_S)  # once more after the end, for what was reported last
             with suppress(Exception):  # nothing but the display depends on it
+                for warning in set(store.reports(WARNING)) - warned:
+                    warned.add(warning)
+                    events.say(warning)
                 if (news := store.get(NEWS)) is not None and news != last:
                     _pass_on(json.loads(news), events)
                     last = news

@@ -74,6 +74,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED, *, is_ne
         checkpoint_every_s=train.run.checkpoint_every_s,
         log_every_steps=train.run.log_every_steps,
         initial=job.initial,
+        compile_where_faster=train.run.compile == "auto",
     )
     return PlannedTraining(plan, [*found.train.says(), *notes])
 
@@ -105,6 +106,8 @@ def pool_of(run: TrainRun, machine: Machine) -> WorkerPool:
 
 def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> WorkerGroup:
     """The number of workers and what each has. Raises JobError, with figures, where the resources do not suffice."""
+    if run.compile and run.workers > 1:
+        raise JobError(f"run.compile is {run.compile} with {run.workers} workers; it is for one: leave one of them out")
     gpus_each = _gpus_each(run, machine, resources, is_cluster=is_cluster)
     # The tasks that decode run beside the workers, or they would wait for ever.
     lack = shortfall(WorkerPool(run.workers + LEAST_DATA_CPUS, 1), dict(resources))

@@ -11,6 +11,7 @@ from pixelmill.jobs.places import Place, Places, absolute
 from pixelmill.jobs.spec import Strict
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
+from pixelmill.pipelines.training.trackers import TrackerName
 from pixelmill.workers.models.libraries import LIBRARIES
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes.registry import RECIPES
@@ -23,6 +24,10 @@ class TrainRun(Strict):
     threads: PositiveInt | Literal["auto"] = Field("auto", description="threads of each worker; auto shares the cores")
     batch_threads: PositiveInt | Literal["auto"] = Field(
         "auto", description="threads that make each worker's batches; auto takes the cores that training leaves"
+    )
+    compile: Literal[False, "auto"] = Field(
+        False,
+        description="auto measures torch.compile before the first step, and keeps it where it is faster; one worker",
     )
     num_gpus: NonNegativeFloat | Literal["auto"] = Field("auto", description="GPUs of each worker; auto takes one")
     address: str | None = Field(None, description="a Ray cluster; none starts one here")
@@ -39,6 +44,10 @@ class TrainRun(Strict):
     )
     checkpoint_every_s: NonNegativeFloat = Field(60.0, description="seconds between checkpoints to resume from")
     log_every_steps: PositiveInt = Field(10, description="steps between rows of log.csv")
+    trackers: list[TrackerName] = Field(
+        ["tensorboard"],
+        description="what follows the training beside log.csv and metrics.jsonl: tensorboard, wandb, mlflow",
+    )
     timeout_s: float = Field(30.0, gt=0, description="of one request to a store")
     retry_for_s: float = Field(120.0, ge=0, description="how long faults of a store are waited out")
 

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -140,8 +141,8 @@ class Mill:
         threads, ahead = self._config.decode_threads, self._config.fetch.window_rows
         if not threads:
             return None
-        need, kept = self._preparation.need_bytes, lambda item: item.held_bytes
-        return DecodeAhead(threads, self.budget, need, self._prepare, kept, ahead, AHEAD_BYTES)
+        need = self._preparation.need_bytes
+        return DecodeAhead(threads, self.budget, need, self._prepare, attrgetter("held_bytes"), ahead, AHEAD_BYTES)
 
     def _limits(self) -> tuple[FetchLimits, FetchLimits]:
         """The limits of fetching, normally and in careful mode."""

@@ -26,6 +26,7 @@ from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.acceleration import accelerate, fused
 from pixelmill.pipelines.training.averaging import average_of
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batches import Batches, Made, ahead
@@ -36,9 +37,11 @@ from pixelmill.pipelines.training.device_batches import OnDevice, Pinned, maker_
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
 from pixelmill.pipelines.training.final_test import judge_best
 from pixelmill.pipelines.training.initial import begin
-from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.plan import FAULT, NEWS, WARNING, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent
+from pixelmill.pipelines.training.trackers.description import described
+from pixelmill.pipelines.training.trackers.registry import opened
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.errors import PixelmillError
 from pixelmill.workers.models.card import Card
@@ -123,7 +126,8 @@ class Training:
         self.network = _new_network(self.recipe, device)
         if not self.progress.step:
             self.progress.initialised_from = begin(self.recipe, self.network, plan.initial, plan.access)
-        self.optimizer = optimizer_of(self.recipe, self.network)
+        accelerate(device)
+        self.optimizer = fused(optimizer_of(self.recipe, self.network), device)
         self.average = average_of(self.network, self.settings.ema_decay)
         if self.progress.step:
             checkpoints.load_training(self.folder, self.network, self.optimizer, self.average)
@@ -134,6 +138,7 @@ class Training:
         )
         self._pending = _steps_of(self.progress.unlogged, self.device)
         self._descent = Descent(self.recipe, self.network, self.trained, self.optimizer, device)
+        self._chooses = plan.compile_where_faster and group.workers == 1
         self._is_judged = False
 
     def report(self, **news: Unpack[News]) -> None:
@@ -151,12 +156,20 @@ class Training:
     # ------------------------------------------------------------------------------------------------------- steps
 
     def run(self) -> None:
-        log = TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=self.progress.step) if self.is_first else None
+        log = self._opened_log() if self.is_first else None
         try:
             self._take_steps(log)
         finally:
             if log is not None:
                 log.close()
+
+    def _opened_log(self) -> TrainingLog:
+        step, warn = self.progress.step, self._warn
+        trackers = opened(self.folder, described(self.plan, step), self.plan.tracking, warn)
+        return TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=step, trackers=trackers)
+
+    def _warn(self, text: str) -> None:
+        self.store.reporter(WARNING)(text)
 
     def _take_steps(self, log: TrainingLog | None) -> None:
         steps = range(self.progress.step, self.steps)
@@ -203,6 +216,9 @@ class Training:
         """Take one step over this worker's passes; returns the losses, averaged over the passes."""
         if not self.is_first:
             self._record_broken()  # before the gradients are exchanged, so that the first worker has it when it saves
+        if self._chooses:
+            self._chooses = False
+            self.progress.is_compiled = self._descent.compile_where_faster(passes[0], self.progress.is_compiled)
         return self._descent(step, self.steps, self.rank, passes, lambda: self.plan.train.take(indices).names())
 
     def _agreed(self, *mine: bool) -> list[bool]:

@@ -49,6 +49,11 @@ class Decoder(Protocol):
         ...
 
     @property
+    def takes_many(self) -> bool:
+        """Whether an input may be several files, which `source.group` makes one; otherwise it has one piece."""
+        ...
+
+    @property
     def rows_per_input(self) -> float:
         """Estimated rows for each input, from which output files are sized."""
         ...

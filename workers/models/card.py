@@ -56,6 +56,8 @@ class Card(_Strict):
     """Marks of the training samples; older cards have none where the data has a split of its own."""
     selected_on: tuple[str, ...] | None = None
     """Marks of the samples that selected the stored step; older cards lack the key."""
+    marks_sha256: str | None = None
+    """The hash of the file beside the weights that has these marks (marks.py); None where the card itself has them."""
     test_metrics: dict[str, float] | None = None
     """The metrics of the stored weights on the test part, which selected nothing; None where there is no such part."""
     classes: Classes | None = None

@@ -73,7 +73,7 @@ class CtIndex:
 
         self._key, self._installed = config.id_key(), installed_packages()
         self.fields: tuple[pa.Field[Any], ...] = FIELDS
-        self.settings: dict[str, object] = {"key_fingerprint": self._key.fingerprint}
+        self.settings: dict[str, object] = {"chosen": "default", "key_fingerprint": self._key.fingerprint}
 
     def prepare(self, picture: Picture) -> ObjectFacts:
         from pixelmill.workers.ct.facts import facts_of

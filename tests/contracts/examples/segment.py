@@ -7,7 +7,7 @@ CHANGED = {
     "encoding": "rle",
     "resize_px": 64,
     "flip": True,
-    "scales": [0.5, 1],
+    "scales": (0.5, 1.0),
     "window_px": 32,
     "overlap": 0.25,
     "precision": "float32",
