@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmarks.curves import keep
 from pixelmill.jobs import catalogue
 from pixelmill.jobs.evaluation import judging
 from pixelmill.jobs.training_job import TrainJob, read_recipe_file
@@ -52,6 +53,7 @@ def main() -> None:
     if goal in before and not is_better(tested[goal], before[goal], direction):
         raise SystemExit(f"{options.name}: what ships is better, and stays")
     save(shipped, network, card)
+    print(keep(Path(options.run), options.name))
 
 
 class Judge:

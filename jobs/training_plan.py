@@ -16,6 +16,7 @@ from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batch_threads import threads_beside
 from pixelmill.pipelines.training.driver import rehearse
+from pixelmill.pipelines.training.initial import initial_notes
 from pixelmill.pipelines.training.marks import marks_of
 from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.protocol import TESTED, Protocol
@@ -60,7 +61,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         held_out=found.held_out,
         split=found.says,
         test=found.test,
-        trained_on=marks_of(found.train),
+        trained_on=_trained_on(job, found),
         selected_on=marks_of(found.held_out),
         data=train.data_name or ", ".join(names),
         data_licence=train.licence,
@@ -73,18 +74,27 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         checkpoint_every_s=train.run.checkpoint_every_s,
         log_every_steps=train.run.log_every_steps,
         compile_where_faster=train.run.compile == "auto",
+        initial=job.initial,
     )
     return PlannedTraining(plan, [*found.train.says(), *notes])
 
 
+def _trained_on(job: TrainJob, found: Split) -> tuple[str, ...]:
+    """The marks of the samples that the network was trained on: also before this training, where it begins with weights."""
+    before = () if job.initial is None else job.initial.trained_on
+    return tuple(sorted({*marks_of(found.train), *before})) if before else marks_of(found.train)
+
+
 def _rehearse(job: TrainJob, found: Split) -> list[str]:
-    """Find faults in samples of every part before a worker does; returns notes on them, each once."""
+    """Find faults in samples of every part before a worker does; returns notes on them and on the initial weights, each once."""
     notes: list[str] = []
     share = BatchShare(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
     with checkpoints.assets(job.recipe, job.settings, job.spec.access) as assets:
         for data in (found.train, found.held_out, found.test):
             if data is not None:
-                notes += rehearse(job.recipe(job.settings, assets), data, share.together)
+                recipe = job.recipe(job.settings, assets)
+                notes += rehearse(recipe, data, share.together)
+                notes += initial_notes(recipe, job.initial, job.spec.access) if data is found.train else []
     return list(dict.fromkeys(notes))
 
 

@@ -11,6 +11,9 @@ from pixelmill.jobs.places import Place, Places, absolute
 from pixelmill.jobs.spec import Strict
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
+from pixelmill.pipelines.training.trackers import TrackerName
+from pixelmill.workers.models.libraries import LIBRARIES
+from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes.registry import RECIPES
 
 
@@ -31,11 +34,20 @@ class TrainRun(Strict):
     cache_gb: NonNegativeFloat = Field(
         4.0, description="decoded data that each worker keeps in memory; more is streamed"
     )
+    cache_disk_gb: NonNegativeFloat = Field(
+        20.0,
+        description="decoded data that is kept on each machine's disk, in the user's cache folder, for the next training; "
+        "0 keeps none",
+    )
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         MAX_FAILED_FRACTION, description="the training stops when more of its samples are broken; they are in failed/"
     )
     checkpoint_every_s: NonNegativeFloat = Field(60.0, description="seconds between checkpoints to resume from")
     log_every_steps: PositiveInt = Field(10, description="steps between rows of log.csv")
+    trackers: list[TrackerName] = Field(
+        ["tensorboard"],
+        description="what follows the training beside log.csv and metrics.jsonl: tensorboard, wandb, mlflow",
+    )
     timeout_s: float = Field(30.0, gt=0, description="of one request to a store")
     retry_for_s: float = Field(120.0, ge=0, description="how long faults of a store are waited out")
 
@@ -46,6 +58,10 @@ class TrainSpec(Strict):
     version: Literal[1] = 1
     recipe: str = Field(description=f"one of {', '.join(RECIPES)}")
     data: Place | Places = Field(description="the data set: folder, tables or tars, on any store; or several")
+    init_from: Place | None = Field(
+        None,
+        description="checkpoint that a new training begins with: a folder, a file, one that ships, or a VGG's weights",
+    )
     validation: Place | list[Place] | None = Field(
         None, description="data that selects the best step, where not val beside train and test"
     )
@@ -81,8 +97,20 @@ class TrainSpec(Strict):
         return [absolute(uri) for uri in ([self.test] if isinstance(self.test, str) else self.test)]
 
     @property
+    def initial_uri(self) -> str | None:
+        """The place of `init_from`; names of weights that ship or are published stay as they are."""
+        uri = self.init_from
+        return uri if uri is None or is_published_name(uri) or zoo_path(uri) is not None else absolute(uri)
+
+    @property
     def access(self) -> Access:
         return Access(self.profile, timeout_s=self.run.timeout_s, retry_for_s=self.run.retry_for_s)
+
+
+def is_published_name(uri: str) -> bool:
+    """Whether a library publishes these weights: torchvision:VGG16_Weights.IMAGENET1K_V1."""
+    library, colon, rest = uri.partition(":")
+    return bool(colon) and library in LIBRARIES and library != "file" and not rest.startswith("//")
 
 
 def paths_of_all_keys() -> list[str]:

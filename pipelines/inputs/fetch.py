@@ -17,6 +17,7 @@ from pixelmill.pipelines.inputs.requests import (
     FetchLimits,
     Input,
     Request,
+    apart,
     inputs_of,
     is_of_a_table,
     plan_requests,
@@ -26,6 +27,7 @@ from pixelmill.pipelines.inputs.table_rows import Tables, Turns
 from pixelmill.pipelines.inputs.window import Grant, NoRoom, Window, too_much
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import row_error
+from pixelmill.pipelines.stores.heads import HeadReader, Heads
 from pixelmill.pipelines.stores.reading import Expect, ObjectReader, too_many_bytes
 from pixelmill.pipelines.stores.retries import retried
 from pixelmill.pipelines.stores.tables import Elsewhere
@@ -72,9 +74,16 @@ class Fetcher(Generic[Item]):
     """
 
     def __init__(
-        self, access: Access, limits: FetchLimits, column: str | None, then: Callable[[Fetched], Item]
+        self,
+        access: Access,
+        limits: FetchLimits,
+        column: str | None,
+        then: Callable[[Fetched], Item],
+        heads: Heads | None = None,
     ) -> None:
-        self._reader = ObjectReader(access)
+        """`heads` says how little of each input is read; None reads all of it."""
+        self._reader = ObjectReader(access) if heads is None else HeadReader(access, heads)
+        self._reads_heads = heads is not None
         self._access = access
         self._limits = limits
         self._then = then
@@ -82,7 +91,8 @@ class Fetcher(Generic[Item]):
         self._tables, self._turns = Tables(access, column), Turns()
 
     def stream(self, rows: pa.Table) -> Iterator[Item]:
-        requests = plan_requests(inputs_of(rows), self._limits)
+        inputs = inputs_of(rows)
+        requests = plan_requests([apart(item) for item in inputs] if self._reads_heads else inputs, self._limits)
         under_way: deque[tuple[Request, Future[list[_Read[Item]]]]] = deque()
         window, count = Window(self._limits.window_bytes), 0
         upcoming = next(requests, None)

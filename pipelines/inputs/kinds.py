@@ -28,6 +28,7 @@ ALIKE: dict[Format, tuple[str, ...]] = {
     "webdataset": TAR_SUFFIXES,
     "parquet": TABLE_SUFFIXES,
     "list": LIST_SUFFIXES,
+    "dicom": (),
 }
 """The suffixes that files of a format have."""
 

@@ -60,11 +60,11 @@ def is_picture(kind: pa.DataType) -> bool:
 
 
 PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
-"""What `datasets` stores as Image."""
+"""The type that `datasets` stores for an Image."""
 
 
 def group_rows(table: pa.Table, group_bytes: int) -> list[int]:
-    """How many rows each row group has: as many as make so many bytes, counted by row where there are pictures; 1 at least."""
+    """The number of rows of each row group, at least 1: as many as fit into so many bytes, counted row by row for pictures."""
     if not table.num_rows:
         return []
     pictures = [_lengths(values) for _, values in _pictures(table)]
@@ -87,7 +87,7 @@ def _even(rows: int, most: int) -> list[int]:
 
 
 def _pictures(table: pa.Table) -> Iterator[tuple[str, Column]]:
-    """The bytes of each column of pictures, by the path of that leaf."""
+    """The bytes of each column of pictures, by its path in Parquet."""
     for field in fields_of(table.schema):
         if is_picture(field.type):
             chunked: Any = table[field.name]
@@ -99,7 +99,7 @@ def _lengths(values: Column) -> npt.NDArray[np.int64]:
 
 
 def _is_worthwhile(values: Column, codec: str) -> bool:
-    """Whether compression makes the first of these bytes smaller by enough."""
+    """Whether compression shrinks a sample from the beginning of these bytes by enough."""
     lengths = _lengths(values).tolist()
     rows = sum(1 for before in accumulate(lengths, initial=0) if before < SAMPLE_BYTES)
     sample = b"".join(value for value in cast("list[bytes | None]", values.slice(0, rows).to_pylist()) if value)
@@ -110,7 +110,7 @@ def _is_worthwhile(values: Column, codec: str) -> bool:
 
 
 def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
-    """The paths of the columns that Parquet has for one of Arrow."""
+    """The paths of the Parquet columns that store one column of Arrow."""
     if pa.types.is_struct(kind):
         struct: Any = kind
         for field in cast("list[Field]", [struct.field(index) for index in range(kind.num_fields)]):

@@ -1,6 +1,7 @@
 """Keep checkpoints on any store: weights and card for users, and everything that a training needs to be resumed.
 
     OUT/model.safetensors, OUT/card.json       the best weights so far: OUT itself is a checkpoint
+    OUT/model.marks                            what they were trained on and selected with (workers/models/marks.py)
     OUT/_run/last.json                         names the newest folder below; written after it is whole
     OUT/_run/step-00001200-0001-5f1c0e9a/      model.safetensors, training.safetensors, training.json, and average.safetensors
                                                where the weights are averaged
@@ -32,6 +33,7 @@ from pixelmill.pipelines.training.averaging import WeightAverage
 from pixelmill.workers.errors import RunRefused
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import load_checkpoint, save_checkpoint
+from pixelmill.workers.models.marks import marks_file
 from pixelmill.workers.models.weight_files import CARD, WEIGHTS, refuse_pickle
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes import Recipe, RecipeSettings
@@ -54,6 +56,8 @@ class TrainingProgress:
     """Losses of the steps since the last row of the log."""
     trained_s: float = 0.0
     is_complete: bool = False
+    initialised_from: dict[str, Any] | None = None
+    """The facts about the weights that it began with, for the card."""
     in_blocks: bool | None = None
     """Whether the order of samples is shuffled in blocks; None before the first step, and in older checkpoints."""
     failed: int = 0
@@ -172,11 +176,12 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def publish(folder: Folder, network: nn.Module, card: Card) -> None:
-    """Make the folder a checkpoint of these weights: the weights, then their card."""
+    """Make the folder a checkpoint of these weights: the weights, the marks of their samples, then their card."""
     with tempfile.TemporaryDirectory(prefix="pixelmill-checkpoint-") as local:
         save_checkpoint(Path(local), network, card)
-        for name in (WEIGHTS, CARD):
-            folder.publish(name, (Path(local) / name).read_bytes())
+        for name in (WEIGHTS, marks_file(Path(WEIGHTS)).name, CARD):
+            if (Path(local) / name).exists():
+                folder.publish(name, (Path(local) / name).read_bytes())
 
 
 def load_from_store(uri: str, access: Access) -> tuple[nn.Module, Card]:
@@ -196,7 +201,7 @@ def fetched(uri: str, access: Access) -> Generator[Path]:
         yield Path(uri.removeprefix("file://"))
         return
     refuse_pickle(uri)
-    with as_path(checkpoint_at(uri, access)) as path:
+    with as_path(checkpoint_at(uri, access, with_marks=True)) as path:
         yield path
 
 

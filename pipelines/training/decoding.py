@@ -91,6 +91,11 @@ class Decoder:
         for _, sample in self.read(windows, substitutes=False):
             yield sample
 
+    def some(self, indices: Iterable[int]) -> list[Sample | None]:
+        """The samples with these indices, decoded in this process; None for a broken one."""
+        windows = (np.array([index]) for index in indices)
+        return [sample for _, sample in self.read(windows, substitutes=False, is_short=True)]
+
     def read(
         self, windows: Iterable[np.ndarray], *, substitutes: bool, is_short: bool = False
     ) -> Iterator[tuple[int, Sample | None]]:

@@ -15,7 +15,7 @@ from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.plan import CACHE_BYTES, TrainingPlan
 from pixelmill.pipelines.training.sample_order import spread
 from pixelmill.pipelines.training.samples import Memory, Stream, open_samples
-from pixelmill.workers.recipes import FinishesNetwork, Recipe
+from pixelmill.workers.recipes import FinishesNetwork, HasBaselines, Recipe
 from pixelmill.workers.recipes.scoring import evaluate
 
 SHOWN = 8
@@ -29,6 +29,14 @@ def evaluate_network(
     samples = open_samples(data, recipe, CACHE_BYTES)
     metrics, picture_CHW = judged(recipe, network.to(device).eval(), samples)
     return {name: float(value) for name, value in metrics.items()}, picture_CHW
+
+
+def baselines(recipe: Recipe, data: DataSet) -> dict[str, dict[str, float]]:
+    """The metrics of results that no network made, by their description; none where the recipe knows of none."""
+    if not isinstance(recipe, HasBaselines):
+        return {}
+    with torch.inference_mode():
+        return recipe.baselines(open_samples(data, recipe, CACHE_BYTES))
 
 
 def judged(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> tuple[dict[str, float], Tensor]:
@@ -45,7 +53,8 @@ def opened_held_out(plan: TrainingPlan, recipe: Recipe) -> Memory | Stream | Non
     most = recipe.settings.evaluate_samples
     if most is not None and most < len(data):
         data = data.take(spread(len(data), most))
-    return open_samples(data, recipe, plan.cache_bytes, BrokenSamples(data, plan.max_failed_fraction))
+    broken = BrokenSamples(data, plan.max_failed_fraction)
+    return open_samples(data, recipe, plan.cache_bytes, broken, disk=plan.disk_cache)
 
 
 def finish(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> None:

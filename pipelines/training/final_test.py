@@ -11,6 +11,7 @@ from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.evaluation import judged
 from pixelmill.pipelines.training.plan import TrainingPlan
 from pixelmill.pipelines.training.samples import open_samples
+from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.weight_files import CARD
 from pixelmill.workers.recipes import Recipe
 
@@ -22,7 +23,11 @@ def judge_best(plan: TrainingPlan, recipe: Recipe, folder: Folder, device: torch
     """
     if plan.test is None:
         return
-    network, card = checkpoints.load_from_store(plan.out, plan.access)
+    text = folder.read(CARD)
+    if text is None:
+        return  # no evaluation gave a figure, so that nothing was published
+    network, _ = checkpoints.load_from_store(plan.out, plan.access)
     metrics, _ = judged(recipe, network.to(device).eval(), open_samples(plan.test, recipe, plan.cache_bytes))
     finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-    folder.publish(CARD, card.model_copy(update={"test_metrics": finite}).model_dump_json(indent=2).encode())
+    card = Card.model_validate_json(text).model_copy(update={"test_metrics": finite})
+    folder.publish(CARD, card.model_dump_json(indent=2).encode())

@@ -36,9 +36,12 @@ from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.device_batches import OnDevice, Pinned, maker_of
 from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
 from pixelmill.pipelines.training.final_test import judge_best
-from pixelmill.pipelines.training.plan import FAULT, NEWS, News, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.initial import begin
+from pixelmill.pipelines.training.plan import FAULT, NEWS, WARNING, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent
+from pixelmill.pipelines.training.trackers.description import described
+from pixelmill.pipelines.training.trackers.registry import opened
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.errors import PixelmillError
 from pixelmill.workers.models.card import Card
@@ -110,7 +113,10 @@ class Training:
         self.share = BatchShare(self.settings.batch, self.settings.accumulate, group.workers, rank)
         self.report(phase="reading the data")
         broken = BrokenSamples(plan.train, plan.max_failed_fraction)
-        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes, broken, group.workers)
+        self.steps = total_steps(self.settings, len(plan.train))
+        is_read_again = self.steps * self.settings.batch >= 2 * len(plan.train)
+        disk = plan.disk_cache if is_read_again else None
+        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes, broken, group.workers, disk)
         self.held_out = opened_held_out(plan, self.recipe) if self.is_first else None
         self._failed = FailedFile(self.folder, store, rank, group.workers)
         self.progress = checkpoints.read_progress(self.folder) or TrainingProgress()
@@ -118,13 +124,14 @@ class Training:
             self.progress.in_blocks = self.samples.in_blocks
         self._find_facts()
         self.network = _new_network(self.recipe, device)
+        if not self.progress.step:
+            self.progress.initialised_from = begin(self.recipe, self.network, plan.initial, plan.access)
         accelerate(device)
         self.optimizer = fused(optimizer_of(self.recipe, self.network), device)
         self.average = average_of(self.network, self.settings.ema_decay)
         if self.progress.step:
             checkpoints.load_training(self.folder, self.network, self.optimizer, self.average)
         self.trained: nn.Module = DistributedDataParallel(self.network) if group.workers > 1 else self.network
-        self.steps = total_steps(self.settings, len(plan.train))
         self.progress.extend(self.steps)
         self.evaluate_every = self.settings.evaluate_every_steps or max(
             math.ceil(len(plan.train) / self.settings.batch), math.ceil(self.steps / EVALUATIONS)
@@ -149,12 +156,20 @@ class Training:
     # ------------------------------------------------------------------------------------------------------- steps
 
     def run(self) -> None:
-        log = TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=self.progress.step) if self.is_first else None
+        log = self._opened_log() if self.is_first else None
         try:
             self._take_steps(log)
         finally:
             if log is not None:
                 log.close()
+
+    def _opened_log(self) -> TrainingLog:
+        step, warn = self.progress.step, self._warn
+        trackers = opened(self.folder, described(self.plan, step), self.plan.tracking, warn)
+        return TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=step, trackers=trackers)
+
+    def _warn(self, text: str) -> None:
+        self.store.reporter(WARNING)(text)
 
     def _take_steps(self, log: TrainingLog | None) -> None:
         steps = range(self.progress.step, self.steps)

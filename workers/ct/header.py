@@ -40,12 +40,13 @@ def parse_header(head: bytes, *, is_whole: bool) -> Dataset | None:
     dataset = _parsed(file, is_whole=is_whole)
     if dataset is None:
         return None
-    if not _ends_well(file, head, dataset, is_whole=is_whole):
-        if is_whole:
-            raise RowError("decode", "Truncated", "the file ends within its header; copy it again")
+    ends_well = _ends_well(file, head, dataset, is_whole=is_whole)
+    if not ends_well and not is_whole:
         return None
     if not _is_signed(head) and not _is_plausible(dataset):
         raise _no_dicom()
+    if not ends_well:
+        raise RowError("decode", "Truncated", "the file ends within its header; copy it again")
     return dataset
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from pixelmill.workers.pictures import Kind, Picture
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DECODERS: dict[str, str] = {
     "picture": "pixelmill.workers.decoders.picture:PictureDecoder",
     "ids": "pixelmill.workers.decoders.ids:IdsDecoder",
+    "dicom-header": "pixelmill.workers.decoders.dicom_header:DicomHeaderDecoder",
 }
 """Every decoder that a job can name, with the import path of its class; each is imported on first use."""
 
@@ -27,6 +28,8 @@ class Decoded(NamedTuple):
 
     picture: Picture
     columns: Mapping[str, object] = {}
+    has_size: bool = True
+    """Whether the size of the picture is that of the row; otherwise width and height of the row are null."""
 
 
 class Decoder(Protocol):
@@ -65,6 +68,20 @@ class Decoder(Protocol):
 
     def decode(self, pieces: Sequence[bytes], *, max_pixels: int) -> Iterator[Decoded] | Sequence[Decoded]:
         """The pictures of an input; one whose header states more than `max_pixels` pixels is refused before it is decoded."""
+        ...
+
+
+@runtime_checkable
+class ReadsHeads(Protocol):
+    """A decoder that needs only the beginning of each input."""
+
+    @property
+    def head_bytes(self) -> tuple[int, ...]:
+        """How much is read at first, then, ...; in the end all of the input is."""
+        ...
+
+    def is_enough(self, head: bytes, *, is_whole: bool) -> bool:
+        """Whether `decode` can do with this beginning of an input; `is_whole`: it is all of it."""
         ...
 
 

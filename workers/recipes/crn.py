@@ -17,7 +17,7 @@ Legend: B batch, O outputs, K classes, C channels, H height, W width.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import ClassVar, Literal, cast
@@ -46,6 +46,7 @@ from pixelmill.workers.recipes import (
     Scores,
     config_from,
 )
+from pixelmill.workers.recipes.layout_baselines import BLUR_PX, blurred, mean_colours, painted
 from pixelmill.workers.recipes.layout_labels import class_ids, classes_of, read_layout
 from pixelmill.workers.recipes.layout_samples import augment, channels_first, resized, stacked
 from pixelmill.workers.recipes.optimizers import optimizer_of
@@ -192,11 +193,15 @@ class CrnRecipe:
     def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
         """Both distances of each clamped picture to its photograph, and the mean gradient magnitudes of both: N each."""
         device = next(network.parameters()).device
+        return self._scored(lambda batch: network(one_hot(batch["layouts"], len(self.palette))), samples, device)
+
+    def _scored(self, make: Callable[[Batch], Tensor], samples: Iterable[Sample], device: torch.device) -> Scores:
+        """The scores of the outputs BOCHW that are made of a batch."""
 
         def scored(chunk: list[Sample]) -> Scores:
             self.see(chunk)
             batch = {name: tensor.to(device) for name, tensor in stacked(chunk).items()}
-            return {name: rows_of(value_B) for name, value_B in self._judge(network, batch).items()}
+            return {name: rows_of(value_B) for name, value_B in self._judge(make(batch), batch).items()}
 
         return joined(map(scored, chunks(samples, self.settings.batch)))
 
@@ -209,6 +214,16 @@ class CrnRecipe:
         sharpness = found.pop("edges") / found.pop("edges_photo")
         return found | {"sharpness": sharpness}
 
+    def baselines(self, samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
+        """Metrics of every class in its mean colour in these photographs, and of the photographs themselves, blurred."""
+        self.see(samples)
+        colours_KC = mean_colours(samples, len(self.palette))
+        made: dict[str, Callable[[Batch], Tensor]] = {
+            "every class in its mean colour": lambda batch: painted(batch["layouts"], colours_KC),
+            f"the photograph, blurred by {BLUR_PX:g} px": lambda batch: blurred(scaled(batch["photos"])),
+        }
+        return {name: self.metrics(self._scored(make, samples, torch.device("cpu"))) for name, make in made.items()}
+
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """Rows of layouts, of each output, and of photographs."""
         self.see(samples)
@@ -218,9 +233,9 @@ class CrnRecipe:
         coloured_BCHW = table[batch["layouts"].cpu().long()].permute(0, 3, 1, 2) / 255
         return in_rows(coloured_BCHW, *made_BOCHW.unbind(1), scaled(batch["photos"]))
 
-    def _judge(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def _judge(self, outputs_BOCHW: Tensor, batch: Batch) -> dict[str, Tensor]:
         photos_BCHW, layouts_BKHW = scaled(batch["photos"]), one_hot(batch["layouts"], len(self.palette))
-        made_BOCHW = network(layouts_BKHW).float().clamp(0, 1)
+        made_BOCHW = outputs_BOCHW.float().clamp(0, 1)
         perceptual, squared = (self._distance_maps(made_BOCHW, photos_BCHW, loss) for loss in ("perceptual", "l2"))
         return {
             "perceptual_loss": hindsight(perceptual, layouts_BKHW),

@@ -33,6 +33,7 @@ STAGES: dict[str, str] = {
     "encode": "pixelmill.workers.stages.encode:EncodeConfig",
     "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
     "depth": "pixelmill.workers.stages.depth:DepthConfig",
+    "ct-index": "pixelmill.workers.stages.ct_index:CtIndexConfig",
 }
 """Every stage that a job file can name, with the import path of its config. Importing a config must not import torch."""
 
@@ -48,6 +49,8 @@ class StageContext:
     threads: int
     job_images: int
     cache_dir: Path | None
+    batch_bytes: int | None = None
+    """Memory for the activations of one batch, on the CPU; None: unknown, and batches have the sizes that a probe chooses."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,8 @@ class StageConfig(BaseModel):
     """The kind of picture that the stage makes for later stages; None if it makes none."""
     speed_only: ClassVar[frozenset[str]] = frozenset()
     """Keys that change the speed of the stage and not its output; a run may be resumed with other values."""
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Keys that earlier versions lack: at their default they are no part of the identity, so that older runs resume."""
 
     name: str | None = Field(
         None,
@@ -165,6 +170,11 @@ class StageConfig(BaseModel):
         with as_path(self._assets[key]) as path:
             yield str(path)
 
+    def content_of(self, key: str) -> bytes:
+        """The bytes of the one file that a key names, which the job has read; they are never written to disk."""
+        (content,) = self._assets[key].values()
+        return content
+
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that this stage adds."""
         raise NotImplementedError
@@ -180,6 +190,7 @@ class StageConfig(BaseModel):
     def output_options(self) -> dict[str, object]:
         """The options that decide the output, by their names in the job file; `name` and `from` if they are given."""
         left_out = {key for key in ("name", "reads") if getattr(self, key) is None}
+        left_out |= {key for key in self.added if getattr(self, key) == type(self).model_fields[key].default}
         return self.model_dump(by_alias=True, exclude={*self.speed_only, *left_out})
 
     def identity(self) -> dict[str, object]:

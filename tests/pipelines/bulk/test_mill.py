@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.compute as pc
 import pytest
@@ -356,6 +356,30 @@ def test_an_object_that_can_never_fit_is_not_read(photos: Path, little: int, mon
     rows = rows_by_name(mill(order()))
     assert (rows["3.png"]["stage"], rows["3.png"]["error_type"]) == ("fetch", "TooMuchMemory")
     assert "3.png" not in opened
+
+
+def test_few_bytes_are_decoded_ahead_of_a_slow_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(40):
+        write(tmp_path / "photos", f"{number:02d}.png", RED, size=(200, 100))
+    monkeypatch.setattr(mill_module, "AHEAD_BYTES", 100_000)  # less than two of these
+    mill, _ = mill_of(tmp_path / "photos", WholeConfig(batch=1), decode_threads=1, max_pixels=10**6)
+    stage = cast("Whole", mill.stages[0])
+    run, decode_picture = stage.run, decode.decode_picture
+    decoded, ahead = [0], [0]
+
+    def counted(data: bytes, **options: Any) -> Tensor:
+        decoded[0] += 1
+        ahead.append(decoded[0] - len(stage.batches))
+        return decode_picture(data, **options)
+
+    def slow(samples: Sequence[Tensor]) -> Milled:
+        time.sleep(0.02)
+        return run(samples)
+
+    monkeypatch.setattr(decode, "decode_picture", counted)
+    monkeypatch.setattr(stage, "run", slow)
+    assert mill(order(parts=(Part(0, 0, 0, 37), Part(1, 0, 37, 3))))["error_type"].null_count == 40
+    assert 2 < max(ahead) <= 5
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -100,7 +100,7 @@ def test_every_picture_is_a_row_with_what_each_stage_prepared_in_order() -> None
 def test_what_is_kept_is_counted_as_it_is_and_once() -> None:
     bench = Bench(Crop(), Crop())  # both keep the same frame
     item = bench.prepare(fetched(b"ab"))
-    assert bench.budget.held_bytes == 2 * FRAME_BYTES
+    assert bench.budget.held_bytes == item.held_bytes == 2 * FRAME_BYTES
     assert all(each.held for row in item.rows for each in row.prepared)
 
 

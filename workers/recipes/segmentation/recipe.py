@@ -31,6 +31,7 @@ from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.models.vgg_names import is_published
 from pixelmill.workers.models.vgg_weights import find_published, read_vgg
 from pixelmill.workers.networks.vgg import ConventionName, LoadReport, VggWeights
+from pixelmill.workers.prediction.averaging import mean_shares
 from pixelmill.workers.recipes import Batch, Role, Sample, Scores
 from pixelmill.workers.recipes.optimizers import ParameterShare, optimizer_of
 from pixelmill.workers.recipes.schedules import rate_at, warmup_steps_of
@@ -71,6 +72,10 @@ class LabelledRecipe(Generic[Labelled]):
     def keep_report(self, report: LoadReport | None) -> None:
         self.report = report
 
+    @property
+    def start(self) -> dict[str, JsonValue] | None:
+        return None if self.report is None else self.report.facts()
+
     # Hooks of the networks
 
     def check_network(self) -> None:
@@ -99,8 +104,8 @@ class LabelledRecipe(Generic[Labelled]):
         sizes = {self.grid(self.settings.crop_px or _size_of(sample))[0] for sample in samples}
         if together > 1 and len(sizes) > 1:
             raise unequal_sizes(sizes)
-        *_, last = unmixed(samples)
-        names = class_names_of(last)
+        first, *_ = unmixed(samples)
+        names = class_names_of(first)
         self._facts = LabelFacts(class_names=names, pixels=(1,) * len(names), seen_pixels=(1,) * len(names))
         self.class_weights()
         self.check_network()
@@ -209,9 +214,12 @@ class LabelledRecipe(Generic[Labelled]):
         return shown(network, partial(self.predict, network), samples)
 
     def predict(self, network: nn.Module, images_BCHW: Tensor) -> Tensor:
-        """Class ids BHW of pictures in [0, 1], of their own size."""
+        """Class ids BHW of pictures in [0, 1], of their own size; averaged as the settings say."""
+        averaging = self.settings.averaging
         with self._autocast(images_BCHW.device):
-            return self.logits(network, images_BCHW).argmax(1)
+            if averaging.is_plain:
+                return self.logits(network, images_BCHW).argmax(1)
+            return mean_shares(partial(self.logits, network), images_BCHW, averaging).argmax(1)
 
     def _autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
