@@ -8,6 +8,7 @@ import torch
 
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.broken_samples import BrokenSamples
 from pixelmill.pipelines.training.evaluation import judged
 from pixelmill.pipelines.training.plan import TrainingPlan
 from pixelmill.pipelines.training.samples import open_samples
@@ -27,7 +28,9 @@ def judge_best(plan: TrainingPlan, recipe: Recipe, folder: Folder, device: torch
     if text is None:
         return  # no evaluation gave a figure, so that nothing was published
     network, _ = checkpoints.load_from_store(plan.out, plan.access)
-    metrics, _ = judged(recipe, network.to(device).eval(), open_samples(plan.test, recipe, plan.cache_bytes))
+    broken = BrokenSamples(plan.test, plan.max_failed_fraction)
+    samples = open_samples(plan.test, recipe, plan.cache_bytes, broken, disk=plan.disk_cache)
+    metrics, _ = judged(recipe, network.to(device).eval(), samples)
     finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
     card = Card.model_validate_json(text).model_copy(update={"test_metrics": finite})
     folder.publish(CARD, card.model_dump_json(indent=2).encode())
