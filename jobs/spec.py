@@ -30,6 +30,7 @@ from pixelmill.jobs.stage_entries import (
     with_bare_stages,
 )
 from pixelmill.pipelines.inputs.name_groupings import checked_group
+from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.stages import StageConfig
 
 
@@ -43,8 +44,10 @@ class SourceSpec(Strict):
     uri: Place | Places = Field(
         description="a folder, a glob, a file, or a list of them: a path or s3:// gs:// az:// https://"
     )
-    format: Literal["auto", "images", "webdataset", "parquet", "list", "dicom"] = Field(
-        "auto", description="auto decides by the names of the files; dicom takes files of any name, and members of tars"
+    format: Literal["auto", "images", "webdataset", "parquet", "list", "dicom", "ct-index"] = Field(
+        "auto",
+        description="auto decides by the names of the files; dicom takes files of any name, and members of tars; ct-index the "
+        "usable series of an index",
     )
     pattern: str | None = Field(
         None, description="glob below the folder, such as **/*.jpg; files that do not match are ignored"
@@ -137,9 +140,9 @@ class JobSpec(Strict):
     @model_validator(mode="after")
     def _grouped_files_fit(self) -> JobSpec:
         source = self.source_options
-        if source.group is not None and source.decoder == "picture":
+        if source.group is not None and not decoder_of(source.decoder).takes_many:
             raise ValueError(
-                "source.group: the decoder picture takes one file; name one that takes several as source.decoder"
+                f"source.group: the decoder {source.decoder} takes one file; name one that takes several as source.decoder"
             )
         return self
 

@@ -38,9 +38,9 @@ class PlannedTraining:
     notes: list[str]
 
 
-def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> PlannedTraining:
+def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED, *, is_new: bool = True) -> PlannedTraining:
     """The plan of a training. Reads the first samples, so that DataError, ModelError or JobError is raised before Ray
-    starts. `protocol` is that of the attempt that is resumed."""
+    starts. `protocol` is that of the attempt that is resumed; only a new training reads the checkpoint that it begins with."""
     train, settings = job.spec, job.settings
     found = split(
         job.recipe.ROLES,
@@ -52,7 +52,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         train.test_part,
         protocol,
     )
-    notes = _rehearse(job, found)
+    notes = _rehearse(job, found, is_new=is_new)
     names = [PurePosixPath(uri).name for uri in train.data_uris]
     plan = TrainingPlan(
         recipe=train.recipe,
@@ -73,8 +73,8 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         max_failed_fraction=train.run.max_failed_fraction,
         checkpoint_every_s=train.run.checkpoint_every_s,
         log_every_steps=train.run.log_every_steps,
-        compile_where_faster=train.run.compile == "auto",
         initial=job.initial,
+        compile_where_faster=train.run.compile == "auto",
     )
     return PlannedTraining(plan, [*found.train.says(), *notes])
 
@@ -85,7 +85,7 @@ def _trained_on(job: TrainJob, found: Split) -> tuple[str, ...]:
     return tuple(sorted({*marks_of(found.train), *before})) if before else marks_of(found.train)
 
 
-def _rehearse(job: TrainJob, found: Split) -> list[str]:
+def _rehearse(job: TrainJob, found: Split, *, is_new: bool) -> list[str]:
     """Find faults in samples of every part before a worker does; returns notes on them and on the initial weights, each once."""
     notes: list[str] = []
     share = BatchShare(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
@@ -94,7 +94,7 @@ def _rehearse(job: TrainJob, found: Split) -> list[str]:
             if data is not None:
                 recipe = job.recipe(job.settings, assets)
                 notes += rehearse(recipe, data, share.together)
-                notes += initial_notes(recipe, job.initial, job.spec.access) if data is found.train else []
+                notes += initial_notes(recipe, job.initial, job.spec.access) if is_new and data is found.train else []
     return list(dict.fromkeys(notes))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
-from pixelmill.pipelines.explore import column_types
+from pixelmill.pipelines.explore import column_types, column_units
 from pixelmill.pipelines.outputs import card, claims, repair
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.outputs.columns import DATA, FAILED, SUCCESS
@@ -156,7 +156,7 @@ class Attempt:
 
     def succeed(self, success: dict[str, Any]) -> None:
         """Record that the run is complete, unless that is recorded already: in the card, then in _SUCCESS."""
-        self._publish_card(card.card_of(success, column_types(self.out)).encode())
+        self._publish_card(card.card_of(success, column_types(self.out), column_units(self.out)).encode())
         said = json.loads(self.out.read(SUCCESS) or b"{}")
         if _lasting(said) != _lasting(success):
             self._replace(SUCCESS, json.dumps(success | {"attempt": self.held.claim.epoch}, indent=1).encode())

@@ -19,6 +19,7 @@ DECODERS: dict[str, str] = {
     "picture": "pixelmill.workers.decoders.picture:PictureDecoder",
     "ids": "pixelmill.workers.decoders.ids:IdsDecoder",
     "dicom-header": "pixelmill.workers.decoders.dicom_header:DicomHeaderDecoder",
+    "ct-series": "pixelmill.workers.decoders.ct_series:CtSeriesDecoder",
 }
 """Every decoder that a job can name, with the import path of its class; each is imported on first use."""
 
@@ -46,6 +47,11 @@ class Decoder(Protocol):
     @property
     def makes_many(self) -> bool:
         """Whether an input may make several rows; each then has its `place`, an int32 from 0."""
+        ...
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether an input may be several files, which `source.group` makes one; otherwise it has one piece."""
         ...
 
     @property

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.onnx_card import OnnxCard
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 from pixelmill.workers.runtime.settings import Precision
 from pixelmill.workers.typed_torch import from_numpy
 
@@ -133,14 +133,16 @@ def _check(network: OnnxNetwork, card: OnnxCard) -> None:
         ) from error
     shape = tuple(output.shape)
     if output.dim() not in DIMENSIONS[card.task] or shape[0] != 1:
-        raise ModelError(f"{label}: its output {network.output_name} is {shape}, which is nothing that can {card.task}")
+        raise ModelError(
+            f"{label}: its output {network.output_name} is {shape}, which is nothing that can {verb(card.task)}"
+        )
     classes = shape[1]
     if card.classes is not None and card.task in {"segment", "classify"} and classes != len(card.classes):
         raise ModelError(f"{label}: gives {classes} classes, and its card names {len(card.classes)}")
     channels = {"depth": 1, "upscale": 3, "stylize": 3, "reconstruct": len(card.input.mean)}.get(card.task)
     if channels is not None and shape[1] != channels:
         raise ModelError(
-            f"{label}: its output {network.output_name} has {shape[1]} channels, and to {card.task} it has {channels}"
+            f"{label}: its output {network.output_name} has {shape[1]} channels, and to {verb(card.task)} it has {channels}"
         )
     wanted = (height_px * card.scale, width_px * card.scale)
     if card.task in {"upscale", "stylize", "reconstruct"} and shape[2:] != wanted:

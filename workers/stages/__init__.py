@@ -34,6 +34,7 @@ STAGES: dict[str, str] = {
     "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
     "depth": "pixelmill.workers.stages.depth:DepthConfig",
     "ct-index": "pixelmill.workers.stages.ct_index:CtIndexConfig",
+    "hu": "pixelmill.workers.stages.hu:HuConfig",
 }
 """Every stage that a job file can name, with the import path of its config. Importing a config must not import torch."""
 
@@ -140,13 +141,17 @@ class StageConfig(BaseModel):
     added: ClassVar[frozenset[str]] = frozenset()
     """Keys that earlier versions lack: at their default they are no part of the identity, so that older runs resume."""
 
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """What each column holds, with its unit: by what follows the key `column` in its name, "" for that column itself, or by its
+    whole name."""
+
     name: str | None = Field(
         None,
         pattern=r"^[A-Za-z][A-Za-z0-9_-]*$",
         description="name of this stage in records and in from:; its kind when left out",
     )
     reads: str | None = Field(
-        None, alias="from", description="the stage whose picture it reads; the original when left out"
+        None, alias="from", min_length=1, description="the stage whose picture it reads; the original when left out"
     )
 
     _assets: dict[str, AssetFiles] = PrivateAttr(default_factory=dict[str, AssetFiles])
@@ -178,6 +183,19 @@ class StageConfig(BaseModel):
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that this stage adds."""
         raise NotImplementedError
+
+    @classmethod
+    def meaning_of(cls, column: str, options: Mapping[str, object]) -> str | None:
+        """What a column holds that a stage with these options made; None if it made no such column."""
+        given = options.get("column") or cls.model_fields["column"].default if "column" in cls.model_fields else None
+        bases = [given] if isinstance(given, str) else cls.usual_columns()
+        found = [column.removeprefix(base) for base in bases if column.startswith(base)]
+        return next((cls.meanings[end] for end in found if end in cls.meanings), cls.meanings.get(column))
+
+    @classmethod
+    def usual_columns(cls) -> Sequence[str]:
+        """The names that its column may have where the key `column` is left out and has no default."""
+        return ()
 
     def row_bytes(self, picture_px: int) -> int:
         """Estimated bytes of output for a picture of so many pixels, from which the files are sized in advance."""

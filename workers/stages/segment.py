@@ -5,7 +5,7 @@ Legend: C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -43,6 +43,12 @@ class SegmentConfig(ModelStageConfig):
     stage: ClassVar[str] = "segment"
     task: ClassVar[Task] = "segment"
     makes: ClassVar[Kind | None] = "ids8"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "": "the class of each pixel: ids from 0 as a PNG of 8 bits, or as run lengths; metadata `classes` names them",
+        "class_fraction": "the share of the pixels that each class has, 0 to 1, in the order of ids",
+        "_fraction": "the share of the pixels that each class has, 0 to 1, in the order of ids",
+        "_confidence": "the mean over the pixels of the probability of the chosen class, 0 to 1",
+    }
 
     model: str = Field(
         "segnet-camvid",

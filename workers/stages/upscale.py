@@ -8,7 +8,7 @@ A large picture is computed in tiles and held in memory as 8 bits. Doubling 100 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
@@ -47,6 +47,7 @@ class UpscaleConfig(ModelStageConfig):
     stage: ClassVar[str] = "upscale"
     task: ClassVar[Task] = "upscale"
     makes: ClassVar[Kind | None] = "rgb8"
+    meanings: ClassVar[Mapping[str, str]] = {"": "the picture enlarged `scale` times along each side"}
 
     model: str = Field(
         DEFAULT_MODEL,

@@ -125,7 +125,11 @@ def test_a_map_without_channels_is_depth_and_a_coarse_one_is_enlarged() -> None:
         ),
         (convolution(("b", "c", "h")), {}, "can't open it|and not float32 of four axes"),
         (convolution(), {"classes": ["a", "b"]}, "gives 4 classes, and its card names 2"),
-        (convolution(), {"task": "depth", "output": {"meaning": "metres"}}, "has 4 channels, and to depth it has 1"),
+        (
+            convolution(),
+            {"task": "depth", "output": {"meaning": "metres"}},
+            "has 4 channels, and to estimate depth it has 1",
+        ),
         (identity(), {"task": "upscale", "scale": 2, "output": {"meaning": "unit"}}, "is not scale 2 of its card"),
         (identity("Flatten"), {}, r"which is nothing that can segment|can't open it"),
         (identity("NoSuchOperator"), {}, "onnxruntime .* can't open it"),
