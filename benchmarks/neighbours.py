@@ -26,6 +26,7 @@ from torchvision.transforms import functional as transforms
 
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from pixelmill.pipelines.training.marks import are_marked
 from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.models.features import FeaturePooling
@@ -55,7 +56,7 @@ def main() -> None:
     assert isinstance(model, ConvAutoencoder)
     assert isinstance(recipe, AutoencoderRecipe)
     found = find(layout_of("pictures").ROLES, [arguments.photos], Access())
-    is_known_N = np.isin(found.fingerprints(), card.trained_on)
+    is_known_N = np.array(are_marked(found, frozenset(card.trained_on)))
     known, unseen = (found.take(np.flatnonzero(chosen_N)) for chosen_N in (is_known_N, ~is_known_N))
     training, held_out = (read_samples(data, recipe) for data in (known, unseen))
     axes = fit_pca(training, recipe, model.config.code_size)

@@ -4,7 +4,8 @@
 
 One worker with one thread. Stage and loop take the same decoded pictures, run the network in the settings that the stage chose,
 and encode outputs with the same encoders. A stage's time is that of a job's worker over local files, without fetching and
-decoding; the chain and its loop include both. Stage and loop alternate, and ratios are computed within a turn.
+decoding; the chain and its loop include both. Settings are probed once for each network: the chain and the runs of one stage
+share them. Stage and loop alternate, and ratios are computed within a turn.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "embed": Kind("embed", "torchvision:resnet18/random", {"model": "torchvision:resnet18/random"}),
+    "classify": Kind("classify", "torchvision:resnet18/random", {"model": "torchvision:resnet18/random", "top": 5}),
     "segment": Kind("segment", "segnet-camvid", {}),
     "depth": Kind("depth", "monodepth-kitti", {}),
     "upscale": Kind("upscale", "vdsr-t91", {"scale": 2}),
@@ -73,6 +75,7 @@ class Worker:
 
     def __init__(self, kinds: Sequence[Kind], pictures: Path) -> None:
         self._out = Folder(str(pictures.with_name("out")), Access())
+        self._settings = pictures.with_name("settings")
         self._segment = self._listed(pictures)
         self._mill = self._built([kind.config for kind in kinds])
         self._milled()  # the settings are chosen
@@ -83,7 +86,7 @@ class Worker:
         return listing.segment([listing.rows], 0)
 
     def _built(self, stages: Sequence[StageConfig]) -> Mill:
-        context = StageContext("cpu", 1, PROBED_IMAGES, None)
+        context = StageContext("cpu", 1, PROBED_IMAGES, self._settings)
         config = MillConfig(
             out=self._out.uri, out_access=Access(), source_access=Access(), column=None, segments=(self._segment,),
             stages=tuple(stages), context=context, fetch=FetchLimits(), max_pixels=100_000_000, decode_threads=0,

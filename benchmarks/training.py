@@ -43,7 +43,7 @@ from tests.in_process_training import training_of
 from tests.servers.gateway import Gateway
 
 UNTIMED = 3  # steps before each turn: batches that were made during the turns of the others
-KEPT = 8  # batches of the bare loop
+KEPT = 4  # batches of the bare loop
 ENDLESS = 1_000_000
 
 

@@ -22,7 +22,7 @@ from pixelmill.workers.models.checkpoint import save_checkpoint
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.networks.vgg import Vgg, VggConfig
 
-SAMPLES = 96
+SAMPLES = 32
 CLASSES = 11
 HALF = {"precision": "bfloat16"}
 

@@ -156,7 +156,8 @@ def _by_place(identity: TrainingIdentity) -> dict[str, object]:
     """Two spellings of one place are the same data."""
     data, validation, test = identity.get("data", []), identity.get("validation", []), identity.get("test", 0.0)
     places = {"data": data, "validation": validation} | ({"test": test} if isinstance(test, list) else {})
-    initial = {"init_from": place_of(identity["init_from"])} if "init_from" in identity else {}
+    is_place = "/" in identity.get("init_from", "")  # and no name of weights that ship or are published
+    initial = {"init_from": place_of(identity.get("init_from", ""))} if is_place else {}
     return {**identity, **initial, **{key: [place_of(uri) for uri in uris] for key, uris in places.items()}}
 
 

@@ -59,6 +59,7 @@ def mill_config(
         fetch=FetchLimits(in_flight=options.in_flight, max_bytes=options.max_bytes),
         max_pixels=options.max_pixels,
         decoder=DECODERS[options.decoder],
+        ct_index=source.uris[0] if source.format == "ct-index" else None,
         decode_threads=plan.decode_threads,
         weights=weights,
         memory_bytes=plan.memory_bytes,

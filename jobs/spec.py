@@ -44,8 +44,10 @@ class SourceSpec(Strict):
     uri: Place | Places = Field(
         description="a folder, a glob, a file, or a list of them: a path or s3:// gs:// az:// https://"
     )
-    format: Literal["auto", "images", "webdataset", "parquet", "list", "dicom"] = Field(
-        "auto", description="auto decides by the names of the files; dicom takes files of any name, and members of tars"
+    format: Literal["auto", "images", "webdataset", "parquet", "list", "dicom", "ct-index"] = Field(
+        "auto",
+        description="auto decides by the names of the files; dicom takes files of any name, and members of tars; ct-index the "
+        "usable series of an index",
     )
     pattern: str | None = Field(
         None, description="glob below the folder, such as **/*.jpg; files that do not match are ignored"

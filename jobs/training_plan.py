@@ -38,9 +38,9 @@ class PlannedTraining:
     notes: list[str]
 
 
-def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> PlannedTraining:
+def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED, *, is_new: bool = True) -> PlannedTraining:
     """The plan of a training. Reads the first samples, so that DataError, ModelError or JobError is raised before Ray
-    starts. `protocol` is that of the attempt that is resumed."""
+    starts. `protocol` is that of the attempt that is resumed; only a new training reads the checkpoint that it begins with."""
     train, settings = job.spec, job.settings
     found = split(
         job.recipe.ROLES,
@@ -52,7 +52,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         train.test_part,
         protocol,
     )
-    notes = _rehearse(job, found)
+    notes = _rehearse(job, found, is_new=is_new)
     names = [PurePosixPath(uri).name for uri in train.data_uris]
     plan = TrainingPlan(
         recipe=train.recipe,
@@ -74,6 +74,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         checkpoint_every_s=train.run.checkpoint_every_s,
         log_every_steps=train.run.log_every_steps,
         initial=job.initial,
+        compile_where_faster=train.run.compile == "auto",
     )
     return PlannedTraining(plan, [*found.train.says(), *notes])
 
@@ -84,7 +85,7 @@ def _trained_on(job: TrainJob, found: Split) -> tuple[str, ...]:
     return tuple(sorted({*marks_of(found.train), *before})) if before else marks_of(found.train)
 
 
-def _rehearse(job: TrainJob, found: Split) -> list[str]:
+def _rehearse(job: TrainJob, found: Split, *, is_new: bool) -> list[str]:
     """Find faults in samples of every part before a worker does; returns notes on them and on the initial weights, each once."""
     notes: list[str] = []
     share = BatchShare(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
@@ -93,7 +94,7 @@ def _rehearse(job: TrainJob, found: Split) -> list[str]:
             if data is not None:
                 recipe = job.recipe(job.settings, assets)
                 notes += rehearse(recipe, data, share.together)
-                notes += initial_notes(recipe, job.initial, job.spec.access) if data is found.train else []
+                notes += initial_notes(recipe, job.initial, job.spec.access) if is_new and data is found.train else []
     return list(dict.fromkeys(notes))
 
 
@@ -105,6 +106,8 @@ def pool_of(run: TrainRun, machine: Machine) -> WorkerPool:
 
 def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> WorkerGroup:
     """The number of workers and what each has. Raises JobError, with figures, where the resources do not suffice."""
+    if run.compile and run.workers > 1:
+        raise JobError(f"run.compile is {run.compile} with {run.workers} workers; it is for one: leave one of them out")
     gpus_each = _gpus_each(run, machine, resources, is_cluster=is_cluster)
     # The tasks that decode run beside the workers, or they would wait for ever.
     lack = shortfall(WorkerPool(run.workers + LEAST_DATA_CPUS, 1), dict(resources))

@@ -25,6 +25,10 @@ class TrainRun(Strict):
     batch_threads: PositiveInt | Literal["auto"] = Field(
         "auto", description="threads that make each worker's batches; auto takes the cores that training leaves"
     )
+    compile: Literal[False, "auto"] = Field(
+        False,
+        description="auto measures torch.compile before the first step, and keeps it where it is faster; one worker",
+    )
     num_gpus: NonNegativeFloat | Literal["auto"] = Field("auto", description="GPUs of each worker; auto takes one")
     address: str | None = Field(None, description="a Ray cluster; none starts one here")
     cache_gb: NonNegativeFloat = Field(

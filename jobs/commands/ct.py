@@ -1,4 +1,4 @@
-"""CT archives: `ct index`."""
+"""CT archives: `ct index` and `ct ingest`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelmill.jobs import surroundings
-from pixelmill.jobs.commands.options import Quiet, Set, SetLogFormat, SetLogLevel
-from pixelmill.jobs.commands.running import interrupted, job_of
+from pixelmill.jobs.commands.options import DryRun, Failures, Quiet, Set, SetLogFormat, SetLogLevel
+from pixelmill.jobs.commands.running import failing, interrupted, job_of, run_bulk
 
 if TYPE_CHECKING:
     from pixelmill.pipelines.ct.series import SeriesCounts
 
 app = typer.Typer(no_args_is_help=True, help="CT archives: from DICOM to slices in Hounsfield units, without names.")
+
+MOST_SERIES_BYTES = 4 << 30
+"""The most bytes of the objects of one series: 8,000 native slices of 512x512."""
 
 Key = Annotated[
     str,
@@ -61,6 +64,32 @@ def index(
     typer.echo(summary_of(outcome, job.open_out().uri))
     typer.echo(worded_counts(counts))
     raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
+
+
+@app.command()
+def ingest(
+    source: Annotated[str, typer.Argument(metavar="INDEX", help="Folder that `ct index` wrote, on any store.")],
+    out: Annotated[str, typer.Argument(help="Output folder, on any store.")],
+    overrides: Set = None,
+    failures: Failures = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
+) -> None:
+    """Decode the usable series of an index to slices in Hounsfield units, without anything that names a patient."""
+    from pixelmill.jobs import extras
+
+    extras.require("ct", "ct ingest")
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    document: dict[str, object] = {
+        "version": 1,
+        "source": {"uri": source, "format": "ct-index", "decoder": "ct-series", "max_bytes": MOST_SERIES_BYTES},
+        "out": out,
+        "stages": ["hu"],
+    }
+    given = [*(overrides or []), *failing(failures)]
+    run_bulk(job_of(document, "ct ingest", given, around), around, dry_run=dry_run)
 
 
 def worded_counts(counts: SeriesCounts) -> str:

@@ -23,7 +23,7 @@ Decoded = TypeVar("Decoded")
 
 _POLL_S = 0.1
 AHEAD_BYTES = 32 << 20
-"""For each thread: pictures of 30 megapixels and more of small ones, so that threads have work while the stages run."""
+"""For each thread: 11 megapixels in one large picture or in many small ones, so that stages find work when a batch has run."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _End:
 
 
 _Entry = Future[tuple[Decoded, int]] | _Room | _End
-"""A result with the bytes that it keeps, or what a class above says."""
+"""A decoded input with the bytes that it keeps, or one of the marks above."""
 
 
 class DecodeAhead(Generic[Encoded, Decoded]):

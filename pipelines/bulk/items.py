@@ -19,7 +19,7 @@ class Item:
     error: RowError | None = None
     decode_s: float = 0.0
     held_bytes: int = 0
-    """What was held for its prepared pictures when it had been decoded."""
+    """The memory of its prepared pictures, right after they were decoded."""
     runs_left: int = 0
     """How many runs of a stage over one of its rows are still pending."""
 

@@ -23,6 +23,7 @@ from pixelmill.pipelines.bulk.stage_queues import StageQueues
 from pixelmill.pipelines.bulk.stage_runner import StageRunner
 from pixelmill.pipelines.bulk.table import table_of
 from pixelmill.pipelines.bulk.tally import Report, Tally, TallyReporter
+from pixelmill.pipelines.inputs.ct_series import SeriesIndex
 from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits
 from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.pipelines.outputs.rows import Rows
@@ -153,7 +154,9 @@ class Mill:
     def _fetcher_of(self, limits: FetchLimits) -> Fetcher[Fetched]:
         decoder = self._decoder
         heads = Heads(decoder.head_bytes, decoder.is_enough) if isinstance(decoder, ReadsHeads) else None
-        return Fetcher(self._config.source_access, limits, self._config.column, lambda fetched: fetched, heads)
+        config = self._config
+        index = None if config.ct_index is None else SeriesIndex(config.ct_index, config.source_access)
+        return Fetcher(config.source_access, limits, config.column, lambda fetched: fetched, heads, index)
 
     def _timed(self, name: str, stream: Iterator[Streamed]) -> Iterator[Streamed]:
         """Count the time that the worker waits for the stream as time of `name`."""

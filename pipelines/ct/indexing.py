@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 from pixelmill.pipelines.ct.series import SeriesCounts, counted, series_rows, series_table
+from pixelmill.pipelines.inputs.ct_series import SERIES
 from pixelmill.pipelines.stores.folder import Folder
 
-SERIES = "series"
 FILE_ROWS = 100_000
 
 

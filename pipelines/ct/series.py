@@ -18,15 +18,27 @@ from typing import Any
 import pyarrow as pa
 
 from pixelmill.pipelines import explore
+from pixelmill.pipelines.ct.places import Place, places_of
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import write_parquet
 from pixelmill.workers.ct.index_rows import FIELDS, member_of
 from pixelmill.workers.ct.verdicts import Member, Verdict, verdict_of, without_problem
 
 BUCKET_ROWS = 400_000
+GROUP_ROWS = 256
+"""Series in a row group, which is read for one of them: a series names hundreds of objects."""
 _NOT_NEEDED = frozenset({"frame_id", "thickness_mm", "slope", "intercept", "transfer_syntax"})
 _KEY_COLUMNS = ["uri", "series_id", "loose_series_id", "rows", "columns", "orientation"]
 _COLUMNS = ["id", "uri", *(field.name for field in FIELDS if field.name not in _NOT_NEEDED)]
+MEMBER = pa.struct(
+    [
+        pa.field("object_id", pa.string()),
+        pa.field("uri", pa.string()),
+        pa.field("offset", pa.int64()),
+        pa.field("size", pa.int64()),
+        pa.field("version", pa.string()),
+    ]
+)
 SERIES_SCHEMA = pa.schema(
     [
         pa.field("series_id", pa.string(), nullable=False),
@@ -43,11 +55,11 @@ SERIES_SCHEMA = pa.schema(
         pa.field("step_mm", pa.float64()),
         pa.field("spacing_mm", pa.list_(pa.float64())),
         pa.field("tilt_degrees", pa.float64()),
-        pa.field("members", pa.list_(pa.string())),
+        pa.field("members", pa.list_(MEMBER)),
     ]
 )
 """reasons_2d count objects that are no usable slices, as "kind: number"; reasons_3d say why the usable slices are no volume.
-members are the ids of the usable objects in INDEX/data, in order along the normal."""
+members are the usable objects in order along the normal, with the places where they lie."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +87,9 @@ def series_rows(index: Folder, bucket_rows: int = BUCKET_ROWS) -> Iterator[dict[
     buckets = max(1, -(-rows // bucket_rows))
     for bucket in range(buckets):
         groups = _groups(index, bucket, buckets)
+        places = places_of(index, {each["id"] for group in groups.values() for each in group})
         for key in sorted(groups):
-            yield series_row(key, groups[key])
+            yield series_row(key, groups[key], places)
 
 
 def _groups(index: Folder, bucket: int, buckets: int) -> dict[str, list[dict[str, Any]]]:
@@ -98,8 +111,8 @@ def series_keys(batch: pa.RecordBatch) -> list[str]:
     return [row["series_id"] or _loose_key(row) for row in rows]
 
 
-def series_row(series_id: str, objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The row of one series from those of its objects, of any order."""
+def series_row(series_id: str, objects: Sequence[Mapping[str, Any]], places: Mapping[str, Place]) -> dict[str, Any]:
+    """The row of one series from those of its objects, of any order, and the places of these by id."""
     ordered = sorted(objects, key=lambda each: each["id"])
     members = _without_copies(ordered)
     verdict = verdict_of(members)
@@ -120,13 +133,15 @@ def series_row(series_id: str, objects: Sequence[Mapping[str, Any]]) -> dict[str
         "columns": first["columns"],
         "spacing_mm": first["spacing_mm"],
         **_stack_columns(verdict),
-        "members": [each["id"] for each in usable],
+        "members": [{"object_id": each["object_id"], **places[each["id"]]._asdict()} for each in usable],
     }
 
 
 def series_table(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """The Parquet file of these rows."""
-    return write_parquet(pa.Table.from_pylist([dict(row) for row in rows], SERIES_SCHEMA), compression="zstd")
+    return write_parquet(
+        pa.Table.from_pylist([dict(row) for row in rows], SERIES_SCHEMA), compression="zstd", row_group_size=GROUP_ROWS
+    )
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> SeriesCounts:
@@ -148,9 +163,9 @@ def _without_copies(objects: Sequence[Mapping[str, Any]]) -> list[Member]:
     members: list[Member] = []
     for each in objects:
         member, uid = member_of(each), each["object_id"]
-        if uid is not None and uid in seen:
+        if uid in seen:
             member = without_problem(member, "copy: another object has its uid")
-        seen |= {uid} if uid is not None else set()
+        seen.add(uid)
         members.append(member)
     return members
 

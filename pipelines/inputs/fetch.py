@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
+from pixelmill.pipelines.inputs.ct_series import SeriesIndex, is_ct, without_name
 from pixelmill.pipelines.inputs.entries import Piece
 from pixelmill.pipelines.inputs.gathering import Gathering
 from pixelmill.pipelines.inputs.requests import (
@@ -80,8 +81,10 @@ class Fetcher(Generic[Item]):
         column: str | None,
         then: Callable[[Fetched], Item],
         heads: Heads | None = None,
+        index: SeriesIndex | None = None,
     ) -> None:
-        """`heads` says how little of each input is read; None reads all of it."""
+        """`heads` says how little of each input is read; None reads all of it. `index` finds the objects of CT series."""
+        self._index = index
         self._reader = ObjectReader(access) if heads is None else HeadReader(access, heads)
         self._reads_heads = heads is not None
         self._access = access
@@ -146,6 +149,17 @@ class Fetcher(Generic[Item]):
         return Gathering(item.pieces, grant, self._piece, finish).start(self._pool)
 
     def _piece(self, piece: Piece, expect: Expect) -> bytes:
+        if self._index is None or not is_ct(piece.uri):
+            return self._read_piece(piece, expect)
+        try:
+            found = self._index.look_up(piece.uri)
+            return found if isinstance(found, bytes) else self._read_piece(found, expect)
+        except (RowError, NoRoom):
+            raise
+        except Exception as error:
+            raise without_name(error, piece.uri) from None
+
+    def _read_piece(self, piece: Piece, expect: Expect) -> bytes:
         size = piece.size if piece.offset is not None else None
         return retried(
             lambda: self._reader.read(

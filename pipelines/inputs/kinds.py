@@ -29,6 +29,7 @@ ALIKE: dict[Format, tuple[str, ...]] = {
     "parquet": TABLE_SUFFIXES,
     "list": LIST_SUFFIXES,
     "dicom": (),
+    "ct-index": (),
 }
 """The suffixes that files of a format have."""
 

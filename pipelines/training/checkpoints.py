@@ -62,6 +62,8 @@ class TrainingProgress:
     """Whether the order of samples is shuffled in blocks; None before the first step, and in older checkpoints."""
     failed: int = 0
     """Samples that were skipped, since they are broken."""
+    is_compiled: bool | None = None
+    """Whether the network is compiled, as was measured before the first step; None where nobody asked."""
     steps: int | None = None
     """The steps of the whole training when this was saved; older checkpoints lack it."""
 

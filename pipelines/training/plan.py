@@ -68,6 +68,7 @@ class TrainingPlan:
     max_failed_fraction: float = MAX_FAILED_FRACTION
     checkpoint_every_s: float = 60.0
     log_every_steps: int = 10
+    compile_where_faster: bool = False
     test: DataSet | None = None
     """The samples that the best weights are judged on once, at the end."""
     selected_on: tuple[str, ...] = ()

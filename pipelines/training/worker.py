@@ -138,6 +138,7 @@ class Training:
         )
         self._pending = _steps_of(self.progress.unlogged, self.device)
         self._descent = Descent(self.recipe, self.network, self.trained, self.optimizer, device)
+        self._chooses = plan.compile_where_faster and group.workers == 1
         self._is_judged = False
 
     def report(self, **news: Unpack[News]) -> None:
@@ -215,6 +216,9 @@ class Training:
         """Take one step over this worker's passes; returns the losses, averaged over the passes."""
         if not self.is_first:
             self._record_broken()  # before the gradients are exchanged, so that the first worker has it when it saves
+        if self._chooses:
+            self._chooses = False
+            self.progress.is_compiled = self._descent.compile_where_faster(passes[0], self.progress.is_compiled)
         return self._descent(step, self.steps, self.rank, passes, lambda: self.plan.train.take(indices).names())
 
     def _agreed(self, *mine: bool) -> list[bool]:

@@ -38,7 +38,7 @@ def test_it_fetches_with_the_limits_that_the_source_has() -> None:
     assert [segment.part_rows for segment in made.segments] == [(60, 40)]
 
 
-def test_it_reads_as_the_source_says_and_writes_as_the_output_says() -> None:
+def test_the_options_of_source_and_output_reach_the_mill() -> None:
     made = config(*READING, "out.profile=writer")
     assert (made.source_access.profile, made.source_access.anon) == ("reader", True)
     assert (made.out_access.profile, made.out_access.anon) == ("writer", False)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from functools import cache
 from importlib.util import find_spec
 
-_MODULES = {"python-gdcm": "gdcm", "pyjpegls": "jpeg_ls", "pylibjpeg-openjpeg": "openjpeg", "pylibjpeg-rle": "rle"}
+_MODULES = {
+    "python-gdcm": "gdcm",
+    "pyjpegls": "jpeg_ls",
+    "pylibjpeg-openjpeg": "openjpeg",
+    "pylibjpeg-rle": "rle",
+    "pylibjpeg-libjpeg": "libjpeg",
+}
 
 
 @cache

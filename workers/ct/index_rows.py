@@ -39,18 +39,18 @@ FIELDS: tuple[pa.Field[Any], ...] = (
 )
 """The columns of INDEX/data beside id and uri.
 
-object_id is null where neither the object nor its meta header has a uid, series_id where SeriesInstanceUID is empty; then
-loose_series_id stands for frame of reference, series number and time. problem is why the object is no usable slice, as
-"kind: sentence".
+object_id is of SOPInstanceUID, or of the meta header's, or else of the whole header. series_id is null where
+SeriesInstanceUID is empty; then loose_series_id stands for frame of reference, series number and time. problem is why the
+object is no usable slice, as "kind: sentence".
 """
 UNKNOWN_SYNTAX = "unknown"
 
 
-def index_row(facts: ObjectFacts, key: IdKey, installed: frozenset[str]) -> dict[str, Any]:
-    """The row of one object."""
+def index_row(facts: ObjectFacts, digest: str, key: IdKey, installed: frozenset[str]) -> dict[str, Any]:
+    """The row of one object; `digest` of its header stands for a uid where it has none."""
     identity, layout, geometry = facts.identity, facts.layout, facts.geometry
     return {
-        "object_id": key.id_of("object", identity.object) if identity.object else None,
+        "object_id": key.id_of("object", identity.object) if identity.object else key.id_of("object", "", digest),
         "series_id": key.id_of("series", identity.series) if identity.series else None,
         "loose_series_id": key.id_of(
             "series", "", identity.frame_of_reference, identity.series_number, identity.series_time

@@ -19,6 +19,7 @@ DECODERS: dict[str, str] = {
     "picture": "pixelmill.workers.decoders.picture:PictureDecoder",
     "ids": "pixelmill.workers.decoders.ids:IdsDecoder",
     "dicom-header": "pixelmill.workers.decoders.dicom_header:DicomHeaderDecoder",
+    "ct-series": "pixelmill.workers.decoders.ct_series:CtSeriesDecoder",
 }
 """Every decoder that a job can name, with the import path of its class; each is imported on first use."""
 

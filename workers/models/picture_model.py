@@ -36,6 +36,8 @@ class SizeFacts:
     least_px: int = 1
     resize_px: int | tuple[int, int] | None = None
     """Input size, from which the output is resized back: the shorter side, or height and width; None: the picture's own size."""
+    longest_px: int | None = None
+    """Where the shorter side is resized: the most pixels of the longer one, for which both become smaller; None: no bound."""
     scale: int = 1
     """Output pixels for each input pixel, along one side."""
     reach_px: int | None = None

@@ -8,8 +8,9 @@ The paper's first convolution pads by 100 px so that fc6, which has no padding, 
 shift. This is `padding="caffe"`. It computes on 438x378 px for a picture of 240x180, 3.8 times the work. The default, "same",
 pads fc6 instead, and shifts nothing.
 
-Other differences from the paper: all skips are learned at once, not one after another (its own later code does the same), and
-biases learn at the rate of the weights.
+Other differences from the paper: all skips are learned at once, not one after another (its own later code does the same),
+and biases learn at the rate of the weights and decay like them (`decay_biases: false` of the recipe exempts them, as the
+paper does; it also doubles their rate).
 
 Legend: B batch, C channels, H height, W width, K classes.
 """

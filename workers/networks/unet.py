@@ -4,6 +4,9 @@ Ronneberger, Fischer & Brox 2015 (arXiv:1505.04597). With `padding="valid"`, as 
 388, and every logit is computed from the picture alone. A large picture can therefore be predicted in tiles that join without a
 seam, and is mirrored beyond its border, see `predict_tiled`. With "same" the logits have the picture's size.
 
+The paper states no ReLU after an up-convolution, and the default here has none; ports often have one, which is `up_relu`.
+It has no parameters, so that the weights of one fit the other.
+
 `skips` lists the levels that are connected, 1 being the finest; leaving some out measures their contribution. `batch_norm` is
 not in the paper, and trains far better from random weights.
 
@@ -47,6 +50,7 @@ class UNetConfig:
     skips: tuple[int, ...] = (1, 2, 3, 4)
     dropout: float = 0.5
     batch_norm: bool = False
+    up_relu: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "skips", tuple(sorted(self.skips)))  # a card holds a list
@@ -146,6 +150,8 @@ class UNet(nn.Module):
         height, width = (2 * side for side in maps_BCHW.shape[2:])
         size_HW = (height, width) if self.config.padding == "valid" else (fine_BCHW.shape[2], fine_BCHW.shape[3])
         maps_BCHW = self.ups[level - 1](maps_BCHW, size_HW, switches_BCHW)
+        if self.config.up_relu:
+            maps_BCHW = maps_BCHW.relu()
         if level in self.config.skips:
             maps_BCHW = torch.cat([center_crop(fine_BCHW, size_HW), maps_BCHW], dim=1)
         return self.expanding[level - 1](maps_BCHW)

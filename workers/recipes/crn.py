@@ -3,13 +3,15 @@
 Chen & Koltun 2017: hindsight loss on feature distances (workers/losses/hindsight.py), Adam 1e-4, batch 1, 200 epochs. With
 several `outputs` for a layout, the loss of each class of the layout counts only its best output.
 
-All layers have equal weight. The paper rescales them after 100 epochs; here each layer is scaled once, before training, by the
-mean distance between different photographs of the training set: a loss of 1 is the distance to another photograph. `loss="l2"`
-is the baseline: squared error of pixels, which gives blurred pictures.
+All layers have equal weight. The paper rescales them after 100 epochs; here each layer is scaled once, before training, by
+the mean distance between different photographs of the training set: a loss of 1 is the distance to another photograph. The
+authors' code has VGG-19 with average pooling, and ten times the weight on conv5_2: `vgg` takes weights of VGG-19 too,
+`vgg_pooling: average` and `layer_weights` are for the rest. The defaults, max pooling and equal weights, are what the
+figures here were made with. `loss="l2"` is the baseline: squared error of pixels, which gives blurred pictures.
 
-jobs/recipes/crn-facades.yaml is for one CPU core at 128 x 128: windows get frames and sills, but walls have no bricks yet, and
-nearly all facades have the mean colour. The baseline in crn-facades-l2.yaml ends at a perceptual loss of 0.676 against 0.637 and
-blurs everything.
+jobs/recipes/crn-facades.yaml is for one CPU core at 128 x 128: windows get frames and sills, but walls have no bricks yet,
+and nearly all facades have the mean colour. The baseline in crn-facades-l2.yaml ends at a perceptual loss of 0.676 against
+0.637 and blurs everything.
 
 Legend: B batch, O outputs, K classes, C channels, H height, W width.
 """
@@ -66,7 +68,8 @@ class CrnSettings(RecipeSettings):
 
     The defaults are the paper's for 256 x 512. `palette` has the classes by id, {name: [red, green, blue]}; None: the classes of
     the CMP facades. `layer_weights` are for the pixels and the five layers; None: measured on the training set.
-    `smallest_crop` is the smallest side of a training crop as a share of the picture's side; 1: no crops.
+    `vgg_pooling` is that of the loss network. `smallest_crop` is the smallest side of a training crop as a share of the
+    picture's side; 1: no crops.
     """
 
     vgg: str
@@ -79,6 +82,7 @@ class CrnSettings(RecipeSettings):
     start_px: tuple[int, int] = (4, 8)
     widths: tuple[int, ...] = (1024, 1024, 1024, 1024, 1024, 512, 512)
     outputs: PositiveInt = 1
+    vgg_pooling: Literal["max", "average"] = "max"
     flip: bool = True
     smallest_crop: float = Field(default=1.0, gt=0, le=1)
 
@@ -257,7 +261,7 @@ class CrnRecipe:
         if self._vgg is None:
             with torch.inference_mode(False):
                 source = self.assets.get("vgg", self.settings.vgg)
-                self._vgg = load_vgg(source).to(memory_format=torch.channels_last)
+                self._vgg = load_vgg(source, pooling=self.settings.vgg_pooling).to(memory_format=torch.channels_last)
         return self._vgg
 
 

@@ -3,8 +3,10 @@
 Godard et al. 2017 (arXiv:1609.03677). Each view is reconstructed from the other one with the predicted disparity; the loss adds
 the reconstruction error, the roughness of the disparity and the disagreement between the disparities of the two views.
 
-As in the paper, but not in the authors' code, a mirrored pair is also swapped, so that its left view stays the left view. Another
-such difference is in losses/stereo.py.
+As in the paper and in the authors' code, a mirrored pair is also swapped, so that its left view stays the left view.
+
+Differences: the smoothness term keeps the gradient along y, as in the paper; the authors' code drops it (losses/stereo.py).
+`first_disparity` can start at another value than theirs.
 
 Legend: B batch, C = 3 colours, H height, W width, 2 the left and the right view, N LiDAR returns.
 Disparities are fractions of the width, depths metres.

@@ -34,6 +34,7 @@ STAGES: dict[str, str] = {
     "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
     "depth": "pixelmill.workers.stages.depth:DepthConfig",
     "ct-index": "pixelmill.workers.stages.ct_index:CtIndexConfig",
+    "hu": "pixelmill.workers.stages.hu:HuConfig",
 }
 """Every stage that a job file can name, with the import path of its config. Importing a config must not import torch."""
 

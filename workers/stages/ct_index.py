@@ -75,22 +75,24 @@ class CtIndex:
         self.fields: tuple[pa.Field[Any], ...] = FIELDS
         self.settings: dict[str, object] = {"chosen": "default", "key_fingerprint": self._key.fingerprint}
 
-    def prepare(self, picture: Picture) -> ObjectFacts:
+    def prepare(self, picture: Picture) -> tuple[ObjectFacts, str]:
+        """The facts, and a digest of the header."""
         from pixelmill.workers.ct.facts import facts_of
-        from pixelmill.workers.ct.header import parse_header
+        from pixelmill.workers.ct.header import digest_of, parse_header
 
         head = picture.pixels.numpy().tobytes()
         header = parse_header(head, is_whole=False) or parse_header(head, is_whole=True)
         if header is None:
             raise RowError("decode", "Truncated", "the header is not whole; copy the object again")
-        return facts_of(header)
+        digest = digest_of(header)
+        return facts_of(header), digest
 
-    def run(self, samples: Sequence[ObjectFacts]) -> Milled:
+    def run(self, samples: Sequence[tuple[ObjectFacts, str]]) -> Milled:
         import pyarrow as pa
 
         from pixelmill.workers.ct.index_rows import index_row
 
-        rows = [index_row(facts, self._key, self._installed) for facts in samples]
+        rows = [index_row(facts, digest, self._key, self._installed) for facts, digest in samples]
         return Milled(
             {field.name: pa.array([row[field.name] for row in rows], field.type) for field in self.fields}, {}
         )

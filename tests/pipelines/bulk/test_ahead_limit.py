@@ -37,7 +37,7 @@ def test_small_pictures_queue_for_the_threads_until_their_bytes_are_too_many() -
     assert [is_admitted(limit, 30) for _ in range(4)] == [True, True, True, False]
 
 
-def test_pictures_that_wait_count_with_what_is_kept_of_them() -> None:
+def test_waiting_pictures_count_with_the_bytes_that_they_keep() -> None:
     limit = AheadLimit(1, 100)
     assert limit.admit(300, GOING)
     limit.decoded(300, 90)
@@ -54,7 +54,7 @@ def test_no_picture_is_admitted_beside_too_many_waiting_bytes_until_one_is_taken
     assert is_admitted(limit, 1)
 
 
-def test_a_thread_that_waits_is_woken_by_what_is_decoded_and_by_what_is_taken() -> None:
+def test_a_waiting_thread_is_woken_when_a_picture_is_decoded_or_taken() -> None:
     limit = AheadLimit(1, 100)
     admitted: list[bool] = []
     limit.admit(300, GOING)

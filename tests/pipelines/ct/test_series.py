@@ -10,7 +10,11 @@ import pyarrow as pa
 import pytest
 
 from pixelmill.pipelines.ct.indexing import write_series
+from pixelmill.pipelines.ct.places import Place
 from pixelmill.pipelines.ct.series import counted, series_keys, series_row, series_rows
+from pixelmill.pipelines.inputs.manifest_rows import SCHEMA as MANIFEST
+from pixelmill.pipelines.outputs.layout import file_name, segment_name
+from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import write_parquet
@@ -29,15 +33,32 @@ def _rows(series: str, count: int = 6, folder: str = "f", **tags: Any) -> list[d
         uids = {"SeriesInstanceUID": series, "SOPInstanceUID": f"{series or ord(folder)}.{number}"}
         facts = facts_of(a_slice(number, **(uids | tags)))
         name = f"{series}-{folder}-{number}"
-        made.append({"id": f"id-{name}", "uri": f"/archive/{folder}/{name}", **index_row(facts, KEY, frozenset())})
+        made.append(
+            {"id": f"id-{name}", "uri": f"/archive/{folder}/{name}", **index_row(facts, "digest", KEY, frozenset())}
+        )
     return made
 
 
 def _index(folder: Path, *parts: list[dict[str, Any]]) -> Folder:
     index = Folder(str(folder), Access())
+    _write_manifest(index, [row for rows in parts for row in rows])
     for number, rows in enumerate(parts):
         index.publish(f"data/part-{number:06d}.parquet", write_parquet(pa.Table.from_pylist(rows, SCHEMA)))
     return index
+
+
+def _write_manifest(index: Folder, rows: list[dict[str, Any]]) -> None:
+    table = pa.Table.from_pylist([{"id": row["id"], "uri": row["uri"], "size": 100} for row in rows], MANIFEST)
+    index.publish(file_name(0, "w", 0), write_parquet(table))
+    index.publish(segment_name(0), Segment(0, len(rows), (len(rows),), (len(rows),), 0, writer="w").to_json())
+
+
+def _places(rows: list[dict[str, Any]]) -> dict[str, Place]:
+    return {row["id"]: Place(row["uri"], None, 100, "v1") for row in rows}
+
+
+def _made(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return series_row("s", rows, _places(rows))
 
 
 def _batches(rows: list[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
@@ -71,22 +92,23 @@ def test_without_a_uid_folder_matrix_and_orientation_tell_series_apart() -> None
 
 def test_an_object_that_repeats_a_uid_counts_once() -> None:
     rows = _rows("1.2.3")
-    made = series_row("s", [*rows, {**rows[2], "id": "id-later"}])
+    made = _made([*rows, {**rows[2], "id": "id-later", "uri": "later"}])
     assert made["usable_3d"]
     assert made["reasons_2d"] == ["copy: 1"]
     assert (made["objects"], made["slices"]) == (7, 6)
-    assert "id-later" not in made["members"]
+    assert "later" not in [member["uri"] for member in made["members"]]
 
 
 def test_members_are_in_the_order_of_their_places() -> None:
     rows = _rows("1.2.3")
-    made = series_row("s", rows[::-1])
-    assert made["members"] == [row["id"] for row in rows]
+    made = _made(rows[::-1])
+    assert [member["object_id"] for member in made["members"]] == [row["object_id"] for row in rows]
+    assert made["members"][0] | {"object_id": ""} == {"object_id": "", **_places(rows)[rows[0]["id"]]._asdict()}
     assert made["step_mm"] == pytest.approx(2)
 
 
 def test_a_series_of_two_patients_belongs_to_neither() -> None:
-    made = series_row("s", [*_rows("1.2.3"), *_rows("1.2.3", 1, PatientID="other", SOPInstanceUID="9")])
+    made = _made([*_rows("1.2.3"), *_rows("1.2.3", 1, PatientID="other", SOPInstanceUID="9")])
     assert (made["patient_id"], made["usable_2d"]) == (None, False)
 
 

@@ -35,7 +35,9 @@ def stems(*inputs: InputName, for_shards: bool = False) -> list[str]:
         (["/in/scan.DCM", "/in/.jpg"], ["scan", ".jpg"]),
     ],
 )
-def test_names_and_folders_are_those_of_the_source_below_what_all_share(uris: list[str], expected: list[str]) -> None:
+def test_names_and_folders_are_those_of_the_source_below_the_common_folder(
+    uris: list[str], expected: list[str]
+) -> None:
     assert stems(*map(named, uris)) == expected
 
 
@@ -56,7 +58,7 @@ def test_the_first_listed_keeps_a_name_that_several_would_have() -> None:
     assert stems(second, first)[0] == "a"
 
 
-def test_what_is_listed_later_changes_no_name() -> None:
+def test_inputs_that_are_listed_later_change_no_name() -> None:
     early = [named("/in/a.jpg"), named("/in/b/a.jpg"), named("/in/a.png")]
     assert stems(*early, named("/in/a.gif"), named("/in/b/a.webp"))[:3] == stems(*early)
 

@@ -56,7 +56,7 @@ def with_model(model: str) -> dict[str, Any]:
 # What it says
 
 
-def test_it_says_what_was_run_on_what_and_what_came_of_it() -> None:
+def test_a_card_names_the_stages_the_source_and_the_result() -> None:
     card = card_of(success(), COLUMNS)
     for words in (
         "1,203, of which 1,200 are done and 3 failed",
@@ -120,7 +120,7 @@ def test_a_name_can_not_add_markup_or_front_matter() -> None:
     assert "| `a/'b` | \\<b\\> |" in card
 
 
-def test_the_last_line_tells_a_card_from_one_that_was_changed() -> None:
+def test_the_last_line_distinguishes_a_card_from_one_that_was_changed() -> None:
     card = card_of(success(), COLUMNS)
     assert is_ours(card.encode())
     for changed in (card.replace("1,203", "1,204"), f"{card}\nmore\n", card.rpartition("<!--")[0], "# My data\n", ""):

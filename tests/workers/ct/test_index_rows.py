@@ -19,14 +19,14 @@ NONE: frozenset[str] = frozenset()
 
 def test_no_text_of_a_header_reaches_a_row() -> None:
     facts = facts_of(phantom_series(1, 2, 16).objects[0])
-    row = index_row(replace(facts, transfer_syntax=CANARY), KEY, NONE)
+    row = index_row(replace(facts, transfer_syntax=CANARY), "digest", KEY, NONE)
     assert CANARY not in repr(row)
     assert row["transfer_syntax"] == UNKNOWN_SYNTAX
 
 
 def test_the_same_patient_has_one_id_and_issuers_are_told_apart() -> None:
     def patient(**tags: str) -> str:
-        return index_row(facts_of(a_slice(**tags)), KEY, NONE)["patient_id"]
+        return index_row(facts_of(a_slice(**tags)), "digest", KEY, NONE)["patient_id"]
 
     assert patient(PatientID="7") == patient(PatientID="7 ", SeriesInstanceUID="1.2.3")
     assert len({patient(PatientID="7"), patient(PatientID="8"), patient(PatientID="7", IssuerOfPatientID="A")}) == 3
@@ -34,7 +34,7 @@ def test_the_same_patient_has_one_id_and_issuers_are_told_apart() -> None:
 
 def test_a_member_is_what_its_object_was() -> None:
     facts = facts_of(a_slice(3, BurnedInAnnotation="YES"))
-    table = pa.Table.from_pylist([index_row(facts, KEY, NONE)], pa.schema(FIELDS))
+    table = pa.Table.from_pylist([index_row(facts, "digest", KEY, NONE)], pa.schema(FIELDS))
     member = member_of(table.to_pylist()[0])
     assert (member.geometry, member.kind, member.problem) == (facts.geometry, "slice", slice_problem(facts, NONE))
     assert member.layout is not None
@@ -44,6 +44,7 @@ def test_a_member_is_what_its_object_was() -> None:
 def test_missing_uids_are_null() -> None:
     dataset = a_slice(SeriesInstanceUID="", SOPInstanceUID="")
     dataset.file_meta.MediaStorageSOPInstanceUID = ""
-    row = index_row(facts_of(dataset), KEY, NONE)
-    assert (row["series_id"], row["object_id"]) == (None, None)
+    row = index_row(facts_of(dataset), "digest", KEY, NONE)
+    assert row["series_id"] is None
+    assert row["object_id"] == KEY.id_of("object", "", "digest")
     assert len(row["loose_series_id"]) == 32

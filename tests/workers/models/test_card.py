@@ -50,7 +50,6 @@ def test_a_card_from_before_a_field_was_kept_has_none(saved: Path, field: str) -
     assert getattr(read_card(saved), field) is None
 
 
-
 def test_classes_come_back_as_they_were_saved(saved: Path) -> None:
     classes = Classes(("sky", "road"), ((1, 2, 3), (4, 5, 6)))
     card_of(saved).write_text(make_card(classes=classes).model_dump_json(), encoding="utf-8")

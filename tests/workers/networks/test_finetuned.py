@@ -33,7 +33,7 @@ def test_every_encoder_takes_its_weights_and_a_gradient_reaches_all_of_it(name: 
     assert [key for key in unreached if not key.startswith(allowed or "-")] == []
 
 
-def test_weights_of_another_network_are_refused_with_what_did_not_match() -> None:
+def test_weights_of_another_network_are_refused_with_the_mismatches() -> None:
     network = Finetuned(FinetunedConfig("autoencoder", SLIM["autoencoder"]))
     with pytest.raises(ModelError, match=r"only 0% of the encoder's numbers .* encoder\.0\.bias"):
         load_encoder(network, base_of("monodepth").state_dict(), "depth")

@@ -52,7 +52,7 @@ def test_a_machine_without_control_groups_has_its_memory(tmp_path: Path) -> None
     assert limit_bytes(tmp_path) == TOTAL
 
 
-def test_what_the_process_holds_already_is_not_there_for_pictures() -> None:
+def test_the_memory_that_the_process_uses_already_is_not_available_for_pictures() -> None:
     held = psutil.Process().memory_info().rss
     assert for_pictures(100 << 30) < (75 << 30) - held // 2
     assert for_pictures(0) == LEAST_FOR_PICTURES
