@@ -215,7 +215,7 @@ def _config(model: str, task: str, keys: Mapping[str, object] | None) -> StageCo
     kind = config_class(task)
     named = "style" if "style" in kind.model_fields else "model"
     quick = {key: value for key, value in ONE_PICTURE.items() if key in kind.model_fields}
-    return carrying(kind.model_validate(quick | {named: model} | dict(keys or {})), Access())
+    return carrying(kind.model_validate(quick | {named: model} | dict(keys or {})), Access(), {})
 
 
 def as_picture(picture: AnyPicture, *, ids: bool = False) -> Picture:

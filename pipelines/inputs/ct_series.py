@@ -59,7 +59,7 @@ def series_entries(uri: str, source: Source) -> Iterator[Entry]:
     for name in names:
         with index.open(name) as file, open_parquet(file) as parquet:
             for group in range(parquet.num_row_groups):
-                rows = cast("list[dict[str, Any]]", read_group(parquet, group).to_pylist())
+                rows = read_group(parquet, group).to_pylist()
                 yield from (_entry(row) for row in rows if row["usable_2d"])
 
 
@@ -128,7 +128,7 @@ class SeriesIndex:
 
     def _read_group(self, file: int, group: int) -> dict[str, Mapping[str, Any]]:
         with self._index.open(self._files[file]) as opened, open_parquet(opened) as parquet:
-            rows = cast("list[dict[str, Any]]", read_group(parquet, group).to_pylist())
+            rows = read_group(parquet, group).to_pylist()
         return {row["series_id"]: row for row in rows}
 
 

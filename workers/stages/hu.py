@@ -65,5 +65,6 @@ class Hu:
         values = [sample.pixels.numpy().ravel() for sample in samples]
         offsets = np.cumsum([0, *(len(each) for each in values)], dtype=np.int32)
         flat = pa.array(np.concatenate(values), pa.int16())
-        column = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
+        lists: Any = pa.ListArray  # its stubs leave the type of the values open
+        column = lists.from_arrays(pa.array(offsets, pa.int32()), flat)
         return Milled({self.fields[0].name: column}, {})
