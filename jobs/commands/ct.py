@@ -1,4 +1,4 @@
-"""CT archives: `ct index` and `ct ingest`."""
+"""CT archives: `ct index`, `ct ingest` and `ct show`."""
 
 from __future__ import annotations
 
@@ -90,6 +90,31 @@ def ingest(
     }
     given = [*(overrides or []), *failing(failures)]
     run_bulk(job_of(document, "ct ingest", given, around), around, dry_run=dry_run)
+
+
+@app.command()
+def show(
+    out: Annotated[str, typer.Argument(help="Folder that `ct ingest` wrote, on any store.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PNG", help="File of the first sheet, on any store; OUT/explore/contact-sheets by default."
+        ),
+    ] = None,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(help="lung, soft-tissue, bone, brain or wide; several times. By default soft-tissue and lung."),
+    ] = None,
+    series: Annotated[str | None, typer.Option(metavar="ID", help="A series, by its id or how that begins.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many series, from the first.")] = 8,
+    quiet: Quiet = False,
+) -> None:
+    """Draw contact sheets as PNG: each series through its middle in three planes, or some of its slices where it is no volume."""
+    from pixelmill.jobs import ct_show
+
+    asked = ct_show.Asked(out, to, tuple(window or ct_show.DEFAULT_WINDOWS), series, count)
+    for sheet in ct_show.show(asked, lambda text: None if quiet else typer.echo(text)):
+        typer.echo(sheet)
 
 
 def worded_counts(counts: SeriesCounts) -> str:
