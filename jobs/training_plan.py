@@ -66,6 +66,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         git_revision=git_revision(),
         cache_bytes=int(train.run.cache_gb * 1e9),
         checkpoint_every_s=train.run.checkpoint_every_s,
+        keep=train.run.keep,
         log_every_steps=train.run.log_every_steps,
     )
     return PlannedTraining(plan, found.train.says())

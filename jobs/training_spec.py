@@ -24,6 +24,9 @@ class TrainRun(Strict):
         4.0, description="decoded data that each worker keeps in memory; more is streamed"
     )
     checkpoint_every_s: NonNegativeFloat = Field(60.0, description="seconds between checkpoints to resume from")
+    keep: PositiveInt = Field(
+        1, description="checkpoints to resume from that stay, the newest ones; the best is out itself"
+    )
     log_every_steps: PositiveInt = Field(10, description="steps between rows of log.csv")
     timeout_s: float = Field(30.0, gt=0, description="of one request to a store")
     retry_for_s: float = Field(120.0, ge=0, description="how long faults of a store are waited out")

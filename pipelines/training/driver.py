@@ -12,9 +12,9 @@ from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.decoding import MEASURED
 from pixelmill.pipelines.training.plan import FAULT, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.ray_worker import work
 from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.pipelines.training.sample_order import spread
-from pixelmill.pipelines.training.worker import work
 from pixelmill.workers.errors import TrainingFailed
 from pixelmill.workers.recipes import ChecksSamples, Recipe
 

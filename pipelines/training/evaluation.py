@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.peers import Peers
 from pixelmill.pipelines.training.plan import CACHE_BYTES, TrainingPlan
+from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.pipelines.training.sample_order import spread
 from pixelmill.pipelines.training.samples import Memory, Stream, open_samples
-from pixelmill.workers.recipes import FinishesNetwork, Recipe
-from pixelmill.workers.recipes.scoring import evaluate
+from pixelmill.workers.recipes import FinishesNetwork, Recipe, Scores
+from pixelmill.workers.recipes.scoring import evaluate, joined
 
 SHOWN = 8
 FINISHING_SAMPLES = 512
@@ -36,15 +38,45 @@ def judged(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> tupl
         return evaluate(recipe, network, iter(samples)), recipe.pictures(network, samples.some(SHOWN))
 
 
-def opened_held_out(plan: TrainingPlan, recipe: Recipe) -> Memory | Stream | None:
-    """The held-out samples, `evaluate_samples` of them at most; None where nothing is held out."""
-    data = plan.held_out
-    if data is None:
-        return None
-    most = recipe.settings.evaluate_samples
-    if most is not None and most < len(data):
-        data = data.take(spread(len(data), most))
-    return open_samples(data, recipe, plan.cache_bytes)
+class SharedEvaluation:
+    """The held-out samples of a training, `evaluate_samples` of them at most; each worker scores its share."""
+
+    def __init__(self, plan: TrainingPlan, recipe: Recipe, peers: Peers) -> None:
+        self._recipe, self._peers = recipe, peers
+        most = recipe.settings.evaluate_samples
+        self._data = plan.held_out
+        if self._data is not None and most is not None and most < len(self._data):
+            self._data = self._data.take(spread(len(self._data), most))
+        self.mine = None if self._data is None else share_of(self._data, recipe, plan.cache_bytes, peers)
+        """This worker's share; None where it has none."""
+
+    def scores(self, network: nn.Module) -> Scores | None:
+        """The scores of a network in eval mode, of all samples, on the first worker; None on the others, and where nothing is
+        held out. All workers call it together."""
+        return None if self._data is None else shared_scores(self._recipe, network, self.mine, self._peers)
+
+    def picture(self, network: nn.Module) -> Tensor:
+        """A picture, uint8 CHW, of the network's results for a few samples of all shares."""
+        assert self._data is not None
+        with torch.inference_mode():
+            return self._recipe.pictures(
+                network, read_samples(self._data.take(spread(len(self._data), SHOWN)), self._recipe)
+            )
+
+
+def share_of(data: DataSet, recipe: Recipe, cache_bytes: int, peers: Peers) -> Memory | Stream | None:
+    """The samples that this worker scores; None where others score them all."""
+    if peers.workers == 1:
+        return open_samples(data, recipe, cache_bytes)
+    mine = peers.shares(len(data))
+    return open_samples(data.take(mine), recipe, cache_bytes) if mine else None
+
+
+def shared_scores(recipe: Recipe, network: nn.Module, mine: Memory | Stream | None, peers: Peers) -> Scores | None:
+    """The scores of all workers' shares, in order, on the first worker; None on the others."""
+    with torch.inference_mode():
+        scores = recipe.scores(network, iter(mine or ()))
+    return joined(parts) if (parts := peers.gathered(scores)) else None
 
 
 def finish(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> None:

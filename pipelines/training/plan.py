@@ -14,8 +14,9 @@ from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
 
 CACHE_BYTES = 4 << 30
-NEWS, FAULT = "news", "fault"
-"""Keys of the progress store: the progress of the training, and the fault that a worker found."""
+NEWS, FAULT, STOP = "news", "fault", "stop"
+"""Keys of the progress store: the progress of the training, the fault that a worker found, and the driver's request to save
+a checkpoint and end."""
 
 
 class News(TypedDict, total=False):
@@ -57,6 +58,8 @@ class TrainingPlan:
     git_revision: str | None
     cache_bytes: int = CACHE_BYTES
     checkpoint_every_s: float = 60.0
+    keep: int = 1
+    """The number of checkpoints to resume from that stay, the newest ones."""
     log_every_steps: int = 10
     test: DataSet | None = None
     """The samples that the best weights are judged on once, at the end."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -66,11 +67,13 @@ class TrainingLog:
         self._folder.publish(f"samples/{step:08d}.png", encode_png_tensor(picture_CHW))
         self._writer.add_image("samples", picture_CHW.numpy(), step)
 
-    def publish(self, with_curve: bool) -> None:
-        """Make everything so far visible; drawing the curve takes a third of a second."""
-        self._folder.publish(LOG, _to_csv(self.rows))
+    def publish(self, with_curve: bool, rows: Sequence[LogRow] | None = None) -> None:
+        """Make everything so far visible, or these rows where others are added meanwhile; drawing the curve takes a third of
+        a second."""
+        rows = list(self.rows) if rows is None else rows
+        self._folder.publish(LOG, _to_csv(rows))
         if with_curve:
-            self._folder.publish(CURVE, drawn_curve(self.rows, self._goal))
+            self._folder.publish(CURVE, drawn_curve(rows, self._goal))
         self._writer.flush()
         for file in Path(self._events.name).iterdir():
             if self._published.get(file.name) != file.stat().st_size:
@@ -87,7 +90,7 @@ def _read(folder: Folder) -> list[LogRow]:
     return [{name: value for name, value in row.items() if value} for row in csv.DictReader(io.StringIO(text))]
 
 
-def _to_csv(rows: list[LogRow]) -> bytes:
+def _to_csv(rows: Sequence[LogRow]) -> bytes:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

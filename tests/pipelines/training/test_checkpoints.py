@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from tests.pipelines.training.trainings import log, plan_of, train
 
@@ -53,3 +54,33 @@ def test_only_the_newest_training_checkpoint_is_kept_and_the_best_is_the_folder_
     with Image.open(out / "curve.png") as curve:
         assert curve.size[0] > 400
     assert list((out / "tensorboard").rglob("events*"))
+
+
+def test_as_many_checkpoints_are_kept_as_asked_the_newest_ones(pictures: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def kept() -> list[str]:
+        return sorted(each.name for each in (out / "_run").iterdir() if each.is_dir())
+
+    train(plan_of(pictures, out, {"steps": 5}, keep=3))
+    assert kept() == ["step-00000003", "step-00000004", "step-00000005"]
+    marker = json.loads((out / "_run/last.json").read_text())
+    assert (marker["folder"], marker["earlier"]) == ("_run/step-00000005", ["_run/step-00000004", "_run/step-00000003"])
+    train(plan_of(pictures, out, {"steps": 8}, keep=1))
+    assert kept() == ["step-00000008"]
+
+
+def test_a_snapshot_does_not_follow_the_training(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(network.parameters())
+    progress, before = checkpoints.TrainingProgress(step=1, metrics={"mse": 1.0}), network[0].weight.detach().clone()
+    snapshot = checkpoints.snapshot_of(network, optimizer, progress)
+    progress.step, progress.metrics["mse"] = 2, 2.0
+    network(torch.rand(2, 3, 8, 8)).square().sum().backward()
+    optimizer.step()
+    folder = Folder(str(tmp_path / "out"), Access())
+    assert checkpoints.save_training(folder, snapshot)
+    saved = checkpoints.read_progress(folder)
+    assert saved == checkpoints.TrainingProgress(step=1, metrics={"mse": 1.0})
+    checkpoints.load_training(folder, network, optimizer)
+    assert torch.equal(network[0].weight, before)

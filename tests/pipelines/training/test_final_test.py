@@ -15,6 +15,7 @@ from pixelmill.pipelines.training.plan import TrainingPlan
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.splits import split
 from pixelmill.workers.models.checkpoint import load_checkpoint
+from pixelmill.workers.recipes import Scores
 from pixelmill.workers.recipes.vae import VaeRecipe
 from tests.pipelines.training.trainings import plan_of, train
 
@@ -41,14 +42,14 @@ def test_the_test_part_is_looked_at_once_and_selects_nothing(
 ) -> None:
     plan = plan_with_a_test_part(pictures, tmp_path / "out", evaluate_every_steps=2)
     seen: list[int] = []
-    whole = VaeRecipe.evaluate
+    whole = VaeRecipe.scores
 
-    def counted(self: VaeRecipe, network: Any, samples: Any) -> dict[str, float]:
+    def counted(self: VaeRecipe, network: Any, samples: Any) -> Scores:
         taken = list(samples)
         seen.append(len(taken))
         return whole(self, network, taken)
 
-    monkeypatch.setattr(VaeRecipe, "evaluate", counted)
+    monkeypatch.setattr(VaeRecipe, "scores", counted)
     train(plan)
     assert seen == [4] * 6 + [6]
     train(plan)  # is complete
