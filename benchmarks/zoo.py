@@ -29,19 +29,19 @@ def main() -> None:
         text = file.read_text()
         recipe = yaml.safe_load(text)
         data = [recipe["data"]] if isinstance(recipe["data"], str) else recipe["data"]
-        judged = recipe.get("validation", data)
+        judged = recipe["test"] if isinstance(recipe.get("test"), str) else data
         sources = [judged] if isinstance(judged, str) else judged
         given = [f"{each}={recipe['settings'][each]}" for each in recipe_type(card.recipe).JUDGED_WITH]
         options = "".join([*(f" --data {uri}" for uri in sources), *(f" --set {each}" for each in given)])
         goal = recipe_type(card.recipe).GOAL[0]
         console.print(f"[bold]{name}[/bold]  {escape(text.splitlines()[0].removeprefix('# '))}")
         console.print(
-            f"  {goal} {card.metrics[goal]:.4g} after {card.metrics['step']:,.0f} steps, {card.metrics['trained_s']:,.0f} s "
+            f"  {goal} {(card.test_metrics or card.metrics)[goal]:.4g} after {card.metrics['step']:,.0f} steps, {card.metrics['trained_s']:,.0f} s "
             f"on one core; {escape(card.split)}"
         )
         for command in (
             f"pixelmill train jobs/recipes/{file.name}",
-            f"python -m benchmarks.export_zoo runs/{name} {name}{options}",
+            f"python -m benchmarks.export_zoo runs/{name} {name}",
             f"pixelmill eval {card.network} --checkpoint {name}{options}",
         ):
             console.print(f"  {escape(command)}", style="dim")

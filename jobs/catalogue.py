@@ -19,8 +19,12 @@ SOURCES = Path(__file__).parent.parent / "workers" / "recipes"
 
 LAYOUTS = {
     "pictures": "any source of pictures: folder, glob, tar shards, Parquet; where it has a column `label`, that is used",
-    "classes": "pictures with labels: the integer column `label` of Parquet, or else the folder that each picture lies in",
+    "classes": "pictures with labels: the integer column `label` of Parquet, or else the first folder below the data",
     "masks": "images/NAME.*, labels/NAME.png (a picture of class ids), classes.json beside them or one folder up",
+    "pairs": "NAME.jpg and NAME_mask.png in one folder, or a pattern of both, pictures first: DIR/{a/*.jpg,b/*_seg.png}",
+    "voc": "PASCAL VOC: JPEGImages, SegmentationClass, ImageSets/Segmentation/train.txt and val.txt",
+    "coco": "COCO: annotations/instances_PART.json or panoptic_PART.json with its folder, pictures in PART or images/PART",
+    "cityscapes": "Cityscapes: leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png",
     "stereo": "left/NAME.*, right/NAME.*, depth/NAME.png where there is one, calib.json beside them or one folder up",
 }
 SPLIT = (
@@ -115,6 +119,7 @@ def described(name: str) -> dict[str, Any]:
         "network": kind.NETWORK,
         "goal": f"{metric}, {best}",
         "data": LAYOUTS[layouts_for(kind.ROLES)[0]],
+        "other_data": [LAYOUTS[name] for name in layouts_for(kind.ROLES)[1:]],
         "split": SPLIT,
         "files": [stem for stem, path in shipped().items() if f"\nrecipe: {kind.NAME}\n" in path.read_text("utf-8")],
         "help": _help(kind.Settings),
@@ -138,7 +143,8 @@ def lines_of(found: dict[str, Any]) -> list[str]:
         f"{found['recipe']}: {found['about']}",
         f"  network  {found['network']}; the best checkpoint by {found['goal']}",
     ]
-    lines += [f"  data     {found['data']}", f"           {found['split']}"]
+    lines += [f"  data     {found['data']}", *(f"           or {each}" for each in found["other_data"])]
+    lines += [f"           {found['split']}"]
     lines += [f"  files    {', '.join(found['files']) or 'none ships'}", "", "settings (--set KEY=VALUE):"]
     properties = found["settings"]["properties"]
     needed = found["settings"].get("required", [])

@@ -22,7 +22,9 @@ from pixelmill.pipelines.stores.access import scheme_of
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
+from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.errors import JobError, RunRefused
+from pixelmill.workers.stages.model_checks import check_models
 
 LEAST_ROW_BYTES = 200
 PROBE = "_run/.writable"
@@ -39,6 +41,7 @@ class Checked:
 def check_run(job: Job, out: Folder, around: Surroundings, *, retry: bool) -> Checked:
     """Make every check that is possible before anything is written or started. Raises PixelmillError with the fault."""
     source = check_output(job, out, retry=retry)
+    check_models(job.spec.configs, decoder_of(job.spec.source_options.decoder).kind)
     check_writable(out)
     if not retry:
         check_source(source, is_new=not was_listed(out))

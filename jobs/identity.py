@@ -89,6 +89,7 @@ def resumed_source(out: Folder, stored: bytes, here: RunIdentity, source: Source
     did, but must make the same results from them.
     """
     there = cast("RunIdentity", json.loads(stored))
+    here = _as_known_then(there, here)
     if (uris := spelled_before(there, source.uris)) is not None:
         source = replace(source, uris=uris)
         places = {"uri": there["source"]["uri"], "uri_sha256": there["source"]["uri_sha256"]}
@@ -98,6 +99,26 @@ def resumed_source(out: Folder, stored: bytes, here: RunIdentity, source: Source
     else:
         require_same({**there}, {**here}, out)
     return source
+
+
+ADDED_KEYS = frozenset({"classes", "colours"})
+"""Keys of a stage that earlier versions did not record: an output without them is resumed as it is."""
+
+
+def _as_known_then(there: RunIdentity, here: RunIdentity) -> RunIdentity:
+    """The identity without what the version that made an output did not record of its stages."""
+    if len(there["stages"]) != len(here["stages"]):
+        return here
+    stages = [_without_added(before, now) for before, now in zip(there["stages"], here["stages"], strict=True)]
+    return {**here, "stages": stages}
+
+
+def _without_added(there: dict[str, object], here: dict[str, object]) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    for kind, options in here.items():
+        before, now = cast("dict[str, object]", there.get(kind, {})), cast("dict[str, object]", options)
+        kept[kind] = {key: value for key, value in now.items() if key in before or key not in ADDED_KEYS}
+    return kept
 
 
 Completed = Callable[[Mapping[str, object]], Mapping[str, object]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from pixelmill.jobs.documents.parsing import Document, Parsed, to_yaml
@@ -28,7 +29,11 @@ class Job:
 
     def identity(self) -> RunIdentity:
         """What must be the same for a run to be resumed. Raises ModelError where the model of a stage can't be
-        loaded."""
+        loaded. Files are read once: what is planned, signed and compared is the same."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> RunIdentity:
         stages = [config.identity() for config in self.spec.configs]
         return {"version": self.spec.version, "source": self._source_identity(), "stages": stages}
 

@@ -29,6 +29,7 @@ from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.driver import fit
+from pixelmill.pipelines.training.failures import failures_in
 from pixelmill.pipelines.training.plan import NEWS, STOP, News, TrainingPlan
 from pixelmill.pipelines.training.protocol import Protocol
 from pixelmill.workers.models.card import Card
@@ -108,7 +109,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         held.events.say(f"resumes at step {before.step:,}")
     run, machine = job.spec.run, cluster.this_machine()
     address = cluster.address_of(run.address, around.environment)
-    with held.ray(address or PrivateRay(machine, pool_of(run))) as ray:
+    with held.ray(address or PrivateRay(machine, pool_of(run, machine))) as ray:
         connected = ray.connect()
         scale = scale_of(run, machine, connected.resources, is_cluster=address is not None)
         store = ProgressStore()
@@ -138,8 +139,12 @@ def _following(store: ProgressStore, events: EventStream) -> Generator[None]:
 
     def follow() -> None:
         last: str | None = None
+        failed = 0
         while not over.wait(POLL_S):
             with suppress(Exception):  # nothing but the display depends on it
+                for failure in failures_in(store)[failed:]:
+                    failed += 1
+                    events.warn(f"{failure}; the training resumes from its newest checkpoint, twice at most")
                 if (news := store.get(NEWS)) is not None and news != last:
                     _pass_on(json.loads(news), events)
                     last = news
@@ -160,6 +165,14 @@ def _pass_on(news: News, events: EventStream) -> None:
         events.emit(StepsCounted.model_validate(news))
 
 
+def _skipped(out: Folder) -> str:
+    """The line on broken samples; empty where there are none."""
+    progress = checkpoints.read_progress(out)
+    if progress is None or not progress.failed:
+        return ""
+    return f"{progress.failed:,} broken samples were skipped; failed/ names them and why\n"
+
+
 def _summary(job: TrainJob, out: Folder, happened: str) -> str:
     text = out.read("card.json")
     if text is None:
@@ -170,7 +183,7 @@ def _summary(job: TrainJob, out: Folder, happened: str) -> str:
     tested = card.test_metrics or {}
     test = f"; on the test part {tested[goal]:.4g}" if goal in tested else ""
     return (
-        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}{test}\n"
+        f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}{test}\n{_skipped(out)}"
         f"the curve is {out.uri}/curve.png, pictures are in {out.uri}/samples\n"
         f"judge it with: pixelmill eval {job.spec.recipe} --checkpoint {out.uri} --data ..."
     )

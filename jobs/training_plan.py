@@ -14,6 +14,7 @@ from pixelmill.jobs.versions import git_revision, versions
 from pixelmill.pipelines.placement import WorkerPool, shortfall
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.batch_share import BatchShare
+from pixelmill.pipelines.training.batch_threads import threads_beside
 from pixelmill.pipelines.training.driver import rehearse
 from pixelmill.pipelines.training.marks import marks_of
 from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
@@ -21,8 +22,11 @@ from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.pipelines.training.splits import Split, split
 from pixelmill.workers.errors import JobError
 
-DATA_CPUS = 2
+LEAST_DATA_CPUS = 1
 """CPUs of the tasks that read data for the workers, which hold their own CPUs to the end."""
+
+BESIDE_A_GPU = 4
+"""Threads that make the batches of a worker with a GPU on a cluster, whose machines' cores are not known."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         train.test_part,
         protocol,
     )
-    _rehearse(job, found)
+    notes = _rehearse(job, found)
     names = [PurePosixPath(uri).name for uri in train.data_uris]
     plan = TrainingPlan(
         recipe=train.recipe,
@@ -65,44 +69,61 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         versions=versions(),
         git_revision=git_revision(),
         cache_bytes=int(train.run.cache_gb * 1e9),
+        max_failed_fraction=train.run.max_failed_fraction,
         checkpoint_every_s=train.run.checkpoint_every_s,
         keep=train.run.keep,
+        sync_batch_norm=train.run.sync_batch_norm,
         log_every_steps=train.run.log_every_steps,
     )
-    return PlannedTraining(plan, found.train.says())
+    return PlannedTraining(plan, [*found.train.says(), *notes])
 
 
-def _rehearse(job: TrainJob, found: Split) -> None:
-    """Find faults in samples of every part before a worker does."""
-    share = BatchShare(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
+def _rehearse(job: TrainJob, found: Split) -> list[str]:
+    """Find faults in samples of every part before a worker does; returns notes on them, each once."""
+    notes: list[str] = []
+    run = job.spec.run
+    counts = range(run.least_workers, run.most_workers + 1)
+    share, *_ = [BatchShare(job.settings.batch, job.settings.accumulate, count) for count in counts]
     with checkpoints.assets(job.recipe, job.settings, job.spec.access) as assets:
         for data in (found.train, found.held_out, found.test):
             if data is not None:
-                rehearse(job.recipe(job.settings, assets), data, share.together)
+                notes += rehearse(job.recipe(job.settings, assets), data, share.together)
+    return list(dict.fromkeys(notes))
 
 
-def pool_of(run: TrainRun) -> WorkerPool:
-    """The workers with the CPUs that a private Ray must have for them and for reading their data."""
-    return WorkerPool(run.workers + DATA_CPUS, 1, 0)
+def pool_of(run: TrainRun, machine: Machine) -> WorkerPool:
+    """The workers with the CPUs that a private Ray must have for them and for reading their data: as many tasks decode as
+    the machine has cores."""
+    return WorkerPool(run.most_workers + max(LEAST_DATA_CPUS, machine.cores), 1, 0)
 
 
 def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> WorkerGroup:
     """The number of workers and what each has. Raises JobError, with figures, where the resources do not suffice."""
     gpus_each = _gpus_each(run, machine, resources, is_cluster=is_cluster)
     # The tasks that decode run beside the workers, or they would wait for ever.
-    lack = shortfall(WorkerPool(run.workers + DATA_CPUS, 1), dict(resources))
-    lack = lack or shortfall(WorkerPool(run.workers, 0, gpus_each), dict(resources))
+    lack = shortfall(WorkerPool(run.least_workers + LEAST_DATA_CPUS, 1), dict(resources))
+    lack = lack or shortfall(WorkerPool(run.least_workers, 0, gpus_each), dict(resources))
     if lack:
         raise JobError(
-            f"run: {run.workers} workers, and {DATA_CPUS} CPUs to read the data for them, can't be placed: {lack}; "
+            f"run: {run.least_workers} workers, and a CPU to read the data for them, can't be placed: {lack}; "
             "lower run.workers or run.num_gpus"
         )
-    shared = 1 if is_cluster else max(1, machine.cores // run.workers)  # a worker asks a cluster for one CPU
-    return WorkerGroup(run.workers, shared if run.threads == "auto" else run.threads, gpus_each)
+    shared = 1 if is_cluster else max(1, machine.cores // run.most_workers)  # a worker asks a cluster for one CPU
+    threads = shared if run.threads == "auto" else run.threads
+    beside = _batch_threads(run, machine, threads, gpus_each, is_cluster)
+    return WorkerGroup(run.most_workers, threads, gpus_each, beside, run.least_workers)
+
+
+def _batch_threads(run: TrainRun, machine: Machine, threads: int, gpus_each: float, is_cluster: bool) -> int:
+    if run.batch_threads != "auto":
+        return run.batch_threads
+    if is_cluster:  # a worker asks a cluster for one CPU; machines with GPUs have several for each
+        return BESIDE_A_GPU if gpus_each else 1
+    return threads_beside(machine.cores, run.most_workers, threads, on_gpu=gpus_each > 0)
 
 
 def _gpus_each(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> float:
     if run.num_gpus != "auto":
         return run.num_gpus
-    has_gpus = resources.get("GPU", 0) >= run.workers if is_cluster else machine.gpus > 0
+    has_gpus = resources.get("GPU", 0) >= run.least_workers if is_cluster else machine.gpus > 0
     return 1.0 if has_gpus else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
@@ -10,26 +10,54 @@ from pixelmill.jobs.documents.faults import KnownKeys
 from pixelmill.jobs.places import Place, Places, absolute
 from pixelmill.jobs.spec import Strict
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.workers.recipes.registry import RECIPES
+
+
+class ElasticWorkers(Strict):
+    """As many workers as the cluster has room for."""
+
+    min: PositiveInt = Field(1, description="fewest workers that train")
+    max: PositiveInt = Field(description="most workers")
 
 
 class TrainRun(Strict):
     """Where a training runs, and how often it is saved."""
 
-    workers: PositiveInt = Field(1, description="workers that train together, each on its part of a batch")
+    workers: PositiveInt | ElasticWorkers = Field(
+        1,
+        description="workers that train together, each on its part of a batch; or {min, max}, as many as there is room for",
+    )
     threads: PositiveInt | Literal["auto"] = Field("auto", description="threads of each worker; auto shares the cores")
+    batch_threads: PositiveInt | Literal["auto"] = Field(
+        "auto", description="threads that make each worker's batches; auto takes the cores that training leaves"
+    )
     num_gpus: NonNegativeFloat | Literal["auto"] = Field("auto", description="GPUs of each worker; auto takes one")
     address: str | None = Field(None, description="a Ray cluster; none starts one here")
     cache_gb: NonNegativeFloat = Field(
         4.0, description="decoded data that each worker keeps in memory; more is streamed"
     )
+    max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        MAX_FAILED_FRACTION, description="the training stops when more of its samples are broken; they are in failed/"
+    )
     checkpoint_every_s: NonNegativeFloat = Field(60.0, description="seconds between checkpoints to resume from")
+    sync_batch_norm: bool = Field(
+        True, description="batch normalisation over all workers; a training that is resumed keeps what it began with"
+    )
     keep: PositiveInt = Field(
         1, description="checkpoints to resume from that stay, the newest ones; the best is out itself"
     )
     log_every_steps: PositiveInt = Field(10, description="steps between rows of log.csv")
     timeout_s: float = Field(30.0, gt=0, description="of one request to a store")
     retry_for_s: float = Field(120.0, ge=0, description="how long faults of a store are waited out")
+
+    @property
+    def least_workers(self) -> int:
+        return self.workers if isinstance(self.workers, int) else min(self.workers.min, self.workers.max)
+
+    @property
+    def most_workers(self) -> int:
+        return self.workers if isinstance(self.workers, int) else max(self.workers.min, self.workers.max)
 
 
 class TrainSpec(Strict):

@@ -38,7 +38,9 @@ def print_zoo(listed: list[Shipped]) -> None:
     wide = max(len(each.name) for each in listed)
     for each in listed:
         card, goal = each.card, recipe_type(each.card.recipe).GOAL[0]
-        metric = f"{goal} {card.metrics[goal]:.4g}" if goal in card.metrics else ""
+        judged = card.test_metrics or card.metrics
+        metric = f"{goal} {judged[goal]:.4g}" if goal in judged else ""
+        metric += " on its test part" if card.test_metrics else ", where its step was selected"
         console.print(f"[bold]{each.name:<{wide}}[/bold]  {card.network:<12}{each.size_bytes / 1e6:5.1f} MB  {metric}")
         for label, text in (("data", card.data), ("licence", card.data_licence)):
             console.print(f"{'':<{wide}}  {label}: {escape(text)}", style="dim")

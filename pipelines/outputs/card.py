@@ -32,6 +32,9 @@ _MEANINGS = {
     "height": "pixels",
 }
 
+IN_METADATA = frozenset({"classes", "colours"})
+"""Settings that the metadata of a column repeats in full."""
+
 _READ_ANYWHERE = """\
 ## Read it
 
@@ -109,7 +112,7 @@ def _settings(settings: Mapping[str, object]) -> Iterator[str]:
     """The options of a stage, the model first."""
     for name in sorted(settings, key=lambda name: name != "model"):
         value = settings[name]
-        if value is not None:
+        if value is not None and name not in IN_METADATA:
             yield f"{_text(name)} {_code(_public(str(value)) if name == 'model' else str(value))}"
 
 

@@ -26,7 +26,7 @@ def card_of(plan: TrainingPlan, recipe: Recipe, network: nn.Module, progress: Tr
         settings=_settings(plan, recipe, progress),
         data=plan.data,
         data_licence=plan.data_licence,
-        split=f"{len(plan.train):,} samples to train on; {plan.split}",
+        split=f"{len(plan.train):,} samples to train on; {plan.split}{_skipped(progress.failed)}",
         metrics={name: float(value) for name, value in progress.metrics.items() if math.isfinite(value)}
         | {"step": float(progress.step), "trained_s": round(progress.trained_s, 1)},
         preprocess=recipe.preprocess() if isinstance(recipe, StatesInput) else None,
@@ -36,6 +36,10 @@ def card_of(plan: TrainingPlan, recipe: Recipe, network: nn.Module, progress: Tr
         versions=plan.versions,
         git_revision=plan.git_revision,
     )
+
+
+def _skipped(failed: int) -> str:
+    return f"; {failed:,} broken samples were skipped" if failed else ""
 
 
 def _settings(plan: TrainingPlan, recipe: Recipe, progress: TrainingProgress) -> dict[str, JsonValue]:

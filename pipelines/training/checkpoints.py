@@ -54,6 +54,13 @@ class TrainingProgress:
     """Losses of the steps since the last row of the log."""
     trained_s: float = 0.0
     is_complete: bool = False
+    is_norm_synchronized: bool = False
+    """Whether several workers share their statistics of batch normalisation, as decided at the first step; older checkpoints
+    lack it, and each of their workers had its own."""
+    in_blocks: bool | None = None
+    """Whether the order of samples is shuffled in blocks; None before the first step, and in older checkpoints."""
+    failed: int = 0
+    """Samples that were skipped, since they are broken."""
     steps: int | None = None
     """The steps of the whole training when this was saved; older checkpoints lack it."""
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,10 @@ class DataSet:
     optional: frozenset[str] = frozenset()
     ignored: dict[str, int] = field(default_factory=dict)
     """Files that are not samples, counted by suffix or kind."""
+    inline: dict[str, pa.Array[Any]] = field(default_factory=dict[str, "pa.Array[Any]"])
+    """Roles whose bytes stand in no file of their own, such as the annotations of one picture: a value for each sample."""
+    notes: tuple[str, ...] = ()
+    """What a layout took for granted, for a person."""
 
     def __len__(self) -> int:
         return self.first.num_rows
@@ -54,11 +59,17 @@ class DataSet:
     def take(self, indices: Sequence[int] | np.ndarray) -> DataSet:
         rows = pa.array(np.asarray(indices, np.int64), pa.int64())
         labels = None if self.labels is None else self.labels[np.asarray(indices, np.int64)]
-        return replace(self, roles={role: table.take(rows) for role, table in self.roles.items()}, labels=labels)
+        roles = {role: table.take(rows) for role, table in self.roles.items()}
+        inline = {role: values.take(rows) for role, values in self.inline.items()}
+        return replace(self, roles=roles, labels=labels, inline=inline)
+
+    def inlined(self, index: int) -> dict[str, bytes]:
+        """The bytes of the inline roles of one sample."""
+        return {role: values[index].as_py() for role, values in self.inline.items()}
 
     def says(self) -> list[str]:
         """Lines for a person: the classes where folders are classes, and the ignored files."""
-        lines: list[str] = []
+        lines = list(self.notes)
         if (names := self.classes) is not None and self.labels is not None:
             counts = np.bincount(self.labels, minlength=len(names))
             shown = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
@@ -89,8 +100,10 @@ def _fingerprint(uri: str, member: str | None, size: int | None) -> str:
 
 
 def joined(sets: list[DataSet]) -> DataSet:
-    if len({(tuple(each.roles), tuple(each.constants.items())) for each in sets}) > 1:
+    if len({(tuple(each.roles), tuple(each.inline), tuple(each.constants.items())) for each in sets}) > 1:
         raise DataError("the data sets differ in their roles or in classes.json or calib.json; train on one of them")
     tables = {role: pa.concat_tables([each.roles[role] for each in sets]) for role in sets[0].roles}
     ignored: Counter[str] = sum((Counter(each.ignored) for each in sets), Counter[str]())
-    return replace(sets[0], roles=tables, ignored=dict(ignored))
+    inline = {role: pa.concat_arrays([each.inline[role] for each in sets]) for role in sets[0].inline}
+    notes = tuple(dict.fromkeys(note for each in sets for note in each.notes))
+    return replace(sets[0], roles=tables, ignored=dict(ignored), inline=inline, notes=notes)

@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pixelmill.pipelines.training.broken_samples import BrokenSamples
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.peers import Peers
 from pixelmill.pipelines.training.plan import CACHE_BYTES, TrainingPlan
-from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.pipelines.training.sample_order import spread
 from pixelmill.pipelines.training.samples import Memory, Stream, open_samples
 from pixelmill.workers.recipes import FinishesNetwork, Recipe, Scores
@@ -21,6 +21,8 @@ from pixelmill.workers.recipes.scoring import evaluate, joined
 
 SHOWN = 8
 FINISHING_SAMPLES = 512
+LEAST_SHARE = 8
+"""Fewer samples are not worth a worker's start, and might all be broken."""
 
 
 def evaluate_network(
@@ -47,7 +49,7 @@ class SharedEvaluation:
         self._data = plan.held_out
         if self._data is not None and most is not None and most < len(self._data):
             self._data = self._data.take(spread(len(self._data), most))
-        self.mine = None if self._data is None else share_of(self._data, recipe, plan.cache_bytes, peers)
+        self.mine = None if self._data is None else share_of(self._data, plan, recipe, peers)
         """This worker's share; None where it has none."""
 
     def scores(self, network: nn.Module) -> Scores | None:
@@ -56,20 +58,20 @@ class SharedEvaluation:
         return None if self._data is None else shared_scores(self._recipe, network, self.mine, self._peers)
 
     def picture(self, network: nn.Module) -> Tensor:
-        """A picture, uint8 CHW, of the network's results for a few samples of all shares."""
-        assert self._data is not None
+        """A picture, uint8 CHW, of the network's results for a few samples of this worker's share."""
+        assert self.mine is not None
         with torch.inference_mode():
-            return self._recipe.pictures(
-                network, read_samples(self._data.take(spread(len(self._data), SHOWN)), self._recipe)
-            )
+            return self._recipe.pictures(network, self.mine.some(SHOWN))
 
 
-def share_of(data: DataSet, recipe: Recipe, cache_bytes: int, peers: Peers) -> Memory | Stream | None:
-    """The samples that this worker scores; None where others score them all."""
-    if peers.workers == 1:
-        return open_samples(data, recipe, cache_bytes)
-    mine = peers.shares(len(data))
-    return open_samples(data.take(mine), recipe, cache_bytes) if mine else None
+def share_of(data: DataSet, plan: TrainingPlan, recipe: Recipe, peers: Peers) -> Memory | Stream | None:
+    """The samples that this worker scores; None where the first one scores all, because they are few."""
+    mine = data
+    if peers.workers > 1 and len(data) >= LEAST_SHARE * peers.workers:
+        mine = data.take(peers.shares(len(data)))
+    elif peers.rank:
+        return None
+    return open_samples(mine, recipe, plan.cache_bytes, BrokenSamples(mine, plan.max_failed_fraction), peers.workers)
 
 
 def shared_scores(recipe: Recipe, network: nn.Module, mine: Memory | Stream | None, peers: Peers) -> Scores | None:

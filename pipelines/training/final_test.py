@@ -24,7 +24,7 @@ def judge_best(plan: TrainingPlan, recipe: Recipe, folder: Folder, device: torch
     if plan.test is None:
         return
     network, card = checkpoints.load_from_store(plan.out, plan.access)
-    mine = share_of(plan.test, recipe, plan.cache_bytes, peers)
+    mine = share_of(plan.test, plan, recipe, peers)
     scores = shared_scores(recipe, network.to(device).eval(), mine, peers)
     if scores is None:
         return

@@ -40,11 +40,18 @@ def _kind(uri: str, entry: _Child) -> str:
 def shared_file(uri: str, role: str, name: str, access: Access) -> dict[str, bytes]:
     """A file that belongs to every sample, here or one folder up."""
     for folder in (uri.rstrip("/"), uri.rstrip("/").rpartition("/")[0]):
-        store, path = open_store(join(folder, name), access)
-        try:
-            return {role: bytes(retried(lambda s=store, p=path: s.cat_file(p), for_s=access.retry_for_s))}
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except Exception as error:
-            raise explain(error, join(folder, name), "reading it") from error
+        data = file_bytes(join(folder, name), access)
+        if data is not None:
+            return {role: data}
     return {}
+
+
+def file_bytes(uri: str, access: Access) -> bytes | None:
+    """The content of one file; None where there is none."""
+    store, path = open_store(uri, access)
+    try:
+        return bytes(retried(lambda: store.cat_file(path), for_s=access.retry_for_s))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except Exception as error:
+        raise explain(error, uri, "reading it") from error

@@ -9,6 +9,7 @@ from typing import Required, TypedDict
 
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
@@ -33,11 +34,20 @@ class News(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class WorkerGroup:
-    """The number of workers, and the resources of each."""
+    """The number of workers, and the resources of each. With fewer than `workers` at `fewest` the number follows what the
+    cluster has."""
 
     workers: int = 1
     threads: int = 1
     gpus: float = 0
+    batch_threads: int = 1
+    """Threads that make the batches of each worker, beside those that train."""
+    fewest: int | None = None
+
+    @property
+    def least(self) -> int:
+        """The fewest workers that train."""
+        return self.workers if self.fewest is None else self.fewest
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,10 @@ class TrainingPlan:
     versions: dict[str, str]
     git_revision: str | None
     cache_bytes: int = CACHE_BYTES
+    max_failed_fraction: float = MAX_FAILED_FRACTION
     checkpoint_every_s: float = 60.0
+    sync_batch_norm: bool = True
+    """Whether batch normalisation takes its statistics from the batches of all workers; decided when a training begins."""
     keep: int = 1
     """The number of checkpoints to resume from that stay, the newest ones."""
     log_every_steps: int = 10

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import TypedDict, cast
 
 import torch
 
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.failures import report_failure
 from pixelmill.pipelines.training.peers import Peers
 from pixelmill.pipelines.training.plan import FAULT, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.requests import Requests
@@ -33,8 +35,9 @@ def work(config: WorkConfig) -> None:
     """
     from ray import train
 
-    plan, group = config["plan"], config["group"]
-    rank = train.get_context().get_world_rank()
+    context = train.get_context()
+    plan, group = config["plan"], replace(config["group"], workers=context.get_world_size())
+    rank = context.get_world_rank()
     store = ProgressStore(config["run"])
     if store.get(FAULT) is not None:
         return  # restarted after one of several workers raised the fault that it had reported
@@ -50,6 +53,9 @@ def work(config: WorkConfig) -> None:
         store.put(FAULT, str(error))
         if group.workers > 1:
             raise  # the others wait for this one
+    except Exception as error:
+        report_failure(store, rank, str(device), error)
+        raise
 
 
 def _device() -> torch.device:

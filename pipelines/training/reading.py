@@ -1,4 +1,6 @@
-"""Read and decode samples on any store, in storage order."""
+"""Read and decode samples on any store, in storage order. A broken sample gives its error in its place; a store that does
+not answer ends the training, since its samples are not broken.
+"""
 
 from __future__ import annotations
 
@@ -9,44 +11,72 @@ import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.inputs.fetch import Fetcher, FetchLimits, single
-from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.access import Access, scheme_of
 from pixelmill.pipelines.training.dataset import DataSet, names_of
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.errors import DataError, PixelmillError, RowError
+from pixelmill.workers.errors import DataError, PixelmillError, RowError, StoreError
 from pixelmill.workers.recipes import Recipe, Sample
 
 LABEL = "label"
-_LIMITS = FetchLimits()
+_LIMITS = FetchLimits(window_bytes=32 << 20)
+_OF_THE_STORE = frozenset({"StoreUnavailable"})
+_OF_A_REMOTE_STORE = frozenset({"PermissionDenied"})
 
 
 def read_samples(samples: DataSet, recipe: Recipe) -> list[Sample]:
-    """Read and decode every sample, in order. Raises DataError with the name of one that can't be used. Reading follows
-    the order of storage, so that each part of a table or an archive is read once.
+    """Read and decode every sample, in order. Raises DataError with the name of one that can't be used."""
+    return [_whole(result) for result in read_each(samples, recipe)]
+
+
+def read_each(samples: DataSet, recipe: Recipe) -> list[Sample | RowError]:
+    """Read and decode every sample, in order; a broken one is its error, whose message names it. Raises StoreError where
+    the store does not answer. Reading follows the order of storage, so that each part of a table or an archive is read
+    once.
     """
     first = samples.first
     offsets = np.nan_to_num(first["offset"].to_numpy())  # nulls, of whole files, arrive as NaN
     as_they_lie = np.lexsort((offsets, np.array(strings_of(first["uri"]))))
-    loaded = _load(samples.take(as_they_lie), recipe)
+    loaded = list(_loaded(samples.take(as_they_lie), recipe))
     return [loaded[place] for place in np.argsort(as_they_lie)]
 
 
-def _load(samples: DataSet, recipe: Recipe) -> list[Sample]:
+def _whole(result: Sample | RowError) -> Sample:
+    if isinstance(result, RowError):
+        raise DataError(str(result)) from result
+    return result
+
+
+def _loaded(samples: DataSet, recipe: Recipe) -> Iterator[Sample | RowError]:
     streams = {role: _bytes_of(table, samples.access) for role, table in samples.roles.items()}
-    loaded: list[Sample] = []
+    uris = strings_of(samples.first["uri"])
     for index, name in enumerate(samples.names()):
-        files: dict[str, bytes] = dict(samples.constants)
-        for role, stream in streams.items():
-            data = next(stream)
-            if isinstance(data, RowError):
-                raise DataError(f"{scrub(names_of(samples.roles[role])[index])}: {data}")
-            files[role] = data
+        read = {role: next(stream) for role, stream in streams.items()}
+        bad = next((role for role, data in read.items() if isinstance(data, RowError)), None)
+        if bad is not None:
+            error = read[bad]
+            assert isinstance(error, RowError)
+            yield _broken(error, names_of(samples.roles[bad])[index], uris[index])
+            continue
+        files = samples.constants | samples.inlined(index)
+        files |= {role: data for role, data in read.items() if isinstance(data, bytes)}
         if samples.labels is not None:
             files[LABEL] = str(samples.labels[index]).encode()
         try:
-            loaded.append(recipe.decode(files))
+            yield recipe.decode(files)
         except PixelmillError as error:
-            raise DataError(f"{scrub(name)}: {error}") from error
-    return loaded
+            yield _broken(error, name, uris[index])
+
+
+def _broken(error: PixelmillError, name: str, uri: str) -> RowError:
+    """The error of a sample with its name. Raises StoreError for an error that would meet every sample of the store."""
+    message = f"{scrub(name)}: {error}"
+    if not isinstance(error, RowError):
+        return RowError("decode", "BadSample", message)
+    if error.error_type in _OF_THE_STORE or (
+        error.stage == "fetch" and error.error_type in _OF_A_REMOTE_STORE and scheme_of(uri) not in {"file", "local"}
+    ):
+        raise StoreError(message) from error
+    return RowError(error.stage, error.error_type, message)
 
 
 def _bytes_of(table: pa.Table, access: Access) -> Iterator[bytes | RowError]:

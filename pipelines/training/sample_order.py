@@ -1,5 +1,8 @@
 """The order of samples: fixed by the seed, whatever the number of workers. Samples in tables and archives are shuffled
 in blocks of neighbours, since reading one row of a table reads its whole group.
+
+An order is numbers alone and holds no samples, so that it counts in samples and not in bytes: bytes are bounded where
+samples are read (decoding.py), and the order does not change with a machine's memory.
 """
 
 from __future__ import annotations
@@ -26,10 +29,12 @@ class SampleOrder:
 
     def indices(self, start: int, stop: int) -> np.ndarray:
         """The samples at these places of the sequence."""
-        places = np.arange(start, stop)
-        epochs = places // self.samples
-        passes = {epoch: _shuffled(self.samples, self.seed, int(epoch), self.in_blocks) for epoch in np.unique(epochs)}
-        return np.array([passes[e][p % self.samples] for e, p in zip(epochs, places, strict=True)], np.int64)
+        parts: list[np.ndarray] = [np.empty(0, np.int64)]
+        for epoch in range(start // self.samples, -(-stop // self.samples)):
+            first = epoch * self.samples
+            shuffled = _shuffled(self.samples, self.seed, epoch, self.in_blocks)
+            parts.append(shuffled[max(start - first, 0) : stop - first])
+        return np.concatenate(parts)
 
 
 @lru_cache(maxsize=4)

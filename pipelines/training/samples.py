@@ -1,77 +1,121 @@
-"""The samples of a training: in memory where they fit, otherwise streamed by Ray Data, with equal results."""
+"""The samples of a training: in memory where they fit, otherwise streamed, with equal results."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
 from pixelmill.pipelines.training.batch_share import BatchShare
+from pixelmill.pipelines.training.broken_samples import BrokenSamples
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.decoding import MEASURED, read_in_order, scan
-from pixelmill.pipelines.training.reading import read_samples
+from pixelmill.pipelines.training.decoding import Decoder, share_of_cluster
+from pixelmill.pipelines.training.measuring import MEASURED, measure
 from pixelmill.pipelines.training.sample_order import SampleOrder, spread
+from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Recipe, Sample
-
-WINDOW_SAMPLES = 256
 
 
 class Memory:
-    """All samples, decoded once by tasks of Ray Data and kept."""
+    """All samples, decoded once and kept. A broken one is None."""
 
-    def __init__(self, data: DataSet, recipe: Recipe) -> None:
-        self._samples = list(scan(data, recipe))
+    def __init__(
+        self, samples: Sequence[Sample | None], broken: BrokenSamples | None = None, *, in_blocks: bool = False
+    ) -> None:
+        self._samples = samples
+        self.broken, self.in_blocks = broken, in_blocks
 
     def __iter__(self) -> Iterator[Sample]:
-        return iter(self._samples)
+        return (sample for sample in self._samples if sample is not None)
 
-    def order(self, seed: int) -> SampleOrder:
-        return SampleOrder(len(self._samples), seed)
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def order(self, seed: int, in_blocks: bool | None = None) -> SampleOrder:
+        return SampleOrder(len(self), seed, self.in_blocks if in_blocks is None else in_blocks)
 
     def some(self, count: int) -> list[Sample]:
         """So many, from all over the data."""
-        return [self._samples[index] for index in spread(len(self._samples), count)]
+        return [self._good(index)[1] for index in spread(len(self), count)]
 
     def stream(self, order: SampleOrder, share: BatchShare, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
-        """For each step this worker's indices and samples."""
-        for step in steps:
-            indices = order.indices(step * share.batch, (step + 1) * share.batch)[share.places()]
-            yield indices, [self._samples[index] for index in indices]
+        """For each step this worker's indices and samples; a broken one is replaced by the next good one."""
+        for indices in _by_step(order, share, steps):
+            found = [self._good(index) for index in indices]
+            yield np.array([used for used, _ in found], np.int64), [sample for _, sample in found]
+
+    def _good(self, index: int) -> tuple[int, Sample]:
+        for more in range(len(self)):
+            used = (int(index) + more) % len(self)
+            if (sample := self._samples[used]) is not None:
+                return used, sample
+        raise DataError(f"all {len(self):,} samples are broken")
 
 
 class Stream:
-    """Samples that do not fit into memory: tasks of Ray Data read and decode them shortly before they are needed."""
+    """Samples that do not fit into memory: they are read and decoded shortly before they are needed."""
 
-    def __init__(self, data: DataSet, recipe: Recipe) -> None:
-        self._data, self._recipe = data, recipe
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self.broken = decoder.broken
+        self.in_blocks = decoder.data.is_contained
 
     def __iter__(self) -> Iterator[Sample]:
-        return scan(self._data, self._recipe)
+        return (sample for sample in self._decoder.scan() if sample is not None)
 
-    def order(self, seed: int) -> SampleOrder:
-        return SampleOrder(len(self._data), seed, in_blocks=self._data.is_contained)
+    def __len__(self) -> int:
+        return len(self._decoder.data)
+
+    def order(self, seed: int, in_blocks: bool | None = None) -> SampleOrder:
+        return SampleOrder(len(self), seed, self.in_blocks if in_blocks is None else in_blocks)
 
     def some(self, count: int) -> list[Sample]:
         """So many, from all over the data."""
-        return list(read_in_order(self._data, self._recipe, spread(len(self._data), count), WINDOW_SAMPLES))
+        places = spread(len(self), count)
+        windows = regrouped(iter([places]), self._decoder.window_samples)
+        read = self._decoder.read(windows, substitutes=True, is_short=count <= MEASURED)
+        return [sample for _, sample in read if sample is not None]
 
     def stream(self, order: SampleOrder, share: BatchShare, steps: range) -> Iterator[tuple[np.ndarray, list[Sample]]]:
-        """For each step this worker's indices and samples; one pass of Ray Data for each epoch."""
+        """For each step this worker's indices and samples, in one stream from the first step to the last; a broken sample
+        is replaced by the next good one."""
         each = share.batch // share.workers
-        per_pass = max(1, order.samples // share.batch)
-        for first in range(steps.start, steps.stop, per_pass):
-            some = range(first, min(first + per_pass, steps.stop))
-            indices = np.concatenate(
-                [order.indices(step * share.batch, (step + 1) * share.batch)[share.places()] for step in some]
+        windows = regrouped(_by_step(order, share, steps), self._decoder.window_samples)
+        read = self._decoder.read(windows, substitutes=True)
+        for _ in steps:
+            found = list(islice(read, each))
+            yield (
+                np.array([used for used, _ in found], np.int64),
+                [sample for _, sample in found if sample is not None],
             )
-            samples = read_in_order(self._data, self._recipe, indices, WINDOW_SAMPLES)
-            for number in range(len(some)):
-                mine = indices[number * each : (number + 1) * each]
-                yield mine, [next(samples) for _ in mine]
 
 
-def open_samples(data: DataSet, recipe: Recipe, cache_bytes: int) -> Memory | Stream:
-    """The samples in memory where they fit into `cache_bytes`, estimated from the first ones; otherwise streamed."""
-    head = read_samples(data.take(range(min(MEASURED, len(data)))), recipe)
-    each = sum(array.nbytes for sample in head for array in sample.values()) / len(head)
-    return (Memory if each * len(data) <= cache_bytes else Stream)(data, recipe)
+def _by_step(order: SampleOrder, share: BatchShare, steps: range) -> Iterator[np.ndarray]:
+    """The indices of this worker's part of each batch."""
+    for step in steps:
+        yield order.indices(step * share.batch, (step + 1) * share.batch)[share.places()]
+
+
+def regrouped(parts: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same numbers in arrays of `size`; the last may be shorter."""
+    held = np.empty(0, np.int64)
+    for part in parts:
+        held = np.concatenate([held, part])
+        while len(held) >= size:
+            yield held[:size]
+            held = held[size:]
+    if len(held):
+        yield held
+
+
+def open_samples(
+    data: DataSet, recipe: Recipe, cache_bytes: int, broken: BrokenSamples | None = None, workers: int = 1
+) -> Memory | Stream:
+    """The samples in memory where they fit into `cache_bytes`, as measured on a few; otherwise streamed."""
+    size = measure(data, recipe)
+    broken = BrokenSamples(data) if broken is None else broken
+    decoder = Decoder(data, recipe, size, broken, share_of_cluster(workers))
+    if size.mean * len(data) > cache_bytes:
+        return Stream(decoder)
+    return Memory(list(decoder.scan()), broken)

@@ -16,7 +16,7 @@ import numpy as np
 from pixelmill.pipelines.stores.access import Access, join
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.folders import children
-from pixelmill.pipelines.training.layouts.registry import find
+from pixelmill.pipelines.training.layouts.registry import find, stated_parts
 from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import DataError
@@ -60,15 +60,15 @@ def split(
     of a video. `test` as a number takes a test part in the same way, before validation. Raises DataError where a part
     would be empty.
     """
-    parts = [parts_of(uri, access) for uri in uris]
+    parts = [parts_for(roles, uri, access) for uri in uris]
     _require_train(uris, parts)
     train = find(roles, [part.get("train", uri) for part, uri in zip(parts, uris, strict=True)], access)
     if protocol == 1:
         return _on_one_part(roles, train, parts, validation, hold_out, seed, access)
     own = {name: [part[name] for part in parts if name in part] for name in ("val", "test")}
     named = {
-        "val": [held_out_part(uri, access, "val") for uri in validation],
-        "test": [] if isinstance(test, int | float) else [held_out_part(uri, access) for uri in test],
+        "val": [held_out_part(roles, uri, access, "val") for uri in validation],
+        "test": [] if isinstance(test, int | float) else [held_out_part(roles, uri, access) for uri in test],
     }
     chosen = _chosen(own, named)
     found = {name: find(roles, places, access, train.classes) for name, places in chosen.items() if places}
@@ -140,7 +140,7 @@ def _on_one_part(
 ) -> Split:
     """The split of a training that began under protocol 1: what selects the step is what its figures are of."""
     if validation:
-        held_out = find(roles, [held_out_part(uri, access, "val") for uri in validation], access, train.classes)
+        held_out = find(roles, [held_out_part(roles, uri, access, "val") for uri in validation], access, train.classes)
         return Split(train, held_out, None, "data of its own is held out", True)
     held = [part.get("val", part.get("test", "")) for part in parts if len(part) > 1]
     if held:
@@ -158,10 +158,15 @@ def _on_one_part(
     return Split(train.take(kept), train.take(out), None, says, False)
 
 
-def held_out_part(uri: str, access: Access, first: Literal["val", "test"] = "test") -> str:
+def held_out_part(roles: Sequence[Role], uri: str, access: Access, first: Literal["val", "test"] = "test") -> str:
     """The part of a data set that is not for training, `first` where there are two; all of it where it has no parts."""
-    parts = parts_of(uri, access)
+    parts = parts_for(roles, uri, access)
     return parts.get(first) or parts.get("val") or parts.get("test") or uri
+
+
+def parts_for(roles: Sequence[Role], uri: str, access: Access) -> dict[str, str]:
+    """The parts that the layout of the data states, such as lists of names; otherwise folders and tables."""
+    return stated_parts(roles, uri, access) or parts_of(uri, access)
 
 
 def parts_of(uri: str, access: Access) -> dict[str, str]:

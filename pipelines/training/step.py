@@ -5,29 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from pixelmill.workers.errors import TrainingFailed
+from pixelmill.pipelines.training.finite import FiniteLosses, require_finite_weights
 from pixelmill.workers.recipes import Batch, ClipsGradients, Recipe
-
-NAMED = 8  # the most samples of a bad batch that a message names
-
-
-class PinnedBatches:
-    """Puts batches for a GPU into pinned memory on the thread that makes them, so that no step waits for the copy."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.is_for_gpu = device.type == "cuda"
-
-    def __call__(self, made: tuple[np.ndarray, list[Batch]]) -> tuple[np.ndarray, list[Batch]]:
-        if not self.is_for_gpu:
-            return made
-        indices, passes = made
-        return indices, [{name: tensor.pin_memory() for name, tensor in batch.items()} for batch in passes]
 
 
 class Descent:
@@ -38,12 +22,13 @@ class Descent:
     ) -> None:
         self._recipe, self._network, self._trained = recipe, network, trained
         self._optimizer, self._device = optimizer, device
+        self._finite = FiniteLosses(device, several=isinstance(trained, DistributedDataParallel))
 
     def __call__(
         self, step: int, steps: int, rank: int, passes: list[Batch], names: Callable[[], Sequence[str]]
     ) -> dict[str, Tensor]:
         """The losses, averaged over the passes. Raises TrainingFailed, with the `names` of the samples, when one is not
-        a number."""
+        a number; on a GPU possibly some steps later, see `require_finite`."""
         self._seed((self._recipe.settings.seed * 1_000_003 + step) * 64 + rank)
         self._trained.train()
         rate = self._recipe.rate(step, steps)
@@ -54,14 +39,23 @@ class Descent:
         for number, batch in enumerate(passes):
             with self._synchronized(is_last=number == len(passes) - 1):
                 losses = self._losses(batch)
-                if not torch.isfinite(losses["loss"]):
-                    raise TrainingFailed(_not_finite(step, losses, names()))
+                self._finite.add(step, losses, names)
                 torch.autograd.backward(losses["loss"] / len(passes))
             for name, value in losses.items():
-                totals[name] = totals.get(name, torch.zeros((), device=self._device)) + value.detach() / len(passes)
+                share = value.detach() / len(passes)
+                totals[name] = totals[name] + share if name in totals else share
         self._clip()
         self._optimizer.step()
         return totals
+
+    def require_finite_losses(self) -> None:
+        """Raises TrainingFailed where a loss so far is not a number. Call it on all workers at the same step."""
+        self._finite.require()
+
+    def require_finite(self, step: int) -> None:
+        """The same for losses and weights, before they are evaluated or saved."""
+        self.require_finite_losses()
+        require_finite_weights(self._network, step)
 
     def _seed(self, seed: int) -> None:
         """Seed the device in use only: torch.manual_seed would also record the call stack for each device that is
@@ -87,12 +81,3 @@ class Descent:
             self._recipe.clip(self._network, self._optimizer.param_groups[0]["lr"])
         elif self._recipe.settings.max_gradient_norm is not None:
             nn.utils.clip_grad_norm_(self._network.parameters(), self._recipe.settings.max_gradient_norm)
-
-
-def _not_finite(step: int, losses: dict[str, Tensor], names: Sequence[str]) -> str:
-    several = ", ".join(f"{name} {value.item():g}" for name, value in losses.items())
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return (
-        f"step {step}: the loss is not a number ({several}); its batch is {', '.join(names[:NAMED])}{more}; look for NaN "
-        "or empty samples there, or lower settings.learning_rate. The checkpoint before it stays"
-    )

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from pixelmill.pipelines.stores.access import Access, join
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.layouts.registry import find
+from pixelmill.pipelines.training.layouts.registry import find, stated_parts
 from pixelmill.pipelines.training.marks import are_marked
 from pixelmill.pipelines.training.splits import held_out_part
 from pixelmill.workers.credentials import scrub
@@ -59,14 +59,18 @@ def to_evaluate(
     if part == "auto":
         return _not_seen(roles, uris, seen, access, classes)
     whole = part == "all"
-    found = find(roles, uris if whole else [join(uri, part) for uri in uris], access, classes)
+    found = find(roles, uris if whole else [_named(roles, uri, part, access) for uri in uris], access, classes)
     return _counted(found, "everything there is" if whole else part, seen)
+
+
+def _named(roles: Sequence[Role], uri: str, part: str, access: Access) -> str:
+    return stated_parts(roles, uri, access).get(part) or join(uri, part)
 
 
 def _not_seen(
     roles: Sequence[Role], uris: Sequence[str], seen: Seen, access: Access, classes: Sequence[str] | None
 ) -> Unseen:
-    places = [held_out_part(uri, access) for uri in uris]
+    places = [held_out_part(roles, uri, access) for uri in uris]
     found = find(roles, places, access, classes)
     trained, selected = (are_marked(found, marks or ()) for marks in (seen.trained_on, seen.selected_on))
     untrained = [index for index, is_trained in enumerate(trained) if not is_trained]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Unpack
@@ -29,23 +29,26 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.averaging import average_of
 from pixelmill.pipelines.training.batch_share import BatchShare
-from pixelmill.pipelines.training.batches import Batches, ahead
+from pixelmill.pipelines.training.batches import Batches, Made, ahead
+from pixelmill.pipelines.training.broken_samples import BrokenSamples, FailedFile
 from pixelmill.pipelines.training.cards import card_of
 from pixelmill.pipelines.training.checkpoint_writer import CheckpointWriter
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.curve import LogRow
+from pixelmill.pipelines.training.device_batches import OnDevice, Pinned, maker_of
 from pixelmill.pipelines.training.evaluation import SharedEvaluation, finish, is_better
 from pixelmill.pipelines.training.final_test import judge_best
 from pixelmill.pipelines.training.peers import Peers
 from pixelmill.pipelines.training.plan import NEWS, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.requests import Requests
+from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.pipelines.training.samples import open_samples
-from pixelmill.pipelines.training.step import Descent, PinnedBatches
+from pixelmill.pipelines.training.step import Descent
+from pixelmill.pipelines.training.synchronized_norm import synchronized
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.recipes import Batch, FindsFacts, Recipe, RecipeSettings
 
-AHEAD = 2
 EVALUATIONS = 20
 
 
@@ -73,11 +76,19 @@ class Training:
         self.folder = plain if plan.claim is None else claims.ClaimedFolder(plain, plan.claim)
         self.share = BatchShare(self.settings.batch, self.settings.accumulate, group.workers, rank)
         self.report(phase="reading the data")
-        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes)
+        broken = BrokenSamples(plan.train, plan.max_failed_fraction)
+        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes, broken, group.workers)
         self.evaluation = SharedEvaluation(plan, self.recipe, self.peers)
+        self._failed = FailedFile(self.folder, store, rank, group.workers)
         self.progress = checkpoints.read_progress(self.folder) or TrainingProgress()
+        if self.progress.in_blocks is None:  # kept, so that another cache_gb does not change the order of samples
+            self.progress.in_blocks = self.samples.in_blocks
         self._find_facts()
+        if not self.progress.step:
+            self.progress.is_norm_synchronized = plan.sync_batch_norm
         self.network = _new_network(self.recipe, device)
+        if group.workers > 1 and self.progress.is_norm_synchronized:
+            self.network = synchronized(self.network, device)
         self.optimizer = optimizer_of(self.recipe, self.network)
         self.average = average_of(self.network, self.settings.ema_decay)
         if self.progress.step:
@@ -118,18 +129,17 @@ class Training:
                     log.close()
 
     def _take_steps(self, log: TrainingLog | None) -> None:
-        batches = Batches(self.samples, self.recipe, self.samples.order(self.settings.seed), self.share)
         steps = range(self.progress.step, self.steps)
         saved_s = logged_s = time.monotonic()
         logged_step = steps.start
-        placed = map(PinnedBatches(self.device), batches(steps))
-        for step, (indices, passes) in zip(steps, ahead(placed, AHEAD), strict=True):
+        for step, (indices, passes) in zip(steps, self.batches(steps), strict=True):
             self._pending.append(self.step(step, indices, passes))
             done = self.progress.step = step + 1
             if self.average is not None:
                 self.average.update(self.network, step)
             is_over = done == self.steps
             if done % self.plan.log_every_steps == 0 or is_over:
+                self._descent.require_finite_losses()
                 losses = self._mean_losses()
                 now_s = time.monotonic()
                 rate = (done - logged_step) * self.settings.batch / max(1e-9, now_s - logged_s)
@@ -137,6 +147,7 @@ class Training:
                 self._log(log, done, losses, rate)
                 logged_s, logged_step = now_s, done
             if done % self.evaluate_every == 0 or is_over:
+                self._descent.require_finite(step)
                 is_over = self._evaluate(log) or is_over
                 logged_s = time.monotonic()
             self.writer.check()
@@ -150,8 +161,19 @@ class Training:
             if is_over or is_stopped:
                 break
 
+    def batches(self, steps: range) -> Iterator[Made]:
+        """The batches of these steps on the device, made ahead of them."""
+        order, make = self._order(), maker_of(self.recipe, self.device)
+        made = Batches(self.samples, self.recipe, order, self.share, self.group.batch_threads, make)(steps)
+        return map(OnDevice(self.recipe, self.device), ahead(map(Pinned(self.device), made)))
+
+    def _order(self) -> SampleOrder:
+        return self.samples.order(self.settings.seed, self.progress.in_blocks)
+
     def step(self, step: int, indices: np.ndarray, passes: list[Batch]) -> dict[str, Tensor]:
         """Take one step over this worker's passes; returns the losses, averaged over the passes."""
+        if not self.is_first:
+            self._record_broken()  # before the gradients are exchanged, so that the first worker has it when it saves
         return self._descent(step, self.steps, self.rank, passes, lambda: self.plan.train.take(indices).names())
 
     def _asked(self, is_over: bool, unsaved_s: float) -> tuple[bool, bool, bool]:
@@ -200,8 +222,7 @@ class Training:
         worker, whether patience is over."""
         self.report(phase="evaluating", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
         network, metrics = self.judged_network, dict[str, float]()
-        if self.is_first:
-            finish(self.recipe, network, self.samples)
+        finish(self.recipe, network, self.samples)  # by all: statistics of batch normalisation are exchanged
         self.peers.share(network)
         scores = self.evaluation.scores(network.eval())
         if log is not None and scores is not None:
@@ -221,6 +242,7 @@ class Training:
         is_best = is_better(value, progress.best, self.recipe.GOAL[1])
         progress.since_best = 0 if is_best else progress.since_best + 1
         if is_best:
+            self._record_broken()
             progress.best, progress.best_step, progress.metrics = value, progress.step, metrics
             self.writer.wait()
             files = checkpoints.packed(self.judged_network, self.card())
@@ -236,7 +258,14 @@ class Training:
         """The card of the weights as they are now."""
         return card_of(self.plan, self.recipe, self.network, self.progress)
 
+    def _record_broken(self) -> None:
+        met = [
+            each.broken for each in (self.samples, self.evaluation.mine) if each is not None and each.broken is not None
+        ]
+        self.progress.failed = self._failed.record(*met)
+
     def _save(self, log: TrainingLog | None) -> None:
+        self._record_broken()
         if log is None:
             return
         self.writer.wait()

@@ -21,7 +21,7 @@ from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import JobError, PixelmillError, RunRefused, StoreError
+from pixelmill.workers.errors import JobError, ModelError, PixelmillError, RunRefused, StoreError
 from tests.conftest import Reach
 from tests.jobs.conftest import tar
 from tests.servers.gateway import Gateway
@@ -70,6 +70,7 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
+SQUEEZENET: dict[str, object] = {"model": "torchvision:squeezenet1_1/random"}
 WRONG: dict[str, Wrong] = {
     "a mistyped source": ({"source": "inn"}, StoreError, "inn: does not exist"),
     "an empty folder": ({"source": "empty"}, JobError, "no input was found: 0 files are there; fill it"),
@@ -84,6 +85,21 @@ WRONG: dict[str, Wrong] = {
     "an output below a file": ({"out": "file/out"}, StoreError, "is a file, or has one above it"),
     "an output that is a file": ({"out": "file"}, StoreError, "is a file, or has one above it"),
     "somebody's data": ({"out": "theirs"}, RunRefused, "holds files that no run of pixelmill wrote"),
+    "a layer that is not there": (
+        {"stages": [{"embed": SQUEEZENET | {"layer": "nope"}}]},
+        ModelError,
+        "has no layer nope",
+    ),
+    "more classes than there are": (
+        {"stages": [{"classify": SQUEEZENET | {"top": 1001}}]},
+        ModelError,
+        "has 1000 classes",
+    ),
+    "masks of other classes": (
+        {"stages": ["segment", {"synthesize": {"from": "segment"}}]},
+        ModelError,
+        "stage synthesize: reads the masks of segment, whose classes are not those of its model: id 0 is sky there",
+    ),
     "another job's output": ({"out": "other"}, RunRefused, "holds a run of another job"),
 }
 

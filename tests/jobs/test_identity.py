@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from pixelmill.jobs.identity import spelled_before
+from pixelmill.jobs.identity import resumed_source, spelled_before
 from pixelmill.jobs.job import Job
 from pixelmill.jobs.places import absolute
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import RunRefused
 from tests.jobs.job_files import SMALLEST, load
 
 
@@ -83,3 +86,27 @@ def test_another_place_is_another_source(place: str) -> None:
 def test_a_place_that_the_environment_names_is_found_again_by_its_link(place: str) -> None:
     first = load(SMALLEST.replace("s3://photos/2024", "${PICS}"), PICS=f"{place}/real/pics")
     assert spelled_before(first.identity(), now(f"{place}/link")) == (f"{place}/real/pics",)
+
+
+def stored(*stages: dict[str, object]) -> Any:
+    return {"version": 1, "source": placed("pics").identity()["source"], "stages": list(stages)}
+
+
+MASKS: dict[str, object] = {"model": "m", "weights_sha256": "w"}
+
+
+def resumed(out: Path, there: Any, here: Any) -> None:
+    folder = Folder(str(out), Access())
+    resumed_source(folder, json.dumps(there).encode(), here, placed("pics").source(folder), retry=False)
+
+
+def test_an_output_with_other_class_names_is_refused_and_one_that_lacks_them_is_resumed(
+    place: str, tmp_path: Path
+) -> None:
+    here = stored({"segment": MASKS | {"classes": ["sky", "road"], "colours": [[0, 0, 0], [1, 1, 1]]}})
+    resumed(tmp_path, here, here)
+    resumed(tmp_path, stored({"segment": MASKS}), here)
+    with pytest.raises(RunRefused, match=r"stages\.0\.segment\.classes\.1: 'street' there, 'road' here"):
+        resumed(tmp_path, stored({"segment": MASKS | {"classes": ["sky", "street"]}}), here)
+    with pytest.raises(RunRefused, match="weights_sha256"):
+        resumed(tmp_path, stored({"segment": MASKS | {"weights_sha256": "v"}}), here)

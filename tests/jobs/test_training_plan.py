@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.training_job import TrainJob, read_recipe_file
-from pixelmill.jobs.training_plan import DATA_CPUS, plan_training, pool_of, scale_of
+from pixelmill.jobs.training_plan import plan_training, pool_of, scale_of
 from pixelmill.jobs.training_spec import TrainRun
 from pixelmill.jobs.versions import versions
 from pixelmill.pipelines.training.marks import are_marked
@@ -39,10 +40,10 @@ def test_workers_share_the_cores_of_this_machine_and_a_ray_of_its_own_counts_tho
     workers: int, threads: int
 ) -> None:
     planned = run(workers=workers)
-    resources = {"CPU": pool_of(planned).total_cpus}
+    resources = {"CPU": pool_of(planned, MACHINE).total_cpus}
     group = scale_of(planned, MACHINE, resources, is_cluster=False)
     assert (group.workers, group.threads, group.gpus) == (workers, threads, 0.0)
-    assert resources["CPU"] == workers + DATA_CPUS
+    assert resources["CPU"] == workers + MACHINE.cores
 
 
 def test_on_a_cluster_a_worker_has_the_one_cpu_that_it_asks_for_unless_the_file_says_more() -> None:
@@ -54,14 +55,14 @@ def test_on_a_cluster_a_worker_has_the_one_cpu_that_it_asks_for_unless_the_file_
 @pytest.mark.parametrize(
     ("keys", "resources", "lack"),
     [
-        ({"workers": 3}, {"CPU": 4.0}, "5 CPUs are needed and 4 are there"),
+        ({"workers": 3}, {"CPU": 3.0}, "4 CPUs are needed and 3 are there"),
         ({"workers": 2, "num_gpus": 1}, {"CPU": 64.0, "GPU": 1.0}, "2 GPUs are needed and 1 are there"),
     ],
 )
 def test_workers_that_can_not_be_placed_with_those_who_read_for_them_are_refused_in_figures(
     keys: dict[str, object], resources: dict[str, float], lack: str
 ) -> None:
-    with pytest.raises(JobError, match=rf"run: \d workers, and 2 CPUs to read .* can't be placed: {lack}; lower"):
+    with pytest.raises(JobError, match=rf"run: \d workers, and a CPU to read .* can't be placed: {lack}; lower"):
         scale_of(run(**keys), MACHINE, resources, is_cluster=True)
 
 
@@ -111,10 +112,37 @@ def test_a_training_that_began_without_a_test_part_is_resumed_without_one(tmp_pa
 
 
 @pytest.mark.parametrize("part", ["train", "val"])
-def test_a_broken_sample_is_found_before_anything_starts_also_among_those_held_out(tmp_path: Path, part: str) -> None:
+def test_unusable_data_is_found_before_anything_starts_also_what_is_held_out(tmp_path: Path, part: str) -> None:
     for name in ("train", "val"):
         pictures(tmp_path / "set" / name, 4, size=(16, 16))
-    broken = sorted((tmp_path / "set" / part).iterdir())[0]
-    broken.write_bytes(b"no picture")
+    broken, *others = sorted((tmp_path / "set" / part).iterdir())
+    for picture in (broken, *others):
+        picture.write_bytes(b"no picture")
     with pytest.raises(DataError, match=broken.name):
         plan_training(job(tmp_path / "set", tmp_path / "out"), "/out")
+
+
+def test_masks_of_black_and_white_beside_their_pictures_are_planned_with_notes_on_both(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    for number in range(6):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / f"cells/{number}.jpg")
+        mask = Image.new("L", (32, 32))
+        mask.paste(255, (0, 0, 16, 16))
+        mask.save(tmp_path / f"cells/{number}_mask.png")
+    text = f"recipe: unet\ndata: {tmp_path}/cells\nout: {tmp_path}/out\n"
+    settings = ["base=2", "levels=2", "hold_out=2"]
+    planned = plan_training(read_recipe_file(text, name="unet", overrides=settings, environment={}), "out")
+    pairing, colours = planned.notes
+    assert pairing == "each picture NAME is paired with its mask NAME_mask"
+    assert colours.startswith("masks are black and white: 0 is the first class and 255 the second")
+
+
+def test_elastic_workers_need_room_for_the_fewest_and_a_batch_for_each_number(photos: Path, tmp_path: Path) -> None:
+    elastic = run(workers={"min": 2, "max": 4})
+    group = scale_of(elastic, MACHINE, {"CPU": 3.0}, is_cluster=True)
+    assert (group.workers, group.least) == (4, 2)
+    with pytest.raises(JobError, match="2 workers, and a CPU"):
+        scale_of(elastic, MACHINE, {"CPU": 2.0}, is_cluster=True)
+    assert scale_of(run(workers=3), MACHINE, {"CPU": 64.0}, is_cluster=True).least == 3
+    with pytest.raises(JobError, match="batch is 8: it has to be a multiple of workers x accumulate, 3 x 1"):
+        plan_training(job(photos, tmp_path / "out", "batch=8", "run.workers={min: 1, max: 4}", "hold_out=3"), "/out")

@@ -41,9 +41,9 @@ def test_each_has_the_recipe_file_that_made_it() -> None:
 def test_its_figure_is_the_one_on_its_card(name: str) -> None:
     card = read_card(zoo.zoo_path(name) or Path())
     recipe: Any = expanded(yaml.safe_load((RECIPES / f"{name}.yaml").read_text()), dict(os.environ), name)
-    judged = recipe.get("validation", recipe["data"])
+    judged = recipe["test"] if isinstance(recipe.get("test"), str) else recipe["data"]
     kind = recipe_type(card.recipe)
     given = [f"{asset}={recipe['settings'][asset]}" for asset in kind.JUDGED_WITH]
     report = evaluate(card.network, name, [judged] if isinstance(judged, str) else judged, "auto", given, None)
     goal = kind.GOAL[0]
-    assert report["metrics"][goal] == pytest.approx(card.metrics[goal], rel=WITHIN)
+    assert report["metrics"][goal] == pytest.approx((card.test_metrics or card.metrics)[goal], rel=WITHIN)

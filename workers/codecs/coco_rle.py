@@ -9,6 +9,8 @@ Legend: H height, W width, N pixels or runs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 GROUP_BITS, SIGN, MORE, FIRST_CHARACTER = 5, 16, 32, 48
@@ -46,3 +48,29 @@ def _compressed(lengths_N: np.ndarray) -> str:
         characters[:, place] = group_N + MORE * more_N + FIRST_CHARACTER
         follows_N = follows_N & more_N
     return characters[written].tobytes().decode("ascii")
+
+
+def decode_rle(runs: str | Sequence[int], height: int, width: int) -> np.ndarray:
+    """The mask of runs, compressed or as a list of lengths: bool HW. ValueError if they don't cover the picture."""
+    lengths_N = np.asarray(_lengths(runs) if isinstance(runs, str) else runs, np.int64)
+    if lengths_N.min(initial=0) < 0 or lengths_N.sum() != height * width:
+        raise ValueError(f"the runs of a mask cover {lengths_N.sum():,} pixels of {height * width:,}")
+    inside_N = np.arange(len(lengths_N)) % 2 == 1
+    return np.repeat(inside_N, lengths_N).reshape(width, height).T
+
+
+def _lengths(compressed: str) -> list[int]:
+    """The lengths of compressed runs; the opposite of `_compressed`."""
+    lengths: list[int] = []
+    value = shift = 0
+    for character in compressed.encode("latin-1", "replace"):
+        group = character - FIRST_CHARACTER
+        value |= (group & (MORE - 1)) << shift
+        shift += GROUP_BITS
+        if group & MORE:
+            continue
+        if group & SIGN:
+            value -= 1 << shift
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+        value = shift = 0
+    return lengths

@@ -20,12 +20,13 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.card import Card, read_card
+from pixelmill.workers.models.folders import MOST_NUMBER
 from pixelmill.workers.models.weight_files import Shapes, files_of, found_files, shapes_of, stored_shapes, unfinished
 from pixelmill.workers.networks.registry import NETWORKS, network_types
 
 SPARE_TENSORS = 16
-MOST_NUMBER, MOST_ENTRIES = 1 << 20, 1024
-"""The largest number and the longest list in a card's config; real sizes, widths and depths are far below."""
+MOST_ENTRIES = 1024
+"""The longest list in a card's config; real depths are far below."""
 MOST_BUFFER_BYTES = 1 << 28
 """Most bytes of buffers that a network computes itself when it is built, such as kernels that are not in the file."""
 

@@ -12,14 +12,14 @@ from torch import Tensor, fx, nn
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.model_names import no_such_layer
+from pixelmill.workers.models.normalization import MOST_SIDE_PX, fault_of
 from pixelmill.workers.models.preprocess import Fit, Preprocess
 from pixelmill.workers.networks.finetuned import ENCODERS, Encoder, Finetuned
 from pixelmill.workers.networks.unet import UNetConfig
 
 SIZE_UNKNOWN_PX = 256
 """Input size for a network that was trained on pictures of unrecorded sizes."""
-MOST_INPUT_PX = 4096
-"""Largest input side that a card may state: cards are untrusted, and a batch has to fit into memory."""
 
 
 class Code(nn.Module):
@@ -101,7 +101,7 @@ def up_to_module(encoder: nn.Module, layer: str, model: str) -> nn.Module:
     called = [node for node in cut.graph.nodes if node.op == "call_module"]
     steps = [node for node in called if node.target == layer]
     if not steps:
-        raise ModelError(f"{model} has no layer {layer}; it has {', '.join(str(node.target) for node in called)}")
+        raise no_such_layer(model, layer, [str(node.target) for node in called])
     (output,) = (node for node in cut.graph.nodes if node.op == "output")
     output.args = (steps[-1],)
     cut.graph.eliminate_dead_code()
@@ -171,10 +171,12 @@ def _pair(size_px: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _checked(preprocess: Preprocess) -> Preprocess:
-    if not all(1 <= side_px <= MOST_INPUT_PX for side_px in preprocess.size_px):
+    if not all(1 <= side_px <= MOST_SIDE_PX for side_px in preprocess.size_px):
         raise ModelError(
-            f"its card says that it sees pictures of {preprocess.size_px} px; a side is 1 to {MOST_INPUT_PX}"
+            f"its card says that it sees pictures of {preprocess.size_px} px; a side is 1 to {MOST_SIDE_PX}"
         )
-    if len(preprocess.mean) not in (1, 3):
+    if len(preprocess.mean) not in {1, 3}:
         raise ModelError(f"it takes pictures of {len(preprocess.mean)} channels; a picture has 1 (grey) or 3")
+    if (fault := fault_of(preprocess.mean, preprocess.std)) is not None:
+        raise ModelError(f"preprocess of its card: {fault}")
     return preprocess

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models import vision
-from pixelmill.workers.models.model_names import ModelName
+from pixelmill.workers.models.model_names import ModelName, no_such_layer
 from pixelmill.workers.models.preprocess import Pooling
 
 
@@ -87,7 +87,7 @@ def up_to(module: nn.Module, layer: str, name: ModelName) -> nn.Module:
             f"{name.library}:{name.name} can't be cut at a layer ({fact}); leave layer out, or take another network"
         ) from error
     if layer not in nodes and not any(node.startswith(f"{layer}.") for node in nodes):
-        raise ModelError(f"{name.library}:{name.name} has no layer {layer}; it has {', '.join(nodes)}")
+        raise no_such_layer(f"{name.library}:{name.name}", layer, nodes)
     return _Single(create_feature_extractor(module, return_nodes={layer: "features"}))
 
 

@@ -22,6 +22,7 @@ import yaml
 from pydantic import JsonValue
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.file_contents import require_finite_weights, sha256_of
 from pixelmill.workers.models.safetensors_header import require_whole
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -138,10 +139,11 @@ def _has_weights(folder: Path, patterns: Sequence[str]) -> bool:
 
 
 def weight_files(model: str, folder: Path, names: Sequence[str] = (WEIGHTS,)) -> list[Path]:
-    """The safetensors files of a folder, each whole: the first of `names` that exists, or the shards that its index lists."""
+    """The safetensors files of a folder, each whole and finite: the first of `names` that exists, or the shards of its index."""
     files = _weight_files(model, folder, names)
     for file in files:
         require_whole(file)
+    require_finite_weights(files)
     return files
 
 
@@ -214,11 +216,6 @@ def _is_inside(folder: Path, file: Path) -> bool:
     return any(real.is_relative_to(each) for each in roots)
 
 
-def file_sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def content_sha256(files: Iterable[Path], *, named: bool = True) -> str:
     """SHA-256 over the contents of files, and over their names if the library depends on them.
 
@@ -226,7 +223,7 @@ def content_sha256(files: Iterable[Path], *, named: bool = True) -> str:
     """
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.name) if named else files:
-        digest.update(f"{file.name if named else ''} {file_sha256(file)}\n".encode())
+        digest.update(f"{file.name if named else ''} {sha256_of(file)}\n".encode())
     return digest.hexdigest()
 
 

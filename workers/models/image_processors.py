@@ -13,16 +13,17 @@ from pydantic import JsonValue
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.folders import read_json, require_inside
+from pixelmill.workers.models.normalization import MOST_SIDE_PX, fault_of
 
 if TYPE_CHECKING:
     from pixelmill.workers.geometry.resize import Interpolation
 
 FILES = ("preprocessor_config.json", "processor_config.json")
-MOST_SIDE_PX = 4096
 INTERPOLATIONS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
 """Interpolation by its number in Pillow."""
 
 BICUBIC, BILINEAR = 3, 2
+LEAST_FACTOR = 1e-5
 Side = Literal["both", "shorter"]
 KINDS: dict[str, tuple[Side, int]] = {
     "Beit": ("both", BICUBIC),
@@ -132,16 +133,21 @@ def _normalization(model: str, config: dict[str, JsonValue]) -> tuple[tuple[floa
     """Mean and deviation for pixels in [0, 1], for any scale factor of the processor."""
     stated = config.get("rescale_factor")
     factor = float(stated) if isinstance(stated, int | float) else 1 / 255
+    if not LEAST_FACTOR <= factor <= 1:
+        raise ModelError(
+            f"model {model}: its image processor has a rescale_factor of {factor:g}; it is 1 / 255 or near"
+        )
     to_unit = 1 / (255 * (factor if config.get("do_rescale", True) else 1.0))
     if config.get("do_normalize", True) and "image_mean" in config:
         means, deviations = (_numbers(model, name, config.get(name)) for name in ("image_mean", "image_std"))
-        if len(means) != len(deviations) or 0 in deviations:
-            raise ModelError(f"model {model}: image_mean and image_std of its image processor don't fit each other")
     elif config.get("do_normalize", "GLPN" not in str(config.get("image_processor_type"))):
         raise ModelError(f"model {model}: its image processor normalizes pictures and does not state image_mean")
     else:
         means, deviations = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    return tuple(each * to_unit for each in means), tuple(each * to_unit for each in deviations)
+    mean, std = tuple(each * to_unit for each in means), tuple(each * to_unit for each in deviations)
+    if (fault := fault_of(mean, std)) is not None:
+        raise ModelError(f"model {model}: its image processor normalizes by image_mean and image_std: {fault}")
+    return mean, std
 
 
 def _multiple(config: dict[str, JsonValue]) -> int:

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.depth_facts import DepthFacts
+from pixelmill.workers.models.stated_classes import StatedClasses
 
 DEFAULT_MODEL = "autoencoder-photos"
 
@@ -29,12 +31,19 @@ class ModelName:
     """The network's name in the card; None without a card."""
     depth: DepthFacts | None = None
     """The unit of a depth network's output; None for other networks, and if it is known only once the network is loaded."""
+    classes: StatedClasses | None = None
+    """The classes of a network that predicts or takes classes; None for others, and if they are known only once it is loaded."""
 
     @property
-    def identity(self) -> dict[str, str]:
-        """The facts that must be equal for equal outputs: the content of a file, for example, but not its path."""
+    def identity(self) -> dict[str, object]:
+        """The facts that must be equal for equal outputs: the content of a file, for example, but not its path.
+
+        The hash of one of our checkpoints is that of its weights, so that the classes of its card stand beside it; the hashes of
+        other libraries' models cover every file that is read.
+        """
         if self.sha256 is not None:
-            return {"model": self.name, "weights_sha256": self.sha256}
+            named = self.classes.identity if self.library == "file" and self.classes is not None else {}
+            return {"model": self.name, "weights_sha256": self.sha256, **named}
         return {"model": f"{self.library}:{self.name}" + (f"/{self.weights}" if self.weights is not None else "")}
 
 
@@ -52,6 +61,20 @@ def checkpoint_files(path: Path) -> tuple[Path, Path]:
     weights = path / "model.safetensors"
     named = [] if weights.is_file() else sorted(path.glob("*.safetensors"))
     return checkpoint_files(named[0]) if len(named) == 1 else (weights, path / "card.json")
+
+
+LISTED = 12
+"""How many names a message lists."""
+
+
+def no_such_layer(model: str, layer: str, layers: Iterable[str]) -> ModelError:
+    """The error for a layer that a network lacks: with the nearest names, or the last ones, which embeddings are taken from."""
+    known = list(layers)
+    blocks = {".".join(path[:depth]) for path in (name.split(".") for name in known) for depth in range(1, len(path))}
+    near = did_you_mean(layer, [*sorted(blocks), *known])
+    few = known if len(known) <= LISTED else known[-LISTED:]
+    shown = near or f"; {'it has' if len(few) == len(known) else f'the last of its {len(known)} are'} {', '.join(few)}"
+    return ModelError(f"{model} has no layer {layer}{shown}")
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.normalization import fault_of
 from pixelmill.workers.models.tasks import Task
 
 MOST_CARD_BYTES = 1 << 20
@@ -57,8 +58,8 @@ class OnnxInput(_Strict):
 
     @model_validator(mode="after")
     def _agrees(self) -> OnnxInput:
-        if len(self.mean) != len(self.std) or len(self.mean) == 2 or 0 in self.std:
-            raise ValueError("mean and std have one number each, or three, and no deviation is 0")
+        if (fault := fault_of(self.mean, self.std)) is not None:
+            raise ValueError(fault)
         if self.resize_px is not None and not isinstance(self.size_px, int):
             raise ValueError(
                 "resize_px is for a centre crop, whose side is size_px; leave it out and pictures are stretched"

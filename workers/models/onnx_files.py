@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from pixelmill.workers.errors import ModelError
 
@@ -31,7 +34,10 @@ _INSIDE: Mapping[int, Mapping[int, int]] = {
 }
 """By the type of a message: the fields that hold messages to check."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_DATA_TYPE, _FLOATS, _NAME, _RAW_DATA, _DOUBLES, _EXTERNAL_DATA, _DATA_LOCATION = 2, 4, 8, 9, 10, 13, 14
+_STORED: Mapping[int, type[np.floating[Any]]] = {1: np.float32, 10: np.float16, 11: np.float64}
+"""By the number of a tensor's type; float16 as raw bytes alone."""
+_AT_ONCE = 1 << 20
 _OPERATOR, _DOMAIN, _FUNCTION_DOMAIN = 4, 7, 10
 
 Fields = list[tuple[int, int | memoryview]]
@@ -62,6 +68,7 @@ def read_network(model: str, file: Path) -> bytes:
     for kind, fields in messages:
         if kind == _TENSOR:
             _refuse_external(model, fields)
+            _refuse_no_numbers(model, fields)
         if kind == _NODE:
             _refuse_operator(model, fields, DOMAINS | own)
     return data
@@ -73,6 +80,31 @@ def _refuse_external(model: str, fields: Fields) -> None:
             f"model {model}: keeps weights in another file, which could be any file of this machine; save it as one with "
             "onnx.save(onnx.load(FILE), FILE, save_as_external_data=False)"
         )
+
+
+def _refuse_no_numbers(model: str, fields: Fields) -> None:
+    """ModelError for NaN or infinity; a mask of attention may hold minus infinity."""
+    kind = next((value for number, value in fields if number == _DATA_TYPE), 0)
+    stored = _STORED.get(kind) if isinstance(kind, int) else None
+    if stored is None:
+        return
+    for number, value in fields:
+        if (
+            number in {_RAW_DATA, _FLOATS, _DOUBLES}
+            and isinstance(value, memoryview)
+            and not _are_numbers(value, stored)
+        ):
+            name = next((_text(value) for number, value in fields if number == _NAME), "")
+            raise ModelError(
+                f"model {model}: {name or 'a constant'} holds values that are no numbers (NaN or infinity); export it "
+                "again, or take an earlier checkpoint"
+            )
+
+
+def _are_numbers(data: memoryview, stored: type[np.floating[Any]]) -> bool:
+    values = np.frombuffer(data, stored, count=len(data) // np.dtype(stored).itemsize)
+    chunks = (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
+    return all(bool((chunk < np.inf).all()) for chunk in chunks)
 
 
 def _refuse_operator(model: str, fields: Fields, domains: frozenset[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from pixelmill.workers.errors import ModelError
 from pixelmill.workers.geometry.grey import to_grey
 from pixelmill.workers.geometry.resize import (
     Interpolation,
@@ -19,6 +20,7 @@ from pixelmill.workers.geometry.resize import (
     shrink_to_fit,
     stretch,
 )
+from pixelmill.workers.models.normalization import MOST_SIDE_PX, fault_of
 
 Pooling = Literal["auto", "avg", "max", "stats", "cls", "flatten"]
 
@@ -64,3 +66,16 @@ class Preprocess:
             return center_crop(shrink_to_fit(pixels_CHW, side_px), side_px)
         resized_CHW = resize_shorter_side(pixels_CHW, self.resize_px, self.interpolation, exact=False)
         return center_crop(resized_CHW, side_px)
+
+
+def require_input(model: str, preprocess: Preprocess) -> Preprocess:
+    """The preprocessing; ModelError if its sides or its numbers are those of no network."""
+    sides = (preprocess.resize_px, *preprocess.size_px)
+    if wrong := [side_px for side_px in sides if not 1 <= side_px <= MOST_SIDE_PX]:
+        raise ModelError(
+            f"model {model}: sees pictures of {wrong[0]:,} px; a side has 1 to {MOST_SIDE_PX}, so that a batch fits into memory; "
+            "take another model"
+        )
+    if (fault := fault_of(preprocess.mean, preprocess.std)) is not None:
+        raise ModelError(f"model {model}: normalizes pictures by mean and std: {fault}; take another model")
+    return preprocess

@@ -18,4 +18,7 @@ reconstruct  the reconstructed picture, BCHW in [0, 1]
 classify     logits of the classes BK
 """
 
+WITH_CLASSES: frozenset[Task] = frozenset({"segment", "synthesize", "classify"})
+"""The tasks whose output depends on the names of classes, or on their order."""
+
 TASKS: tuple[Task, ...] = get_args(Task)

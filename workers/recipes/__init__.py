@@ -92,8 +92,8 @@ class Recipe(Protocol):
     `assets` are the local files that settings named in `ASSETS` refer to (weights of a loss network, a painting), by the
     name of the setting; a setting that the user left out has no entry.
 
-    A recipe may also follow `ChecksSamples`, `FindsFacts`, `FinishesNetwork`, `ClipsGradients`, `StatesInput` and
-    `StatesClasses`.
+    A recipe may also follow `ChecksSamples`, `NotesSamples`, `AugmentsOnDevice`, `FindsFacts`, `FinishesNetwork`,
+    `ClipsGradients`, `StatesInput` and `StatesClasses`.
     """
 
     NAME: ClassVar[str]
@@ -162,6 +162,29 @@ class ChecksSamples(Protocol):
     def check(self, samples: Sequence[Sample], together: int) -> None:
         """Called on torch's device "meta" with a few samples, of which `together` pass through the network at once."""
         ...
+
+
+@runtime_checkable
+class AugmentsOnDevice(Protocol):
+    """A recipe whose `batch` is `augmented(drawn(samples, random))`: a GPU gets bytes and makes floats of them itself.
+
+    All draws are made in `drawn`, so that every device makes the same batches, within its rounding.
+    """
+
+    def drawn(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """Cut pixels in 8 bits, and the numbers that `augmented` needs, sample by sample."""
+        ...
+
+    def augmented(self, batch: Batch) -> Batch:
+        """The input of `losses`, on the device of `batch`; waits for no result of the device."""
+        ...
+
+
+@runtime_checkable
+class NotesSamples(Protocol):
+    """A recipe that says what it takes for granted about a few samples, a line for each assumption."""
+
+    def notes(self, samples: Sequence[Sample]) -> list[str]: ...
 
 
 @runtime_checkable

@@ -18,8 +18,9 @@ from pixelmill.workers.drawn_classes import NEAR_LEVELS, Colour, Palette, neares
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.models.palette import class_colours
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.recipes.segmentation.label_files import SEGMENTS, file_ids
 from pixelmill.workers.recipes.segmentation.label_orientation import as_shown, orientation_of
-from pixelmill.workers.recipes.segmentation.labels import read_class_list, read_ids, to_void
+from pixelmill.workers.recipes.segmentation.labels import read_class_list, to_void
 
 FOREIGN_SHARE = 0.75
 """A picture is not a layout if this share of pixels is farther than NEAR_LEVELS from every class's colour; in 500 JPEGs of
@@ -77,12 +78,17 @@ def read_layout(
     """uint8 HW: 0 to K - 1, or VOID; DataError if the label holds neither ids nor colours of these classes."""
     if "label" not in files:
         raise DataError("the photograph has no layout; put a PNG of the same name among the labels")
-    if holds_colours(files["label"]):
+    if is_drawn(files):
         drawn_CHW = sample_pixels(files["label"], "label")
         ids_HW = class_ids(drawn_CHW.permute(1, 2, 0).numpy(), classes.palette, "the label")
         return as_shown(ids_HW, photo_HW, 1, None)  # it was turned like any other picture
-    ids_HW = as_shown(read_ids(files["label"]), photo_HW, orientation_of(files["image"]), turned)
+    ids_HW = as_shown(file_ids(files), photo_HW, orientation_of(files["image"]), turned)
     return to_void(ids_HW, len(classes.palette), classes.ignore_index)
+
+
+def is_drawn(files: Mapping[str, bytes]) -> bool:
+    """Whether the label is a picture in the colours of the classes."""
+    return SEGMENTS not in files and not files["label"].startswith(b"{") and holds_colours(files["label"])
 
 
 def class_ids(drawn_HWC: np.ndarray, palette: Palette, whose: str) -> np.ndarray:

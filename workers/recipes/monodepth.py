@@ -38,10 +38,12 @@ from pixelmill.workers.recipes.squares import chunks
 from pixelmill.workers.recipes.stereo_pairs import (
     decode_depth,
     depth_of,
+    looked_up,
     mirrored_pair,
     read_camera,
     recoloured,
     to_input,
+    unchanged_colours,
 )
 from pixelmill.workers.typed_torch import from_numpy
 
@@ -118,18 +120,27 @@ class MonodepthRecipe:
         return resized_BCHW[0].permute(1, 2, 0).contiguous().numpy()
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
-        pairs = [self._augmented(sample, random.random(DRAWS)) for sample in samples]
-        return {view: torch.stack([pair[number] for pair in pairs]) for number, view in enumerate(("left", "right"))}
+        """{"left", "right"}: floats BCHW in [0, 1]."""
+        return self.augmented(self.drawn(samples, random))
 
-    def _augmented(self, sample: Sample, draws: np.ndarray) -> tuple[Tensor, Tensor]:
-        left_CHW, right_CHW = to_input(sample["left"]), to_input(sample["right"])
-        if not self.settings.augment:
-            return left_CHW, right_CHW
-        if draws[0] < 0.5:
+    def drawn(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """{"left", "right": uint8 BCHW, "colours": BC256, what each value becomes}."""
+        parts = [self._drawn(sample, random.random(DRAWS)) for sample in samples]
+        batch = {
+            view: from_numpy(np.stack([part[number].numpy() for part in parts]))
+            for number, view in enumerate(("left", "right"))
+        }
+        return batch | {"colours": torch.stack([colours_CV for _, _, colours_CV in parts])}
+
+    def _drawn(self, sample: Sample, draws: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        left_CHW, right_CHW = (from_numpy(sample[view]).permute(2, 0, 1).contiguous() for view in ("left", "right"))
+        if self.settings.augment and draws[0] < 0.5:
             left_CHW, right_CHW = mirrored_pair(left_CHW, right_CHW)
-        if draws[1] < 0.5:
-            left_CHW, right_CHW = (recoloured(view_CHW, draws[2:]) for view_CHW in (left_CHW, right_CHW))
-        return left_CHW, right_CHW
+        is_recoloured = self.settings.augment and draws[1] < 0.5
+        return left_CHW, right_CHW, recoloured(draws[2:]) if is_recoloured else unchanged_colours()
+
+    def augmented(self, batch: Batch) -> Batch:
+        return {view: looked_up(batch[view], batch["colours"]) for view in ("left", "right")}
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         return optimizer_of(self.settings, network)

@@ -1,6 +1,6 @@
 """Read rectified stereo pairs with their LiDAR depth and camera, and augment both views alike.
 
-Legend: C = 3 colours, H height, W width.
+Legend: B batch, C = 3 colours, H height, W width, V = 256 values.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
+import torch
 from PIL import Image
 from pydantic import JsonValue
 from torch import Tensor
@@ -82,8 +83,26 @@ def mirrored_pair(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     return right.flip(-1), left.flip(-1)
 
 
-def recoloured(view_CHW: Tensor, draws: np.ndarray) -> Tensor:
-    """Gamma 0.8 to 1.2, brightness 0.5 to 2, each colour 0.8 to 1.2, by five numbers in [0, 1); both views get the same."""
+def unchanged_colours() -> Tensor:
+    """What each uint8 value becomes, C x 256: its share of 255."""
+    return (torch.arange(256).float() / 255).expand(3, -1)
+
+
+def recoloured(draws: np.ndarray) -> Tensor:
+    """What each uint8 value of each colour becomes, C x 256, by five numbers in [0, 1); both views get the same.
+
+    Gamma 0.8 to 1.2, brightness 0.5 to 2, each colour 0.8 to 1.2. A table costs 256 powers, not one for each pixel.
+    """
     gamma, brightness = 0.8 + 0.4 * draws[0], 0.5 + 1.5 * draws[1]
-    colours_C11 = from_numpy(0.8 + 0.4 * draws[2:5]).float()[:, None, None]
-    return (view_CHW**gamma * brightness * colours_C11).clamp(0, 1)
+    colours_C1 = from_numpy(0.8 + 0.4 * draws[2:5]).float()[:, None]
+    return (unchanged_colours() ** gamma * brightness * colours_C1).clamp(0, 1)
+
+
+def looked_up(pixels_BCHW: Tensor, tables_BCV: Tensor) -> Tensor:
+    """The floats in the tables for uint8 pixels; each picture and colour has its own table."""
+    batch, colours, values = tables_BCV.shape
+    starts_BC = (
+        torch.arange(batch * colours, dtype=torch.int32, device=pixels_BCHW.device).view(batch, colours) * values
+    )
+    places_BCHW = pixels_BCHW.int().add_(starts_BC[:, :, None, None])
+    return tables_BCV.flatten().index_select(0, places_BCHW.flatten()).view_as(places_BCHW)

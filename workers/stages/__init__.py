@@ -189,6 +189,14 @@ class StageConfig(BaseModel):
         """
         raise NotImplementedError
 
+    def needs_trial(self) -> bool:
+        """Whether its keys ask for something that only the built stage can tell to exist, such as a layer of its network."""
+        return False
+
+    def class_names(self) -> tuple[str, ...]:
+        """The names by id of the classes in the pictures of ids that it makes or reads. ModelError as for `identity`."""
+        raise NotImplementedError
+
     def note(self) -> str | None:
         """Advice about a key that the job file leaves out; None if there is none."""
         return None

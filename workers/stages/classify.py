@@ -49,6 +49,10 @@ class ClassifyConfig(ModelStageConfig):
     def row_bytes(self, picture_px: int) -> int:
         return BYTES_EACH * self.top
 
+    def needs_trial(self) -> bool:
+        """Whether the model has so many classes."""
+        return "top" in self.model_fields_set or super().needs_trial()
+
     def build(self, context: StageContext) -> Classify:
         return Classify(self, context)
 

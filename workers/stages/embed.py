@@ -67,6 +67,10 @@ class EmbedConfig(ModelStageConfig):
             "not content; --model torchvision:resnet50 matches content (98 MB are downloaded once)"
         )
 
+    def needs_trial(self) -> bool:
+        """Whether the network has the layer, and what a pooling makes of it is a vector."""
+        return self.layer is not None or self.pooling != "auto" or super().needs_trial()
+
     def build(self, context: StageContext) -> Embed:
         return Embed(self, context)
 

@@ -52,6 +52,19 @@ class ModelStageConfig(NetworkStageConfig):
         with self.resolved() as name:
             return load_model(name, self.task)
 
+    def needs_trial(self) -> bool:
+        """A card of ONNX states what only the network itself can confirm."""
+        name = self.known()
+        return super().needs_trial() or (name is not None and name.library == "onnx")
+
+    def class_names(self) -> tuple[str, ...]:
+        """As the card states them, or as the loaded model has them."""
+        with self.resolved() as name:
+            classes = name.classes or load_model(name, self.task).classes
+        if classes is None:
+            raise ModelError(f"model {self.model}: does not state its classes; choose one that does")
+        return classes.names
+
     def identity(self) -> dict[str, object]:
         options = self.output_options()
         del options["model"]  # by its complete name, or the hash of its weights

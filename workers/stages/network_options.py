@@ -29,6 +29,10 @@ class NetworkStageConfig(StageConfig):
     channels_last: bool | Literal["auto"] = Field("auto", description="memory format of the network")
     compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: in jobs long enough to repay it")
 
+    def needs_trial(self) -> bool:
+        """Not every network computes in every precision."""
+        return self.precision not in {"auto", "float32"}
+
     def tuned(self, network: PixelNetwork, key: str, context: StageContext, agreement: Agreement) -> TunedNetwork:
         """The network with settings that follow these options on this worker; `key` identifies the network and its weights.
 

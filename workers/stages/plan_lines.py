@@ -18,6 +18,8 @@ MOST_TRIED = 64
 """Most noise pictures in a trial batch: a stage that takes pictures of any size has very large batches of small ones."""
 
 NOISE_PX = 256
+MOST_NAMED = 12
+"""How many classes a plan names."""
 
 
 class NetworkStage(Stage, Protocol):
@@ -29,7 +31,12 @@ class NetworkStage(Stage, Protocol):
 
 def plan_lines(name: ModelName, build: Callable[[], NetworkStage], *, here: bool) -> list[str]:
     """The lines of a plan; with `here` the stage is built and run over a batch of noise in place of its first batch."""
-    lines = [", ".join(f"{key} {value}" for key, value in name.identity.items())]
+    lines = [", ".join(f"{key} {value}" for key, value in name.identity.items() if isinstance(value, str))]
+    if name.classes is not None:
+        names = name.classes.names
+        lines.append(
+            f"{len(names)} classes: {', '.join(names[:MOST_NAMED])}{', ...' if len(names) > MOST_NAMED else ''}"
+        )
     if not here:
         return [*lines, "settings are chosen on the workers when the job starts"]
     stage = build()

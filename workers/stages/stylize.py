@@ -20,6 +20,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from pixelmill.workers.codecs.footprint import decode_bytes
 from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.losses.style_choice import GatysSettings, LossScale
+from pixelmill.workers.models.file_contents import require_finite_weights, sha256_of
 from pixelmill.workers.models.safetensors_header import require_whole
 from pixelmill.workers.models.vgg_names import depth_of, is_published, naming_of, require_layers, require_vgg
 from pixelmill.workers.pictures import Kind, Picture
@@ -175,9 +176,10 @@ class StylizeConfig(NetworkStageConfig):
             return self.vgg
         with self.located("vgg") as place, self._readable("vgg", place) as file:
             names = require_whole(Path(file.name))
+            require_finite_weights([Path(file.name)])
             naming_of(self.vgg, names)
             require_layers(self.vgg, depth_of(names), self._layers)
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            return f"sha256:{sha256_of(Path(file.name))}"
 
     def _painting_identity(self) -> str:
         """SHA-256 of the painting's content. ModelError if the file is missing or not a picture."""
@@ -217,6 +219,9 @@ class StylizeConfig(NetworkStageConfig):
             f"style {self.style} is a painting: each picture is optimised in {self.gatys.steps:,} steps, which takes minutes on "
             "a CPU; --dry-run measures it, and a style that ships takes less than a second"
         )
+
+    def needs_trial(self) -> bool:
+        return not self.is_painting and super().needs_trial()
 
     def build(self, context: StageContext) -> Stage:
         return self._painter(context) if self.is_painting else StyleNetwork(self, context)

@@ -80,6 +80,10 @@ class SynthesizeConfig(ModelStageConfig):
             self._check_palette(name)
         return super().identity()
 
+    def class_names(self) -> tuple[str, ...]:
+        """Those of the palette, if it is given, which may name the model's classes in other words."""
+        return tuple(self.palette) if self.palette is not None else super().class_names()
+
     def _check_palette(self, name: ModelName) -> None:
         """ModelError if the palette and the network have different numbers of classes."""
         if self.palette is None or name.path is None:

@@ -7,7 +7,7 @@ several layouts give what a recipe needs, the first one whose `is_here` is true 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.dataset import DataSet
@@ -29,4 +29,13 @@ class Layout(Protocol):
 
         `classes` are the names that were trained on, in order, where classes are folders.
         """
+        ...
+
+
+@runtime_checkable
+class StatesParts(Protocol):
+    """A layout whose parts for training and validation are not folders of these names."""
+
+    def parts(self, uri: str, access: Access) -> dict[str, str]:
+        """What `find` takes for each part, by its name (train, val, test); nothing where `uri` is of another layout."""
         ...

@@ -48,7 +48,20 @@ def _by_folder(found: DataSet, uris: Sequence[str], classes: Sequence[str] | Non
     if len(names) < 2:
         raise DataError(f"{where}: has no labels; put pictures into a folder for each class")
     labels = np.array([names.index(folder) for folder in folders], np.int64)
-    return replace(found, labels=labels, constants={CLASSES: json.dumps(names).encode()})
+    notes = _on_deeper_folders(strings_of(found.first["uri"]), folders)
+    return replace(found, labels=labels, constants={CLASSES: json.dumps(names).encode()}, notes=notes)
+
+
+def _on_deeper_folders(pictures: Sequence[str], folders: Sequence[str]) -> tuple[str, ...]:
+    """A note which level of folders is the class, where pictures lie in folders below it."""
+    for picture, folder in zip(pictures, folders, strict=True):
+        *parents, name = picture.split("/")
+        if parents and parents[-1] != folder:
+            below = "/".join(parents[len(parents) - parents[::-1].index(folder) :])
+            return (
+                f"the class is the first folder below the data, whatever folders lie in it: {folder}/{below}/{name} is {folder}",
+            )
+    return ()
 
 
 def _class_folders(

@@ -7,13 +7,17 @@ from importlib import import_module
 
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.layouts import Layout
+from pixelmill.pipelines.training.layouts import Layout, StatesParts
 from pixelmill.workers.recipes import Role
 
 LAYOUTS: dict[str, str] = {
     "pictures": "pixelmill.pipelines.training.layouts.pictures:Pictures",
     "classes": "pixelmill.pipelines.training.layouts.classes:Classes",
     "masks": "pixelmill.pipelines.training.layouts.masks:Masks",
+    "pairs": "pixelmill.pipelines.training.layouts.pairs:Pairs",
+    "voc": "pixelmill.pipelines.training.layouts.voc:Voc",
+    "coco": "pixelmill.pipelines.training.layouts.coco:Coco",
+    "cityscapes": "pixelmill.pipelines.training.layouts.cityscapes:Cityscapes",
     "stereo": "pixelmill.pipelines.training.layouts.stereo:Stereo",
 }
 """The place of each layout's class, which is imported when needed."""
@@ -29,6 +33,14 @@ def layouts_for(roles: Sequence[Role]) -> list[str]:
     """The names of the layouts that give exactly the required roles."""
     needed = _needed(roles)
     return [name for name in LAYOUTS if _needed(layout_of(name).ROLES) == needed]
+
+
+def stated_parts(roles: Sequence[Role], uri: str, access: Access) -> dict[str, str]:
+    """The parts that a layout states by itself, such as lists of names, by name; nothing where folders are the parts."""
+    for layout in map(layout_of, layouts_for(roles)):
+        if isinstance(layout, StatesParts) and (parts := layout.parts(uri, access)):
+            return parts
+    return {}
 
 
 def _needed(roles: Sequence[Role]) -> set[Role]:

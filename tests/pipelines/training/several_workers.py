@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -30,5 +33,11 @@ def run_together(job: Callable[..., None], *arguments: Any, workers: int = 2) ->
 def _joined(rendezvous: str, rank: int, workers: int, job: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
-    job(rank, *arguments)
-    dist.destroy_process_group()
+    try:
+        job(rank, *arguments)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # at once, so that the others do not wait for it
+    with suppress(RuntimeError):  # of one that has left already
+        dist.barrier()
+    os._exit(0)  # as Ray ends its workers: an interpreter that ends in order waits for gloo's threads

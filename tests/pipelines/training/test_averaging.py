@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.averaging import WeightAverage, average_of, decay_at
+from pixelmill.workers.recipes.scoring import evaluate
 from tests.pipelines.training.trainings import plan_of, train
 
 AVERAGED = {"ema_decay": 0.9}
@@ -72,7 +73,7 @@ def test_the_averaged_weights_are_judged_and_published_and_the_training_is_not_c
     assert equal(published, saved(tmp_path / "averaged", "average.safetensors"))
     network, card = checkpoints.load_from_store(str(tmp_path / "averaged"), Access())
     assert made.held_out is not None
-    metrics = made.recipe.evaluate(network, iter(made.held_out))
+    metrics = evaluate(made.recipe, network, iter(made.held_out))
     assert card.metrics["negative_elbo"] == pytest.approx(metrics["negative_elbo"], rel=1e-5)
 
 

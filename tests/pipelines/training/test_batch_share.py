@@ -11,7 +11,7 @@ from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batches import Batches
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
 from pixelmill.pipelines.training.sample_order import SampleOrder
-from pixelmill.pipelines.training.samples import Memory
+from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.recipes.vae import VaeRecipe
 from tests.pipelines.training.trainings import SETTINGS
@@ -21,7 +21,7 @@ from tests.pipelines.training.trainings import SETTINGS
 def test_each_batch_is_the_same_whatever_the_workers_and_passes(pictures: str, workers: int, accumulate: int) -> None:
     data = find(layout_of("pictures").ROLES, [pictures], Access())
     recipe = VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})
-    samples, order = Memory(data, recipe), SampleOrder(len(data), 3)
+    samples, order = open_samples(data, recipe, 1 << 20), SampleOrder(len(data), 3)
 
     def batches(workers: int, accumulate: int) -> list[Tensor]:
         shares = [BatchShare(8, accumulate, workers, rank) for rank in range(workers)]

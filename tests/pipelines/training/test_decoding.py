@@ -1,34 +1,91 @@
-"""Samples are decoded in their order, and one that can't be is named."""
+"""Samples are decoded in their order, in windows of bounded bytes; a broken one is replaced and recorded."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training.decoding import pack, scan, unpack
-from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from pixelmill.pipelines.training.decoding import Decoded, DecodingShare, decode_window, share_of_cluster
 from pixelmill.workers.errors import DataError
-from pixelmill.workers.recipes.vae import VaeRecipe
-from tests.pipelines.training.trainings import SETTINGS
+from tests.pipelines.training.sources import Verbatim, decoder, numbers, some
 
 
-def test_samples_of_any_shape_survive_the_way_through_ray_data() -> None:
-    samples = [
-        {"a": np.arange(6, dtype=np.uint16).reshape(2, 3), "b": np.float32(2.5).reshape(())},
-        {"a": np.zeros((0, 4))},
-    ]
-    again = unpack(pack(samples))
-    assert [set(each) for each in again] == [{"a", "b"}, {"a"}]
-    assert again[0]["a"].dtype == np.uint16
-    assert again[0]["b"].shape == ()
-    assert again[1]["a"].shape == (0, 4)
+def test_samples_come_in_the_order_of_their_windows(tmp_path: Path) -> None:
+    read = decoder(some(tmp_path, 6)).read(iter([np.array([5, 0]), np.array([3])]), substitutes=True)
+    assert [(index, numbers([sample])) for index, sample in read] == [(5, [5]), (0, [0]), (3, [3])]
 
 
-def test_a_file_that_is_no_picture_is_named(pictures: str) -> None:
-    (Path(pictures) / "010.png").write_bytes(b"<html>")
-    data = find(layout_of("pictures").ROLES, [pictures], Access())
-    with pytest.raises(DataError, match=r"010\.png: "):
-        list(scan(data, VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})))
+def test_windows_are_planned_as_they_are_needed_and_not_ahead(tmp_path: Path) -> None:
+    planned: list[int] = []
+
+    def endless() -> Iterator[np.ndarray]:
+        while True:
+            planned.append(1)
+            yield np.array([0, 1])
+
+    read = decoder(some(tmp_path, 2)).read(endless(), substitutes=True)
+    assert len([next(read) for _ in range(5)]) == 5
+    assert len(planned) == 3
+
+
+def test_a_window_of_large_samples_holds_few_and_one_of_small_ones_no_more_than_the_limit(tmp_path: Path) -> None:
+    data = some(tmp_path, 3)
+    cityscapes, digits, volume = (decoder(data, most).window_samples for most in (8_400_000, 784, 1 << 32))
+    assert (cityscapes, digits, volume) == (2, 256, 1)
+    many = DecodingShare(tasks=63)
+    assert (
+        many.windows
+        * SIZE_OF_LARGE
+        * decoder(data, SIZE_OF_LARGE).size.window_samples(many.stream_bytes // many.windows)
+        <= many.stream_bytes
+    )
+
+
+SIZE_OF_LARGE = 1 << 20
+
+
+def window(data_of: Path, count: int, broken: set[int], indices: list[int], known: list[int]) -> Decoded:
+    recipe = Verbatim()
+    return decode_window(some(data_of, count, *broken), recipe, indices, known, True)  # type: ignore[arg-type]
+
+
+@given(count=st.integers(2, 7), draws=st.data())
+def test_the_place_of_a_broken_sample_is_taken_by_the_next_good_one_whatever_is_known_already(
+    count: int, draws: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    broken = draws.draw(st.sets(st.integers(0, count - 1), max_size=count - 1))
+    known = draws.draw(st.lists(st.sampled_from(sorted(broken)))) if broken else []
+    indices = draws.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=9))
+    decoded = window(tmp_path_factory.mktemp("data"), count, broken, indices, known)
+    expected = [next(i for more in range(count) if (i := (index + more) % count) not in broken) for index in indices]
+    assert decoded.used == expected == numbers(decoded.samples)
+    assert decoded.broken.keys() <= broken - set(known)
+
+
+def test_a_sample_that_is_known_to_be_broken_is_not_read_again(tmp_path: Path) -> None:
+    recipe = Verbatim()
+    made = decoder(some(tmp_path, 4, 1), recipe=recipe)
+    for _ in range(2):
+        assert [used for used, _ in made.read(iter([np.array([1, 3])]), substitutes=True)] == [2, 3]
+    assert recipe.read.count(b"broken 1") == 1
+    assert made.broken.indices == [1]
+
+
+def test_a_scan_leaves_out_what_is_broken(tmp_path: Path) -> None:
+    scanned = list(decoder(some(tmp_path, 4, 1)).scan())
+    assert scanned[1] is None
+    assert numbers(sample for sample in scanned if sample is not None) == [0, 2, 3]
+
+
+def test_where_all_samples_are_broken_one_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"2 samples in a row are broken; the first: .*001\.png: is no picture"):
+        window(tmp_path, 2, {0, 1}, [1], [])
+
+
+def test_without_ray_a_worker_decodes_itself() -> None:
+    assert share_of_cluster(3) == DecodingShare(tasks=1)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints, requests
 from pixelmill.pipelines.training.peers import Peers
-from pixelmill.pipelines.training.plan import STOP, WorkerGroup
+from pixelmill.pipelines.training.plan import STOP, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.worker import Training
 from pixelmill.workers.recipes import Batch
 from tests.pipelines.training.several_workers import run_together
@@ -135,6 +138,33 @@ def test_a_metric_that_is_no_number_is_never_the_best_nor_on_the_card(pictures: 
     assert made.progress.best == 5.0
 
 
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
+def test_a_training_with_broken_samples_is_resumed_as_exactly_and_names_each_once(
+    pictures: str, tmp_path: Path, cache_bytes: int
+) -> None:
+    for name in ("004.png", "005.png", "021.png"):
+        (Path(pictures) / name).write_bytes(b"<html>")
+    train(plan_of(pictures, tmp_path / "whole", cache_bytes=1 << 30))
+    interrupted = plan_of(pictures, tmp_path / "killed", cache_bytes=cache_bytes)
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupted, 7)
+    train(interrupted)
+    whole, again = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    rows = pq.read_table(tmp_path / "killed/failed").to_pylist()
+    assert [Path(row["uri"]).name for row in rows] == ["004.png", "005.png", "021.png"]
+    assert "3 broken samples were skipped" in json.loads((tmp_path / "killed/card.json").read_text())["split"]
+
+
+def test_another_cache_does_not_change_the_order_of_a_training_that_is_resumed(pictures: str, tmp_path: Path) -> None:
+    plan = plan_of(pictures, tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        train(plan, killed_at=3)
+    progress = checkpoints.read_progress(Folder(str(tmp_path / "out"), Access()))
+    assert progress is not None
+    assert progress.in_blocks is False
+
+
 @pytest.mark.parametrize("settings", [{}, {"schedule": "cosine", "warmup_steps": 3}])
 def test_a_finished_training_that_gets_more_steps_takes_them_at_the_rates_of_its_new_length(
     pictures: str, tmp_path: Path, settings: dict[str, Any]
@@ -166,16 +196,21 @@ def test_a_training_that_patience_ended_goes_on_with_new_patience(pictures: str,
     assert again.step >= ended.step + 6
 
 
+def judged_on_all(pictures: str, out: Path) -> TrainingPlan:
+    plan = plan_of(pictures, out)
+    return replace(plan, held_out=plan.train)
+
+
 def train_share(rank: int, pictures: str, out: Path) -> None:
     """One worker of two."""
     for _ in range(2):  # the second time it is resumed, and complete
-        plan = plan_of(pictures, out)
+        plan = judged_on_all(pictures, out)
         Training(plan, WorkerGroup(2), rank, torch.device("cpu"), {}, Silent(), Peers(rank, 2)).run()
         torch.distributed.barrier()  # pyright: ignore[reportUnknownMemberType]
 
 
 def test_two_workers_learn_and_judge_as_one(pictures: str, tmp_path: Path) -> None:
-    train(plan_of(pictures, tmp_path / "one"))
+    train(judged_on_all(pictures, tmp_path / "one"))
     run_together(train_share, pictures, tmp_path / "two")
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert all(torch.allclose(one[name], two[name], rtol=1e-4, atol=1e-6) for name in one)

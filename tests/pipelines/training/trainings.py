@@ -54,6 +54,9 @@ class Silent(ProgressStore):
     def report(self, key: str, text: str) -> None:
         pass
 
+    def reports(self, kind: str) -> list[str]:
+        return []
+
 
 class Mortal(Training):
     """Ends before a step, as a process that is killed there."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco
 
-from pixelmill.workers.codecs.coco_rle import encode_rle
+from pixelmill.workers.codecs.coco_rle import decode_rle, encode_rle
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
 
@@ -25,6 +25,7 @@ def assert_as_coco(ids_HW: np.ndarray) -> None:
         inside_HW = np.asfortranarray(ids_HW == number, dtype=np.uint8)
         theirs: Any = coco.encode(inside_HW)
         assert counts == theirs["counts"].decode()
+        assert np.array_equal(decode_rle(counts, *ids_HW.shape), inside_HW)
         assert np.array_equal(coco.decode({"size": list(ids_HW.shape), "counts": counts.encode()}), inside_HW)
 
 
@@ -42,3 +43,10 @@ def test_runs_of_a_million_pixels_and_of_one(size: tuple[int, int]) -> None:
     ids_HW[-1, -1] = 7
     assert_as_coco(ids_HW)
     assert_as_coco(np.random.default_rng(0).integers(0, 5, size).astype(np.uint8))
+
+
+def test_plain_lengths_are_read_and_runs_of_another_size_refused() -> None:
+    assert decode_rle([1, 2, 3], 2, 3).tolist() == [[False, True, False], [True, False, False]]
+    for runs in ([1, 2, 4], [-1, 7], "0"):
+        with pytest.raises(ValueError, match="pixels of 6"):
+            decode_rle(runs, 2, 3)

@@ -42,8 +42,8 @@ def test_each_task_has_a_card_for_each_meaning(task: str, tmp_path: Path) -> Non
         (CARD | {"classes": ["a", "b"], "colours": [[0, 0, 0]]}, "1 colours are stated for 2 classes"),
         (CARD | {"classes": None, "colours": [[0, 0, 0]]}, "1 colours are stated for 0 classes"),
         (CARD | {"colour": 1}, "colour: Extra inputs are not permitted"),
-        (CARD | {"input": INPUT | {"std": [1, 1]}}, "mean and std have one number each, or three"),
-        (CARD | {"input": INPUT | {"std": [1, 1, 0]}}, "no deviation is 0"),
+        (CARD | {"input": INPUT | {"std": [1, 1]}}, "mean has 3 numbers and std 2; both have one, or three"),
+        (CARD | {"input": INPUT | {"std": [1, 1, 0]}}, "std is 0; a deviation of pixels"),
         (CARD | {"input": INPUT | {"size_px": 4097}}, "input.size_px"),
         (CARD | {"input": INPUT | {"least_px": 4097}}, "input.least_px: Input should be less than or equal to 4096"),
         (

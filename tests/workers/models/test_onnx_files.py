@@ -152,3 +152,23 @@ def test_graphs_that_are_nested_without_end_are_refused(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(field(7, graph))
     with pytest.raises(ModelError, match="nested too deeply"):
         read_network("m", tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
+@pytest.mark.parametrize("raw", [True, False])
+def test_weights_that_are_no_numbers_are_refused_by_name_and_a_mask_is_not(
+    tmp_path: Path, dtype: type[np.floating[Any]], raw: bool
+) -> None:
+    def written(value: float) -> Path:
+        values = np.array([0.0, 1.0, value], dtype)
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        stored = helper.make_tensor("bias", kind, [3], values.tobytes() if raw else list(values), raw=raw)
+        node = helper.make_node("Identity", ["x"], ["y"])
+        return saved(tmp_path, model_of([node], (1,), (1,), [stored]))
+
+    read_network("m", written(-np.inf))  # as masks of attention have it
+    if not raw and dtype is np.float16:
+        return  # stored as integers
+    for value in (np.nan, np.inf):
+        with pytest.raises(ModelError, match="bias holds values that are no numbers"):
+            read_network("m", written(value))

@@ -7,9 +7,10 @@ from typing import get_args
 import pytest
 import torch
 
+from pixelmill.workers.errors import ModelError
 from pixelmill.workers.geometry.grey import to_grey
 from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side, stretch
-from pixelmill.workers.models.preprocess import Fit, Preprocess
+from pixelmill.workers.models.preprocess import Fit, Preprocess, require_input
 
 
 def made(fit: Fit, size_px: int | tuple[int, int] = 32, channels: int = 3) -> Preprocess:
@@ -53,3 +54,19 @@ def test_each_fit_shows_the_part_that_it_says() -> None:
     assert padded_CHW[:, :10].max() == padded_CHW[:, -10:].max() == 0
     assert padded_CHW[:, 16, 16].min() == 200
     assert padded_CHW[:, 16, 2].max() == 10
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (Preprocess(224, 5000, "bilinear", (0.5,), (0.5,)), "sees pictures of 5,000 px"),
+        (Preprocess(0, 224, "bilinear", (0.5,), (0.5,)), "sees pictures of 0 px"),
+        (Preprocess(256, (64, 1 << 20), "bilinear", (0.5,), (0.5,), "stretch"), "sees pictures of 1,048,576 px"),
+        (Preprocess(256, 224, "bilinear", (0.5,), (1e-300,)), "std is 1e-300"),
+    ],
+)
+def test_an_input_that_no_network_has_is_refused(wrong: Preprocess, words: str) -> None:
+    with pytest.raises(ModelError, match=f"model timm:x: .*{words}"):
+        require_input("timm:x", wrong)
+    fine = Preprocess(256, 224, "bilinear", (0.5,), (0.5,))
+    assert require_input("timm:x", fine) is fine

@@ -41,6 +41,21 @@ class Oracle(nn.Module):
         return tuple(self.disparity.expand(batch, 2, height >> scale, width >> scale) for scale in range(4))
 
 
+def test_a_batch_is_what_plain_arithmetic_on_single_pixels_gives() -> None:
+    chosen, pairs = recipe(), [sample_of(DISPARITY)] * 24
+    batch, random = chosen.batch(pairs, np.random.default_rng(3)), np.random.default_rng(3)
+    for number, pair in enumerate(pairs):
+        mirror, recolour, gamma, brightness, *colours = random.random(DRAWS).tolist()
+        left_HWC, right_HWC = (pair[view].astype(np.float64) / 255 for view in ("left", "right"))
+        if mirror < 0.5:
+            left_HWC, right_HWC = right_HWC[:, ::-1], left_HWC[:, ::-1]
+        for view, view_HWC in (("left", left_HWC), ("right", right_HWC)):
+            if recolour < 0.5:
+                factors = (0.5 + 1.5 * brightness) * (0.8 + 0.4 * np.array(colours))
+                view_HWC = np.clip(view_HWC ** (0.8 + 0.4 * gamma) * factors, 0, 1)
+            np.testing.assert_allclose(batch[view][number].permute(1, 2, 0), view_HWC, rtol=0, atol=3e-7)
+
+
 def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
     chosen = recipe(smoothness_weight=0.3, consistency_weight=0.7)
     left_BCHW, right_BCHW = random_views()

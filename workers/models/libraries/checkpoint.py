@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.adapters import adapter, kind_of, tasks_of
 from pixelmill.workers.models.depth_facts import facts_of_stereo
+from pixelmill.workers.models.file_contents import require_finite_weights, sha256_of
 from pixelmill.workers.models.folders import read_json
 from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files, did_you_mean
 from pixelmill.workers.models.safetensors_header import require_whole
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.stated_classes import classes_in
+from pixelmill.workers.models.tasks import WITH_CLASSES, Task
 from pixelmill.workers.models.zoo import ZOO
 
 ENCODING = frozenset({"autoencoder", "vae", "fcn", "segnet", "unet", "monodepth", "finetuned"})
@@ -104,10 +105,11 @@ def _file(model: str, path: Path, task: Task) -> ModelName:
     written = read_json(model, card)
     _require_task(model, written, task)
     require_whole(weights)
-    with weights.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    require_finite_weights([weights])
+    sha256 = sha256_of(weights)
     depth = facts_of_stereo(str(written.get("data", ""))) if task == "depth" else None
-    return ModelName("file", path.stem, None, path.resolve(), sha256, _network_of(written), depth)
+    classes = classes_in(written) if task in WITH_CLASSES else None
+    return ModelName("file", path.stem, None, path.resolve(), sha256, _network_of(written), depth, classes)
 
 
 def _require_task(model: str, written: Mapping[str, Any], task: Task) -> None:

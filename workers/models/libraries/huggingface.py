@@ -32,7 +32,8 @@ from pixelmill.workers.models.image_processors import FILES as PROCESSORS
 from pixelmill.workers.models.image_processors import Processing, processing_of
 from pixelmill.workers.models.libraries.transformers_config import Plan, plan_of
 from pixelmill.workers.models.model_names import ModelName
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.stated_classes import StatedClasses
+from pixelmill.workers.models.tasks import WITH_CLASSES, Task
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -55,7 +56,10 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
     processing_of(model, folder)  # which raises for one that is missing or wrong
     files = [folder / CONFIG, *_processor_files(folder), *weight_files(model, folder)]
     depth = _depth(model, plan) if task == "depth" else None
-    return ModelName("hf", plan.architecture, path=folder, sha256=content_sha256(files), depth=depth)
+    named = plan.values.get("id2label") if task in WITH_CLASSES else None
+    classes = StatedClasses(_class_names(model, named)) if named else None
+    sha256 = content_sha256(files)
+    return ModelName("hf", plan.architecture, path=folder, sha256=sha256, depth=depth, classes=classes)
 
 
 def load(name: ModelName, task: Task) -> PictureModel:
@@ -269,13 +273,21 @@ def _require_input(model: str, config: Any, shown_HW: tuple[int, int]) -> None:
 def _classes(model: str, config: Any) -> Classes:
     from pixelmill.workers.models.picture_model import Classes
 
-    stated: dict[Any, Any] = config.id2label or {}
-    names = {int(key): str(name) for key, name in stated.items()}
+    return Classes(_class_names(model, config.id2label))
+
+
+def _class_names(model: str, stated: Any) -> tuple[str, ...]:
+    """The names by id of a config's id2label."""
+    try:
+        pairs = cast("dict[Any, Any]", stated or {}).items()
+        names = {int(key): str(name) for key, name in pairs}
+    except (AttributeError, TypeError, ValueError):
+        names = dict[int, str]()
     if sorted(names) != list(range(len(names))) or not names:
         raise ModelError(
             f"model {model}: id2label of its config does not number its classes from 0; take another model"
         )
-    return Classes(tuple(names[each] for each in range(len(names))))
+    return tuple(names[each] for each in range(len(names)))
 
 
 def _depth(model: str, plan: Plan) -> DepthFacts:

@@ -11,7 +11,8 @@ from pixelmill.workers.models.folders import content_sha256, require_installed
 from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.models.onnx_card import OnnxCard, read_onnx_card
 from pixelmill.workers.models.onnx_files import read_network
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.stated_classes import StatedClasses
+from pixelmill.workers.models.tasks import WITH_CLASSES, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +35,9 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
     read_network(model, path)  # which raises for one that is cut, or needs more than itself
     files = [path, path.with_suffix(".json")]
     depth = _depth(card) if task == "depth" else None
-    return ModelName("onnx", "onnx", path=path.resolve(), sha256=content_sha256(files, named=False), depth=depth)
+    classes = StatedClasses(card.classes, card.colours) if card.classes and task in WITH_CLASSES else None
+    sha256 = content_sha256(files, named=False)
+    return ModelName("onnx", "onnx", path=path.resolve(), sha256=sha256, depth=depth, classes=classes)
 
 
 def load(name: ModelName, task: Task) -> PictureModel:

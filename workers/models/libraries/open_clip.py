@@ -230,7 +230,7 @@ def _require_same_activation(model: str, config: dict[str, Any], facts: dict[str
 
 
 def _shown(model: str, tower: Any, facts: dict[str, Any]) -> Preprocess:
-    from pixelmill.workers.models.preprocess import Preprocess
+    from pixelmill.workers.models.preprocess import Preprocess, require_input
 
     size: Any = tower.image_size
     height_px, width_px = (size, size) if isinstance(size, int) else (int(side) for side in size)
@@ -241,7 +241,7 @@ def _shown(model: str, tower: Any, facts: dict[str, Any]) -> Preprocess:
         )
     open_clip: Any = import_module("open_clip")
     mean, std = facts.get("mean") or open_clip.OPENAI_DATASET_MEAN, facts.get("std") or open_clip.OPENAI_DATASET_STD
-    return Preprocess(
+    shown = Preprocess(
         height_px,
         height_px,
         "bicubic" if interpolation == "bicubic" else "bilinear",
@@ -249,6 +249,7 @@ def _shown(model: str, tower: Any, facts: dict[str, Any]) -> Preprocess:
         tuple(float(each) for each in std),
         fit="stretch" if mode == "squash" else "centre crop",
     )
+    return require_input(model, shown)
 
 
 # -------------------------------------------------------------------------------------------------------------- catalogue

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.models.folders import CONVERT, file_sha256, require_installed
+from pixelmill.workers.models.file_contents import require_finite_weights, sha256_of
+from pixelmill.workers.models.folders import CONVERT, require_installed
 from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.models.safetensors_header import require_whole
 from pixelmill.workers.models.tasks import Task
@@ -38,7 +39,8 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
     if path.suffix != ".safetensors" or not path.is_file():
         raise ModelError(f"model {model}: no such file; write spandrel:FILE.safetensors")
     require_whole(path)
-    return ModelName("spandrel", "spandrel", path=path.resolve(), sha256=file_sha256(path))
+    require_finite_weights([path])
+    return ModelName("spandrel", "spandrel", path=path.resolve(), sha256=sha256_of(path))
 
 
 def load(name: ModelName, task: Task) -> PictureModel:

@@ -296,7 +296,7 @@ def _shown(model: str, module: nn.Module) -> tuple[Preprocess, nn.Module]:
     from timm.data.config import resolve_model_data_config  # pyright: ignore[reportUnknownVariableType]
 
     from pixelmill.workers.models.heads import Cropped
-    from pixelmill.workers.models.preprocess import Preprocess
+    from pixelmill.workers.models.preprocess import Preprocess, require_input
 
     data: Any = cast("Any", resolve_model_data_config)(module)
     height_px, crop_px = (int(side) for side in data["input_size"][1:])
@@ -308,9 +308,9 @@ def _shown(model: str, module: nn.Module) -> tuple[Preprocess, nn.Module]:
     interpolation = "bicubic" if data["interpolation"] == "bicubic" else "bilinear"
     rest = interpolation, tuple(data["mean"]), tuple(data["std"])
     if data.get("crop_mode") != "squash":
-        return Preprocess(resize_px, crop_px, *rest), module
+        return require_input(model, Preprocess(resize_px, crop_px, *rest)), module
     cropped = module if resize_px == crop_px else Cropped(module, (crop_px, crop_px))
-    return Preprocess(resize_px, resize_px, *rest, fit="stretch"), cropped
+    return require_input(model, Preprocess(resize_px, resize_px, *rest, fit="stretch")), cropped
 
 
 def _classes(module: Any) -> Classes | None:

@@ -104,11 +104,15 @@ def _built(name: ModelName, task: Task) -> tuple[nn.Module, Any]:
 
 
 def _trained(models: Any, weights: Any, name: ModelName, task: Task) -> nn.Module:
+    from pixelmill.workers.models.construction import require_finite
+
     # torchvision has no switch for it, and torch.hub would execute a pickle in the cached file.
     kind = cast("Any", type(weights))
     weights.get_state_dict = partial(kind.get_state_dict, weights, weights_only=True)
     try:
-        return models.get_model(name.name, weights=weights, progress=False).eval()
+        return require_finite(name.name, models.get_model(name.name, weights=weights, progress=False))
+    except ModelError:
+        raise
     except OSError as error:
         raise ModelError(
             f"torchvision:{name.name}/{name.weights}: its weights could not be fetched from {weights.url} ({error}); "

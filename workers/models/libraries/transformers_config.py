@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import Any, Literal, cast
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.folders import MOST_NUMBER
+from pixelmill.workers.models.normalization import MOST_SIDE_PX
 from pixelmill.workers.models.tasks import Task
 
 Gives = Literal["logits", "logit map", "query map", "depth map", "embedding"]
@@ -88,7 +90,9 @@ DROPPED = frozenset(
 UNUSED = frozenset({"backbone", "backbone_config", "use_timm_backbone"})
 """Keys in the `decoder_config` of a MaskFormer, which is that of a whole DETR; only the decoder is built."""
 FOREIGN = frozenset({"timm_backbone", "timm_wrapper"})
-MOST_NUMBER, MOST_ENTRIES = 1 << 20, 1 << 16
+MOST_ENTRIES = 1 << 16
+SIDES = frozenset({"image_size", "patch_size", "pretrain_image_size"})
+"""Keys of sides in pixels: a batch of what the network sees has to fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,11 @@ def _checked(model: str, key: str, value: Any) -> Any:
     if isinstance(value, list):
         _require_few(model, key, len(cast("list[Any]", value)))
         return [_checked(model, key, each) for each in cast("list[Any]", value)]
+    if key in SIDES and isinstance(value, int | float) and not 1 <= value <= MOST_SIDE_PX:
+        raise ModelError(
+            f"model {model}: {key} of its config.json is {value}; a side has 1 to {MOST_SIDE_PX} px, so that a batch fits into "
+            "memory; take another model"
+        )
     if isinstance(value, int | float) and abs(value) > MOST_NUMBER:
         raise ModelError(
             f"model {model}: {key} of its config.json is {value}, larger than any size of a network; fetch it again"

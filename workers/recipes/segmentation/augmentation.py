@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from pixelmill.workers.errors import DataError
+from pixelmill.workers.geometry.window import window_of
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.segmentation.labels import VOID
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
@@ -25,15 +26,24 @@ DRAWS = 5  # random numbers for each sample: mirror, scale, row, column, brightn
 
 def augment(
     sample: Sample, settings: LabelledSettings, kept_HW: tuple[int, int], margin_px: int, draws_D: np.ndarray
-) -> tuple[Tensor, np.ndarray]:
-    """The picture with a margin, float CHW in [0, 1], and its label without the margin, HW."""
+) -> tuple[Tensor, np.ndarray, float]:
+    """The picture with a margin, uint8 CHW, its label without the margin, HW, and the factor of its brightness."""
     mirror, scale, row, column, brightness = draws_D.tolist()
     low, high = map(math.log, settings.scales)
     image_CHW, label_HW = cut_window(sample, kept_HW, margin_px, math.exp(low + scale * (high - low)), (row, column))
     if settings.flip and mirror < 0.5:
         image_CHW, label_HW = image_CHW.flip(2), label_HW[:, ::-1]
-    factor = 1 + settings.brightness * (2 * brightness - 1)
-    return (image_CHW * factor).clamp(max=1), label_HW
+    return image_CHW, label_HW, 1 + settings.brightness * (2 * brightness - 1)
+
+
+def brightened(images_BCHW: Tensor, factors_B: Tensor) -> Tensor:
+    """From uint8 to floats in [0, 1], times the factors and clipped at 1, in the same memory format."""
+    return to_floats(images_BCHW).mul_(factors_B[:, None, None, None]).clamp_(max=1)
+
+
+def to_floats(images_BCHW: Tensor) -> Tensor:
+    """From uint8 to floats in [0, 1], in the same memory format."""
+    return images_BCHW.float().div_(255)
 
 
 def window(side_px: int, kept_px: int, scale: float, margin_px: int, draw: float) -> tuple[np.ndarray, np.ndarray]:
@@ -59,21 +69,31 @@ def nearest_places(length: int, kept: int) -> np.ndarray:
 def cut_window(
     sample: Sample, kept_HW: tuple[int, int], margin_px: int, scale: float, draws: tuple[float, float]
 ) -> tuple[Tensor, np.ndarray]:
-    """A window of picture (float CHW in [0, 1], with the margin) and label (HW, without), on the same grid."""
+    """A window of picture (uint8 CHW, with the margin) and label (HW, without), on the same grid."""
     rows, rows_inside = window(sample["label"].shape[0], kept_HW[0], scale, margin_px, draws[0])
     columns, columns_inside = window(sample["label"].shape[1], kept_HW[1], scale, margin_px, draws[1])
-    image_CHW = from_numpy(sample["image"][np.ix_(rows, columns)]).permute(2, 0, 1)
-    label_HW = np.where(np.outer(rows_inside, columns_inside), sample["label"][np.ix_(rows, columns)], VOID)
+    image_CHW = from_numpy(window_of(sample["image"], rows, columns)).permute(2, 0, 1)
     height, width = (kept + 2 * margin_px for kept in kept_HW)
     if (len(rows), len(columns)) != (height, width):
         image_CHW = resized(image_CHW, (height, width))
-        label_HW = label_HW[np.ix_(nearest_places(len(rows), height), nearest_places(len(columns), width))]
-    return image_CHW.float() / 255, label_HW[margin_px : height - margin_px, margin_px : width - margin_px]
+    label_rows, label_columns = (
+        nearest_places(len(places), kept + 2 * margin_px)[margin_px : margin_px + kept]
+        for places, kept in zip((rows, columns), kept_HW, strict=True)
+    )
+    label_HW = sample["label"].take(rows[label_rows], 0).take(columns[label_columns], 1)
+    label_HW[~rows_inside[label_rows]] = VOID
+    label_HW[:, ~columns_inside[label_columns]] = VOID
+    return image_CHW, label_HW
 
 
 def resized(image_CHW: Tensor, size_HW: tuple[int, int]) -> Tensor:
-    """uint8 pixels, antialiased bilinear with half-pixel centres, to go with `nearest_places` for the label."""
-    return F.interpolate(image_CHW[None], size_HW, mode="bilinear", align_corners=False, antialias=True)[0]
+    """uint8 pixels, antialiased bilinear with half-pixel centres, to go with `nearest_places` for the label.
+
+    With the axis of the batch in front of HWC, torch recognises the memory order and keeps it: twice as fast, bit for bit
+    the same.
+    """
+    image_1CHW = image_CHW.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
+    return F.interpolate(image_1CHW, size_HW, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
 def unequal_sizes(sizes: Iterable[tuple[int, ...]]) -> DataError:

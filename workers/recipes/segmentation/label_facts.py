@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes.segmentation.black_and_white import unmixed
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
 
 
@@ -35,7 +36,7 @@ def count_labels(samples: Iterable[Sample]) -> LabelFacts:
     names: tuple[str, ...] | None = None
     ignored: list[int] = []
     pixels_K = seen_K = np.zeros(VOID, np.int64)
-    for sample in samples:
+    for sample in unmixed(samples):
         if names is not None and class_names_of(sample) != names:
             raise DataError("pictures of one data set have different classes.json; take one list for all")
         names = class_names_of(sample)

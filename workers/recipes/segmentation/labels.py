@@ -24,12 +24,13 @@ MOST_CLASSES = VOID
 
 
 class ClassList(BaseModel):
-    """classes.json: the names by id, and the id of pixels without a class."""
+    """classes.json: the names by id, the id of pixels without a class, and the class of each id where files hold others."""
 
     model_config = ConfigDict(frozen=True)
 
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=MOST_CLASSES)]
     ignore_index: Annotated[int, Field(ge=0, le=65535)] | None = None
+    ids: dict[Annotated[int, Field(ge=0, le=65535)], Annotated[int, Field(ge=0, lt=MOST_CLASSES)]] | None = None
 
 
 @lru_cache(maxsize=8)

@@ -34,7 +34,8 @@ from pixelmill.workers.networks.vgg import ConventionName, LoadReport, VggWeight
 from pixelmill.workers.recipes import Batch, Role, Sample, Scores
 from pixelmill.workers.recipes.optimizers import ParameterShare, optimizer_of
 from pixelmill.workers.recipes.schedules import rate_at, warmup_steps_of
-from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, augment, unequal_sizes
+from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, augment, brightened, to_floats, unequal_sizes
+from pixelmill.workers.recipes.segmentation.black_and_white import note_of, unmixed
 from pixelmill.workers.recipes.segmentation.judging import batches_of_one_size, confusion_of, images_of, judged, shown
 from pixelmill.workers.recipes.segmentation.label_facts import LabelFacts, count_labels
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
@@ -97,10 +98,15 @@ class LabelledRecipe(Generic[Labelled]):
         sizes = {self.grid(self.settings.crop_px or _size_of(sample))[0] for sample in samples}
         if together > 1 and len(sizes) > 1:
             raise unequal_sizes(sizes)
-        names = class_names_of(samples[0])
+        *_, last = unmixed(samples)
+        names = class_names_of(last)
         self._facts = LabelFacts(class_names=names, pixels=(1,) * len(names), seen_pixels=(1,) * len(names))
         self.class_weights()
         self.check_network()
+
+    def notes(self, samples: Sequence[Sample]) -> list[str]:
+        """What was taken for granted about the labels, for a person."""
+        return note_of(samples)
 
     def prepare(self, samples: Iterable[Sample]) -> dict[str, JsonValue]:
         """Count the training labels, before `network` and `losses`; returns the counts for a later `restore`."""
@@ -127,14 +133,24 @@ class LabelledRecipe(Generic[Labelled]):
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         """images (BCHW in [0, 1]) and labels (BHW, ids or VOID); with valid convolutions images have a margin."""
-        pairs = [self._augmented(sample, random.random(DRAWS)) for sample in samples]
-        if len(sizes := {label_HW.shape for _, label_HW in pairs}) > 1:
-            raise unequal_sizes(sizes)
-        images_BCHW = torch.stack([image_CHW for image_CHW, _ in pairs]).contiguous(memory_format=torch.channels_last)
-        labels_BHW = from_numpy(np.stack([label_HW for _, label_HW in pairs])).long()
-        return {"images": images_BCHW, "labels": labels_BHW}
+        return self.augmented(self.drawn(samples, random))
 
-    def _augmented(self, sample: Sample, draws_D: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    def drawn(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
+        """images (uint8 BCHW, channels last), labels (uint8 BHW), and the factors (B) of the images' brightness."""
+        parts = [self._augmented(sample, random.random(DRAWS)) for sample in samples]
+        if len(sizes := {label_HW.shape for _, label_HW, _ in parts}) > 1:
+            raise unequal_sizes(sizes)
+        images_BHWC = np.stack([image_CHW.permute(1, 2, 0).numpy() for image_CHW, _, _ in parts])
+        labels_BHW = from_numpy(np.stack([label_HW for _, label_HW, _ in parts]))
+        factors_B = torch.tensor([factor for _, _, factor in parts])
+        return {"images": from_numpy(images_BHWC).permute(0, 3, 1, 2), "labels": labels_BHW, "factors": factors_B}
+
+    def augmented(self, batch: Batch) -> Batch:
+        images_BCHW, factors_B = batch["images"], batch["factors"]
+        floats_BCHW = brightened(images_BCHW, factors_B) if self.settings.brightness else to_floats(images_BCHW)
+        return {"images": floats_BCHW, "labels": batch["labels"].long()}
+
+    def _augmented(self, sample: Sample, draws_D: np.ndarray) -> tuple[Tensor, np.ndarray, float]:
         kept_HW, margin_px = self.grid(self.settings.crop_px or _size_of(sample))
         return augment(sample, self.settings, kept_HW, margin_px, draws_D)
 

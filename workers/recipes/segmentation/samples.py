@@ -14,18 +14,26 @@ from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
 from pixelmill.workers.recipes.segmentation.augmentation import nearest_places, resized
+from pixelmill.workers.recipes.segmentation.black_and_white import BLACK_AND_WHITE, WHITE, is_black_and_white
+from pixelmill.workers.recipes.segmentation.label_files import file_ids
 from pixelmill.workers.recipes.segmentation.label_orientation import as_shown, orientation_of
-from pixelmill.workers.recipes.segmentation.labels import mapped, read_class_list, read_ids, to_void
+from pixelmill.workers.recipes.segmentation.labels import mapped, read_class_list, to_void
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
 
 
 def read_sample(files: Mapping[str, bytes], settings: LabelledSettings) -> Sample:
-    """image (HWC), label (HW, ids or VOID), classes (the names as JSON) and the ignored id, resized to `size_px`."""
-    names, ignore_index = classes_of(files.get("classes"), settings)
+    """image (HWC), label (HW, ids or VOID), classes (the names as JSON) and the ignored id, resized to `size_px`.
+
+    `stored` has the ids in the file where 255 could stand for the second of two classes; see black_and_white.py.
+    """
     if "label" not in files:
         raise DataError("the picture has no label; put a PNG of class ids of the same name among the labels")
     image_CHW = sample_pixels(files["image"])
-    ids_HW = mapped(read_ids(files["label"]), settings.map_ids)
+    ids_HW = mapped(file_ids(files), settings.map_ids)
+    names, ignore_index = _classes_for(ids_HW, files.get("classes"), settings)
+    stored = np.unique(ids_HW).astype(np.uint16)
+    if is_black_and_white(stored, len(names), ignore_index):
+        ids_HW = np.minimum(ids_HW, 1)
     orientation = orientation_of(files["image"])
     ids_HW = as_shown(ids_HW, tuple(image_CHW.shape[1:]), orientation, settings.turned_labels)
     label_HW = to_void(ids_HW, len(names), ignore_index)
@@ -36,9 +44,20 @@ def read_sample(files: Mapping[str, bytes], settings: LabelledSettings) -> Sampl
         label_HW = label_HW[np.ix_(rows, columns)]
     image_HWC = np.ascontiguousarray(image_CHW.permute(1, 2, 0).numpy())
     facts = {"classes": names, "ignored": [] if ignore_index is None else [ignore_index]}
-    return {"image": image_HWC, "label": label_HW} | {
+    may_be_white = {"stored": stored} if len(names) == 2 and ignore_index is None else {}
+    return {"image": image_HWC, "label": label_HW, **may_be_white} | {
         name: np.frombuffer(json.dumps(fact).encode(), np.uint8) for name, fact in facts.items()
     }
+
+
+def _classes_for(
+    ids_HW: np.ndarray, data: bytes | None, settings: LabelledSettings
+) -> tuple[tuple[str, ...], int | None]:
+    """As `classes_of`; black and white masks need no names."""
+    stated = (data, settings.classes, settings.class_names, settings.ignore_index)
+    if all(each is None for each in stated) and np.isin(ids_HW, (0, WHITE)).all():
+        return BLACK_AND_WHITE, None
+    return classes_of(data, settings)
 
 
 def classes_of(data: bytes | None, settings: LabelledSettings) -> tuple[tuple[str, ...], int | None]:

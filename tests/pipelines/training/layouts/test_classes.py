@@ -24,6 +24,15 @@ def test_a_class_is_the_first_folder_below_the_data_whatever_lies_in_it(tmp_path
     assert labelled(root) == {"1.png": "cats", "2.png": "cats", "3.png": "dogs", "4.png": "dogs"}
 
 
+def test_which_folder_is_the_class_is_said_where_folders_lie_in_it(tmp_path: Path) -> None:
+    root = draw(tmp_path, "set/cats/2019/may/1.png", "set/dogs/4.png")
+    note, counts = find(layout_of("classes").ROLES, [root], ACCESS).says()
+    assert note.endswith("the first folder below the data, whatever folders lie in it: cats/2019/may/1.png is cats")
+    assert counts == "2 pictures of 2 classes: cats (1), dogs (1)"
+    flat = draw(tmp_path / "flat", "cats/1.png", "dogs/4.png")
+    assert len(find(layout_of("classes").ROLES, [flat], ACCESS).says()) == 1
+
+
 def test_folders_that_all_pictures_share_are_no_class(tmp_path: Path) -> None:
     root = draw(tmp_path, "set/images/cats/1.png", "set/images/dogs/2019/2.png")
     assert labelled(root) == {"1.png": "cats", "2.png": "dogs"}

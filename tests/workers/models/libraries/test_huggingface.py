@@ -331,6 +331,8 @@ def test_a_folder_makes_no_connection(name: str, tmp_path: Path, monkeypatch: py
         ({"num_hidden_layers": 1 << 19}, "more than twice the .* tensors or the size of its weights"),
         ({"hidden_size": "wide"}, "transformers can't build it"),
         ({"id2label": {"7": "seven"}}, "does not number its classes from 0|can't build it|not those"),
+        ({"image_size": 100_000}, "image_size of its config.json is 100000; a side has 1 to 4096 px"),
+        ({"patch_size": [8, 0]}, "patch_size of its config.json is 0"),
         ({"image_size": 64}, "gives .32, 32. px and its network takes .64, 64|not those|can't build"),
     ],
 )

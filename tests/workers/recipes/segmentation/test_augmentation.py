@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from pixelmill.workers.errors import DataError
-from pixelmill.workers.recipes.segmentation.augmentation import nearest_places, window
+from pixelmill.workers.recipes import Sample
+from pixelmill.workers.recipes.segmentation.augmentation import DRAWS, nearest_places, window
 from pixelmill.workers.recipes.segmentation.labels import VOID
 from tests.workers.labelled import NAMES, agreement, recipe, sample, samples
 
@@ -49,6 +52,48 @@ def places_mirrored(count: int, first: int) -> list[int]:
     """0 to 9 and back, again and again, such that `first` steps lead to the first 0."""
     there_and_back = [*range(10), *range(8, 0, -1)]
     return [there_and_back[(step - first) % 18] for step in range(count)]
+
+
+def plainly(one: Sample, kind: Any, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Picture (float HWC) and label of one sample: every step on whole arrays of single pixels, in the paper's order."""
+    settings = kind.settings
+    kept_HW, margin_px = kind.grid(settings.crop_px or one["label"].shape)
+    mirror, scale, *places, brightness = draws.tolist()
+    low, high = np.log(settings.scales)
+    factor = math.exp(low + scale * (high - low))
+    axes = [
+        window(*each) for each in zip(one["label"].shape, kept_HW, [factor] * 2, [margin_px] * 2, places, strict=True)
+    ]
+    (rows, rows_inside), (columns, columns_inside) = axes
+    image_CHW = torch.from_numpy(one["image"][np.ix_(rows, columns)]).permute(2, 0, 1).contiguous()
+    label_HW = np.where(np.outer(rows_inside, columns_inside), one["label"][np.ix_(rows, columns)], VOID)
+    sides = [kept + 2 * margin_px for kept in kept_HW]
+    if [len(rows), len(columns)] != sides:
+        image_CHW = torch.nn.functional.interpolate(image_CHW[None], sides, mode="bilinear", antialias=True)[0]
+        label_HW = label_HW[
+            np.ix_(*(nearest_places(len(p), side) for p, side in zip((rows, columns), sides, strict=True)))
+        ]
+    label_HW = label_HW[margin_px : sides[0] - margin_px, margin_px : sides[1] - margin_px]
+    image_HWC = image_CHW.permute(1, 2, 0).numpy().astype(np.float32) / np.float32(255)
+    if settings.flip and mirror < 0.5:
+        image_HWC, label_HW = image_HWC[:, ::-1], label_HW[:, ::-1]
+    return np.minimum(image_HWC * np.float32(1 + settings.brightness * (2 * brightness - 1)), 1), label_HW
+
+
+@pytest.mark.parametrize("scales", [(1.0, 1.0), (0.4, 2.5)])
+@pytest.mark.parametrize("brightness", [0.0, 0.3])
+@pytest.mark.parametrize("name", ["segnet", "unet"])
+def test_a_batch_is_what_plain_arithmetic_on_single_pixels_gives(
+    name: str, brightness: float, scales: tuple[float, float]
+) -> None:
+    kind = recipe(name, crop_px=(26, 36), scales=scales, brightness=brightness)
+    several = samples(6)
+    batch, random = kind.batch(several, np.random.default_rng(7)), np.random.default_rng(7)
+    for image_CHW, label_HW, one in zip(batch["images"], batch["labels"], several, strict=True):
+        expected_HWC, expected_HW = plainly(one, kind, random.random(DRAWS))
+        assert torch.equal(image_CHW.permute(1, 2, 0), torch.from_numpy(expected_HWC.copy()))
+        assert torch.equal(label_HW, torch.from_numpy(expected_HW.copy()).long())
+    assert batch["images"].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_window_places_cover_every_position() -> None:

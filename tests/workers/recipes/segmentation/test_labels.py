@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 
 import numpy as np
 import pytest
@@ -50,17 +49,6 @@ def test_ids_are_what_a_file_stores_whatever_its_colours_and_bits() -> None:
 def test_a_label_that_cannot_be_learned_from_is_refused(label: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         recipe().decode(files(label=label))
-
-
-def test_a_black_and_white_mask_gets_advice_to_write_1_for_255_and_can_be_mapped() -> None:
-    mask_HW, two = np.where(ids() == 1, 255, 0).astype(np.uint8), json.dumps({"classes": ["ground", "cell"]}).encode()
-    with pytest.raises(
-        DataError, match=r"holds the ids \[255\].*: a mask of black and white .*write 1 for 255, or set map_ids"
-    ) as raised:
-        recipe().decode(files(mask_HW, classes=two))
-    assert "ignore_index" not in str(raised.value)
-    mapped = recipe(map_ids={255: 1}).decode(files(mask_HW, classes=two))
-    assert np.array_equal(mapped["label"], mask_HW // 255)
 
 
 def test_other_strangers_are_told_what_they_may_be() -> None:

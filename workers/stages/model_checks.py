@@ -1,0 +1,57 @@
+"""Check before a job starts what its stages ask of their models: layers, numbers of classes, precisions, classes along chains.
+
+A stage is built here only where its keys ask for a fact that names and cards don't hold; others start at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.pictures import Kind
+from pixelmill.workers.stages import StageConfig, StageContext
+from pixelmill.workers.stages.wiring import wire
+
+TRIED = StageContext(device="cpu", threads=1, job_images=1, cache_dir=None)
+LISTED = 4
+
+
+def check_models(configs: Sequence[StageConfig], original: Kind) -> None:
+    """ModelError where a stage can't be built as its keys ask, or doesn't know the classes of the masks that it reads."""
+    for config in configs:
+        if config.needs_trial():
+            config.build(TRIED)
+    wiring = wire(configs, original)
+    for index, source in enumerate(wiring.inputs):
+        if source is not None and configs[source].makes == "ids8":
+            _require_same(configs[source], configs[index], wiring.names[source], wiring.names[index])
+
+
+def _require_same(makes: StageConfig, reads: StageConfig, source: str, reader: str) -> None:
+    """ModelError unless ids mean the same classes to both stages; names are compared without regard to case."""
+    made, known = makes.class_names(), reads.class_names()
+    if len(made) > len(known):
+        raise ModelError(
+            f"stage {reader}: reads the masks of {source}, which have {len(made)} classes, and its model knows {len(known)}: it "
+            f"lacks {_few(made[len(known) :])}; take a model that was trained on layouts of these classes"
+        )
+    pairs = enumerate(zip_longest(made, known[: len(made)]))
+    differ = [(number, there, here) for number, (there, here) in pairs if not _alike(there, here, number)]
+    if differ:
+        several = [f"{number} is {there} there and {here} here" for number, there, here in differ]
+        raise ModelError(
+            f"stage {reader}: reads the masks of {source}, whose classes are not those of its model: id {_few(several)}; take "
+            "models of the same classes in the same order, or, where two names mean one class, give the stage a palette with "
+            f"the names of {source}"
+        )
+
+
+def _alike(there: str, here: str, number: int) -> bool:
+    """Classes without names have numbers, which fit any name."""
+    numbers = {str(number), f"class_{number}", f"label_{number}"}
+    return there.casefold() == here.casefold() or not numbers.isdisjoint({there.casefold(), here.casefold()})
+
+
+def _few(words: Sequence[str]) -> str:
+    return ", ".join(words[:LISTED]) + (f" and {len(words) - LISTED} more" if len(words) > LISTED else "")
