@@ -8,6 +8,8 @@ Legend: B batch, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -53,14 +55,14 @@ class SynchronizedNorm(nn.BatchNorm2d):
 
     def __init__(self, norm: nn.BatchNorm2d, workers: _Workers) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)  # pyright: ignore[reportUnknownMemberType]
-        self._workers, self.training = workers, norm.training
+        self._workers, self.training, self.is_alone = workers, norm.training, False
         self.weight, self.bias = norm.weight, norm.bias
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
         self.num_batches_tracked = norm.num_batches_tracked
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # the name that torch gives it
         """The same shape and type; statistics are computed in float32."""
-        if not self.training:
+        if self.is_alone or not self.training:
             return super().forward(input)
         maps_BCHW, axes = input.float(), (0, 2, 3)
         mean_C = self._workers.mean(maps_BCHW.mean(axes))
@@ -94,6 +96,21 @@ def synchronized(network: nn.Module, device: torch.device) -> nn.Module:
     if any(type(module) is nn.BatchNorm2d for module in network.modules()):
         _replace_norms(network, _Workers())
     return network
+
+
+@contextmanager
+def alone(network: nn.Module) -> Generator[None]:
+    """Statistics of this worker's batches alone while the block runs, in which all workers see the same samples: shared, they
+    would count each sample once for each worker. torch's SyncBatchNorm shares them nevertheless; its variances differ by the
+    correction for their number."""
+    norms = [module for module in network.modules() if isinstance(module, SynchronizedNorm)]
+    for norm in norms:
+        norm.is_alone = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.is_alone = False
 
 
 def _replace_norms(network: nn.Module, workers: _Workers) -> None:

@@ -44,7 +44,7 @@ from pixelmill.pipelines.training.requests import Requests
 from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent
-from pixelmill.pipelines.training.synchronized_norm import synchronized
+from pixelmill.pipelines.training.synchronized_norm import alone, synchronized
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.recipes import Batch, FindsFacts, Recipe, RecipeSettings
@@ -222,7 +222,8 @@ class Training:
         worker, whether patience is over."""
         self.report(phase="evaluating", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
         network, metrics = self.judged_network, dict[str, float]()
-        finish(self.recipe, network, self.samples)  # by all: statistics of batch normalisation are exchanged
+        with alone(network):
+            finish(self.recipe, network, self.samples)  # by all workers, as torch's SyncBatchNorm needs it
         self.peers.share(network)
         scores = self.evaluation.scores(network.eval())
         if log is not None and scores is not None:
