@@ -37,6 +37,8 @@ def bare_loop(task: Task, model: str, settings: Mapping[str, Any], options: Mapp
     if task == "embed":
         return _embedding(model, settings)
     loaded = load_model(resolve(model, task), task)
+    if task == "classify":
+        return _classification(loaded, settings, options["top"])
     if task == "upscale":
         loaded = loaded.at_scale(options["scale"])
     forward, finish = _forward(loaded.module, loaded.mean, loaded.std, settings), _FINISH[task]
@@ -87,6 +89,24 @@ def _embedding(model: str, settings: Mapping[str, Any]) -> Loop:
         for start in range(0, len(pictures), settings["microbatch"]):
             crops = [wanted.applied_to(each) for each in pictures[start : start + settings["microbatch"]]]
             made += list(forward(torch.stack(crops)).float().numpy())
+        return made
+
+    return run
+
+
+def _classification(model: PictureModel, settings: Mapping[str, Any], top: int) -> Loop:
+    assert model.preprocess is not None
+    wanted = model.preprocess
+    forward = _forward(model.module, model.mean, model.std, settings)
+    names = model.classes.names if model.classes else ()
+
+    def run(pictures: Sequence[Tensor]) -> list[Any]:
+        made: list[Any] = []
+        for start in range(0, len(pictures), settings["microbatch"]):
+            crops = [wanted.applied_to(each) for each in pictures[start : start + settings["microbatch"]]]
+            scores_BT, ids_BT = forward(torch.stack(crops)).float().softmax(1).topk(top)
+            rows = zip(ids_BT.tolist(), scores_BT.tolist(), strict=True)
+            made += [(ids, [names[each] for each in ids], scores) for ids, scores in rows]
         return made
 
     return run

@@ -1,4 +1,4 @@
-"""Cluster the codes of a trained autoencoder by k-means, beside raw pixels and PCA of the same size.
+"""Cluster the codes of a trained autoencoder by k-means, and compare them with raw pixels and with PCA of the same size.
 
     python -m benchmarks.cluster_codes CHECKPOINT TRAIN.parquet TEST.parquet
 
@@ -60,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read(table: Path, recipe: Recipe, count: int | None) -> list[Sample]:
-    """The first so many samples of a table, all of them if None."""
+    """The first so many samples of a table; all of them for None."""
     data = find(layout_of("pictures").ROLES, [str(table)], Access())
     return read_samples(data.take(np.arange(len(data))[:count]), recipe)
 

@@ -1,8 +1,8 @@
-"""Measure time and size of encoded pictures: the encoders of codecs/encode.py against rejected settings.
+"""Measure the time and size of encoded pictures: the encoders of codecs/encode.py and settings that were rejected.
 
     python -m benchmarks.encoding PHOTOS [--masks FOLDER] [--depth FOLDER] [--size 1024x768]
 
-Contenders take turns picture by picture and the best of the rounds counts, so that a busy machine slows all of them alike. The
+Contenders take turns picture by picture, and the best round of each counts, so that a busy machine slows all of them equally. The
 last column is the share of its time in which an encoder blocks other Python threads.
 """
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmarks.curves import keep
 from pixelmill.jobs import catalogue
 from pixelmill.jobs.evaluation import judging
 from pixelmill.jobs.training_job import TrainJob, read_recipe_file
@@ -28,6 +29,7 @@ from pixelmill.pipelines.training.splits import Split, split
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import save_checkpoint
+from pixelmill.workers.models.marks import marks_file
 
 COST = 2.5e-3
 MOST_BYTES = 10_000_000
@@ -52,6 +54,7 @@ def main() -> None:
     if goal in before and not is_better(tested[goal], before[goal], direction):
         raise SystemExit(f"{options.name}: what ships is better, and stays")
     save(shipped, network, card)
+    print(keep(Path(options.run), options.name))
 
 
 class Judge:
@@ -109,8 +112,8 @@ def save(path: Path, network: nn.Module, card: Card) -> None:
     size = path.stat().st_size
     print(f"{path.name}: {size / 1e6:.2f} MB")
     if size > MOST_BYTES:
-        path.unlink()
-        path.with_suffix(".json").unlink()
+        for file in (path, path.with_suffix(".json"), marks_file(path)):
+            file.unlink(missing_ok=True)
         raise SystemExit(f"{path.name} is above {MOST_BYTES / 1e6:.0f} MB; train a slimmer one")
 
 

@@ -1,10 +1,9 @@
 """Draw the pictures of docs/gallery with the checkpoints of the zoo.
 
-    python -m benchmarks.gallery DATA RUNS [--only NAME ...]
+    python -m benchmarks.gallery DATA [--only NAME ...]
 
-DATA holds the data sets as jobs/recipes name them, RUNS the trainings of those files: their curves, and the L2 twin of
-cascaded refinement, which does not ship. Nothing is shown that was trained on; photographs are scikit-image's where any
-will do. The row of weights is optimised and takes minutes, the rest seconds.
+DATA holds the data sets as jobs/recipes name them; curves are of the logs in docs/gallery/curves. Nothing is shown that was
+trained on; photographs are scikit-image's where any will do. The row of weights is optimised and takes minutes, the rest seconds.
 
 Legend: N digits, B batch, C channels, H height, W width, D numbers in a code.
 """
@@ -23,12 +22,12 @@ import skimage.data
 import torch
 import torch.nn.functional as F  # noqa: N812
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw
+from PIL import Image
 from sklearn.manifold import TSNE
 from torch import Tensor
-from torchvision.utils import make_grid
 
-from pixelmill.jobs import catalogue, generate
+from benchmarks.curves import drawn
+from pixelmill.jobs import generate
 from pixelmill.jobs.generate import Asked, Kind
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
@@ -38,7 +37,6 @@ from pixelmill.workers.evaluation.depth_colours import coloured
 from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 from pixelmill.workers.losses.gatys import GatysSettings, stylize
 from pixelmill.workers.models import zoo
-from pixelmill.workers.models.card import read_card
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.models.palette import CAMVID_COLOURS, class_colours
 from pixelmill.workers.models.vgg_weights import load_vgg
@@ -58,15 +56,13 @@ STAGE_PX = 192
 CONTENT = "chelsea"
 WEIGHTS = (0.1, 1.0, 10.0, 100.0)
 BESIDE_PX = 8
-CURVE_PX, TITLE_PX = 360, 14
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the data and the trainings lie."""
+    """Where the data lie."""
 
     data: Path
-    runs: Path
 
     @property
     def vgg(self) -> str:
@@ -240,42 +236,15 @@ def layouts(sources: Sources) -> Tensor:
     """Layouts, what the twin that was trained on squared error makes of them, what the perceptual loss does, and the truth."""
     blurred, sharp = (
         sources.asked("predictions", checkpoint, "facades/val", 8, overrides=(f"vgg={sources.vgg}",))
-        for checkpoint in (str(sources.runs / "crn-facades-l2"), "crn-facades")
+        for checkpoint in ("crn-facades-l2", "crn-facades")
     )
     below = 2 + (blurred.shape[1] - 2) // 3  # rows: layout, synthesised, photograph
     return torch.cat([blurred[:, : 2 * below - 2], sharp[:, below:]], 1)
 
 
 def curves(sources: Sources) -> Tensor:
-    """The loss and the metric of the training of each recipe file, as the training drew them."""
-    require_current(sources.runs)
-    tiles = []
-    for name in catalogue.shipped():
-        curve = Image.open(sources.runs / name / "curve.png").convert("RGB")
-        curve = curve.resize((CURVE_PX, round(CURVE_PX * curve.height / curve.width)))
-        tile = Image.new("RGB", (curve.width, curve.height + TITLE_PX), "white")
-        tile.paste(curve, (0, TITLE_PX))
-        ImageDraw.Draw(tile).text((TITLE_PX, 0), name, fill="black")
-        tiles.append(torch.from_numpy(np.array(tile)).permute(2, 0, 1))
-    return make_grid(tiles, nrow=4, padding=4, pad_value=255)
-
-
-def require_current(runs: Path) -> None:
-    """Every recipe file has its training in `runs`, and a checkpoint that ships is of that training and of no other."""
-    names = list(catalogue.shipped())
-    missing = [name for name in names if not (runs / name / "curve.png").is_file()]
-    stale = [name for name in names if name not in missing and is_stale(runs / name)]
-    if missing or stale:
-        raise SystemExit(
-            f"curves: in {runs} there is no training of {', '.join(missing) or '-'}, and an older one than ships of "
-            f"{', '.join(stale) or '-'}: train them with `pixelmill train NAME`"
-        )
-
-
-def is_stale(training: Path) -> bool:
-    """Whether a checkpoint of this name ships and is of another training."""
-    shipped = zoo.zoo_path(training.name)
-    return shipped is not None and read_card(shipped).metrics["step"] != read_card(training).metrics["step"]
+    """The loss and the metric of the training of each recipe file, from the logs that were kept."""
+    return drawn()
 
 
 PICTURES: dict[str, Callable[[Sources], Tensor]] = {
@@ -300,14 +269,13 @@ PICTURES: dict[str, Callable[[Sources], Tensor]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("runs", type=Path)
     parser.add_argument("--only", nargs="+", choices=list(PICTURES), default=list(PICTURES))
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     GALLERY.mkdir(parents=True, exist_ok=True)
     for name in options.only:
-        shown_CHW = PICTURES[name](Sources(options.data.absolute(), options.runs.absolute()))
+        shown_CHW = PICTURES[name](Sources(options.data.absolute()))
         path = GALLERY / f"{name}.jpg"
         Image.fromarray(shown_CHW.permute(1, 2, 0).numpy()).save(path, quality=QUALITY, optimize=True)
         print(f"{path}: {path.stat().st_size / 1e3:.0f} kB", flush=True)

@@ -1,4 +1,4 @@
-"""The mill of a bulk job in the current process: from a folder of pictures to embeddings, without Ray and without a job."""
+"""Run the mill of a bulk job in the current process: from a folder of pictures to embeddings, without Ray and without a job."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.embed import EmbedConfig
 
 WARM_UP_IMAGES = 256
-"""The first order: the probe of settings, and kernels that are chosen on first use."""
+"""The size of the first order, in which settings are probed and kernels are chosen on first use."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Embeddings by the name of the picture, and how fast they came."""
+    """Embeddings by the name of the picture, and the rate at which they were computed."""
 
     vectors: dict[str, np.ndarray]
     failed_rows: int
@@ -43,7 +43,7 @@ class InProcessMill:
 
     def __init__(self, model: str, pictures: Path, device: str, *, decode_threads: int) -> None:
         self.settings: dict[str, Any] = {}
-        """How the stage ran, once it did."""
+        """The settings of the stage, after it has run."""
         self._model, self._device, self._decode_threads = model, device, decode_threads
         self._out = Folder(str(pictures.with_name("out")), Access())
         self._segment = self._listed(pictures)
@@ -64,7 +64,7 @@ class InProcessMill:
         return Mill(config, lambda tally: None)
 
     def embed_all(self) -> Embedded:
-        """Every picture once; the rate is that of all orders but the first, their decoding included."""
+        """Embed every picture once; the rate covers all orders but the first, and includes their decoding."""
         mill = self._mill(EmbedConfig(model=self._model), self._device, self._decode_threads)  # pyright: ignore[reportCallIssue]
         first, second = self._segment.parts()
         warm = _milled(mill, Order(first.name, (first,)))
@@ -76,7 +76,7 @@ class InProcessMill:
         return Embedded(vectors, self._segment.rows - len(vectors), images_per_s)
 
     def least_cosine_to_cpu(self, embedded: Embedded, count: int) -> float:
-        """The least cosine between these embeddings and those of the first `count` pictures by the CPU in float32."""
+        """The lowest cosine between these embeddings and those of the CPU in float32, over the first `count` pictures."""
         stage = EmbedConfig(model=self._model, precision="float32", batch=16)  # pyright: ignore[reportCallIssue]
         first, _ = self._segment.parts()
         mill = self._mill(stage, "cpu", 0)

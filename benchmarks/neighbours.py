@@ -1,4 +1,4 @@
-"""Measure the agreement of nearest neighbours in the codes of the autoencoder that ships, against PCA and pixels.
+"""Measure how often nearest neighbours have the same category, in the codes of the autoencoder that ships, in PCA and in pixels.
 
     python -m benchmarks.neighbours CHECKPOINT PHOTOS
 
@@ -26,6 +26,7 @@ from torchvision.transforms import functional as transforms
 
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.layouts.registry import find, layout_of
+from pixelmill.pipelines.training.marks import are_marked
 from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.models.features import FeaturePooling
@@ -55,7 +56,7 @@ def main() -> None:
     assert isinstance(model, ConvAutoencoder)
     assert isinstance(recipe, AutoencoderRecipe)
     found = find(layout_of("pictures").ROLES, [arguments.photos], Access())
-    is_known_N = np.isin(found.fingerprints(), card.trained_on)
+    is_known_N = np.array(are_marked(found, frozenset(card.trained_on)))
     known, unseen = (found.take(np.flatnonzero(chosen_N)) for chosen_N in (is_known_N, ~is_known_N))
     training, held_out = (read_samples(data, recipe) for data in (known, unseen))
     axes = fit_pca(training, recipe, model.config.code_size)
@@ -103,7 +104,7 @@ def reconstruct_all(model: ConvAutoencoder, images_NCSS: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def feature_statistics(model: ConvAutoencoder, images_NCSS: Tensor) -> Tensor:
-    """What `pixelmill embed` takes by default: mean and deviation of the last feature map before the code."""
+    """The default of `pixelmill embed`: mean and standard deviation of the last feature map before the code."""
     encoder = nn.Sequential(*model.encoder[:-1], FeaturePooling("stats"))
     return torch.cat([encoder(chunk_BCSS - 0.5) for chunk_BCSS in images_NCSS.split(64)])
 
@@ -113,7 +114,7 @@ def cosines(left_ND: Tensor, right_MD: Tensor) -> Tensor:
 
 
 def fit_pca(samples: Sequence[Sample], recipe: AutoencoderRecipe, components: int) -> tuple[Tensor, Tensor]:
-    """Mean P and axes PD of as many components as the code has numbers, from crops like those of the training."""
+    """Mean P and axes PD of as many components as the code has numbers, fitted to crops like those of the training."""
     random = np.random.default_rng(recipe.settings.seed)
     samples_NP = torch.cat([recipe.batch(samples, random)["images"].flatten(1) for _ in range(PCA_EPOCHS)])
     mean_P = samples_NP.mean(0)
@@ -131,7 +132,7 @@ def pca_mse(images_NCSS: Tensor, mean_P: Tensor, axes_PD: Tensor) -> float:
 
 
 def unseen_crops(seed: int, size_px: int) -> tuple[Tensor, Tensor]:
-    """Random squares, a quarter to a half of the shorter side, from photographs of scikit-image, and whose they are."""
+    """Random squares, a quarter to a half of the shorter side, of scikit-image's photographs, and the photograph of each."""
     random, crops = np.random.default_rng(seed), []
     for name in UNSEEN:
         pixels_CHW = torch.from_numpy(getattr(skimage.data, name)()).permute(2, 0, 1)

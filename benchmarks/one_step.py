@@ -23,6 +23,19 @@ STEPS = 3
 RECIPES: Mapping[str, dict[str, Any]] = {
     "unet": {"classes": 11, "base": 16, "padding": "same", "batch_norm": True, "batch": 8},
     "vae": {"size_px": 32, "channels": 3, "batch": 64},
+    "autoencoder": {"size_px": 64, "width": 16, "precision": "float32", "batch": 16},
+    "segnet": {
+        "classes": 11,
+        "class_weights": "none",
+        "width": 8,
+        "crop_px": (96, 96),
+        "scales": (0.7, 1.4),
+        "brightness": 0.2,
+        "batch": 8,
+    },
+    "fcn": {"classes": 11, "width": 8, "fc_width": 64, "dropout": 0.0, "learning_rate": 0.01, "batch": 8},
+    "monodepth": {"width": 8, "height_px": 64, "width_px": 128, "batch": 4},
+    "vdsr": {"optimizer": "adam", "learning_rate": 0.001, "depth": 5, "width": 16, "batch": 16},
 }
 """What is trained, and with which settings; small enough for a CPU to follow."""
 
@@ -60,7 +73,8 @@ def steps_on(name: str, device: str) -> Steps:
 
 def _sample(recipe: Recipe, number: int) -> Sample:
     random = np.random.default_rng(number)
-    files = {"image": _png(random.integers(0, 256, (8, 8, 3), np.uint8), Image.Resampling.BICUBIC)}
+    pictures = [role.name for role in recipe.ROLES if role.kind == "picture"]
+    files = {name: _png(random.integers(0, 256, (8, 8, 3), np.uint8), Image.Resampling.BICUBIC) for name in pictures}
     if any(role.kind == "class map" for role in recipe.ROLES):
         files["label"] = _png(random.integers(0, 11, (8, 8), np.uint8), Image.Resampling.NEAREST)
     return recipe.decode(files)

@@ -1,6 +1,6 @@
-"""Compare ways to write embeddings: size, and time to write and read, by codec and encoding.
+"""Compare codecs and encodings for embeddings in Parquet: size, and time to write and read.
 
-python -m benchmarks.parquet_settings OUT      where OUT is a run with a column of vectors
+python -m benchmarks.parquet_settings OUT      where OUT is the output of a run with a column of vectors
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Compare each kind of stage with a bare loop over the same network, and a chain of three stages with a loop that decodes once.
+"""Compare each kind of stage with a bare loop over the same network, and a chain of three stages with one loop over all three.
 
     python -m benchmarks.stages [--pictures 96] [--rounds 3] [--only NAME ...]
 
-One worker with one thread. Both take the same decoded pictures, run the network in the settings that the stage chose, and encode
-outputs with the same encoders. A stage's time is that of a job's worker over local files without fetching and decoding; the chain
-and its loop include both. Stage and loop alternate, and ratios are taken within a turn.
+One worker with one thread. Stage and loop take the same decoded pictures, run the network in the settings that the stage chose,
+and encode outputs with the same encoders. A stage's time is that of a job's worker over local files, without fetching and
+decoding; the chain and its loop include both. Settings are probed once for each network: the chain and the runs of one stage
+share them. Stage and loop alternate, and ratios are computed within a turn.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from pixelmill.workers.stages import StageConfig, StageContext, config_class
 from tests.jpegs import make_jpegs
 
 PROBED_IMAGES = 1 << 20
-"""So many that settings are probed; a compiled network would have to be compiled in the loop too."""
+"""The stated size of the job, large enough that settings are probed. No network is compiled, or the loop had to compile too."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of stage: what a job file says of it, and the model of its loop."""
+    """One kind of stage: its task and options in a job file, and the model of its loop."""
 
     task: Task
     model: str
@@ -58,6 +59,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "embed": Kind("embed", "torchvision:resnet18/random", {"model": "torchvision:resnet18/random"}),
+    "classify": Kind("classify", "torchvision:resnet18/random", {"model": "torchvision:resnet18/random", "top": 5}),
     "segment": Kind("segment", "segnet-camvid", {}),
     "depth": Kind("depth", "monodepth-kitti", {}),
     "upscale": Kind("upscale", "vdsr-t91", {"scale": 2}),
@@ -69,10 +71,11 @@ CHAIN = ("embed", "segment", "depth")
 
 
 class Worker:
-    """A worker of a job with these stages over every picture of a folder."""
+    """A job's worker with these stages, over every picture of a folder."""
 
     def __init__(self, kinds: Sequence[Kind], pictures: Path) -> None:
         self._out = Folder(str(pictures.with_name("out")), Access())
+        self._settings = pictures.with_name("settings")
         self._segment = self._listed(pictures)
         self._mill = self._built([kind.config for kind in kinds])
         self._milled()  # the settings are chosen
@@ -83,7 +86,7 @@ class Worker:
         return listing.segment([listing.rows], 0)
 
     def _built(self, stages: Sequence[StageConfig]) -> Mill:
-        context = StageContext("cpu", 1, PROBED_IMAGES, None)
+        context = StageContext("cpu", 1, PROBED_IMAGES, self._settings)
         config = MillConfig(
             out=self._out.uri, out_access=Access(), source_access=Access(), column=None, segments=(self._segment,),
             stages=tuple(stages), context=context, fetch=FetchLimits(), max_pixels=100_000_000, decode_threads=0,
@@ -97,7 +100,7 @@ class Worker:
 
     @property
     def settings(self) -> list[dict[str, Any]]:
-        """Of each stage."""
+        """The settings of each stage."""
         return [dict(stage.settings) for stage in self._mill.stages]
 
     def run(self) -> None:
@@ -109,7 +112,7 @@ class Worker:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds of this thread's processor time."""
+    """The processor time of this thread in seconds."""
     start_s = time.thread_time()
     work()
     return time.thread_time() - start_s
@@ -120,7 +123,7 @@ def decoded_files(pictures: Path) -> list[torch.Tensor]:
 
 
 def in_turns(first: Callable[[], object], second: Callable[[], object], turn: int) -> tuple[float, float]:
-    """The seconds of both, of which the second one comes first in every other turn."""
+    """The seconds of both, in turns; the second one runs first in every other turn."""
     if turn % 2:
         second_s = timed(second)
         return timed(first), second_s
@@ -128,7 +131,7 @@ def in_turns(first: Callable[[], object], second: Callable[[], object], turn: in
 
 
 def stage_ratios(name: str, pictures: Path, rounds: int) -> tuple[list[float], float]:
-    """Bare seconds over the stage's, turn by turn, and the stage's pictures a second."""
+    """The loop's seconds divided by the stage's, turn by turn, and the stage's pictures per second."""
     kind = KINDS[name]
     worker = Worker([kind], pictures)
     decoded = decoded_files(pictures)
@@ -145,7 +148,7 @@ def stage_ratios(name: str, pictures: Path, rounds: int) -> tuple[list[float], f
 
 
 def chain_ratios(pictures: Path, rounds: int) -> tuple[list[float], list[float], float]:
-    """Of the chain beside a loop that decodes once and runs all three; of three runs beside the chain; pictures a second."""
+    """Ratios to a loop that decodes once and runs all three, gains over three separate runs, and the chain's pictures/s."""
     kinds = [KINDS[name] for name in CHAIN]
     chain = Worker(kinds, pictures)
     alone = [Worker([kind], pictures) for kind in kinds]

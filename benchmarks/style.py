@@ -1,4 +1,4 @@
-"""Compare Gatys' optimisation with one pass through a network trained for the style: losses and times.
+"""Compare Gatys' optimisation with one pass through a network that was trained for the style: losses and times.
 
     python -m benchmarks.style VGG PAINTING [--content PHOTO] [--checkpoint faststyle-starry-night] [--steps 300]
 
@@ -33,7 +33,7 @@ PASSES = 15
 
 
 def read_picture(path: str, shorter_px: int) -> Tensor:
-    """A picture of this shorter side as floats in [0, 1], 3HW."""
+    """The picture, resized to this shorter side, as floats in [0, 1], 3HW."""
     return resize_shorter_side(decode_picture(Path(path).read_bytes()), shorter_px).float() / 255
 
 

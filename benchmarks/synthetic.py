@@ -1,4 +1,4 @@
-"""JPEGs of a camera's size made from random numbers alone, for machines without an archive."""
+"""Write JPEGs of a camera's size from random numbers alone, for machines without an archive."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ SIZE_WH = (500, 375)
 
 
 def write_jpegs(folder: Path, count: int) -> Path:
-    """`count` distinct JPEGs of 30 to 60 KB in `folder`; a picture depends on its number alone."""
+    """Write `count` distinct JPEGs of 30 to 60 KB to `folder`; each picture depends on its number alone."""
     folder.mkdir(parents=True)
-    with ThreadPoolExecutor() as pool:  # Pillow resizes and encodes outside the interpreter lock
+    with ThreadPoolExecutor() as pool:  # Pillow releases the interpreter lock while it resizes and encodes
         list(pool.map(lambda number: _write(folder / f"{number:05d}.jpg", number), range(count)))
     return folder
 

@@ -6,7 +6,7 @@
     python -m benchmarks.throughput --shares              whose processes the cores belong to meanwhile
 
 Every figure is a median over the rounds; within a round the contenders run one after the other, so that drift of the machine
-affects all. Ratios are taken within a round, then their median.
+affects all of them. Ratios are computed within a round; the median of the rounds is shown.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from rich.table import Table
 from tests.jpegs import make_jpegs
 from tests.servers.gateway import Gateway
 
-# The server is to take little from the cores that it shares with what is measured: 0.7 -> 0.5 ms an object, and fewer
-# threads of it that wake up for one cost the reader 0.17 instead of 0.36 ms.
+# The server should use little of the cores that it shares with the contenders: 0.5 instead of 0.7 ms per object, and because
+# fewer of its threads wake up for each object, the reader takes 0.17 instead of 0.36 ms.
 GATEWAY_THRIFT = {"GOMAXPROCS": "1", "GOGC": "400"}
 GATEWAY_CACHES = [word for name in ("attr", "entry", "dir-entry", "open") for word in (f"--{name}-cache", "60s")]
 
@@ -46,13 +46,13 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to embed the archive: a module of benchmarks.baselines, and where it reads from."""
+    """One approach to embedding the archive: a module of benchmarks.baselines, and its source."""
 
     label: str
     module: str
     from_s3: bool = False
     full_size: bool = False
-    """Whether it runs over all images; the slow ones run over a part, since theirs is a rate."""
+    """Whether it runs over all images; slow contenders run over a part, because only their rate is compared."""
 
 
 CONTENDERS = (
@@ -76,14 +76,14 @@ OWNERS = {
     "raylet/raylet": "raylet",
     "ray::": "Ray's other actors and agents",
 }
-"""Whose a process is that has this in its command line; the first that fits."""
+"""The owner of a process by a text in its command line; the first match counts."""
 
 OURS = next(contender for contender in CONTENDERS if contender.module == "pixelmill_job")
 
 
 @dataclass
 class Bench:
-    """A folder with the images, a gateway that serves them, and an environment of its own."""
+    """A folder with the images, a gateway that serves them, and the environment of the contenders."""
 
     folder: Path
     images: int
@@ -122,7 +122,7 @@ def _run(command: list[str], environment: Mapping[str, str]) -> None:
 def table(bench: Bench, rounds: int, only: list[str], console: Console) -> dict[str, Any]:
     """Run every contender `rounds` times and tabulate medians."""
     contenders = [c for c in CONTENDERS if not only or c.module in only or c.module == "limit"]
-    bench.measure(OURS)  # fills the cache of settings, which the limit then uses too
+    bench.measure(OURS)  # fills the cache of settings, which the limit also uses
     measured: dict[str, list[dict[str, Any]]] = {c.label: [] for c in contenders}
     for number in range(rounds):
         for contender in contenders:
@@ -133,7 +133,7 @@ def table(bench: Bench, rounds: int, only: list[str], console: Console) -> dict[
 
 
 def _medians(rows: list[dict[str, Any]], measured: dict[str, list[dict[str, Any]]], from_s3: bool) -> dict[str, Any]:
-    """Medians over the rounds; the ratio is to the limit of the same kind of source, round by round."""
+    """Medians over the rounds; the ratio is relative to the limit from the same kind of source, round by round."""
     limit = measured[CONTENDERS[1 if from_s3 else 0].label]
     ratios = [r["steady_images_per_s"] / base["steady_images_per_s"] for r, base in zip(rows, limit, strict=True)]
     keys = ("images", "steady_images_per_s", "first_result_s", "total_s")
@@ -181,7 +181,7 @@ def scaling(bench: Bench, console: Console) -> dict[str, Any]:
 
 
 def start(bench: Bench, rounds: int, console: Console) -> dict[str, Any]:
-    """A job of few images, several times: what the time from the command to the end goes to."""
+    """A job of few images, several times: the parts of its time from the command to the end."""
     runs = [bench.measure(Contender("", "pixelmill_job")) for _ in range(rounds)]
     for run in runs:
         seconds = ", ".join(f"{name} {value:.1f}" for name, value in run["seconds"].items())
@@ -192,7 +192,7 @@ def start(bench: Bench, rounds: int, console: Console) -> dict[str, Any]:
 
 
 def shares(bench: Bench, console: Console) -> dict[str, Any]:
-    """Whose processes had how much of the machine's processor time, in the middle of a run."""
+    """The shares of the machine's processor time by owner, in the middle of a run."""
     samples: list[tuple[float, dict[int, tuple[str, float]]]] = []
     over = threading.Event()
 
@@ -218,7 +218,7 @@ def shares(bench: Bench, console: Console) -> dict[str, Any]:
 
 
 def _processor_times() -> Iterator[tuple[int, tuple[str, float]]]:
-    """Each process that runs for a job: who it belongs to, and its seconds of processor time."""
+    """Each process that runs for a job: its owner, and its processor time in seconds."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             words, times = " ".join(process.cmdline()), process.cpu_times()

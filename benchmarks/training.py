@@ -1,149 +1,200 @@
-"""Compare training steps a second with a bare PyTorch loop on tensors in memory, for the SegNet and autoencoder recipes.
+"""Compare the training of every recipe with a bare PyTorch loop on tensors in memory, and with its data path alone.
 
-    python -m benchmarks.training [--rounds 3]
+    python -m benchmarks.training                          every recipe from memory, on the CPU
+    python -m benchmarks.training --from-s3                streamed from an S3 server on this machine, decoded each time
+    python -m benchmarks.training --device cuda            the papers' sizes on a GPU, in less than 8 minutes
+    python -m benchmarks.training --only segnet --rounds 9
 
-The bare loop is written by hand: augmented batches in memory, forward, backward, step. It has the same network, precision,
-threads and batch. Both are timed in one process, in turns, after a warm-up, over complete steps of
-`pixelmill.pipelines.training.worker.Training` with its data path, schedule, log and checks, without evaluations and checkpoints.
+The bare loop is written by hand: augmented batches that lie in the device's memory, forward, backward, step. It has the same
+network, precision, threads and batch. The data path is everything before the step: read, decode, augment, move. Pixelmill does
+both at once, and should reach the slower of the two: `ratio`. `step` compares the processor time of the training thread with
+that of the bare loop, which holds on a machine with other work too. All are timed in one process, in turns, after a warm-up,
+over complete steps of `pixelmill.pipelines.training.worker.Training` with schedule, log and checks, without evaluations and
+checkpoints.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from benchmarks.throughput import RESULTS
+from benchmarks.training_cases import CASES, Case, make_assets, make_data
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.training.batches import Batches, ahead
-from pixelmill.pipelines.training.layouts.registry import find, layout_of
-from pixelmill.pipelines.training.worker import AHEAD, Training
-from pixelmill.workers.recipes import Batch
+from pixelmill.pipelines.training.batch_threads import threads_beside
+from pixelmill.pipelines.training.layouts.registry import find
+from pixelmill.pipelines.training.worker import Training
+from pixelmill.workers.recipes.registry import recipe_type
 from pixelmill.workers.runtime.memory import keep_freed_memory
 from tests.in_process_training import training_of
+from tests.servers.gateway import Gateway
 
-CASES: dict[str, tuple[str, dict[str, Any], int]] = {
-    "autoencoder, 32 px digits, batch 128": (
-        "autoencoder",
-        {
-            "size_px": 32,
-            "channels": 1,
-            "width": 32,
-            "code_channels": 32,
-            "crop": False,
-            "flip": False,
-            "pad": True,
-            "batch": 128,
-        },
-        60,
-    ),
-    "autoencoder, 128 px photographs, batch 16": ("autoencoder", {"batch": 16}, 12),
-    "segnet, width 16, 240x180, batch 4": (
-        "segnet",
-        {"width": 16, "batch": 4, "precision": "bfloat16", "class_weights": "median"},
-        6,
-    ),
-}
+UNTIMED = 3  # steps before each turn: batches that were made during the turns of the others
+KEPT = 4  # batches of the bare loop
+ENDLESS = 1_000_000
 
 
-def make_data(folder: Path, recipe: str, settings: dict[str, Any]) -> str:
-    """Pictures, and masks for SegNet, of the sizes that the case is about."""
-    random = np.random.default_rng(0)
-    side = (28, 28) if settings.get("pad") else (240, 180)
-    for part in ("images", "labels") if recipe == "segnet" else ("images",):
-        (folder / part).mkdir(parents=True)
-        for number in range(200):
-            if part == "labels":
-                coarse = Image.fromarray(random.integers(0, 11, (6, 8), np.uint8)).resize(
-                    side, Image.Resampling.NEAREST
-                )
-            else:
-                coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), np.uint8)).resize(side)
-            coarse.save(folder / part / f"{number:03d}.png")
-    if recipe == "segnet":
-        (folder / "classes.json").write_text(json.dumps({"classes": [f"class {n}" for n in range(11)]}))
-        return str(folder)
-    return str(folder / "images")
+@dataclass(frozen=True)
+class Scope:
+    """Where and how long is measured; `gateway` serves the data where it is streamed."""
+
+    device: str
+    threads: int
+    batch_threads: int
+    rounds: int
+    turn_s: float
+    gateway: Gateway | None
 
 
-def endless(folder: Path, recipe: str, settings: dict[str, Any], threads: int) -> Training:
+def endless(folder: Path, case: Case, scope: Scope) -> Training:
     """A training that is not over before it is measured."""
-    data = make_data(folder / "data", recipe, settings)
-    found = find(layout_of("masks" if recipe == "segnet" else "pictures").ROLES, [data], Access())
-    return training_of(recipe, settings | {"steps": 1_000_000}, found, None, folder / "out", threads)
+    assets = make_assets(folder / "assets", case, scope.device)
+    data = str(make_data(folder / "data", case))
+    if scope.gateway is not None:
+        bucket = f"b{abs(hash(folder)) % 10**9}"
+        scope.gateway.make_bucket(bucket)
+        scope.gateway.put_folder(bucket, "", folder / "data")
+        data = f"s3://{bucket}"
+    found = find(recipe_type(case.recipe).ROLES, [data], Access())
+    settings = case.settings_on(scope.device) | {name: str(path) for name, path in assets.items()}
+    return training_of(
+        case.recipe,
+        settings | {"steps": ENDLESS},
+        found,
+        None,
+        folder / "out",
+        scope.threads,
+        torch.device(scope.device),
+        assets,
+        batch_threads=scope.batch_threads,
+        cache_bytes=0 if scope.gateway else 4 << 30,
+    )
 
 
-def ours(training: Training) -> Iterator[float]:
-    """Seconds of each step with everything that a training does for it."""
-    source = Batches(training.samples, training.recipe, training.samples.order(0), training.share)
-    steps = range(1_000_000)
-    began_s = time.perf_counter()
-    for step, (indices, passes) in zip(steps, ahead(source(steps), AHEAD), strict=True):
+def ours(training: Training) -> Iterator[None]:
+    """Each step with everything that a training does for it."""
+    steps = range(ENDLESS)
+    for step, (indices, passes) in zip(steps, training.batches(steps), strict=True):
         losses = training.step(step, indices, passes)
         if step % training.plan.log_every_steps == 0:
             losses["loss"].item()  # what is logged is waited for
-        yield time.perf_counter() - began_s
-        began_s = time.perf_counter()  # the other one ran since
+        yield
 
 
-def bare(training: Training) -> Iterator[float]:
-    """Seconds of each step of the loop that one would write, over 8 batches that lie in memory."""
-    batches = Batches(training.samples, training.recipe, training.samples.order(0), training.share)
-    kept: list[Batch] = [passes[0] for _, passes in batches(range(8))]
+def bare(training: Training) -> Iterator[None]:
+    """Each step of the loop that one would write, over KEPT batches that lie in the device's memory."""
+    kept = [passes[0] for _, passes in training.batches(range(KEPT))]
     network: nn.Module = training.network.train()
-    precision = training.settings.precision == "bfloat16"
-    began_s = time.perf_counter()
+    device, settings = training.device, training.settings
     for batch in cycle(kept):
         training.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision):
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             loss = training.recipe.losses(network, batch)["loss"]
         loss.backward()
-        if training.settings.max_gradient_norm is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), training.settings.max_gradient_norm)
+        if settings.max_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), settings.max_gradient_norm)
         training.optimizer.step()
-        yield time.perf_counter() - began_s
-        began_s = time.perf_counter()  # the other one ran since
+        yield
 
 
-def rate(steps: Iterator[float], count: int, batch: int) -> float:
-    """Images a second over so many steps."""
-    return count * batch / sum(next(steps) for _ in range(count))
+def data_path(training: Training) -> Iterator[None]:
+    """Each batch on the device, and nothing done with it."""
+    for _ in training.batches(range(ENDLESS)):
+        yield
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Images a second, by the clock and by the processor time of the thread that trains."""
+
+    by_clock: float
+    by_processor: float
+
+
+def turn(steps: Iterator[None], batch: int, device: str, turn_s: float) -> Turn:
+    for _ in range(UNTIMED):
+        next(steps)
+    _wait_for(device)
+    began_s, busy_s, count = time.perf_counter(), time.thread_time(), 0
+    while count == 0 or time.perf_counter() - began_s < turn_s:
+        next(steps)
+        count += 1
+    _wait_for(device)
+    return Turn(count * batch / (time.perf_counter() - began_s), count * batch / (time.thread_time() - busy_s))
+
+
+def _wait_for(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def measured(case: Case, scope: Scope) -> dict[str, float]:
+    """Medians over the rounds, and the ratios, taken within each round."""
+    with tempfile.TemporaryDirectory(prefix="pmt-") as folder:
+        training = endless(Path(folder), case, scope)
+        contenders = {"pixelmill": ours(training), "bare loop": bare(training), "data path": data_path(training)}
+        batch = training.settings.batch
+        for steps in contenders.values():
+            turn(steps, batch, scope.device, scope.turn_s / 4)
+        rounds = [
+            {label: turn(steps, batch, scope.device, scope.turn_s) for label, steps in contenders.items()}
+            for _ in range(scope.rounds)
+        ]
+    medians = {label: statistics.median(each[label].by_clock for each in rounds) for label in contenders}
+    of_slower = [
+        each["pixelmill"].by_clock / min(each["bare loop"].by_clock, each["data path"].by_clock) for each in rounds
+    ]
+    of_step = [each["pixelmill"].by_processor / each["bare loop"].by_processor for each in rounds]
+    return medians | {"ratio": statistics.median(of_slower), "step": statistics.median(of_step)}
+
+
+def scope_of(options: argparse.Namespace, gateway: Gateway | None) -> Scope:
+    """What the options ask for, with what this machine has."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    beside = threads_beside(cores, 1, options.threads, on_gpu=options.device == "cuda")
+    batch_threads = options.batch_threads or beside
+    return Scope(options.device, options.threads, batch_threads, options.rounds, options.turn_s, gateway)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--turn-s", type=float, default=2.0, help="seconds of each contender in each round")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch-threads", type=int, help="by default the cores that training leaves")
+    parser.add_argument("--from-s3", action="store_true")
+    parser.add_argument("--only", default="", help="cases whose names begin so")
     options = parser.parse_args()
     keep_freed_memory()
     figures: dict[str, Any] = {}
-    for name, (recipe, settings, count) in CASES.items():
-        with tempfile.TemporaryDirectory(prefix="pmt-") as folder:
-            training = endless(Path(folder), recipe, settings, options.threads)
-            contenders = {"pixelmill": ours(training), "bare loop": bare(training)}
-            for steps in contenders.values():
-                rate(steps, max(2, count // 4), 1)
-            rounds = [
-                {label: rate(steps, count, training.settings.batch) for label, steps in contenders.items()}
-                for _ in range(options.rounds)
-            ]
-        ratio = statistics.median(each["pixelmill"] / each["bare loop"] for each in rounds)
-        medians = {label: statistics.median(each[label] for each in rounds) for label in rounds[0]}
-        figures[name] = medians | {"ratio": ratio}
-        print(f"{name}: {medians['pixelmill']:,.1f} images/s, bare loop {medians['bare loop']:,.1f}, ratio {ratio:.3f}")
+    with ExitStack() as stack:
+        gateway = stack.enter_context(Gateway()) if options.from_s3 else None
+        os.environ.update(gateway.env if gateway else {})
+        scope = scope_of(options, gateway)
+        heads = "".join(f"{head:>12s}" for head in ("pixelmill", "bare loop", "data path"))
+        print(f"{'images/s, ' + options.device:28s}{heads}{'ratio':>8s}{'step':>8s}")
+        for name, case in CASES.items():
+            if name.startswith(options.only):
+                row = figures[name] = measured(case, scope)
+                speeds = "".join(f"{row[label]:12,.1f}" for label in ("pixelmill", "bare loop", "data path"))
+                print(f"{name:28s}{speeds}{row['ratio']:8.3f}{row['step']:8.3f}", flush=True)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "training.json").write_text(json.dumps(figures, indent=1))
+    place = f"{options.device}{'-s3' if options.from_s3 else ''}"
+    (RESULTS / f"training-{place}.json").write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

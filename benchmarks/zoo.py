@@ -33,10 +33,10 @@ def main() -> None:
         sources = [judged] if isinstance(judged, str) else judged
         given = [f"{each}={recipe['settings'][each]}" for each in recipe_type(card.recipe).JUDGED_WITH]
         options = "".join([*(f" --data {uri}" for uri in sources), *(f" --set {each}" for each in given)])
-        goal = recipe_type(card.recipe).GOAL[0]
+        goal, judged_by = recipe_type(card.recipe).GOAL[0], card.test_metrics or card.metrics
         console.print(f"[bold]{name}[/bold]  {escape(text.splitlines()[0].removeprefix('# '))}")
         console.print(
-            f"  {goal} {(card.test_metrics or card.metrics)[goal]:.4g} after {card.metrics['step']:,.0f} steps, {card.metrics['trained_s']:,.0f} s "
+            f"  {goal} {judged_by[goal]:.4g} after {card.metrics['step']:,.0f} steps, {card.metrics['trained_s']:,.0f} s "
             f"on one core; {escape(card.split)}"
         )
         for command in (

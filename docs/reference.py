@@ -121,38 +121,26 @@ def recipe_keys() -> str:
 
 # ------------------------------------------------------------------------------------------------------------ columns
 
-MEANINGS = {
-    "id": "128-bit hash of the uri, and of the member for one of many in an archive",
-    "uri": "where the input lies, as it was listed",
-    "member": "its name or row within an archive or a table",
-    "source_id": "the id that the input had in the first of a chain of runs over runs",
-    "place": "which of the rows of an input this is, from 0, where a decoder makes many",
-    "width": "of the picture as it is shown, in pixels",
-    "height": "of the picture as it is shown, in pixels",
-    "stage": "where it failed: list, fetch, decode, worker, or the name of a stage",
-    "error_type": "a short name to count by, see [errors](errors.md)",
-    "error": "a sentence: the fact and the next step",
-}
-
 
 def output_columns() -> str:
     """The columns of data/ and failed/, of every stage, and of the manifest."""
     rows = columns.input_fields(makes_many=True, has_source_ids=True)
     parts = ["# Columns\n", "## data/part-*.parquet\n", _fields(rows)]
     parts += ["`source_id` and `place` are there where the job has them. Then come the columns of the stages:\n"]
-    parts += [table(("stage", "columns by default"), [(kind, _made_by(kind)) for kind in STAGES])]
+    parts += [table(("stage", "column by default", "meaning"), [row for kind in STAGES for row in _made_by(kind)])]
     parts += ["## failed/part-*.parquet\n", _fields(columns.FAILED_SCHEMA)]
     parts += ["## _run/manifest/*.parquet\n", table(("column", "type"), [(f"`{f.name}`", f.type) for f in SCHEMA])]
     return "\n".join(parts)
 
 
 def _fields(fields: Iterable[pa.Field]) -> str:
-    return table(("column", "type", "meaning"), [(f"`{f.name}`", f.type, MEANINGS[f.name]) for f in fields])
+    return table(("column", "type", "meaning"), [(f"`{f.name}`", f.type, columns.MEANINGS[f.name]) for f in fields])
 
 
-def _made_by(kind: str) -> str:
+def _made_by(kind: str) -> list[Row]:
     config = config_class(kind).model_construct()  # as some have keys that have to be given
-    return ", ".join(f"`{name}`" for name in config.columns()) or "none: it makes pictures for later stages"
+    made = [(kind, f"`{name}`", config.meaning_of(name, {}) or "") for name in config.columns()]
+    return made or [(kind, "none", "it makes pictures for later stages")]
 
 
 # ------------------------------------------------------------------------------------------------ exit codes and errors

@@ -38,19 +38,22 @@ def train(
     *,
     data: Place | Iterable[Place] | None = None,
     out: Place | None = None,
+    init_from: Place | None = None,
     overrides: Overrides | None = None,
     quiet: bool = False,
 ) -> str:
     """Train a network, and return the URI of its checkpoint, which `load` takes. Call it again to resume it.
 
     `recipe` is the path of a recipe file, the name of a recipe or of a recipe file that ships, a text of more than one line,
-    or a mapping. `overrides` are settings of the recipe, or keys of the file by their paths: {"epochs": 20, "run.workers": 2}.
+    or a mapping. `init_from` is a checkpoint that a new training begins with.
+    `overrides` are settings of the recipe, or keys of the file by their paths: {"epochs": 20, "run.workers": 2}.
     """
     text, name = _recipe(recipe)
     given: dict[str, object] = (
         {} if data is None else {"data": data if isinstance(data, str | os.PathLike) else list(data)}
     )
     given |= {} if out is None else {"out": out}
+    given |= {} if init_from is None else {"init_from": init_from}
     return run_in_child(Request("train", text, name, (*_assignments(given), *_assignments(overrides)), quiet))
 
 

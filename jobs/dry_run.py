@@ -19,7 +19,7 @@ from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.stages import StageConfig, StageContext
+from pixelmill.workers.stages import StageConfig
 from pixelmill.workers.stages.wiring import ORIGINAL, names_of
 
 LOOKED_AT = 10_000
@@ -54,7 +54,7 @@ def _stage_lines(job: Job, plan: Plan, around: Surroundings) -> list[tuple[str, 
     lines: list[tuple[str, str]] = []
     names = names_of(job.spec.configs)
     for index, config in enumerate(job.spec.configs):
-        context = StageContext(plan.device, plan.threads, LOOKED_AT, around.cache_dir)
+        context = plan.stage_context(LOOKED_AT, around.cache_dir)
         first, *more = config.describe(context, here=plan.address is None)
         lines += [(f"stage {index}", f"{names[index]} of {_read_by(config)}: {first}")]
         lines += [("", line) for line in [*_made_by(config, more), *more]]

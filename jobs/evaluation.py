@@ -19,12 +19,13 @@ from pixelmill.jobs.places import absolute
 from pixelmill.jobs.training_job import known_settings, with_places
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
-from pixelmill.pipelines.training.evaluation import evaluate_network
+from pixelmill.pipelines.training.evaluation import baselines, evaluate_network
 from pixelmill.pipelines.training.unseen import Seen, Unseen, to_evaluate
 from pixelmill.workers.codecs.encode import encode_png_tensor
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.marks import require_marks
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes import Recipe
 from pixelmill.workers.recipes.registry import recipe_of
@@ -42,6 +43,8 @@ class Evaluation(TypedDict):
     selected_on: int
     """Samples of these that the training used."""
     metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    """Metrics of results that no network made, where the recipe knows of some."""
 
 
 def evaluate(
@@ -57,9 +60,12 @@ def evaluate(
     if network not in {card.network, card.recipe}:
         raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if part != "all":
+        require_marks(uri, card)
     with judging(card, uri, overrides, access) as recipe:
         found = data_to_judge(recipe, card, data, part)
         metrics, shown_CHW = evaluate_network(recipe, module, found.data, device)
+        beside = baselines(recipe, found.data)
     if picture is not None:
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
         Path(picture).write_bytes(encode_png_tensor(shown_CHW.cpu()))
@@ -72,6 +78,7 @@ def evaluate(
         "trained_on": found.trained_on,
         "selected_on": found.selected_on,
         "metrics": metrics,
+        "baselines": beside,
     }
 
 

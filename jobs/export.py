@@ -44,6 +44,8 @@ class Asked:
     shards: str | None = None
     shard_mb: int = 128
     overwrite: bool = False
+    portable: bool = False
+    """Whether names are valid on Windows and in web addresses too."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,13 @@ def export(asked: Asked, report: Callable[[str], None]) -> Exported:
     with explained(run.uri, "reading the run"):
         inputs = ListedInputs(run, read_segments(run))
         root = root_of(inputs)
-        names = names_of(inputs, root, for_shards=asked.shards is not None)
+        names = names_of(inputs, root, for_shards=asked.shards is not None, portable=asked.portable)
         parts = run.names(DATA)
     destination.claim(_description(asked, run, order, root))
-    for name, classes in class_lists(schema_of_run(run), order.columns).items():
+    for name, classes in class_lists(schema_of_run(run), order.columns, portable=asked.portable).items():
         destination.put(name, classes)
     writer = (
-        Files(destination, order.columns)
+        Files(destination, order.columns, portable=asked.portable)
         if order.shard_bytes is None
         else Shards(destination, order.columns, order.shard_bytes)
     )
@@ -128,6 +130,7 @@ def _description(asked: Asked, run: Folder, order: Order, root: str) -> dict[str
         "root": scrub(root),
         "shards": asked.shards,
         "shard_mb": None if asked.shards is None else asked.shard_mb,
+        **({"portable": True} if asked.portable else {}),
     }
 
 

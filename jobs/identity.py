@@ -50,8 +50,9 @@ class TrainingIdentity(TypedDict):
     validation: list[str]
     hold_out: float
     test: NotRequired[list[str] | float]
+    init_from: NotRequired[str]
     protocol: NotRequired[Protocol]
-    """This and the test only where there is one: trainings of earlier versions have neither."""
+    """This, the test and init_from only where there is one: trainings of earlier versions have none of them."""
 
 
 def digest(uris: Sequence[str]) -> str:
@@ -155,7 +156,9 @@ def _by_place(identity: TrainingIdentity) -> dict[str, object]:
     """Two spellings of one place are the same data."""
     data, validation, test = identity.get("data", []), identity.get("validation", []), identity.get("test", 0.0)
     places = {"data": data, "validation": validation} | ({"test": test} if isinstance(test, list) else {})
-    return {**identity, **{key: [place_of(uri) for uri in uris] for key, uris in places.items()}}
+    is_place = "/" in identity.get("init_from", "")  # and no name of weights that ship or are published
+    initial = {"init_from": place_of(identity.get("init_from", ""))} if is_place else {}
+    return {**identity, **initial, **{key: [place_of(uri) for uri in uris] for key, uris in places.items()}}
 
 
 def _flat(identity: Mapping[str, object]) -> dict[str, object]:

@@ -98,7 +98,7 @@ def check_document(document: Document, *, name: str, environment: Mapping[str, s
 def _checked_job(parsed: Parsed, name: str, environment: Mapping[str, str]) -> Job:
     with checked(parsed, JobSpec, known_keys(), name=name, kind="job", environment=environment) as spec:
         try:
-            job = Job(parsed.document, with_assets(spec))
+            job = Job(parsed.document, with_assets(spec, environment))
             job.identity()
         except ModelError as error:
             raise JobError(f"{name}: {error}") from error

@@ -45,9 +45,9 @@ AnyPicture = Image.Image | np.ndarray | str | os.PathLike[str]
 PREFERRED: tuple[Task, ...] = (
     "segment", "depth", "upscale", "stylize", "synthesize", "classify", "encode", "reconstruct", "embed",
 )  # fmt: skip
-"""What a network is asked for that can do several things, the first of these."""
+"""The order of preference among the tasks of a network that can do several."""
 ONE_PICTURE = {"precision": "float32", "batch": 1, "channels_last": False, "compile": False}
-"""Settings that need no trial."""
+"""Settings for which nothing is probed."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Mask:
     ids: np.ndarray
     names: tuple[str, ...]
     columns: Mapping[str, object]
-    """What the stage says beside the mask, as the share of each class."""
+    """The other columns of the stage, such as the share of each class."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Class:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What an autoencoder keeps of a picture, and the mean squared error of that."""
+    """The picture as an autoencoder reconstructs it, and the mean squared error."""
 
     picture: Image.Image
     error: float
@@ -80,16 +80,16 @@ class Reconstruction:
 class LoadedModel:
     """A network for one task. Call it with a picture: a PIL image, an array (uint8 HW, HW3 or HW4), a path or a URI.
 
-    It gives for the task
+    The result by task:
 
     embed, encode                   the vector, float32 D
     segment                         Mask: ids HW and names
-    depth                           the map HW, float32, in the unit of the column that a job would write
+    depth                           the map HW, float32, in the unit of the column in a job's output
     upscale, stylize, synthesize    a PIL image
     reconstruct                     Reconstruction: a PIL image and the error
     classify                        a list of Class, the best first
 
-    RowError where the picture can't be done, ModelError where the network does nothing that a stage is for.
+    RowError if the picture can't be processed, ModelError if no stage runs such a network.
     """
 
     def __init__(self, model: str, config: StageConfig | None, device: str) -> None:
@@ -98,7 +98,7 @@ class LoadedModel:
 
     @property
     def task(self) -> str | None:
-        """What it does with a picture; None where no stage is for it, as for a network of 28x28 digits."""
+        """The task of the network; None if no stage runs it, as for a network of 28x28 digits."""
         return None if self._config is None else self._config.stage
 
     @cached_property
@@ -123,13 +123,13 @@ class LoadedModel:
     def stage(self) -> Stage:
         """The stage, built when it is first needed."""
         if self._config is None:
-            raise ModelError(f"{self.name}: no stage is for such a network; .network is the network itself")
+            raise ModelError(f"{self.name}: no stage runs such a network; .network is the network itself")
         context = StageContext(self._device, torch.get_num_threads(), 1, None)
         return self._config.build(context)
 
     def __call__(self, picture: AnyPicture) -> Any:
         """The result of the task; see the class."""
-        stage = self.stage  # before the picture is read: it says what the network can't do
+        stage = self.stage  # before the picture is read, since it raises if the network has no task
         config = cast("StageConfig", self._config)
         with torch.inference_mode():
             milled = stage.run([stage.prepare(as_picture(picture, ids="ids8" in config.takes))])
@@ -143,7 +143,7 @@ class LoadedModel:
 
 def _network_of_library(model: str, task: Task) -> nn.Module:
     name = resolve(model, task)
-    is_encoder = task == "embed"  # which has a road of its own, see models/libraries
+    is_encoder = task == "embed"  # encoders are loaded in another way, see models/libraries
     found = library(name.library).encoder(name, None, "auto")[0] if is_encoder else load_model(name, task).module
     return found.eval()
 
@@ -155,12 +155,12 @@ def load(
     device: str | None = None,
     keys: Mapping[str, object] | None = None,
 ) -> LoadedModel:
-    """A network that is called with one picture; see `LoadedModel`.
+    """Load a network, which is then called with one picture; see `LoadedModel`.
 
-    `model` is what a stage's `model:` takes, or stylize's `style:`: a folder that training wrote, a NAME.safetensors with its
-    card beside it, on any store, the name of one that ships, or torchvision:NAME and its like. No pickle is loaded. `task`
-    is needed where a network can do several things and not the first of PREFERRED is wanted; `keys` are keys of that stage,
-    as {"scale": 3}; `device` is cuda where there is one.
+    `model` takes the same values as `model:` of a stage, or `style:` of stylize: a folder that training wrote, a NAME.safetensors
+    with its card beside it, on any store, the name of a network that ships, or torchvision:NAME and the like. No pickle is
+    loaded. `task` chooses among the tasks of a network that can do several; by default the first in PREFERRED. `keys` are keys of
+    that stage, such as {"scale": 3}. `device` is cuda by default if there is a GPU.
     """
     if task is not None and task not in STAGES:
         raise JobError(f"task {task}: there are {', '.join(STAGES)}")
@@ -174,7 +174,7 @@ def load(
 
 
 def _usable(device: str | None) -> str:
-    """The device that is asked for, or the best that is there. JobError where it is not there."""
+    """The requested device, or the best available one. JobError if the requested device is not available."""
     has_gpu = torch.cuda.is_available()
     if device is None:
         return "cuda" if has_gpu else "cpu"
@@ -186,7 +186,7 @@ def _usable(device: str | None) -> str:
 
 
 def _of_some_task(model: str, device: str, keys: Mapping[str, object] | None) -> LoadedModel:
-    """The first task that the model is good for; none for a network of ours that no stage is for."""
+    """The model with the first task that it can do; without a task for a network of ours that no stage runs."""
     reasons: list[ModelError] = []
     for task in _tasks_to_try(model):
         try:
@@ -199,7 +199,7 @@ def _of_some_task(model: str, device: str, keys: Mapping[str, object] | None) ->
     loaded = LoadedModel(model, None, device)
     if ":" in model and "://" not in model:
         raise reasons[-1]
-    _ = loaded.card  # says what is wrong where there is no such checkpoint
+    _ = loaded.card  # raises, with the reason, if there is no such checkpoint
     return loaded
 
 
@@ -215,11 +215,11 @@ def _config(model: str, task: str, keys: Mapping[str, object] | None) -> StageCo
     kind = config_class(task)
     named = "style" if "style" in kind.model_fields else "model"
     quick = {key: value for key, value in ONE_PICTURE.items() if key in kind.model_fields}
-    return carrying(kind.model_validate(quick | {named: model} | dict(keys or {})), Access())
+    return carrying(kind.model_validate(quick | {named: model} | dict(keys or {})), Access(), {})
 
 
 def as_picture(picture: AnyPicture, *, ids: bool = False) -> Picture:
-    """The picture as a decoder gives it to a stage; `ids` says that grey levels and palettes are ids of classes."""
+    """The picture as a decoder passes it to a stage; with `ids`, grey levels and palette indices are class ids."""
     if isinstance(picture, str | os.PathLike):
         place = absolute(os.fspath(picture))
         (data,) = file_at(place, Access()).values()
@@ -255,7 +255,7 @@ def _image_of(given: object) -> Image.Image:
 
 
 def _values(milled: Milled) -> dict[str, Any]:
-    """The row of the only picture, by column."""
+    """The row of the picture, by column."""
     row: dict[str, Any] = {}
     for name, column in milled.columns.items():
         row[name] = column.jobs[0]() if isinstance(column, Deferred) else cast("Any", column)[0].as_py()

@@ -30,7 +30,6 @@ from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import DECODERS
 from pixelmill.workers.models.licences import licence_warning
-from pixelmill.workers.stages import StageContext
 
 if TYPE_CHECKING:
     from pixelmill.pipelines.bulk.graph import Published
@@ -56,10 +55,11 @@ def mill_config(
         column=options.column,
         segments=tuple(segments),
         stages=job.spec.configs,
-        context=StageContext(plan.device, plan.threads, rows // plan.pool.actors, cache_dir),
+        context=plan.stage_context(rows // plan.pool.actors, cache_dir),
         fetch=FetchLimits(in_flight=options.in_flight, max_bytes=options.max_bytes),
         max_pixels=options.max_pixels,
         decoder=DECODERS[options.decoder],
+        ct_index=source.uris[0] if source.format == "ct-index" else None,
         decode_threads=plan.decode_threads,
         weights=weights,
         memory_bytes=plan.memory_bytes,

@@ -1,23 +1,26 @@
-"""What a bulk job needs of a machine or a cluster: pure functions of the job and of what is there."""
+"""Plan the workers of a bulk job on a machine or a cluster: pure functions of the job and the resources."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.session.resources import worker_memory_bytes
 from pixelmill.jobs.spec import RunSpec
 from pixelmill.pipelines.placement import WorkerPool, shortfall
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.runtime.memory import FOR_BATCHES
+from pixelmill.workers.stages import StageContext
 
 Resources = Mapping[str, float]
-"""What all of a cluster has, as Ray says it."""
+"""The resources of a whole cluster, under Ray's names."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The workers of a job, and what each of them gets."""
+    """The workers of a job, and the resources of each."""
 
     pool: WorkerPool
     threads: int
@@ -25,13 +28,17 @@ class Plan:
     device: str
     address: str | None
     memory_bytes: int
-    """What each worker may take in all."""
+    """The most memory that each worker may use."""
+
+    def stage_context(self, images: int, cache_dir: Path | None) -> StageContext:
+        """What the stages of a worker are built with, which gets so many pictures."""
+        return StageContext(self.device, self.threads, images, cache_dir, self.memory_bytes // FOR_BATCHES)
 
 
 def make_plan(run: RunSpec, machine: Machine, address: str | None, resources: Resources | None) -> Plan:
-    """`resources` are a cluster's; None plans for a Ray of its own on this machine.
+    """Plan for the `resources` of a cluster; with None, for a Ray that the run starts on this machine.
 
-    JobError, with figures, when there is not enough for one worker.
+    JobError, with figures, if they do not suffice for one worker.
     """
     cores = int(resources.get("CPU", 0)) if resources is not None else machine.cores
     gpus = resources.get("GPU", 0.0) if resources is not None else float(machine.gpus)
@@ -60,14 +67,14 @@ def _pool_size(cores: int, gpus: float, gpus_each: float) -> int:
 
 
 def _cpus_each(run: RunSpec, cores: int, actors: int, gpus_each: float) -> float:
-    """With GPUs the cores decode for them, and one is left to publish."""
+    """With GPUs, the cores decode for them, except one that publishes."""
     if run.cpus_per_actor != "auto":
         return run.cpus_per_actor
     return max(1, (cores - 1) // actors) if gpus_each else 1
 
 
 def _threads(pool: WorkerPool, cores: int, *, is_cluster: bool) -> int:
-    """Of torch, for each worker: its share of the cores where the machine is the run's alone, else what Ray gives it."""
+    """Torch's threads in each worker: its share of the cores if the run has the machine to itself, otherwise its CPUs in Ray."""
     return max(1, int(pool.cpus)) if pool.gpus or is_cluster else max(1, cores // pool.actors)
 
 

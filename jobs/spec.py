@@ -1,4 +1,4 @@
-"""The job file: its keys, what each may be, and its JSON Schema."""
+"""The job file: its keys, their values, and its JSON Schema."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from pixelmill.jobs.stage_entries import (
     with_bare_stages,
 )
 from pixelmill.pipelines.inputs.name_groupings import checked_group
+from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.stages import StageConfig
 
 
@@ -43,20 +44,22 @@ class SourceSpec(Strict):
     uri: Place | Places = Field(
         description="a folder, a glob, a file, or a list of them: a path or s3:// gs:// az:// https://"
     )
-    format: Literal["auto", "images", "webdataset", "parquet", "list"] = Field(
-        "auto", description="auto goes by what the files are called"
+    format: Literal["auto", "images", "webdataset", "parquet", "list", "dicom", "ct-index"] = Field(
+        "auto",
+        description="auto decides by the names of the files; dicom takes files of any name, and members of tars; ct-index the "
+        "usable series of an index",
     )
     pattern: str | None = Field(
-        None, description="glob below the folder, as **/*.jpg; files that do not match are ignored"
+        None, description="glob below the folder, such as **/*.jpg; files that do not match are ignored"
     )
     column: str | None = Field(None, description="the column of pictures (parquet) or of URIs (list)")
-    decoder: DecoderName = Field("picture", description="what makes pictures of an input's bytes")
+    decoder: DecoderName = Field("picture", description="what decodes the bytes of an input to pictures")
     group: Annotated[str, AfterValidator(checked_group)] | None = Field(
         None,
-        description="which files make one input together: stem (alike up to the first dot), folder, or a regular expression "
-        "whose one group is what their names have in common, as `(.*)-[0-9]+[.]tif`; each file is one when left out",
+        description="which files form one input: stem (equal up to the first dot), folder, or a regular expression whose one "
+        "group their names have in common, such as `(.*)-[0-9]+[.]tif`; when left out, each file is an input",
     )
-    limit: PositiveInt | None = Field(None, description="only the first so many inputs")
+    limit: PositiveInt | None = Field(None, description="read at most so many inputs")
     max_pixels: PositiveInt = Field(
         178_956_970, description="a larger picture is filed as failed, before it is decoded"
     )
@@ -64,7 +67,7 @@ class SourceSpec(Strict):
     profile: str | None = Field(None, description="a named profile of the AWS configuration")
     anon: bool = Field(False, description="read without credentials")
     timeout_s: PositiveFloat = Field(30, description="for one request")
-    retry_for_s: NonNegativeFloat = Field(120, description="how long a passing fault of the store is waited out")
+    retry_for_s: NonNegativeFloat = Field(120, description="how long requests are retried after transient errors")
     in_flight: PositiveInt = Field(16, description="requests at once, for each worker")
 
 
@@ -79,10 +82,10 @@ class OutSpec(Strict):
 
 
 class RunSpec(Strict):
-    """Where and with how much the job runs; nothing of it changes the output."""
+    """Where the job runs, and its resources; none of these keys changes the output."""
 
     address: str | None = Field(
-        None, description="a Ray cluster; left out, RAY_ADDRESS or a Ray of its own on this machine"
+        None, description="a Ray cluster; when left out, RAY_ADDRESS, or a Ray that the run starts on this machine"
     )
     actors: PositiveInt | Literal["auto"] = Field("auto", description="workers; auto: one per GPU, or one per core")
     cpus_per_actor: PositiveFloat | Literal["auto"] = "auto"
@@ -97,10 +100,10 @@ class RunSpec(Strict):
     )
     stall_s: PositiveFloat = Field(
         600,
-        description="a worker that makes no progress for so long is ended; an input that did it alone is filed as failed",
+        description="a worker without progress for so long is ended; an input that causes this alone is filed as failed",
     )
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.05, description="the job stops when more fail, of the inputs seen and of the first 1,000"
+        0.05, description="the job stops when a larger fraction fails, of the inputs seen so far and of the first 1,000"
     )
     failures: Literal["exit-3", "ok"] = Field(
         "exit-3",
@@ -137,9 +140,9 @@ class JobSpec(Strict):
     @model_validator(mode="after")
     def _grouped_files_fit(self) -> JobSpec:
         source = self.source_options
-        if source.group is not None and source.decoder == "picture":
+        if source.group is not None and not decoder_of(source.decoder).takes_many:
             raise ValueError(
-                "source.group: the decoder picture takes one file; name one that takes several as source.decoder"
+                f"source.group: the decoder {source.decoder} takes one file; name one that takes several as source.decoder"
             )
         return self
 
@@ -176,7 +179,7 @@ class JobSpec(Strict):
 
 
 def _job_keys() -> list[str]:
-    """Every key of a job file by its path, as --set has it."""
+    """Every key of a job file, by its path in the form that --set takes."""
     inner = {"source": SourceSpec, "out": OutSpec, "run": RunSpec}
     keys = [*JobSpec.model_fields, *(f"{path}.{key}" for path, model in inner.items() for key in model.model_fields)]
     return [*keys, *(f"stages.0.{key}" for key in keys_of_all_stages())]
@@ -192,7 +195,7 @@ def _keys_beside(path: list[int | str]) -> list[str]:
 
 
 def known_keys() -> KnownKeys:
-    """The keys of a job file, for what is said of a wrong one."""
+    """The keys of a job file, for the message about an unknown one."""
     return KnownKeys(_keys_beside, _job_keys())
 
 

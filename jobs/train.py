@@ -14,14 +14,17 @@ from pixelmill.jobs.documents.parsing import to_yaml
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import call_beside
 from pixelmill.jobs.identity import protocol_of, require_same_training
+from pixelmill.jobs.initial_weights import initialised, keep_initial
 from pixelmill.jobs.outcome import Ending, Stopwatch
 from pixelmill.jobs.session import cluster, minimal_ray
 from pixelmill.jobs.session.ray_session import PrivateRay
 from pixelmill.jobs.session.session import JobKind, Session, session
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.screen import screen
+from pixelmill.jobs.trackers import tracking_of
 from pixelmill.jobs.training_job import TrainJob
 from pixelmill.jobs.training_plan import plan_training, pool_of, scale_of
+from pixelmill.jobs.versions import decoding_code
 from pixelmill.pipelines.events import StepsCounted
 from pixelmill.pipelines.outputs.claims import Claim, ClaimedFolder
 from pixelmill.pipelines.progress import ProgressStore
@@ -30,8 +33,9 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.driver import fit
 from pixelmill.pipelines.training.failures import failures_in
-from pixelmill.pipelines.training.plan import NEWS, STOP, News, TrainingPlan
+from pixelmill.pipelines.training.plan import NEWS, STOP, WARNING, News, TrainingPlan
 from pixelmill.pipelines.training.protocol import Protocol
+from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.workers.models.card import Card
 
 IDENTITY = "_run/training.json"
@@ -46,12 +50,14 @@ RAY_DIED = "Ray's {dead} died; the same command resumes from the last checkpoint
 def train_job(job: TrainJob, around: Surroundings) -> str:
     """Begin or resume a training; returns its summary for a person. Raises PixelmillError or KeyboardInterrupt."""
     out = job.open_out()
+    job = initialised(job, out)
     protocol, changed = _check_identity(job, out)
     before = checkpoints.read_progress(out)
     if before is not None and before.is_complete and not changed & resuming.LENGTH:
         return _summary(job, out, f"was trained already, {before.step:,} steps")
+    tracking = tracking_of(job.spec.run.trackers, around.environment)
     checks.check_writable(out)
-    planned = plan_training(job, out.uri, protocol)
+    planned = plan_training(job, out.uri, protocol, is_new=before is None)
     resumed = resuming.Resumption(job, before, len(planned.plan.train), changed)
     resumed.check(out)
     if resumed.is_over:
@@ -65,8 +71,19 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
         kind = JobKind("train", _record, _publish_log, RAY_DIED)
         with session(out, shown, events, around, stopwatch, kind) as held:
             _sign(job, held, protocol, changed)
-            _train(job, replace(planned.plan, claim=held.held.claim), held, around)
+            disk = _disk_cache(job, around)
+            if disk is not None:
+                most = f"{disk.most_bytes / 1e9:g} GB at most; run.cache_disk_gb: 0 keeps none"
+                events.say(f"decoded samples are kept in {disk.folder} ({most})")
+            _train(job, replace(planned.plan, claim=held.held.claim, disk_cache=disk, tracking=tracking), held, around)
     return _summary(job, out, "trained")
+
+
+def _disk_cache(job: TrainJob, around: Surroundings) -> SampleCache | None:
+    most_bytes = int(job.spec.run.cache_disk_gb * 1e9)
+    if around.cache_dir is None or not most_bytes:
+        return None
+    return SampleCache(str(around.cache_dir.with_name("samples")), most_bytes, decoding_code())
 
 
 def _record(ending: Ending) -> Mapping[str, object]:
@@ -97,6 +114,7 @@ def _sign(job: TrainJob, held: Session, protocol: Protocol, changed: frozenset[s
         if not out.create(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode()):
             _check_identity(job, out)
         claimed = ClaimedFolder(out, held.held.claim)
+        keep_initial(job, claimed)
         if changed:
             claimed.publish(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode())
         claimed.publish(SPEC, to_yaml(job.document).encode())
@@ -139,9 +157,14 @@ def _following(store: ProgressStore, events: EventStream) -> Generator[None]:
 
     def follow() -> None:
         last: str | None = None
-        failed = 0
-        while not over.wait(POLL_S):
+        warned = set[str]()
+        is_over, failed = False, 0
+        while not is_over:
+            is_over = over.wait(POLL_S)  # once more after the end, for what was reported last
             with suppress(Exception):  # nothing but the display depends on it
+                for warning in set(store.reports(WARNING)) - warned:
+                    warned.add(warning)
+                    events.say(warning)
                 for failure in failures_in(store)[failed:]:
                     failed += 1
                     events.warn(f"{failure}; the training resumes from its newest checkpoint, twice at most")

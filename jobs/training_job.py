@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,10 +14,12 @@ from pixelmill.jobs.documents.parsing import Document
 from pixelmill.jobs.documents.reading import checked, read_document
 from pixelmill.jobs.identity import TrainingIdentity
 from pixelmill.jobs.places import absolute
-from pixelmill.jobs.training_spec import TrainSpec, known_keys, paths_of_all_keys
+from pixelmill.jobs.training_spec import TrainSpec, is_published_name, known_keys, paths_of_all_keys
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.training.initial import InitialWeights
 from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.models.vgg_names import is_published
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import RECIPES, recipe_type
@@ -31,6 +33,20 @@ class TrainJob:
     spec: TrainSpec
     recipe: type[Recipe]
     settings: RecipeSettings
+    initial: InitialWeights | None = None
+    """The checkpoint that a new training begins with, once it was found."""
+
+    @property
+    def begun_by(self) -> str | None:
+        """The setting by which the recipe takes `init_from` itself."""
+        return None if self.spec.init_from is None else taken_by(self.recipe, self.spec.init_from)
+
+    def beginning_with(self, initial: InitialWeights) -> TrainJob:
+        """The training with the settings that its checkpoint decides."""
+        given = self.settings.model_dump(mode="json", exclude_unset=True)
+        return replace(
+            self, initial=initial, settings=self.recipe.Settings.model_validate({**initial.adopted, **given})
+        )
 
     def identity(self, protocol: Protocol = TESTED) -> TrainingIdentity:
         """What must be the same for a training to be resumed. The first protocol has no key."""
@@ -43,6 +59,8 @@ class TrainJob:
         }
         if self.spec.test_part:
             identity["test"] = self.spec.test_part
+        if self.spec.initial_uri is not None:
+            identity["init_from"] = self.spec.initial_uri
         if protocol != 1:
             identity["protocol"] = protocol
         return identity
@@ -78,10 +96,43 @@ def _of_the_file(override: str) -> str:
 
 def _settings(recipe: type[Recipe], train: TrainSpec, name: str) -> RecipeSettings:
     try:
-        return recipe.Settings.model_validate(with_places(recipe, train.settings))
+        return recipe.Settings.model_validate(with_places(recipe, _begun(recipe, train, name)))
     except ValidationError as error:
         lines = faults(error, known_settings(recipe.Settings, paths_of_all_keys()))
         raise JobError(f"{name}: settings of {recipe.NAME}\n" + "\n".join(lines)) from error
+
+
+def _begun(recipe: type[Recipe], train: TrainSpec, name: str) -> Mapping[str, object]:
+    """The settings with `init_from` as the one by which the recipe takes it. Raises JobError for weights that it can't take."""
+    uri, settings = train.init_from, train.settings
+    if uri is None:
+        return settings
+    setting = taken_by(recipe, uri)
+    if setting is None and is_published_name(uri):
+        raise JobError(
+            f"{name}: init_from: {uri} is no {recipe.NETWORK}; take a checkpoint of one; of published weights, those of "
+            "VGG-16 begin fcn and segnet: torchvision:VGG16_Weights.IMAGENET1K_V1"
+        )
+    others = [key for key in _beginnings(recipe) if settings.get(key) is not None]
+    others += ["scratch"] if settings.get("scratch") else []
+    if others:
+        raise JobError(f"{name}: init_from and settings.{others[0]} contradict each other; leave one of them out")
+    return settings if setting is None else {**settings, setting: uri}
+
+
+def taken_by(recipe: type[Recipe], uri: str) -> str | None:
+    """The setting by which a recipe begins with weights that are not of its whole network: an encoder, a trunk."""
+    begins = _beginnings(recipe)
+    if "checkpoint" in begins and not is_published_name(uri):
+        return "checkpoint"
+    return "vgg" if "vgg" in begins and is_published(uri) else None
+
+
+def _beginnings(recipe: type[Recipe]) -> list[str]:
+    """The settings that name initial weights; `vgg` without a convention is a loss network."""
+    fields = recipe.Settings.model_fields
+    trunk = ["vgg"] if "vgg_convention" in fields else []
+    return [*(["checkpoint"] if "checkpoint" in recipe.ASSETS else []), *trunk]
 
 
 def known_settings(settings: type[BaseModel], everywhere: list[str] | None = None) -> KnownKeys:

@@ -16,6 +16,7 @@ from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batch_threads import threads_beside
 from pixelmill.pipelines.training.driver import rehearse
+from pixelmill.pipelines.training.initial import initial_notes
 from pixelmill.pipelines.training.marks import marks_of
 from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.protocol import TESTED, Protocol
@@ -37,9 +38,9 @@ class PlannedTraining:
     notes: list[str]
 
 
-def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> PlannedTraining:
+def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED, *, is_new: bool = True) -> PlannedTraining:
     """The plan of a training. Reads the first samples, so that DataError, ModelError or JobError is raised before Ray
-    starts. `protocol` is that of the attempt that is resumed."""
+    starts. `protocol` is that of the attempt that is resumed; only a new training reads the checkpoint that it begins with."""
     train, settings = job.spec, job.settings
     found = split(
         job.recipe.ROLES,
@@ -51,7 +52,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         train.test_part,
         protocol,
     )
-    notes = _rehearse(job, found)
+    notes = _rehearse(job, found, is_new=is_new)
     names = [PurePosixPath(uri).name for uri in train.data_uris]
     plan = TrainingPlan(
         recipe=train.recipe,
@@ -60,7 +61,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         held_out=found.held_out,
         split=found.says,
         test=found.test,
-        trained_on=marks_of(found.train),
+        trained_on=_trained_on(job, found),
         selected_on=marks_of(found.held_out),
         data=train.data_name or ", ".join(names),
         data_licence=train.licence,
@@ -74,12 +75,20 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED) -> Plann
         keep=train.run.keep,
         sync_batch_norm=train.run.sync_batch_norm,
         log_every_steps=train.run.log_every_steps,
+        initial=job.initial,
+        compile_where_faster=train.run.compile == "auto",
     )
     return PlannedTraining(plan, [*found.train.says(), *notes])
 
 
-def _rehearse(job: TrainJob, found: Split) -> list[str]:
-    """Find faults in samples of every part before a worker does; returns notes on them, each once."""
+def _trained_on(job: TrainJob, found: Split) -> tuple[str, ...]:
+    """The marks of the samples that the network was trained on: also before this training, where it begins with weights."""
+    before = () if job.initial is None else job.initial.trained_on
+    return tuple(sorted({*marks_of(found.train), *before})) if before else marks_of(found.train)
+
+
+def _rehearse(job: TrainJob, found: Split, *, is_new: bool) -> list[str]:
+    """Find faults in samples of every part before a worker does; returns notes on them and on the initial weights, each once."""
     notes: list[str] = []
     run = job.spec.run
     counts = range(run.least_workers, run.most_workers + 1)
@@ -87,7 +96,9 @@ def _rehearse(job: TrainJob, found: Split) -> list[str]:
     with checkpoints.assets(job.recipe, job.settings, job.spec.access) as assets:
         for data in (found.train, found.held_out, found.test):
             if data is not None:
-                notes += rehearse(job.recipe(job.settings, assets), data, share.together)
+                recipe = job.recipe(job.settings, assets)
+                notes += rehearse(recipe, data, share.together)
+                notes += initial_notes(recipe, job.initial, job.spec.access) if is_new and data is found.train else []
     return list(dict.fromkeys(notes))
 
 
@@ -99,6 +110,8 @@ def pool_of(run: TrainRun, machine: Machine) -> WorkerPool:
 
 def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> WorkerGroup:
     """The number of workers and what each has. Raises JobError, with figures, where the resources do not suffice."""
+    if run.compile and run.most_workers > 1:
+        raise JobError(f"run.compile is {run.compile} with {run.most_workers} workers; it is for one: leave one of them out")
     gpus_each = _gpus_each(run, machine, resources, is_cluster=is_cluster)
     # The tasks that decode run beside the workers, or they would wait for ever.
     lack = shortfall(WorkerPool(run.least_workers + LEAST_DATA_CPUS, 1), dict(resources))

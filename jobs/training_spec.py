@@ -11,6 +11,9 @@ from pixelmill.jobs.places import Place, Places, absolute
 from pixelmill.jobs.spec import Strict
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
+from pixelmill.pipelines.training.trackers import TrackerName
+from pixelmill.workers.models.libraries import LIBRARIES
+from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes.registry import RECIPES
 
 
@@ -32,10 +35,19 @@ class TrainRun(Strict):
     batch_threads: PositiveInt | Literal["auto"] = Field(
         "auto", description="threads that make each worker's batches; auto takes the cores that training leaves"
     )
+    compile: Literal[False, "auto"] = Field(
+        False,
+        description="auto measures torch.compile before the first step, and keeps it where it is faster; one worker",
+    )
     num_gpus: NonNegativeFloat | Literal["auto"] = Field("auto", description="GPUs of each worker; auto takes one")
     address: str | None = Field(None, description="a Ray cluster; none starts one here")
     cache_gb: NonNegativeFloat = Field(
         4.0, description="decoded data that each worker keeps in memory; more is streamed"
+    )
+    cache_disk_gb: NonNegativeFloat = Field(
+        20.0,
+        description="decoded data that is kept on each machine's disk, in the user's cache folder, for the next training; "
+        "0 keeps none",
     )
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         MAX_FAILED_FRACTION, description="the training stops when more of its samples are broken; they are in failed/"
@@ -48,6 +60,10 @@ class TrainRun(Strict):
         1, description="checkpoints to resume from that stay, the newest ones; the best is out itself"
     )
     log_every_steps: PositiveInt = Field(10, description="steps between rows of log.csv")
+    trackers: list[TrackerName] = Field(
+        ["tensorboard"],
+        description="what follows the training beside log.csv and metrics.jsonl: tensorboard, wandb, mlflow",
+    )
     timeout_s: float = Field(30.0, gt=0, description="of one request to a store")
     retry_for_s: float = Field(120.0, ge=0, description="how long faults of a store are waited out")
 
@@ -66,6 +82,10 @@ class TrainSpec(Strict):
     version: Literal[1] = 1
     recipe: str = Field(description=f"one of {', '.join(RECIPES)}")
     data: Place | Places = Field(description="the data set: folder, tables or tars, on any store; or several")
+    init_from: Place | None = Field(
+        None,
+        description="checkpoint that a new training begins with: a folder, a file, one that ships, or a VGG's weights",
+    )
     validation: Place | list[Place] | None = Field(
         None, description="data that selects the best step, where not val beside train and test"
     )
@@ -101,8 +121,20 @@ class TrainSpec(Strict):
         return [absolute(uri) for uri in ([self.test] if isinstance(self.test, str) else self.test)]
 
     @property
+    def initial_uri(self) -> str | None:
+        """The place of `init_from`; names of weights that ship or are published stay as they are."""
+        uri = self.init_from
+        return uri if uri is None or is_published_name(uri) or zoo_path(uri) is not None else absolute(uri)
+
+    @property
     def access(self) -> Access:
         return Access(self.profile, timeout_s=self.run.timeout_s, retry_for_s=self.run.retry_for_s)
+
+
+def is_published_name(uri: str) -> bool:
+    """Whether a library publishes these weights: torchvision:VGG16_Weights.IMAGENET1K_V1."""
+    library, colon, rest = uri.partition(":")
+    return bool(colon) and library in LIBRARIES and library != "file" and not rest.startswith("//")
 
 
 def paths_of_all_keys() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+DECODING = ("numpy", "pillow", "tifffile", "imagecodecs", "pydicom", "pylibjpeg")
 RECORDED = ("pixelmill", "ray", "torch", "torchvision", "pyarrow")
 
 
@@ -29,3 +31,16 @@ def git_revision() -> str | None:
     describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     asked = subprocess.run(["git", "-C", str(here), *describe], capture_output=True, text=True, check=False)
     return asked.stdout.strip() or None
+
+
+def decoding_code() -> str:
+    """A hash of all code that decodes samples, and of the versions of the libraries that it uses: what was decoded by
+    another one is decoded again."""
+    hashed = hashlib.sha256()
+    workers = Path(__file__).resolve().parent.parent / "workers"
+    for path in sorted(workers.rglob("*.py")):
+        hashed.update(path.relative_to(workers).as_posix().encode() + b"\0" + path.read_bytes())
+    for name in DECODING:
+        with suppress(PackageNotFoundError):
+            hashed.update(f"{name} {version(name)}\0".encode())
+    return hashed.hexdigest()

@@ -23,7 +23,7 @@ class Shipped(NamedTuple):
         return {
             "name": self.name,
             "bytes": self.size_bytes,
-            **self.card.model_dump(mode="json", exclude={"trained_on", "selected_on"}),
+            **self.card.model_dump(mode="json", exclude={"trained_on", "selected_on", "marks_sha256"}),
         }
 
 

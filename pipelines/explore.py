@@ -55,6 +55,12 @@ def column_types(folder: Folder) -> dict[str, str]:
     return {field.name: str(cast("pa.DataType", field.type)) for field in fields_of(schema_of(folder))}
 
 
+def column_units(folder: Folder) -> dict[str, str]:
+    """The units of the columns whose metadata states one."""
+    stated = {field.name: (field.metadata or {}).get(b"unit") for field in fields_of(schema_of(folder))}
+    return {name: unit.decode("utf-8", "replace") for name, unit in stated.items() if unit is not None}
+
+
 def vector_columns(folder: Folder) -> list[str]:
     """The columns of vectors that have one length."""
     return [field.name for field in fields_of(schema_of(folder)) if _holds_vectors(field.type)]

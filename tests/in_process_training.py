@@ -11,7 +11,7 @@ import torch
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.plan import CACHE_BYTES, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.worker import Training
 
 CPU = torch.device("cpu")
@@ -34,11 +34,16 @@ def training_of(
     threads: int,
     device: torch.device = CPU,
     assets: Mapping[str, Path] = NOTHING,
+    batch_threads: int = 1,
+    cache_bytes: int = CACHE_BYTES,
 ) -> Training:
     """A training that keeps its checkpoints and logs in `out`."""
     torch.set_num_threads(threads)
     plan = TrainingPlan(
         recipe=recipe, settings=settings, train=train, held_out=held_out, split="", trained_on=(), data="",
         data_licence="", out=str(out), access=Access(), versions={}, git_revision=None, checkpoint_every_s=1e9,
+        cache_bytes=cache_bytes,
     )  # fmt: skip
-    return Training(plan, WorkerGroup(threads=threads), 0, device, assets, Quiet("benchmark"))
+    return Training(
+        plan, WorkerGroup(threads=threads, batch_threads=batch_threads), 0, device, assets, Quiet("benchmark")
+    )

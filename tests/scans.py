@@ -68,6 +68,7 @@ class ScanDecoder:
 
     fields: tuple[pa.Field, ...] = (pa.field("page", pa.int32()),)
     makes_many = True
+    takes_many = True
     rows_per_input = 3.0
     kind: Kind = "rgb8"
 

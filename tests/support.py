@@ -310,7 +310,7 @@ class Output:
         return len(self.files("data"))
 
 
-def assert_every_input_in_one_row(output: Output, *, inputs: int) -> Counter[str]:
+def assert_every_input_in_one_row(output: Output, *, inputs: int, vector: str | None = "embedding") -> Counter[str]:
     """Law 1, from the files alone: manifest = data + failed, no id twice, _SUCCESS there. Gives the error types.
 
     What a retry does once more is listed once more; its id counts once.
@@ -320,7 +320,7 @@ def assert_every_input_in_one_row(output: Output, *, inputs: int) -> Counter[str
     found = Counter(data["id"].to_pylist()) + Counter(failed["id"].to_pylist())
     assert len(listed) == len(set(listed)) == inputs
     assert found == Counter(listed)
-    assert data["embedding"].null_count == 0 if data.num_rows else True
+    assert data[vector].null_count == 0 if data.num_rows and vector is not None else True
     assert "_SUCCESS" in output.files()
     return Counter(failed["error_type"].to_pylist()) if failed.num_rows else Counter()
 

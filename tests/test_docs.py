@@ -166,3 +166,30 @@ def test_a_page_has_commands_and_each_is_one_of_ours(page: str) -> None:
     commands = [line for block in blocks_of(page) if block.language == "bash" for line in block.text.splitlines()]
     assert len(commands) >= 4
     assert all(command.startswith("pixelmill ") for command in commands)
+
+
+# ------------------------------------------------------------------------------------------------------------ training
+
+TRAINING = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+TRAINS = re.findall(r"^pixelmill (train .*)$", TRAINING, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", TRAINS)
+def test_each_command_of_the_page_on_training_is_a_training(command: str) -> None:
+    from pixelmill.jobs.training_job import read_recipe_file
+
+    _, recipe, *words = shlex.split(command)
+    pairs = list(zip(words[::2], words[1::2], strict=True))
+    overrides = [value if option == "--set" else f"{option.removeprefix('--')}={value}" for option, value in pairs]
+    job = read_recipe_file(catalogue.recipe_text(recipe), name=recipe, overrides=overrides, environment={})
+    assert job.spec.init_from is not None
+
+
+def test_the_page_on_training_names_every_setting_that_may_change_and_all_of_optimisers_and_schedules() -> None:
+    from pixelmill.jobs.resuming import MAY_CHANGE
+    from pixelmill.workers.recipes.optimizers import OptimizerSettings
+    from pixelmill.workers.recipes.schedules import ScheduleSettings
+
+    named = set(re.findall(r"`([a-z_]+)`", TRAINING))
+    assert len(TRAINS) > 3
+    assert MAY_CHANGE.keys() | OptimizerSettings.model_fields.keys() | ScheduleSettings.model_fields.keys() <= named

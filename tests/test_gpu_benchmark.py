@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.one_step import RECIPES
+
 ROOT = Path(__file__).parent.parent
 MISSING = (
     "aiohttp", "botocore", "matplotlib", "obstore", "platformdirs", "psutil", "ray", "rich", "s3fs", "scipy", "skimage",
@@ -34,12 +36,12 @@ def test_the_benchmark_of_one_device_runs_without_ray_and_agrees_with_the_cpu() 
     assert network["least_cosine_to_cpu"] > 0.999
     assert network["failed_rows"] == 0
     assert network["of_forward"] == pytest.approx(network["mill_images_per_s"] / network["forward_images_per_s"])
-    assert [each["name"] for each in trainings] == ["unet", "vae"]
+    assert [each["name"] for each in trainings] == list(RECIPES)
     assert all(each["losses"][-1] < each["losses"][0] for each in trainings)
     assert "torchvision:resnet18/random" in done.stdout.splitlines()[first_table_line + 4]
 
 
-@pytest.mark.parametrize("recipe", ["unet", "vae"])
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_steps_on_another_device_have_the_losses_of_those_on_the_cpu(recipe: str) -> None:
     code = (
         "from benchmarks.one_step import steps_on; from tests.elsewhere import elsewhere\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-Kind = Literal["rgb8", "grey8", "grey16", "ids8", "hu16", "volume"]
+Kind = Literal["rgb8", "grey8", "grey16", "ids8", "hu16", "volume", "header"]
 """The meaning of a picture's values:
 
 rgb8     uint8 3HW, red, green and blue
@@ -20,6 +20,7 @@ grey16   uint16 1HW
 ids8     uint8 1HW, ids of classes
 hu16     int16 1HW, Hounsfield units
 volume   int16 D1HW, Hounsfield units
+header   uint8 11N, the bytes of a DICOM file up to its pixels
 """
 
 

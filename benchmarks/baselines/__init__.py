@@ -1,1 +1,1 @@
-"""What a user would write by hand: one script for each way, all with one command line and one definition of speed."""
+"""Scripts that a user would write by hand, one for each approach, with the same command line and definition of speed."""

@@ -1,8 +1,8 @@
 """Embed an archive with Daft: its own download, decode and resize expressions, and the network in a pool of actors.
 
-One actor per core, one torch thread each, fp32, batches of 32. Daft 0.7 keeps actors that take images or return
-embeddings in threads of its own process, also when it is asked for processes. Its resize ignores the aspect ratio, so
-pictures are resized to 224x224 outright, where the other baselines take 224x224 from the centre of 256 px.
+One actor per core, one torch thread each, fp32, batches of 32. Daft 0.7 runs actors that take images or return embeddings in
+threads of its own process, even if processes are requested. Its resize ignores the aspect ratio, so pictures are stretched to
+224x224, whereas the other baselines crop 224x224 from the centre of 256 px.
 
     python -m benchmarks.baselines.daft_udf --source FOLDER|s3://bucket/prefix --out FOLDER --images N --json FILE
 """

@@ -1,6 +1,6 @@
 """Embed an archive with a PyTorch DataLoader: PIL in one worker process per core, fp32 forward in batches of 32.
 
-What a script without an engine does: no resume, no record of what failed, one file. Torch keeps its default threads.
+A script without an engine: no resume, no record of failures, one file. Torch keeps its default number of threads.
 
     python -m benchmarks.baselines.dataloader --source FOLDER|s3://bucket/prefix --out FOLDER --images N --json FILE
 """
@@ -28,7 +28,7 @@ SCHEMA = pa.schema({"uri": pa.string(), "embedding": pa.list_(pa.float32(), 512)
 
 
 class Images(Dataset[tuple[str, torch.Tensor]]):
-    """uri and the picture as ResNet-18's weights want it: 256 px on the short side, 224 px from the centre."""
+    """The URI, and the picture as ResNet-18's weights expect it: 256 px on the short side, 224 px from the centre."""
 
     def __init__(self, uris: Sequence[str]) -> None:
         self.uris = uris

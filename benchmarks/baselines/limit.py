@@ -1,8 +1,7 @@
-"""The limit: decode and forward in the settings that Pixelmill chose, one process a core, and no engine at all.
+"""The limit: decode and forward in the settings that Pixelmill chose, one process per core, without an engine.
 
-From a folder, the JPEGs lie in memory beforehand: what an engine could at best approach on this machine. From s3://,
-each is fetched while others are computed, since on one machine the server's work takes from the same cores. Nothing is
-written.
+From a folder, the JPEGs are read into memory beforehand: an upper bound for every engine on this machine. From s3://, each is
+fetched while others are computed, because the server uses the same cores. Nothing is written.
 
     python -m benchmarks.baselines.limit --source FOLDER|s3://... --out FOLDER --images N --json FILE
 """
@@ -56,7 +55,7 @@ def work(paths: list[str], cache_dir: str, ready: Any, finished: Any) -> None:
 
 
 def ahead(pool: ThreadPoolExecutor, read: Callable[[str], bytes], paths: list[str]) -> Iterator[bytes]:
-    """What `read` gives for each path, in order, with up to AHEAD of them under way."""
+    """Yield `read(path)` for each path, in order, with up to AHEAD reads in progress."""
     window: deque[Future[bytes]] = deque()
     for path in paths:
         window.append(pool.submit(read, path))

@@ -1,4 +1,4 @@
-"""Define once what every way to embed an archive is asked for, and what its speed and memory mean."""
+"""Define the task, the speed and the memory that are measured alike for every approach to embedding an archive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class Task:
-    """Embed all that is below `source`, a folder or s3://bucket/prefix that holds `images` images, as Parquet in `out`.
+    """Embed all images below `source`, a folder or s3://bucket/prefix that holds `images` of them, as Parquet in `out`.
 
     Credentials and endpoint of s3:// come from the AWS_* environment.
     """
@@ -48,7 +48,7 @@ def task_from_command_line(description: str | None) -> Task:
 
 
 def list_images(task: Task) -> list[str]:
-    """The URIs to embed, sorted. Raises SystemExit when they are not as many as the task says."""
+    """The URIs to embed, sorted. Raises SystemExit if their number differs from that of the task."""
     filesystem, root = fsspec.core.url_to_fs(task.source)
     found = sorted(path for path in filesystem.find(root) if path.lower().endswith(SUFFIXES))
     if len(found) != task.images:
@@ -58,7 +58,7 @@ def list_images(task: Task) -> list[str]:
 
 @dataclass(frozen=True)
 class FinishLog:
-    """When images were finished: one line per batch, appended by any process of this machine.
+    """The times at which images were finished: one line per batch, appended by any process of this machine.
 
     An image is finished when its embedding is in the memory of the process that computed it.
     """
@@ -78,8 +78,8 @@ class FinishLog:
 def steady_images_per_s(finished: Sequence[tuple[float, int]]) -> float | None:
     """Images finished after the first 10 %, divided by the time that they took.
 
-    The clock starts with the batch that completes the first 10 %, and stops with the last batch. None when nothing
-    finished after that batch.
+    The clock starts with the batch that completes the first 10 %, and stops with the last batch. None if no batch is later than
+    the one that starts it.
     """
     total, done = sum(images for _, images in finished), 0
     for start_s, images in finished:
@@ -91,10 +91,10 @@ def steady_images_per_s(finished: Sequence[tuple[float, int]]) -> float | None:
 
 
 class PeakMemory:
-    """The highest sum of memory over a process and all that it started, sampled every `interval_s`.
+    """The highest sum of memory over a process and all its descendants, sampled every `interval_s`.
 
-    rss_bytes counts a page shared by n processes n times, pss_bytes (Linux) once; None where it can't be read. A sample
-    takes about 5 ms a process, in which that process may have to wait: never beside what is timed to the percent.
+    rss_bytes counts a page shared by n processes n times, pss_bytes (Linux) once; None if it can't be read. A sample takes about
+    5 ms per process and may block that process meanwhile, so do not sample while timing to the percent.
     """
 
     def __init__(self, pid: int | None = None, interval_s: float = 2.0) -> None:
@@ -123,7 +123,7 @@ class PeakMemory:
     def _sample(self) -> None:
         try:
             processes = [self._root, *self._root.children(recursive=True)]
-        except psutil.NoSuchProcess:  # it has ended before us
+        except psutil.NoSuchProcess:  # it ended before it was read
             return
         memory = [_memory(process) for process in processes]
         self.rss_bytes = max(self.rss_bytes, sum(rss for rss, _ in memory))
@@ -131,7 +131,7 @@ class PeakMemory:
 
 
 def _memory(process: psutil.Process) -> tuple[int, int]:
-    """RSS and PSS in bytes; 0 where it can't be read, as for a process that has just ended."""
+    """RSS and PSS in bytes; 0 if they can't be read, as for a process that has just ended."""
     rss_bytes = pss_bytes = 0
     with contextlib.suppress(psutil.Error):
         rss_bytes = process.memory_info().rss
@@ -148,7 +148,7 @@ class Measurement:
     first_result_s       process start to the first finished batch
     steady_images_per_s  see `steady_images_per_s`
 
-    Raises SystemExit when the output has not one row for each image.
+    Raises SystemExit unless the output has one row for each image.
     """
 
     def __init__(self, task: Task) -> None:

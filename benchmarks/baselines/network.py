@@ -7,7 +7,7 @@ import threading
 import torch
 from torchvision.models import resnet18
 
-_SEEDED = threading.Lock()  # the threads of a process draw from one generator
+_SEEDED = threading.Lock()  # the threads of a process share one generator
 
 
 def seeded_resnet18() -> torch.nn.Module:

@@ -1,4 +1,4 @@
-"""Pixelmill itself, as its command, measured from outside.
+"""The `pixelmill` command, measured from outside.
 
 python -m benchmarks.baselines.pixelmill_job --source FOLDER|s3://... --out FOLDER --images N --json FILE
 """
@@ -20,7 +20,7 @@ from benchmarks.baselines.measurement import PeakMemory, task_from_command_line
 
 
 def orders_of(out: Path) -> list[tuple[float, float, int]]:
-    """(start, end, rows) of every order, as each data file says of itself; times in unix seconds."""
+    """(start, end, rows) of every order, from the metadata of its data file; times in unix seconds."""
     orders = []
     for file in sorted((out / "data").glob("*.parquet")):
         parquet = pq.ParquetFile(file)
@@ -30,7 +30,7 @@ def orders_of(out: Path) -> list[tuple[float, float, int]]:
 
 
 def steady_rate(orders: list[tuple[float, float, int]]) -> float:
-    """Images finished after the first 10 %, divided by the time that they took; even within an order."""
+    """Images finished after the first 10 %, divided by the time that they took, at a constant rate within each order."""
     total = sum(rows for _, _, rows in orders)
 
     def finished_by(moment_s: float) -> float:

@@ -1,14 +1,14 @@
-"""Embed an archive with the image example of Ray's documentation, as written.
+"""Embed an archive with the image example of Ray's documentation.
 
 Source: "Image Classification Batch Inference with PyTorch", docs.ray.io/en/latest/data/examples/
-pytorch_resnet_batch_prediction.html. What differs from it, and why:
+pytorch_resnet_batch_prediction.html. Differences from the example, with reasons:
 
-- ResNet-18 with seeded random weights, and its 512-d penultimate features, where the example predicts labels with
+- ResNet-18 with seeded random weights, and its 512-d penultimate features, whereas the example predicts labels with
   pretrained weights; the preprocessing is still that of the weights (ToTensor, then their transforms).
-- No GPU: as many actors as cores where the example has 4 actors on 4 GPUs, and batches of 32 where it has 720.
-- Ray is started here, with twice as many logical CPUs as cores: the actors take one each for as long as the job runs,
-  and with none left for the reading tasks it would wait for ever.
-- The path of each image is read and kept, since an embedding without a name is of no use.
+- No GPU: one actor per core instead of 4 actors on 4 GPUs, and batches of 32 instead of 720.
+- Ray is started here, with twice as many logical CPUs as cores: each actor takes one for the whole job, and without others the
+  reading tasks would never start.
+- The path of each image is read and kept, because an embedding without a name is useless.
 
     python -m benchmarks.baselines.ray_example --source FOLDER|s3://bucket/prefix --out FOLDER --images N --json FILE
 """
@@ -72,7 +72,7 @@ def embed(task: Task, finish_log: FinishLog) -> None:
 
 def main() -> None:
     task = task_from_command_line(__doc__)
-    session_folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # short: Ray puts its sockets below it
+    session_folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # short, because Ray creates its sockets below it
     try:
         with Measurement(task) as measurement:
             ray.init("local", num_cpus=2 * CORES, include_dashboard=False, _temp_dir=session_folder)

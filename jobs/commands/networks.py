@@ -81,6 +81,8 @@ def evaluate(
     typer.echo(f"{report['network']} of {checkpoint} on {report['split']}:")
     for name, value in report["metrics"].items():
         typer.echo(f"  {name:<28}{value:.5g}")
+    for what, metrics in report["baselines"].items():
+        typer.echo(f"beside it, {what}: " + ", ".join(f"{name} {value:.5g}" for name, value in metrics.items()))
 
 
 def generate(

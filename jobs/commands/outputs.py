@@ -50,6 +50,13 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing files that have other content.")
     ] = False,
+    portable: Annotated[
+        bool,
+        typer.Option(
+            "--portable",
+            help="Write what Windows or a web address refuses in a name as in a web address: `what?.png` is `what%3F.png`.",
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the pictures of a run as files: with the names and folders of its source, below their common folder.
@@ -58,7 +65,9 @@ def export(
     """
     from pixelmill.jobs import export as exporting
 
-    asked = exporting.Asked(out, destination, tuple(column or ()), picture_format, shards, shard_mb, overwrite)
+    asked = exporting.Asked(
+        out, destination, tuple(column or ()), picture_format, shards, shard_mb, overwrite, portable
+    )
     try:
         made = exporting.export(asked, lambda text: None if quiet else typer.echo(text, err=True))
     except KeyboardInterrupt:

@@ -18,6 +18,8 @@ class Item:
     rows: list[Row] = field(default_factory=list["Row"])
     error: RowError | None = None
     decode_s: float = 0.0
+    held_bytes: int = 0
+    """The memory of its prepared pictures, right after they were decoded."""
     runs_left: int = 0
     """How many runs of a stage over one of its rows are still pending."""
 
@@ -27,8 +29,8 @@ class Row:
     """One picture of an input, with the columns of its decoder."""
 
     item: Item
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     columns: Mapping[str, object]
     prepared: list[Waiting] = field(default_factory=list["Waiting"])
     """The prepared picture for each stage that reads the original; empty once it has joined the queues of those stages."""

@@ -7,13 +7,14 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.bulk.deaths import Careful
-from pixelmill.pipelines.bulk.decoding import DecodeAhead
+from pixelmill.pipelines.bulk.decoding import AHEAD_BYTES, DecodeAhead
 from pixelmill.pipelines.bulk.deferred import Encoders
 from pixelmill.pipelines.bulk.items import Item
 from pixelmill.pipelines.bulk.mill_config import MillConfig
@@ -22,12 +23,14 @@ from pixelmill.pipelines.bulk.stage_queues import StageQueues
 from pixelmill.pipelines.bulk.stage_runner import StageRunner
 from pixelmill.pipelines.bulk.table import table_of
 from pixelmill.pipelines.bulk.tally import Report, Tally, TallyReporter
+from pixelmill.pipelines.inputs.ct_series import SeriesIndex
 from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits
 from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.pipelines.outputs.rows import Rows
 from pixelmill.pipelines.outputs.segments import carries_source_ids
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.decoders import decoder_of
+from pixelmill.pipelines.stores.heads import Heads
+from pixelmill.workers.decoders import ReadsHeads, decoder_of
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.budget import Budget
@@ -112,7 +115,6 @@ class Mill:
         stall_watchdog.progress()
         self._tally.busy_s["decode"] += item.decode_s
         queues.add(item)
-        self._trimmer.decoded(sum(3 * row.width * row.height for row in item.rows))
         self._reporter.report_if_due()
 
     # Fetching and decoding
@@ -129,13 +131,19 @@ class Mill:
         if self.budget.refusal(need_bytes) is None and not self.budget.try_take(need_bytes):
             queues.make_room(need_bytes)
             self.budget.change(need_bytes)
+        return self._prepare(fetched, need_bytes)
+
+    def _prepare(self, fetched: Fetched, need_bytes: int) -> Item:
+        if self.budget.refusal(need_bytes) is None:
+            self._trimmer.before(need_bytes)
         return self._preparation.prepare(fetched, need_bytes)
 
     def _decode_ahead(self) -> DecodeAhead[Fetched, Item] | None:
         threads, ahead = self._config.decode_threads, self._config.fetch.window_rows
         if not threads:
             return None
-        return DecodeAhead(threads, self.budget, self._preparation.need_bytes, self._preparation.prepare, ahead)
+        need = self._preparation.need_bytes
+        return DecodeAhead(threads, self.budget, need, self._prepare, attrgetter("held_bytes"), ahead, AHEAD_BYTES)
 
     def _limits(self) -> tuple[FetchLimits, FetchLimits]:
         """The limits of fetching, normally and in careful mode."""
@@ -144,7 +152,11 @@ class Mill:
         return limits, replace(limits, in_flight=1, window_rows=1)
 
     def _fetcher_of(self, limits: FetchLimits) -> Fetcher[Fetched]:
-        return Fetcher(self._config.source_access, limits, self._config.column, then=lambda fetched: fetched)
+        decoder = self._decoder
+        heads = Heads(decoder.head_bytes, decoder.is_enough) if isinstance(decoder, ReadsHeads) else None
+        config = self._config
+        index = None if config.ct_index is None else SeriesIndex(config.ct_index, config.source_access)
+        return Fetcher(config.source_access, limits, config.column, lambda fetched: fetched, heads, index)
 
     def _timed(self, name: str, stream: Iterator[Streamed]) -> Iterator[Streamed]:
         """Count the time that the worker waits for the stream as time of `name`."""

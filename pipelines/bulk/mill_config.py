@@ -32,3 +32,5 @@ class MillConfig:
     """How long a worker may make no progress."""
     decoder: str = "picture"
     """A name of workers/decoders, or the import path of a decoder whose name only the driver knows."""
+    ct_index: str | None = None
+    """The index whose series are read, where the source is one."""

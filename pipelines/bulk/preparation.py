@@ -70,8 +70,9 @@ class Preparation:
         item = Item(fetched[0].position)
         waiting: list[Waiting] = []
         try:
-            for picture, columns in self._pictures(pieces):
-                row = Row(item, picture.width, picture.height, columns)
+            for picture, columns, has_size in self._pictures(pieces):
+                width, height = (picture.width, picture.height) if has_size else (None, None)
+                row = Row(item, width, height, columns)
                 item.rows.append(row)
                 row.prepared += [runner.prepare(row, picture) for runner in self._runners]
                 waiting += row.prepared
@@ -80,6 +81,7 @@ class Preparation:
         held = self._holdings.hold([each.prepared for each in waiting], taken_bytes)
         for each, blocks in zip(waiting, held, strict=True):
             each.held = blocks
+        item.held_bytes = self._holdings.share_bytes(held)
         return item
 
     def _pictures(self, pieces: Sequence[bytes]) -> Iterator[Decoded]:

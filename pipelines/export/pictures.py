@@ -10,7 +10,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import fields_of, strings_of, texts_in
-from pixelmill.pipelines.export.naming import InputName
+from pixelmill.pipelines.export.naming import InputName, fit, portable_part
 from pixelmill.pipelines.outputs.columns import DATA, PLACE
 from pixelmill.pipelines.outputs.rows import read_files
 from pixelmill.pipelines.outputs.segments import Segment
@@ -51,16 +51,21 @@ def picture_columns(schema: pa.Schema) -> list[str]:
     return [each.name for each in fields_of(schema) if pa.types.is_struct(each.type) and holds_bytes(each.type)]
 
 
-def folder_of(column: str, columns: Sequence[str]) -> str:
-    """The folder of a column's files: named after the column if there are several columns."""
-    return f"{column}/" if len(columns) > 1 else ""
+def folder_of(column: str, columns: Sequence[str], *, portable: bool = False) -> str:
+    """The folder of a column's files: named after the column if there are several columns. It never leads out of the export."""
+    if len(columns) == 1:
+        return ""
+    parts = [part for part in column.split("/") if part]
+    return "".join(f"{fit(portable_part(part) if portable else part)}/" for part in parts)
 
 
-def class_lists(schema: pa.Schema, columns: Sequence[str]) -> dict[str, bytes]:
+def class_lists(schema: pa.Schema, columns: Sequence[str], *, portable: bool = False) -> dict[str, bytes]:
     """classes.json for each column of masks, as in a training data set: the names of the classes by id."""
     stated = {each.name: (each.metadata or {}).get(b"classes") for each in fields_of(schema) if each.name in columns}
     return {
-        f"{folder_of(column, columns)}classes.json": json.dumps({"classes": json.loads(names)}).encode()
+        f"{folder_of(column, columns, portable=portable)}classes.json": json.dumps(
+            {"classes": json.loads(names)}
+        ).encode()
         for column, names in stated.items()
         if names is not None
     }

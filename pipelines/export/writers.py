@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import tarfile
@@ -12,6 +13,8 @@ from pixelmill.pipelines.export.exporting import Sample
 from pixelmill.pipelines.export.pictures import folder_of
 from pixelmill.workers.errors import RunRefused
 
+MOST_MARK = 32
+"""Most characters of a column's name in that of a member; with the stem and the suffix they are less than 255 bytes."""
 MOST_LISTED = 64
 """The index leaves out longer lists of numbers, such as embeddings."""
 
@@ -19,9 +22,9 @@ MOST_LISTED = 64
 class Files:
     """A file for each picture: STEM.png, or with several columns COLUMN/STEM.png."""
 
-    def __init__(self, destination: Destination, columns: Sequence[str]) -> None:
+    def __init__(self, destination: Destination, columns: Sequence[str], *, portable: bool = False) -> None:
         self._destination = destination
-        self._folders = {column: folder_of(column, columns) for column in columns}
+        self._folders = {column: folder_of(column, columns, portable=portable) for column in columns}
 
     begun: frozenset[str] = frozenset()
 
@@ -49,7 +52,7 @@ class Shards:
 
     def __init__(self, destination: Destination, columns: Sequence[str], shard_bytes: int) -> None:
         self._destination, self._most_bytes = destination, shard_bytes
-        self._marks = {column: f".{re.sub(r'[^A-Za-z0-9_-]', '_', column)}" for column in columns}
+        self._marks = {column: f".{_mark(column)}" for column in columns}
         self._is_one = len(columns) == 1
         finished = destination.finished_parts()
         self._next = max((_number(record.get("next_shard")) for record in finished.values()), default=0)
@@ -91,6 +94,14 @@ class Shards:
         if self._count:
             self._publish()
         return {"next_shard": self._next}
+
+
+def _mark(column: str) -> str:
+    """The column in the name of a member, which a file system has to take whole."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", column)
+    if len(plain) <= MOST_MARK:
+        return plain
+    return f"{plain[: MOST_MARK - 9]}-{hashlib.blake2b(column.encode(), digest_size=4).hexdigest()}"
 
 
 def shard_name(number: int) -> str:

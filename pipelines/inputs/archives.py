@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tarfile
 from collections import Counter
+from collections.abc import Callable
 from typing import IO, Any, cast
 
 import pyarrow as pa
@@ -27,8 +28,17 @@ MOST_HEADER_BYTES = 1 << 20
 # Tars
 
 
-def tar_members(found: Found, source: Source) -> Index:
-    """The pictures of a tar shard with the places of their bytes, and counts of its other members by kind.
+KindOfOther = Callable[[str], str | None]
+"""The kind of a member that is no input, by its name; None for an input."""
+
+
+def kind_of_no_picture(name: str) -> str | None:
+    """The kind of a file that is not a picture by its name; None for a picture."""
+    return None if name.lower().endswith(IMAGE_SUFFIXES) else suffix_of(name)
+
+
+def tar_members(found: Found, source: Source, other: KindOfOther = kind_of_no_picture) -> Index:
+    """The inputs of a tar shard with the places of their bytes, and counts of its other members by kind.
 
     A shard that is truncated, or can't be indexed to its end, gives its whole members and one entry for itself with the
     problem.
@@ -39,7 +49,7 @@ def tar_members(found: Found, source: Source) -> Index:
     with store.open(path, "rb", **sequential(found.uri)) as file:
         headers = _Headers(file)
         try:
-            _read_headers(headers, found, members, ignored)
+            _read_headers(headers, found, members, ignored, other)
         except Exception as error:  # tarfile raises nearly anything for broken bytes
             if headers.fault is not None:
                 raise headers.fault from error
@@ -77,14 +87,16 @@ class _Headers:
         return self._file.tell()
 
 
-def _read_headers(file: _Headers, found: Found, members: list[Entry], ignored: Counter[str]) -> None:
+def _read_headers(
+    file: _Headers, found: Found, members: list[Entry], ignored: Counter[str], other: KindOfOther
+) -> None:
     taken: set[str] = set()
     end = 0
     with _opened_tar(file) as tar:
         for member in tar:
             if member.size < 0:  # before the next header is looked for: it could be this one, for ever
                 raise tarfile.ReadError("a size below zero")
-            if kind := _kind_of_other(member):
+            if kind := _kind_of_other(member, other):
                 ignored[kind] += 1
             elif not member.isdir():
                 members.append(_member(found, member, taken))
@@ -98,15 +110,15 @@ def _opened_tar(file: _Headers) -> tarfile.TarFile:
     return tarfile.open(fileobj=cast("IO[bytes]", file), mode="r:")
 
 
-def _kind_of_other(member: tarfile.TarInfo) -> str | None:
-    """The kind of a member that is not a picture by its name; None for pictures and folders."""
+def _kind_of_other(member: tarfile.TarInfo, other: KindOfOther) -> str | None:
+    """The kind of a member that is no input; None for inputs and folders."""
     if member.isdir():
         return None
     if has_hidden(member.name):
         return "hidden"
     if not member.isreg():
         return "link or device in a tar"
-    return None if member.name.lower().endswith(IMAGE_SUFFIXES) else suffix_of(member.name)
+    return other(member.name)
 
 
 def _member(found: Found, member: tarfile.TarInfo, taken: set[str]) -> Entry:

@@ -35,7 +35,7 @@ class Grouping(Protocol):
         ...
 
 
-Format = Literal["auto", "images", "webdataset", "parquet", "list"]
+Format = Literal["auto", "images", "webdataset", "parquet", "list", "dicom", "ct-index"]
 Container = Literal["tar", "parquet"]
 
 

@@ -11,12 +11,14 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
+from pixelmill.pipelines.inputs.ct_series import SeriesIndex, is_ct, without_name
 from pixelmill.pipelines.inputs.entries import Piece
 from pixelmill.pipelines.inputs.gathering import Gathering
 from pixelmill.pipelines.inputs.requests import (
     FetchLimits,
     Input,
     Request,
+    apart,
     inputs_of,
     is_of_a_table,
     plan_requests,
@@ -26,6 +28,7 @@ from pixelmill.pipelines.inputs.table_rows import Tables, Turns
 from pixelmill.pipelines.inputs.window import Grant, NoRoom, Window, too_much
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import row_error
+from pixelmill.pipelines.stores.heads import HeadReader, Heads
 from pixelmill.pipelines.stores.reading import Expect, ObjectReader, too_many_bytes
 from pixelmill.pipelines.stores.retries import retried
 from pixelmill.pipelines.stores.tables import Elsewhere
@@ -72,9 +75,18 @@ class Fetcher(Generic[Item]):
     """
 
     def __init__(
-        self, access: Access, limits: FetchLimits, column: str | None, then: Callable[[Fetched], Item]
+        self,
+        access: Access,
+        limits: FetchLimits,
+        column: str | None,
+        then: Callable[[Fetched], Item],
+        heads: Heads | None = None,
+        index: SeriesIndex | None = None,
     ) -> None:
-        self._reader = ObjectReader(access)
+        """`heads` says how little of each input is read; None reads all of it. `index` finds the objects of CT series."""
+        self._index = index
+        self._reader = ObjectReader(access) if heads is None else HeadReader(access, heads)
+        self._reads_heads = heads is not None
         self._access = access
         self._limits = limits
         self._then = then
@@ -82,7 +94,8 @@ class Fetcher(Generic[Item]):
         self._tables, self._turns = Tables(access, column), Turns()
 
     def stream(self, rows: pa.Table) -> Iterator[Item]:
-        requests = plan_requests(inputs_of(rows), self._limits)
+        inputs = inputs_of(rows)
+        requests = plan_requests([apart(item) for item in inputs] if self._reads_heads else inputs, self._limits)
         under_way: deque[tuple[Request, Future[list[_Read[Item]]]]] = deque()
         window, count = Window(self._limits.window_bytes), 0
         upcoming = next(requests, None)
@@ -136,6 +149,17 @@ class Fetcher(Generic[Item]):
         return Gathering(item.pieces, grant, self._piece, finish).start(self._pool)
 
     def _piece(self, piece: Piece, expect: Expect) -> bytes:
+        if self._index is None or not is_ct(piece.uri):
+            return self._read_piece(piece, expect)
+        try:
+            found = self._index.look_up(piece.uri)
+            return found if isinstance(found, bytes) else self._read_piece(found, expect)
+        except (RowError, NoRoom):
+            raise
+        except Exception as error:
+            raise without_name(error, piece.uri) from None
+
+    def _read_piece(self, piece: Piece, expect: Expect) -> bytes:
         size = piece.size if piece.offset is not None else None
         return retried(
             lambda: self._reader.read(

@@ -28,6 +28,8 @@ ALIKE: dict[Format, tuple[str, ...]] = {
     "webdataset": TAR_SUFFIXES,
     "parquet": TABLE_SUFFIXES,
     "list": LIST_SUFFIXES,
+    "dicom": (),
+    "ct-index": (),
 }
 """The suffixes that files of a format have."""
 

@@ -72,7 +72,8 @@ def _plain(row: dict[str, Any], now: Found | None) -> dict[str, Any]:
 
 def _indexed(uri: str, container: str, source: Source, ids: list[str]) -> pa.Table:
     """The members of an archive that have one of these ids."""
-    archive = replace(source, uris=(uri,), format=FORMATS[container], pattern=None, limit=None, exclude=None)
+    kind = source.format if source.format == "dicom" else FORMATS[container]
+    archive = replace(source, uris=(uri,), format=kind, pattern=None, limit=None, exclude=None)
     members = list(entries(archive, Ignored()))
     table = table_of(members) if members else SCHEMA.empty_table()
     return rows_of(table, ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -77,6 +77,15 @@ def inputs_of(rows: pa.Table) -> list[Input]:
         return [Input(position, *values) for position, values in enumerate(zip(*columns, strict=True))]
     columns.append([_pieces_of(value) for value in rows["pieces"].to_pylist()])
     return [Input(position, *values) for position, values in enumerate(zip(*columns, strict=True))]
+
+
+def apart(item: Input) -> Input:
+    """An input of which only the beginning is read: it shares no request, and its size does not count."""
+    if item.problem is not None or item.pieces is not None or item.container == "parquet":
+        return item
+    if item.container is None and item.size != 0:  # a store refuses a range of an empty object
+        return replace(item, size=None)
+    return replace(item, container=None, pieces=(Piece(item.uri, item.offset, item.size, item.version),))
 
 
 def _pieces_of(value: list[dict[str, Any]] | None) -> tuple[Piece, ...] | None:

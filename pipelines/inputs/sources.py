@@ -12,6 +12,8 @@ from itertools import chain, islice
 
 from pixelmill.pipelines.inputs import lists
 from pixelmill.pipelines.inputs.archives import parquet_rows, tar_members
+from pixelmill.pipelines.inputs.ct_series import series_entries
+from pixelmill.pipelines.inputs.dicom_files import dicom_entries
 from pixelmill.pipelines.inputs.entries import Entry, Found, Ignored, Index, Source
 from pixelmill.pipelines.inputs.files import files_of, folder_of, without_braces
 from pixelmill.pipelines.inputs.grouping import grouped
@@ -51,7 +53,11 @@ def _entries_of(uri: str, source: Source, ignored: Ignored, is_indexed: IsIndexe
 
 
 def _single_entries_of(uri: str, source: Source, ignored: Ignored, is_indexed: IsIndexed) -> Iterator[Entry]:
+    if source.format == "ct-index":
+        return series_entries(uri, source)
     files, is_single = files_of(uri, source, ignored)
+    if source.format == "dicom":
+        return dicom_entries(files, uri, source, ignored)
     if is_single:
         kind = source.format if source.format != "auto" else kind_of_single(uri)
     else:

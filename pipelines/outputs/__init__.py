@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: the manifest, the claim on it, the rows that are done, and its repair.
+"""The output folder of a run: its manifest, the claim on it, the finished rows, and their repair.
 
     _run/manifest/000000-0001-5f1c0e9a-0000.parquet   the inputs: id, uri, member, container, offset, size, version, problem,
                                                       pieces, source_id
@@ -7,7 +7,7 @@
     data/part-000017.parquet                          the finished rows of part 17, created once; this file commits the part
                                                       and holds in its metadata which rows failed and why
     failed/part-000017.parquet                        the rows of part 17 that could not be done, as that metadata has them,
-                                                      without those that a later part redid; can always be made again
+                                                      without those that a later part redid; can always be rebuilt
 
 The manifest grows by segments: the first listing is segment 0, inputs that a later run finds new are segment 1, and the
 inputs of a retry are a segment too, whose rows supersede the earlier rows of the same ids. A part is a range of rows of one

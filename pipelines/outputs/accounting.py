@@ -32,7 +32,7 @@ class Account:
     incomplete: int = 0
     """Inputs of many rows of which some are missing."""
     rows: int = 0
-    """Rows in data/: as many as done inputs, unless an input makes several."""
+    """Rows in data/: as many as inputs that are done, unless an input makes several."""
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property

@@ -1,7 +1,7 @@
-"""What one attempt does to the dataset, besides the work itself: sign, repair, list, seal, settle, succeed.
+"""The steps of one attempt around the work itself: sign, repair, list, seal, settle, succeed.
 
-Every step may be the last one of a process, and may be done while another process that was believed dead wakes up; the laws
-hold all the same (tests/faults/test_exactly_once.py tries them in every order).
+A process may end after any step, and another process that was believed dead may wake up during it; the laws hold nevertheless
+(tests/faults/test_exactly_once.py tries them in every order).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
-from pixelmill.pipelines.explore import column_types
+from pixelmill.pipelines.explore import column_types, column_units
 from pixelmill.pipelines.outputs import card, claims, repair
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.outputs.columns import DATA, FAILED, SUCCESS
@@ -34,12 +34,12 @@ PASSING = ("attempt", "finished_at", "seconds")
 
 
 class Held(Protocol):
-    """The run as its holder holds it."""
+    """The hold of an attempt on its run."""
 
     claim: Claim
 
     def require(self) -> None:
-        """ClaimLost unless this attempt may write what decides the result."""
+        """ClaimLost unless this attempt may write the files that decide the result."""
         ...
 
     def follows_unknown(self, since: int) -> bool:
@@ -59,7 +59,7 @@ class Attempt:
     """An estimate. A part that turns out to have more rows is a larger file, and no input is ever cut."""
 
     def sign(self, identity: dict[str, Any], check: Callable[[bytes], None], spec: str | None) -> None:
-        """Write under the claim whose run this is; `check` raises where another job was faster."""
+        """Write the identity of the run under its claim; `check` raises if another job was faster."""
         stored = self.out.read(IDENTITY)
         if stored is None:
             self.held.require()
@@ -84,7 +84,7 @@ class Attempt:
     # Listing
 
     def resume(self) -> tuple[list[Segment], int]:
-        """The manifest so far, the output repaired where an attempt was cut off or wrote late; and how many rows that took."""
+        """The manifest so far, and the number of repaired rows, after repair of interrupted attempts and late writes."""
         self.out.remove_temporaries(*TEMPORARIES)
         if self.out.is_fenced and claims.ended_well(self.out, self.held.claim.epoch - 1):
             return read_segments(self.out), 0
@@ -100,15 +100,15 @@ class Attempt:
     def list_new(
         self, segments: list[Segment], tables: Callable[[Listing, Known], Iterable[pa.Table]]
     ) -> tuple[list[Segment], Listing, Known]:
-        """Add to the manifest what is new in the source; `tables` lists it. Without new inputs nothing is added."""
+        """Add the new inputs of the source to the manifest; `tables` lists them. Without new inputs nothing is added."""
         known, listing = Known(self.out, segments), Listing(self.out, len(segments), self.held.claim.writer)
         listing.write(table for table in tables(listing, known) if table.num_rows)
         return (self._committed(segments, listing) if listing.rows else segments), listing, known
 
     def list_failed(self, segments: list[Segment], as_now: Callable[[pa.Table], pa.Table]) -> list[Segment]:
-        """Add to the manifest what failed, to be redone, but for what waits for that already.
+        """Add the failed inputs to the manifest again, to be redone, except for those that already wait to be redone.
 
-        `as_now` gives manifest rows as their objects are now: a broken one may have been replaced since.
+        `as_now` returns manifest rows with the current state of their objects: a broken one may have been replaced since.
         """
         held = progress(self.out)
         waiting = self._waiting(segments, held)
@@ -121,7 +121,7 @@ class Attempt:
         return self._list_again(segments, failed, as_now) if failed else segments
 
     def _waiting(self, segments: list[Segment], held: Contents) -> frozenset[str]:
-        """The inputs that are listed again already, in parts that are still to be done."""
+        """The inputs that are already listed again, in parts that are not done yet."""
         return frozenset(superseding_ids(self.out, segments, lambda part: not held.is_done(part)))
 
     def _list_again(
@@ -134,7 +134,7 @@ class Attempt:
         return self._committed(segments, listing)
 
     def _committed(self, segments: list[Segment], listing: Listing) -> list[Segment]:
-        """The manifest with one segment more. ClaimLost where another attempt's has its number."""
+        """The manifest with one more segment. ClaimLost if a segment of another attempt has its number."""
         part_rows = size_parts(
             listing.pixels, self.row_bytes, file_bytes=self.file_bytes, rows_per_input=self.rows_per_input
         )
@@ -145,7 +145,7 @@ class Attempt:
         return [*segments, segment]
 
     def seal(self, segments: list[Segment]) -> list[Segment]:
-        """Make sure that an attempt which may still wake up can't add to the manifest, then remove what such ones left there."""
+        """Prevent attempts that may still wake up from adding to the manifest, then remove the files that they left there."""
         last = int(segments[-1].writer[:4] or 0) if segments else 0
         if segments and last != self.held.claim.epoch and self.held.follows_unknown(last):
             segments = self._committed(segments, Listing(self.out, len(segments), self.held.claim.writer))
@@ -155,14 +155,14 @@ class Attempt:
     # The end
 
     def succeed(self, success: dict[str, Any]) -> None:
-        """Say that the run is complete, unless it is said already: in the card, then in _SUCCESS."""
-        self._publish_card(card.card_of(success, column_types(self.out)).encode())
+        """Record that the run is complete, unless that is recorded already: in the card, then in _SUCCESS."""
+        self._publish_card(card.card_of(success, column_types(self.out), column_units(self.out)).encode())
         said = json.loads(self.out.read(SUCCESS) or b"{}")
         if _lasting(said) != _lasting(success):
             self._replace(SUCCESS, json.dumps(success | {"attempt": self.held.claim.epoch}, indent=1).encode())
 
     def _publish_card(self, text: bytes) -> None:
-        """Write the card, unless a README.md is there that somebody else wrote or changed."""
+        """Write the card, unless there is a README.md that somebody else wrote or changed."""
         self._replace(card.CARD, text, lambda there: there != text and card.is_ours(there))
 
 
@@ -171,6 +171,6 @@ def _lasting(success: dict[str, Any]) -> dict[str, Any]:
 
 
 def pending(segments: list[Segment], held: Contents, *, retry: bool) -> list[Part]:
-    """The parts that are not there yet; for a retry, those of what failed before."""
+    """The parts that do not exist yet; for a retry, those of inputs that failed before."""
     chosen = [segment for segment in segments if segment.supersedes or not retry]
     return [part for segment in chosen for part in segment.parts() if not held.is_done(part)]

@@ -15,23 +15,15 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from pixelmill.pipelines.inputs.names import is_local
+from pixelmill.pipelines.outputs.columns import MEANINGS
 from pixelmill.pipelines.outputs.features import shown_type
 from pixelmill.workers.credentials import scrub
+from pixelmill.workers.stages import STAGES, config_class
 
 CARD = "README.md"
 
 _LAST_LINE = re.compile(r"<!-- written by pixelmill: ([0-9a-f]{16}) -->\n")
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_MEANINGS = {
-    "id": "128-bit hash of the uri, and of the member where there is one",
-    "uri": "where the input lies",
-    "member": "which one of a shard or table",
-    "source_id": "the id of its input in the first of a chain of runs over runs",
-    "place": "which of the rows of its input, from 0",
-    "width": "pixels",
-    "height": "pixels",
-}
-
 IN_METADATA = frozenset({"classes", "colours"})
 """Settings that the metadata of a column repeats in full."""
 
@@ -56,22 +48,36 @@ run = pixelmill.open_run("OUT")
 """
 
 
-def card_of(success: Mapping[str, object], columns: Mapping[str, str]) -> str:
+def card_of(success: Mapping[str, object], columns: Mapping[str, str], units: Mapping[str, str] | None = None) -> str:
     """The card of a complete run, from the content of its _SUCCESS and the types of its columns by name.
+
+    `units` are those that the metadata of columns state.
 
     It holds no credentials, and only the last name of a local path: cards are published with the data.
     """
-    described = ((name, shown_type(kind), _MEANINGS.get(name, "")) for name, kind in columns.items())
+    meanings = {name: _meaning(name, success, (units or {}).get(name)) for name in columns}
+    described = ((name, shown_type(kind), meanings[name]) for name, kind in columns.items())
     sections = [
         _front_matter(has_failed=bool(success.get("failed"))),
         _summary(success),
-        _table("Columns", ("column", "type", ""), described),
+        _table("Columns", ("column", "type", "meaning"), described),
         _table("Failed inputs", ("reason", "inputs"), ((name, f"{count:,}") for name, count in _reasons(success))),
         _READ_ANYWHERE,
         _licences(success),
     ]
     text = "\n".join(section for section in sections if section)
     return f"{text}\n<!-- written by pixelmill: {_digest(text)} -->\n"
+
+
+def _meaning(column: str, success: Mapping[str, object], unit: str | None) -> str:
+    """What a column holds, with its unit; empty for one that a decoder brings."""
+    identity = _mapping(success.get("identity"))
+    stages = [
+        made for stage in _sequence(identity.get("stages")) for made in _mapping(stage).items() if made[0] in STAGES
+    ]
+    texts = (config_class(kind).meaning_of(column, _mapping(options)) for kind, options in stages)
+    text = MEANINGS.get(column) or next(filter(None, texts), "")
+    return text if unit is None else f"{text}; unit: {unit}".removeprefix("; ")
 
 
 def is_ours(text: bytes) -> bool:

@@ -12,6 +12,20 @@ FAILURES_KEY = b"pixelmill_failed"
 METADATA_KEYS = (METADATA_KEY, FAILURES_KEY)
 SUCCESS = "_SUCCESS"
 
+MEANINGS = {
+    "id": "128-bit hash of the uri, and of the member for one of many in an archive",
+    "uri": "where the input lies, as it was listed",
+    "member": "its name or row within an archive or a table",
+    "source_id": "the id that the input had in the first of a chain of runs over runs",
+    "place": "which of the rows of an input this is, from 0, where a decoder makes many",
+    "width": "of the picture as it is shown, in pixels",
+    "height": "of the picture as it is shown, in pixels",
+    "stage": "where it failed: list, fetch, decode, worker, or the name of a stage",
+    "error_type": "a short name to count by",
+    "error": "a sentence: the fact and the next step",
+}
+"""What the columns hold that stages do not make; `StageConfig.meanings` has the others."""
+
 PLACE = pa.field("place", pa.int32())
 """The place of a row among the rows of its input, from 0; only where a decoder makes several rows of an input."""
 

@@ -34,12 +34,13 @@ class Compression:
 
 
 def encode(table: pa.Table, compression: Compression = Compression()) -> bytes:
-    """A table as Parquet: byte-stream-split for vectors, whose bytes compress badly otherwise; plain for pictures, and
-    for float16, which DuckDB reads in no other encoding. Pictures are encoded already, and have no statistics.
+    """A table as Parquet: byte-stream-split for vectors and Hounsfield units, whose bytes compress badly otherwise; plain for
+    pictures, and for float16, which DuckDB reads in no other encoding. Pictures are encoded already, and have no statistics.
     """
     fields = fields_of(table.schema)
     vectors = [(f.name, f.type) for f in fields if pa.types.is_fixed_size_list(f.type)]
-    floats = [f"{name}.list.element" for name, kind in vectors if kind.value_type == pa.float32()]
+    split = [f"{name}.list.element" for name, kind in vectors if kind.value_type == pa.float32()]
+    split += [f"{field.name}.list.element" for field in fields if field.type == HOUNSFIELD]
     strings = [f.name for f in fields if pa.types.is_string(f.type) and f.name not in {"id"}]
     codecs = {path: compression.codec for field in fields for path in _leaves(field.name, field.type)}
     codecs |= {path: "none" for path, values in _pictures(table) if not _is_worthwhile(values, compression.codec)}
@@ -48,7 +49,7 @@ def encode(table: pa.Table, compression: Compression = Compression()) -> bytes:
         "compression": codecs,
         "compression_level": levels or None,
         "use_dictionary": strings,
-        "use_byte_stream_split": floats,
+        "use_byte_stream_split": split,
         "write_statistics": [*strings, "id"],
     }
     return write_row_groups(table, group_rows(table, compression.row_group_bytes), **options)
@@ -59,12 +60,14 @@ def is_picture(kind: pa.DataType) -> bool:
     return kind == PICTURE
 
 
+HOUNSFIELD = pa.list_(pa.int16())
+"""The type of slices in Hounsfield units: 228 KB for 512x512 byte-stream-split and with zstd, a seventh less than zstd alone."""
 PICTURE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
-"""What `datasets` stores as Image."""
+"""The type that `datasets` stores for an Image."""
 
 
 def group_rows(table: pa.Table, group_bytes: int) -> list[int]:
-    """How many rows each row group has: as many as make so many bytes, counted by row where there are pictures; 1 at least."""
+    """The number of rows of each row group, at least 1: as many as fit into so many bytes, counted row by row for pictures."""
     if not table.num_rows:
         return []
     pictures = [_lengths(values) for _, values in _pictures(table)]
@@ -87,7 +90,7 @@ def _even(rows: int, most: int) -> list[int]:
 
 
 def _pictures(table: pa.Table) -> Iterator[tuple[str, Column]]:
-    """The bytes of each column of pictures, by the path of that leaf."""
+    """The bytes of each column of pictures, by its path in Parquet."""
     for field in fields_of(table.schema):
         if is_picture(field.type):
             chunked: Any = table[field.name]
@@ -99,7 +102,7 @@ def _lengths(values: Column) -> npt.NDArray[np.int64]:
 
 
 def _is_worthwhile(values: Column, codec: str) -> bool:
-    """Whether compression makes the first of these bytes smaller by enough."""
+    """Whether compression shrinks a sample from the beginning of these bytes by enough."""
     lengths = _lengths(values).tolist()
     rows = sum(1 for before in accumulate(lengths, initial=0) if before < SAMPLE_BYTES)
     sample = b"".join(value for value in cast("list[bytes | None]", values.slice(0, rows).to_pylist()) if value)
@@ -110,7 +113,7 @@ def _is_worthwhile(values: Column, codec: str) -> bool:
 
 
 def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
-    """The paths of the columns that Parquet has for one of Arrow."""
+    """The paths of the Parquet columns that store one column of Arrow."""
     if pa.types.is_struct(kind):
         struct: Any = kind
         for field in cast("list[Field]", [struct.field(index) for index in range(kind.num_fields)]):

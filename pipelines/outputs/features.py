@@ -1,4 +1,4 @@
-"""What Hugging Face `datasets` has to be told of columns: which of them are pictures. Without it they are structs of bytes."""
+"""Mark the columns of pictures for Hugging Face `datasets`, which would otherwise load them as structs of bytes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ KEY = b"huggingface"
 
 
 def picture_features(schema: pa.Schema) -> dict[bytes, bytes]:
-    """The metadata of a Parquet file with which `load_dataset` gives pictures; empty where there is no column of them.
+    """The metadata of a Parquet file that makes `load_dataset` return pictures; empty if the file has no column of pictures.
 
-    It names these columns alone: what the others are, `datasets` sees by their types.
+    It names only these columns: `datasets` infers the others from their types.
     """
     pictures = {field.name: {"_type": "Image"} for field in fields_of(schema) if is_picture(field.type)}
     return {KEY: json.dumps({"info": {"features": pictures}}).encode()} if pictures else {}
 
 
 def shown_type(kind: str) -> str:
-    """The type of a column for a person, by the name that Arrow has for it."""
+    """The type of a column, as people read it, from Arrow's name for it."""
     return "image" if kind == str(PICTURE) else kind

@@ -47,5 +47,5 @@ def _differences(path: str, was: object, now: object) -> Iterable[tuple[str, obj
 
 
 def _kinds(items: list[object]) -> list[object]:
-    """A list as a person compares it: a stage, `{KIND: its options}`, by its kind."""
+    """A list in the form in which people compare it: each stage, `{KIND: its options}`, under its kind."""
     return [next(iter(cast("dict[str, object]", item))) if isinstance(item, dict) and item else item for item in items]

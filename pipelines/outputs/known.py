@@ -1,4 +1,4 @@
-"""The inputs that a manifest has already, compared with a new listing."""
+"""Compare the inputs that a manifest already has with a new listing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a manifest lies in its files: their names, in how many rows, and what older ones lack."""
+"""The files of a manifest: their names, their rows, and the columns that older ones lack."""
 
 from __future__ import annotations
 

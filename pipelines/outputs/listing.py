@@ -25,7 +25,7 @@ from pixelmill.pipelines.stores.tables import write_parquet
 
 @dataclass
 class Listing:
-    """A segment while it is listed and written; `commit` makes it count."""
+    """A segment while it is listed and written; `commit` makes it part of the manifest."""
 
     folder: Folder
     number: int

@@ -28,7 +28,7 @@ class Part:
     start: int
     rows: int
     writer: str = ""
-    """Of the segment: which attempt's listing the rows are of."""
+    """The attempt that listed the segment."""
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class Part:
 def size_parts(
     pixels: npt.NDArray[np.int64], row_bytes: RowBytes, *, file_bytes: int, rows_per_input: float = 1.0
 ) -> list[int]:
-    """Cut inputs of so many pixels each (0: not known) into parts, none above `file_bytes` of output as far as is foreseen."""
+    """Cut inputs of so many pixels each (0: unknown) into parts, each with at most `file_bytes` of output by estimate."""
     foreseen = foreseen_bytes(pixels, row_bytes, rows_per_input)
     least_bytes = max(1, round(int(foreseen.min()) / rows_per_input)) if len(foreseen) else 1
     planned = plan_parts(len(pixels), row_bytes=least_bytes, file_bytes=file_bytes, rows_per_input=rows_per_input)
@@ -46,14 +46,14 @@ def size_parts(
 
 
 def plan_parts(inputs: int, *, row_bytes: int, file_bytes: int, rows_per_input: float = 1.0) -> list[int]:
-    """Cut `inputs` into parts: about PARTS_PER_JOB of one size beside smaller ones, none above `file_bytes` of output.
+    """Cut `inputs` into parts: about PARTS_PER_JOB of equal size and some smaller ones, each at most `file_bytes` of output.
 
-    The first ones are small, so that results come early, and double; the last ones shrink, so that all workers finish
-    together. For how many workers is a guess from the rows alone: parts must not depend on the machine that lists. All but
-    the last are whole numbers of FIRST_PART_ROWS, since a network takes as long for half a batch as for most of one. A
-    killed job loses at most one part a worker.
+    The first parts are small, so that results come early, and double in size; the last ones shrink, so that all workers finish
+    together. The number of workers is guessed from the rows alone: parts must not depend on the machine that lists. All parts but
+    the last are multiples of FIRST_PART_ROWS, because a network takes as long for half a batch as for most of one. A killed job
+    loses at most one part per worker.
 
-    Inputs that make many rows are never cut, so that a part of them may be larger by one input's rows than it should be.
+    An input that makes many rows is never cut, so a part may exceed its size by the rows of one input.
     """
     first = max(1, round(FIRST_PART_ROWS / rows_per_input))
     rows = round(inputs * rows_per_input)
@@ -73,5 +73,5 @@ def plan_parts(inputs: int, *, row_bytes: int, file_bytes: int, rows_per_input: 
 
 
 def _whole(inputs: int, first: int) -> int:
-    """Down to a multiple of `first`, unless it is less than one."""
+    """Rounded down to a multiple of `first`; unchanged if it is smaller than `first`."""
     return inputs - inputs % first if inputs > first else inputs

@@ -1,8 +1,8 @@
-"""Repair what interrupted attempts left, or late writes to a store without a fence, from the metadata of data/.
+"""Repair the files of interrupted attempts, and late writes to a store without a fence, from the metadata of data/.
 
-Each data file holds from which listing it was made, and which rows of its part failed. So everything else can be made
-again: failed/ from the data files, the manifest from the copy of its attempt. A row that exists twice is dropped where
-it does not belong, and a missing input is listed again and done by the run that found it missing.
+Each data file records the listing that it was made from, and which rows of its part failed. So everything else can be rebuilt:
+failed/ from the data files, the manifest from the copy of its attempt. A row that exists twice is dropped where it does not
+belong, and a missing input is listed again and done by the run that found it missing.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def superseding_ids(
 
 
 class Rows:
-    """Reads the rows of parts; keeps the last row group, since parts come in order."""
+    """Reads the rows of parts; keeps the last row group in memory, because parts are read in order."""
 
     def __init__(self, folder: Folder, segments: list[Segment]) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Foresee how many bytes each input makes, from what its listing says of it alone: never from the machine that lists.
+"""Estimate how many bytes of output each input makes, from its listing alone and never from the machine that lists.
 
 Legend: N inputs.
 """
@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 Numbers = npt.NDArray[np.int64]
 
 TYPICAL_PX = 500_000
-"""What a picture is taken to have where its size in bytes is not known, nor that of any other."""
+"""The assumed pixels of a picture if no input of the listing has a known size in bytes."""
 PX_PER_BYTE = 6.0
-"""Of JPEG, which has 4 to 8; and of names that say nothing."""
+"""For JPEG, which has 4 to 8, and for names without a known suffix."""
 PX_PER_BYTE_BY_SUFFIX: dict[tuple[str, ...], float] = {
     (".webp", ".heic", ".heif", ".avif"): 10.0,
     (".png", ".jp2", ".gif"): 0.7,
@@ -31,7 +31,7 @@ _untyped: Any = pc  # its stubs leave open what columns come and go
 
 
 def pixels_of(listed: pa.Table) -> Numbers:
-    """About how many pixels each input of a manifest's table has in all its pictures; 0 where its size is not known."""
+    """The estimated pixels of each input of a manifest's table, over all its pictures; 0 if its size in bytes is unknown."""
     names = _untyped.coalesce(listed["member"], listed["uri"])
     factors_N = np.full(listed.num_rows, PX_PER_BYTE)
     for suffixes, factor in PX_PER_BYTE_BY_SUFFIX.items():
@@ -43,23 +43,23 @@ def pixels_of(listed: pa.Table) -> Numbers:
 
 
 def foreseen_bytes(pixels_N: Numbers, row_bytes: Callable[[int], int], rows_per_input: float = 1.0) -> Numbers:
-    """About how many bytes each input makes, where a row of so many pixels makes `row_bytes(pixels)`.
+    """The estimated output of each input in bytes, where a row of so many pixels makes `row_bytes(pixels)`.
 
-    An input whose size is not known is taken to be as the others are.
+    An input of unknown size is assumed to have the mean of the others.
     """
     known_N = pixels_N[pixels_N > 0]
     usual_px = int(known_N.mean()) if len(known_N) else TYPICAL_PX * rows_per_input
     row_px_N = np.where(pixels_N > 0, pixels_N, usual_px) / rows_per_input
     if not len(row_px_N):
         return np.zeros(0, np.int64)
-    # Evaluated at some sizes and interpolated: there may be millions of inputs.
+    # Evaluated at a few sizes and interpolated, because there may be millions of inputs.
     at_S = np.geomspace(max(1.0, row_px_N.min()), max(1.0, row_px_N.max()) + 1, _SAMPLES)
     bytes_S = np.array([max(1, row_bytes(int(px))) for px in at_S], float)
     return np.maximum(1, np.interp(row_px_N, at_S, bytes_S) * rows_per_input).astype(np.int64)
 
 
 def cut_large(part_rows: Sequence[int], bytes_N: Numbers, file_bytes: int, multiple: int) -> list[int]:
-    """The parts, where each that would be larger than `file_bytes` is cut: into whole numbers of `multiple` where it can be."""
+    """Cut each part whose output would exceed `file_bytes` into smaller ones, of multiples of `multiple` rows if possible."""
     ends_N = np.cumsum(bytes_N)
     cut: list[int] = []
     start = 0

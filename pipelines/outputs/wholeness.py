@@ -16,7 +16,7 @@ class Inputs:
     """The inputs of some rows, by id."""
 
     times: Counter[str] = field(default_factory=Counter[str])
-    """How often each is there: 2 where each of its rows, or one of them, is there twice."""
+    """How often each occurs: 2 if its rows, or one of them, occur twice."""
     incomplete: frozenset[str] = frozenset()
     """The inputs with a missing place."""
 

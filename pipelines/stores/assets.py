@@ -8,8 +8,8 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import ModelError
 
-WEIGHTS, CARD = "model.safetensors", "card.json"
-"""The files of a checkpoint that is a folder, as workers/models/weight_files.py has them; that needs torch."""
+WEIGHTS, CARD, MARKS_SUFFIX = "model.safetensors", "card.json", ".marks"
+"""The files of a checkpoint that is a folder, as workers/models/weight_files.py and marks.py have them; those need torch."""
 
 
 def file_at(uri: str, access: Access) -> dict[str, bytes]:
@@ -18,8 +18,9 @@ def file_at(uri: str, access: Access) -> dict[str, bytes]:
     return {name: _read(Folder(parent or "/", access), name, f"{scrub(uri)}: no such file")}
 
 
-def checkpoint_at(uri: str, access: Access) -> dict[str, bytes]:
-    """Weights, then their card, of a folder or of a NAME.safetensors with NAME.json or card.json beside it.
+def checkpoint_at(uri: str, access: Access, *, with_marks: bool = False) -> dict[str, bytes]:
+    """Weights, then their card, of a folder or of a NAME.safetensors with NAME.json or card.json beside it; the marks of
+    its samples too, where they are asked for and there.
 
     ModelError where one of them is missing, StoreError where one can't be read.
     """
@@ -32,6 +33,9 @@ def checkpoint_at(uri: str, access: Access) -> dict[str, bytes]:
         return f"{join(scrub(folder.uri), name)}: no such file; a checkpoint is {weights} with {card} beside it"
 
     read = {weights: _read(folder, weights, missing(weights))}
+    marks = weights.removesuffix(".safetensors") + MARKS_SUFFIX
+    if with_marks and (found := _found(folder, marks)) is not None:
+        read[marks] = found
     if is_file and (beside := _found(folder, card)) is not None:
         return read | {card: beside}
     return read | {CARD: _read(folder, CARD, missing(card))}

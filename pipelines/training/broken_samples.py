@@ -30,18 +30,18 @@ class BrokenSamples:
 
     def __init__(self, data: DataSet, max_fraction: float = MAX_FAILED_FRACTION) -> None:
         self._data, self._max_fraction = data, max_fraction
-        self._errors: dict[int, RowError] = {}
+        self.errors: dict[int, RowError] = {}
 
     def __len__(self) -> int:
-        return len(self._errors)
+        return len(self.errors)
 
     @property
     def indices(self) -> list[int]:
-        return sorted(self._errors)
+        return sorted(self.errors)
 
     def add(self, index: int, error: RowError) -> None:
         """Raises DataError, with the most common reasons, where more are broken than may be."""
-        self._errors.setdefault(index, error)
+        self.errors.setdefault(index, error)
         samples = len(self._data)
         if len(self) == samples:
             raise DataError(f"all {samples:,} samples are broken:\n{self._reasons()}")
@@ -57,14 +57,14 @@ class BrokenSamples:
         first = self._data.first
         found: list[dict[str, str | None]] = []
         for index in self.indices:
-            error, uri, member = self._errors[index], first["uri"][index].as_py(), first["member"][index].as_py()
+            error, uri, member = self.errors[index], first["uri"][index].as_py(), first["member"][index].as_py()
             row = {"id": input_id(uri, member), "uri": uri, "member": member}
             found.append(row | {"stage": error.stage, "error_type": error.error_type, "error": str(error)})
         return found
 
     def _reasons(self) -> str:
-        kinds = Counter((error.stage, error.error_type) for error in self._errors.values())
-        examples = {(error.stage, error.error_type): str(error) for error in reversed(self._errors.values())}
+        kinds = Counter((error.stage, error.error_type) for error in self.errors.values())
+        examples = {(error.stage, error.error_type): str(error) for error in reversed(self.errors.values())}
         lines = [
             f"  {count:,} {stage}/{kind}, as {examples[stage, kind]}" for (stage, kind), count in kinds.most_common(3)
         ]

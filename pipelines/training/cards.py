@@ -33,6 +33,7 @@ def card_of(plan: TrainingPlan, recipe: Recipe, network: nn.Module, progress: Tr
         trained_on=plan.trained_on,
         selected_on=plan.selected_on,
         classes=recipe.classes() if isinstance(recipe, StatesClasses) else None,
+        initialised_from=progress.initialised_from,
         versions=plan.versions,
         git_revision=plan.git_revision,
     )

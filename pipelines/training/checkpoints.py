@@ -1,6 +1,7 @@
 """Keep checkpoints on any store: weights and card for users, and everything that a training needs to be resumed.
 
     OUT/model.safetensors, OUT/card.json       the best weights so far: OUT itself is a checkpoint
+    OUT/model.marks                            what they were trained on and selected with (workers/models/marks.py)
     OUT/_run/last.json                         names the newest folder below, and earlier ones; written after it is whole
     OUT/_run/step-00001200-0001-5f1c0e9a/      model.safetensors, training.safetensors, training.json, and average.safetensors
                                                where the weights are averaged
@@ -32,6 +33,7 @@ from pixelmill.pipelines.training.averaging import WeightAverage
 from pixelmill.workers.errors import RunRefused
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import load_checkpoint, save_checkpoint
+from pixelmill.workers.models.marks import marks_file
 from pixelmill.workers.models.weight_files import CARD, WEIGHTS, refuse_pickle
 from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes import Recipe, RecipeSettings
@@ -57,10 +59,14 @@ class TrainingProgress:
     is_norm_synchronized: bool = False
     """Whether several workers share their statistics of batch normalisation, as decided at the first step; older checkpoints
     lack it, and each of their workers had its own."""
+    initialised_from: dict[str, Any] | None = None
+    """The facts about the weights that it began with, for the card."""
     in_blocks: bool | None = None
     """Whether the order of samples is shuffled in blocks; None before the first step, and in older checkpoints."""
     failed: int = 0
     """Samples that were skipped, since they are broken."""
+    is_compiled: bool | None = None
+    """Whether the network is compiled, as was measured before the first step; None where nobody asked."""
     steps: int | None = None
     """The steps of the whole training when this was saved; older checkpoints lack it."""
 
@@ -195,16 +201,17 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def packed(network: nn.Module, card: Card) -> dict[str, bytes]:
-    """The files of a checkpoint of these weights, by name."""
+    """The files of a checkpoint of these weights, by name and in the order in which they are published."""
     with tempfile.TemporaryDirectory(prefix="pixelmill-checkpoint-") as local:
         save_checkpoint(Path(local), network, card)
-        return {name: (Path(local) / name).read_bytes() for name in (WEIGHTS, CARD)}
+        names = (WEIGHTS, marks_file(Path(WEIGHTS)).name, CARD)
+        return {name: (Path(local) / name).read_bytes() for name in names if (Path(local) / name).exists()}
 
 
 def publish(folder: Folder, files: Mapping[str, bytes]) -> None:
-    """Make the folder the checkpoint whose files these are: the weights, then their card."""
-    for name in (WEIGHTS, CARD):
-        folder.publish(name, files[name])
+    """Make the folder the checkpoint whose files these are: the weights, the marks of their samples, then their card."""
+    for name, data in files.items():
+        folder.publish(name, data)
 
 
 def load_from_store(uri: str, access: Access) -> tuple[nn.Module, Card]:
@@ -224,7 +231,7 @@ def fetched(uri: str, access: Access) -> Generator[Path]:
         yield Path(uri.removeprefix("file://"))
         return
     refuse_pickle(uri)
-    with as_path(checkpoint_at(uri, access)) as path:
+    with as_path(checkpoint_at(uri, access, with_marks=True)) as path:
         yield path
 
 

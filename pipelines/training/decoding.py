@@ -11,7 +11,7 @@ actors beside every worker that reads.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from pixelmill.pipelines.training.broken_samples import BrokenSamples
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.measuring import SampleBytes
 from pixelmill.pipelines.training.reading import read_each
+from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import DataError, RowError, StoreError
 from pixelmill.workers.recipes import Recipe, Sample
 
@@ -52,11 +53,16 @@ def share_of_cluster(workers: int) -> DecodingShare:
 
     if not ray.is_initialized():
         return DecodingShare()
-    resources: dict[str, float] = cast("Any", ray).cluster_resources()
     nodes: list[dict[str, Any]] = cast("Any", ray).nodes()
-    free = int(resources.get("CPU", 1)) - workers
-    of_objects = int(resources.get("object_store_memory", STREAM_BYTES * workers * 2) / (2 * workers))
-    memory = max((node["Resources"].get("memory", 0.0) for node in nodes if node["Alive"]), default=0.0)
+    return share_of([node["Resources"] for node in nodes if node["Alive"]], workers)
+
+
+def share_of(nodes: Sequence[Mapping[str, float]], workers: int) -> DecodingShare:
+    """The same from the resources of each node."""
+    resources = {name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "object_store_memory")}
+    free = int(resources["CPU"]) - workers
+    of_objects = int(resources["object_store_memory"] / (2 * workers))
+    memory = max((node.get("memory", 0.0) for node in nodes), default=0.0)
     return DecodingShare(max(1, free // workers), min(STREAM_BYTES, of_objects), memory or float("inf"))
 
 
@@ -84,12 +90,22 @@ class Decoder:
     def window_samples(self) -> int:
         return self.size.window_samples(self.share.stream_bytes // self.share.windows)
 
+    @property
+    def task_bytes(self) -> int:
+        """The memory that a task declares: itself, and its samples twice, as decoded and as handed on."""
+        return int(min(TASK_BYTES + 2 * self.window_samples * self.size.most, self.share.most_task_bytes))
+
     def scan(self) -> Iterator[Sample | None]:
         """Every sample once, in the order of the data; None for a broken one."""
         every = range(len(self.data))
         windows = (np.array(every[at : at + self.window_samples]) for at in every[:: self.window_samples])
         for _, sample in self.read(windows, substitutes=False):
             yield sample
+
+    def some(self, indices: Iterable[int]) -> list[Sample | None]:
+        """The samples with these indices, decoded in this process; None for a broken one."""
+        windows = (np.array([index]) for index in indices)
+        return [sample for _, sample in self.read(windows, substitutes=False, is_short=True)]
 
     def read(
         self, windows: Iterable[np.ndarray], *, substitutes: bool, is_short: bool = False
@@ -115,22 +131,56 @@ class Decoder:
 
     def _by_tasks(self, windows: Iterable[np.ndarray], substitutes: bool) -> Generator[Decoded]:
         import ray
+        from ray.exceptions import WorkerCrashedError
 
         api: Any = ray
         kept = api.put((self.data, type(self.recipe), self.recipe.settings))
         task = api.remote(_decode_task).options(
             num_cpus=1,
-            memory=int(min(TASK_BYTES + 2 * self.window_samples * self.size.most, self.share.most_task_bytes)),
+            memory=self.task_bytes,
             scheduling_strategy="SPREAD",
         )
+
+        def submit(indices: list[int], substitutes: bool) -> Any:
+            return task.remote(kept, indices, self.broken.indices, substitutes)
+
+        def alone(index: int) -> Decoded | None:
+            try:
+                return _own(api.get(submit([index], False)))
+            except WorkerCrashedError:
+                return None
+
         upcoming = iter(windows)
-        under_way: deque[Any] = deque()
+        under_way: deque[tuple[list[int], Any]] = deque()
         while True:
-            while len(under_way) < self.share.windows and (indices := next(upcoming, None)) is not None:
-                under_way.append(task.remote(kept, indices.tolist(), self.broken.indices, substitutes))
+            while len(under_way) < self.share.windows and (window := next(upcoming, None)) is not None:
+                under_way.append((window.tolist(), submit(window.tolist(), substitutes)))
             if not under_way:
                 return
-            yield _own(api.get(under_way.popleft()))
+            indices, result = under_way.popleft()
+            try:
+                yield _own(api.get(result))
+            except WorkerCrashedError:
+                for index in indices:
+                    yield self.one_by_one(index, alone, substitutes)
+
+    def one_by_one(self, index: int, alone: Callable[[int], Decoded | None], substitutes: bool) -> Decoded:
+        """A sample of a window whose task ended its process, again and again: decoded by a task `alone`, which gives None
+        where that ends too. So a sample that no decoder survives costs no other.
+        """
+        while index not in self.broken.errors:
+            decoded = alone(index)
+            if decoded is None:
+                name = scrub(self.data.take([index]).names()[0])
+                error = RowError("decode", "WorkerDied", f"{name}: decoding it ended the process, again and again")
+                self.broken.add(index, error)
+            elif decoded.samples[0] is not None:
+                return decoded
+            for bad, error in () if decoded is None else decoded.broken.items():
+                self.broken.add(bad, error)
+            if substitutes:
+                index = _next(index, set(self.broken.indices), len(self.data))
+        return Decoded([index], [None])
 
 
 def _own(result: Decoded | DataError | StoreError) -> Decoded:

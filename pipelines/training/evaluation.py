@@ -16,7 +16,7 @@ from pixelmill.pipelines.training.peers import Peers
 from pixelmill.pipelines.training.plan import CACHE_BYTES, TrainingPlan
 from pixelmill.pipelines.training.sample_order import spread
 from pixelmill.pipelines.training.samples import Memory, Stream, open_samples
-from pixelmill.workers.recipes import FinishesNetwork, Recipe, Scores
+from pixelmill.workers.recipes import FinishesNetwork, HasBaselines, Recipe, Scores
 from pixelmill.workers.recipes.scoring import evaluate, joined
 
 SHOWN = 8
@@ -32,6 +32,14 @@ def evaluate_network(
     samples = open_samples(data, recipe, CACHE_BYTES)
     metrics, picture_CHW = judged(recipe, network.to(device).eval(), samples)
     return {name: float(value) for name, value in metrics.items()}, picture_CHW
+
+
+def baselines(recipe: Recipe, data: DataSet) -> dict[str, dict[str, float]]:
+    """The metrics of results that no network made, by their description; none where the recipe knows of none."""
+    if not isinstance(recipe, HasBaselines):
+        return {}
+    with torch.inference_mode():
+        return recipe.baselines(open_samples(data, recipe, CACHE_BYTES))
 
 
 def judged(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> tuple[dict[str, float], Tensor]:
@@ -71,7 +79,8 @@ def share_of(data: DataSet, plan: TrainingPlan, recipe: Recipe, peers: Peers) ->
         mine = data.take(peers.shares(len(data)))
     elif peers.rank:
         return None
-    return open_samples(mine, recipe, plan.cache_bytes, BrokenSamples(mine, plan.max_failed_fraction), peers.workers)
+    broken = BrokenSamples(mine, plan.max_failed_fraction)
+    return open_samples(mine, recipe, plan.cache_bytes, broken, peers.workers, plan.disk_cache)
 
 
 def shared_scores(recipe: Recipe, network: nn.Module, mine: Memory | Stream | None, peers: Peers) -> Scores | None:

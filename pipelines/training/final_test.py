@@ -11,6 +11,7 @@ from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.evaluation import share_of, shared_scores
 from pixelmill.pipelines.training.peers import Peers
 from pixelmill.pipelines.training.plan import TrainingPlan
+from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.weight_files import CARD
 from pixelmill.workers.recipes import Recipe
 
@@ -23,11 +24,15 @@ def judge_best(plan: TrainingPlan, recipe: Recipe, folder: Folder, device: torch
     """
     if plan.test is None:
         return
-    network, card = checkpoints.load_from_store(plan.out, plan.access)
+    text = folder.read(CARD)
+    if text is None:
+        return  # no evaluation gave a figure, so that nothing was published
+    network, _ = checkpoints.load_from_store(plan.out, plan.access)
     mine = share_of(plan.test, plan, recipe, peers)
     scores = shared_scores(recipe, network.to(device).eval(), mine, peers)
     if scores is None:
         return
     metrics = recipe.metrics(scores)
     finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-    folder.publish(CARD, card.model_copy(update={"test_metrics": finite}).model_dump_json(indent=2).encode())
+    card = Card.model_validate_json(text).model_copy(update={"test_metrics": finite})
+    folder.publish(CARD, card.model_dump_json(indent=2).encode())

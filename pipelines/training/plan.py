@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Required, TypedDict
 
@@ -11,13 +11,16 @@ from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.initial import InitialWeights
+from pixelmill.pipelines.training.sample_cache import SampleCache
+from pixelmill.pipelines.training.trackers import Tracking
 from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
 
 CACHE_BYTES = 4 << 30
-NEWS, FAULT, STOP = "news", "fault", "stop"
-"""Keys of the progress store: the progress of the training, the fault that a worker found, and the driver's request to save
-a checkpoint and end."""
+NEWS, FAULT, WARNING, STOP = "news", "fault", "warning", "stop"
+"""Keys of the progress store: the progress of the training, the fault that a worker found, warnings (one for each worker's
+key), and the driver's request to save a checkpoint and end."""
 
 
 class News(TypedDict, total=False):
@@ -67,6 +70,8 @@ class TrainingPlan:
     versions: dict[str, str]
     git_revision: str | None
     cache_bytes: int = CACHE_BYTES
+    disk_cache: SampleCache | None = None
+    """Where decoded samples are kept for later trainings; None keeps none."""
     max_failed_fraction: float = MAX_FAILED_FRACTION
     checkpoint_every_s: float = 60.0
     sync_batch_norm: bool = True
@@ -74,9 +79,13 @@ class TrainingPlan:
     keep: int = 1
     """The number of checkpoints to resume from that stay, the newest ones."""
     log_every_steps: int = 10
+    compile_where_faster: bool = False
     test: DataSet | None = None
     """The samples that the best weights are judged on once, at the end."""
     selected_on: tuple[str, ...] = ()
+    tracking: Tracking = field(default_factory=Tracking)
+    initial: InitialWeights | None = None
+    """The checkpoint whose weights a new training begins with; a resumed one does not read it again."""
     claim: Claim | None = None
     """The claim under which the workers write; None where no other attempt can exist."""
 

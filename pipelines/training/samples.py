@@ -12,6 +12,7 @@ from pixelmill.pipelines.training.broken_samples import BrokenSamples
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.decoding import Decoder, share_of_cluster
 from pixelmill.pipelines.training.measuring import MEASURED, measure
+from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.pipelines.training.sample_order import SampleOrder, spread
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Recipe, Sample
@@ -110,12 +111,20 @@ def regrouped(parts: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def open_samples(
-    data: DataSet, recipe: Recipe, cache_bytes: int, broken: BrokenSamples | None = None, workers: int = 1
+    data: DataSet,
+    recipe: Recipe,
+    cache_bytes: int,
+    broken: BrokenSamples | None = None,
+    workers: int = 1,
+    disk: SampleCache | None = None,
 ) -> Memory | Stream:
-    """The samples in memory where they fit into `cache_bytes`, as measured on a few; otherwise streamed."""
+    """The samples as kept on local disk, where they fit there; or in memory, where they fit into `cache_bytes`, as
+    measured on a few; otherwise streamed. The order of samples does not depend on what is kept on disk.
+    """
     size = measure(data, recipe)
     broken = BrokenSamples(data) if broken is None else broken
     decoder = Decoder(data, recipe, size, broken, share_of_cluster(workers))
-    if size.mean * len(data) > cache_bytes:
-        return Stream(decoder)
-    return Memory(list(decoder.scan()), broken)
+    is_large = size.mean * len(data) > cache_bytes
+    if disk is not None and (kept := disk.opened(decoder)) is not None:
+        return Memory(kept, broken, in_blocks=is_large and data.is_contained)
+    return Stream(decoder) if is_large else Memory(list(decoder.scan()), broken)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from pixelmill.pipelines.training.compilation import compiled_where_faster
 from pixelmill.pipelines.training.finite import FiniteLosses, require_finite_weights
 from pixelmill.workers.recipes import Batch, ClipsGradients, Recipe
 
@@ -38,7 +39,7 @@ class Descent:
         totals: dict[str, Tensor] = {}
         for number, batch in enumerate(passes):
             with self._synchronized(is_last=number == len(passes) - 1):
-                losses = self._losses(batch)
+                losses = self._losses(batch, self._trained)
                 self._finite.add(step, losses, names)
                 torch.autograd.backward(losses["loss"] / len(passes))
             for name, value in losses.items():
@@ -47,6 +48,13 @@ class Descent:
         self._clip()
         self._optimizer.step()
         return totals
+
+    def compile_where_faster(self, batch: Batch, choice: bool | None) -> bool:
+        """Compile the network if that is faster for this batch; returns the choice, for `choice` after a restart."""
+        self._trained, choice = compiled_where_faster(
+            self._network, lambda network: self._losses(batch, network)["loss"], choice
+        )
+        return choice
 
     def require_finite_losses(self) -> None:
         """Raises TrainingFailed where a loss so far is not a number. Call it on all workers at the same step."""
@@ -64,11 +72,11 @@ class Descent:
         if self._device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+    def _losses(self, batch: Batch, network: nn.Module) -> dict[str, Tensor]:
         moved = {name: tensor.to(self._device, non_blocking=True) for name, tensor in batch.items()}
         is_half = self._recipe.settings.precision == "bfloat16"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=is_half):
-            return self._recipe.losses(self._trained, moved)
+            return self._recipe.losses(network, moved)
 
     def _synchronized(self, *, is_last: bool) -> AbstractContextManager[None]:
         """Exchange gradients between workers only in the last pass."""

@@ -27,6 +27,7 @@ from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.acceleration import accelerate, fused
 from pixelmill.pipelines.training.averaging import average_of
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batches import Batches, Made, ahead
@@ -38,13 +39,15 @@ from pixelmill.pipelines.training.curve import LogRow
 from pixelmill.pipelines.training.device_batches import OnDevice, Pinned, maker_of
 from pixelmill.pipelines.training.evaluation import SharedEvaluation, finish, is_better
 from pixelmill.pipelines.training.final_test import judge_best
+from pixelmill.pipelines.training.initial import begin
 from pixelmill.pipelines.training.peers import Peers
-from pixelmill.pipelines.training.plan import NEWS, News, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.plan import NEWS, WARNING, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.requests import Requests
-from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent
 from pixelmill.pipelines.training.synchronized_norm import alone, synchronized
+from pixelmill.pipelines.training.trackers.description import described
+from pixelmill.pipelines.training.trackers.registry import opened
 from pixelmill.pipelines.training.training_log import TrainingLog
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.recipes import Batch, FindsFacts, Recipe, RecipeSettings
@@ -77,7 +80,10 @@ class Training:
         self.share = BatchShare(self.settings.batch, self.settings.accumulate, group.workers, rank)
         self.report(phase="reading the data")
         broken = BrokenSamples(plan.train, plan.max_failed_fraction)
-        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes, broken, group.workers)
+        self.steps = total_steps(self.settings, len(plan.train))
+        is_read_again = self.steps * self.settings.batch >= 2 * len(plan.train)
+        disk = plan.disk_cache if is_read_again else None
+        self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes, broken, group.workers, disk)
         self.evaluation = SharedEvaluation(plan, self.recipe, self.peers)
         self._failed = FailedFile(self.folder, store, rank, group.workers)
         self.progress = checkpoints.read_progress(self.folder) or TrainingProgress()
@@ -87,20 +93,23 @@ class Training:
         if not self.progress.step:
             self.progress.is_norm_synchronized = plan.sync_batch_norm
         self.network = _new_network(self.recipe, device)
+        if not self.progress.step:
+            self.progress.initialised_from = begin(self.recipe, self.network, plan.initial, plan.access)
         if group.workers > 1 and self.progress.is_norm_synchronized:
             self.network = synchronized(self.network, device)
-        self.optimizer = optimizer_of(self.recipe, self.network)
+        accelerate(device)
+        self.optimizer = fused(optimizer_of(self.recipe, self.network), device)
         self.average = average_of(self.network, self.settings.ema_decay)
         if self.progress.step:
             checkpoints.load_training(self.folder, self.network, self.optimizer, self.average)
         self.trained: nn.Module = DistributedDataParallel(self.network) if group.workers > 1 else self.network
-        self.steps = total_steps(self.settings, len(plan.train))
         self.progress.extend(self.steps)
         self.evaluate_every = self.settings.evaluate_every_steps or max(
             math.ceil(len(plan.train) / self.settings.batch), math.ceil(self.steps / EVALUATIONS)
         )
         self._pending = _steps_of(self.progress.unlogged, self.device)
         self._descent = Descent(self.recipe, self.network, self.trained, self.optimizer, device)
+        self._chooses = plan.compile_where_faster and group.workers == 1
         self._is_judged = False
 
     def report(self, **news: Unpack[News]) -> None:
@@ -118,7 +127,7 @@ class Training:
     # ------------------------------------------------------------------------------------------------------- steps
 
     def run(self) -> None:
-        log = TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=self.progress.step) if self.is_first else None
+        log = self._opened_log() if self.is_first else None
         try:
             self._take_steps(log)
         finally:
@@ -127,6 +136,14 @@ class Training:
             finally:
                 if log is not None:
                     log.close()
+
+    def _opened_log(self) -> TrainingLog:
+        step, warn = self.progress.step, self._warn
+        trackers = opened(self.folder, described(self.plan, step), self.plan.tracking, warn)
+        return TrainingLog(self.folder, self.recipe.GOAL[0], resumed_at=step, trackers=trackers)
+
+    def _warn(self, text: str) -> None:
+        self.store.reporter(WARNING)(text)
 
     def _take_steps(self, log: TrainingLog | None) -> None:
         steps = range(self.progress.step, self.steps)
@@ -153,6 +170,7 @@ class Training:
             self.writer.check()
             is_over, is_time, is_stopped = self._asked(is_over, time.monotonic() - saved_s)
             if is_over or is_time or is_stopped:
+                self._descent.require_finite(step)
                 if is_over:
                     self._test()
                 self.progress.is_complete = is_over
@@ -163,17 +181,18 @@ class Training:
 
     def batches(self, steps: range) -> Iterator[Made]:
         """The batches of these steps on the device, made ahead of them."""
-        order, make = self._order(), maker_of(self.recipe, self.device)
+        order = self.samples.order(self.settings.seed, self.progress.in_blocks)
+        make = maker_of(self.recipe, self.device)
         made = Batches(self.samples, self.recipe, order, self.share, self.group.batch_threads, make)(steps)
         return map(OnDevice(self.recipe, self.device), ahead(map(Pinned(self.device), made)))
-
-    def _order(self) -> SampleOrder:
-        return self.samples.order(self.settings.seed, self.progress.in_blocks)
 
     def step(self, step: int, indices: np.ndarray, passes: list[Batch]) -> dict[str, Tensor]:
         """Take one step over this worker's passes; returns the losses, averaged over the passes."""
         if not self.is_first:
             self._record_broken()  # before the gradients are exchanged, so that the first worker has it when it saves
+        if self._chooses:
+            self._chooses = False
+            self.progress.is_compiled = self._descent.compile_where_faster(passes[0], self.progress.is_compiled)
         return self._descent(step, self.steps, self.rank, passes, lambda: self.plan.train.take(indices).names())
 
     def _asked(self, is_over: bool, unsaved_s: float) -> tuple[bool, bool, bool]:

@@ -45,15 +45,17 @@ SHAPES: dict[Kind, tuple[int, torch.dtype]] = {
 def example(kind: str) -> Any:
     """`QUICK`: options with which the stage is built quickly and offline; `CHANGED`: for each key another value.
 
-    `LEVELS`, where it is there, is how many values its pictures may have, as class ids have few.
+    `LEVELS`, where it is there, is how many values its pictures may have, as class ids have few; `pictures()` makes the
+    pictures of a stage that takes no others; `ASSETS` is what the job has read for its keys.
     """
-    return import_module(f"tests.contracts.examples.{kind}")
+    return import_module(f"tests.contracts.examples.{kind.replace('-', '_')}")
 
 
 @pytest.fixture(scope="module", params=sorted({*STAGES, *TOY_STAGES}))
 def config(request: pytest.FixtureRequest) -> Iterator[StageConfig]:
     with toy_stages():
-        yield config_class(request.param).model_validate(example(request.param).QUICK)
+        built = config_class(request.param).model_validate(example(request.param).QUICK)
+        yield built.with_assets(getattr(example(request.param), "ASSETS", {}))
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,8 @@ def stage(config: StageConfig) -> Stage:
 
 def pictures(config: StageConfig) -> list[Picture]:
     """One of each size, of a kind that the stage takes."""
+    if hasattr(example(config.stage), "pictures"):
+        return example(config.stage).pictures()
     kind = sorted(config.takes)[0]
     channels, dtype = SHAPES[kind]
     generator = torch.Generator().manual_seed(0)
@@ -154,8 +158,8 @@ def test_importing_a_config_does_not_import_torch(config: StageConfig) -> None:
 def test_identity_is_everything_but_speed(config: StageConfig) -> None:
     (identity,) = config.identity().values()
     assert isinstance(identity, dict)
-    assert own_keys(config) - config.speed_only <= set(identity)
-    assert not {*config.speed_only, "name", "from", "reads"} & set(identity)
+    assert own_keys(config) - config.speed_only - config.added <= set(identity)
+    assert not {*config.speed_only, *config.added, "name", "from", "reads"} & set(identity)
 
 
 def test_identity_changes_with_every_key_but_those_of_speed(config: StageConfig) -> None:
@@ -172,9 +176,10 @@ def test_a_stage_goes_by_the_name_that_the_job_file_has_for_it(config: StageConf
 
 
 def test_the_job_file_its_schema_and_its_suggestions_know_the_stage(config: StageConfig) -> None:
-    written = {"version": 1, "source": "in", "out": "out", "stages": [config.stage]}
+    source = {"uri": "in", "decoder": "dicom-header"} if config.takes == {"header"} else "in"
+    written = {"version": 1, "source": source, "out": "out", "stages": [config.stage]}
     (entry,) = spec.JobSpec.model_validate(written | {"stages": [{config.stage: example(config.stage).QUICK}]}).stages
-    assert entry.config == config
+    assert entry.config.model_dump() == config.model_dump()
     assert config.stage in str(spec.schema()["properties"]["stages"]["items"])
     for key in own_keys(config):
         misspelt = {**example(config.stage).QUICK, f"{key}x": 1}

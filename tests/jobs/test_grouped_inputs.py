@@ -73,3 +73,9 @@ def test_the_grouping_is_part_of_the_identity_only_where_it_is_given() -> None:
 def test_a_grouping_that_can_not_work_is_refused_before_anything_starts(source: dict[str, str], fact: str) -> None:
     with toy_stages(), pytest.raises(ValidationError, match=fact):
         JobSpec.model_validate({"version": 1, "source": {"uri": "in", **source}, "out": "out", "stages": ["threshold"]})
+
+
+def test_whether_files_can_be_grouped_is_what_the_decoder_says() -> None:
+    source = {"uri": "in", "decoder": "ids", "group": "folder"}
+    with pytest.raises(ValidationError, match="the decoder ids takes one file"):
+        JobSpec.model_validate({"version": 1, "source": source, "out": "out", "stages": ["synthesize"]})

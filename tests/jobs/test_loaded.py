@@ -32,7 +32,7 @@ def stylist() -> loaded.LoadedModel:
     return load(STYLE)
 
 
-def test_what_it_gives_is_what_the_stage_of_a_job_gives(stylist: loaded.LoadedModel) -> None:
+def test_a_loaded_model_gives_the_values_of_a_job(stylist: loaded.LoadedModel) -> None:
     config = config_class("stylize").model_validate(
         {"style": STYLE, "precision": "float32", "batch": 1, "compile": False, "channels_last": False}
     )
@@ -82,7 +82,7 @@ def test_an_array_that_is_no_picture_is_refused(given: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("given", [None, 3, [photo()], b"bytes"])
-def test_what_is_no_picture_is_refused_by_its_type(given: Any) -> None:
+def test_a_value_that_is_no_picture_is_refused_by_its_type(given: Any) -> None:
     with pytest.raises(JobError, match=f"a {type(given).__name__} is no picture; give a PIL image, an array, a path"):
         as_picture(given)
 

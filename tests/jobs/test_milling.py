@@ -15,6 +15,7 @@ from pixelmill.pipelines.bulk.mill_config import MillConfig
 from pixelmill.pipelines.outputs.completion import Weights
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.workers.decoders import DECODERS
+from pixelmill.workers.runtime.memory import FOR_BATCHES
 from pixelmill.workers.stages import StageContext
 from tests.jobs.job_files import SMALLEST, load
 
@@ -37,7 +38,7 @@ def test_it_fetches_with_the_limits_that_the_source_has() -> None:
     assert [segment.part_rows for segment in made.segments] == [(60, 40)]
 
 
-def test_it_reads_as_the_source_says_and_writes_as_the_output_says() -> None:
+def test_the_options_of_source_and_output_reach_the_mill() -> None:
     made = config(*READING, "out.profile=writer")
     assert (made.source_access.profile, made.source_access.anon) == ("reader", True)
     assert (made.out_access.profile, made.out_access.anon) == ("writer", False)
@@ -47,7 +48,9 @@ def test_it_reads_as_the_source_says_and_writes_as_the_output_says() -> None:
 
 
 def test_each_worker_expects_its_share_of_the_rows_that_are_left() -> None:
-    assert config(rows=103).context == StageContext("cpu", 2, 25, Path("/cache"))
+    made = config(rows=103)
+    assert made.memory_bytes is not None
+    assert made.context == StageContext("cpu", 2, 25, Path("/cache"), made.memory_bytes // FOR_BATCHES)
 
 
 def test_the_weights_so_far_the_stages_and_the_limits_of_a_worker_are_those_of_the_job() -> None:

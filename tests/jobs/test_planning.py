@@ -37,7 +37,7 @@ def test_a_machine_with_gpus_has_a_worker_a_gpu_and_its_cores_decode() -> None:
     assert made.pool.total_cpus <= 16  # with the one that publishes
 
 
-def test_a_cluster_is_planned_with_what_it_has_and_not_with_this_machine() -> None:
+def test_a_cluster_is_planned_with_its_own_resources_and_not_with_this_machine() -> None:
     made = make_plan(run_spec(), Machine(2, 0, 1 << 34), "head:6379", {"CPU": 64.0, "GPU": 4.0, "memory": 1e12})
     assert (made.pool.actors, made.pool.cpus, made.pool.gpus) == (4, 15, 1)
     made = make_plan(run_spec(), Machine(2, 8, 1 << 34), "head:6379", {"CPU": 64.0})
@@ -53,7 +53,7 @@ def test_a_cluster_is_planned_with_what_it_has_and_not_with_this_machine() -> No
     st.none() | st.sampled_from([0.5, 1, 3]),
     st.booleans(),
 )
-def test_a_plan_fits_what_is_there_or_is_refused(
+def test_a_plan_fits_the_resources_or_is_refused(
     cores: int, gpus: int, actors: int | None, gpus_each: float | None, cpus_each: float | None, is_cluster: bool
 ) -> None:
     wishes = {"actors": actors, "num_gpus": gpus_each, "cpus_per_actor": cpus_each}
@@ -75,7 +75,7 @@ def test_a_plan_fits_what_is_there_or_is_refused(
 
 @pytest.mark.parametrize("cores", range(1, 65, 7))
 @pytest.mark.parametrize("gpus", [0, 1, 4])
-def test_what_is_chosen_automatically_always_fits(cores: int, gpus: int) -> None:
+def test_an_automatic_choice_always_fits(cores: int, gpus: int) -> None:
     resources = {"CPU": float(cores), "GPU": float(gpus)}
     if gpus and cores <= gpus:  # a core for each GPU and one to publish
         return

@@ -68,6 +68,17 @@ def test_all_other_settings_are_refused_with_those_that_may_change(tmp_path: Pat
         changed(tmp_path, {**job().identity()}, job(override, "steps=200"))
 
 
+def test_other_initial_weights_are_another_training(tmp_path: Path) -> None:
+    stored = {**job("init_from=vae-mnist").identity()}
+    assert changed(tmp_path, stored, job("init_from=vae-mnist")) == frozenset()
+    with pytest.raises(RunRefused, match="init_from: vae-mnist there, autoencoder-photos here"):
+        changed(tmp_path, stored, job("init_from=autoencoder-photos"))
+    with pytest.raises(RunRefused, match="init_from: vae-mnist there, None here"):
+        changed(tmp_path, stored, job())
+    stored = {**job("init_from=weights/one").identity()}
+    assert changed(tmp_path, stored, job("init_from=./weights/one/")) == frozenset()
+
+
 def test_every_key_of_run_may_change(tmp_path: Path) -> None:
     now = job("run.workers=2", "run.threads=1", "run.cache_gb=0", "run.checkpoint_every_s=1")
     assert changed(tmp_path, {**job().identity()}, now) == frozenset()

@@ -37,7 +37,7 @@ def test_there_are_examples() -> None:
         ("embed: {", "embed: {batch: 0, "),
     ],
 )
-def test_the_schema_refuses_what_the_command_refuses(change: tuple[str, str]) -> None:
+def test_the_schema_refuses_the_files_that_the_command_refuses(change: tuple[str, str]) -> None:
     text = SMALLEST.replace(*change)
     assert not Draft202012Validator(spec.schema()).is_valid(yaml.safe_load(text))
     fault(text)

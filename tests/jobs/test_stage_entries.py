@@ -75,6 +75,14 @@ def test_a_name_and_an_input_are_part_of_the_job() -> None:
             "stages.1.embed.from (line 8): no stage is called negativ; did you mean negative?",
         ),
         (
+            "  - embed: {model: torchvision:resnet18/random, from: ''}\n",
+            "stages.0.embed.from (line 5): string should have at least 1 character",
+        ),
+        (
+            "  - embed: {model: torchvision:resnet18/random, from: masks}\n",
+            "stages.0.embed.from (line 5): no stage is called masks; leave from out to read the original picture",
+        ),
+        (
             "  - invert: {name: a, from: b}\n  - invert: {name: b, from: a}\n",
             "stages.0.invert.from (line 5): these stages wait for each other's pictures: a -> b -> a",
         ),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+from pixelmill.workers.models.zoo import zoo_path
 from tests.support import Home, Run, pictures, pixelmill
 
 SMALL = ["batch=8", "size_px=16", "latent_size=4", "hidden=32", "channels=3", "evaluate_every_steps=120"]
@@ -214,3 +218,68 @@ def test_a_finished_training_goes_on_where_it_gets_more_steps(user: Home, photos
     assert json.loads((extended / "_run/training.json").read_text())["settings"]["steps"] == 60
     again = pixelmill(user, *arguments(photos, extended, "steps=60"))
     assert "was trained already, 60 steps" in again.stdout
+
+
+# ------------------------------------------------------------------------------------------------------------- adapted
+
+
+def streets(folder: Path, classes: list[str]) -> str:
+    """Squares of colours, one for each class, with a part to train on and one to evaluate."""
+    colours_K3 = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200]], np.uint8)
+    for part, count in (("train", 4), ("val", 2)):
+        for number in range(count):
+            ids_HW = np.random.default_rng(number).integers(0, len(classes), (4, 4)).repeat(8, 0).repeat(8, 1)
+            for kind, pixels in (("images", colours_K3[ids_HW]), ("labels", ids_HW.astype(np.uint8))):
+                (folder / part / kind).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(folder / part / kind / f"{number}.png")
+    (folder / "classes.json").write_text(json.dumps({"classes": classes}))
+    return str(folder)
+
+
+def test_a_unet_of_the_zoo_is_adapted_to_new_classes_in_one_command(user: Home, tmp_path: Path) -> None:
+    data, out = streets(tmp_path / "data", ["road", "boat", "sky"]), tmp_path / "out"
+    words = ["train", "unet", "--data", data, "--out", str(out), "--set", "steps=2", "--set", "run.threads=1"]
+    ended = pixelmill(user, *words, "--set", "init_from=unet-camvid")
+    assert ended.code == 0, ended.stderr
+    assert "begins with unet-camvid: 116 of 118 tensors loaded; new head score.bias, score.weight" in ended.stderr
+    assert "rows of the head kept for road, sky; new classes boat" in ended.stderr
+    card = json.loads((out / "card.json").read_text())
+    assert card["classes"]["names"] == ["road", "boat", "sky"]
+    assert (card["config"]["classes"], card["config"]["base"]) == (3, 16)
+    assert card["initialised_from"]["sha256"] == hashlib.sha256(zoo_bytes("unet-camvid")).hexdigest()
+    assert str(tmp_path) not in json.dumps(card)
+    judged = pixelmill(user, "eval", "unet", "--checkpoint", str(out), "--data", data, "--json")
+    assert judged.code == 0, judged.stderr
+    other = pixelmill(user, *words, "--set", "init_from=segnet-camvid")
+    assert other.code == 2
+    assert "init_from: unet-camvid there, segnet-camvid here" in other.stderr
+
+
+def zoo_bytes(name: str) -> bytes:
+    path = zoo_path(name)
+    assert path is not None
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["init_from=segnet-camvid"], "holds a segnet, and recipe unet trains a unet"),
+        (["init_from=unet-camvid", "base=32"], "base: 16 there, 32 here"),
+        (["init_from=unet-camvit"], "did you mean unet-camvid"),
+        (["init_from=timm:resnet18"], "timm:resnet18 is no unet"),
+        (["optimizer=lion"], "optimizer"),
+        (["schedule=linear"], "schedule"),
+        (["padding=same", "rates={trunk: 0.1}"], "no parameter's name begins with trunk"),
+    ],
+)
+def test_what_a_training_cannot_begin_with_is_told_before_anything_starts(
+    user: Home, tmp_path: Path, options: list[str], said: str
+) -> None:
+    data = streets(tmp_path / "data", ["road", "boat", "sky"])
+    overrides = [word for each in options for word in ("--set", each)]
+    ended = pixelmill(user, "train", "unet", "--data", data, "--out", str(tmp_path / "out"), *overrides)
+    assert ended.code in (1, 2)
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not list((tmp_path / "out").rglob("*.json"))

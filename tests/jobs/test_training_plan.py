@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from pixelmill.jobs.training_job import TrainJob, read_recipe_file
 from pixelmill.jobs.training_plan import plan_training, pool_of, scale_of
 from pixelmill.jobs.training_spec import TrainRun
 from pixelmill.jobs.versions import versions
+from pixelmill.pipelines.training.initial import InitialWeights
 from pixelmill.pipelines.training.marks import are_marked
-from pixelmill.workers.errors import DataError, JobError
+from pixelmill.workers.errors import DataError, JobError, ModelError
 from tests.support import pictures
 
 MACHINE = Machine(8, 0, 1 << 34)
@@ -146,3 +148,18 @@ def test_elastic_workers_need_room_for_the_fewest_and_a_batch_for_each_number(ph
     assert scale_of(run(workers=3), MACHINE, {"CPU": 64.0}, is_cluster=True).least == 3
     with pytest.raises(JobError, match="batch is 8: it has to be a multiple of workers x accumulate, 3 x 1"):
         plan_training(job(photos, tmp_path / "out", "batch=8", "run.workers={min: 1, max: 4}", "hold_out=3"), "/out")
+
+
+def test_only_a_new_training_reads_the_checkpoint_that_it_begins_with(photos: Path, tmp_path: Path) -> None:
+    made = replace(job(photos, tmp_path / "out"), initial=InitialWeights(str(tmp_path / "gone"), "gone", "vae", ""))
+    assert plan_training(made, str(tmp_path / "out"), is_new=False).plan.initial == made.initial
+    with pytest.raises(ModelError, match=r"gone.*no such"):
+        plan_training(made, str(tmp_path / "out"))
+
+
+def test_samples_that_the_initial_weights_were_trained_on_are_marked_too(photos: Path, tmp_path: Path) -> None:
+    before = InitialWeights("gone", "gone", "vae", "", trained_on=("mark",))
+    made = replace(job(photos, tmp_path / "out"), initial=before)
+    marked = plan_training(made, str(tmp_path / "out"), is_new=False).plan.trained_on
+    plain = plan_training(job(photos, tmp_path / "out"), str(tmp_path / "out")).plan.trained_on
+    assert set(marked) == {"mark", *plain}

@@ -82,3 +82,14 @@ def test_without_git_there_is_no_revision(checkout: Path, monkeypatch: pytest.Mo
 def test_a_checkout_without_a_commit_has_no_revision(checkout: Path) -> None:
     git(checkout, "init", "-q")
     assert git_revision() is None
+
+
+def test_the_code_that_decodes_is_another_when_a_line_of_it_changes(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkout / "workers").mkdir()
+    (checkout / "workers/jpeg.py").write_text("SCALE = 1\n")
+    before = module.decoding_code()
+    assert module.decoding_code() == before
+    (checkout / "workers/jpeg.py").write_text("SCALE = 2\n")
+    assert module.decoding_code() != before

@@ -32,7 +32,7 @@ def test_each_has_the_recipe_file_that_made_it() -> None:
         differ = {
             key for key, value in job.settings.model_dump(mode="json").items() if card.settings.get(key, value) != value
         }
-        assert differ <= {*job.recipe.ASSETS, "layer_weights", "classes"}
+        assert differ <= {*job.recipe.ASSETS, "layer_weights", "palette", "classes"}
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def test_equal_values_are_sorted_by_the_second_column_upwards() -> None:
     assert by_falling(table, "count", "name")["name"].to_pylist() == ["a", "c", "b", "d"]
 
 
-def test_masks_say_what_is_there_and_what_is_equal() -> None:
+def test_masks_mark_present_and_equal_values() -> None:
     column = pa.chunked_array([["a", None], ["b"]])
     assert is_valid(column).to_pylist() == [True, False, True]
     assert inverted(is_valid(column)).to_pylist() == [False, True, False]

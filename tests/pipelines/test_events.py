@@ -71,7 +71,7 @@ def test_an_event_that_is_read_twice_changes_nothing(events: list[Event]) -> Non
 
 @settings(deadline=None)
 @given(histories())
-def test_what_is_overtaken_may_be_left_out(events: list[Event]) -> None:
+def test_an_event_that_a_later_one_replaces_may_be_left_out(events: list[Event]) -> None:
     fewer = coalesced(events)
     assert len(fewer) <= len(events)
     assert Status().fold_all(fewer) == Status().fold_all(events)
@@ -79,7 +79,7 @@ def test_what_is_overtaken_may_be_left_out(events: list[Event]) -> None:
 
 @settings(deadline=None)
 @given(histories(), histories())
-def test_what_an_earlier_attempt_says_later_changes_nothing(events: list[Event], late: list[Event]) -> None:
+def test_a_late_event_of_an_earlier_attempt_changes_nothing(events: list[Event], late: list[Event]) -> None:
     status = Status().fold_all(events)
     stale = [each.model_copy(update={"attempt": status.attempt - 1}) for each in late]
     assert status.fold_all(stale) == status
@@ -119,7 +119,7 @@ def test_only_the_last_warnings_are_kept() -> None:
 # ------------------------------------------------------------------------------------------------- what rows say
 
 
-def test_time_left_follows_from_the_rate_and_what_is_left() -> None:
+def test_time_left_follows_from_the_rate_and_the_remaining_inputs() -> None:
     assert RowsCounted(total=100, done=30, failed=10, images_per_s=2.0).left_s == 30.0
     assert RowsCounted(total=100).left_s is None
     assert RowsCounted(total=100, images_per_s=0.0).left_s is None
@@ -131,7 +131,7 @@ def test_time_left_follows_from_the_rate_and_what_is_left() -> None:
     st.integers(0, 16),
     st.floats(0, 1e6),
 )
-def test_no_share_is_above_all_there_is_whatever_the_reports_say(
+def test_no_share_exceeds_the_whole_for_any_reports(
     busy_s: dict[str, float], workers: int, beside: int, working_s: float
 ) -> None:
     """A batch is reported when it is over, and with it what began before the first look at the clock."""

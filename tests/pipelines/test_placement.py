@@ -24,7 +24,7 @@ from pixelmill.pipelines.placement import WorkerPool, shortfall
         ),
     ],
 )
-def test_a_pool_that_does_not_fit_is_told_in_figures(
+def test_a_pool_that_does_not_fit_is_reported_in_figures(
     pool: WorkerPool, available: dict[str, float], lack: str | None
 ) -> None:
     assert shortfall(pool, available) == lack

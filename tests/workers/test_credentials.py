@@ -134,7 +134,7 @@ WORDS = st.text("abcXYZ019+%._-~!*'()[]@:/?#&;= \"<>", min_size=0, max_size=24)
 
 @settings(deadline=None)
 @given(WORDS, WORDS, st.sampled_from(["https", "s3", "az", "file"]))
-def test_whatever_stands_around_a_password_it_is_taken_out_of_its_uri(user: str, rest: str, scheme: str) -> None:
+def test_a_password_is_removed_from_its_uri_in_any_text(user: str, rest: str, scheme: str) -> None:
     user = user.translate({ord(c): None for c in ":/?#@[] "})
     uri = f"{scheme}://{user}:{SECRET}@host/{rest}"
     assert carries_credentials(uri)
@@ -191,5 +191,5 @@ def test_key_ids_are_scrubbed_and_plain_texts_are_not() -> None:
         ("s3://bucket/design=3/a.jpg", False),
     ],
 )
-def test_uris_that_carry_credentials_are_told_from_those_that_do_not(uri: str, carries: bool) -> None:
+def test_uris_with_credentials_are_distinguished_from_those_without(uri: str, carries: bool) -> None:
     assert carries_credentials(uri) is carries

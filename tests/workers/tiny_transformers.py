@@ -179,7 +179,28 @@ DEPTHS: dict[str, Callable[[], Built]] = {
         t.ZoeDepthImageProcessor(size={"height": 32, "width": 32}, ensure_multiple_of=32),
     ),
 }
-ALL = EMBEDS | SEGMENTS | DEPTHS
+CLASSIFIES: dict[str, Callable[[], Built]] = {
+    "levit": lambda: (
+        t.LevitForImageClassificationWithTeacher,
+        t.LevitConfig(
+            image_size=64,
+            hidden_sizes=[16, 16, 16],
+            num_attention_heads=[1, 1, 1],
+            depths=[1, 1, 1],
+            key_dim=[8, 8, 8],
+            num_labels=5,
+        ),
+        t.LevitImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}),
+    ),
+    "mobilevit": lambda: (
+        t.MobileViTForImageClassification,
+        t.MobileViTConfig(
+            image_size=64, hidden_sizes=[8, 8, 8], neck_hidden_sizes=[8, 8, 8, 8, 8, 8, 16], num_labels=5
+        ),
+        t.MobileViTImageProcessor(size={"shortest_edge": 72}, crop_size={"height": 64, "width": 64}),
+    ),
+}
+ALL = EMBEDS | SEGMENTS | DEPTHS | CLASSIFIES
 
 
 def saved(name: str, folder: Path, readme: str | None = None) -> Any:

@@ -6,6 +6,7 @@ follows the parsed elements is the tag of the pixel data or the end of the file.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import warnings
@@ -40,13 +41,25 @@ def parse_header(head: bytes, *, is_whole: bool) -> Dataset | None:
     dataset = _parsed(file, is_whole=is_whole)
     if dataset is None:
         return None
-    if not _ends_well(file, head, dataset, is_whole=is_whole):
-        if is_whole:
-            raise RowError("decode", "Truncated", "the file ends within its header; copy it again")
+    ends_well = _ends_well(file, head, dataset, is_whole=is_whole)
+    if not ends_well and not is_whole:
         return None
     if not _is_signed(head) and not _is_plausible(dataset):
         raise _no_dicom()
+    if not ends_well:
+        raise RowError("decode", "Truncated", "the file ends within its header; copy it again")
     return dataset
+
+
+def digest_of(dataset: Dataset) -> str:
+    """SHA-256 of the elements as they were read; ask for it before any of their values."""
+    digest = hashlib.sha256()
+    for tag in sorted(dataset.keys()):
+        element = dataset.get_item(tag)
+        value = element.value if isinstance(element, RawDataElement) else repr(element)
+        data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+        digest.update(f"{int(tag)} {len(data)} ".encode() + data)
+    return digest.hexdigest()
 
 
 def is_dicomdir(dataset: Dataset) -> bool:

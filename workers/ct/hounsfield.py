@@ -14,8 +14,6 @@ import numpy as np
 
 from pixelmill.workers.errors import RowError
 
-AIR_HU = -1024
-"""What padding becomes: pixels outside of the scanner's circle were not measured."""
 LEAST_HU, MOST_HU = -32768, 32767
 _LEAST_SPREAD_HU = 100.0
 
@@ -23,7 +21,7 @@ _LEAST_SPREAD_HU = 100.0
 @dataclass(frozen=True)
 class HuSlice:
     """A slice in Hounsfield units: `hu_HW` int16; `clipped` counts the values that int16 does not hold, `padded` those
-    that were not measured."""
+    that were not measured: they keep the value that the scanner gave them, which windows show as air."""
 
     hu_HW: np.ndarray
     clipped: int
@@ -36,13 +34,10 @@ def to_hu(stored_HW: np.ndarray, slope: float, intercept: float, padding: int | 
         raise RowError("decode", "NotHu", "RescaleSlope or RescaleIntercept is not a usable number")
     if is_inverted:
         raise RowError("decode", "NotHu", "MONOCHROME1 stores no Hounsfield units: bright means little")
-    hu_HW = stored_HW.astype(np.float64) * slope + intercept
-    is_padded = np.zeros(stored_HW.shape, bool) if padding is None else stored_HW == padding
-    is_padded &= hu_HW < AIR_HU + 1  # a padding value inside of the range of tissue is most often a wrong tag
-    hu_HW[is_padded] = AIR_HU
-    rounded_HW = np.rint(hu_HW)
-    is_outside = (rounded_HW < LEAST_HU) | (rounded_HW > MOST_HU)
-    return HuSlice(np.clip(rounded_HW, LEAST_HU, MOST_HU).astype(np.int16), int(is_outside.sum()), int(is_padded.sum()))
+    rounded_HW = np.rint(stored_HW.astype(np.float64) * slope + intercept)
+    clipped = int(((rounded_HW < LEAST_HU) | (rounded_HW > MOST_HU)).sum())
+    padded = 0 if padding is None else int((stored_HW == padding).sum())
+    return HuSlice(np.clip(rounded_HW, LEAST_HU, MOST_HU).astype(np.int16), clipped, padded)
 
 
 def misscaled(hu_HW: np.ndarray) -> str | None:

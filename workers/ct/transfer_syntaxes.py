@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
-Package = Literal["", "python-gdcm", "pyjpegls", "pylibjpeg-openjpeg", "pylibjpeg-rle"]
+Package = Literal["", "python-gdcm", "pyjpegls", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pylibjpeg-libjpeg"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,14 @@ SYNTAXES: dict[str, TransferSyntax] = {
 """By uid. RLE is decoded by pydicom itself, slowly; pylibjpeg-rle is faster where it is installed."""
 
 
-def refusal_of(uid: str, installed: frozenset[str]) -> str | None:
-    """Why pixels in this transfer syntax can't be decoded with the `installed` packages; None where they can."""
+JPEG_EXTENDED = f"{_PREFIX}.4.51"
+GPL_DECODER: Package = "pylibjpeg-libjpeg"
+"""Its licence is GPLv3: it is the user's choice, and no extra brings it."""
+
+
+def refusal_of(uid: str, installed: frozenset[str], bits: int) -> str | None:
+    """Why pixels of so many bits in this transfer syntax can't be decoded with the `installed` packages; None where they
+    can."""
     if uid == "":
         return None  # no meta header: the default of DICOM
     syntax = SYNTAXES.get(uid)
@@ -55,6 +61,11 @@ def refusal_of(uid: str, installed: frozenset[str]) -> str | None:
         )
     if not syntax.is_supported:
         return f"transfer syntax {syntax.name} ({uid}) has no decoder; convert the object, for example with dcmdjpeg"
+    if uid == JPEG_EXTENDED and bits > 8 and GPL_DECODER not in installed:
+        return (
+            f"transfer syntax {syntax.name} ({uid}) with {bits} bits has no decoder of a permissive licence; convert the "
+            f"object, or pip install pylibjpeg {GPL_DECODER} (GPLv3)"
+        )
     if syntax.packages and not installed & set(syntax.packages):
         return f"transfer syntax {syntax.name} ({uid}) needs a decoder: pip install {syntax.packages[0]}"
     return None

@@ -29,6 +29,7 @@ _NOT_SLICES: dict[ObjectKind, str] = {
     "localizer": "localizer: an overview picture, not a slice",
     "secondary capture": "secondary_capture: a picture of a screen or a derived one, not a slice",
     "report": "report: holds no picture",
+    "multi-frame": "multi_frame: frames in one object are not read; convert it to an object for each slice, as with emf2sf",
     "directory": "directory: the index of a medium, holds no picture",
     "other": "other_object: its SOP class is none of CT's",
 }
@@ -69,7 +70,8 @@ def slice_problem(facts: ObjectFacts, installed: frozenset[str]) -> str | None:
         return not_slice
     if facts.is_burned_in:
         return "burned_in: the picture may show the patient's name (BurnedInAnnotation is YES)"
-    if (refusal := refusal_of(facts.transfer_syntax, installed)) is not None:
+    bits = facts.layout.bits_stored if facts.layout else 0
+    if (refusal := refusal_of(facts.transfer_syntax, installed, bits)) is not None:
         return f"transfer_syntax: {refusal}"
     return _layout_problem(facts.layout) or _scale_problem(facts)
 
@@ -104,7 +106,7 @@ def _scale_problem(facts: ObjectFacts) -> str | None:
     assert facts.layout is not None
     if facts.layout.bits_stored < LEAST_BITS:
         return f"not_hu: values of {facts.layout.bits_stored} bits are a windowed picture, not Hounsfield units"
-    if not facts.has_hu_scale and facts.kind != "multi-frame":
+    if not facts.has_hu_scale:
         return "not_hu: RescaleSlope and RescaleIntercept are missing, so values are not Hounsfield units"
     if facts.slope == 0:
         return "not_hu: RescaleSlope is 0"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from pixelmill.workers.pictures import Kind, Picture
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 DECODERS: dict[str, str] = {
     "picture": "pixelmill.workers.decoders.picture:PictureDecoder",
     "ids": "pixelmill.workers.decoders.ids:IdsDecoder",
+    "dicom-header": "pixelmill.workers.decoders.dicom_header:DicomHeaderDecoder",
+    "ct-series": "pixelmill.workers.decoders.ct_series:CtSeriesDecoder",
 }
 """Every decoder that a job can name, with the import path of its class; each is imported on first use."""
 
@@ -27,6 +29,8 @@ class Decoded(NamedTuple):
 
     picture: Picture
     columns: Mapping[str, object] = {}
+    has_size: bool = True
+    """Whether the size of the picture is that of the row; otherwise width and height of the row are null."""
 
 
 class Decoder(Protocol):
@@ -43,6 +47,11 @@ class Decoder(Protocol):
     @property
     def makes_many(self) -> bool:
         """Whether an input may make several rows; each then has its `place`, an int32 from 0."""
+        ...
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether an input may be several files, which `source.group` makes one; otherwise it has one piece."""
         ...
 
     @property
@@ -65,6 +74,20 @@ class Decoder(Protocol):
 
     def decode(self, pieces: Sequence[bytes], *, max_pixels: int) -> Iterator[Decoded] | Sequence[Decoded]:
         """The pictures of an input; one whose header states more than `max_pixels` pixels is refused before it is decoded."""
+        ...
+
+
+@runtime_checkable
+class ReadsHeads(Protocol):
+    """A decoder that needs only the beginning of each input."""
+
+    @property
+    def head_bytes(self) -> tuple[int, ...]:
+        """How much is read at first, then, ...; in the end all of the input is."""
+        ...
+
+    def is_enough(self, head: bytes, *, is_whole: bool) -> bool:
+        """Whether `decode` can do with this beginning of an input; `is_whole`: it is all of it."""
         ...
 
 

@@ -21,6 +21,7 @@ class IdsDecoder:
 
     fields: tuple[pa.Field[Any], ...] = ()
     makes_many = False
+    takes_many = False
     rows_per_input = 1.0
     kind: Kind = "ids8"
 

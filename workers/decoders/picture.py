@@ -22,6 +22,7 @@ class PictureDecoder:
 
     fields: tuple[pa.Field[Any], ...] = ()
     makes_many = False
+    takes_many = False
     rows_per_input = 1.0
     kind: Kind = "rgb8"
 

@@ -1,12 +1,12 @@
-"""Shrink and enlarge luma as the super-resolution literature does it.
+"""Shrink and enlarge luma as in the super-resolution literature.
 
-Bicubic interpolation is that of MATLAB's imresize: Keys' kernel with a = -0.5, widened when it shrinks (antialiasing).
-torch's `interpolate` with antialias=True is the same but for the outermost pixels, where MATLAB mirrors the picture and
-torch leaves out what lies outside; on Set5 that is worth less than 0.01 dB.
+Bicubic interpolation is that of MATLAB's imresize: Keys' kernel with a = -0.5, widened for shrinking (antialiasing). torch's
+`interpolate` with antialias=True differs only in the outermost pixels: MATLAB mirrors the picture, torch ignores all outside of
+it; on Set5 this changes less than 0.01 dB.
 
-As in the papers' scripts, a picture that was shrunk is not rounded to 8 bits, and neither is a result that is scored.
-Measured on Set5 x2, bicubic and a public VDSR: 33.68 and 37.63 dB so, 33.66 and 37.59 with the result rounded, 33.65 and
-37.52 with both. (Far off are, for bicubic, RGB 31.8, luma from 0 to 255 32.4, no antialiasing 34.4.)
+As in the papers' scripts, neither a shrunk picture nor a result that is scored is rounded to 8 bits. Measured on Set5 x2, bicubic
+and a public VDSR: 33.68 and 37.63 dB without rounding, 33.66 and 37.59 with the result rounded, 33.65 and 37.52 with both
+rounded. (Other conventions are far off, for bicubic: RGB 31.8, luma from 0 to 255 32.4, no antialiasing 34.4.)
 
 Legend: H height, W width, C = 3 channels (red, green, blue); pixels and luma are on the scale 0 to 255.
 """
@@ -23,7 +23,7 @@ REACH_PX = 4
 
 
 LUMA_OF_RGB = (65.481, 128.553, 24.966)
-"""BT.601: what red, green and blue in [0, 1] each add to luma, which begins at BLACK."""
+"""BT.601: the contributions of red, green and blue in [0, 1] to luma, which begins at BLACK."""
 BLACK = 16.0
 WHITE = 235.0
 
@@ -34,7 +34,7 @@ def luma(rgb_HWC: np.ndarray) -> np.ndarray:
 
 
 def crop_to_multiple(pixels_HW: np.ndarray, scale: int) -> np.ndarray:
-    """The upper left part whose sides are the largest multiples of `scale`."""
+    """Crop to the upper left part whose sides are the largest multiples of `scale`."""
     height, width = pixels_HW.shape[:2]
     return pixels_HW[: height - height % scale, : width - width % scale]
 
@@ -52,12 +52,12 @@ def enlarge(luma_HW: np.ndarray, scale: int) -> np.ndarray:
 
 
 def interpolated(luma_HW: np.ndarray, scale: int) -> np.ndarray:
-    """What is left of luma when it is shrunk and enlarged again: float64 of the same size."""
+    """Luma, shrunk and enlarged again: float64 of the same size."""
     return enlarge(shrink(luma_HW, scale), scale)
 
 
 def interpolated_window(luma_HW: np.ndarray, scale: int, top: int, left: int, size_px: int) -> np.ndarray:
-    """A square of `interpolated(luma_HW, scale)` at the cost of the square alone, equal to it to 1e-12."""
+    """A square of `interpolated(luma_HW, scale)`, computed for that square alone, and equal within 1e-12."""
     rows, columns = (
         _surroundings(start, size_px, scale, side) for start, side in zip((top, left), luma_HW.shape, strict=True)
     )
@@ -67,7 +67,7 @@ def interpolated_window(luma_HW: np.ndarray, scale: int, top: int, left: int, si
 
 
 def _surroundings(start: int, size_px: int, scale: int, side_px: int) -> slice:
-    """The range that decides over `size_px` interpolated pixels; it begins and ends where small pixels do."""
+    """The range of pixels on which `size_px` interpolated pixels depend; both ends are borders of small pixels."""
     first, last = start // scale - REACH_PX, -(-(start + size_px) // scale) + REACH_PX
     return slice(max(0, first * scale), min(side_px, last * scale))
 

@@ -22,16 +22,16 @@ def resize_shorter_side(
 ) -> torch.Tensor:
     """Resize uint8 pixels with antialiasing so that the shorter side has `size_px` pixels.
 
-    `exact` gives, bit for bit, what torchvision.transforms._presets.ImageClassification makes of a uint8 tensor. It
-    works in float32. Without it the work is done in integers, three times as fast (0.4 ms, not 1.3, for 500x375 -> 256
-    on one core), and one grey level away in one value of six (bicubic: up to 8 levels beside hard edges). The integers
-    are nearer to what the preset makes of a PIL image, on which published accuracies are measured: 99.4 % are equal.
+    With `exact`, the result equals bit for bit that of torchvision.transforms._presets.ImageClassification for a uint8 tensor,
+    computed in float32. Without it integers are used, three times as fast (0.4 instead of 1.3 ms for 500x375 -> 256 on one core),
+    and one value in six is one grey level off (bicubic: up to 8 levels beside hard edges). The integers are nearer to the
+    preset's result for a PIL image, on which published accuracies are measured: 99.4 % are equal.
 
     A picture more than MAX_ASPECT times as long as wide is cropped to its centre; otherwise 1 x 30,000 would become
     256 x 7,680,000. A `center_crop` of it equals that of the preset, shifted by half an output pixel at most.
 
-    Resizing only what a crop would keep was measured: 1.4 to 1.7 times as fast, but up to 19 grey levels away, because
-    torch can't place a window at a fraction of a pixel. It is not done.
+    Resizing only the part that a crop keeps was measured and rejected: 1.4 to 1.7 times as fast, but up to 19 grey levels off,
+    because torch can't place a window at a fraction of a pixel.
     """
     pixels_CHW = _cut_extremes(pixels_CHW)
     _, height, width = pixels_CHW.shape

@@ -3,6 +3,11 @@
 Gatys, Ecker & Bethge 2016: content relu4_2, style relu1_1 ... relu5_1 with equal weights, L-BFGS from noise. Several
 photographs are stylised at once; each result is the same as alone.
 
+Differences from the paper: it starts from white noise, here the noise is weak and around grey, from which fewer steps
+suffice. It prefers average pooling in the loss network, which `pooling` sets; the default is the maximum, with which the
+network was trained. It has no total variation, which `tv_weight` 0 leaves out. Layers are weighted relative to the painting
+(`scale`); gatys is the paper's.
+
 Legend: B batch, C channels, H height, W width, N numbers in one picture, M pairs that L-BFGS remembers.
 """
 

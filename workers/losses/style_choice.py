@@ -47,7 +47,8 @@ class StyleChoice(BaseModel):
 
 
 class GatysSettings(StyleChoice):
-    """Settings of content, style and optimisation; `learning_rate` None is 1 for L-BFGS and 0.02 for Adam."""
+    """Settings of content, style and optimisation; `learning_rate` None is 1 for L-BFGS and 0.02 for Adam. `pooling` is that
+    of the loss network."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -61,4 +62,5 @@ class GatysSettings(StyleChoice):
     style_weight: NonNegativeFloat = 10.0
     tv_weight: NonNegativeFloat = 5.0
     scale: LossScale = "relative"
+    pooling: Literal["max", "average"] = "max"
     seed: Annotated[int, Field(ge=0)] = 0

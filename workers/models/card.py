@@ -56,14 +56,18 @@ class Card(_Strict):
     """Marks of the training samples; older cards have none where the data has a split of its own."""
     selected_on: tuple[str, ...] | None = None
     """Marks of the samples that selected the stored step; older cards lack the key."""
+    marks_sha256: str | None = None
+    """The hash of the file beside the weights that has these marks (marks.py); None where the card itself has them."""
     test_metrics: dict[str, float] | None = None
     """The metrics of the stored weights on the test part, which selected nothing; None where there is no such part."""
     classes: Classes | None = None
     """The classes of a network that predicts classes; None for others; older cards lack the key."""
+    initialised_from: dict[str, JsonValue] | None = None
+    """The checkpoint that the training began with: its name, its hash and what became of its tensors; None for new weights."""
     versions: dict[str, str]
     git_revision: str | None
 
-    @field_validator("config", "settings", "data", "split", "git_revision")
+    @field_validator("config", "settings", "data", "split", "initialised_from", "git_revision")
     @classmethod
     def _no_local_path(cls, value: JsonValue) -> JsonValue:
         for text in _texts(value):

@@ -21,6 +21,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.card import Card, read_card
 from pixelmill.workers.models.folders import MOST_NUMBER
+from pixelmill.workers.models.marks import apart, joined, marks_file
 from pixelmill.workers.models.weight_files import Shapes, files_of, found_files, shapes_of, stored_shapes, unfinished
 from pixelmill.workers.networks.registry import NETWORKS, network_types
 
@@ -32,7 +33,8 @@ MOST_BUFFER_BYTES = 1 << 28
 
 
 def save_checkpoint(folder_or_file: Path, module: nn.Module, card: Card) -> None:
-    """Write the weights, then the card, each atomically; NAME.safetensors is a file, every other path a folder.
+    """Write the weights, the marks of its samples, then the card, each atomically; NAME.safetensors is a file, every other
+    path a folder.
 
     The weights keep their dtype. ModelError if the card does not describe `module`.
     """
@@ -43,6 +45,10 @@ def save_checkpoint(folder_or_file: Path, module: nn.Module, card: Card) -> None
     weights.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, unfinished(weights))
     unfinished(weights).replace(weights)
+    card, marks = apart(card)
+    if marks is not None:
+        unfinished(marks_file(weights)).write_bytes(marks)
+        unfinished(marks_file(weights)).replace(marks_file(weights))
     unfinished(card_file).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     unfinished(card_file).replace(card_file)
 
@@ -63,7 +69,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, Card]:
         several = ", ".join(broken[:6]) + (" ..." if len(broken) > 6 else "")
         raise ModelError(f"{weights}: {several} hold values that are no numbers; take another checkpoint")
     module.load_state_dict(state)
-    return module.eval(), card
+    return module.eval(), joined(card, weights)
 
 
 def config_of(path: Path, card: Card) -> Any:

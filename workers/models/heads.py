@@ -27,6 +27,17 @@ class Cropped(nn.Module):
         return self.network(images_BCHW[..., top : top + self.size_HW[0], left : left + self.size_HW[1]])
 
 
+class Flipped(nn.Module):
+    """A network that takes blue, green and red."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return self.network(images_BCHW.flip(1))
+
+
 class Embedding(nn.Module):
     """The network's own embedding of a picture BD, or, unless `whole`, its tokens BTD or feature map BCHW."""
 

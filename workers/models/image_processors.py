@@ -34,10 +34,12 @@ KINDS: dict[str, tuple[Side, int]] = {
     "DPT": ("both", BICUBIC),
     "DeiT": ("both", BICUBIC),
     "GLPN": ("both", BILINEAR),
+    "Levit": ("shorter", BICUBIC),
     "Mask2Former": ("shorter", BILINEAR),
     "MaskFormer": ("shorter", BILINEAR),
     "MobileNetV1": ("shorter", BILINEAR),
     "MobileNetV2": ("shorter", BILINEAR),
+    "MobileViT": ("shorter", BICUBIC),
     "Pvt": ("both", BICUBIC),
     "Segformer": ("both", BILINEAR),
     "Siglip": ("both", BICUBIC),
@@ -58,6 +60,10 @@ class Processing:
     crop_px: tuple[int, int] | None
     interpolation: Interpolation
     multiple_px: int = 1
+    longest_px: int | None = None
+    """Where the longer side would be more, both are smaller; None: no bound."""
+    flips_channels: bool = False
+    """Whether the network takes blue, green and red."""
 
 
 def processing_of(model: str, folder: Path) -> Processing:
@@ -68,6 +74,8 @@ def processing_of(model: str, folder: Path) -> Processing:
     resize_px, crop_px = _sizes(model, config, side)
     if kind == "ConvNext":
         resize_px, crop_px = _convnext(model, config)
+    if kind == "Levit" and isinstance(resize_px, int):
+        resize_px = int(256 / 224 * resize_px)
     mean, std = _normalization(model, config)
     number = config.get("resample")
     number = number if isinstance(number, int) else resample
@@ -75,7 +83,16 @@ def processing_of(model: str, folder: Path) -> Processing:
         raise ModelError(
             f"model {model}: its pictures were resized by Pillow's filter {number}; bilinear (2) and bicubic (3) are known here"
         )
-    return Processing(mean, std, resize_px, crop_px, INTERPOLATIONS[number], _multiple(config))
+    return Processing(
+        mean,
+        std,
+        resize_px,
+        crop_px,
+        INTERPOLATIONS[number],
+        _multiple(config),
+        longest_px=_longest(model, config) if isinstance(resize_px, int) else None,
+        flips_channels=kind == "MobileViT" and bool(config.get("do_flip_channel_order", True)),
+    )
 
 
 def _config(model: str, folder: Path) -> dict[str, JsonValue]:
@@ -97,7 +114,7 @@ def _kind(model: str, config: dict[str, JsonValue]) -> str:
             f"model {model}: its image processor is {stated}, which is not known here; known are {', '.join(sorted(KINDS))}"
         )
     for flag in ("do_flip_channel_order", "rescale_offset"):
-        if config.get(flag):
+        if config.get(flag) and (kind, flag) != ("MobileViT", "do_flip_channel_order"):
             raise ModelError(
                 f"model {model}: its image processor states {flag}, which is not done here; take another model"
             )
@@ -114,10 +131,21 @@ def _sizes(
     if size is None and "size_divisor" in config:  # each picture at its own size
         return None, crop_HW
     shorter = size.get("shortest_edge") if isinstance(size, dict) else size if side == "shorter" else None
+    if shorter is None and isinstance(size, dict) and "longest_edge" in size and not {"height", "width"} & size.keys():
+        raise ModelError(
+            f"model {model}: its image processor resizes the longer side alone, to {size['longest_edge']}, which is not done "
+            "here; state shortest_edge beside longest_edge, or take another model"
+        )
     if shorter is not None:
         return _side(model, shorter), crop_HW
     size_HW = _pair(model, size)
     return min(size_HW) if config.get("keep_aspect_ratio") else size_HW, crop_HW
+
+
+def _longest(model: str, config: dict[str, JsonValue]) -> int | None:
+    size = config.get("size")
+    longest = size.get("longest_edge") if isinstance(size, dict) else config.get("max_size")
+    return None if longest is None else _side(model, longest)
 
 
 def _convnext(model: str, config: dict[str, JsonValue]) -> tuple[int | tuple[int, int], tuple[int, int] | None]:
@@ -138,9 +166,9 @@ def _normalization(model: str, config: dict[str, JsonValue]) -> tuple[tuple[floa
             f"model {model}: its image processor has a rescale_factor of {factor:g}; it is 1 / 255 or near"
         )
     to_unit = 1 / (255 * (factor if config.get("do_rescale", True) else 1.0))
-    if config.get("do_normalize", True) and "image_mean" in config:
+    if _normalizes(config) and "image_mean" in config:
         means, deviations = (_numbers(model, name, config.get(name)) for name in ("image_mean", "image_std"))
-    elif config.get("do_normalize", "GLPN" not in str(config.get("image_processor_type"))):
+    elif _normalizes(config):
         raise ModelError(f"model {model}: its image processor normalizes pictures and does not state image_mean")
     else:
         means, deviations = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -148,6 +176,11 @@ def _normalization(model: str, config: dict[str, JsonValue]) -> tuple[tuple[floa
     if (fault := fault_of(mean, std)) is not None:
         raise ModelError(f"model {model}: its image processor normalizes by image_mean and image_std: {fault}")
     return mean, std
+
+
+def _normalizes(config: dict[str, JsonValue]) -> bool:
+    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+    return bool(config.get("do_normalize", not kind.startswith(("GLPN", "MobileViT"))))
 
 
 def _multiple(config: dict[str, JsonValue]) -> int:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.normalization import fault_of
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 
 MOST_CARD_BYTES = 1 << 20
 MOST_SIDE_PX = 1 << 12
@@ -99,10 +99,10 @@ class OnnxCard(_Strict):
     def _fits_its_task(self) -> OnnxCard:
         meanings = MEANINGS.get(self.task)
         if meanings is None:
-            raise ValueError(f"a network in ONNX can't {self.task} here; it can {', '.join(MEANINGS)}")
+            raise ValueError(f"a network in ONNX can't {verb(self.task)} here; it can {', '.join(map(verb, MEANINGS))}")
         if self.output.meaning not in meanings:
             raise ValueError(
-                f"output.meaning of a network to {self.task} is {' or '.join(meanings)}, not {self.output.meaning}"
+                f"output.meaning of a network to {verb(self.task)} is {' or '.join(meanings)}, not {self.output.meaning}"
             )
         if self.task in {"embed", "classify"} and self.input.size_px is None:
             raise ValueError(f"input.size_px is missing: to {self.task}, pictures are resized to one size")

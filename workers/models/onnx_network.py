@@ -16,12 +16,14 @@ from torch.nn import functional
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.onnx_card import OnnxCard
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 from pixelmill.workers.runtime.settings import Precision
 from pixelmill.workers.typed_torch import from_numpy
 
 LEAST_PROBABILITY = 1e-6
 TRIED_PX = 64
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "out of memory")
+"""Words in errors of onnxruntime, whose types are private."""
 DIMENSIONS: Mapping[Task, tuple[int, ...]] = {
     "embed": (2, 3, 4),
     "classify": (2,),
@@ -38,13 +40,14 @@ class OnnxNetwork(nn.Module):
     """Returns the output that `tasks.Task` defines for the card's task. Copies share the network's bytes, not its threads."""
 
     precisions: ClassVar[tuple[Precision, ...]] = ("float32",)
+    has_hidden_activations: ClassVar[bool] = True
 
     def __init__(self, model: str, data: bytes, card: OnnxCard) -> None:
         super().__init__()
         self.model, self.data, self.card = model, data, card
         self.sessions: dict[str, Any] = {}
         """Sessions by type of device; opened on the first batch, with as many threads as torch has then."""
-        session = self.sessions["cpu"] = _session(model, data, "cpu")
+        session = self.sessions["cpu"] = _session(model, data, card, "cpu")
         self.input_name, self.shape = _input(model, session, card)
         self.output_name = _output(model, session, card)
 
@@ -76,11 +79,11 @@ class OnnxNetwork(nn.Module):
             np.concatenate([pixels_BCHW, np.repeat(pixels_BCHW[-1:], missing, axis=0)]) if missing else pixels_BCHW
         )
         if device.type not in self.sessions:
-            self.sessions[device.type] = _session(self.model, self.data, device.type, device.index)
+            self.sessions[device.type] = _session(self.model, self.data, self.card, device.type, device.index)
         try:
             (output,) = self.sessions[device.type].run([self.output_name], {self.input_name: padded_BCHW})
         except Exception as error:
-            if "allocate memory" in str(error):
+            if any(words in str(error) for words in OUT_OF_MEMORY):
                 raise torch.OutOfMemoryError(str(error)) from error
             raise
         return np.asarray(output)[: len(pixels_BCHW)]
@@ -130,14 +133,16 @@ def _check(network: OnnxNetwork, card: OnnxCard) -> None:
         ) from error
     shape = tuple(output.shape)
     if output.dim() not in DIMENSIONS[card.task] or shape[0] != 1:
-        raise ModelError(f"{label}: its output {network.output_name} is {shape}, which is nothing that can {card.task}")
+        raise ModelError(
+            f"{label}: its output {network.output_name} is {shape}, which is nothing that can {verb(card.task)}"
+        )
     classes = shape[1]
     if card.classes is not None and card.task in {"segment", "classify"} and classes != len(card.classes):
         raise ModelError(f"{label}: gives {classes} classes, and its card names {len(card.classes)}")
     channels = {"depth": 1, "upscale": 3, "stylize": 3, "reconstruct": len(card.input.mean)}.get(card.task)
     if channels is not None and shape[1] != channels:
         raise ModelError(
-            f"{label}: its output {network.output_name} has {shape[1]} channels, and to {card.task} it has {channels}"
+            f"{label}: its output {network.output_name} has {shape[1]} channels, and to {verb(card.task)} it has {channels}"
         )
     wanted = (height_px * card.scale, width_px * card.scale)
     if card.task in {"upscale", "stylize", "reconstruct"} and shape[2:] != wanted:
@@ -155,15 +160,23 @@ def _tried_size(card: OnnxCard) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def _session(model: str, data: bytes, kind: str, index: int | None = None) -> Any:
-    """A session of onnxruntime without extra operator libraries, with the providers of the CPU and of CUDA only."""
+def _session(model: str, data: bytes, card: OnnxCard, kind: str, index: int | None = None) -> Any:
+    """A session of onnxruntime without extra operator libraries, with the providers of the CPU and of CUDA only.
+
+    Its arena keeps what it once took, and by default takes the next power of two: pictures of many sizes would fill the memory of
+    a worker. So a network of any size has none on the CPU, and the one of a GPU grows by what is asked for.
+    """
     onnxruntime: Any = import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
     options.log_severity_level = 3
+    if card.input.size_px is None:
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     providers: list[Any] = ["CPUExecutionProvider"]
     if kind == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": index or 0}))
+        providers.insert(
+            0, ("CUDAExecutionProvider", {"device_id": index or 0, "arena_extend_strategy": "kSameAsRequested"})
+        )
     try:
         return onnxruntime.InferenceSession(data, options, providers=providers)
     except Exception as error:  # its error types are private

@@ -14,7 +14,7 @@ from torch import nn
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.depth_facts import DepthFacts
 from pixelmill.workers.models.preprocess import Preprocess
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 from pixelmill.workers.runtime.execution import PixelNetwork
 from pixelmill.workers.runtime.settings import PRECISIONS, Precision
 
@@ -36,6 +36,8 @@ class SizeFacts:
     least_px: int = 1
     resize_px: int | tuple[int, int] | None = None
     """Input size, from which the output is resized back: the shorter side, or height and width; None: the picture's own size."""
+    longest_px: int | None = None
+    """Where the shorter side is resized: the most pixels of the longer one, for which both become smaller; None: no bound."""
     scale: int = 1
     """Output pixels for each input pixel, along one side."""
     reach_px: int | None = None
@@ -112,5 +114,5 @@ class PictureModel:
 def require_task(name: str, network: str, task: Task, offered: set[Task]) -> None:
     """ModelError if a model can't do the task of a stage."""
     if task not in offered:
-        can = ", ".join(sorted(offered)) or "nothing that a stage does"
-        raise ModelError(f"model {name}: holds a {network}, which can't {task}; it can {can}")
+        can = ", ".join(map(verb, sorted(offered))) or "nothing that a stage does"
+        raise ModelError(f"model {name}: holds a {network}, which can't {verb(task)}; it can {can}")

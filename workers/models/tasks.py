@@ -22,3 +22,10 @@ WITH_CLASSES: frozenset[Task] = frozenset({"segment", "synthesize", "classify"})
 """The tasks whose output depends on the names of classes, or on their order."""
 
 TASKS: tuple[Task, ...] = get_args(Task)
+
+_VERBS: dict[Task, str] = {"depth": "estimate depth"}
+
+
+def verb(task: Task) -> str:
+    """A task in a sentence, as in "it can segment"."""
+    return _VERBS.get(task, task)

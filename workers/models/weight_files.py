@@ -5,6 +5,7 @@ A checkpoint is NAME.safetensors with NAME.json beside it, or a folder with mode
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -82,6 +83,12 @@ def stored_shapes(weights: Path) -> Shapes:
         raise ModelError(f"{weights}: no such file; copy the weights to where their card is") from error
     except SafetensorError as error:
         raise ModelError(f"{weights}: not a whole safetensors file ({error}); fetch or convert it again") from error
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of the weights of an existing checkpoint."""
+    with found_files(path)[0].open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> Shapes:

@@ -4,12 +4,13 @@ Long, Shelhamer & Darrell 2015 (arXiv:1411.4038): FCN-32s, -16s and -8s differ o
 are summed. The scoring layers start at zero, so that training starts with equal probabilities, and each skip starts without
 effect. The kernels of the transposed convolutions are bilinear and fixed.
 
-The paper's first convolution pads by 100 px so that fc6, which has no padding, fits on any picture, and crops what that
-shifts. This is `padding="caffe"`. Its cost is a picture of 438x378 for one of 240x180, 3.8 times the work. The default,
-"same", pads fc6 instead, and nothing has to be shifted.
+The paper's first convolution pads by 100 px so that fc6, which has no padding, fits on any picture, and later layers crop the
+shift. This is `padding="caffe"`. It computes on 438x378 px for a picture of 240x180, 3.8 times the work. The default, "same",
+pads fc6 instead, and shifts nothing.
 
-What else is not the paper's: all skips are learned at once, not one after another (its own later code does the same),
-and biases learn at the rate of the weights.
+Other differences from the paper: all skips are learned at once, not one after another (its own later code does the same),
+and biases learn at the rate of the weights and decay like them (`decay_biases: false` of the recipe exempts them, as the
+paper does; it also doubles their rate).
 
 Legend: B batch, C channels, H height, W width, K classes.
 """
@@ -44,19 +45,19 @@ DEEPEST = 5
 FC6_SIDE = 7
 CAFFE_BORDER_PX = 99  # with the convolution's own 1 this is the paper's 100
 REFERENCE_SKIP_SCALES = {4: 1e-2, 3: 1e-4, 2: 1e-4, 1: 1e-4}
-"""Of the reference code that learns all skips at once. On pixels from 0 to 255 pool3 has values around 600, pool4 around
-120, pool5 around 8: without a scale a step that suits one throws the scores of another out."""
+"""From the reference code that learns all skips at once. On pixels from 0 to 255 pool3 has values around 600, pool4 around 120,
+pool5 around 8: without scales, a step that suits one pool makes the scores of another diverge."""
 
 
 @dataclass(frozen=True)
 class FcnConfig:
-    """The shape of an Fcn; ModelError when there can be none like it.
+    """The architecture of an Fcn; ModelError if it is impossible.
 
-    `skips` are the pools that are scored besides the last: () is FCN-32s, (4,) FCN-16s, (3, 4) FCN-8s. `width` is the
-    trunk's first (64 as published, and as weights need it), `fc_width` that of fc6 and fc7. `upsampling` fixed is the
-    paper's transposed convolution, learned lets it change, the rest are interpolations that repeat the border.
-    `skip_scales` are what the pools of `skips` are multiplied with before they are scored: where not given, those of
-    the reference code with weights for pixels from 0 to 255, and 1 with others.
+    `skips` are the pools that are scored besides the last: () is FCN-32s, (4,) FCN-16s, (3, 4) FCN-8s. `width` is the number of
+    channels of the trunk's first level (64 as published, which published weights need), `fc_width` that of fc6 and fc7.
+    `upsampling`: fixed is the paper's transposed convolution, learned trains its kernels, the others are interpolations that
+    repeat the border. `skip_scales` are the factors of the pools of `skips` before they are scored; the default is that of the
+    reference code if the weights take pixels from 0 to 255, otherwise 1.
     """
 
     classes: int = 21
@@ -140,7 +141,7 @@ class Fcn(nn.Module):
         return self.scores["fc7"](maps_BCHW)
 
     def load_trunk(self, weights: VggWeights) -> LoadReport:
-        """Start from published weights: the convolutions, and fc6 and fc7 where `weights` has them."""
+        """Start from published weights: the convolutions, and fc6 and fc7 if `weights` has them."""
         layers = dict(self.trunk.convolutions.items())
         layers |= {"fc6": self.fc6, "fc7": self.fc7} if "fc6.weight" in weights.tensors else {}
         return fill(nn.ModuleDict(layers), weights)
@@ -154,10 +155,10 @@ def zero_initialized(channels_in: int, classes: int) -> nn.Conv2d:
 
 
 class FcnUp(nn.Module):
-    """`stride` times the grid of scores, and where the grid went: `offset` counts cells of the new grid.
+    """Enlarge the grid of scores `stride` times, and track its position: `offset` counts cells of the new grid.
 
-    `offset` is the place in its level's feature map of the first cell of the scores. It is 0 throughout with padding
-    "same"; with "caffe" it makes the crops of the reference code, 5, 9 and 31 px for FCN-8s.
+    `offset` is the position of the first cell of the scores in the feature map of its level. It is always 0 with padding "same";
+    with "caffe" it reproduces the crops of the reference code, 5, 9 and 31 px for FCN-8s.
     """
 
     weight_KJHW: Tensor | None
@@ -187,7 +188,7 @@ class FcnUp(nn.Module):
 
 
 def add_aligned(coarse_BKHW: Tensor, fine_BKHW: Tensor, offset: int) -> Tensor:
-    """The sum over the cells that both have, when the first coarse cell lies on the fine one at `offset`."""
+    """The sum over the cells that both have, where the first coarse cell lies on the fine cell at `offset`."""
     height, width = coarse_BKHW.shape[2:]
     cut_BKHW = fine_BKHW[:, :, offset : offset + height, offset : offset + width]
     return coarse_BKHW[:, :, : cut_BKHW.shape[2], : cut_BKHW.shape[3]] + cut_BKHW

@@ -21,8 +21,7 @@ from pixelmill.workers.networks.monodepth import Monodepth, MonodepthConfig
 from pixelmill.workers.networks.segnet import SegNet, SegNetConfig
 from pixelmill.workers.networks.unet import UNet, UNetConfig
 from pixelmill.workers.networks.vae import Vae, VaeConfig
-
-LEAST_MATCHED = 0.95
+from pixelmill.workers.networks.vgg import LoadReport
 
 Pyramid = list[Tensor]
 """Feature maps BCHW from fine to coarse."""
@@ -30,10 +29,10 @@ Pyramid = list[Tensor]
 
 @dataclass(frozen=True)
 class FinetunedConfig:
-    """`encoder` and `encoder_config` name the network that the encoder is of; see `ENCODERS`.
+    """`encoder` and `encoder_config` name the network from which the encoder is taken; see `ENCODERS`.
 
-    The classifier is a linear layer over the mean and the maximum of the last feature map. The dense decoder goes back up
-    through the encoder's levels with `width` channels, and joins each of them.
+    The classifier is a linear layer over the mean and the maximum of the last feature map. The dense decoder upsamples through
+    the encoder's levels with `width` channels, and adds each of them.
     """
 
     encoder: str
@@ -71,7 +70,7 @@ class Finetuned(nn.Module):
         return [*below("encoder", layers_of(self.encoder)), *below("head", layers_of(self.head))]
 
     def train(self, mode: bool = True) -> Finetuned:
-        """A frozen encoder stays in eval mode, so that its batch normalisation does not move either."""
+        """A frozen encoder stays in eval mode, so that its batch statistics do not change either."""
         super().train(mode)
         if self.config.frozen:
             self.encoder.eval()
@@ -127,7 +126,7 @@ class Encoder(nn.Module):
 
 
 class AutoencoderEncoder(Encoder):
-    """Everything before the layer that makes the code."""
+    """All layers before the one that makes the code."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -252,24 +251,24 @@ def _each(layers: Any, maps_BCHW: Tensor) -> Pyramid:
 # ------------------------------------------------------------------------------------------------------------ loading
 
 
-def load_encoder(network: Finetuned, weights: Mapping[str, Tensor], name: str) -> dict[str, list[str]]:
+def load_encoder(network: Finetuned, weights: Mapping[str, Tensor], name: str) -> LoadReport:
     """Load the encoder from the tensors of its original network; reports matches and mismatches.
 
-    Returns {"loaded": [...], "missing": [...], "misshapen": [...]}; ModelError if less than 95 % of the encoder's numbers were
-    loaded. The head, which is not in `weights`, is unchanged.
+    ModelError if one of the encoder's tensors has no match. The head, which is not in `weights`, is unchanged.
     """
     own = network.encoder.state_dict()
     loaded = {key: weights[key] for key in own if key in weights and weights[key].shape == own[key].shape}
-    report = {
-        "loaded": sorted(loaded),
-        "missing": sorted(key for key in own if key not in weights),
-        "misshapen": sorted(key for key in own if key in weights and key not in loaded),
-    }
+    report = LoadReport(
+        name,
+        matched=tuple(sorted(loaded)),
+        missing=tuple(sorted(key for key in own if key not in weights)),
+        misshapen=tuple(sorted(key for key in own if key in weights and key not in loaded)),
+        unused=tuple(sorted(weights.keys() - own.keys())),
+    )
     share = sum(own[key].numel() for key in loaded) / max(1, sum(tensor.numel() for tensor in own.values()))
-    if share < LEAST_MATCHED:
-        unmatched = [*report["missing"], *report["misshapen"]]
+    if unmatched := [*report.missing, *report.misshapen]:
         raise ModelError(
-            f"{name}: only {share:.0%} of the encoder's numbers are in these weights, and {LEAST_MATCHED:.0%} have to be; "
+            f"{name}: only {share:.0%} of the encoder's numbers are in these weights, and all have to be; "
             f"without a match: {', '.join(unmatched[:6])}{' ...' if len(unmatched) > 6 else ''}; "
             "give a checkpoint of the same network and the same widths"
         )
@@ -278,5 +277,5 @@ def load_encoder(network: Finetuned, weights: Mapping[str, Tensor], name: str) -
 
 
 def trained_part(network: Finetuned) -> Iterator[nn.Parameter]:
-    """The parameters that training moves."""
+    """The parameters that training changes."""
     return (parameter for parameter in network.parameters() if parameter.requires_grad)

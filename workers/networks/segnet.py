@@ -4,6 +4,9 @@ Badrinarayanan, Kendall & Cipolla 2016 (arXiv:1511.00561). `vgg16` has VGG-16's 
 with batch normalisation and ReLU; `basic` has four of 7x7 and their mirror, where the decoder has no ReLU and no
 convolution a bias. Only the switches of the pools cross from one side to the other, each to the level that it came from.
 
+The paper normalises the local contrast of its pictures before the network; here they are only shifted and scaled as the
+weights of the trunk expect.
+
 Batch normalisation follows every convolution but the last. The paper gives SegNet-Basic 1.425 M parameters; as it
 describes the layers there are 1.416 M.
 

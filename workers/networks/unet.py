@@ -1,11 +1,14 @@
 """U-Net: a contracting path, an expanding one, and feature maps concatenated across at each level.
 
-Ronneberger, Fischer & Brox 2015 (arXiv:1505.04597). With `padding="valid"`, the paper's, no convolution pads: 572 px give
-388, and every logit is computed from the picture alone. So a large picture can be done in tiles that meet without a seam,
-and what a picture lacks at its border is mirrored, see `predict_tiled`. With "same" the logits have the picture's size.
+Ronneberger, Fischer & Brox 2015 (arXiv:1505.04597). With `padding="valid"`, as in the paper, no convolution pads: 572 px become
+388, and every logit is computed from the picture alone. A large picture can therefore be predicted in tiles that join without a
+seam, and is mirrored beyond its border, see `predict_tiled`. With "same" the logits have the picture's size.
 
-`skips` says which levels are connected, 1 being the finest: leaving some out shows what they are worth. `batch_norm` is
-not the paper's, and trains far better from random weights.
+The paper states no ReLU after an up-convolution, and the default here has none; ports often have one, which is `up_relu`.
+It has no parameters, so that the weights of one fit the other.
+
+`skips` lists the levels that are connected, 1 being the finest; leaving some out measures their contribution. `batch_norm` is
+not in the paper, and trains far better from random weights.
 
 Legend: B batch, C channels, H height, W width, K classes.
 """
@@ -32,10 +35,10 @@ MOST_LEVELS = 16
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """The shape of a UNet; ModelError when there can be none like it.
+    """The architecture of a UNet; ModelError if it is impossible.
 
-    `base` is the number of channels of the first level, doubled by each of `levels` poolings. `dropout` is that at the
-    end of the contracting path. Pictures in [0, 1] have their middle, 0.5, at 0.
+    `base` is the number of channels of the first level, doubled by each of `levels` poolings. `dropout` applies at the end of the
+    contracting path. Pictures in [0, 1] are shifted so that 0.5 becomes 0.
     """
 
     channels: int = 3
@@ -47,6 +50,7 @@ class UNetConfig:
     skips: tuple[int, ...] = (1, 2, 3, 4)
     dropout: float = 0.5
     batch_norm: bool = False
+    up_relu: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "skips", tuple(sorted(self.skips)))  # a card holds a list
@@ -75,16 +79,16 @@ class UNetConfig:
 
     @property
     def stride(self) -> int:
-        """Cells of the finest level to one of the deepest; by so much a tile may move and give the same logits."""
+        """Cells of the finest level per cell of the deepest; a tile that moves by a multiple of it has the same logits."""
         return 2**self.levels
 
     @property
     def margin_px(self) -> int:
-        """What is lost on each side: 92 px for 4 levels, 0 with padding same."""
+        """Pixels lost on each side: 92 for 4 levels, 0 with padding same."""
         return 6 * self.stride - 4 if self.padding == "valid" else 0
 
     def output_px(self, input_px: int) -> int:
-        """The side of the logits; ModelError where a pooling would meet an odd side, or nothing would be left."""
+        """The side of the logits; ModelError if a pooling would get an odd side, or no pixel would be left."""
         if self.padding == "same":
             return input_px
         output_px = input_px - 2 * self.margin_px
@@ -96,7 +100,7 @@ class UNetConfig:
         return output_px
 
     def output_above(self, least_px: int) -> int:
-        """The smallest side of logits, `least_px` or more, that there is a picture for."""
+        """The smallest side of logits, at least `least_px`, that some size of picture produces."""
         if self.padding == "same":
             return least_px
         first_px = 4 - 4 * self.stride  # of a deepest level of 0 cells after its convolutions
@@ -127,7 +131,7 @@ class UNet(nn.Module):
         return [*down, *up, ("score",)]
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Logits of the pictures' size with padding same, of `config.output_px` with valid; ModelError if it has none."""
+        """Logits of the pictures' size with padding same, of `config.output_px` with valid, which may raise ModelError."""
         self._refuse_size(images_BCHW)
         maps_BCHW, fine = images_BCHW - 0.5, list[tuple[Tensor, Tensor]]()
         for level, convolve in enumerate(self.contracting):
@@ -146,6 +150,8 @@ class UNet(nn.Module):
         height, width = (2 * side for side in maps_BCHW.shape[2:])
         size_HW = (height, width) if self.config.padding == "valid" else (fine_BCHW.shape[2], fine_BCHW.shape[3])
         maps_BCHW = self.ups[level - 1](maps_BCHW, size_HW, switches_BCHW)
+        if self.config.up_relu:
+            maps_BCHW = maps_BCHW.relu()
         if level in self.config.skips:
             maps_BCHW = torch.cat([center_crop(fine_BCHW, size_HW), maps_BCHW], dim=1)
         return self.expanding[level - 1](maps_BCHW)
@@ -158,7 +164,7 @@ class UNet(nn.Module):
 
 
 def convolutions(config: UNetConfig, channels_in: int, channels_out: int) -> nn.Sequential:
-    """3x3 convolution and ReLU, twice, with batch normalisation between where there is some."""
+    """3x3 convolution, optional batch normalisation, ReLU; all twice."""
     steps: list[nn.Module] = []
     for channels in (channels_in, channels_out):
         padding, bias = (0 if config.padding == "valid" else 1), not config.batch_norm
@@ -177,8 +183,8 @@ def center_crop(maps_BCHW: Tensor, size_HW: tuple[int, int]) -> Tensor:
 def predict_tiled(network: UNet, images_BCHW: Tensor, tile_px: int = 388) -> Tensor:
     """Logits BKHW of pictures of any size from a network with valid padding, computed in square tiles.
 
-    The picture is mirrored at its borders. Tiles lie a multiple of the network's stride apart, so each pools the same
-    cells together as the whole picture would, and the logits are those of the whole picture whatever `tile_px` is.
+    The picture is mirrored at its borders. The offsets of tiles are multiples of the network's stride, so that each tile pools
+    the same cells together as the whole picture would, and the logits equal those of the whole picture for any `tile_px`.
     """
     config = network.config
     if config.padding != "valid":
@@ -204,6 +210,6 @@ def mirrored(images_BCHW: Tensor, margin_px: int, size_HW: tuple[int, int]) -> T
         after_px = margin_px + max(size_px - side_px, 0)
         indices = np.pad(
             np.arange(side_px), (margin_px, after_px), mode="reflect"
-        )  # again and again on a small picture
+        )  # repeated, because one reflection is shorter than the picture
         images_BCHW = images_BCHW.index_select(axis, from_numpy(indices).to(images_BCHW.device))
     return images_BCHW

@@ -1,4 +1,4 @@
-"""Twice the grid: every way to get there as one choice, each with its conventions stated.
+"""Double the grid of feature maps, by a choice of methods whose conventions are stated here.
 
 nearest         each cell becomes 2x2 equal ones
 bilinear        half-pixel centres (align_corners=False), the border repeated
@@ -6,10 +6,10 @@ bicubic         likewise, with a = -0.75 as in torch and OpenCV, where MATLAB ha
 transposed_k2   a learned 2x2 kernel at stride 2 (Ronneberger et al. 2015): cells do not overlap, none leaves its 2x2
 transposed      a learned 4x4 kernel at stride 2, padding 1: every cell of the result gets exactly 2x2 of its weights,
                 where a 3x3 kernel gives 1, 2 or 4 in a checkerboard (Odena et al. 2016)
-unpool          every value goes back to where its maximum was, zeros elsewhere (Zeiler & Fergus 2014)
+unpool          every value returns to the position of its maximum, with zeros elsewhere (Zeiler & Fergus 2014)
 
-Antialiasing is a matter of making pictures smaller; there is none here. In all of them cell i lies on cells 2i and
-2i + 1, so that the results of different ways, and of different levels, lie on each other.
+No method antialiases, which matters only for shrinking. In every method cell i covers cells 2i and 2i + 1, so that the results of
+different methods, and of different levels, are aligned.
 
 Legend: B batch, C channels, H height, W width, K kernel.
 """
@@ -27,7 +27,7 @@ from pixelmill.workers.errors import ModelError
 Upsampling = Literal["nearest", "bilinear", "bicubic", "transposed_k2", "transposed", "unpool"]
 UPSAMPLINGS: tuple[Upsampling, ...] = get_args(Upsampling)
 LOCAL_UPSAMPLINGS: tuple[Upsampling, ...] = ("nearest", "transposed_k2")
-"""In which no cell of the result looks at a neighbour: at a border they do what they do everywhere."""
+"""Methods in which no cell of the result depends on a neighbour, so that borders are treated like the interior."""
 
 _TRANSPOSED_KERNELS = {"transposed_k2": 2, "transposed": 4}
 
@@ -35,8 +35,8 @@ _TRANSPOSED_KERNELS = {"transposed_k2": 2, "transposed": 4}
 class Upsample(nn.Module):
     """Maps BCHW to `channels_out` channels on twice the grid.
 
-    Where the way itself has no weights, a 1x1 convolution changes the channels before: it commutes with each of the
-    three interpolations and costs a quarter there. Interpolation to the same number of channels has no parameters.
+    If the method has no weights, a 1x1 convolution changes the channels first: it commutes with each of the three
+    interpolations and costs a quarter on the smaller grid. Interpolation to the same number of channels has no parameters.
     """
 
     def __init__(self, way: Upsampling, channels_in: int, channels_out: int) -> None:
@@ -52,7 +52,7 @@ class Upsample(nn.Module):
             self.mixing = nn.Conv2d(channels_in, channels_out, kernel_size=1)
 
     def forward(self, maps_BCHW: Tensor, size_HW: tuple[int, int], switches_BCHW: Tensor | None = None) -> Tensor:
-        """Maps of `size_HW`, which is the doubled one or a row or column off it; `unpool` needs the pool's switches."""
+        """Maps of `size_HW`, the doubled size or one row or column off it; `unpool` needs the switches of the pooling."""
         mixed_BCHW = self.mixing(maps_BCHW)
         if self.way == "unpool":
             return unpool(mixed_BCHW, switches_BCHW, size_HW)
@@ -60,22 +60,24 @@ class Upsample(nn.Module):
             doubled_BCHW = fit(mixed_BCHW, size_HW)
         else:
             doubled_BCHW = interpolate(mixed_BCHW, self.way, size_HW)
-        return doubled_BCHW.to(mixed_BCHW.dtype)  # autocast would leave twice the memory to what comes next
+        return doubled_BCHW.to(
+            mixed_BCHW.dtype
+        )  # autocast would return float32, which takes twice the memory in the next layers
 
 
 def interpolate(
     maps_BCHW: Tensor, way: Literal["nearest", "bilinear", "bicubic"] | str, size_HW: tuple[int, int]
 ) -> Tensor:
-    """Twice the grid without weights, then cut or extended to `size_HW`."""
+    """Double the grid without weights, then crop or extend it to `size_HW`."""
     align_corners = None if way == "nearest" else False
     doubled_BCHW = F.interpolate(maps_BCHW, scale_factor=2, mode=way, align_corners=align_corners, antialias=False)
     return fit(doubled_BCHW, size_HW)
 
 
 def fit(maps_BCHW: Tensor, size_HW: tuple[int, int]) -> Tensor:
-    """Lose or repeat the last row and column, so that an odd grid gets its size back and no cell moves.
+    """Drop or repeat the last row and column, so that an odd grid regains its size and no cell moves.
 
-    Asking an interpolation for the odd size itself would stretch the grid by a fraction of a cell instead.
+    Interpolating to the odd size directly would stretch the grid by a fraction of a cell.
     """
     height, width = maps_BCHW.shape[2:]
     rows, columns = size_HW[0] - height, size_HW[1] - width
@@ -90,27 +92,29 @@ def fit(maps_BCHW: Tensor, size_HW: tuple[int, int]) -> Tensor:
 
 
 def pool_with_switches(maps_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """2x2 maxima, and their switches: where in the flattened HW of the channel each came from."""
+    """2x2 maxima, and their switches: the position of each in the flattened HW of its channel."""
     return F.max_pool2d(maps_BCHW, 2, return_indices=True)
 
 
 def unpool(maps_BCHW: Tensor, switches_BCHW: Tensor | None, size_HW: tuple[int, int]) -> Tensor:
-    """The inverse of `pool` at the maxima and 0 elsewhere; `size_HW` is that of what was pooled, odd or even."""
+    """The inverse of the pooling at the maxima, and 0 elsewhere; `size_HW` is the size before pooling, odd or even."""
     if switches_BCHW is None:
         raise ModelError("upsampling: unpool needs the switches of the pooling that it undoes")
     if switches_BCHW.shape != maps_BCHW.shape:
         raise ModelError(
             f"upsampling: switches {tuple(switches_BCHW.shape)} are of another layer than maps {tuple(maps_BCHW.shape)}"
         )
-    with torch.autocast(maps_BCHW.device.type, enabled=False):  # it would make float32 of values that are only moved
+    with torch.autocast(
+        maps_BCHW.device.type, enabled=False
+    ):  # autocast would convert values to float32 that are only moved
         return F.max_unpool2d(maps_BCHW, switches_BCHW, kernel_size=[2, 2], output_size=list(size_HW))
 
 
 def bilinear_kernel(stride: int) -> Tensor:
     """The kernel, 2 x stride on a side, whose transposed convolution interpolates linearly (Long et al. 2015).
 
-    A cell's weight falls from its centre to 0 over one stride. At borders there is nothing to interpolate with, and the
-    result fades to a half over half a stride, where `interpolate` repeats the border.
+    A cell's weight falls from its centre to 0 over one stride. At borders there is no neighbour to interpolate with, so the
+    result fades to one half over half a stride, while `interpolate` repeats the border.
     """
     distances_K = (torch.arange(2 * stride) - (2 * stride - 1) / 2).abs() / stride
     weights_K = 1 - distances_K

@@ -1,7 +1,7 @@
 """A variational autoencoder: pictures to a Gaussian over codes, and codes to a distribution over pictures.
 
-Kingma & Welling 2014 (arXiv:1312.6114). The dense one is theirs with ReLU for tanh: 784-400-20-400-784 on digits. The
-convolutional one halves the grid `levels` times (kernel 4, stride 2) before the same dense layers, and doubles it after.
+Kingma & Welling 2014 (arXiv:1312.6114). The dense network is theirs with ReLU instead of tanh: 784-400-20-400-784 on digits.
+The convolutional one halves the grid `levels` times (kernel 4, stride 2) before the same dense layers, and doubles it after them.
 
 In eval mode the code is the mean of the posterior, without noise, so that embeddings and reconstructions are deterministic. In
 training mode the caller can pass the noise, so that a resumed or distributed training draws the same.
@@ -29,11 +29,11 @@ MOST_LEVELS = 16
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """The shape of a Vae; ModelError when there can be none like it.
+    """The architecture of a Vae; ModelError if it is impossible.
 
-    `hidden` is the size of the dense layer on either side of the code. `width` and `levels` are the convolutional one's:
-    level i has width * 2**i channels, and size_px is a multiple of 2**levels. With a "bernoulli" output a pixel in
-    [0, 1] is the chance of white; with a "gaussian" one it is normal around the decoder's mean, with `deviation`.
+    `hidden` is the size of the dense layer on either side of the code. `width` and `levels` apply to the convolutional network:
+    level i has width * 2**i channels, and size_px is a multiple of 2**levels. With a "bernoulli" output a pixel in [0, 1] is the
+    probability of white; with a "gaussian" output it is normally distributed around the decoder's mean, with `deviation`.
     """
 
     size_px: int = 28
@@ -97,15 +97,15 @@ class Vae(nn.Module):
         return self.to_mean(self.encoder(images_BCHW))
 
     def decode(self, codes_BD: Tensor) -> Tensor:
-        """Images BCHW: the chance of white in [0, 1], or the mean of the Gaussian, around [0, 1]."""
+        """Images BCHW: the probability of white in [0, 1], or the mean of the Gaussian, around [0, 1]."""
         outputs_BCHW = self.decoder(codes_BD)
         return outputs_BCHW.sigmoid() if self.config.output == "bernoulli" else outputs_BCHW
 
     def forward(self, images_BCHW: Tensor, noise_BD: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """(logits or means BCHW of the pixels, mean BD, log variance BD) of the code.
 
-        In training mode the code is drawn with `noise_BD`, or with torch's global generator without it. In eval mode it is
-        the mean, with or without noise.
+        In training mode the code is drawn with `noise_BD`, or from torch's global generator if that is None. In eval mode it is
+        the mean, and `noise_BD` is ignored.
         """
         mean_BD, logvar_BD = self.posterior(images_BCHW)
         if not self.training:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -215,6 +215,11 @@ class LoadReport:
         """Of the expected tensors, the share that was filled, in [0, 1]."""
         expected = len(self.matched) + len(self.missing) + len(self.misshapen)
         return len(self.matched) / expected if expected else 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """The report as a card keeps it."""
+        missing = [*self.missing, *self.misshapen]
+        return {"name": self.source, "loaded": len(self.matched), "missing": missing, "not_used": list(self.unused)}
 
     def __str__(self) -> str:
         expected = len(self.matched) + len(self.missing) + len(self.misshapen)

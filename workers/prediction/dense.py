@@ -5,6 +5,7 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
@@ -13,13 +14,14 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from pixelmill.workers.errors import RowError
-from pixelmill.workers.models.picture_model import PictureModel
+from pixelmill.workers.models.picture_model import PictureModel, SizeFacts
 from pixelmill.workers.prediction.assembly import Assembly, PerPixel, as_it_is
 from pixelmill.workers.prediction.padding import batch_of
 from pixelmill.workers.prediction.resizing import resized_pixels
-from pixelmill.workers.prediction.sizes import Plan, Size, Window, area, plan_of, seen_size
+from pixelmill.workers.prediction.sizes import Plan, Size, Window, area, padded_size, plan_of, seen_size
 from pixelmill.workers.prediction.trial_pictures import probe_size, samples
 from pixelmill.workers.runtime import stall_watchdog
+from pixelmill.workers.runtime.activations import Activations
 from pixelmill.workers.runtime.faults import free_cached_memory, is_out_of_memory
 from pixelmill.workers.runtime.outputs import Outputs, joined, mapped
 from pixelmill.workers.runtime.tuned import TunedNetwork
@@ -67,7 +69,12 @@ class DensePrediction:
         too_large: Literal["shrink", "file"] = "shrink",
     ) -> None:
         self._model, self._facts, self._tuned = model, model.size, tuned
-        self._most_pixels, self._too_large = most_pixels, too_large
+        self._too_large: Literal["shrink", "file"] = too_large
+        self._activations = _measured(model.size, tuned)
+        self._most_pixels = most_pixels
+        if self._activations is not None and model.size.tiling == "exact" and model.size.resize_px is None:
+            # Where tiles are not exact, their size decides the output, which must not depend on a machine's memory.
+            self._most_pixels = min(most_pixels, self._activations.most_pixels(self._batch_bytes))
         self._per_pixel = per_pixel
         self._are_ids = model.task == "synthesize"
         self._probe_size = probe_size(model.size)
@@ -82,8 +89,13 @@ class DensePrediction:
     def batch_pixels(self) -> int | None:
         """How many pixels one pass of the network takes."""
         pixels = None if self._tuned.pinned_batch else self._tuned.batch * area(self._probe_size)
-        known = [each for each in (pixels, self._memory_pixels) if each is not None]
+        fitting = self._activations and max(1, int(self._batch_bytes / self._activations.linear))
+        known = [each for each in (pixels, self._memory_pixels, fitting) if each is not None]
         return min(known, default=None)
+
+    @property
+    def _batch_bytes(self) -> int:
+        return self._tuned.batch_bytes or 0
 
     @property
     def settings(self) -> dict[str, object]:
@@ -141,6 +153,8 @@ class DensePrediction:
     def _at_once(self, window: Size) -> int:
         """How many windows of this size share one pass."""
         wanted = self.batch
+        if self._activations is not None:
+            wanted = max(1, min(wanted, int(self._batch_bytes / self._activations.bytes_at(area(window)))))
         return wanted if self.batch_pixels is None else max(1, min(wanted, self.batch_pixels // area(window)))
 
     def _plan(self, sized: Sized) -> Plan:
@@ -162,6 +176,18 @@ class DensePrediction:
             f"has {width} x {height} pixels, and this model takes {self._most_pixels:,} at once and can't work in tiles: "
             "scale it down, or choose a model that can",
         )
+
+
+MEASURED_PX = (64, 128)
+"""Sides of the pictures at which activations are measured: two, since those of attention grow with the square of the pixels."""
+
+
+def _measured(facts: SizeFacts, tuned: TunedNetwork) -> Activations | None:
+    """What the activations of a picture take; None if the user fixed the batch, or the memory is unknown."""
+    if tuned.batch_bytes is None or tuned.pinned_batch is not None:
+        return None
+    sides = [padded_size(seen_size((side, side), facts, sys.maxsize), facts) for side in MEASURED_PX]
+    return tuned.activations(sorted(set(sides), key=area))
 
 
 def _pieces(pictures: Iterable[tuple[Sized, Plan, Assembly]]) -> Iterator[_Piece]:

@@ -74,13 +74,16 @@ def seen_size(size: Size, facts: SizeFacts, most_pixels: int) -> Size:
     if isinstance(facts.resize_px, tuple):
         return facts.resize_px
     if facts.resize_px is not None:
-        return _shorter_side(size, facts.resize_px, facts.multiple_px, most_pixels)
+        shorter_px: float = facts.resize_px
+        if facts.longest_px is not None:
+            shorter_px = max(1, min(shorter_px, facts.longest_px * min(size) / max(size)))
+        return _shorter_side(size, shorter_px, facts.multiple_px, most_pixels)
     if facts.tiling == "refused" and area(padded_size(size, facts)) > most_pixels:
         return _fitting(size, facts, most_pixels)
     return size
 
 
-def _shorter_side(size: Size, shorter_px: int, multiple_px: int, most_pixels: int) -> Size:
+def _shorter_side(size: Size, shorter_px: float, multiple_px: int, most_pixels: int) -> Size:
     """The size with the shorter side `shorter_px` and the same aspect, both sides rounded to the nearest multiple."""
     aspect = min(max(size) / min(size), MOST_ASPECT)
     shorter = _nearest(shorter_px, multiple_px)

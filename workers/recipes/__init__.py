@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.models.picture_model import Classes
+from pixelmill.workers.networks.vgg import LoadReport
 from pixelmill.workers.recipes.optimizers import OptimizerSettings
 from pixelmill.workers.recipes.schedules import ScheduleSettings
 
@@ -93,7 +94,7 @@ class Recipe(Protocol):
     name of the setting; a setting that the user left out has no entry.
 
     A recipe may also follow `ChecksSamples`, `NotesSamples`, `AugmentsOnDevice`, `FindsFacts`, `FinishesNetwork`,
-    `ClipsGradients`, `StatesInput` and `StatesClasses`.
+    `ClipsGradients`, `HasBaselines`, `StatesInput`, `StatesClasses` and `StatesStart`.
     """
 
     NAME: ClassVar[str]
@@ -215,6 +216,15 @@ class ClipsGradients(Protocol):
 
 
 @runtime_checkable
+class HasBaselines(Protocol):
+    """A recipe whose metrics say little without those of results that no network made."""
+
+    def baselines(self, samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
+        """The metrics of each of them, by its description. The samples are iterated more than once."""
+        ...
+
+
+@runtime_checkable
 class StatesInput(Protocol):
     """A recipe whose card is enough for a bulk stage to preprocess pictures for its network."""
 
@@ -227,6 +237,19 @@ class StatesClasses(Protocol):
 
     def classes(self) -> Classes | None:
         """The classes; None if the data does not name them."""
+        ...
+
+
+@runtime_checkable
+class StatesStart(Protocol):
+    """A recipe that begins with weights that its settings name."""
+
+    report: LoadReport | None
+    """What matched, once the network is built; None for random weights."""
+
+    @property
+    def start(self) -> dict[str, JsonValue] | None:
+        """The facts about them for the card, once the network is built; None for random weights."""
         ...
 
 

@@ -3,13 +3,15 @@
 Chen & Koltun 2017: hindsight loss on feature distances (workers/losses/hindsight.py), Adam 1e-4, batch 1, 200 epochs. With
 several `outputs` for a layout, the loss of each class of the layout counts only its best output.
 
-All layers have equal weight. The paper rescales them after 100 epochs; here each layer is scaled once, before training, by the
-mean distance between different photographs of the training set: a loss of 1 is the distance to another photograph. `loss="l2"`
-is the baseline: squared error of pixels, which gives blurred pictures.
+All layers have equal weight. The paper rescales them after 100 epochs; here each layer is scaled once, before training, by
+the mean distance between different photographs of the training set: a loss of 1 is the distance to another photograph. The
+authors' code has VGG-19 with average pooling, and ten times the weight on conv5_2: `vgg` takes weights of VGG-19 too,
+`vgg_pooling: average` and `layer_weights` are for the rest. The defaults, max pooling and equal weights, are what the
+figures here were made with. `loss="l2"` is the baseline: squared error of pixels, which gives blurred pictures.
 
-jobs/recipes/crn-facades.yaml is for one CPU core at 128 x 128: windows get frames and sills, but walls have no bricks yet, and
-nearly all facades have the mean colour. The baseline in crn-facades-l2.yaml ends at a perceptual loss of 0.676 against 0.637 and
-blurs everything.
+jobs/recipes/crn-facades.yaml is for one CPU core at 128 x 128: windows get frames and sills, but walls have no bricks yet,
+and nearly all facades have the mean colour. The baseline in crn-facades-l2.yaml ends at a perceptual loss of 0.676 against
+0.637 and blurs everything.
 
 Legend: B batch, O outputs, K classes, C channels, H height, W width.
 """
@@ -17,7 +19,7 @@ Legend: B batch, O outputs, K classes, C channels, H height, W width.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import ClassVar, Literal, cast
@@ -46,6 +48,7 @@ from pixelmill.workers.recipes import (
     Scores,
     config_from,
 )
+from pixelmill.workers.recipes.layout_baselines import BLUR_PX, blurred, mean_colours, painted
 from pixelmill.workers.recipes.layout_labels import class_ids, classes_of, read_layout
 from pixelmill.workers.recipes.layout_samples import augment, channels_first, resized, stacked
 from pixelmill.workers.recipes.optimizers import optimizer_of
@@ -65,7 +68,8 @@ class CrnSettings(RecipeSettings):
 
     The defaults are the paper's for 256 x 512. `palette` has the classes by id, {name: [red, green, blue]}; None: the classes of
     the CMP facades. `layer_weights` are for the pixels and the five layers; None: measured on the training set.
-    `smallest_crop` is the smallest side of a training crop as a share of the picture's side; 1: no crops.
+    `vgg_pooling` is that of the loss network. `smallest_crop` is the smallest side of a training crop as a share of the
+    picture's side; 1: no crops.
     """
 
     vgg: str
@@ -78,6 +82,7 @@ class CrnSettings(RecipeSettings):
     start_px: tuple[int, int] = (4, 8)
     widths: tuple[int, ...] = (1024, 1024, 1024, 1024, 1024, 512, 512)
     outputs: PositiveInt = 1
+    vgg_pooling: Literal["max", "average"] = "max"
     flip: bool = True
     smallest_crop: float = Field(default=1.0, gt=0, le=1)
 
@@ -192,11 +197,15 @@ class CrnRecipe:
     def scores(self, network: nn.Module, samples: Iterable[Sample]) -> Scores:
         """Both distances of each clamped picture to its photograph, and the mean gradient magnitudes of both: N each."""
         device = next(network.parameters()).device
+        return self._scored(lambda batch: network(one_hot(batch["layouts"], len(self.palette))), samples, device)
+
+    def _scored(self, make: Callable[[Batch], Tensor], samples: Iterable[Sample], device: torch.device) -> Scores:
+        """The scores of the outputs BOCHW that are made of a batch."""
 
         def scored(chunk: list[Sample]) -> Scores:
             self.see(chunk)
             batch = {name: tensor.to(device) for name, tensor in stacked(chunk).items()}
-            return {name: rows_of(value_B) for name, value_B in self._judge(network, batch).items()}
+            return {name: rows_of(value_B) for name, value_B in self._judge(make(batch), batch).items()}
 
         return joined(map(scored, chunks(samples, self.settings.batch)))
 
@@ -209,6 +218,16 @@ class CrnRecipe:
         sharpness = found.pop("edges") / found.pop("edges_photo")
         return found | {"sharpness": sharpness}
 
+    def baselines(self, samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
+        """Metrics of every class in its mean colour in these photographs, and of the photographs themselves, blurred."""
+        self.see(samples)
+        colours_KC = mean_colours(samples, len(self.palette))
+        made: dict[str, Callable[[Batch], Tensor]] = {
+            "every class in its mean colour": lambda batch: painted(batch["layouts"], colours_KC),
+            f"the photograph, blurred by {BLUR_PX:g} px": lambda batch: blurred(scaled(batch["photos"])),
+        }
+        return {name: self.metrics(self._scored(make, samples, torch.device("cpu"))) for name, make in made.items()}
+
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
         """Rows of layouts, of each output, and of photographs."""
         self.see(samples)
@@ -218,9 +237,9 @@ class CrnRecipe:
         coloured_BCHW = table[batch["layouts"].cpu().long()].permute(0, 3, 1, 2) / 255
         return in_rows(coloured_BCHW, *made_BOCHW.unbind(1), scaled(batch["photos"]))
 
-    def _judge(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def _judge(self, outputs_BOCHW: Tensor, batch: Batch) -> dict[str, Tensor]:
         photos_BCHW, layouts_BKHW = scaled(batch["photos"]), one_hot(batch["layouts"], len(self.palette))
-        made_BOCHW = network(layouts_BKHW).float().clamp(0, 1)
+        made_BOCHW = outputs_BOCHW.float().clamp(0, 1)
         perceptual, squared = (self._distance_maps(made_BOCHW, photos_BCHW, loss) for loss in ("perceptual", "l2"))
         return {
             "perceptual_loss": hindsight(perceptual, layouts_BKHW),
@@ -242,7 +261,7 @@ class CrnRecipe:
         if self._vgg is None:
             with torch.inference_mode(False):
                 source = self.assets.get("vgg", self.settings.vgg)
-                self._vgg = load_vgg(source).to(memory_format=torch.channels_last)
+                self._vgg = load_vgg(source, pooling=self.settings.vgg_pooling).to(memory_format=torch.channels_last)
         return self._vgg
 
 

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import JsonValue, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import DataError, ModelError
-from pixelmill.workers.models.card import SquareInput, read_card
+from pixelmill.workers.models.card import Card, SquareInput, read_card
 from pixelmill.workers.models.checkpoint import config_of, load_checkpoint
 from pixelmill.workers.models.picture_model import Classes
+from pixelmill.workers.models.weight_files import sha256_of
 from pixelmill.workers.networks.finetuned import ENCODERS, Finetuned, FinetunedConfig, load_encoder, trained_part
+from pixelmill.workers.networks.vgg import LoadReport
 from pixelmill.workers.recipes import Batch, RecipeSettings, Role, Sample, Scores, squares
 from pixelmill.workers.recipes.optimizers import OptimizerName, ParameterShare, optimizer_of
 from pixelmill.workers.recipes.schedules import ScheduleName, Share, rate_at
@@ -32,6 +34,7 @@ from pixelmill.workers.recipes.segmentation.recipe import LabelledRecipe
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
 
 EVALUATION_BATCH = 64
+FINETUNED = "finetuned"
 
 
 class _Arm(RecipeSettings):
@@ -62,21 +65,40 @@ class FinetuneSettings(_Arm):
     flip: bool = True
 
 
+def _encoder_in(card: Card) -> tuple[str, dict[str, Any]]:
+    """The network whose encoder a checkpoint has, and its config."""
+    config: dict[str, Any] = dict(card.config)
+    return (config["encoder"], config["encoder_config"]) if card.network == FINETUNED else (card.network, config)
+
+
+class Taken(NamedTuple):
+    """A network with the encoder of a checkpoint, and what matched; None for random weights."""
+
+    network: Finetuned
+    report: LoadReport | None
+    start: dict[str, JsonValue] | None
+
+
 def taken_from(
     assets: Mapping[str, Path], settings: Any, head: Literal["classifier", "dense"], classes: int, **options: int
-) -> Finetuned:
-    """The encoder of `settings.checkpoint` under a new head; its weights are loaded unless `scratch` is set."""
+) -> Taken:
+    """The encoder of `settings.checkpoint`, which may be a fine-tuned one, under a new head; its weights are loaded unless
+    `scratch` is set."""
     path = assets.get("checkpoint", Path(settings.checkpoint))
     card = read_card(path)
     config_of(path, card)
-    if card.network not in ENCODERS:
-        raise ModelError(f"{path}: holds a {card.network}, which has no encoder; choose one of {', '.join(ENCODERS)}")
-    network = Finetuned(
-        FinetunedConfig(card.network, dict(card.config), head, classes, frozen=settings.frozen, **options)
-    )
-    if not settings.scratch:
-        load_encoder(network, load_checkpoint(path)[0].state_dict(), str(settings.checkpoint))
-    return network
+    is_finetuned = card.network == FINETUNED
+    name, config = _encoder_in(card)
+    if name not in ENCODERS:
+        raise ModelError(f"{path}: holds a {name}, which has no encoder; choose one of {', '.join(ENCODERS)}")
+    network = Finetuned(FinetunedConfig(name, config, head, classes, frozen=settings.frozen, **options))
+    if settings.scratch:
+        return Taken(network, None, None)
+    weights = load_checkpoint(path)[0].state_dict()
+    if is_finetuned:
+        weights = {key.removeprefix("encoder."): each for key, each in weights.items() if key.startswith("encoder.")}
+    report = load_encoder(network, weights, PurePosixPath(str(settings.checkpoint).rstrip("/")).name)
+    return Taken(network, report, {**report.facts(), "network": card.network, "sha256": sha256_of(path)})
 
 
 def refuse_misfit(network: nn.Module, name: str, channels: int, size_px: Sequence[int]) -> None:
@@ -115,12 +137,16 @@ class FinetuneRecipe:
 
     def __init__(self, settings: FinetuneSettings, assets: Mapping[str, Path]) -> None:
         self.settings, self.assets = settings, assets
+        self.report: LoadReport | None = None
+        self.start: dict[str, JsonValue] | None = None
         self._classes: int | None = settings.classes
         self._names = settings.class_names
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
         """Check before a training that the checkpoint has an encoder for such pictures."""
-        self._classes = self.settings.classes or 2
+        if self._names is None and samples and "classes" in samples[0]:
+            self._names = tuple(json.loads(samples[0]["classes"].tobytes()))
+        self._classes = self.settings.classes or len(self._names or ()) or 2
         side = self.settings.size_px
         refuse_misfit(self.network(), self.settings.checkpoint, self.settings.channels, (side, side))
 
@@ -150,7 +176,8 @@ class FinetuneRecipe:
     def network(self) -> nn.Module:
         if self._classes is None:
             raise ModelError("finetune: how many classes there are is not known; set classes")
-        return taken_from(self.assets, self.settings, "classifier", self._classes)
+        network, self.report, self.start = taken_from(self.assets, self.settings, "classifier", self._classes)
+        return network
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
         if "label" not in files:
@@ -241,6 +268,7 @@ class DenseRecipe(LabelledRecipe[DenseSettings]):
     NETWORK: ClassVar[str] = "finetuned"
     ASSETS: ClassVar[tuple[str, ...]] = ("checkpoint",)
     Settings: ClassVar[type[RecipeSettings]] = DenseSettings
+    _start: dict[str, JsonValue] | None = None
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
         super().check(samples, together)
@@ -249,8 +277,15 @@ class DenseRecipe(LabelledRecipe[DenseSettings]):
     def check_network(self) -> None:
         """Built once, in `check`."""
 
+    @property
+    def start(self) -> dict[str, JsonValue] | None:
+        return self._start
+
     def network(self) -> nn.Module:
-        return taken_from(self.assets, self.settings, "dense", self.class_count, width=self.settings.head_width)
+        width = self.settings.head_width
+        network, report, self._start = taken_from(self.assets, self.settings, "dense", self.class_count, width=width)
+        self.keep_report(report)
+        return network
 
     def finish(self, network: nn.Module, samples: Iterable[Sample]) -> None:
         """As in the other recipes; nothing if the encoder is frozen, because the head has no statistics."""

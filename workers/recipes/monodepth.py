@@ -3,8 +3,10 @@
 Godard et al. 2017 (arXiv:1609.03677). Each view is reconstructed from the other one with the predicted disparity; the loss adds
 the reconstruction error, the roughness of the disparity and the disagreement between the disparities of the two views.
 
-As in the paper, but not in the authors' code, a mirrored pair is also swapped, so that its left view stays the left view. Another
-such difference is in losses/stereo.py.
+As in the paper and in the authors' code, a mirrored pair is also swapped, so that its left view stays the left view.
+
+Differences: the smoothness term keeps the gradient along y, as in the paper; the authors' code drops it (losses/stereo.py).
+`first_disparity` can start at another value than theirs.
 
 Legend: B batch, C = 3 colours, H height, W width, 2 the left and the right view, N LiDAR returns.
 Disparities are fractions of the width, depths metres.
@@ -36,6 +38,7 @@ from pixelmill.workers.recipes.schedules import Fraction, ScheduleName, rate_at
 from pixelmill.workers.recipes.scoring import joined, means
 from pixelmill.workers.recipes.squares import chunks
 from pixelmill.workers.recipes.stereo_pairs import (
+    cropped_pair,
     decode_depth,
     depth_of,
     looked_up,
@@ -47,6 +50,7 @@ from pixelmill.workers.recipes.stereo_pairs import (
 )
 from pixelmill.workers.typed_torch import from_numpy
 
+CROP_DRAWS = 3  # only where pairs are cropped: size, row, column
 DRAWS = 7  # random numbers for each sample: mirror, change colours, gamma, brightness, red, green, blue
 EVALUATION_BATCH = 8
 
@@ -57,7 +61,8 @@ class MonodepthSettings(RecipeSettings):
     Pairs are resized to `height_px` x `width_px`. `width` is the network's, 32 in the paper; `skips` are the levels with skip
     connections. `first_disparity` is the initial output of a new network, 0.15 in the paper. On a road that is a depth of 2 m,
     at which the views do not match, and the loss has no useful gradient for hundreds of steps. `flip_evaluation` averages a
-    picture's disparity with that of its mirror image, as the paper's "pp".
+    picture's disparity with that of its mirror image, as the paper's "pp". `smallest_crop` is the smallest side of a random
+    window that a pair is cropped to, as a share of its side; the paper has none, and few pairs are soon learned by heart.
     """
 
     epochs: PositiveFloat = 50
@@ -75,6 +80,7 @@ class MonodepthSettings(RecipeSettings):
     smoothness_weight: Annotated[float, Field(ge=0)] = 0.1
     consistency_weight: Annotated[float, Field(ge=0)] = 1.0
     augment: bool = True
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     flip_evaluation: bool = True
 
 
@@ -125,7 +131,8 @@ class MonodepthRecipe:
 
     def drawn(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         """{"left", "right": uint8 BCHW, "colours": BC256, what each value becomes}."""
-        parts = [self._drawn(sample, random.random(DRAWS)) for sample in samples]
+        draws = DRAWS + (CROP_DRAWS if self.settings.smallest_crop < 1 else 0)
+        parts = [self._drawn(sample, random.random(draws)) for sample in samples]
         batch = {
             view: from_numpy(np.stack([part[number].numpy() for part in parts]))
             for number, view in enumerate(("left", "right"))
@@ -134,10 +141,12 @@ class MonodepthRecipe:
 
     def _drawn(self, sample: Sample, draws: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         left_CHW, right_CHW = (from_numpy(sample[view]).permute(2, 0, 1).contiguous() for view in ("left", "right"))
+        if self.settings.augment and self.settings.smallest_crop < 1:
+            left_CHW, right_CHW = cropped_pair(left_CHW, right_CHW, self.settings.smallest_crop, draws[DRAWS:])
         if self.settings.augment and draws[0] < 0.5:
             left_CHW, right_CHW = mirrored_pair(left_CHW, right_CHW)
         is_recoloured = self.settings.augment and draws[1] < 0.5
-        return left_CHW, right_CHW, recoloured(draws[2:]) if is_recoloured else unchanged_colours()
+        return left_CHW, right_CHW, recoloured(draws[2:DRAWS]) if is_recoloured else unchanged_colours()
 
     def augmented(self, batch: Batch) -> Batch:
         return {view: looked_up(batch[view], batch["colours"]) for view in ("left", "right")}

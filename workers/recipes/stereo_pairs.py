@@ -13,6 +13,7 @@ from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 from pydantic import JsonValue
 from torch import Tensor
@@ -76,6 +77,22 @@ def depth_of(sample: Sample) -> np.ndarray:
 def to_input(pixels_HWC: np.ndarray) -> Tensor:
     """From uint8 HWC to the network's input: float32 CHW in [0, 1]."""
     return from_numpy(pixels_HWC).permute(2, 0, 1).float() / 255
+
+
+def cropped_pair(left_CHW: Tensor, right_CHW: Tensor, smallest: float, draws: np.ndarray) -> tuple[Tensor, Tensor]:
+    """One window of both views, resized to the whole: its side is `smallest` to 1 of the picture's. Three numbers in [0, 1).
+
+    A window at the same place leaves the pair rectified, and disparities in fractions of its width fit its larger objects.
+    """
+    height, width = left_CHW.shape[-2:]
+    kept = 1 - draws[0] * (1 - smallest)
+    rows, columns = (max(1, round(side * kept)) for side in (height, width))
+    top, left = (
+        int(draw * (side - part + 1)) for draw, side, part in ((draws[1], height, rows), (draws[2], width, columns))
+    )
+    pair_2CHW = torch.stack([left_CHW, right_CHW])[..., top : top + rows, left : left + columns]
+    first_CHW, second_CHW = F.interpolate(pair_2CHW, (height, width), mode="bilinear", align_corners=False)
+    return first_CHW, second_CHW
 
 
 def mirrored_pair(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

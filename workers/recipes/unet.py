@@ -30,6 +30,7 @@ class UNetSettings(SegmentationSettings):
     skips: tuple[int, ...] | None = None
     dropout: Fraction = 0.5
     batch_norm: bool = False
+    up_relu: bool = False
     tile_px: PositiveInt = 388
 
 

@@ -21,6 +21,7 @@ from pixelmill.workers.errors import DataError
 from pixelmill.workers.evaluation.picture_quality import psnr, ssim
 from pixelmill.workers.geometry import resampling
 from pixelmill.workers.networks.vdsr import Vdsr, VdsrConfig
+from pixelmill.workers.prediction.self_ensemble import Ensemble
 from pixelmill.workers.prediction.super_resolution import luma_to_input, sharpen
 from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, Scores, config_from
 from pixelmill.workers.recipes.optimizers import OptimizerName, optimizer_of
@@ -38,7 +39,7 @@ class VdsrSettings(RecipeSettings):
 
     `clip_theta` is the largest change of a weight by one gradient in one step, before momentum; the paper does not state its
     value. With every optimizer but sgd the default schedule is half a cosine down to 1 %, and `max_gradient_norm` is the
-    limit of gradients.
+    limit of gradients. `ensemble` 8 averages evaluation over the eight orientations of a picture.
     """
 
     steps: PositiveInt | None = 9960
@@ -53,6 +54,7 @@ class VdsrSettings(RecipeSettings):
     patch_px: Annotated[int, Field(ge=8)] = 41
     depth: Annotated[int, Field(ge=2)] = 20
     width: PositiveInt = 64
+    ensemble: Ensemble = 1
 
     @model_validator(mode="before")
     @classmethod
@@ -137,7 +139,7 @@ class VdsrRecipe:
         return {
             f"{name}_x{scale}": np.array([score])
             for scale in self.settings.scales
-            for name, score in _scores(network, sample["luma"], scale).items()
+            for name, score in _scores(network, sample["luma"], scale, self.settings.ensemble).items()
         }
 
     def metrics(self, scores: Scores) -> dict[str, float]:
@@ -159,16 +161,16 @@ class VdsrRecipe:
         scale = max(self.settings.scales)
         truth_HW = resampling.crop_to_multiple(luma_HW, scale)
         blurred_HW = resampling.interpolated(truth_HW, scale)
-        shown = (blurred_HW, sharpen(network, blurred_HW), truth_HW)
+        shown = (blurred_HW, sharpen(network, blurred_HW, ensemble=self.settings.ensemble), truth_HW)
         return np.concatenate([_centre(resampling.to_uint8(picture_HW), PICTURE_PX) for picture_HW in shown], axis=1)
 
 
-def _scores(network: nn.Module, luma_HW: np.ndarray, scale: int) -> dict[str, float]:
+def _scores(network: nn.Module, luma_HW: np.ndarray, scale: int, ensemble: Ensemble) -> dict[str, float]:
     """PSNR in dB and SSIM at one scale, of the network and of bicubic interpolation, without a border of `scale`."""
     truth_HW = resampling.crop_to_multiple(luma_HW, scale)
     blurred_HW = resampling.interpolated(truth_HW, scale)
     found: dict[str, float] = {}
-    for prefix, luma_HW in (("", sharpen(network, blurred_HW)), ("bicubic_", blurred_HW)):
+    for prefix, luma_HW in (("", sharpen(network, blurred_HW, ensemble=ensemble)), ("bicubic_", blurred_HW)):
         found[f"{prefix}psnr"] = psnr(luma_HW.clip(0, 255), truth_HW, scale)
         found[f"{prefix}ssim"] = ssim(luma_HW.clip(0, 255), truth_HW, scale)
     return found

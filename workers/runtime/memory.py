@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,31 +31,40 @@ def keep_freed_memory() -> None:
         set_option(_ARENA_MAX, 1)  # the arenas of other threads are cut from maps, and are given back
 
 
-TRIM_EVERY_BYTES = 128 << 20
-LARGE_BYTES = 1 << 20
+TRIM_EVERY_BYTES = 512 << 20
+LARGE_BYTES = 8 << 20
+"""What decoding takes: of a JPEG 13 bytes for each pixel, and 2 MB."""
 
 
 class Trimmer:
-    """Gives unused pages of the process back to the kernel after so many bytes of large pictures were decoded.
+    """Gives unused pages back to the kernel before a large picture would raise the peak memory of the process.
 
-    Memory that is freed and kept is in pieces, the more of them the longer a worker runs over pictures of many sizes. Small
-    pictures fill the pieces that others left, and do not count: a worker that sees no others never pays. Over pictures of 64 px
-    to 24 MP it takes 4 % of the processor's time, and holds the peak of 5,000 to 1.24 of that of 500 (`benchmarks.memory`).
+    Memory that is freed and kept is in pieces, the more of them the longer a worker runs over pictures of many sizes, and a large
+    picture then finds no piece that it fits into. Small pictures fill the pieces that others left, and do not count: a worker
+    that sees no others never pays. Thread-safe.
     """
 
     def __init__(self, every_bytes: int = TRIM_EVERY_BYTES, large_bytes: int = LARGE_BYTES) -> None:
-        self._every_bytes, self._large_bytes, self._decoded_bytes = every_bytes, large_bytes, 0
+        """Pages are given back after large pictures that took `every_bytes` together, or later."""
+        self._every_bytes, self._large_bytes = every_bytes, large_bytes
+        self._decoded_bytes = self._peak_bytes = 0
+        self._lock = threading.Lock()
         self._trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
-    def decoded(self, count: int) -> bool:
-        """A picture of so many bytes of pixels was decoded; gives whether pages were given back."""
-        self._decoded_bytes += count if count >= self._large_bytes else 0
-        if self._decoded_bytes < self._every_bytes or self._trim is None:
+    def before(self, need_bytes: int) -> bool:
+        """A picture that takes `need_bytes` is about to be decoded; returns whether pages were given back."""
+        if need_bytes < self._large_bytes or self._trim is None:
             return False
-        self._decoded_bytes = 0
-        self._trim(0)
-        pa.default_memory_pool().release_unused()  # Arrow has a heap of its own, which keeps what the last part took
-        return True
+        with self._lock:
+            now_bytes = used_bytes()
+            self._peak_bytes = max(self._peak_bytes, now_bytes)
+            self._decoded_bytes += need_bytes
+            if self._decoded_bytes < self._every_bytes or now_bytes + need_bytes <= self._peak_bytes:
+                return False
+            self._decoded_bytes = 0
+            self._trim(0)
+            pa.default_memory_pool().release_unused()  # Arrow has a heap of its own, which keeps what the last part took
+            return True
 
 
 LEAST_FOR_PICTURES = 256 << 20
@@ -70,10 +80,10 @@ def limit_bytes(root: Path = Path("/")) -> int:
 
 def for_pictures(worker_bytes: int) -> int:
     """What is left of a worker's memory for pictures, once it has loaded torch and its networks."""
-    return max(LEAST_FOR_PICTURES, worker_bytes - worker_bytes // FOR_BATCHES - _used_bytes())
+    return max(LEAST_FOR_PICTURES, worker_bytes - worker_bytes // FOR_BATCHES - used_bytes())
 
 
-def _used_bytes() -> int:
+def used_bytes() -> int:
     """The resident memory of this process; its peak where there is no /proc."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -6,11 +6,14 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
+from pixelmill.workers.runtime.activations import Activations
 from pixelmill.workers.runtime.agreement import Agreement
 from pixelmill.workers.runtime.settings import Choice, Pins
 
@@ -47,3 +50,36 @@ def keep_choice(cache: Path, choice: Choice) -> None:
     temporary = cache.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(choice.to_json(), encoding="utf-8")
     temporary.replace(cache)
+
+
+# --------------------------------------------------------------------------------------------- what activations take
+
+
+def measured_file(folder: Path, network_key: str) -> Path:
+    """The cache file of what a network's activations take, for one network and version of torch, on any device."""
+    key = [_CACHE_VERSION, network_key, torch.__version__, "activations"]
+    return folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
+
+
+def kept_activations(cache: Path, sizes: Sequence[tuple[int, int]]) -> Activations | None:
+    """What was measured at these sizes; None where nothing was, or the file can't be read."""
+    try:
+        kept = json.loads(cache.read_text(encoding="utf-8"))
+        return (
+            Activations(float(kept["linear"]), float(kept["quadratic"])) if kept["sizes"] == _written(sizes) else None
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def keep_activations(cache: Path, sizes: Sequence[tuple[int, int]], measured: Activations) -> None:
+    """Without the cache the next job measures again."""
+    unfinished = cache.with_suffix(f".{os.getpid()}.part")
+    with suppress(OSError):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps({"sizes": _written(sizes), **asdict(measured)}), encoding="utf-8")
+        unfinished.replace(cache)
+
+
+def _written(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
+    return [list(size) for size in sizes]

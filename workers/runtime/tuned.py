@@ -5,17 +5,20 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from pixelmill.workers.runtime.activations import Activations, activations_of, memory_for_batches
 from pixelmill.workers.runtime.agreement import Agreement
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
 from pixelmill.workers.runtime.outputs import Outputs
 from pixelmill.workers.runtime.probing import DENSE_MICROBATCH, choose
 from pixelmill.workers.runtime.settings import Choice, Pins, Settings
-from pixelmill.workers.runtime.settings_cache import cache_file
+from pixelmill.workers.runtime.settings_cache import cache_file, keep_activations, kept_activations, measured_file
 
 
 class TunedNetwork:
@@ -34,6 +37,7 @@ class TunedNetwork:
         agreement: Agreement,
         cache_dir: Path | None,
         job_images: int,
+        batch_bytes: int | None = None,
     ) -> None:
         self._network, self._pins, self._agreement = network, pins, agreement
         if network.input_px is None:
@@ -41,6 +45,9 @@ class TunedNetwork:
         self._base = pins.applied_to(base)
         self._job_images = job_images
         self._cache = cache_dir and cache_file(cache_dir, key, base.device, base.threads, pins, agreement)
+        self._measured = cache_dir and measured_file(cache_dir, key)
+        self.batch_bytes = memory_for_batches(base.device, batch_bytes)
+        """Memory for the activations of one batch; None: unknown."""
         self._choice: Choice | None = None
         self._executor: Executor | None = None
 
@@ -69,6 +76,17 @@ class TunedNetwork:
 
     def __call__(self, images_BCHW: Tensor) -> Outputs:
         return self._tuned_on(images_BCHW)(images_BCHW)
+
+    def activations(self, sizes: Sequence[tuple[int, int]]) -> Activations | None:
+        """What the activations of a picture take, measured at these sizes or kept from a job before; None: can't be measured."""
+        kept = kept_activations(self._measured, sizes) if self._measured else None
+        if kept is not None:
+            return kept
+        torch.set_num_threads(self._base.threads)
+        measured = activations_of(self._network.module, len(self._network.mean), sizes)
+        if self._measured and measured is not None:
+            keep_activations(self._measured, sizes, measured)
+        return measured
 
     def choose(self, samples_BCHW: Tensor, pictures_each: int) -> None:
         """Choose the settings now, on these samples; a picture of the job costs as much as `pictures_each` samples."""

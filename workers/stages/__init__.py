@@ -33,6 +33,8 @@ STAGES: dict[str, str] = {
     "encode": "pixelmill.workers.stages.encode:EncodeConfig",
     "reconstruct": "pixelmill.workers.stages.reconstruct:ReconstructConfig",
     "depth": "pixelmill.workers.stages.depth:DepthConfig",
+    "ct-index": "pixelmill.workers.stages.ct_index:CtIndexConfig",
+    "hu": "pixelmill.workers.stages.hu:HuConfig",
 }
 """Every stage that a job file can name, with the import path of its config. Importing a config must not import torch."""
 
@@ -48,6 +50,8 @@ class StageContext:
     threads: int
     job_images: int
     cache_dir: Path | None
+    batch_bytes: int | None = None
+    """Memory for the activations of one batch, on the CPU; None: unknown, and batches have the sizes that a probe chooses."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,12 @@ class StageConfig(BaseModel):
     """The kind of picture that the stage makes for later stages; None if it makes none."""
     speed_only: ClassVar[frozenset[str]] = frozenset()
     """Keys that change the speed of the stage and not its output; a run may be resumed with other values."""
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Keys that earlier versions lack: at their default they are no part of the identity, so that older runs resume."""
+
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """What each column holds, with its unit: by what follows the key `column` in its name, "" for that column itself, or by its
+    whole name."""
 
     name: str | None = Field(
         None,
@@ -141,7 +151,7 @@ class StageConfig(BaseModel):
         description="name of this stage in records and in from:; its kind when left out",
     )
     reads: str | None = Field(
-        None, alias="from", description="the stage whose picture it reads; the original when left out"
+        None, alias="from", min_length=1, description="the stage whose picture it reads; the original when left out"
     )
 
     _assets: dict[str, AssetFiles] = PrivateAttr(default_factory=dict[str, AssetFiles])
@@ -165,9 +175,27 @@ class StageConfig(BaseModel):
         with as_path(self._assets[key]) as path:
             yield str(path)
 
+    def content_of(self, key: str) -> bytes:
+        """The bytes of the one file that a key names, which the job has read; they are never written to disk."""
+        (content,) = self._assets[key].values()
+        return content
+
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that this stage adds."""
         raise NotImplementedError
+
+    @classmethod
+    def meaning_of(cls, column: str, options: Mapping[str, object]) -> str | None:
+        """What a column holds that a stage with these options made; None if it made no such column."""
+        given = options.get("column") or cls.model_fields["column"].default if "column" in cls.model_fields else None
+        bases = [given] if isinstance(given, str) else cls.usual_columns()
+        found = [column.removeprefix(base) for base in bases if column.startswith(base)]
+        return next((cls.meanings[end] for end in found if end in cls.meanings), cls.meanings.get(column))
+
+    @classmethod
+    def usual_columns(cls) -> Sequence[str]:
+        """The names that its column may have where the key `column` is left out and has no default."""
+        return ()
 
     def row_bytes(self, picture_px: int) -> int:
         """Estimated bytes of output for a picture of so many pixels, from which the files are sized in advance."""
@@ -180,6 +208,7 @@ class StageConfig(BaseModel):
     def output_options(self) -> dict[str, object]:
         """The options that decide the output, by their names in the job file; `name` and `from` if they are given."""
         left_out = {key for key in ("name", "reads") if getattr(self, key) is None}
+        left_out |= {key for key in self.added if getattr(self, key) == type(self).model_fields[key].default}
         return self.model_dump(by_alias=True, exclude={*self.speed_only, *left_out})
 
     def identity(self) -> dict[str, object]:

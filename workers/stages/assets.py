@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-AssetKind = Literal["file", "checkpoint"]
-"""One file, or weights with their card (from a folder or a NAME.safetensors)."""
+AssetKind = Literal["file", "checkpoint", "id key"]
+"""One file; weights with their card (from a folder or a NAME.safetensors); or the key of keyed ids, which only jobs/ finds."""
 
 AssetFiles = Mapping[str, bytes]
 """Contents by file name; the file that the key names comes first."""

@@ -5,7 +5,7 @@ Legend: B batch, C channels, H height, W width, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
@@ -35,6 +35,11 @@ class ClassifyConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "classify"
     task: ClassVar[Task] = "classify"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "_id": "ids of the likeliest classes, from 0, the likeliest first",
+        "_name": "names of these classes",
+        "_score": "their probabilities, 0 to 1; those of all classes add up to 1",
+    }
 
     model: str = Field(
         description="torchvision:NAME or torchvision:NAME/WEIGHTS, FILE.safetensors or the folder of a fine-tuned classifier, "

@@ -8,7 +8,7 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -63,6 +63,12 @@ class DepthConfig(ModelStageConfig):
     stage: ClassVar[str] = "depth"
     task: ClassVar[Task] = "depth"
     makes: ClassVar[Kind | None] = "grey16"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "": "depth or disparity of each pixel: a PNG of 16 bits, times the column NAME_scale",
+        "_scale": "the value of one level of the PNG, in its unit",
+        "_near": "the least value of the picture, in the PNG's unit",
+        "_far": "the greatest value of the picture, in the PNG's unit",
+    }
 
     model: str = Field("monodepth-kitti", description="a network for depth: a file, a folder, or one that ships")
     camera: Camera | None = Field(
@@ -83,6 +89,10 @@ class DepthConfig(ModelStageConfig):
         facts = name.depth if name is not None else None
         column = self.column or COLUMNS[self.measure_of(facts or DepthFacts("metres"))]
         return _with_numbers(column)
+
+    @classmethod
+    def usual_columns(cls) -> Sequence[str]:
+        return tuple(COLUMNS.values())
 
     def measure_of(self, facts: DepthFacts) -> Measure:
         """The measure that the column holds."""

@@ -5,7 +5,7 @@ Legend: B batch, C channels, H height, W width, D dimension of an embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -30,6 +30,9 @@ class EmbedConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "embed"
     task: ClassVar[Task] = "embed"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "": "a vector of features, in the network's own units; compare vectors by cosine",
+    }
 
     model: str = Field(
         DEFAULT_MODEL,

@@ -5,7 +5,7 @@ Legend: B batch, C channels, H height, W width, D size of a code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -32,6 +32,10 @@ class EncodeConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "encode"
     task: ClassVar[Task] = "encode"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "": "the latent code; of a VAE the mean of its posterior, in deviations of the prior",
+        "_deviation": "the standard deviation of the posterior for each number of the code",
+    }
 
     model: str = Field(
         DEFAULT_MODEL, description="an autoencoder or VAE: FILE.safetensors, a folder, or a network that ships"

@@ -61,4 +61,5 @@ class NetworkStageConfig(StageConfig):
             agreement=agreement,
             cache_dir=context.cache_dir,
             job_images=context.job_images,
+            batch_bytes=context.batch_bytes,
         )

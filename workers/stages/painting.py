@@ -54,7 +54,7 @@ def load_painting(style: Path, vgg: str, settings: GatysSettings, shorter_px: in
         raise ModelError(f"style {style.name}: {error}") from error
     size = size_with_shorter_side(pixels_3HW.shape[1], pixels_3HW.shape[2], shorter_px)
     pixels_13HW = resized_pixels(pixels_3HW, size, are_ids=False)[None].float() / 255
-    return Painting(pixels_13HW, load_vgg(vgg), settings, shorter_px)
+    return Painting(pixels_13HW, load_vgg(vgg, pooling=settings.pooling), settings, shorter_px)
 
 
 class Painter:

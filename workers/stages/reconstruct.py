@@ -14,7 +14,7 @@ Legend: B batch, C channels, H height, W width, S side of the network's input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -46,6 +46,10 @@ class ReconstructConfig(ModelStageConfig):
     stage: ClassVar[str] = "reconstruct"
     task: ClassVar[Task] = "reconstruct"
     makes: ClassVar[Kind | None] = "rgb8"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "": "the picture as decoded from its latent code, in the picture's own size",
+        "_error": "the mean squared error of the network's input, of levels from 0 to 1; high for outliers",
+    }
 
     model: str = Field(
         DEFAULT_MODEL, description="an autoencoder or VAE: FILE.safetensors, a folder, or a network that ships"

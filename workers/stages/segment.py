@@ -5,10 +5,10 @@ Legend: C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pixelmill.workers.models.picture_model import Classes, PictureModel
+    from pixelmill.workers.prediction.averaging import Averaging
 
 DEFAULT_COLUMN = "mask"
 MOST_CLASSES = 256
@@ -42,6 +43,12 @@ class SegmentConfig(ModelStageConfig):
     stage: ClassVar[str] = "segment"
     task: ClassVar[Task] = "segment"
     makes: ClassVar[Kind | None] = "ids8"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "": "the class of each pixel: ids from 0 as a PNG of 8 bits, or as run lengths; metadata `classes` names them",
+        "class_fraction": "the share of the pixels that each class has, 0 to 1, in the order of ids",
+        "_fraction": "the share of the pixels that each class has, 0 to 1, in the order of ids",
+        "_confidence": "the mean over the pixels of the probability of the chosen class, 0 to 1",
+    }
 
     model: str = Field(
         "segnet-camvid",
@@ -66,6 +73,25 @@ class SegmentConfig(ModelStageConfig):
         description="shorter side of the network's input, such as that of its training pictures; masks keep the picture's "
         "size; when left out, the size that the model was published with, or for our networks the picture's own",
     )
+
+    flip: bool = Field(False, description="average with the prediction for the mirror image: twice the work")
+    scales: Annotated[tuple[Annotated[float, Field(ge=0.1, le=8)], ...], Field(min_length=1)] = Field(
+        (1.0,), description="sizes to average over, as factors of the network's input, such as [0.75, 1, 1.25]"
+    )
+    window_px: Annotated[int, Field(ge=16, le=MOST_SIDE_PX)] | None = Field(
+        None,
+        description="side of the windows in which the network sees a picture, such as its training crop; none: whole",
+    )
+    overlap: float = Field(0.5, ge=0, le=0.9, description="share of a window by which it overlaps the next")
+
+    added: ClassVar[frozenset[str]] = frozenset({"flip", "scales", "window_px", "overlap"})
+
+    @property
+    def averaging(self) -> Averaging:
+        """What the network's prediction is averaged over."""
+        from pixelmill.workers.prediction.averaging import Averaging
+
+        return Averaging(self.flip, self.scales, self.window_px, self.overlap)
 
     def columns(self) -> tuple[str, ...]:
         if self.column == DEFAULT_COLUMN:
@@ -96,12 +122,15 @@ class Segment(MakesMaps):
         if config.resize_px is not None:
             model = replace(model, size=replace(model.size, resize_px=config.resize_px))
         self._classes = _shown(config.model, model)
+        averaging = config.averaging
+        model = model if averaging.is_plain else _averaged(model, averaging)
         self._encoding = ENCODINGS[config.encoding]
         self.fields = self._fields(config.columns())
         self.weights_sha256 = model.weights_sha256
         is_labelled = model.size.tiling == "exact" and model.size.resize_px is None
         model = replace(model, module=Labels(model.module)) if is_labelled else model
         key = f"{self.weights_sha256} {'labels' if is_labelled else 'logits'}"
+        key += "" if averaging.is_plain else f" {averaging}"
         network = config.tuned(model.network, key, context, LabelAgreement() if is_labelled else MaskAgreement())
         per_pixel = as_it_is if is_labelled else labels_of
         super().__init__(network, DensePrediction(model, network, most_pixels=MOST_PIXELS, per_pixel=per_pixel))
@@ -136,6 +165,15 @@ class Segment(MakesMaps):
             fraction: pa.array(shares, pa.list_(pa.float32())),
             confidence: pa.array([mean_confidence(levels_HW) for levels_HW in confidences], pa.float32()),
         }
+
+
+def _averaged(model: PictureModel, averaging: Averaging) -> PictureModel:
+    """The model with its predictions averaged; tiles are then blended, since a mirrored or resized tile has another grid."""
+    from pixelmill.workers.prediction.averaging import LogShares
+
+    size = model.size if model.size.tiling == "refused" else replace(model.size, tiling="blended")
+    module = LogShares(model.module, averaging, multiple_px=size.multiple_px, least_px=size.least_px)
+    return replace(model, module=module, size=size)
 
 
 def _shown(name: str, model: PictureModel) -> Classes:

@@ -55,6 +55,9 @@ class StylizeConfig(NetworkStageConfig):
 
     stage: ClassVar[str] = "stylize"
     makes: ClassVar[Kind | None] = "rgb8"
+    meanings: ClassVar[Mapping[str, str]] = {
+        "": "the picture in the style, in its own size or with the shorter side `size_px`"
+    }
 
     style: str = Field(
         "starry-night",
@@ -98,11 +101,16 @@ class StylizeConfig(NetworkStageConfig):
         None, min_length=1, description="for a painting: relu1_1, relu2_1, ... relu5_1 of VGG when left out"
     )
     scale: LossScale | None = Field(None, description="for a painting: how layers are weighted; relative when left out")
+    pooling: Literal["max", "average"] | None = Field(
+        None, description="for a painting: pooling of VGG; max when left out, the paper prefers average"
+    )
     seed: Annotated[int, Field(ge=0)] | None = Field(
         None, description="for a painting: seed of the noise; 0 when left out"
     )
     column: str = Field("stylized", min_length=1, description="name of the output column")
     format: PictureFormat = Field("png", description="format of the pictures; jpeg and webp have quality 95")
+
+    added: ClassVar[frozenset[str]] = frozenset({"pooling"})
 
     @property
     def is_painting(self) -> bool:
@@ -162,7 +170,10 @@ class StylizeConfig(NetworkStageConfig):
                 name = network_of(style)
             return {self.stage: options | {"style": name.identity["model"], "weights_sha256": name.sha256}}
         named = {"style": self._painting_identity(), "vgg": self._vgg_identity(), "size_px": self.painted_px}
-        return {self.stage: options | self.gatys.model_dump(mode="json") | named}
+        identity = options | self.gatys.model_dump(mode="json") | named
+        if self.gatys.pooling == "max":
+            del identity["pooling"]  # which earlier versions lack
+        return {self.stage: identity}
 
     @property
     def _layers(self) -> tuple[str, ...]:

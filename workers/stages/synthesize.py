@@ -10,9 +10,10 @@ Legend: H height, W width.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from pixelmill.workers.drawn_classes import NEAR_LEVELS, VOID, PaletteOrFile, nearest_ids
 from pixelmill.workers.errors import ModelError, RowError
@@ -47,6 +48,7 @@ class SynthesizeConfig(ModelStageConfig):
     task: ClassVar[Task] = "synthesize"
     takes: ClassVar[frozenset[Kind]] = frozenset({"ids8", "rgb8"})
     makes: ClassVar[Kind | None] = "rgb8"
+    meanings: ClassVar[Mapping[str, str]] = {"": "a picture made of the layout, in the layout's size or the network's"}
 
     model: str = Field(
         "crn-facades",
@@ -66,8 +68,13 @@ class SynthesizeConfig(ModelStageConfig):
     size: Literal["layout", "network"] = Field(
         "layout", description="size of the picture: that of its layout, or the network's output size"
     )
+    output: PositiveInt = Field(
+        1, description="which picture of a network that makes several for a layout (setting outputs), counted from 1"
+    )
     column: str = Field("synthesized", min_length=1, description="name of the output column")
     format: PictureFormat = Field("png", description="format of the pictures; jpeg and webp have quality 95")
+
+    added: ClassVar[frozenset[str]] = frozenset({"output"})
 
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
@@ -78,6 +85,7 @@ class SynthesizeConfig(ModelStageConfig):
     def identity(self) -> dict[str, object]:
         with self.resolved() as name:
             self._check_palette(name)
+            self._check_output(name)
         return super().identity()
 
     def class_names(self) -> tuple[str, ...]:
@@ -94,6 +102,18 @@ class SynthesizeConfig(ModelStageConfig):
             raise ModelError(
                 f"model {self.model}: knows {count} classes, and palette has {len(self.palette)}; give a colour for each of "
                 f"its classes, in their order{_named(card)}"
+            )
+
+    def _check_output(self, name: ModelName) -> None:
+        """ModelError if the network makes fewer pictures for a layout."""
+        if self.output == 1 or name.path is None:
+            return
+        card = json.loads(checkpoint_files(name.path)[1].read_text(encoding="utf-8"))
+        count = cast("int", card["config"].get("outputs", 1))
+        if self.output > count:
+            raise ModelError(
+                f"model {self.model}: makes {count} pictures for a layout, and output is {self.output}; "
+                f"set output from 1 to {count}"
             )
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
@@ -114,6 +134,7 @@ class Synthesize(MakesPictures):
     """`run([layout, ...])` returns a picture for each layout, as rgb8 and encoded."""
 
     def __init__(self, config: SynthesizeConfig, context: StageContext) -> None:
+        from pixelmill.workers.models.adapters.synthesis import at_output
         from pixelmill.workers.prediction.dense import DensePrediction
         from pixelmill.workers.runtime.agreement import Decibels
 
@@ -122,7 +143,10 @@ class Synthesize(MakesPictures):
         self._config, self._classes = config, self._model.classes
         self._colours = list(config.palette.values()) if config.palette else self._classes.colours
         self.weights_sha256 = self._model.weights_sha256
-        network = config.tuned(self._model.network, self.weights_sha256, context, Decibels(LEAST_DB))
+        key = self.weights_sha256
+        if config.output > 1:
+            self._model, key = at_output(self._model, config.output - 1), f"{key} output {config.output}"
+        network = config.tuned(self._model.network, key, context, Decibels(LEAST_DB))
         prediction = DensePrediction(self._model, network, most_pixels=MOST_PIXELS, per_pixel=to_levels)
         super().__init__(network, prediction, config.column, config.format)
 

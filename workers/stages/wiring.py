@@ -84,7 +84,10 @@ def _input_of(index: int, config: StageConfig, names: Sequence[str]) -> int | No
     if config.reads not in names:
         others = [ORIGINAL, *(name for name in names if name != names[index])]
         near = difflib.get_close_matches(config.reads, others, n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(others)}"
+        there = (
+            f"there are {', '.join(others)}" if len(others) > 1 else f"leave from out to read the {ORIGINAL} picture"
+        )
+        advice = f"did you mean {near[0]}?" if near else there
         raise Misfit(index, "from", f"no stage is called {config.reads}; {advice}")
     return names.index(config.reads)
 

@@ -17,6 +17,7 @@ CHANGED: dict[str, object] = {
     "content_layers": ("relu1_1",),
     "style_layers": ("relu1_1",),
     "scale": "gatys",
+    "pooling": "average",
     "seed": 7,
     "column": "other",
     "format": "jpeg",

@@ -8,7 +8,8 @@ LEVELS = 3
 
 
 def network(name: str, width: int) -> str:
-    return str(saved("crn", name, CLASSES, classes=LEVELS, start_px=(4, 4), widths=(width, width, width)))
+    widths = (width, width, width)
+    return str(saved("crn", name, CLASSES, classes=LEVELS, start_px=(4, 4), widths=widths, outputs=2))
 
 
 QUICK: dict[str, object] = {"model": network("garden", 8)}
@@ -17,6 +18,7 @@ CHANGED: dict[str, object] = {
     "palette": {"lawn": (1, 2, 3), "path": (4, 5, 6), "pond": (7, 8, 9)},
     "tolerance": 7.0,
     "size": "network",
+    "output": 2,
     "column": "other",
     "format": "jpeg",
     "precision": "float32",

@@ -6,6 +6,7 @@ QUICK: dict[str, object] = {"model": str(saved("vdsr", "sharpener", depth=3, wid
 CHANGED: dict[str, object] = {
     "model": str(saved("vdsr", "other-sharpener", depth=4, width=4)),
     "scale": 3,
+    "ensemble": 8,
     "column": "other",
     "format": "jpeg",
     "precision": "float32",

@@ -65,7 +65,7 @@ def test_every_picture_is_in_one_batch_of_its_size_within_the_bounds(
         assert len(one) == 1 or batch_pixels is None or sum(each.pixels for each in one) <= batch_pixels
 
 
-def test_a_bucket_runs_when_it_is_full_whatever_waits_in_others() -> None:
+def test_a_bucket_runs_when_it_is_full_independently_of_others() -> None:
     batches = Batches(StageRunner("s", 0, Sorted(batch=2)))
     assert not [*batches.put(waiting(0, 7)), *batches.put(waiting(1, 9))]
     assert [[each.prepared for each in one] for one in batches.put(waiting(2, 9))] == [[1, 2]]

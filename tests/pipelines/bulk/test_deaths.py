@@ -147,7 +147,7 @@ def test_an_order_that_kills_outside_its_inputs_ends_the_run() -> None:
         survive_all_inputs_and_die()
 
 
-def test_a_death_is_told_with_its_order_and_what_it_was() -> None:
+def test_a_death_is_reported_with_its_order_and_its_cause() -> None:
     notes = Kept()
     do(notes, ["a", "b"], {"a"}, frozenset({"b"}))
     texts = [event.text for event in notes.events() if event.kind == "death"]

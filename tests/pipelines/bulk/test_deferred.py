@@ -61,7 +61,7 @@ def done(line: Line, values: int = 9) -> Line:
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
-def test_every_row_has_what_its_job_gives(threads: int) -> None:
+def test_every_row_has_the_value_of_its_job(threads: int) -> None:
     stage = Encodes(batch=2, job=lambda value: 10 * value, refuses=5)
     line = done(Line([stage, Adds(batch=3)], (None, 0), threads=threads))
     found = line.values_by_row(0)
@@ -96,7 +96,7 @@ def test_a_value_that_the_column_can_not_hold_is_its_rows_error() -> None:
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_an_input_whose_job_failed_is_not_counted_as_done_whatever_its_other_stages_did(threads: int) -> None:
+def test_an_input_whose_job_failed_is_not_done_though_its_other_stages_are(threads: int) -> None:
     stages: list[Adds] = [Adds(batch=1), Encodes(batch=9, job=failing(4, ValueError("no")))]
     line = done(Line(stages, (None, None), threads=threads))
     assert (line.tally.done, line.tally.failed) == (8, 1)
@@ -129,7 +129,7 @@ def test_the_next_batch_runs_while_jobs_are_under_way_but_few_batches_are_ahead(
     assert line.values(0) == list(range(BATCHES_AHEAD + 1))
 
 
-def test_what_jobs_keep_counts_until_each_has_run_and_room_is_made_by_waiting_for_them() -> None:
+def test_the_memory_of_jobs_counts_until_each_has_run_and_room_is_made_by_waiting_for_them() -> None:
     gate = threading.Event()
     stage = Encodes(batch=2, job=lambda value: value if gate.wait(PATIENCE_S) else -1)
     line = Line([stage, Adds(batch=50)], (None, None), memory_bytes=200, threads=2)
@@ -160,7 +160,7 @@ def test_a_job_that_memory_is_too_short_for_is_run_again_when_it_is_alone() -> N
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_a_job_that_memory_is_too_short_for_even_alone_is_a_row_that_says_so(threads: int) -> None:
+def test_a_job_that_lacks_memory_even_alone_is_a_row_with_that_reason(threads: int) -> None:
     line = done(Line([Encodes(batch=4, job=failing(2, MemoryError()))], (None,), threads=threads))
     assert line.tally.reasons == {("s0", "OutOfMemory"): 1}
 

@@ -32,7 +32,7 @@ def layouts(folder: Path) -> None:
     (folder / "colours.png").write_bytes(encode_png(np.zeros((16, 24, 3), np.uint8)))
 
 
-def test_masks_become_pictures_and_what_is_no_mask_is_filed_with_its_reason(tmp_path: Path) -> None:
+def test_masks_become_pictures_and_other_files_are_filed_with_their_reason(tmp_path: Path) -> None:
     layouts(tmp_path / "in")
     out = Folder(str(tmp_path / "out"), Access())
     counted = live(Job(Source((str(tmp_path / "in"),)), out, CHAIN, decoder="ids"))

@@ -23,6 +23,7 @@ class StackDecoder:
 
     fields: tuple[pa.Field, ...] = (pa.field("level", pa.int16()), pa.field("note", pa.string()))
     makes_many = True
+    takes_many = False
     rows_per_input = 3.0
     kind: Kind = "rgb8"
 
@@ -106,7 +107,7 @@ def test_a_stage_that_fails_one_row_fails_its_input_as_a_whole(stacks: Path, bat
     assert (tally.done, tally.failed) == (3, 3)
 
 
-def test_a_stack_that_can_never_fit_says_what_it_needs_and_a_broken_one_that_it_is_broken(
+def test_a_stack_that_can_never_fit_is_filed_with_its_need_and_a_broken_one_as_broken(
     stacks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pixelmill.pipelines.bulk import mill as mill_module

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.compute as pc
 import pytest
@@ -113,7 +113,7 @@ def test_a_picture_above_max_pixels_is_filed_before_it_is_decoded(photos: Path) 
     assert rows_by_name(mill(order()))["3.png"]["error_type"] == "TooManyPixels"
 
 
-def test_what_is_reported_adds_up(photos: Path) -> None:
+def test_reported_counts_add_up(photos: Path) -> None:
     mill, reports = mill_of(photos, ColourConfig(refuses=GREEN))
     mill(order())
     mill(order())
@@ -153,7 +153,7 @@ def test_a_batch_that_memory_is_too_short_for_is_halved_for_good_and_costs_no_ro
     assert mill.stages[0].batches[7:] == [2, 2, 2, 2]  # type: ignore[attr-defined]
 
 
-def test_a_picture_that_memory_is_too_short_for_even_alone_is_a_row_that_says_so(photos: Path) -> None:
+def test_a_picture_that_lacks_memory_even_alone_is_a_row_with_that_reason(photos: Path) -> None:
     mill, _ = mill_of(photos, ColourConfig(batch=4, most=0))
     rows = rows_by_name(mill(order()))
     assert {rows[f"{number}.png"]["error_type"] for number in range(8)} == {"OutOfMemory"}
@@ -294,7 +294,7 @@ def test_pictures_under_way_are_bounded_in_bytes_and_all_are_done(
 
 
 @pytest.mark.parametrize("decode_threads", [0, 2])
-def test_a_picture_that_can_never_fit_is_a_row_that_says_what_it_needs(
+def test_a_picture_that_can_never_fit_is_a_row_with_its_need(
     photos: Path, little: int, decode_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(photos, "3.png", RED, size=(500, 500))
@@ -319,7 +319,7 @@ def test_a_picture_that_can_never_fit_is_a_row_that_says_what_it_needs(
 @pytest.mark.parametrize(
     "item", [item for item in image_items() if item.expected == "TooManyPixels"], ids=lambda item: item.name
 )
-def test_a_picture_that_is_not_allowed_either_says_so(
+def test_a_picture_that_is_neither_allowed_nor_fits_is_filed_as_not_allowed(
     tmp_path: Path, item: Item, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "photos").mkdir()
@@ -332,7 +332,7 @@ def test_a_picture_that_is_not_allowed_either_says_so(
     assert "max_pixels = 10,000,000" in table["error"][0].as_py()
 
 
-def test_a_picture_that_does_not_fit_and_is_broken_says_that_it_is_broken(
+def test_a_picture_that_does_not_fit_and_is_broken_is_filed_as_broken(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(picture_decoder, "decode_bytes", lambda _: 1 << 50)
@@ -356,6 +356,30 @@ def test_an_object_that_can_never_fit_is_not_read(photos: Path, little: int, mon
     rows = rows_by_name(mill(order()))
     assert (rows["3.png"]["stage"], rows["3.png"]["error_type"]) == ("fetch", "TooMuchMemory")
     assert "3.png" not in opened
+
+
+def test_few_bytes_are_decoded_ahead_of_a_slow_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(40):
+        write(tmp_path / "photos", f"{number:02d}.png", RED, size=(200, 100))
+    monkeypatch.setattr(mill_module, "AHEAD_BYTES", 100_000)  # less than two of these
+    mill, _ = mill_of(tmp_path / "photos", WholeConfig(batch=1), decode_threads=1, max_pixels=10**6)
+    stage = cast("Whole", mill.stages[0])
+    run, decode_picture = stage.run, decode.decode_picture
+    decoded, ahead = [0], [0]
+
+    def counted(data: bytes, **options: Any) -> Tensor:
+        decoded[0] += 1
+        ahead.append(decoded[0] - len(stage.batches))
+        return decode_picture(data, **options)
+
+    def slow(samples: Sequence[Tensor]) -> Milled:
+        time.sleep(0.02)
+        return run(samples)
+
+    monkeypatch.setattr(decode, "decode_picture", counted)
+    monkeypatch.setattr(stage, "run", slow)
+    assert mill(order(parts=(Part(0, 0, 0, 37), Part(1, 0, 37, 3))))["error_type"].null_count == 40
+    assert 2 < max(ahead) <= 5
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -85,7 +85,7 @@ class Bench:
         return self.preparation.prepare(found, need_bytes)
 
 
-def test_every_picture_is_a_row_with_what_each_stage_prepared_in_order() -> None:
+def test_every_picture_is_a_row_with_the_samples_of_each_stage_in_order() -> None:
     item = Bench(Crop(), Crop()).prepare(fetched(b"ab"))
     assert (item.position, item.error) == (3, None)
     assert [(row.width, row.height, row.columns, row.item is item) for row in item.rows] == [
@@ -97,10 +97,10 @@ def test_every_picture_is_a_row_with_what_each_stage_prepared_in_order() -> None
     assert item.decode_s > 0
 
 
-def test_what_is_kept_is_counted_as_it_is_and_once() -> None:
+def test_the_memory_of_prepared_samples_is_counted_exactly_and_once() -> None:
     bench = Bench(Crop(), Crop())  # both keep the same frame
     item = bench.prepare(fetched(b"ab"))
-    assert bench.budget.held_bytes == 2 * FRAME_BYTES
+    assert bench.budget.held_bytes == item.held_bytes == 2 * FRAME_BYTES
     assert all(each.held for row in item.rows for each in row.prepared)
 
 
@@ -130,7 +130,7 @@ def test_an_input_that_could_not_be_read_takes_nothing_and_keeps_its_reason() ->
     assert (item.error.stage, item.error.error_type, bench.budget.held_bytes) == ("fetch", "NotFound", 0)
 
 
-def test_what_is_needed_is_the_bytes_that_were_read_and_what_decoding_takes() -> None:
+def test_an_input_needs_the_bytes_that_were_read_and_those_of_its_decoding() -> None:
     preparation = Bench(Crop()).preparation
     assert preparation.need_bytes(fetched(b"abc", b"de")) == 5 + NEED_BYTES
     assert preparation.need_bytes(fetched(b"?", b"de")) == 3  # the decoder will refuse it
@@ -138,7 +138,7 @@ def test_what_is_needed_is_the_bytes_that_were_read_and_what_decoding_takes() ->
 
 
 @pytest.mark.parametrize(("pieces", "error_type"), [(b"a", "TooMuchMemory"), (b"!", "TooManyPixels")])
-def test_what_can_never_fit_is_refused_undecoded_by_its_header_first(pieces: bytes, error_type: str) -> None:
+def test_a_picture_that_can_never_fit_is_refused_by_its_header_and_not_decoded(pieces: bytes, error_type: str) -> None:
     bench = Bench(Crop(), total_bytes=500)
     item = bench.prepare(fetched(pieces))
     assert (item.error.stage, item.error.error_type) == ("decode", error_type)

@@ -15,7 +15,7 @@ from pixelmill.workers.stages import Milled
 from tests.pipelines.bulk.lines import Adds, Line
 
 
-def test_a_stage_reads_what_another_made_of_every_picture() -> None:
+def test_a_stage_reads_the_picture_that_another_made_of_every_input() -> None:
     line = Line([Adds(batch=3), Adds(batch=2), Adds(batch=4)], (None, 0, 1))
     for value in range(7):
         line.add(value)
@@ -33,7 +33,7 @@ def test_a_picture_that_two_stages_read_reaches_both() -> None:
     assert line.values(1) == line.values(2) == [1, 2, 3, 4, 5]
 
 
-def test_a_picture_is_freed_as_soon_as_every_stage_that_reads_it_has_what_it_wants() -> None:
+def test_a_picture_is_freed_as_soon_as_every_stage_that_reads_it_has_prepared_it() -> None:
     first = Adds(batch=4)
     second = Adds(batch=1, watched=first)
     line = Line([first, second], (None, 0))
@@ -205,7 +205,7 @@ def test_pictures_that_a_stage_makes_are_read_in_small_batches_where_memory_is_s
     assert sorted(line.values(1)) == list(range(1, 9))
 
 
-def test_a_stage_that_cannot_say_a_size_costs_that_picture_alone() -> None:
+def test_a_stage_that_fails_to_state_a_size_costs_that_picture_alone() -> None:
     class Shy(AddsBySize):
         def bucket_of(self, sample: Tensor) -> tuple[int, ...]:
             if int(sample.max()) == 3:

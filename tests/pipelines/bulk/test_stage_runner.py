@@ -89,7 +89,7 @@ def test_parts_of_a_batch_are_in_order_and_within_the_bound() -> None:
     assert [[each.pixels for each in part] for part in split(batch, 6)] == [[3, 3], [3], [9], [1, 1]]
 
 
-def test_pixels_are_those_of_the_first_picture_in_what_is_prepared() -> None:
+def test_pixels_are_those_of_the_first_picture_in_a_prepared_sample() -> None:
     frame_CHW = torch.zeros(3, 4, 5)
     for prepared in (frame_CHW, Picture(frame_CHW), (frame_CHW, torch.zeros(9, 9)), {"a": [Picture(frame_CHW)]}):
         assert pixels_of(prepared) == 20

@@ -45,7 +45,7 @@ def test_two_writers_of_one_name_are_one_that_wrote_and_one_that_was_refused(tmp
     assert sorted(answers) == ["refused"] * 7 + ["written"]
 
 
-def test_what_is_exported_is_claimed_and_another_export_is_told_what_differs(tmp_path: Path) -> None:
+def test_an_export_is_claimed_and_another_one_is_refused_with_the_differences(tmp_path: Path) -> None:
     at(tmp_path).claim({"format": "png", "columns": ["a"]})
     at(tmp_path).claim({"columns": ["a"], "format": "png"})
     with pytest.raises(RunRefused, match="format png and not jpeg"):

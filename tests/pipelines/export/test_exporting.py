@@ -35,7 +35,7 @@ def test_results_come_in_order_and_only_so_many_items_are_taken_ahead() -> None:
     assert most_ahead <= 7
 
 
-def test_an_error_stops_what_was_not_begun() -> None:
+def test_an_error_stops_files_that_were_not_begun() -> None:
     begun: list[int] = []
     gate = threading.Event()
 

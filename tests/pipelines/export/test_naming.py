@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import example, given
@@ -34,7 +35,9 @@ def stems(*inputs: InputName, for_shards: bool = False) -> list[str]:
         (["/in/scan.DCM", "/in/.jpg"], ["scan", ".jpg"]),
     ],
 )
-def test_names_and_folders_are_those_of_the_source_below_what_all_share(uris: list[str], expected: list[str]) -> None:
+def test_names_and_folders_are_those_of_the_source_below_the_common_folder(
+    uris: list[str], expected: list[str]
+) -> None:
     assert stems(*map(named, uris)) == expected
 
 
@@ -55,7 +58,7 @@ def test_the_first_listed_keeps_a_name_that_several_would_have() -> None:
     assert stems(second, first)[0] == "a"
 
 
-def test_what_is_listed_later_changes_no_name() -> None:
+def test_inputs_that_are_listed_later_change_no_name() -> None:
     early = [named("/in/a.jpg"), named("/in/b/a.jpg"), named("/in/a.png")]
     assert stems(*early, named("/in/a.gif"), named("/in/b/a.webp"))[:3] == stems(*early)
 
@@ -102,3 +105,67 @@ def test_a_folder_is_not_in_the_way_of_a_file() -> None:
 def test_nothing_of_an_input_is_needed_but_its_id() -> None:
     assert plain_stem(InputName("0123", "s3://b/", None), "s3://b", for_shards=False) == "0123"
     assert root_of([]) == ""
+
+
+# ------------------------------------------------------------------------------------------------ portable names
+
+REFUSED_BY_WINDOWS = re.compile(
+    r'[\x00-\x1f\x7f<>:"\\|?*]|[ .]$|^[ ]|^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$', re.IGNORECASE
+)
+
+
+def portable_stems(*inputs: InputName, for_shards: bool = False) -> list[str]:
+    names = names_of([inputs], root_of([inputs]), for_shards=for_shards, portable=True)
+    return [names.stem(each) for each in inputs]
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("/in/what?.jpg", "what%3F"),
+        ("/in/12:30 *new*.jpg", "12%3A30 %2Anew%2A"),
+        ('/in/<a>|"b".jpg', "%3Ca%3E%7C%22b%22"),
+        ("/in/100%.jpg", "100%25"),
+        ("/in/dots...jpg", "dots%2E%2E"),
+        ("/in/CON.jpg", "%43ON"),
+        ("/in/ plain name.jpg", "%20plain name"),
+        ("/in/a.b-ü.jpg", "a.b-ü"),
+    ],
+)
+def test_portable_names_are_written_as_in_web_addresses(uri: str, expected: str) -> None:
+    assert portable_stems(named(uri), named("/in/other.jpg"))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [("nul.x", "%6Eul.x"), ("a.", "a%2E"), ("b ", "b%20"), ("..", "%2E%2E"), ("c.png", "c.pn%67")],
+)
+def test_portable_folders_are_too(folder: str, expected: str) -> None:
+    assert portable_stems(named(f"/in/{folder}/1.jpg"), named("/in/other.jpg"))[0] == f"{expected}/1"
+
+
+@given(
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1, max_size=40), min_size=2, max_size=8
+    )
+)
+@example(["a?", "a%3F", "a%253F"])
+@example(["nul", "NUL", "%6Eul"])
+def test_portable_names_are_valid_differ_and_can_be_reversed(bases: list[str]) -> None:
+    inputs = [named(f"/in/{base}") for base in dict.fromkeys(bases)]
+    made = portable_stems(*inputs)
+    assert len({stem.casefold() for stem in made}) == len(made)
+    names = names_of([inputs], root_of([inputs]), portable=True)
+    for given_name, stem in zip(inputs, made, strict=True):
+        assert not any(REFUSED_BY_WINDOWS.search(part) for part in stem.split("/"))
+        if given_name.id not in names.renamed and "%" in stem and len(stem) < 150:
+            assert given_name.uri.endswith(unquote(stem.rpartition("/")[2])) or "." in given_name.uri
+
+
+@pytest.mark.parametrize("character", ["a", "ü", "?", "字"])
+def test_a_part_of_any_length_is_shorter_than_file_systems_allow_with_a_mark_and_a_suffix(character: str) -> None:
+    first, second = named(f"/in/{character * 300}1.jpg"), named(f"/in/{character * 300}2.jpg")
+    for made in (stems(first, second), portable_stems(first, second)):
+        assert len(set(made)) == 2
+        assert all(len(f"{stem}-01234567-0000.npz".encode()) < 255 for stem in made)
+        assert not any(re.search("%[0-9A-F]?-", stem) for stem in made)

@@ -46,7 +46,7 @@ def test_every_row_is_read_once_with_the_columns_that_were_asked_for(run: Folder
         assert (row.scale("depth_m"), row.scale("mask")) == (SCALE, None)
 
 
-def test_columns_of_pictures_are_told_from_others(tmp_path: Path, run: Folder) -> None:
+def test_columns_of_pictures_are_distinguished_from_others(tmp_path: Path, run: Folder) -> None:
     assert picture_columns(schema_of_run(run)) == ["shown", "mask", "depth_m"]
     others = pa.schema([pa.field("bytes", pa.binary()), pa.field("pair", pa.struct([pa.field("a", pa.int32())]))])
     assert picture_columns(others) == []

@@ -36,7 +36,7 @@ def test_the_members_of_a_tar_are_where_their_entries_say(tmp_path: Path, tar_fo
     assert members_of(tmp_path / "shard.tar") == dict(pictures)
 
 
-def test_no_member_of_a_tar_leaves_it_whatever_its_name_is(tmp_path: Path) -> None:
+def test_no_name_of_a_member_leads_out_of_its_tar(tmp_path: Path) -> None:
     evil = ["../x.jpg", "/etc/x.jpg", "./a/../b.jpg", "a/" * 200 + "\u732b.jpg", "..\\x.jpg", "\udcff.jpg"]
     data = tar_of(*((name, name.encode("utf-8", "replace")) for name in evil), errors="surrogateescape")
     (tmp_path / "inside").mkdir()
@@ -78,7 +78,7 @@ def test_the_corpus_of_tars_has_exactly_its_members(tmp_path: Path) -> None:
     ],
     ids=["empty", "first cut", "no end", "header cut", "member cut", "gzip", "html", "garbage", "no members"],
 )
-def test_a_broken_tar_is_one_entry_that_says_why_beside_its_whole_members(
+def test_a_broken_tar_is_one_entry_with_the_reason_beside_its_whole_members(
     tmp_path: Path, change: Callable[[bytes], bytes], whole: int, problem: str | None
 ) -> None:
     data = tar_of(*((f"{number}.jpg", bytes([number]) * 700) for number in range(3)))
@@ -176,7 +176,7 @@ def test_a_sparse_member_is_refused_by_name_and_its_neighbours_are_read(tmp_path
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
-def test_a_header_that_says_gigabytes_is_one_failed_row_and_takes_no_memory(
+def test_a_header_that_states_gigabytes_is_one_failed_row_and_takes_no_memory(
     tmp_path: Path, kind: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = tarfile.TarInfo("header")
@@ -206,7 +206,7 @@ def test_a_header_that_says_gigabytes_is_one_failed_row_and_takes_no_memory(
 @pytest.mark.parametrize(
     "error", [KeyError("x"), TypeError("x"), AttributeError("x"), struct.error("x"), OSError(22, "x")]
 )
-def test_whatever_tarfile_raises_is_one_failed_row(
+def test_any_error_of_tarfile_is_one_failed_row(
     tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> None:
@@ -274,7 +274,7 @@ def test_every_row_of_a_parquet_file_is_an_entry(tmp_path: Path, column: pa.Arra
         ({"image": [b"x"]}, "picture", "column picture holds no pictures; those that could: image"),
     ],
 )
-def test_a_parquet_file_without_a_clear_column_of_pictures_says_what_it_has(
+def test_a_parquet_file_without_a_clear_column_of_pictures_is_refused_with_its_columns(
     tmp_path: Path, columns: dict[str, list[Any]], column: str | None, words: str
 ) -> None:
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")

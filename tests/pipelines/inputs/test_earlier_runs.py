@@ -46,7 +46,7 @@ def test_a_table_that_no_run_wrote_has_no_source_ids(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ids", [pa.array([1, 2]), pa.array(["x" * 129, None]), pa.array([b"a", b"b"])])
-def test_ids_that_are_none_are_not_carried_on_whatever_the_metadata_say(tmp_path: Path, ids: pa.Array) -> None:
+def test_invalid_ids_are_not_carried_on_despite_the_metadata(tmp_path: Path, ids: pa.Array) -> None:
     made = pa.table({"id": ids, "image": [png(np.zeros((2, 2, 3), np.uint8))] * 2})
     pq.write_table(made.replace_schema_metadata({METADATA_KEY: "{}"}), tmp_path / "t.parquet")
     found = list(entries(Source((str(tmp_path),), column="image"), Ignored()))

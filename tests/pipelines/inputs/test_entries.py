@@ -5,7 +5,7 @@ from __future__ import annotations
 from pixelmill.pipelines.inputs.entries import Ignored, sequential
 
 
-def test_what_is_ignored_is_named_by_kind_the_commonest_first_and_equal_ones_by_name() -> None:
+def test_ignored_files_are_counted_by_kind_the_commonest_first_and_ties_by_name() -> None:
     ignored = Ignored()
     for name in ("b.txt", "a.TXT", "/photos/notes.md", "README"):
         ignored.add(name)

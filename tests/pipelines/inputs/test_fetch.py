@@ -172,7 +172,7 @@ def test_a_member_that_is_too_large_costs_no_request_and_its_neighbours_nothing(
     assert store.asked.total() == 2
 
 
-def test_what_is_made_of_the_bytes_is_made_on_the_threads(store: CountingStore) -> None:
+def test_bytes_are_processed_on_the_threads_that_fetch(store: CountingStore) -> None:
     uri = put(store, "a.jpg", b"a")
     threads = set(
         Fetcher(ACCESS, FetchLimits(), None, lambda _: threading.get_ident()).stream(table_of([Entry(uri)] * 9))

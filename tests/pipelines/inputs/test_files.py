@@ -22,7 +22,7 @@ def test_an_output_folder_inside_the_source_is_not_listed(tmp_path: Path) -> Non
     ]
 
 
-def test_a_source_that_lies_in_the_output_folder_says_so(tmp_path: Path) -> None:
+def test_a_source_in_the_output_folder_is_refused(tmp_path: Path) -> None:
     make(tmp_path, "out/a.jpg", "out/photos/a.jpg")
     for uri in (f"{tmp_path}/out", f"{tmp_path}/out/", f"{tmp_path}/out/photos", f"{tmp_path}/out/*.jpg"):
         with pytest.raises(JobError, match="lies in the output folder, of which nothing is read"):
@@ -38,7 +38,7 @@ LEFT = [
 ]
 
 
-def test_what_is_hidden_is_skipped_and_counted_in_folders_and_globs(tmp_path: Path) -> None:
+def test_hidden_files_are_skipped_and_counted_in_folders_and_globs(tmp_path: Path) -> None:
     make(tmp_path, *LEFT, "a.jpg", "_DSC0001.JPG", "_best/b.jpg")
     for source in (tmp_path, f"{tmp_path}/**/*.*", f"{tmp_path}/**"):
         assert sorted(names(tmp_path, source)) == ["_DSC0001.JPG", "_best/b.jpg", "a.jpg"]
@@ -56,7 +56,7 @@ def test_a_hidden_folder_is_read_where_it_is_the_source_or_named(tmp_path: Path)
         listed(make(tmp_path / "only", ".a.jpg", ".x/b.jpg"))
 
 
-def test_an_output_folder_is_left_out_by_whatever_name_it_is_called(tmp_path: Path) -> None:
+def test_an_output_folder_is_left_out_under_any_of_its_names(tmp_path: Path) -> None:
     make(tmp_path, "in/a.jpg", "in/out/data/b.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "in")
     for source, exclude in (("in", "link/out"), ("link", "in/out"), ("in/**/*.jpg", "link/out/")):
@@ -93,7 +93,7 @@ def tree(tmp_path: Path) -> Path:
         ("photos[0-9]/*", ["photos2/c.jpg"]),
     ],
 )
-def test_a_glob_gives_what_it_matches(tree: Path, glob: str, expected: list[str]) -> None:
+def test_a_glob_lists_its_matches(tree: Path, glob: str, expected: list[str]) -> None:
     assert names(tree, f"{tree}/{glob}") == expected
     assert names(tree, f"file://{tree}/{glob}") == expected
 
@@ -108,7 +108,7 @@ def test_a_glob_gives_what_it_matches(tree: Path, glob: str, expected: list[str]
         ("*.gif", []),
     ],
 )
-def test_a_pattern_chooses_below_the_folder_and_counts_what_it_leaves(
+def test_a_pattern_chooses_below_the_folder_and_counts_the_files_that_it_ignores(
     tree: Path, pattern: str, expected: list[str]
 ) -> None:
     ignored = Ignored()
@@ -124,7 +124,7 @@ def test_a_name_with_brackets_is_a_name_before_it_is_a_glob(tmp_path: Path) -> N
     assert names(tmp_path, f"{tmp_path}/photo[0-9].jpg") == ["photo1.jpg"]
 
 
-def test_pictures_without_a_known_suffix_can_be_named_as_the_message_says(tmp_path: Path) -> None:
+def test_pictures_without_a_known_suffix_can_be_named_as_the_message_suggests(tmp_path: Path) -> None:
     make(tmp_path, "0001", "0002.dat")
     with pytest.raises(JobError, match=r"no input was found: 2 files.*format: images and pattern: '\*\*/\*'"):
         listed(tmp_path)

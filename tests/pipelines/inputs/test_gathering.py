@@ -157,7 +157,7 @@ def test_the_window_holds_for_all_pieces_also_when_they_turn_out_larger(
     assert [window.held_bytes for window in windows] == [0]
 
 
-def test_what_then_raises_comes_out_where_the_stream_is_read(store: CountingStore) -> None:
+def test_an_error_of_then_is_raised_where_the_stream_is_read(store: CountingStore) -> None:
     def broken(_: Fetched) -> None:
         raise ZeroDivisionError
 

@@ -66,7 +66,7 @@ NAMES = st.lists(st.integers(0, 5), max_size=40)
 
 @settings(deadline=None, max_examples=200)
 @given(NAMES, st.integers(0, 8))
-def test_every_piece_is_in_one_input_or_the_listing_says_that_one_lies_too_far_away(
+def test_every_piece_is_in_one_input_or_the_listing_reports_one_that_is_too_far_away(
     owners: list[int], apart: int
 ) -> None:
     by = scans.ByColour(most_pieces=40, most_between=apart)
@@ -154,7 +154,7 @@ def list_into(out: Folder, source: Source) -> tuple[list[Segment], Known]:
     return segments, known
 
 
-def test_a_new_listing_counts_what_changed_and_adds_what_is_new(tmp_path: Path) -> None:
+def test_a_new_listing_counts_changed_inputs_and_adds_new_ones(tmp_path: Path) -> None:
     out, source = Folder(str(tmp_path / "out"), Access()), Source((str(tmp_path / "in"),), grouping=BY_COLOUR)
     files(tmp_path / "in", *scan("a"), *scan("b"), *scan("c"))
     segments, _ = list_into(out, source)

@@ -41,7 +41,7 @@ def test_pictures_that_lie_about_beside_shards_do_not_make_a_folder_of_pictures(
         (["a.img", "b.img"], r"2 \.img\); if they are pictures all the same, say so with format: images"),
     ],
 )
-def test_a_folder_without_inputs_says_what_it_has_and_what_to_write(
+def test_a_folder_without_inputs_is_refused_with_its_contents_and_the_next_step(
     tmp_path: Path, files: list[str], words: str
 ) -> None:
     with pytest.raises(JobError, match=words):
@@ -49,7 +49,7 @@ def test_a_folder_without_inputs_says_what_it_has_and_what_to_write(
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.zip"])
-def test_a_compressed_file_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+def test_a_compressed_file_is_refused_with_the_next_step(tmp_path: Path, name: str) -> None:
     make(tmp_path, name)
     with pytest.raises(JobError, match=r"is compressed; unpack it, to a folder or a .tar, and name that"):
         listed(tmp_path / name)
@@ -63,7 +63,9 @@ def test_a_compressed_file_is_refused_with_what_to_do(tmp_path: Path, name: str)
         ([], "it is empty, without a file, line, row or member"),
     ],
 )
-def test_a_tar_without_inputs_says_what_it_has(tmp_path: Path, members: list[tuple[str, bytes]], words: str) -> None:
+def test_a_tar_without_inputs_is_refused_with_its_contents(
+    tmp_path: Path, members: list[tuple[str, bytes]], words: str
+) -> None:
     (tmp_path / "a.tar").write_bytes(tar_of(*members))
     source, ignored = Source((str(tmp_path / "a.tar"),)), Ignored()
     assert list(entries(source, ignored)) == []
@@ -78,6 +80,6 @@ def test_a_tar_without_inputs_says_what_it_has(tmp_path: Path, members: list[tup
         (["a.parquet", "b.pq", "notes.txt"], ["a.parquet", "b.pq"]),
     ],
 )
-def test_auto_goes_by_what_the_files_are_called(tmp_path: Path, files: list[str], expected: list[str]) -> None:
+def test_auto_decides_by_the_names_of_the_files(tmp_path: Path, files: list[str], expected: list[str]) -> None:
     make(tmp_path, *files, data=b"broken")
     assert names(tmp_path) == expected

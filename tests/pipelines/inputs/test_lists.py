@@ -55,7 +55,7 @@ def test_a_list_in_a_store_names_no_file_of_this_machine(uri: str) -> None:
     assert fetched([foreign]) == ["ForeignUri"]
 
 
-def test_a_list_of_this_machine_names_what_it_likes(tmp_path: Path) -> None:
+def test_a_local_list_may_name_any_place(tmp_path: Path) -> None:
     (tmp_path / "a b.jpg").write_bytes(b"x")
     quoted = f"{tmp_path}/a%20b.jpg"
     path = write(tmp_path, "list.txt", f"a b.jpg\nfile://{quoted}\nfile://localhost{quoted}\n{tmp_path}/a b.jpg\n")
@@ -72,7 +72,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
         assert fetched(listed(path)) == ["NotAFile", "NotAFile", "NotAFile", "NotFound", b"x", "NotAFile"]
 
 
-def test_a_file_that_does_not_say_its_size_is_read_to_the_bound(tmp_path: Path) -> None:
+def test_a_file_of_unknown_size_is_read_to_the_bound(tmp_path: Path) -> None:
     assert fetched([Entry("/proc/self/status")], max_bytes=10) == ["TooManyBytes"]
     assert b"Name" in fetched([Entry("/proc/self/status")])[0]  # type: ignore[operator]
 
@@ -88,12 +88,12 @@ def test_a_pipe_or_a_device_is_no_source(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.ndjson", "a.xlsx", "a.xml"])
-def test_what_is_no_list_is_refused_with_what_a_list_is(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_no_list_is_refused_with_the_formats_of_lists(tmp_path: Path, name: str) -> None:
     with pytest.raises(JobError, match=r"a list is \.txt, .*\.csv, .* or \."):
         check(Source((str(write(tmp_path, name, "{}")),)))
 
 
-def test_a_list_that_is_not_utf8_says_what_a_list_is(tmp_path: Path) -> None:
+def test_a_list_that_is_not_utf8_is_refused_with_the_formats_of_lists(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"caf\xe9.jpg\n")
     with pytest.raises(JobError, match=r"is not UTF-8 text .*a list of URIs is \.txt"):
         listed(tmp_path / "list.txt")

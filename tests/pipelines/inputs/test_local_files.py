@@ -50,7 +50,7 @@ def test_pipes_and_devices_are_counted(tmp_path: Path) -> None:
     assert left_in(tmp_path) == {"pipe, socket or device": 1}
 
 
-def test_a_folder_that_may_not_be_read_is_counted_and_says_so_where_it_is_the_source(
+def test_a_folder_that_may_not_be_read_is_counted_and_refused_as_the_source(
     common_folder: Path, as_nobody: AsNobody
 ) -> None:
     make(common_folder, "photos/a.jpg", "photos/private/b.jpg")

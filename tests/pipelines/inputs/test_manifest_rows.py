@@ -26,7 +26,7 @@ def test_different_inputs_have_different_ids(inputs: list[tuple[str, str | None]
     assert all(len(identity) == 32 and int(identity, 16) >= 0 for identity in ids)
 
 
-def test_entries_become_rows_of_one_schema_whatever_is_known_of_them() -> None:
+def test_all_entries_become_rows_of_one_schema() -> None:
     pieces = (Piece("a.r.tif", None, 3, "1"), Piece("a.g.tif", 7, 4, None))
     plain, grouped = Entry("a.jpg", size=5, version="v"), Entry("a", "a", None, None, 7, "v", None, pieces)
     for batch in ([plain], [grouped], [plain, grouped]):

@@ -94,6 +94,6 @@ def test_numbers_are_sorted_by_their_value() -> None:
     ("text", "fact"),
     [("stems", "0 groups"), ("(a)(b)", "2 groups"), ("(", "neither stem nor folder nor"), ("", "0 groups")],
 )
-def test_what_names_no_grouping_says_what_does(text: str, fact: str) -> None:
+def test_an_invalid_grouping_is_refused_with_the_valid_ones(text: str, fact: str) -> None:
     with pytest.raises(ValueError, match=fact):
         checked_group(text)

@@ -25,7 +25,7 @@ SHOWN = ["a.jpg", "_DSC0001.JPG", "_best/a.jpg", "x.y/a.b.jpg", "./a.jpg", "../a
 
 
 @pytest.mark.parametrize("tables", [False, True])
-def test_what_systems_leave_behind_is_hidden(tables: bool) -> None:
+def test_files_that_systems_leave_behind_are_hidden(tables: bool) -> None:
     assert all(has_hidden(path, tables=tables) for path in HIDDEN)
 
 
@@ -36,7 +36,7 @@ def test_a_leading_underscore_hides_tables_and_never_a_photograph() -> None:
     assert not has_hidden("year=2024/a_b.parquet", tables=True)
 
 
-def test_a_suffix_is_what_a_person_calls_it() -> None:
+def test_a_suffix_is_the_one_that_people_mean() -> None:
     assert [suffix_of(uri) for uri in ("a/b.JPG", "a.tar.GZ", "a.tgz", "a.b/c", ".hidden")] == [
         ".jpg",
         ".tar.gz",
@@ -65,7 +65,7 @@ def test_a_name_with_percent_signs_is_itself_before_it_is_decoded(tmp_path: Path
     assert os.fsencode(local_path(f"file://{tmp_path}/%FF.jpg")).endswith(b"/\xff.jpg")
 
 
-def test_a_link_and_what_it_links_to_are_one_place(tmp_path: Path) -> None:
+def test_a_link_and_its_target_are_one_place(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert place_of(str(tmp_path / "link")) == place_of(f"file://{tmp_path}/real/")

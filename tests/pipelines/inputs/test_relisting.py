@@ -61,7 +61,7 @@ def test_an_archive_that_stayed_is_not_read_again(tmp_path: Path, monkeypatch: p
     assert read == []
 
 
-def test_an_input_of_several_pieces_has_those_that_were_added_whatever_the_limit(tmp_path: Path) -> None:
+def test_an_input_of_several_pieces_has_those_that_were_added_despite_any_limit(tmp_path: Path) -> None:
     make(tmp_path, "a.r.tif", "a.g.tif", "b.r.tif")
     before = rows_of(source_of(tmp_path, grouping=ByColour()))
     make(tmp_path, "b.g.tif", "c.r.tif")

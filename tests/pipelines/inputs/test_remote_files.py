@@ -59,9 +59,7 @@ def test_an_output_folder_inside_the_source_is_not_listed_in_a_store(s3: Gateway
         assert uris(uri, exclude=f"s3://{bucket}/run/out") == [f"s3://{bucket}/run/a.jpg"]
 
 
-def test_what_does_not_fit_in_one_answer_is_all_listed(
-    s3: Gateway, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_listing_of_several_answers_is_complete(s3: Gateway, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = []
 
     def call_s3(store: S3FileSystem, method: str, **options: Any) -> Any:  # pages of 7 keys instead of 1,000
@@ -79,12 +77,12 @@ def test_what_does_not_fit_in_one_answer_is_all_listed(
 @pytest.mark.parametrize(
     "uri", ["s3://no-such-bucket", "s3://no-such-bucket/photos", "s3://sources/gone", "s3://no-such-bucket/*.jpg"]
 )
-def test_a_bucket_or_prefix_that_is_not_there_says_so(s3: Gateway, bucket: str, uri: str) -> None:
+def test_a_missing_bucket_or_prefix_is_reported(s3: Gateway, bucket: str, uri: str) -> None:
     with pytest.raises(StoreError, match="does not exist, listing the source; check the name of the bucket or folder"):
         listed(uri)
 
 
-def test_a_prefix_without_pictures_says_so(s3: Gateway, bucket: str) -> None:
+def test_a_prefix_without_pictures_is_reported(s3: Gateway, bucket: str) -> None:
     with pytest.raises(JobError, match="no input was found: 1 files"):
         listed(f"s3://{bucket}/empty")
     with pytest.raises(JobError, match="no input was found: 0 files"):

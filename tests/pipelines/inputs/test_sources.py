@@ -22,7 +22,7 @@ def test_a_folder_gives_its_images_at_every_depth_in_the_order_of_names(tmp_path
     assert names(tmp_path) == ["a.jpeg", "b.jpg", "a/z.PNG", "a/b/c.tiff", "c/1.webp"]
 
 
-def test_what_is_no_input_is_counted_by_kind(tmp_path: Path) -> None:
+def test_ignored_files_are_counted_by_kind(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", "notes.txt", "more/notes.TXT", "README")
     make(tmp_path / "elsewhere", "b.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
@@ -56,7 +56,7 @@ def test_names_of_every_kind_are_listed_as_they_are(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ hidden, links
 
 
-def test_what_is_hidden_is_counted_in_tars_and_tables(tmp_path: Path) -> None:
+def test_hidden_names_are_counted_in_tars_and_tables(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(
         tar_of(("a.jpg", b"x"), ("._a.jpg", b"x"), ("__MACOSX/b.jpg", b"x"), ("d/_DSC.JPG", b"x"))
     )
@@ -71,7 +71,7 @@ def test_what_is_hidden_is_counted_in_tars_and_tables(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------- what refusals say
 
 
-def test_a_table_of_urls_says_how_it_is_read(tmp_path: Path) -> None:
+def test_a_table_of_urls_is_refused_with_the_format_that_reads_it(tmp_path: Path) -> None:
     pq.write_table(pa.table({"URL": ["https://host/a.jpg"], "TEXT": ["a"], "WIDTH": [1]}), tmp_path / "laion.parquet")
     with pytest.raises(
         JobError, match=r"no column holds pictures; it has URL, TEXT, WIDTH; .*--set source.format=list"
@@ -90,19 +90,19 @@ def test_pictures_that_a_table_only_points_to_are_named(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ what is not there
 
 
-def test_an_empty_folder_says_so(tmp_path: Path) -> None:
+def test_an_empty_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="no input was found: 0 files") as error:
         listed(tmp_path)
     assert str(tmp_path) in str(error.value)
 
 
-def test_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     for uri in (f"{tmp_path}/gone", f"{tmp_path}/gone/*.jpg", f"file://{tmp_path}/gone/"):
         with pytest.raises(StoreError, match=f"{tmp_path}/gone.*: does not exist, listing the source; check the name"):
             listed(uri)
 
 
-def test_an_unknown_scheme_says_so() -> None:
+def test_an_unknown_scheme_is_reported() -> None:
     with pytest.raises(StoreError, match=r"nonsense://: Protocol not known"):
         listed("nonsense://bucket/photos")
 
@@ -131,7 +131,7 @@ def test_a_list_gives_its_uris_and_takes_relative_ones_from_its_folder(tmp_path:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_list_without_a_uri_in_a_row_has_an_entry_that_says_so(tmp_path: Path, suffix: str) -> None:
+def test_a_row_of_a_list_without_a_uri_is_an_entry_with_the_reason(tmp_path: Path, suffix: str) -> None:
     path = write_list(tmp_path / f"list{suffix}", ["a.jpg", None, "b.jpg"])
     _, null, _ = listed(path, format="list")
     assert (null.uri, null.member, null.problem) == (str(path), "line 2", "NullUri: the list has no URI here")
@@ -147,7 +147,7 @@ def test_a_list_without_a_uri_in_a_row_has_an_entry_that_says_so(tmp_path: Path,
         "https://user:hunter2@[broken",
     ],
 )
-def test_a_signed_uri_in_a_list_is_an_entry_that_says_so_without_the_secret(tmp_path: Path, signed: str) -> None:
+def test_a_signed_uri_in_a_list_is_an_entry_with_the_reason_and_without_the_secret(tmp_path: Path, signed: str) -> None:
     path = write_list(tmp_path / "list.txt", ["a.jpg", signed])
     plain, bad = listed(path)
     assert plain == Entry(f"{tmp_path}/a.jpg")
@@ -155,7 +155,7 @@ def test_a_signed_uri_in_a_list_is_an_entry_that_says_so_without_the_secret(tmp_
     assert not any(secret in repr(bad) for secret in ("hunter2", "0123456789abcdef", "AKIAABCDEFGHIJKLMNOP"))
 
 
-def test_a_list_that_is_no_text_or_has_no_column_says_so(tmp_path: Path) -> None:
+def test_a_list_that_is_no_text_or_has_no_column_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes("caf\u00e9.jpg".encode("latin-1"))
     with pytest.raises(JobError, match=r"list.txt: is not UTF-8 text"):
         listed(tmp_path / "list.txt")

@@ -8,7 +8,7 @@ from pixelmill.pipelines.inputs.requests import FetchLimits, Input, weight_of
 from pixelmill.pipelines.inputs.window import Grant, NoRoom, Window
 
 
-def test_what_was_read_of_an_object_that_finds_no_room_is_given_back() -> None:
+def test_an_object_without_room_gives_back_the_bytes_already_read() -> None:
     window = Window(5000)
     item = Input(7, "https://a.example/a.jpg", None, None, 0, None)
     grant = Grant(item, window, FetchLimits())

@@ -24,7 +24,7 @@ def resume(folder: Folder) -> tuple[list[Segment], int]:
     return Attempt(folder, Held(2, is_fenced=folder.is_fenced), row_bytes=lambda _: 1, file_bytes=1 << 20).resume()
 
 
-def test_what_is_lost_is_listed_again_and_done_by_the_run_that_found_it(
+def test_lost_inputs_are_listed_again_and_done_by_the_run_that_found_them_missing(
     folder: Folder, segments: list[Segment]
 ) -> None:
     publish(folder, 0, ["/p/alien.jpg", NAMES[2]])
@@ -40,7 +40,7 @@ def test_what_is_lost_is_listed_again_and_done_by_the_run_that_found_it(
     assert (part.number, sorted(uris(folder, "data"))) == (2, NAMES)
 
 
-def test_what_is_lost_is_listed_once_though_the_run_that_found_it_was_killed(
+def test_lost_inputs_are_listed_once_though_the_run_that_found_them_missing_was_killed(
     folder: Folder, segments: list[Segment]
 ) -> None:
     publish(folder, 0, ["/p/alien.jpg", NAMES[2]])
@@ -105,7 +105,7 @@ def success(**changes: Any) -> dict[str, Any]:
     return counts | {"identity": identity, "weights": {"0.embed": "ab12" * 16}} | changes
 
 
-def test_the_first_to_sign_decides_whose_run_it_is_and_the_newest_says_how_it_was_asked_for(folder: Folder) -> None:
+def test_the_first_to_sign_decides_the_identity_of_the_run_and_the_newest_its_request(folder: Folder) -> None:
     attempt_of(folder, Held(1)).sign({"job": 1}, agree, "job: 1")
     checked: list[bytes] = []
     attempt_of(folder).sign({"job": 2}, checked.append, "job: 2")
@@ -129,7 +129,7 @@ def test_a_job_that_is_refused_or_overtaken_signs_nothing(folder: Folder) -> Non
     assert folder.read("_run/spec.yaml") == b"# attempt 1\njob: 1"
 
 
-def test_what_waits_to_be_redone_is_not_listed_once_more(folder: Folder, segments: list[Segment]) -> None:
+def test_inputs_that_wait_to_be_redone_are_not_listed_again(folder: Folder, segments: list[Segment]) -> None:
     publish(folder, 0, NAMES[:3], failed=(NAMES[0],))
     publish(folder, 1, NAMES[3:], failed=(NAMES[4],))
     first = attempt_of(folder).list_failed(segments, lambda rows: rows)
@@ -139,7 +139,7 @@ def test_what_waits_to_be_redone_is_not_listed_once_more(folder: Folder, segment
     assert sorted(Rows(folder, first).of(part)["uri"].to_pylist()) == [NAMES[0], NAMES[4]]
 
 
-def test_a_retry_does_what_failed_and_a_run_does_all_that_is_not_there(folder: Folder, segments: list[Segment]) -> None:
+def test_a_retry_does_failed_inputs_and_a_run_does_all_missing_parts(folder: Folder, segments: list[Segment]) -> None:
     publish(folder, 0, NAMES[:3], failed=(NAMES[0],))
     listed = attempt_of(folder).list_failed(segments, lambda rows: rows)
     held = progress(folder)
@@ -167,7 +167,7 @@ def test_a_segment_of_another_attempt_counts_and_ones_own_does_not(folder: Folde
     assert [(segment.rows, segment.writer) for segment in segments] == [(2, SECOND)]
 
 
-def test_success_is_written_anew_only_where_it_says_something_else(folder: Folder) -> None:
+def test_success_is_rewritten_only_if_its_content_differs(folder: Folder) -> None:
     publish(folder, 0, NAMES[:3])
     said = success(finished_at="2026-01-01", seconds={"work": 1.0})
     attempt_of(folder, Held(1)).succeed(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,12 @@ import yaml
 from pixelmill.pipelines.outputs.attempt import Attempt
 from pixelmill.pipelines.outputs.card import CARD, card_of, is_ours
 from pixelmill.pipelines.outputs.claims import Claim
-from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, INPUT_FIELDS
+from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, FAILED_SCHEMA, INPUT_FIELDS, MEANINGS, input_fields
 from pixelmill.pipelines.outputs.encoding import Compression, encode
 from pixelmill.pipelines.outputs.publishing import publish
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.stages import STAGES, config_class
 
 COLUMNS = {"id": "string", "uri": "string", "embedding": "fixed_size_list<item: float>[2]"}
 TEXTS = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
@@ -54,7 +56,7 @@ def with_model(model: str) -> dict[str, Any]:
 # What it says
 
 
-def test_it_says_what_was_run_on_what_and_what_came_of_it() -> None:
+def test_a_card_names_the_stages_the_source_and_the_result() -> None:
     card = card_of(success(), COLUMNS)
     for words in (
         "1,203, of which 1,200 are done and 3 failed",
@@ -118,7 +120,7 @@ def test_a_name_can_not_add_markup_or_front_matter() -> None:
     assert "| `a/'b` | \\<b\\> |" in card
 
 
-def test_the_last_line_tells_a_card_from_one_that_was_changed() -> None:
+def test_the_last_line_distinguishes_a_card_from_one_that_was_changed() -> None:
     card = card_of(success(), COLUMNS)
     assert is_ours(card.encode())
     for changed in (card.replace("1,203", "1,204"), f"{card}\nmore\n", card.rpartition("<!--")[0], "# My data\n", ""):
@@ -212,3 +214,21 @@ def test_datasets_loads_the_folder_and_finds_the_rows_alone(tmp_path: Path) -> N
     assert splits["train"]["id"] == ["0", "1"]
     assert splits["train"]["embedding"] == [[1.0, 0.0], [1.0, 1.0]]
     assert failed == ["Corrupt"]
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_every_column_of_every_stage_has_a_meaning_in_the_card_under_any_name(kind: str) -> None:
+    usual = config_class(kind).model_construct()
+    options: list[dict[str, Any]] = [{}, {"column": "mine"}] if "column" in type(usual).model_fields else [{}]
+    for given in options:
+        names = [*type(usual).model_construct(**given).columns()]
+        made = success(identity={"source": {"uri": ["in"]}, "stages": [{kind: given}]})
+        card = card_of(made, dict.fromkeys(names, "float"), {names[0]: "furlongs"})
+        rows = {row.split("`")[1]: row for row in card.splitlines() if row.startswith("| `")}
+        assert all(re.search(r"[a-z]{4,}.* \\|$", rows[name].rpartition("| float |")[2]) for name in names)
+        assert "unit: furlongs" in rows[names[0]]
+
+
+def test_every_column_of_the_inputs_has_a_meaning() -> None:
+    fields = [*input_fields(makes_many=True, has_source_ids=True), *FAILED_SCHEMA]
+    assert {field.name for field in fields} <= MEANINGS.keys()

@@ -34,7 +34,7 @@ def test_a_claimed_folder_is_written_for_as_long_as_the_claim_stands(folder: Fol
 
 
 @pytest.mark.parametrize("before", [None, b"older"])
-def test_what_was_past_its_last_look_when_another_attempt_wrote_is_refused(
+def test_a_write_is_refused_if_another_attempt_wrote_after_its_last_check(
     folder: Folder, before: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = ClaimedFolder(folder, claim(folder))

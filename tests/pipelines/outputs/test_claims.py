@@ -66,7 +66,7 @@ def end(folder: Folder, claim: Claim, ended: str = "complete") -> None:
 # --------------------------------------------------------------------------------------------------- one after another
 
 
-def test_the_first_claim_of_a_run_is_made_at_once_and_says_who_holds_it(folder: Folder) -> None:
+def test_the_first_claim_of_a_run_is_made_at_once_and_names_its_holder(folder: Folder) -> None:
     clock = FakeClock()
     claim = take(folder, clock)
     assert (claim.epoch, claim.is_fenced, clock.now) == (1, True, 0.0)
@@ -115,7 +115,7 @@ def test_a_first_beat_is_a_sign_of_life(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("beats", [0, 7])
-def test_an_attempt_is_followed_when_its_beat_has_not_changed_for_a_lease_whatever_it_says(
+def test_an_attempt_is_followed_once_its_beat_has_not_changed_for_a_lease_in_any_content(
     folder: Folder, beats: int
 ) -> None:
     first = take(folder)
@@ -311,5 +311,5 @@ def test_a_claim_that_another_one_joins_shows_life(unfenced: Folder) -> None:
         take(unfenced, FakeClock(lambda now: claim_by_hand(unfenced, 1, "2" * 32) and None))
 
 
-def test_a_lease_outlasts_what_a_holder_may_be_silent_for() -> None:
+def test_a_lease_outlasts_the_longest_silence_of_a_living_holder() -> None:
     assert claims.BEAT_S + claims.POLL_S + SETTLE_S < LEASE_S / 2

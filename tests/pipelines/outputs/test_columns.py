@@ -12,7 +12,7 @@ def test_columns_that_some_outputs_have_lie_between_those_that_all_have() -> Non
     assert [field.name for field in input_fields(makes_many=True)] == [*names[:3], "place", *names[5:]]
 
 
-def test_a_failed_row_always_says_which_input_and_why() -> None:
+def test_a_failed_row_always_has_its_input_and_its_reason() -> None:
     assert {field.name for field in FAILED_SCHEMA if not field.nullable} == {
         "id",
         "uri",

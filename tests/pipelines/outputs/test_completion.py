@@ -34,7 +34,7 @@ def attempt_of(folder: Folder) -> Attempt:
     return Attempt(folder, Held(1), row_bytes=lambda _: 2048, file_bytes=128 << 20)
 
 
-def test_a_second_listing_counts_what_was_added_removed_and_changed(photos: Path, folder: Folder) -> None:
+def test_a_second_listing_counts_added_removed_and_changed_inputs(photos: Path, folder: Folder) -> None:
     source, rows = Source((str(photos),), access=ACCESS), list[int]()
     first = list_source(attempt_of(folder), [], source, rows.append)
     assert (first.added, first.removed, first.changed, rows) == (40, 0, 0, [40])
@@ -61,7 +61,7 @@ def test_inputs_are_required_of_the_first_listing_alone(tmp_path: Path, segments
     require_inputs(source, Listed(segments, 0, 0, 0, 0, {}))
 
 
-def test_a_run_counts_what_is_done_and_failed_before_and_a_retry_its_own_inputs(
+def test_a_run_counts_inputs_that_were_done_or_failed_before_and_a_retry_its_own_inputs(
     folder: Folder, segments: list[Segment]
 ) -> None:
     first, second = segments[0].parts()
@@ -114,12 +114,14 @@ def test_a_retry_of_a_run_that_never_came_to_its_end_stops_with_the_next_step(fo
     ],
 )
 @pytest.mark.parametrize("retry", [False, True])
-def test_what_does_not_add_up_is_never_a_success(folder: Folder, found: Account, words: str, retry: bool) -> None:
+def test_an_account_that_does_not_add_up_is_never_a_success(
+    folder: Folder, found: Account, words: str, retry: bool
+) -> None:
     with pytest.raises(PixelmillError, match=words):
         require_complete(folder, found, retry=retry)
 
 
-def test_success_says_what_the_account_says(folder: Folder, segments: list[Segment]) -> None:
+def test_success_has_the_counts_of_the_account(folder: Folder, segments: list[Segment]) -> None:
     folder.publish("_run/identity.json", b'{"job": 1}')
     publish(folder, 0, NAMES[:3], failed=(NAMES[0],))
     publish(folder, 1, NAMES[3:])

@@ -16,12 +16,12 @@ from pixelmill.workers.errors import StoreError
 from tests.pipelines.outputs.by_hand import NAMES, publish, put, table
 
 
-def test_a_data_file_says_how_it_was_made(folder: Folder) -> None:
+def test_a_data_file_records_its_provenance(folder: Folder) -> None:
     publishing.publish(folder, "part-000000", table(NAMES[:3]), {"weights": {"0.embed": "abc"}}, Compression())
     assert provenance_of(folder, "part-000000.parquet") == {"weights": {"0.embed": "abc"}}
 
 
-def test_a_data_file_that_was_cut_is_named_with_what_to_do(folder: Folder, segments: list[Segment]) -> None:
+def test_a_truncated_data_file_is_named_with_the_next_step(folder: Folder, segments: list[Segment]) -> None:
     publish(folder, 0, NAMES[:3])
     publish(folder, 1, NAMES[3:])
     folder.publish("data/part-000001.parquet", (folder.read("data/part-000001.parquet") or b"")[:-9])
@@ -29,7 +29,9 @@ def test_a_data_file_that_was_cut_is_named_with_what_to_do(folder: Folder, segme
         account(folder, segments)
 
 
-def test_rows_that_earlier_retries_finished_are_told_from_parts(folder: Folder, segments: list[Segment]) -> None:
+def test_rows_that_earlier_retries_finished_are_distinguished_from_parts(
+    folder: Folder, segments: list[Segment]
+) -> None:
     publish(folder, 1, NAMES[3:])
     for name in ("part-r002-000000", "part-r001-000000"):
         put(folder, name, table(NAMES[:1]))
@@ -39,7 +41,7 @@ def test_rows_that_earlier_retries_finished_are_told_from_parts(folder: Folder, 
     assert contents.old_retried_ids(folder, held) == {input_id(NAMES[0], None): 2}
 
 
-def test_a_part_says_how_many_inputs_are_done_and_which_failed(folder: Folder, segments: list[Segment]) -> None:
+def test_a_part_records_how_many_inputs_are_done_and_which_failed(folder: Folder, segments: list[Segment]) -> None:
     publish(folder, 0, NAMES[:3], failed=(NAMES[1],))
     facts = contents.facts_of(folder, "part-000000")
     assert facts.done == 2
@@ -59,7 +61,7 @@ def test_inputs_of_many_rows_are_counted_by_their_first_row(folder: Folder) -> N
     assert contents.facts_of(folder, "part-000000").done == 2
 
 
-def test_a_file_that_says_nothing_of_itself_has_no_provenance_and_no_failures(folder: Folder) -> None:
+def test_a_file_without_metadata_has_no_provenance_and_no_failures(folder: Folder) -> None:
     put(folder, "part-000000", table(NAMES[:2]))
     assert contents.provenance_of(folder, "part-000000.parquet") == {}
     assert contents.facts_of(folder, "part-000000").failures is None

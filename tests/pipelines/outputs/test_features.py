@@ -70,7 +70,7 @@ def test_datasets_gives_pictures_and_the_values_in_them(tmp_path: Path) -> None:
     assert shares == [[0.0, 1.0]] * 2
 
 
-def test_what_a_field_says_of_its_column_is_in_the_file(tmp_path: Path) -> None:
+def test_the_metadata_of_a_field_are_in_the_file(tmp_path: Path) -> None:
     output(tmp_path / "out")
     schema = pq.read_schema(tmp_path / "out/data/part-000000.parquet")
     assert schema.field("mask").metadata == {b"class_names": b'["sky", "road"]'}

@@ -13,7 +13,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from tests.pipelines.outputs.listings import list_into, make_files, uris_of
 
 
-def test_a_second_listing_adds_only_what_is_new(photos: Path, folder: Folder) -> None:
+def test_a_second_listing_adds_only_new_inputs(photos: Path, folder: Folder) -> None:
     source = Source((str(photos),))
     first, _, _ = list_into(folder, source)
     before = folder.read("_run/manifest/000000-0000.parquet")

@@ -20,7 +20,9 @@ def test_without_a_retry_every_part_owns_its_inputs_done_or_not(folder: Folder, 
     assert owned(folder, segments) == {0: ids_of(folder, segments, first), 1: ids_of(folder, segments, second)}
 
 
-def test_what_was_listed_again_is_owned_by_the_last_part_that_did_it(folder: Folder, segments: list[Segment]) -> None:
+def test_an_input_that_was_listed_again_is_owned_by_the_last_part_that_did_it(
+    folder: Folder, segments: list[Segment]
+) -> None:
     publish(folder, 0, NAMES[:3], failed=(NAMES[0], NAMES[1]))
     list_again(folder, NAMES[:2])
     again = list_again(folder, NAMES[1:2])
@@ -32,7 +34,7 @@ def test_what_was_listed_again_is_owned_by_the_last_part_that_did_it(folder: Fol
     assert owned(folder, again) == {0: [c], 1: others, 2: [a], 3: [b]}
 
 
-def test_what_a_later_part_has_redone_is_known_of_each_part(folder: Folder, segments: list[Segment]) -> None:
+def test_each_part_knows_the_inputs_that_a_later_part_has_redone(folder: Folder, segments: list[Segment]) -> None:
     publish(folder, 0, NAMES[:3], failed=(NAMES[0],))
     again = list_again(folder, NAMES[:1])
     first, retried = next(again[0].parts()), next(again[1].parts())

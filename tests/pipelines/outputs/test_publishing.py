@@ -20,9 +20,7 @@ def test_publishing_twice_is_publishing_once(folder: Folder, segments: list[Segm
     assert account(folder, segments).is_exact
 
 
-def test_a_part_that_exists_stays_as_it_is_whatever_another_attempt_makes_of_it(
-    folder: Folder, segments: list[Segment]
-) -> None:
+def test_a_published_part_is_not_changed_by_another_attempt(folder: Folder, segments: list[Segment]) -> None:
     first = publish(folder, 0, NAMES[:3], failed=(NAMES[1],))
     kept = {name: folder.read(f"{name}/part-000000.parquet") for name in (DATA, FAILED)}
     again = publish(folder, 0, NAMES[:3], failed=(NAMES[0], NAMES[2]))

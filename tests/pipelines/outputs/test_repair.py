@@ -67,7 +67,7 @@ def test_failures_are_filed_as_the_data_file_has_them(
     assert account(folder, segments).is_exact
 
 
-def test_rows_of_another_listing_are_dropped_and_what_the_data_file_says_of_itself_is_kept(
+def test_rows_of_another_listing_are_dropped_and_the_metadata_of_the_data_file_is_kept(
     folder: Folder, segments: list[Segment]
 ) -> None:
     publish(folder, 0, [*NAMES[:3], "/p/alien.jpg", NAMES[3]], failed=(NAMES[0],))
@@ -108,7 +108,7 @@ def test_a_part_that_is_not_done_is_left_to_the_run(folder: Folder, segments: li
     assert repair.repair(folder, segments, never).lost == {}
 
 
-def test_what_a_later_part_did_once_more_is_not_filed_again(folder: Folder, segments: list[Segment]) -> None:
+def test_failures_that_a_later_part_has_redone_are_not_filed_again(folder: Folder, segments: list[Segment]) -> None:
     both(folder)
     listing = Listing(folder, 1, supersedes=True)
     listing.write(repair.listed_again(folder, segments, {next(segments[0].parts()): [input_id(NAMES[0], None)]}))

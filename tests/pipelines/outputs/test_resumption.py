@@ -104,14 +104,14 @@ def test_an_old_output_is_settled_resumed_and_accounted_for(folder: Folder, old:
     assert (found.listed, found.done, found.failed, found.is_exact) == (6, 4, 2, True)
 
 
-def test_an_old_output_that_was_cut_off_is_put_right_and_keeps_what_failed(folder: Folder, old: list[Segment]) -> None:
+def test_an_interrupted_old_output_is_repaired_and_keeps_its_failures(folder: Folder, old: list[Segment]) -> None:
     found = repair.repair(folder, old, lambda: None)
     assert (found.dropped, found.lost) == (0, {})
     assert failed_uris(folder) == [NAMES[1]]
     assert repair.repair(folder, old, lambda: None).rows == 0
 
 
-def test_what_failed_in_an_old_output_is_retried_as_a_later_part(folder: Folder, old: list[Segment]) -> None:
+def test_failures_of_an_old_output_are_retried_as_a_later_part(folder: Folder, old: list[Segment]) -> None:
     publish_as_before(folder, "part-000001", NAMES[3:])
     attempt = Attempt(folder, Held(2), row_bytes=lambda _: 1, file_bytes=1 << 20)
     settle(folder, old)

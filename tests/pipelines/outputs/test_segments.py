@@ -36,7 +36,7 @@ def test_a_listing_that_was_killed_half_way_is_not_used(
     assert uris_of(folder, segments) == sorted(str(path) for path in photos.iterdir())
 
 
-def test_what_a_listing_left_out_is_kept_with_it(photos: Path, folder: Folder) -> None:
+def test_the_inputs_that_a_listing_ignored_are_recorded_with_it(photos: Path, folder: Folder) -> None:
     make_files(photos, "notes.TXT", "more/notes.txt", "README")
     segments, _, _ = list_into(folder, Source((str(photos),)))
     assert segments[0].ignored == {".txt": 2, "(none)": 1}
@@ -52,7 +52,7 @@ def test_parts_are_ranges_of_rows_one_after_the_other_and_numbered_through(folde
     ]
 
 
-def test_a_segment_comes_back_as_it_was_written_and_one_of_an_earlier_version_with_what_it_had() -> None:
+def test_a_segment_is_read_back_as_written_and_one_of_an_earlier_version_with_its_own_keys() -> None:
     segment = Segment(1, 3, (3,), (2, 1), 5, {".txt": 1}, 2, True, "0001-aaaaaaaa", True, True)
     assert Segment.from_json(segment.to_json()) == segment
     newer = {"writer", "supersedes", "has_source_ids"}

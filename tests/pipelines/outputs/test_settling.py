@@ -9,7 +9,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from tests.pipelines.outputs.by_hand import NAMES, failed_uris, list_again, publish
 
 
-def test_what_was_listed_again_stands_where_it_failed_until_it_is_done(folder: Folder, segments: list[Segment]) -> None:
+def test_a_failure_that_was_listed_again_stays_filed_until_it_is_done(folder: Folder, segments: list[Segment]) -> None:
     publish(folder, 0, NAMES[:3], failed=(NAMES[0], NAMES[1]))
     publish(folder, 1, NAMES[3:])
     again = list_again(folder, NAMES[:2])

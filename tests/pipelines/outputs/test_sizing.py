@@ -24,7 +24,7 @@ def listed(*inputs: tuple[str, int | None], member: str | None = None) -> pa.Tab
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def test_pixels_follow_from_bytes_by_what_the_name_says() -> None:
+def test_pixels_are_estimated_from_bytes_by_the_suffix_of_the_name() -> None:
     table = listed(("a.jpg", 100_000), ("b.PNG", 100_000), ("c.webp", 100_000), ("d.jpg", None), ("e", 100_000))
     assert pixels_of(table).tolist() == [600_000, 70_000, 1_000_000, 0, 600_000]
     assert pixels_of(listed(("shard.tar", 100_000), member="x/y.png")).tolist() == [70_000]
@@ -35,7 +35,7 @@ def test_a_picture_of_12_megapixels_upscaled_by_4_is_foreseen_as_such() -> None:
     assert found == pytest.approx(48_000_000, rel=0.02)
 
 
-def test_what_is_not_known_is_taken_to_be_as_the_others_and_typical_where_none_is_known() -> None:
+def test_an_unknown_size_is_the_mean_of_the_others_and_typical_if_none_is_known() -> None:
     mixed = foreseen_bytes(np.array([0, 100_000, 300_000]), lambda px: px)
     assert mixed.tolist() == pytest.approx([200_000, 100_000, 300_000], rel=0.02)
     assert foreseen_bytes(np.array([0, 0]), lambda px: px).tolist() == pytest.approx([TYPICAL_PX] * 2, rel=0.02)

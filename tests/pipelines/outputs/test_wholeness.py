@@ -7,7 +7,7 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelmill.pipelines.inputs.manifest_rows import input_id
@@ -42,14 +42,16 @@ def test_the_account_counts_inputs_and_rows(folder: Folder, segments: list[Segme
     assert found.is_exact
 
 
-def test_the_one_that_comes_second_counts_the_inputs_of_what_is_there(folder: Folder, segments: list[Segment]) -> None:
+def test_the_second_attempt_to_publish_counts_the_inputs_of_the_existing_file(
+    folder: Folder, segments: list[Segment]
+) -> None:
     publish(folder, 0, FIRST, (NAMES[1],), places=PLACES)
     written = publish(folder, 0, FIRST, places=PLACES)
     assert (written.done, written.failed) == (2, 1)
     assert failed_uris(folder) == [NAMES[1]]
 
 
-def test_rows_say_their_place_only_where_inputs_make_many(folder: Folder, segments: list[Segment]) -> None:
+def test_rows_have_a_place_only_if_inputs_make_many(folder: Folder, segments: list[Segment]) -> None:
     publish(folder, 0, FIRST, places=PLACES)
     publish(folder, 1, LAST)
     many, one = (pq.read_table(pa.BufferReader(folder.read(f"data/{name}") or b"")) for name in folder.names("data"))
@@ -73,7 +75,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_what_is_not_whole_is_never_published(folder: Folder, segments: list[Segment], how: str) -> None:
+def test_inputs_that_are_not_whole_are_never_published(folder: Folder, segments: list[Segment], how: str) -> None:
     made = BROKEN[how](table(FIRST, places=PLACES))
     with pytest.raises(
         PixelmillError, match=r"part-000000: the rows of input [0-9a-f]{32} are not its places from 0 on"
@@ -89,7 +91,9 @@ def test_an_input_that_failed_has_no_rows(folder: Folder, segments: list[Segment
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_what_is_not_whole_is_no_exact_account(folder: Folder, segments: list[Segment], how: str) -> None:
+def test_an_account_with_an_input_that_is_not_whole_is_not_exact(
+    folder: Folder, segments: list[Segment], how: str
+) -> None:
     both(folder)
     put(folder, "part-000000", BROKEN[how](table(FIRST, places=PLACES)))
     found = account(folder, segments)
@@ -101,7 +105,7 @@ def test_what_is_not_whole_is_no_exact_account(folder: Folder, segments: list[Se
     assert not found.is_exact_so_far
 
 
-def test_a_run_with_an_input_that_is_not_whole_is_not_complete_and_says_so(
+def test_a_run_with_an_input_that_is_not_whole_reports_that_it_is_not_complete(
     folder: Folder, segments: list[Segment]
 ) -> None:
     both(folder)
@@ -122,7 +126,7 @@ def test_an_input_that_is_cut_over_two_parts_is_no_exact_account(folder: Folder,
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_what_is_not_whole_is_dropped_and_lost_or_kept_once(folder: Folder, segments: list[Segment], how: str) -> None:
+def test_only_inputs_that_are_whole_are_kept_and_each_once(folder: Folder, segments: list[Segment], how: str) -> None:
     both(folder)
     put(folder, "part-000000", BROKEN[how](table(FIRST, places=PLACES)))
     found = repair.repair(folder, segments, lambda: None)
@@ -158,10 +162,9 @@ def test_a_retry_moves_an_input_with_all_its_rows(folder: Folder, segments: list
 ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=14)
 
 
+@settings(deadline=None)
 @given(ROWS, st.sets(st.sampled_from("abc")))
-def test_what_is_kept_of_any_rows_is_whole_and_nothing_whole_is_lost(
-    rows: list[tuple[str, int]], belongs: set[str]
-) -> None:
+def test_of_any_rows_exactly_the_whole_inputs_are_kept(rows: list[tuple[str, int]], belongs: set[str]) -> None:
     made = pa.table(
         {"id": pa.array([each for each, _ in rows], pa.string()), "place": pa.array([p for _, p in rows], pa.int32())}
     )

@@ -20,7 +20,7 @@ from pixelmill.workers.errors import StoreError
         ("https://h/s3://b", "https"),
     ],
 )
-def test_a_scheme_is_what_stands_before_the_first_separator(uri: str, scheme: str) -> None:
+def test_a_scheme_is_the_text_before_the_first_separator(uri: str, scheme: str) -> None:
     assert scheme_of(uri) == scheme
 
 

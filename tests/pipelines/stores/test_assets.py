@@ -49,3 +49,11 @@ def test_what_lacks_weights_or_card_is_no_checkpoint(tmp_path: Path, missing: st
     del files[missing]
     with pytest.raises(ModelError, match=f"{missing.replace('_', '.')}: no such file; a checkpoint is"):
         checkpoint_at(fill(tmp_path, **files), ACCESS)
+
+
+def test_marks_come_along_where_they_are_asked_for_and_there(tmp_path: Path) -> None:
+    folder = fill(tmp_path, model_safetensors="weights", card_json="card")
+    assert "model.marks" not in checkpoint_at(folder, ACCESS, with_marks=True)
+    fill(tmp_path, model_marks="marks")
+    assert checkpoint_at(folder, ACCESS, with_marks=True)["model.marks"] == b"marks"
+    assert "model.marks" not in checkpoint_at(folder, ACCESS)

@@ -79,6 +79,6 @@ def test_a_server_that_honours_one_condition_of_two_honours_none(answers: list[i
     assert not conditional.probe(S3(Server(answers), status_of), "b/a", status_of)
 
 
-def test_a_server_that_fails_says_nothing_of_conditions() -> None:
+def test_a_server_that_fails_proves_nothing_about_conditions() -> None:
     with pytest.raises(Refused, match="503"):
         conditional.probe(S3(Server([503]), status_of), "b/a", status_of)

@@ -22,7 +22,7 @@ def said_by(work: Callable[[], object], uri: str, doing: str = "writing to the o
     return str(explain(caught.value, uri, doing))
 
 
-def test_a_missing_bucket_wrong_credentials_and_none_are_told_apart(s3: Gateway, reach: Reach) -> None:
+def test_a_missing_bucket_wrong_credentials_and_none_are_distinguished(s3: Gateway, reach: Reach) -> None:
     s3.make_bucket("messages")
 
     def check() -> str:
@@ -41,7 +41,7 @@ def test_a_missing_bucket_wrong_credentials_and_none_are_told_apart(s3: Gateway,
     assert "The config profile (nobody) could not be found; `aws configure list-profiles`" in check()
 
 
-def test_no_credentials_at_all_says_what_to_set(gateway: Gateway, reach: Reach) -> None:
+def test_missing_credentials_are_reported_with_the_settings_that_give_them(gateway: Gateway, reach: Reach) -> None:
     reach({"AWS_ENDPOINT_URL": gateway.env["AWS_ENDPOINT_URL"]})
     words = said_by(lambda: Folder("s3://messages/out", QUICK).names("data"), "s3://messages/out")
     assert "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in words
@@ -55,7 +55,7 @@ def test_a_profile_that_is_not_there_is_named() -> None:
     assert "The config profile (nobody) could not be found" in words
 
 
-def test_a_store_that_does_not_answer_says_so(reach: Reach) -> None:
+def test_a_store_that_does_not_answer_is_reported(reach: Reach) -> None:
     reach({"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"})
     words = said_by(lambda: Folder("s3://bucket/out", QUICK).read("x"), "s3://bucket/out")
     assert "no answer" in words

@@ -70,7 +70,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     return Folder(place[request.param], QUICK)
 
 
-def test_a_folder_keeps_what_is_published_under_its_name(folder: Folder) -> None:
+def test_a_folder_keeps_published_content_under_its_name(folder: Folder) -> None:
     assert (folder.names("data"), folder.read("data/b"), folder.exists("data/b")) == ([], None, False)
     for name in ("data/b", "data/a", "data/deep/c", "data2/d"):
         folder.publish(name, name.encode())
@@ -89,13 +89,13 @@ def test_a_folder_keeps_what_is_published_under_its_name(folder: Folder) -> None
     assert folder.names("_run") == []
 
 
-def test_a_local_folder_that_may_not_be_written_says_so(common_folder: Path, as_nobody: AsNobody) -> None:
+def test_a_local_folder_that_may_not_be_written_is_reported(common_folder: Path, as_nobody: AsNobody) -> None:
     (common_folder / "out").mkdir(mode=0o755)
     with as_nobody(), pytest.raises(StoreError, match=r"out: access denied, writing .*; check its permissions$"):
         Folder(str(common_folder / "out"), QUICK).check_writable()
 
 
-def test_an_output_folder_that_is_a_file_says_so(tmp_path: Path) -> None:
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"a file")
     for place in ("out", "out/below"):
         with pytest.raises(StoreError, match="is a file, or has one above it, writing to the output folder; choose"):

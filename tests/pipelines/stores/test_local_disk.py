@@ -65,7 +65,9 @@ def test_of_many_that_replace_a_local_file_at_once_one_does(disk: LocalDisk, tmp
         assert Path(path).read_bytes() == contents[replaced.index(True)]
 
 
-def test_a_disk_that_refuses_a_link_for_another_reason_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_a_link_for_another_reason_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "link", refuses_links(errno.ENOSPC))
     with pytest.raises(OSError, match="No space left"):
         LocalDisk(str(tmp_path)).create(str(tmp_path / "data/a"), b"x")

@@ -114,7 +114,7 @@ def test_local_files_are_read_whole_and_in_ranges(tmp_path: Path) -> None:
         assert ObjectReader(QUICK).read(uri, start=0, size=4, max_bytes=10) == b"0123"
 
 
-def test_a_small_file_is_read_into_little_memory_whatever_is_allowed(tmp_path: Path) -> None:
+def test_a_small_file_is_read_into_little_memory_under_any_limit(tmp_path: Path) -> None:
     (tmp_path / "ten.jpg").write_bytes(b"0123456789")
     tracemalloc.start()
     try:
@@ -148,7 +148,9 @@ def test_more_than_max_bytes_is_refused_and_exactly_as_many_are_not(
             ObjectReader(QUICK).read(uri, start=0, size=4, max_bytes=3)
 
 
-def test_what_is_gone_since_it_was_listed_says_so(s3: Gateway, odd_bucket: str, tmp_path: Path, web: str) -> None:
+def test_an_object_that_is_gone_since_it_was_listed_is_reported(
+    s3: Gateway, odd_bucket: str, tmp_path: Path, web: str
+) -> None:
     for uri in (f"s3://{odd_bucket}/gone.jpg", f"s3://{odd_bucket}/gone#.jpg", f"{tmp_path}/gone.jpg", f"{web}/404"):
         with pytest.raises(Exception) as caught:  # noqa: PT011
             ObjectReader(QUICK).read(uri, max_bytes=10)

@@ -93,7 +93,7 @@ def test_waiting_ends_when_the_time_is_over() -> None:
     assert time.monotonic() - start_s < 10
 
 
-def test_waiting_ends_when_it_is_told_to() -> None:
+def test_waiting_ends_when_it_is_stopped() -> None:
     stop = threading.Event()
     timer = threading.Timer(0.1, stop.set)
     timer.start()

@@ -110,7 +110,7 @@ def test_types_that_run_code_are_storage_at_any_depth(
         assert len(table.to_pylist()) == len(first_rows(parquet, 9)) == 3
 
 
-def test_a_registered_type_is_never_built_from_what_a_file_says(tmp_path: Path) -> None:
+def test_a_registered_type_is_never_built_from_the_metadata_of_a_file(tmp_path: Path) -> None:
     built = []
 
     class Watched(pa.ExtensionType):
@@ -207,7 +207,7 @@ def test_bytes_are_read_however_arrow_calls_them(tmp_path: Path, kind: pa.DataTy
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"PAR1" * 3, b"x" * 50, b"\xff\xff\xff\x7fPAR1", bytes(4) + b"PAR1"])
-def test_what_is_no_parquet_file_says_so(damage: bytes) -> None:
+def test_a_file_that_is_not_parquet_is_refused(damage: bytes) -> None:
     with pytest.raises((pa.ArrowInvalid, OSError)):
         open_parquet(io.BytesIO(damage))
 
@@ -215,7 +215,7 @@ def test_what_is_no_parquet_file_says_so(damage: bytes) -> None:
 # -------------------------------------------------------------------------------------------------------------- memory
 
 
-def test_a_footer_that_says_more_rows_than_the_file_can_hold_is_refused() -> None:
+def test_a_footer_that_states_more_rows_than_the_file_can_hold_is_refused() -> None:
     sink = io.BytesIO()
     options: dict[str, Any] = {"row_group_size": 20_000_000, "max_rows_per_page": 20_000_000}
     pq.write_table(pa.table({"label": pa.repeat(7, 20_000_000)}), sink, **options)

@@ -38,6 +38,10 @@ def put(folder: Path, *contents: bytes) -> DataSet:
     folder.mkdir(parents=True, exist_ok=True)
     for number, content in enumerate(contents):
         (folder / f"{number:03d}.png").write_bytes(content)
+    return listed(folder)
+
+
+def listed(folder: Path) -> DataSet:
     found = list(entries(Source((str(folder),), access=ACCESS), Ignored()))
     return DataSet({"image": table_of(found)}, ACCESS)
 

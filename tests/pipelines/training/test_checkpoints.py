@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.workers.networks.autoencoder import ConvAutoencoder
 from tests.pipelines.training.trainings import log, plan_of, train
+from tests.workers.saved import CONFIG, make_card
 
 
 def test_an_optimizers_state_survives_without_pickle() -> None:
@@ -84,3 +87,11 @@ def test_a_snapshot_does_not_follow_the_training(tmp_path: Path) -> None:
     assert saved == checkpoints.TrainingProgress(step=1, metrics={"mse": 1.0})
     checkpoints.load_training(folder, network, optimizer)
     assert torch.equal(network[0].weight, before)
+
+
+def test_marks_are_published_beside_the_weights_and_come_back_from_any_store(tmp_path: Path) -> None:
+    card = make_card(config=asdict(CONFIG), trained_on=("0000000a",), selected_on=())
+    folder = Folder(f"memory://{tmp_path.name}/out", Access())
+    checkpoints.publish(folder, checkpoints.packed(ConvAutoencoder(CONFIG), card))
+    assert "0000000a" not in (folder.read("card.json") or b"").decode()
+    assert checkpoints.load_from_store(folder.uri, Access())[1] == card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelmill.pipelines.training.decoding import Decoded, DecodingShare, decode_window, share_of_cluster
+from pixelmill.pipelines.training.decoding import (
+    STREAM_BYTES,
+    TASK_BYTES,
+    Decoded,
+    DecodingShare,
+    decode_window,
+    share_of,
+    share_of_cluster,
+)
 from pixelmill.workers.errors import DataError
 from tests.pipelines.training.sources import Verbatim, decoder, numbers, some
 
@@ -85,6 +94,42 @@ def test_a_scan_leaves_out_what_is_broken(tmp_path: Path) -> None:
 def test_where_all_samples_are_broken_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"2 samples in a row are broken; the first: .*001\.png: is no picture"):
         window(tmp_path, 2, {0, 1}, [1], [])
+
+
+def test_a_sample_that_no_process_survives_costs_no_other_and_is_recorded(tmp_path: Path) -> None:
+    made = decoder(some(tmp_path, 4, 2))
+
+    def alone(index: int) -> Decoded | None:
+        return None if index == 1 else decode_window(made.data, made.recipe, [index], [], False)
+
+    assert made.one_by_one(0, alone, True).used == [0]
+    taken = made.one_by_one(1, alone, True)
+    assert (taken.used, numbers(taken.samples)) == ([3], [3])
+    assert {index: error.error_type for index, error in made.broken.errors.items()} == {1: "WorkerDied", 2: "BadSample"}
+    assert made.one_by_one(1, alone, False).samples == [None]
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "expected"),
+    [
+        ([{"CPU": 3.0, "object_store_memory": GIB, "memory": 4.0 * GIB}], 1, DecodingShare(2, STREAM_BYTES, 4.0 * GIB)),
+        ([{"CPU": 16.0, "object_store_memory": GIB}] * 2, 4, DecodingShare(7, STREAM_BYTES)),
+        ([{"CPU": 2.0, "object_store_memory": 100.0}], 2, DecodingShare(1, 25)),
+    ],
+)
+def test_workers_share_the_processors_that_they_leave_free_and_half_of_the_object_store(
+    nodes: list[dict[str, float]], workers: int, expected: DecodingShare
+) -> None:
+    assert share_of(nodes, workers) == expected
+
+
+def test_a_task_declares_its_samples_twice_and_never_more_than_a_node_has(tmp_path: Path) -> None:
+    made = decoder(some(tmp_path, 2), 8_400_000)
+    assert made.task_bytes == TASK_BYTES + 2 * made.window_samples * 8_400_000
+    assert replace(made, share=DecodingShare(most_task_bytes=1000.0)).task_bytes == 1000
 
 
 def test_without_ray_a_worker_decodes_itself() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +50,20 @@ def test_a_curve_and_sample_pictures_are_pictures(tmp_path: Path) -> None:
     with Image.open(tmp_path / "samples/00000012.png") as shown:
         assert (shown.size, shown.mode) == ((6, 4), "L")
         assert np.asarray(shown).ravel().tolist() == list(range(24))
+
+
+def test_the_rows_are_json_lines_too_and_a_resumed_training_rewrites_them(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path), Access())
+    log = TrainingLog(folder, "mse", resumed_at=0)
+    log.add(1, "train", {"loss": 0.1})
+    log.add(2, "train", {"loss": float("nan")})
+    log.publish(with_curve=False)
+    again = TrainingLog(folder, "mse", resumed_at=1)
+    again.add(2, "evaluation", {"mse": 1e-9})
+    again.publish(with_curve=False)
+    first, second = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert first == {"step": 1, "kind": "train", "loss": 0.1}
+    assert second == {"step": 2, "kind": "evaluation", "mse": 1e-9}
+    log.publish(with_curve=False)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[1]) == {"step": 2, "kind": "train", "loss": None}

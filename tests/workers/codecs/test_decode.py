@@ -34,7 +34,7 @@ def test_no_input_makes_a_warning_escape() -> None:
     assert [str(warning.message) for warning in caught] == []
 
 
-def test_threads_decode_what_one_thread_decodes() -> None:
+def test_threads_decode_the_same_pixels_as_one_thread() -> None:
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(fate, [item.data for item in ITEMS.values()] * 3))
     assert together == [(item.expected, item.size) for item in ITEMS.values()] * 3
@@ -47,7 +47,7 @@ def test_max_pixels_is_the_largest_picture_that_is_decoded(file_format: str) -> 
     assert fate(data, max_pixels=1199) == ("TooManyPixels", None)
 
 
-def test_the_header_alone_tells_too_many_pixels() -> None:
+def test_too_many_pixels_are_refused_by_the_header_alone() -> None:
     jpeg, image, gif = (encode(photo(width=40, height=30), file_format) for file_format in ("JPEG", "PNG", "GIF"))
     canvas = bytearray(ITEMS["damaged/bomb.webp"].data)  # a header without a frame
     canvas[24:30] = b"\x27\0\0\x1d\0\0"

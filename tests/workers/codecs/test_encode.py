@@ -108,7 +108,7 @@ def test_the_smallest_and_the_longest_pictures_are_encoded(height: int, width: i
         (encode_webp, 70_000, "format: png can hold it"),
     ],
 )
-def test_what_a_format_can_not_hold_is_an_error_of_the_row_that_names_one_that_can(
+def test_a_picture_beyond_a_format_is_an_error_of_the_row_that_names_one_that_can_hold_it(
     encoder: Callable[[torch.Tensor], bytes], width: int, words: str
 ) -> None:
     pixels_CHW = torch.zeros((3, 1, width), dtype=torch.uint8)
@@ -118,7 +118,7 @@ def test_what_a_format_can_not_hold_is_an_error_of_the_row_that_names_one_that_c
     assert reread(encode_png_tensor(pixels_CHW)).shape == (1, width, 3)
 
 
-def test_encoders_refuse_what_they_would_distort() -> None:
+def test_encoders_refuse_values_that_they_would_distort() -> None:
     grey_HW = np.zeros((4, 4), np.uint8)
     with pytest.raises(ValueError, match="uint8"):
         encode_png(grey_HW.astype(np.float32))

@@ -125,7 +125,7 @@ def peaks(folder: Path, pictures: list[bytes]) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
-def test_the_footprint_is_between_once_and_three_times_what_a_decode_takes(tmp_path: Path) -> None:
+def test_the_footprint_is_one_to_three_times_the_memory_of_a_decode(tmp_path: Path) -> None:
     pictures = large_pictures()
     bounds = [decode_bytes(data) for data in pictures.values()]
     measured = peaks(tmp_path, list(pictures.values()))
@@ -169,7 +169,7 @@ def test_a_coefficient_of_every_sample_is_counted() -> None:
 
 
 @pytest.mark.parametrize("item", image_items(), ids=lambda item: ascii(item.name)[:60])
-def test_what_is_decoded_has_a_footprint_and_what_has_none_fails_alike(item: Any) -> None:
+def test_a_picture_has_a_footprint_if_and_only_if_it_can_be_decoded(item: Any) -> None:
     refusal = refused(decode_bytes, item.data)
     assert refusal in (None, refused(decode_picture, item.data))
     if refusal is None:
@@ -185,7 +185,7 @@ def refused(reads: Callable[[bytes], Any], data: bytes) -> tuple[str, str] | Non
     return None
 
 
-def test_the_footprint_is_told_without_torch() -> None:
+def test_the_footprint_is_computed_without_torch() -> None:
     program = (
         "import sys; from pixelmill.workers.codecs.footprint import decode_bytes; "
         "print({'torch', 'PIL', 'numpy'} & set(sys.modules))"

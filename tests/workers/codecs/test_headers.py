@@ -75,7 +75,7 @@ def test_scans_are_counted_against_the_pixels_that_each_of_them_visits() -> None
         (headers.jpeg2000_header, "JPEG2000", {"no_jp2": True}),
     ],
 )
-def test_a_header_says_the_size_that_was_written(
+def test_a_header_has_the_size_that_was_written(
     reads: Callable[[bytes], Any], file_format: str, options: dict[str, Any]
 ) -> None:
     found = reads(pillow_writes(file_format, **options))
@@ -114,7 +114,7 @@ def test_a_row_of_a_png_is_its_bits_and_the_byte_of_its_filter() -> None:
     assert png_header(encode(deep, "PNG")).row_bytes == 1 + 2 * 70
 
 
-def test_webp_says_whether_it_has_alpha_and_whether_it_moves() -> None:
+def test_webp_headers_have_the_flags_of_alpha_and_animation() -> None:
     frames = [photo(width=WIDTH, height=HEIGHT).rotate(turn) for turn in (0, 90)]
     moving = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:])
     plain, faint = (pillow_writes("WEBP", mode) for mode in ("RGB", "RGBA"))

@@ -19,7 +19,7 @@ def test_an_avif_is_turned_upright(orientation: int) -> None:
     assert distance(decode_picture(data), as_pixels(upright)).mean() < 3  # turned wrongly: over 40
 
 
-def test_heic_without_its_decoder_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heic_without_its_decoder_is_filed_with_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pi_heif", None)  # as if it were not there
     with pytest.raises(RowError, match=r"pip install 'pixelmill\[heic\]'") as caught:
         decode_picture(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))

@@ -52,7 +52,7 @@ def test_levels_and_indices_are_ids(data: bytes) -> None:
         (encode_png(IDS_HW)[:20], "Truncated", "the end of the file is missing"),
     ],
 )
-def test_what_holds_no_ids_is_refused_by_its_header(data: bytes, error_type: str, message: str) -> None:
+def test_a_file_without_ids_is_refused_by_its_header(data: bytes, error_type: str, message: str) -> None:
     for act in (lambda: check_ids(data, max_pixels=99), lambda: decode_ids(data)):
         with pytest.raises(RowError, match=message) as caught:
             act()
@@ -67,6 +67,6 @@ def test_a_file_that_is_cut_or_too_large_is_refused() -> None:
         decode_ids(whole, max_pixels=1599)
 
 
-def test_colours_are_told_from_ids() -> None:
+def test_colours_are_distinguished_from_ids() -> None:
     assert holds_colours(RGB)
     assert holds_colours(JPEG)

@@ -40,7 +40,7 @@ def test_a_picture_of_any_size_becomes_its_pixels_within_little_more_memory(mode
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_picture_without_alpha_is_what_pillow_makes_of_it(name: str) -> None:
+def test_a_picture_without_alpha_equals_that_of_pillow(name: str) -> None:
     data = ITEMS[name].data
     assert torch.equal(decode_picture(data), as_pixels(Image.open(io.BytesIO(data))))
 

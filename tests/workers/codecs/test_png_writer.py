@@ -16,7 +16,7 @@ from pixelmill.workers.errors import RowError
 @pytest.mark.parametrize("strategy", ["default", "runs"])
 @pytest.mark.parametrize("level", [0, 1, 9])
 @pytest.mark.parametrize("height", [1, 2, 87, 88, 600])  # bands are of 87 rows here
-def test_rows_come_back_whatever_the_band_they_were_in(height: int, level: int, strategy: Strategy) -> None:
+def test_rows_are_read_back_from_every_band(height: int, level: int, strategy: Strategy) -> None:
     rows_HN = np.random.default_rng(height).integers(0, 256, (height, 3000), np.uint8)
     assert png_writer.BAND_BYTES // 3000 == 87
     data = write_png(rows_HN, Header(1000, height, 8, RGB), level=level, strategy=strategy)

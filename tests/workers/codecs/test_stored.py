@@ -63,7 +63,7 @@ def test_a_mask_as_jpeg_shows_its_colours() -> None:
     ("kind", "wanted", "words"),
     [("deep", "jpeg", "give --format png16 or npz"), ("rgb", "png16", "8 bits a value"), ("jpeg", "png16", "8 bits")],
 )
-def test_what_would_be_lost_is_refused(kind: str, wanted: StoredFormat, words: str) -> None:
+def test_a_lossy_conversion_is_refused(kind: str, wanted: StoredFormat, words: str) -> None:
     with pytest.raises(RowError, match=words):
         converted(STORED[kind], wanted)
 

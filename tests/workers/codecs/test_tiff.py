@@ -220,7 +220,7 @@ def test_every_orientation_is_turned_upright_whoever_reads_it(orientation: int, 
 @pytest.mark.parametrize("is_big", [False, True])
 @pytest.mark.parametrize("is_tiled", [False, True])
 @pytest.mark.parametrize("photometric", ["rgb", "ycbcr", "minisblack"])
-def test_jpeg_in_tiff_is_what_an_independent_reader_sees(photometric: str, is_tiled: bool, is_big: bool) -> None:
+def test_jpeg_in_tiff_has_the_pixels_of_an_independent_reader(photometric: str, is_tiled: bool, is_big: bool) -> None:
     picture = photo(width=64, height=48)
     values = np.asarray(picture.convert("L") if photometric == "minisblack" else picture)
     file = io.BytesIO()

@@ -59,7 +59,7 @@ def tagged(data: bytes, tag: int, value: int) -> bytes:
 
 
 @pytest.mark.parametrize(("words", "data"), list(refused()), ids=lambda value: value if isinstance(value, str) else "")
-def test_what_is_not_read_is_named(words: str, data: bytes) -> None:
+def test_a_layout_that_is_not_supported_is_named(words: str, data: bytes) -> None:
     with pytest.raises(RowError) as caught:
         decode_picture(data)
     assert caught.value.error_type == "UnsupportedFormat"
@@ -68,7 +68,7 @@ def test_what_is_not_read_is_named(words: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("is_big", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_layout_says_what_was_written_in_either_byte_order_and_size(order: str, is_big: bool) -> None:
+def test_a_layout_equals_the_written_one_in_either_byte_order_and_size(order: str, is_big: bool) -> None:
     layout = read_layout(tiff(rgb(), byteorder=order, bigtiff=is_big, rowsperstrip=16, compression="lzw"))
     assert (layout.width, layout.height, layout.bits, layout.samples) == (WIDTH, HEIGHT, 8, 3)
     assert (layout.photometric, layout.compression) == (tiff_layout.RGB, tiff_layout.LZW)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pixelmill.workers.ct.hounsfield import AIR_HU, misscaled, to_hu
+from pixelmill.workers.ct.hounsfield import misscaled, to_hu
 from pixelmill.workers.errors import RowError
 
 
@@ -24,12 +24,10 @@ def test_values_outside_of_int16_are_clipped_and_counted() -> None:
     assert found.clipped == 2
 
 
-def test_padding_becomes_air_and_tissue_never_does() -> None:
+def test_padding_is_counted_and_keeps_its_value() -> None:
     stored = np.array([[-2000, 0, 1064]], np.int16)
-    outside = to_hu(stored, 1.0, -1024, -2000, is_inverted=False)
-    assert (outside.hu_HW.tolist(), outside.padded) == ([[AIR_HU, -1024, 40]], 1)
-    wrong_tag = to_hu(stored, 1.0, -1024, 1064, is_inverted=False)
-    assert (wrong_tag.hu_HW[0, 2], wrong_tag.padded) == (40, 0)
+    found = to_hu(stored, 1.0, -1024, -2000, is_inverted=False)
+    assert (found.hu_HW.tolist(), found.padded) == ([[-3024, -1024, 40]], 1)
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(0.0, 0.0), (float("nan"), 0.0), (1.0, float("inf"))])

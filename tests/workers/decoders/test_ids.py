@@ -42,7 +42,7 @@ def test_a_mask_is_turned_as_a_viewer_shows_it() -> None:
         ((), "a mask is in one file"),
     ],
 )
-def test_what_is_no_mask_is_refused_by_a_check_as_by_a_decode(pieces: tuple[bytes, ...], message: str) -> None:
+def test_a_file_that_is_no_mask_is_refused_by_a_check_as_by_a_decode(pieces: tuple[bytes, ...], message: str) -> None:
     for method in (DECODER.check, DECODER.decode):
         with pytest.raises(RowError, match=message):
             method(pieces, max_pixels=12)

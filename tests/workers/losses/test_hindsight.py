@@ -81,3 +81,17 @@ def test_an_edge_is_as_long_as_its_step_is_high() -> None:
     step_CHW[:, :, 4:] = 1
     assert float(mean_edge(step_CHW)) == pytest.approx(4 / (4 * 8))
     assert float(mean_edge(step_CHW.mT)) == pytest.approx(float(mean_edge(step_CHW)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_more_outputs_are_never_worse_in_hindsight_and_one_alone_is_the_mean_of_its_map(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    maps = [torch.rand(2, 4, side, side, generator=random) for side in (8, 4)]
+    layouts_BKHW = one_hot(torch.randint(0, K, (2, 8, 8), generator=random), K)
+    best_B = hindsight(maps, layouts_BKHW)
+    alone_OB = torch.stack([hindsight([map_BOHW[:, [place]] for map_BOHW in maps], layouts_BKHW) for place in range(4)])
+    fewer_B = hindsight([map_BOHW[:, :2] for map_BOHW in maps], layouts_BKHW)
+    assert (best_B <= fewer_B + 1e-6).all()
+    assert (fewer_B <= alone_OB[:2].amin(0) + 1e-6).all()
+    assert (best_B < alone_OB.amin(0)).all()  # no picture is the best for every class
+    torch.testing.assert_close(alone_OB[0], torch.stack([map_BOHW[:, 0].mean((1, 2)) for map_BOHW in maps]).sum(0))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelmill.workers.models.heads import Cropped, DepthMap, Embedding, LogitMap, Logits, QueryMap
+from pixelmill.workers.models.heads import Cropped, DepthMap, Embedding, Flipped, LogitMap, Logits, QueryMap
 
 
 class Gives(nn.Module):
@@ -84,3 +84,8 @@ def test_a_crop_is_the_middle_of_the_picture() -> None:
 def test_logits_are_kept_as_they_are() -> None:
     logits_BK = torch.rand(1, 7)
     assert torch.equal(Logits(Gives(logits=logits_BK))(IMAGES), logits_BK)
+
+
+def test_flipped_channels_are_blue_green_and_red() -> None:
+    images_BCHW = torch.arange(3.0).view(1, 3, 1, 1)
+    assert Flipped(nn.Identity())(images_BCHW).flatten().tolist() == [2, 1, 0]

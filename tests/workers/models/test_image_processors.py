@@ -17,6 +17,8 @@ from torch import Tensor
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side, stretch
 from pixelmill.workers.models.image_processors import KINDS, Processing, processing_of
+from pixelmill.workers.models.picture_model import SizeFacts
+from pixelmill.workers.prediction.sizes import seen_size
 
 
 def picture() -> Tensor:
@@ -31,6 +33,7 @@ def processed(pixels_CHW: Tensor, wanted: Processing) -> Tensor:
         pixels_CHW = resize_shorter_side(pixels_CHW, wanted.resize_px, wanted.interpolation)
     if wanted.crop_px is not None:
         pixels_CHW = center_crop(pixels_CHW, wanted.crop_px[0])
+    pixels_CHW = pixels_CHW.flip(0) if wanted.flips_channels else pixels_CHW
     mean_C11, std_C11 = (torch.tensor(each).view(-1, 1, 1) for each in (wanted.mean, wanted.std))
     return (pixels_CHW / 255 - mean_C11) / std_C11
 
@@ -46,6 +49,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "Mask2Former": {"size": {"shortest_edge": 64, "longest_edge": 800}, "size_divisor": 1},
     "MaskFormer": {"size": {"shortest_edge": 64, "longest_edge": 800}, "size_divisor": 1},
     "GLPN": {"size_divisor": 1},
+    "Levit": {"size": {"shortest_edge": 56}, "crop_size": {"height": 48, "width": 48}},
+    "MobileViT": {"size": {"shortest_edge": 72}, "crop_size": {"height": 64, "width": 64}},
     "ViT": {"rescale_factor": 1 / 127.5, "image_mean": [1, 1, 1], "image_std": [1, 1, 1]},
     "Siglip": {"do_rescale": False},
     "DPT": {"do_normalize": False},
@@ -96,9 +101,11 @@ VIT = {"image_processor_type": "ViTImageProcessor", "size": 32, "image_mean": [0
         (VIT | {"resample": 1}, "resized by Pillow's filter 1; bilinear"),
         (VIT | {"do_flip_channel_order": True}, "states do_flip_channel_order, which is not done here"),
         (VIT | {"size": 1 << 20}, "states a size of 1048576"),
+        (VIT | {"size": {"longest_edge": 32}}, "resizes the longer side alone, to 32, which is not done here"),
+        (VIT | {"rescale_factor": 1e-300}, "has a rescale_factor of 1e-300"),
         (VIT | {"size": {"height": 32}}, "states a size of None"),
         (VIT | {"image_mean": "dark"}, "image_mean of its image processor is no list of one or three numbers"),
-        (VIT | {"image_std": [1, 1, 0]}, "image_mean and image_std of its image processor don't fit"),
+        (VIT | {"image_std": [1, 1, 0]}, "normalizes by image_mean and image_std: std is 0; a deviation"),
         ({"image_processor_type": "ViTImageProcessor", "size": 32}, "does not state image_mean"),
     ],
 )
@@ -112,3 +119,15 @@ def test_what_is_not_known_is_refused(config: dict[str, Any], words: str, tmp_pa
 def test_a_folder_without_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"has no preprocessor_config\.json, which says how pictures are resized"):
         processing_of("m", tmp_path)
+
+
+@pytest.mark.parametrize("size", [(90, 120), (60, 240), (300, 50)])
+def test_the_longer_side_has_the_bound_of_the_processor(size: tuple[int, int], tmp_path: Path) -> None:
+    stated: dict[str, Any] = {"size": {"shortest_edge": 64, "longest_edge": 128}, "size_divisor": 1, "do_pad": False}
+    processor = transformers.Mask2FormerImageProcessor(**stated)
+    processor.save_pretrained(tmp_path)
+    expected = processor(torch.zeros(3, *size, dtype=torch.uint8), return_tensors="pt")["pixel_values"][0]
+    found = processing_of("m", tmp_path)
+    facts = SizeFacts(resize_px=found.resize_px, longest_px=found.longest_px)
+    made = seen_size(size, facts, 1 << 30)
+    assert max(abs(side - wanted) for side, wanted in zip(made, expected.shape[1:], strict=True)) <= 1  # rounded there

@@ -125,7 +125,11 @@ def test_a_map_without_channels_is_depth_and_a_coarse_one_is_enlarged() -> None:
         ),
         (convolution(("b", "c", "h")), {}, "can't open it|and not float32 of four axes"),
         (convolution(), {"classes": ["a", "b"]}, "gives 4 classes, and its card names 2"),
-        (convolution(), {"task": "depth", "output": {"meaning": "metres"}}, "has 4 channels, and to depth it has 1"),
+        (
+            convolution(),
+            {"task": "depth", "output": {"meaning": "metres"}},
+            "has 4 channels, and to estimate depth it has 1",
+        ),
         (identity(), {"task": "upscale", "scale": 2, "output": {"meaning": "unit"}}, "is not scale 2 of its card"),
         (identity("Flatten"), {}, r"which is nothing that can segment|can't open it"),
         (identity("NoSuchOperator"), {}, "onnxruntime .* can't open it"),
@@ -141,3 +145,22 @@ def test_the_error_of_a_card_that_does_not_fit_its_network_names_the_difference(
 def test_no_half_of_a_network_is_opened(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="can't open it"):
         OnnxNetwork("onnx:net.onnx", convolution().SerializeToString()[:-40], OnnxCard.model_validate(CARD))
+
+
+def test_pictures_of_any_size_leave_nothing_in_an_arena_and_one_size_has_one() -> None:
+    free, fixed = network(convolution()), network(convolution(), input=CARD["input"] | {"size_px": 8})
+    for found, has_arena in ((free, False), (fixed, True)):
+        options = found.sessions["cpu"].get_session_options()
+        assert (options.enable_cpu_mem_arena, options.enable_mem_pattern) == (has_arena, has_arena)
+
+
+@pytest.mark.parametrize("words", ["Failed to allocate memory for requested buffer", "std::bad_alloc"])
+def test_too_little_memory_is_an_error_that_halves_a_batch(words: str) -> None:
+    class Full:
+        def run(self, *_: object) -> None:
+            raise RuntimeError(f"[ONNXRuntimeError] : 6 : {words}")
+
+    found = network(convolution())
+    found.sessions["cpu"] = Full()
+    with pytest.raises(torch.OutOfMemoryError):
+        found(noise(2))

@@ -10,6 +10,7 @@ import pytest
 
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.card import read_card
+from pixelmill.workers.models.marks import joined
 from pixelmill.workers.models.palette import CAMVID_COLOURS
 from pixelmill.workers.models.picture_model import Classes
 
@@ -30,6 +31,21 @@ def test_cards_of_camvid_name_its_classes_in_the_order_of_their_ids() -> None:
         assert card.classes == Classes(tuple(CAMVID_COLOURS), tuple(CAMVID_COLOURS.values()))
         assert card.config["classes"] == len(CAMVID_COLOURS)
         assert [key.removeprefix("iou_") for key in card.metrics if key.startswith("iou_")] == list(CAMVID_COLOURS)
+
+
+def test_a_checkpoint_has_10_mb_at_most_and_all_have_64() -> None:
+    sizes = {path.name: path.stat().st_size for path in zoo.ZOO.iterdir() if path.suffix != ".md"}
+    assert max(sizes.values()) <= 10_000_000
+    assert sum(sizes.values()) <= 64_000_000
+
+
+def test_every_checkpoint_says_what_it_was_trained_on_and_what_selected_its_step() -> None:
+    for name in zoo.zoo_names():
+        weights = zoo.ZOO / f"{name}.safetensors"
+        card = joined(read_card(weights), weights)
+        assert card.trained_on
+        assert card.selected_on
+        assert not set(card.trained_on) & set(card.selected_on)
 
 
 def test_the_names_are_those_of_the_weights_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

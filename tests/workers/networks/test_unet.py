@@ -50,12 +50,12 @@ def test_the_papers_network_has_the_papers_number_of_parameters_and_sizes(monkey
     assert crops == [(4, 4), (16, 16), (40, 40), (88, 88)]
 
 
-def test_the_middle_is_what_is_kept_of_a_skip() -> None:
+def test_a_skip_keeps_its_centre() -> None:
     maps_BCHW = torch.arange(6 * 8).view(1, 1, 6, 8)
     assert torch.equal(unet.center_crop(maps_BCHW, (2, 4)), maps_BCHW[:, :, 2:4, 2:6])
 
 
-def test_sizes_are_told_without_running_anything() -> None:
+def test_sizes_are_computed_without_running_the_network() -> None:
     assert (PAPER.margin_px, PAPER.stride, PAPER.output_px(572)) == (92, 16, 388)
     assert [PAPER.output_above(least_px) for least_px in (1, 4, 5, 388, 389)] == [4, 4, 20, 388, 404]
     for levels in range(1, 5):
@@ -118,7 +118,7 @@ def test_valid_logits_do_not_depend_on_where_the_border_is_and_padded_ones_do() 
 @pytest.mark.parametrize("upsampling", LOCAL_UPSAMPLINGS)
 @pytest.mark.parametrize("tile_px", [1, 20, 52, 1000])
 @pytest.mark.parametrize("size_HW", [(150, 97), (40, 131)])
-def test_tiles_give_what_the_whole_picture_gives(
+def test_tiles_have_the_logits_of_the_whole_picture(
     upsampling: Upsampling, tile_px: int, size_HW: tuple[int, int]
 ) -> None:
     network, images_BCHW = built(levels=3, base=3, upsampling=upsampling, skips=(1, 2, 3)).eval(), pictures(*size_HW, 2)
@@ -203,3 +203,18 @@ def test_a_network_that_cannot_be_built_is_refused_by_name(wrong: dict[str, Any]
 
 def test_a_config_that_comes_from_a_card_is_the_same() -> None:
     assert UNetConfig(skips=cast(Any, [4, 1])) == UNetConfig(skips=(1, 4))
+
+
+def test_a_relu_after_up_convolutions_changes_logits_and_no_weights() -> None:
+    torch.manual_seed(0)
+    plain = UNet(UNetConfig(base=2, levels=2, skips=(1, 2), padding="same")).eval()
+    other = UNet(UNetConfig(base=2, levels=2, skips=(1, 2), padding="same", up_relu=True)).eval()
+    other.load_state_dict(plain.state_dict())
+    seen: list[torch.Tensor] = []
+    for level in other.expanding:
+        level.register_forward_pre_hook(lambda _, maps: seen.append(maps[0]))
+    images_BCHW = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        assert not torch.equal(plain(images_BCHW), other(images_BCHW))
+    assert len(seen) == 2
+    assert all(float(maps_BCHW.min()) >= 0 for maps_BCHW in seen)

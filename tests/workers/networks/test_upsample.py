@@ -81,7 +81,7 @@ def test_the_interpolations_repeat_the_border_and_bicubic_overshoots_by_torchs_k
 
 
 @pytest.mark.parametrize("way", LOCAL_UPSAMPLINGS)
-def test_local_ways_give_a_window_what_they_give_the_whole(way: Upsampling) -> None:
+def test_local_methods_give_a_window_the_values_of_the_whole(way: Upsampling) -> None:
     torch.manual_seed(0)
     upsample, maps_BCHW = Upsample(way, 2, 3), random_maps(1, 2, 8, 8)
     whole_BCHW, window_BCHW = upsample(maps_BCHW, (16, 16)), upsample(maps_BCHW[:, :, 2:6, 3:7], (8, 8))

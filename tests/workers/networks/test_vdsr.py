@@ -34,7 +34,7 @@ def test_a_pixel_depends_on_41_by_41_pixels() -> None:
     assert seen.amax(0).tolist() == [50, 50]
 
 
-def test_what_is_learned_is_the_residual() -> None:
+def test_the_network_learns_the_residual() -> None:
     network, image_11HW = seeded_network(0), torch.rand(1, 1, 20, 30)
     nn.init.zeros_(layers(network)[-1].weight)
     assert torch.equal(network(image_11HW), image_11HW)

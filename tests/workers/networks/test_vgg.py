@@ -147,7 +147,7 @@ def test_a_network_that_cannot_be_built_is_refused_by_name(wrong: dict[str, int]
         VggConfig(**wrong)  # pyright: ignore[reportArgumentType]
 
 
-def test_pools_take_the_maximum_or_the_average_and_keep_odd_rows_when_told_to() -> None:
+def test_pools_take_the_maximum_or_the_average_and_keep_odd_rows_on_request() -> None:
     torch.manual_seed(0)
     found = {
         (pooling, ceil): Vgg(VggConfig(width=2, pooling=pooling, ceil_pooling=ceil))
@@ -197,7 +197,7 @@ def test_a_file_of_half_precision_gives_a_network_of_single_precision(write: Wri
     assert {parameter.dtype for parameter in load_vgg(path).parameters()} == {torch.float32}
 
 
-def test_a_report_says_what_matched_and_what_was_left(write: Write) -> None:
+def test_a_report_lists_matching_and_remaining_weights(write: Write) -> None:
     state = torchvision_state() | {"classifier.0.weight": torch.zeros(2, 2), "classifier.6.bias": torch.zeros(2)}
     report = fill(Vgg(VggConfig(width=WIDTH)).convolutions, read_vgg(write(state)))
     assert report.share == 1

@@ -23,7 +23,12 @@ def model_of(module: nn.Module, facts: SizeFacts = ANY_SIZE, task: Task = "styli
 
 
 def predicting(
-    model: PictureModel, *, batch: int | None = None, most_pixels: int = 1 << 20, **options: Any
+    model: PictureModel,
+    *,
+    batch: int | None = None,
+    most_pixels: int = 1 << 20,
+    batch_bytes: int | None = None,
+    **options: Any,
 ) -> DensePrediction:
     """`options` are the others of DensePrediction."""
     tuned = TunedNetwork(
@@ -34,6 +39,7 @@ def predicting(
         agreement=Decibels(),
         cache_dir=None,
         job_images=1,
+        batch_bytes=batch_bytes,
     )
     return DensePrediction(model, tuned, most_pixels=most_pixels, **options)
 

@@ -248,3 +248,74 @@ def test_a_job_of_few_large_pictures_is_as_much_work_as_one_of_many_small_ones(s
     prediction = DensePrediction(model, tuned, most_pixels=1 << 24)
     run(prediction, picture(side, side))
     assert prediction.settings["chosen"] == source
+
+
+# ------------------------------------------------------------------------------------------------------ activations
+
+
+class Wide(nn.Module):
+    """A convolution through `width` channels; records its inputs."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1))
+        self.seen: list[tuple[int, ...]] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Wide:
+        return self
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        self.seen.append(tuple(images_BCHW.shape))
+        return self.layers(images_BCHW)
+
+
+EXACT = SizeFacts(tiling="exact", reach_px=2)
+
+
+def pixels_at_once(module: Wide, facts: SizeFacts, batch_bytes: int | None, *pictures: Tensor) -> int:
+    prediction = dense(module, facts, batch_bytes=batch_bytes)
+    module.seen.clear()  # what was measured
+    run(prediction, *pictures)
+    return max(shape[0] * shape[2] * shape[3] for shape in module.seen)
+
+
+def test_a_wider_network_or_less_memory_makes_batches_and_exact_tiles_smaller() -> None:
+    pictures = [picture(256, 256, seed) for seed in range(4)]
+    seen = {
+        (width, megabytes): pixels_at_once(Wide(width), EXACT, megabytes << 20, *pictures)
+        for width in (8, 64)
+        for megabytes in (4, 16)
+    }
+    assert seen[64, 4] < seen[64, 16] < seen[8, 16]
+    assert seen[8, 4] < seen[8, 16]
+    for (width, megabytes), pixels in seen.items():
+        assert pixels * 2 * 4 * width <= megabytes << 20
+
+
+def test_the_tiles_that_memory_makes_give_what_the_whole_picture_gives() -> None:
+    given_CHW, module = picture(300, 260), Wide(16)
+    (whole_CHW,) = run(dense(module, EXACT), given_CHW)
+    (tiled_CHW,) = run(dense(module, EXACT, batch_bytes=2 << 20), given_CHW)
+    assert len({shape[2:] for shape in module.seen[-4:]}) <= 4
+    assert max(shape[2] for shape in module.seen[-4:]) < 300
+    torch.testing.assert_close(tiled_CHW, whole_CHW, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("facts", [ANY_SIZE, SizeFacts(tiling="blended"), SizeFacts(resize_px=(64, 64))], ids=repr)
+def test_memory_does_not_change_what_a_network_without_exact_tiles_sees(facts: SizeFacts) -> None:
+    def sizes(batch_bytes: int | None) -> set[tuple[int, ...]]:
+        module = Wide(64)
+        prediction = dense(module, facts, batch_bytes=batch_bytes)
+        module.seen.clear()
+        run(prediction, picture(200, 150), picture(150, 200))
+        return {shape[2:] for shape in module.seen}
+
+    assert sizes(1 << 16) == sizes(None)
+
+
+def test_a_batch_that_the_user_fixed_stays() -> None:
+    pictures = [picture(64, 64, seed) for seed in range(4)]
+    module = Wide(8)
+    run(dense(module, batch=4, batch_bytes=1), *pictures)
+    assert module.seen == [(4, 3, 64, 64)]

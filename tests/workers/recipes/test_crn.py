@@ -338,3 +338,8 @@ def test_street_scenes_are_learned_from_their_label_maps(assets: dict[str, Path]
     seen: list[float] = []
     learn(made, samples, lambda _, losses: seen.append(losses["loss"]))
     assert np.mean(seen[-5:]) < 0.6 * np.mean(seen[:2])
+
+
+def test_the_loss_network_pools_as_the_settings_say(assets: dict[str, Path]) -> None:
+    for pooling in ("max", "average"):
+        assert recipe(assets, vgg_pooling=pooling).vgg().config.pooling == pooling

@@ -12,7 +12,7 @@ from pixelmill.workers.errors import DataError
 from pixelmill.workers.losses.stereo import stereo_losses, warp
 from pixelmill.workers.recipes.monodepth import DRAWS, MonodepthRecipe, MonodepthSettings
 from pixelmill.workers.recipes.scoring import evaluate
-from pixelmill.workers.recipes.stereo_pairs import depth_of, mirrored_pair, to_input
+from pixelmill.workers.recipes.stereo_pairs import cropped_pair, depth_of, mirrored_pair, to_input
 from tests.learning import descend
 from tests.workers.pairs import (
     DISPARITY,
@@ -97,6 +97,18 @@ def test_a_mirror_swaps_the_views_so_that_the_left_one_stays_left() -> None:
     assert photometric_at(DISPARITY, *mirrored) < photometric_at(-DISPARITY, *mirrored) / 4
     unswapped = [view_BCHW.flip(-1) for view_BCHW in random_views()]
     assert photometric_at(-DISPARITY, *unswapped) < photometric_at(DISPARITY, *unswapped) / 4
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5])
+def test_a_crop_of_a_pair_has_its_disparity_in_fractions_of_the_crop(kept: float) -> None:
+    sample = sample_of(DISPARITY)
+    views = (torch.from_numpy(sample[view].copy()).permute(2, 0, 1) for view in ("left", "right"))
+    left_CHW, right_CHW = (view_CHW[None] / 255 for view_CHW in cropped_pair(*views, kept, np.array([0.999, 0.3, 0.6])))
+    good, bad = (
+        photometric_at(disparity, left_CHW, right_CHW) for disparity in (DISPARITY / kept, DISPARITY * kept / 2)
+    )
+    assert left_CHW.shape[-2:] == sample["left"].shape[:2]
+    assert good < bad / 2
 
 
 def test_augmented_pairs_keep_their_disparity_whatever_is_drawn() -> None:

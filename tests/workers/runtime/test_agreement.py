@@ -78,7 +78,7 @@ def test_a_number_for_each_sample_is_compared_too(agreement: Agreement) -> None:
 
 
 @pytest.mark.parametrize("agreement", [Cosine(), MaskAgreement(), RelativeError(), Decibels()], ids=repr)
-def test_what_agrees_is_the_same_shape_and_finite(agreement: Agreement) -> None:
+def test_outputs_agree_only_if_they_have_one_shape_and_are_finite(agreement: Agreement) -> None:
     same = figure_of(agreement, (TRUTH_BK, {"again": TRUTH_BK}), (TRUTH_BK, {"again": TRUTH_BK}))
     assert same is not None
     assert agreement.accepts(same)

@@ -29,7 +29,7 @@ def test_a_refusal_states_the_need_the_supply_and_the_next_step() -> None:
     )
 
 
-def test_what_is_too_large_is_said_in_mb_and_for_what_it_was_needed() -> None:
+def test_a_need_that_is_too_large_is_reported_in_mb_with_its_purpose() -> None:
     error = does_not_fit(1, (1 << 30) - 1, "fetched")
     assert error.stage == "fetch"
     assert str(error).startswith("needs 1 MB fetched, and its worker has 1,023 MB for that")

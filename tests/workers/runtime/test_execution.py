@@ -96,7 +96,7 @@ def test_a_network_of_another_number_of_channels_is_normalized_channel_by_channe
     assert torch.allclose(Executor(grey, Settings())(images_B1HW), images_B1HW.flatten(1) / 255, atol=1e-6)
 
 
-def test_what_is_no_tensor_is_refused_by_its_type() -> None:
+def test_an_output_that_is_no_tensor_is_refused_by_its_type() -> None:
     class Text(nn.Module):
         def forward(self, images_BCHW: Tensor) -> str:
             return "no tensor"
@@ -105,7 +105,7 @@ def test_what_is_no_tensor_is_refused_by_its_type() -> None:
         Executor(network(Text()), Settings())(pictures())
 
 
-def test_one_pass_takes_all_pictures_whatever_the_microbatch() -> None:
+def test_one_pass_takes_all_pictures_for_any_microbatch() -> None:
     executor = Executor(network(Greedy()), Settings(microbatch=1))
     assert torch.equal(executor.in_one_pass(pictures(4)), executor(pictures(4)))
     with pytest.raises(torch.OutOfMemoryError):

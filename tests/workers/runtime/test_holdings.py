@@ -31,7 +31,7 @@ def test_a_view_counts_the_memory_that_it_holds_and_several_views_count_once() -
     assert budget.held_bytes == 0
 
 
-def test_what_was_taken_to_make_it_is_given_back() -> None:
+def test_the_bytes_reserved_in_advance_are_given_back() -> None:
     budget, holdings = empty()
     assert budget.try_take(70_000)
     (held,) = holdings.hold([torch.zeros(100)], taken_bytes=70_000)
@@ -84,7 +84,7 @@ def test_more_than_the_budget_has_is_lacking() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30))
-def test_what_is_held_is_the_sum_of_the_blocks_that_anything_holds(steps: list[tuple[int, bool]]) -> None:
+def test_held_bytes_are_the_sum_of_all_blocks_with_a_holder(steps: list[tuple[int, bool]]) -> None:
     budget, holdings = empty()
     blocks = [torch.zeros(10 * (number + 1)) for number in range(4)]
     held: list[tuple[int, tuple[int, ...]]] = []

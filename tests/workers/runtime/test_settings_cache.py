@@ -24,7 +24,7 @@ def test_a_cache_is_for_one_network_one_device_one_agreement_and_the_same_pins(t
     assert len({file(), *others, file(agreement=Decibels())}) == 6
 
 
-def test_what_is_kept_is_read_back_as_it_was(tmp_path: Path) -> None:
+def test_cached_settings_are_read_back_unchanged(tmp_path: Path) -> None:
     choice = Choice(Settings(microbatch=7), "probed", 12.5, (Trial(Settings(), 3.0, 0.9999),))
     keep_choice(tmp_path / "c.json", choice)
     assert kept_choice(tmp_path / "c.json") == Choice(choice.settings, "cached", 12.5, choice.trials)

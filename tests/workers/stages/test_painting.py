@@ -80,3 +80,9 @@ def test_a_painting_that_is_no_picture_is_refused_by_name(tmp_path: Path) -> Non
     (tmp_path / "page.png").write_bytes(b"<html>")
     with pytest.raises(ModelError, match=r"style page.png: .*web page|style page.png: .*HTML"):
         load_painting(tmp_path / "page.png", str(saved_vgg()), SETTINGS, 16)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_the_loss_network_pools_as_the_settings_say(style: Path, pooling: str) -> None:
+    settings = GatysSettings.model_validate({"pooling": pooling})
+    assert load_painting(style, str(saved_vgg()), settings, 16).loss_network.config.pooling == pooling

@@ -222,3 +222,23 @@ def test_labels_made_on_the_device_are_those_made_of_logits(monkeypatch: pytest.
     assert labelled is not None
     assert scored is not None
     assert torch.equal(labelled.pixels, scored.pixels)
+
+
+def test_averaged_masks_are_those_of_the_averaged_evaluation_and_old_runs_keep_their_identity() -> None:
+    picture = noise(60, 80)
+    module, card = load_checkpoint(zoo.ZOO / "unet-camvid.safetensors")
+    for keys, settings in (
+        ({"flip": True}, {"flip_evaluation": True}),
+        ({"scales": [0.75, 1.25]}, {"scales_evaluation": [0.75, 1.25]}),
+        ({"window_px": 48, "overlap": 0.25, "flip": True}, {"window_px": 48, "overlap": 0.25, "flip_evaluation": True}),
+    ):
+        stage = SegmentConfig.model_validate({"model": "unet-camvid", "precision": "float32", **keys}).build(CONTEXT)
+        (ids_HW,) = ids_of(run(stage, picture))
+        judge: Any = recipe_of(card, {**settings, "precision": "float32"})
+        with torch.inference_mode():
+            wanted_HW = judge.predict(module, picture.pixels[None].float() / 255)[0].numpy()
+        assert (ids_HW == wanted_HW).mean() > 0.999
+    (plain,) = SegmentConfig(model="unet-camvid").identity().values()
+    assert not {"flip", "scales", "window_px", "overlap"} & set(plain)
+    (averaged,) = SegmentConfig(model="unet-camvid", flip=True).identity().values()
+    assert averaged["flip"] is True

@@ -142,6 +142,9 @@ def test_the_content_of_a_painting_is_the_identity_and_not_its_place(painting: P
         painted_style(copy).identity() == config.with_assets({"style": {"painting.png": copy.read_bytes()}}).identity()
     )
     before = painted_style(copy).identity()
+    assert painted_style(copy, pooling="max").identity() == before  # earlier versions lack the key
+    assert "pooling" not in str(before)
+    assert painted_style(copy, pooling="average").identity() != before
     Image.new("RGB", (24, 32), "red").save(copy)
     assert painted_style(copy).identity() != before
     assert painted_style(copy, vgg=str(saved_vgg("another", 5))).identity() != painted_style(copy).identity()

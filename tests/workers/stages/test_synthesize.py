@@ -146,3 +146,17 @@ def test_a_file_that_holds_no_palette_is_refused(content: str | None, message: s
 def test_a_model_of_another_task_is_refused() -> None:
     with pytest.raises(ModelError, match="which can't synthesize"):
         config(model="faststyle-wave").identity()
+
+
+def test_each_picture_of_a_network_that_makes_several_can_be_had_and_no_other() -> None:
+    made = [synthesized(config(output=output, precision="float32"), layout(IDS_HW))[0] for output in (1, 2)]
+    network, _ = load_checkpoint(Path(str(QUICK["model"])))
+    with torch.inference_mode():
+        both_OCHW = network(one_hot(torch.from_numpy(IDS_HW)[None], 3))[0].clamp(0, 1)
+    for pixels_3HW, made_CHW in zip(made, both_OCHW, strict=True):
+        assert torch.equal(pixels_3HW, (made_CHW * 255).round().byte())
+    assert not torch.equal(*made)
+    (plain,) = config().identity().values()
+    assert "output" not in plain
+    with pytest.raises(ModelError, match=r"makes 2 pictures for a layout, and output is 3; set output from 1 to 2"):
+        config(output=3).identity()

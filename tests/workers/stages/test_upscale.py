@@ -186,3 +186,21 @@ def test_photographs_come_out_nearer_to_what_they_were_than_interpolation_brings
     assert len(gains_db) == 5
     assert min(gains_db) > 0.3
     assert np.mean(gains_db) > 1.2
+
+
+def test_an_ensemble_is_the_mean_over_orientations_and_old_runs_keep_their_identity() -> None:
+    model = str(saved("vdsr", "sharpener", depth=3, width=4))
+    picture = Picture(from_numpy(colours(20, 30)).permute(2, 0, 1))
+
+    def made(pixels_3HW: torch.Tensor, ensemble: int) -> torch.Tensor:
+        stage = config(model=model, ensemble=ensemble, precision="float32").build(CONTEXT)
+        (large,) = stage.run([stage.prepare(Picture(pixels_3HW))]).pictures
+        assert large is not None
+        return large.pixels.float()
+
+    turned = made(torch.rot90(picture.pixels, 1, (1, 2)), 8)
+    assert (turned - torch.rot90(made(picture.pixels, 8), 1, (1, 2))).abs().max() <= 1
+    assert not torch.equal(made(picture.pixels, 8), made(picture.pixels, 1))
+    (plain,), (eight,) = (config(model=model, **keys).identity().values() for keys in ({}, {"ensemble": 8}))
+    assert "ensemble" not in plain
+    assert eight["ensemble"] == 8

@@ -5,6 +5,7 @@ Legend: B batch, K classes, O outputs, H height, W width.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from torch import Tensor, nn
@@ -17,15 +18,21 @@ from pixelmill.workers.networks.crn import CascadedRefinement, one_hot
 
 
 class FromIds(nn.Module):
-    """From class ids B1HW as floats to pictures B3HW in [0, 1]; the first picture if the network makes several."""
+    """From class ids B1HW as floats to pictures B3HW in [0, 1]: one of those that the network makes, counted from 0."""
 
-    def __init__(self, network: CascadedRefinement) -> None:
+    def __init__(self, network: CascadedRefinement, output: int = 0) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.output = network, output
 
     def forward(self, ids_B1HW: Tensor) -> Tensor:
         layouts_BKHW = one_hot(ids_B1HW[:, 0].round(), self.network.config.classes)
-        return self.network(layouts_BKHW.to(ids_B1HW.dtype))[:, 0].clamp(0, 1)
+        return self.network(layouts_BKHW.to(ids_B1HW.dtype))[:, self.output].clamp(0, 1)
+
+
+def at_output(model: PictureModel, output: int) -> PictureModel:
+    """The model with another of the network's pictures, counted from 0."""
+    network = cast("FromIds", model.module).network
+    return replace(model, module=FromIds(network, output))
 
 
 def synthesize(checkpoint: Checkpoint) -> PictureModel:

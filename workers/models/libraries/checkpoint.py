@@ -16,7 +16,7 @@ from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files, did_you_mean
 from pixelmill.workers.models.safetensors_header import require_whole
 from pixelmill.workers.models.stated_classes import classes_in
-from pixelmill.workers.models.tasks import WITH_CLASSES, Task
+from pixelmill.workers.models.tasks import WITH_CLASSES, Task, verb
 from pixelmill.workers.models.zoo import ZOO
 
 ENCODING = frozenset({"autoencoder", "vae", "fcn", "segnet", "unet", "monodepth", "finetuned"})
@@ -128,8 +128,8 @@ def _refuse_other_task(model: str, network: str, task: Task) -> None:
 
 
 def _cannot(model: str, network: str, task: Task) -> str:
-    can = ", ".join(sorted(_tasks_of(network)))
-    return f"model {model}: holds a {network}, which can't {task}; {f'it can {can}' if can else 'take another model'}"
+    can = ", ".join(map(verb, sorted(_tasks_of(network))))
+    return f"model {model}: holds a {network}, which can't {verb(task)}; {f'it can {can}' if can else 'take another model'}"
 
 
 def _tasks_of(network: str) -> set[Task]:

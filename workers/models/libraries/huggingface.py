@@ -69,9 +69,10 @@ def load(name: ModelName, task: Task) -> PictureModel:
     plan = plan_of(model, _config(model, folder), task)
     processing = processing_of(model, folder)
     network, config = _loaded(model, folder, plan)
+    module = _flipped(_headed(network, plan), processing)
     return PictureModel(
         task=task,
-        module=_cropped(_headed(network, plan), processing) if task == "classify" else _headed(network, plan),
+        module=_cropped(module, processing) if task == "classify" else module,
         mean=processing.mean,
         std=processing.std,
         size=_size(config, plan, processing),
@@ -94,7 +95,7 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
     plan = plan_of(model, _config(model, folder), "embed")
     processing = processing_of(model, folder)
     network, config = _loaded(model, folder, plan)
-    embedding = Embedding(network, whole=pooling == "auto")
+    embedding = _flipped(Embedding(network, whole=pooling == "auto"), processing)
     return _cropped(embedding, processing), _preprocess(model, config, processing)
 
 
@@ -208,7 +209,8 @@ def _size(config: Any, plan: Plan, processing: Processing) -> SizeFacts:
     if plan.gives == "logits":
         return SizeFacts()
     resize_px = (config.image_size,) * 2 if _takes_squares(config) else processing.resize_px
-    return SizeFacts(multiple_px=lcm(processing.multiple_px, _patch_px(config)), resize_px=resize_px)
+    longest_px = processing.longest_px if isinstance(resize_px, int) else None
+    return SizeFacts(lcm(processing.multiple_px, _patch_px(config)), resize_px=resize_px, longest_px=longest_px)
 
 
 def _takes_squares(config: Any) -> bool:
@@ -256,8 +258,15 @@ def _cropped(module: nn.Module, processing: Processing) -> nn.Module:
     return Cropped(module, processing.crop_px)
 
 
-FIXED_INPUT = frozenset({"vit", "deit", "beit", "clip_vision_model", "siglip_vision_model"})
-"""Networks whose position embeddings fit one input size."""
+def _flipped(module: nn.Module, processing: Processing) -> nn.Module:
+    """The network, which gets blue, green and red if its image processor flips the channels."""
+    from pixelmill.workers.models.heads import Flipped
+
+    return Flipped(module) if processing.flips_channels else module
+
+
+FIXED_INPUT = frozenset({"vit", "deit", "beit", "clip_vision_model", "siglip_vision_model", "levit"})
+"""Networks whose position embeddings or attention biases fit one input size."""
 
 
 def _require_input(model: str, config: Any, shown_HW: tuple[int, int]) -> None:

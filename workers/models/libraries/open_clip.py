@@ -32,7 +32,7 @@ from pixelmill.workers.models.folders import (
 )
 from pixelmill.workers.models.libraries.timm import timm_models
 from pixelmill.workers.models.model_names import ModelName, did_you_mean
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,7 +50,7 @@ TextEncoder = Callable[[Sequence[str]], "Tensor"]
 
 def resolve(model: str, rest: str, task: Task) -> ModelName:
     if task != "embed":
-        raise ModelError(f"model {model}: open_clip's models can't {task} here; they can embed")
+        raise ModelError(f"model {model}: open_clip's models can't {verb(task)} here; they can embed")
     require_installed(model, "open_clip", "open_clip")
     if rest.startswith(HUB):
         return ModelName("open_clip", HUB + str(hub_name(model, rest.removeprefix(HUB))))
@@ -67,7 +67,7 @@ def resolve(model: str, rest: str, task: Task) -> ModelName:
 
 
 def load(name: ModelName, task: Task) -> PictureModel:
-    raise ModelError(f"model {_label(name)}: open_clip's models can't {task} here; they can embed")
+    raise ModelError(f"model {_label(name)}: open_clip's models can't {verb(task)} here; they can embed")
 
 
 def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Module, Preprocess]:

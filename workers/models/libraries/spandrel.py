@@ -15,7 +15,7 @@ from pixelmill.workers.models.file_contents import require_finite_weights, sha25
 from pixelmill.workers.models.folders import CONVERT, require_installed
 from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.models.safetensors_header import require_whole
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +29,7 @@ PURPOSES = frozenset({"SR", "Restoration"})
 
 def resolve(model: str, rest: str, task: Task) -> ModelName:
     if task != "upscale":
-        raise ModelError(f"model {model}: spandrel's networks can't {task} here; they can upscale")
+        raise ModelError(f"model {model}: spandrel's networks can't {verb(task)} here; they can upscale")
     require_installed(model, "spandrel", "spandrel")
     path = Path(rest)
     if path.suffix.lower() in {".pth", ".pt", ".ckpt", ".bin", ".pkl"}:

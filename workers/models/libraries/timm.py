@@ -32,7 +32,7 @@ from pixelmill.workers.models.folders import (
     weight_files,
 )
 from pixelmill.workers.models.model_names import ModelName, did_you_mean
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -81,7 +81,7 @@ REFUSED_ARGUMENTS = frozenset(
 
 def resolve(model: str, rest: str, task: Task) -> ModelName:
     if task not in TASKS:
-        raise ModelError(f"model {model}: timm's models can't {task} here; they can embed and classify")
+        raise ModelError(f"model {model}: timm's models can't {verb(task)} here; they can embed and classify")
     require_installed(model, "timm", "timm")
     if rest.startswith(HUB):
         return ModelName("timm", HUB + str(hub_name(model, rest.removeprefix(HUB))))

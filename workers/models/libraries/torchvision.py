@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.model_names import ModelName, did_you_mean
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +34,9 @@ LISTED = 12
 
 def resolve(model: str, rest: str, task: Task) -> ModelName:
     if task not in FOLDERS:
-        raise ModelError(f"model {model}: torchvision's models can't {task} here; they can {', '.join(FOLDERS)}")
+        raise ModelError(
+            f"model {model}: torchvision's models can't {verb(task)} here; they can {', '.join(map(verb, FOLDERS))}"
+        )
     name, _, weights = rest.partition("/")
     offered = torchvision_models(FOLDERS[task])
     if name not in offered:

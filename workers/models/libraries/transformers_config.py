@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.folders import MOST_NUMBER
 from pixelmill.workers.models.normalization import MOST_SIDE_PX
-from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.models.tasks import Task, verb
 
 Gives = Literal["logits", "logit map", "query map", "depth map", "embedding"]
 
@@ -160,14 +160,14 @@ def plan_of(model: str, config: Mapping[str, Any], task: Task) -> Plan:
     head = next((end for end in sorted(HEADS, key=len, reverse=True) if first.endswith(end)), None)
     does, gives, listed_in = HEADS[head] if head else (None, "logits", None)
     if does != task:
-        can = [*([does] if does else []), *(["embed"] if kind in ENCODERS else [])]
+        can = [*([verb(does)] if does else []), *(["embed"] if kind in ENCODERS else [])]
         raise ModelError(
-            f"model {model}: holds a {first}, which can't {task}; it can {', '.join(can) or 'do nothing here'}"
+            f"model {model}: holds a {first}, which can't {verb(task)}; it can {', '.join(can) or 'do nothing here'}"
         )
     known = KNOWN_DEPTH if gives == "depth map" else KNOWN_QUERIES if gives == "query map" else None
     if known is not None and kind not in known:
         raise ModelError(
-            f"model {model}: what a {first} gives is not known here; for {task} take {', '.join(sorted(known))}"
+            f"model {model}: what a {first} gives is not known here; to {verb(task)} take {', '.join(sorted(known))}"
         )
     plan = Plan(task, first, gives, values, listed_in)
     if task == "depth":

@@ -17,6 +17,7 @@ from pixelmill.workers.evaluation.confusion import confusion_scores
 from pixelmill.workers.models.palette import palette
 from pixelmill.workers.recipes import Sample, Scores
 from pixelmill.workers.recipes.segmentation.augmentation import resized
+from pixelmill.workers.recipes.segmentation.black_and_white import unmixed
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
 from pixelmill.workers.typed_torch import from_numpy
 
@@ -38,7 +39,7 @@ def confusion_of(network: nn.Module, predict: Predict, samples: Iterable[Sample]
 
     device = next(network.parameters()).device
     confusion_KK, classes = torch.zeros((), dtype=torch.long, device=device), None
-    for batch in batches_of_one_size(samples, most):
+    for batch in batches_of_one_size(unmixed(samples), most):
         names, classes = _names_for(network, batch[0]), batch[0]["classes"]
         labels_BHW = from_numpy(np.stack([sample["label"] for sample in batch])).to(device).long()
         confusion_KK = confusion_KK + multiclass_confusion_matrix(

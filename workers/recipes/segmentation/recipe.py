@@ -31,6 +31,7 @@ from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.models.vgg_names import is_published
 from pixelmill.workers.models.vgg_weights import find_published, read_vgg
 from pixelmill.workers.networks.vgg import ConventionName, LoadReport, VggWeights
+from pixelmill.workers.prediction.averaging import mean_shares
 from pixelmill.workers.recipes import Batch, Role, Sample, Scores
 from pixelmill.workers.recipes.optimizers import ParameterShare, optimizer_of
 from pixelmill.workers.recipes.schedules import rate_at, warmup_steps_of
@@ -61,6 +62,7 @@ class LabelledRecipe(Generic[Labelled]):
         self.report: LoadReport | None = None
         """The preprocessing of the initial weights; None if there are none."""
         self._facts: LabelFacts | None = None
+        self._moved_weights: tuple[tuple[tuple[float, ...], torch.device], Tensor] | None = None
         if settings.scales[0] > settings.scales[1]:
             raise ModelError(f"scales: {settings.scales} has to be (smallest, largest)")
 
@@ -69,6 +71,10 @@ class LabelledRecipe(Generic[Labelled]):
 
     def keep_report(self, report: LoadReport | None) -> None:
         self.report = report
+
+    @property
+    def start(self) -> dict[str, JsonValue] | None:
+        return None if self.report is None else self.report.facts()
 
     # Hooks of the networks
 
@@ -98,8 +104,8 @@ class LabelledRecipe(Generic[Labelled]):
         sizes = {self.grid(self.settings.crop_px or _size_of(sample))[0] for sample in samples}
         if together > 1 and len(sizes) > 1:
             raise unequal_sizes(sizes)
-        *_, last = unmixed(samples)
-        names = class_names_of(last)
+        first, *_ = unmixed(samples)
+        names = class_names_of(first)
         self._facts = LabelFacts(class_names=names, pixels=(1,) * len(names), seen_pixels=(1,) * len(names))
         self.class_weights()
         self.check_network()
@@ -159,9 +165,16 @@ class LabelledRecipe(Generic[Labelled]):
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The loss of the settings; with several terms also each term."""
         logits_BKHW = network(batch["images"])
-        weights_K = torch.tensor(self.class_weights(), device=logits_BKHW.device)
+        weights_K = self._weights_on(logits_BKHW.device)
         terms, gamma = self.settings.loss_terms, self.settings.focal_gamma
         return segmentation_losses(logits_BKHW, batch["labels"], weights_K, terms, focal_gamma=gamma, void=VOID)
+
+    def _weights_on(self, device: torch.device) -> Tensor:
+        """The weights of the classes, moved once: a step would wait for the copy."""
+        weights = self.class_weights()
+        if self._moved_weights is None or self._moved_weights[0] != (weights, device):
+            self._moved_weights = (weights, device), torch.tensor(weights, device=device)
+        return self._moved_weights[1]
 
     def class_weights(self) -> tuple[float, ...]:
         """The weight of a pixel of each class."""
@@ -201,9 +214,12 @@ class LabelledRecipe(Generic[Labelled]):
         return shown(network, partial(self.predict, network), samples)
 
     def predict(self, network: nn.Module, images_BCHW: Tensor) -> Tensor:
-        """Class ids BHW of pictures in [0, 1], of their own size."""
+        """Class ids BHW of pictures in [0, 1], of their own size; averaged as the settings say."""
+        averaging = self.settings.averaging
         with self._autocast(images_BCHW.device):
-            return self.logits(network, images_BCHW).argmax(1)
+            if averaging.is_plain:
+                return self.logits(network, images_BCHW).argmax(1)
+            return mean_shares(partial(self.logits, network), images_BCHW, averaging).argmax(1)
 
     def _autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")

@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pixelmill.workers.losses.segmentation import SegmentationLoss
 from pixelmill.workers.networks.vgg import ConventionName
+from pixelmill.workers.prediction.averaging import Averaging
 from pixelmill.workers.recipes import RecipeSettings
 from pixelmill.workers.recipes.optimizers import OptimizerName
 from pixelmill.workers.recipes.schedules import Fraction
@@ -25,6 +26,9 @@ class LabelledSettings(RecipeSettings):
     Pictures are resized to `size_px` when they are read; a training step crops `crop_px` at a scale drawn between `scales`.
     `brightness` is the largest relative change of brightness. `loss` is ce, focal, dice, or a sum of them with weights, such as
     {ce: 1, dice: 0.5}; `focal_gamma` is the exponent of focal (see losses/segmentation.py).
+
+    Evaluation averages probabilities over the mirror image with `flip_evaluation`, over sizes with `scales_evaluation`, such as
+    [0.75, 1, 1.25], and over windows of `window_px` a side that overlap by the share `overlap`; each costs so much more time.
     """
 
     classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)] | None = None
@@ -40,11 +44,20 @@ class LabelledSettings(RecipeSettings):
     brightness: Fraction = 0.0
     loss: SegmentationLoss | Annotated[dict[SegmentationLoss, PositiveFloat], Field(min_length=1)] = "ce"
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
+    flip_evaluation: bool = False
+    scales_evaluation: Annotated[tuple[Annotated[float, Field(ge=0.1, le=8)], ...], Field(min_length=1)] = (1.0,)
+    window_px: Annotated[int, Field(ge=16)] | None = None
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.5
 
     @property
     def loss_terms(self) -> dict[SegmentationLoss, float]:
         """The terms of the loss with their weights."""
         return dict(self.loss) if isinstance(self.loss, dict) else {self.loss: 1.0}
+
+    @property
+    def averaging(self) -> Averaging:
+        """What evaluation averages over."""
+        return Averaging(self.flip_evaluation, self.scales_evaluation, self.window_px, self.overlap)
 
 
 class SegmentationSettings(LabelledSettings):

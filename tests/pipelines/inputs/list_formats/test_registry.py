@@ -28,7 +28,7 @@ def test_a_suffix_that_is_none_is_one_uri_a_line() -> None:
     assert format_of("list.CSV") is uris_of_rows
 
 
-def test_what_a_list_is_names_every_suffix() -> None:
+def test_the_description_of_lists_names_every_suffix() -> None:
     assert what_a_list_is().replace(" or ", ", ").split(", ") == list(LIST_FORMATS)
     assert what_a_list_is().count(" or ") == 1
 

@@ -36,13 +36,13 @@ def test_an_empty_file_has_no_uris_and_empty_lines_are_none() -> None:
     assert uris("uri\na\n\nb\n") == ["a", "b"]
 
 
-def test_rows_without_a_header_say_so() -> None:
+def test_rows_without_a_header_are_refused() -> None:
     with pytest.raises(JobError, match=r"has no header, its first line is 'pics/a.jpg,1'; write a first line"):
         uris("pics/a.jpg,1\npics/b.jpg,2\n")
     with pytest.raises(JobError, match=r"which column holds the URIs.*it has label, picture"):
         uris("label;picture\n1;a\n")
 
 
-def test_quotes_that_are_never_closed_say_so() -> None:
+def test_quotes_that_are_never_closed_are_refused() -> None:
     with pytest.raises(JobError, match=r"is not comma-separated"):
         uris('uri\n"' + f"{'x' * 60_000}\n" * 3)

@@ -28,6 +28,6 @@ def test_a_column_that_is_no_text_is_named_with_its_type() -> None:
         uris(pa.table({"label": [1], "uri": ["a"]}), "label")
 
 
-def test_a_broken_table_says_so() -> None:
+def test_a_broken_table_is_refused() -> None:
     with pytest.raises(JobError, match=r"is not a Parquet file"):
         list(uris_of_table(io.BytesIO(b"PAR1" * 9), None, "list.parquet"))

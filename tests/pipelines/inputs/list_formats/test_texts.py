@@ -32,7 +32,7 @@ def test_a_line_without_an_end_is_refused_and_not_held() -> None:
     assert endless.read_bytes < 4 * MOST_CHARACTERS
 
 
-def test_the_number_of_the_line_that_is_too_long_is_told() -> None:
+def test_a_line_that_is_too_long_is_reported_by_its_number() -> None:
     with pytest.raises(JobError, match=r"line 2 has more than"):
         list(bounded_lines(io.BytesIO(b"uri\n" + b"x" * 70_000), "list.txt"))
 

@@ -17,14 +17,16 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.backbones import load_backbone
+from pixelmill.workers.models.heads import Flipped
 from pixelmill.workers.models.libraries import load_model, resolve
 from pixelmill.workers.models.tasks import Task
-from tests.workers.tiny_transformers import DEPTHS, EMBEDS, SEGMENTS, saved
+from tests.workers.tiny_transformers import CLASSIFIES, DEPTHS, EMBEDS, SEGMENTS, saved
 
 ROOT = Path(__file__).parents[4]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -92,10 +94,24 @@ def test_a_classifier_gives_the_logits_of_transformers_and_the_names_of_its_conf
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("name", CLASSIFIES)
+def test_a_classifier_behind_its_processor_gives_what_transformers_gives(name: str, tmp_path: Path) -> None:
+    network = saved(name, tmp_path)
+    processor: Any = transformers.AutoImageProcessor.from_pretrained(tmp_path)
+    coarse_BCHW = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(0)) * 255
+    pixels_CHW = torch.nn.functional.interpolate(coarse_BCHW, (90, 120), mode="bicubic").clamp(0, 255).byte()[0]
+    expected_BK = network(**processor(pixels_CHW, return_tensors="pt")).logits
+    loaded = load_model(resolve(f"hf:{tmp_path}", "classify"), "classify")
+    assert loaded.preprocess is not None
+    mean_C11, std_C11 = (torch.tensor(each).view(-1, 1, 1) for each in (loaded.mean, loaded.std))
+    seen_CHW = (loaded.preprocess.applied_to(pixels_CHW) / 255 - mean_C11) / std_C11
+    assert torch.allclose(loaded.module(seen_CHW[None]), expected_BK, atol=0.01 * float(expected_BK.std()))
+    assert any(isinstance(each, Flipped) for each in loaded.module.modules()) == (name == "mobilevit")
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("name", SEGMENTS)
 def test_segmentation_decides_as_transformers_does_at_the_size_of_the_picture(name: str, tmp_path: Path) -> None:
-    import transformers
-
     network = saved(name, tmp_path)
     loaded = load_model(resolve(f"hf:{tmp_path}", "segment"), "segment")
     images_BCHW = noise(64, 96)
@@ -228,7 +244,7 @@ def test_an_encoder_may_leave_a_head_and_nothing_else(vit: Path) -> None:
     ("name", "task", "words"),
     [
         ("vit", "segment", "holds a ViTForImageClassification, which can't segment; it can classify, embed"),
-        ("segformer", "depth", "holds a SegformerForSemanticSegmentation, which can't depth; it can segment"),
+        ("segformer", "depth", "holds a SegformerForSemanticSegmentation, which can't estimate depth; it can segment"),
         ("dinov2", "classify", "holds a Dinov2Model, which can't classify; it can embed"),
         ("segformer", "embed", "a SegformerForSemanticSegmentation can't embed here; those that can are clip"),
         ("vit", "upscale", "can't upscale"),

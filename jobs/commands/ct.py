@@ -1,0 +1,99 @@
+"""CT archives: `ct index` and `ct ingest`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pixelmill.jobs import surroundings
+from pixelmill.jobs.commands.options import DryRun, Failures, Quiet, Set, SetLogFormat, SetLogLevel
+from pixelmill.jobs.commands.running import failing, interrupted, job_of, run_bulk
+
+if TYPE_CHECKING:
+    from pixelmill.pipelines.ct.series import SeriesCounts
+
+app = typer.Typer(no_args_is_help=True, help="CT archives: from DICOM to slices in Hounsfield units, without names.")
+
+MOST_SERIES_BYTES = 4 << 30
+"""The most bytes of the objects of one series: 8,000 native slices of 512x512."""
+
+Key = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE", help="Key of the ids: a file, env (PIXELMILL_CT_KEY), or user: your own, which is made once."
+    ),
+]
+
+
+@app.command()
+def index(
+    archive: Annotated[str, typer.Argument(help="Folder, glob or tar of DICOM objects, of any names; on any store.")],
+    out: Annotated[str, typer.Argument(metavar="INDEX", help="Folder of the index, which stays with the archive.")],
+    key: Key = "user",
+    overrides: Set = None,
+    quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
+) -> None:
+    """Read the headers of an archive: which series there are, which are usable for 2-D and for 3-D, and why not."""
+    from pixelmill.jobs import extras
+    from pixelmill.jobs.id_keys import made_key_note
+    from pixelmill.jobs.outcome import exit_code_of
+    from pixelmill.jobs.run import run_job
+    from pixelmill.jobs.summary import summary_of
+    from pixelmill.pipelines.ct.indexing import write_series
+
+    extras.require("ct", "ct index")
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    if (note := made_key_note(key, around.environment)) and not quiet:
+        typer.echo(note, err=True)
+    document: dict[str, object] = {
+        "version": 1,
+        "source": {"uri": archive, "format": "dicom", "decoder": "dicom-header"},
+        "out": out,
+        "stages": [{"ct-index": {"key": key}}],
+        "run": {"max_failed_fraction": 1.0, "failures": "ok"},
+    }
+    job = job_of(document, "ct index", overrides or [], around)
+    try:
+        outcome = run_job(job, around)
+        counts = write_series(job.open_out())
+    except KeyboardInterrupt:
+        interrupted("what was finished stays, and the same command resumes from there", around)
+    typer.echo(summary_of(outcome, job.open_out().uri))
+    typer.echo(worded_counts(counts))
+    raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
+
+
+@app.command()
+def ingest(
+    source: Annotated[str, typer.Argument(metavar="INDEX", help="Folder that `ct index` wrote, on any store.")],
+    out: Annotated[str, typer.Argument(help="Output folder, on any store.")],
+    overrides: Set = None,
+    failures: Failures = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    log_level: SetLogLevel = "info",
+    log_format: SetLogFormat = "text",
+) -> None:
+    """Decode the usable series of an index to slices in Hounsfield units, without anything that names a patient."""
+    from pixelmill.jobs import extras
+
+    extras.require("ct", "ct ingest")
+    around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    document: dict[str, object] = {
+        "version": 1,
+        "source": {"uri": source, "format": "ct-index", "decoder": "ct-series", "max_bytes": MOST_SERIES_BYTES},
+        "out": out,
+        "stages": ["hu"],
+    }
+    given = [*(overrides or []), *failing(failures)]
+    run_bulk(job_of(document, "ct ingest", given, around), around, dry_run=dry_run)
+
+
+def worded_counts(counts: SeriesCounts) -> str:
+    """The verdicts of all series, in words."""
+    lines = [f"{counts.series:,} series: {counts.usable_2d:,} usable in 2-D, {counts.usable_3d:,} in 3-D"]
+    lines += [f"  {kind.replace('_', ' ')}: {count:,} series" for kind, count in counts.reasons.most_common()]
+    return "\n".join([*lines, "the index holds names of objects: keep it with the archive"])

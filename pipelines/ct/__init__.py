@@ -1,0 +1,1 @@
+"""CT archives on the dataset's floor: the series of an index."""

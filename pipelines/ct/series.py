@@ -1,0 +1,182 @@
+"""Group the objects of an index by series, and decide for what each series is usable.
+
+    INDEX/data/part-*.parquet     one row per object, written by the run
+    INDEX/series/part-0.parquet   one row per series, made of them; made anew whenever the index is
+
+An index of any size is grouped within bounded memory: series are divided into buckets by their ids, a bucket at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from pixelmill.pipelines import explore
+from pixelmill.pipelines.ct.places import Place, places_of
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.tables import write_parquet
+from pixelmill.workers.ct.index_rows import FIELDS, member_of
+from pixelmill.workers.ct.verdicts import Member, Verdict, verdict_of, without_problem
+
+BUCKET_ROWS = 400_000
+GROUP_ROWS = 256
+"""Series in a row group, which is read for one of them: a series names hundreds of objects."""
+_NOT_NEEDED = frozenset({"frame_id", "thickness_mm", "slope", "intercept", "transfer_syntax"})
+_KEY_COLUMNS = ["uri", "series_id", "loose_series_id", "rows", "columns", "orientation"]
+_COLUMNS = ["id", "uri", *(field.name for field in FIELDS if field.name not in _NOT_NEEDED)]
+MEMBER = pa.struct(
+    [
+        pa.field("object_id", pa.string()),
+        pa.field("uri", pa.string()),
+        pa.field("offset", pa.int64()),
+        pa.field("size", pa.int64()),
+        pa.field("version", pa.string()),
+    ]
+)
+SERIES_SCHEMA = pa.schema(
+    [
+        pa.field("series_id", pa.string(), nullable=False),
+        pa.field("patient_id", pa.string()),
+        pa.field("scanner_id", pa.string()),
+        pa.field("objects", pa.int32()),
+        pa.field("usable_2d", pa.bool_()),
+        pa.field("usable_3d", pa.bool_()),
+        pa.field("reasons_2d", pa.list_(pa.string())),
+        pa.field("reasons_3d", pa.list_(pa.string())),
+        pa.field("slices", pa.int32()),
+        pa.field("rows", pa.int32()),
+        pa.field("columns", pa.int32()),
+        pa.field("step_mm", pa.float64()),
+        pa.field("spacing_mm", pa.list_(pa.float64())),
+        pa.field("tilt_degrees", pa.float64()),
+        pa.field("members", pa.list_(MEMBER)),
+    ]
+)
+"""reasons_2d count objects that are no usable slices, as "kind: number"; reasons_3d say why the usable slices are no volume.
+members are the usable objects in order along the normal, with the places where they lie."""
+
+
+@dataclass(frozen=True)
+class SeriesCounts:
+    """How many series there are, and how many are usable."""
+
+    series: int = 0
+    usable_2d: int = 0
+    usable_3d: int = 0
+    reasons: Counter[str] = field(default_factory=Counter[str])
+    """How many series each reason concerns, by its kind."""
+
+    def __add__(self, other: SeriesCounts) -> SeriesCounts:
+        return SeriesCounts(
+            self.series + other.series,
+            self.usable_2d + other.usable_2d,
+            self.usable_3d + other.usable_3d,
+            self.reasons + other.reasons,
+        )
+
+
+def series_rows(index: Folder, bucket_rows: int = BUCKET_ROWS) -> Iterator[dict[str, Any]]:
+    """The row of every series of an index, bucket by bucket."""
+    rows = sum(batch.num_rows for batch in explore.batches(index, ["id"]))
+    buckets = max(1, -(-rows // bucket_rows))
+    for bucket in range(buckets):
+        groups = _groups(index, bucket, buckets)
+        places = places_of(index, {each["id"] for group in groups.values() for each in group})
+        for key in sorted(groups):
+            yield series_row(key, groups[key], places)
+
+
+def _groups(index: Folder, bucket: int, buckets: int) -> dict[str, list[dict[str, Any]]]:
+    """The objects of the series in one bucket, by series."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for batch in explore.batches(index, _COLUMNS):
+        keys = series_keys(batch)
+        rows = [row for row, key in enumerate(keys) if int(key[:8], 16) * buckets >> 32 == bucket]
+        chosen = batch.take(pa.array(rows, pa.int64())).to_pylist()
+        for row, each in zip(rows, chosen, strict=True):
+            groups.setdefault(keys[row], []).append(each)
+    return groups
+
+
+def series_keys(batch: pa.RecordBatch) -> list[str]:
+    """For each object the id of its series: that of its uid, or where it has none of its frame of reference, number and
+    time, its folder and its matrix and orientation."""
+    rows = batch.select(_KEY_COLUMNS).to_pylist()
+    return [row["series_id"] or _loose_key(row) for row in rows]
+
+
+def series_row(series_id: str, objects: Sequence[Mapping[str, Any]], places: Mapping[str, Place]) -> dict[str, Any]:
+    """The row of one series from those of its objects, of any order, and the places of these by id."""
+    ordered = sorted(objects, key=lambda each: each["id"])
+    members = _without_copies(ordered)
+    verdict = verdict_of(members)
+    usable = [ordered[index] for index in verdict.members]
+    first = usable[0] if usable else ordered[0]
+    patients = {each["patient_id"] for each in ordered}
+    return {
+        "series_id": series_id,
+        "patient_id": first["patient_id"] if len(patients) == 1 else None,
+        "scanner_id": first["scanner_id"],
+        "objects": len(ordered),
+        "usable_2d": verdict.usable_2d,
+        "usable_3d": verdict.usable_3d,
+        "reasons_2d": [f"{kind}: {count:,}" for kind, count in sorted(verdict.reasons_2d.items())],
+        "reasons_3d": list(verdict.reasons_3d),
+        "slices": len(usable),
+        "rows": first["rows"],
+        "columns": first["columns"],
+        "spacing_mm": first["spacing_mm"],
+        **_stack_columns(verdict),
+        "members": [{"object_id": each["object_id"], **places[each["id"]]._asdict()} for each in usable],
+    }
+
+
+def series_table(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The Parquet file of these rows."""
+    return write_parquet(
+        pa.Table.from_pylist([dict(row) for row in rows], SERIES_SCHEMA), compression="zstd", row_group_size=GROUP_ROWS
+    )
+
+
+def counted(rows: Sequence[Mapping[str, Any]]) -> SeriesCounts:
+    """Counts for a person."""
+    reasons = Counter(
+        kind for row in rows for kind in {_kind(text) for text in (*row["reasons_2d"], *row["reasons_3d"])}
+    )
+    usable_2d, usable_3d = (sum(row[name] for row in rows) for name in ("usable_2d", "usable_3d"))
+    return SeriesCounts(len(rows), usable_2d, usable_3d, reasons)
+
+
+def _kind(reason: str) -> str:
+    return reason.partition(":")[0]
+
+
+def _without_copies(objects: Sequence[Mapping[str, Any]]) -> list[Member]:
+    """The members, in which every object that repeats the uid of an earlier one is no usable slice."""
+    seen: set[str] = set()
+    members: list[Member] = []
+    for each in objects:
+        member, uid = member_of(each), each["object_id"]
+        if uid in seen:
+            member = without_problem(member, "copy: another object has its uid")
+        seen.add(uid)
+        members.append(member)
+    return members
+
+
+def _stack_columns(verdict: Verdict) -> dict[str, float | None]:
+    stack = verdict.stack
+    return {"step_mm": stack and stack.step_mm, "tilt_degrees": stack and stack.tilt_degrees}
+
+
+def _loose_key(row: Mapping[str, Any]) -> str:
+    directions = [f"{value + 0.0:.2f}" for value in row["orientation"] or ()]
+    folder = str(PurePosixPath(row["uri"]).parent)
+    key = "\0".join([row["loose_series_id"], folder, str(row["rows"]), str(row["columns"]), *directions])
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

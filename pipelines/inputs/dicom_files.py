@@ -1,0 +1,61 @@
+"""List an archive of DICOM objects: files of any name, and members of tars; what is surely something else is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+
+from pixelmill.pipelines.inputs.archives import tar_members
+from pixelmill.pipelines.inputs.entries import Entry, Found, Ignored, Source
+from pixelmill.pipelines.inputs.files import base_of
+from pixelmill.pipelines.inputs.globs import matcher
+from pixelmill.pipelines.inputs.names import DOCUMENT_SUFFIXES, IMAGE_SUFFIXES, TAR_SUFFIXES, has_hidden, suffix_of
+from pixelmill.pipelines.stores.retries import retried
+
+DIRECTORY = "DICOMDIR"
+_OTHER_SUFFIXES = (
+    *IMAGE_SUFFIXES,
+    *DOCUMENT_SUFFIXES,
+    ".txt",
+    ".md",
+    ".pdf",
+    ".csv",
+    ".tsv",
+    ".exe",
+    ".inf",
+    ".dll",
+    ".db",
+)
+
+
+def dicom_entries(files: Iterable[Found], uri: str, source: Source, ignored: Ignored) -> Iterator[Entry]:
+    """Every file that may be an object; a tar gives its members. Others are counted in `ignored`."""
+    below = len(base_of(uri, source.access)) + 1
+    wanted = matcher(source.pattern) if source.pattern else None
+    for found in files:
+        name = found.uri[below:]
+        if wanted is not None and not wanted(name):
+            ignored.add(found.uri)
+        elif has_hidden(name, tables=False):
+            ignored.count("hidden")
+        elif found.uri.lower().endswith(TAR_SUFFIXES):
+            yield from _members(found, source, ignored)
+        elif (kind := kind_of_no_object(found.uri)) is not None:
+            ignored.count(kind)
+        else:
+            yield Entry(found.uri, size=found.size, version=found.version)
+
+
+def kind_of_no_object(name: str) -> str | None:
+    """The kind of a file that is no object by its name: a directory of a medium, a picture, a document."""
+    if PurePosixPath(name).name.upper() == DIRECTORY:
+        return DIRECTORY
+    return suffix_of(name) if name.lower().endswith(_OTHER_SUFFIXES) else None
+
+
+def _members(found: Found, source: Source, ignored: Ignored) -> Iterator[Entry]:
+    index = retried(lambda: tar_members(found, source, kind_of_no_object), for_s=min(30.0, source.access.retry_for_s))
+    for kind, count in index.ignored.items():
+        ignored.count(kind, count)
+        ignored.members += count
+    yield from index.entries

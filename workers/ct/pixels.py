@@ -1,0 +1,96 @@
+"""Decode the pixels of one CT object to Hounsfield units.
+
+Pixels are decoded by pydicom with gdcm, pyjpegls, pylibjpeg-openjpeg and -rle. Nothing is decoded that the header does not
+allow: its size is checked against the limit first.
+
+Legend: F frames, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from pixelmill.workers.ct.decoding_packages import installed_packages
+from pixelmill.workers.ct.facts import ObjectFacts, facts_of
+from pixelmill.workers.ct.header import silence_values, transfer_syntax_of
+from pixelmill.workers.ct.hounsfield import HuSlice, to_hu
+from pixelmill.workers.ct.transfer_syntaxes import refusal_of
+from pixelmill.workers.ct.verdicts import slice_problem
+from pixelmill.workers.errors import RowError
+
+_IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+
+
+def read_slice(data: bytes, *, max_pixels: int) -> tuple[ObjectFacts, HuSlice]:
+    """The facts and the Hounsfield units of an object of one frame. Raises RowError where it is no usable slice."""
+    dataset = _whole(data)
+    facts = facts_of(dataset)
+    if (problem := slice_problem(facts, installed_packages())) is not None:
+        kind, _, sentence = problem.partition(": ")
+        raise RowError("decode", "NotASlice", f"{kind}: {sentence}")
+    assert facts.layout is not None
+    assert facts.slope is not None
+    assert facts.intercept is not None
+    if (pixels := facts.layout.rows * facts.layout.columns * facts.layout.frames) > max_pixels:
+        raise RowError("decode", "TooLarge", f"has {pixels:,} pixels, over max_pixels = {max_pixels:,}")
+    stored_HW = _stored(dataset, facts.layout.bits_stored)
+    if stored_HW.shape != (facts.layout.rows, facts.layout.columns):
+        raise RowError(
+            "decode", "MalformedPixels", "the pixels are not of the size that the header states; ask for it again"
+        )
+    padding = _as_stored(facts.padding, facts)
+    return facts, to_hu(stored_HW, facts.slope, facts.intercept, padding, is_inverted=facts.layout.is_inverted)
+
+
+def _whole(data: bytes) -> Dataset:
+    silence_values()
+    read = cast("Callable[..., Dataset]", pydicom.dcmread)  # pyright: ignore[reportUnknownMemberType]
+    try:
+        dataset = read(io.BytesIO(data), force=True)
+    except Exception:
+        raise RowError("decode", "NotDicom", "is no DICOM object that can be read; copy it again") from None
+    if "PixelData" not in dataset:
+        raise RowError("decode", "MissingPixels", "holds no PixelData; copy it again, or leave it out")
+    return dataset
+
+
+def _stored(dataset: Dataset, bits: int) -> np.ndarray:
+    """The stored values HW, signed where the header says so."""
+    uid = transfer_syntax_of(dataset)
+    if (refusal := refusal_of(uid, installed_packages(), bits)) is not None:
+        raise RowError("decode", "NoDecoder", refusal)
+    if not uid:
+        without_meta = cast("Any", dataset)
+        is_implicit, _ = without_meta.original_encoding
+        without_meta.ensure_file_meta()
+        without_meta.file_meta.TransferSyntaxUID = _IMPLICIT if is_implicit else _EXPLICIT
+    for keyword, usual in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2")):
+        if keyword not in dataset:  # ACR-NEMA had neither
+            setattr(dataset, keyword, usual)
+    try:
+        return np.asarray(cast("Any", dataset).pixel_array)
+    except MemoryError:
+        raise
+    except Exception:
+        raise RowError(
+            "decode", "MalformedPixels", "its pixels can't be decoded: truncated or corrupt; copy it again"
+        ) from None
+
+
+def _as_stored(padding: int | None, facts: ObjectFacts) -> int | None:
+    """The padding value in the numbers of the pixels: its tag may have been read without or with the sign that they have."""
+    assert facts.layout is not None
+    if padding is None:
+        return None
+    span = 1 << facts.layout.bits_allocated
+    if facts.layout.is_signed and padding >= span // 2:
+        return padding - span
+    if not facts.layout.is_signed and padding < 0:
+        return padding + span
+    return padding
