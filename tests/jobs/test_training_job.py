@@ -43,8 +43,8 @@ def job_with(*overrides: str) -> TrainJob:
 
 def refused(stored: TrainingIdentity, job: TrainJob, protocol: Protocol) -> str:
     try:
-        identity, out = job.identity(protocol), Folder("/out", Access())
-        require_same_training(json.dumps(stored).encode(), identity, out, job.completed, MAY_CHANGE)
+        out = Folder("/out", Access())
+        require_same_training(json.dumps(stored).encode(), job.identity(protocol), out, job.completed, MAY_CHANGE)
     except RunRefused as error:
         return str(error)
     return ""
