@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 
-from pixelmill.pipelines.training.evaluation import SharedEvaluation, evaluate_network, is_better
+from pixelmill.pipelines.training.evaluation import (
+    SharedEvaluation,
+    baselines,
+    evaluate_network,
+    is_better,
+)
 from pixelmill.pipelines.training.peers import Peers
+from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.registry import recipe_type
+from pixelmill.workers.recipes.vae import VaeRecipe, VaeSettings
 from tests.pipelines.training.trainings import plan_of
 
 
@@ -49,3 +58,16 @@ def test_a_network_is_judged_with_numbers_and_a_picture(pictures: str, tmp_path:
     metrics, picture_CHW = evaluate_network(recipe, recipe.network(), plan.held_out, torch.device("cpu"))
     assert metrics["negative_elbo"] > 0
     assert (picture_CHW.dtype, picture_CHW.dim()) == (torch.uint8, 3)
+
+
+def test_baselines_are_those_that_a_recipe_knows_of(pictures: str, tmp_path: Path) -> None:
+    plan = plan_of(pictures, tmp_path / "out")
+    assert plan.held_out is not None
+    assert baselines(plan.built({}), plan.held_out) == {}
+
+    class Compared(VaeRecipe):
+        def baselines(self, samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
+            return {"two passes": {"count": float(len(list(samples)) + len(list(samples)))}}
+
+    compared = Compared(cast("VaeSettings", plan.recipe_settings()), {})
+    assert baselines(compared, plan.held_out) == {"two passes": {"count": 2.0 * len(plan.held_out)}}
