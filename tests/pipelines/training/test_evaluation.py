@@ -9,7 +9,8 @@ from typing import cast
 import pytest
 import torch
 
-from pixelmill.pipelines.training.evaluation import baselines, evaluate_network, is_better, opened_held_out
+from pixelmill.pipelines.training.evaluation import SharedEvaluation, baselines, evaluate_network, is_better
+from pixelmill.pipelines.training.peers import Peers
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.registry import recipe_type
 from pixelmill.workers.recipes.vae import VaeRecipe, VaeSettings
@@ -36,11 +37,12 @@ def test_a_metric_is_the_best_in_its_direction_and_a_missing_one_only_at_first(
 
 def test_so_many_held_out_samples_are_judged_as_the_settings_say(pictures: str, tmp_path: Path) -> None:
     few = plan_of(pictures, tmp_path / "out", {"evaluate_samples": 2})
-    opened = opened_held_out(few, few.built({}))
-    assert opened is not None
-    assert (len(list(opened)), len(few.held_out or [])) == (2, 4)
+    recipe = few.built({})
+    scores = SharedEvaluation(few, recipe, Peers()).scores(recipe.network().eval())
+    assert scores is not None
+    assert (len(scores["kl"]), len(few.held_out or [])) == (2, 4)
     none = plan_of(pictures, tmp_path / "out", held_out=None)
-    assert opened_held_out(none, none.built({})) is None
+    assert SharedEvaluation(none, recipe, Peers()).scores(recipe.network().eval()) is None
 
 
 def test_a_network_is_judged_with_numbers_and_a_picture(pictures: str, tmp_path: Path) -> None:
