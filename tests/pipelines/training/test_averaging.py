@@ -73,8 +73,8 @@ def test_the_averaged_weights_are_judged_and_published_and_the_training_is_not_c
     published = load_file(tmp_path / "averaged/model.safetensors")
     assert equal(published, saved(tmp_path / "averaged", "average.safetensors"))
     network, card = checkpoints.load_from_store(str(tmp_path / "averaged"), Access())
-    assert made.held_out is not None
-    metrics = evaluate(made.recipe, network, iter(made.held_out))
+    assert made.evaluation.mine is not None
+    metrics = evaluate(made.recipe, network, iter(made.evaluation.mine))
     assert card.metrics["negative_elbo"] == pytest.approx(metrics["negative_elbo"], rel=1e-5)
 
 
