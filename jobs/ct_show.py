@@ -10,18 +10,21 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pixelmill.jobs import inspect as inspection
+from pixelmill.jobs.documents.credentials import refuse_credentials
 from pixelmill.jobs.places import absolute
-from pixelmill.pipelines.ct.slice_rows import SeriesOfRows, pixels_of, require_slices, series_of_rows
+from pixelmill.pipelines.ct.slice_rows import SeriesOfRows, SliceRow, pixels_of, require_slices, series_of_rows
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
     from pixelmill.workers.ct.contact_sheet import SheetRow, Tile
     from pixelmill.workers.ct.sections import Section
+    from pixelmill.workers.networks.ct_unet import CtAutoencoder
 
 ROWS_PER_SHEET = 8
 SHORT = 8
@@ -42,6 +45,8 @@ class Asked:
     windows: tuple[str, ...] = DEFAULT_WINDOWS
     series: str | None = None
     count: int = 8
+    model: str | None = None
+    """An autoencoder whose reconstructions are shown below each series."""
 
 
 def show(asked: Asked, say: Callable[[str], None]) -> list[str]:
@@ -49,13 +54,14 @@ def show(asked: Asked, say: Callable[[str], None]) -> list[str]:
     nothing to show."""
     _require_windows(asked.windows)
     place = _place_of(asked)
+    network = None if asked.model is None else _loaded(asked.model)
     folder = inspection.open_run(asked.out)
     with explained(folder.uri, "reading the slices"):
         require_slices(folder)
         chosen = _chosen(folder, asked)
     from pixelmill.workers.ct.contact_sheet import draw
 
-    rows = (row for series in chosen for row in _rows_of(folder, series, asked, say))
+    rows = (row for series in chosen for row in _rows_of(folder, series, asked, network, say))
     sheets: list[str] = []
     while some := list(islice(rows, ROWS_PER_SHEET)):
         sheets.append(_publish(place, len(sheets), draw(some)))
@@ -103,7 +109,9 @@ def _chosen(folder: Folder, asked: Asked) -> list[SeriesOfRows]:
     return chosen
 
 
-def _rows_of(folder: Folder, series: SeriesOfRows, asked: Asked, say: Callable[[str], None]) -> Iterator[SheetRow]:
+def _rows_of(
+    folder: Folder, series: SeriesOfRows, asked: Asked, network: CtAutoencoder | None, say: Callable[[str], None]
+) -> Iterator[SheetRow]:
     from pixelmill.workers.ct.contact_sheet import SheetRow
 
     with explained(folder.uri, "reading the slices"):
@@ -112,6 +120,10 @@ def _rows_of(folder: Folder, series: SeriesOfRows, asked: Asked, say: Callable[[
     say(f"{series.series_id[:SHORT]}: {_size(series)}; {how}")
     tiles = [_tile(section, name, place) for name in asked.windows for section, place in sections]
     yield SheetRow(f"{series.series_id[:SHORT]}   {_size(series)}", tiles)
+    if network is not None:
+        with explained(folder.uri, "reading the slices"):
+            compared = _reconstructions(folder, series, network)
+        yield SheetRow(f"{series.series_id[:SHORT]}   as the network sees it, and reconstructed", compared)
 
 
 def _size(series: SeriesOfRows) -> str:
@@ -135,19 +147,50 @@ def _volume_sections(folder: Folder, series: SeriesOfRows) -> list[tuple[Section
 def _flat_sections(folder: Folder, series: SeriesOfRows) -> list[tuple[Section, float | None]]:
     from pixelmill.workers.ct.sections import slice_section
 
+    return [
+        (slice_section(hu_HW, each.spacing_mm or UNKNOWN_SPACING_MM, each.orientation), each.position_mm)
+        for each, hu_HW in _some(folder, series)
+    ]
+
+
+def _some(folder: Folder, series: SeriesOfRows) -> Iterator[tuple[SliceRow, np.ndarray]]:
+    """A few slices, at equal distances, with their pixels."""
     count = len(series.slices)
     places = sorted({(2 * number + 1) * count // (2 * FLAT_SLICES) for number in range(FLAT_SLICES)})
     chosen = [series.slices[place] for place in places]
-    pixels = zip(chosen, pixels_of(folder, chosen), strict=True)
-    return [
-        (slice_section(hu_HW, each.spacing_mm or UNKNOWN_SPACING_MM, each.orientation), each.position_mm)
-        for each, hu_HW in pixels
-    ]
+    return zip(chosen, pixels_of(folder, chosen), strict=True)
+
+
+def _reconstructions(folder: Folder, series: SeriesOfRows, network: CtAutoencoder) -> list[Tile]:
+    """Inputs beside reconstructions. The network sees squares of one size, so that only proportions are true."""
+    from pixelmill.workers.ct.contact_sheet import Tile
+    from pixelmill.workers.ct.sections import slice_section
+    from pixelmill.workers.prediction.ct_reconstruction import seen_and_reconstructed
+
+    tiles: list[Tile] = []
+    for each, hu_HW in _some(folder, series):
+        for kind, levels_HW in zip(("input", "reconstruction"), seen_and_reconstructed(network, hu_HW), strict=True):
+            section = slice_section(levels_HW, each.spacing_mm or UNKNOWN_SPACING_MM, each.orientation)
+            tiles.append(Tile(section.values_HW, section.spacing_mm, _where(section, each.position_mm) + f", {kind}"))
+    return tiles
 
 
 def _tile(section: Section, window: str, position_mm: float | None) -> Tile:
     from pixelmill.workers.ct.contact_sheet import tile_of
     from pixelmill.workers.ct.windows import WINDOWS
 
-    where = f"{section.plane or 'slice'}" + ("" if position_mm is None else f" at {position_mm:.0f} mm")
-    return tile_of(section, WINDOWS[window], f"{where}, {window}")
+    return tile_of(section, WINDOWS[window], f"{_where(section, position_mm)}, {window}")
+
+
+def _where(section: Section, position_mm: float | None) -> str:
+    return f"{section.plane or 'slice'}" + ("" if position_mm is None else f" at {position_mm:.0f} mm")
+
+
+def _loaded(model: str) -> CtAutoencoder:
+    from pixelmill.pipelines.training import checkpoints
+    from pixelmill.workers.models.zoo import zoo_path
+    from pixelmill.workers.prediction.ct_reconstruction import slice_autoencoder
+
+    refuse_credentials(model)
+    network, _ = checkpoints.load_from_store(model if zoo_path(model) is not None else absolute(model), Access())
+    return slice_autoencoder(network, model)

@@ -1,4 +1,4 @@
-"""CT archives: `ct index`, `ct ingest` and `ct show`."""
+"""CT archives: `ct index`, `ct ingest`, `ct show` and `ct demo`."""
 
 from __future__ import annotations
 
@@ -107,14 +107,30 @@ def show(
     ] = None,
     series: Annotated[str | None, typer.Option(metavar="ID", help="A series, by its id or how that begins.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many series, from the first.")] = 8,
+    model: Annotated[
+        str | None, typer.Option(metavar="URI", help="Show inputs beside reconstructions of this `ct-autoencoder`.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Draw contact sheets as PNG: each series through its middle in three planes, or some of its slices where it is no volume."""
     from pixelmill.jobs import ct_show
 
-    asked = ct_show.Asked(out, to, tuple(window or ct_show.DEFAULT_WINDOWS), series, count)
+    asked = ct_show.Asked(out, to, tuple(window or ct_show.DEFAULT_WINDOWS), series, count, model)
     for sheet in ct_show.show(asked, lambda text: None if quiet else typer.echo(text)):
         typer.echo(sheet)
+
+
+@app.command()
+def demo(
+    folder: Annotated[str, typer.Argument(help="Folder for everything that the demo makes.")] = "demo-ct-output",
+) -> None:
+    """Make an archive of phantoms with every defect, index it, ingest it, show it, and pretrain on it for a minute."""
+    from pathlib import Path
+
+    from pixelmill.jobs import ct_demo
+    from pixelmill.jobs.places import absolute
+
+    raise typer.Exit(ct_demo.run(Path(absolute(folder)), surroundings.of_process(quiet=False)))
 
 
 def worded_counts(counts: SeriesCounts) -> str:

@@ -42,7 +42,7 @@ class SheetRow:
 
 def tile_of(section: Section, window: Window, caption: str) -> Tile:
     """The section through a window: below it black, above it white."""
-    hu_HW = from_numpy(np.array(section.hu_HW))  # a copy: what Arrow gives can't be written to
+    hu_HW = from_numpy(np.array(section.values_HW))  # a copy: what Arrow gives can't be written to
     levels_HW = (windowed(hu_HW, window) * 255).round_().byte().numpy()
     return Tile(levels_HW, section.spacing_mm, caption)
 

@@ -28,17 +28,17 @@ _DOWN_AND_RIGHT: dict[Plane, tuple[tuple[int, int], tuple[int, int]]] = {
 
 @dataclass(frozen=True)
 class Section:
-    """An upright section; `spacing_mm` is between its rows, between its columns. `plane` is None where no orientation is
-    known, and then the picture is as it was stored."""
+    """An upright section of Hounsfield units or grey levels; `spacing_mm` is between its rows, between its columns. `plane` is
+    None where no orientation is known, and then the picture is as it was stored."""
 
     plane: Plane | None
-    hu_HW: np.ndarray
+    values_HW: np.ndarray
     spacing_mm: tuple[float, float]
 
     @property
     def extent_mm(self) -> tuple[float, float]:
         """Height and width."""
-        rows, columns = self.hu_HW.shape
+        rows, columns = self.values_HW.shape
         return rows * self.spacing_mm[0], columns * self.spacing_mm[1]
 
 

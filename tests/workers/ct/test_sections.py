@@ -40,8 +40,8 @@ def test_a_volume_of_any_orientation_gives_the_same_three_sections(directions: n
     assert [s.plane for s in (axial, coronal, sagittal)] == ["axial", "coronal", "sagittal"]
     assert [s.extent_mm for s in (axial, coronal, sagittal)] == [(6, 4), (10, 4), (10, 6)]
     for section, down, right in ((axial, 10, 1), (coronal, -100, 1), (sagittal, -100, 10)):
-        assert (np.diff(section.hu_HW, axis=0) == down).all()  # the front above, or the head
-        assert (np.diff(section.hu_HW, axis=1) == right).all()  # the patient's right on the left, or their front
+        assert (np.diff(section.values_HW, axis=0) == down).all()  # the front above, or the head
+        assert (np.diff(section.values_HW, axis=1) == right).all()  # the patient's right on the left, or their front
 
 
 def test_an_oblique_slice_counts_as_the_nearest_plane() -> None:
@@ -53,4 +53,4 @@ def test_a_slice_without_orientation_stays_as_it_was_stored() -> None:
     section = slice_section(np.arange(6).reshape(2, 3), (2.0, 1.0), None)
     assert section.plane is None
     assert section.extent_mm == (4, 3)
-    assert section.hu_HW.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert section.values_HW.tolist() == [[0, 1, 2], [3, 4, 5]]
