@@ -162,6 +162,7 @@ def _pretrained(folder: Path, size: Size, around: Surroundings, console: Printab
         "data": str(folder / "slices"),
         "out": str(folder / "encoder"),
         "settings": {**PRETRAINING, "steps": size.steps},
+        "run": {"cache_disk_gb": 0},  # which would lie outside of the folder
     }
     job = read_recipe_file(to_yaml(recipe), name="ct demo", overrides=[], environment={})
     _say(console, f"\n{train_job(job, around)}")

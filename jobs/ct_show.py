@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pixelmill.jobs import inspect as inspection
 from pixelmill.jobs.documents.credentials import refuse_credentials
 from pixelmill.jobs.places import absolute
+from pixelmill.pipelines.ct.nearest_slices import nearest_slices
 from pixelmill.pipelines.ct.slice_rows import SeriesOfRows, SliceRow, pixels_of, require_slices, series_of_rows
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explained
@@ -33,6 +34,7 @@ FLAT_SLICES = 3
 """Slices that are shown of a series that is no volume."""
 UNKNOWN_SPACING_MM = (1.0, 1.0)
 DEFAULT_WINDOWS = ("soft-tissue", "lung")
+NEIGHBOURS = 5
 SHEETS = "explore/contact-sheets/sheet.png"
 
 
@@ -47,6 +49,25 @@ class Asked:
     count: int = 8
     model: str | None = None
     """An autoencoder whose reconstructions are shown below each series."""
+    codes: str | None = None
+    """A run of `embed` over the slices, by which the nearest slices of other series are shown below each series."""
+
+
+class Neighbour(NamedTuple):
+    """A slice of another series whose code is near."""
+
+    cosine: float
+    series_id: str
+    slice: SliceRow
+
+
+@dataclass(frozen=True)
+class Extras:
+    """How series are shown; `near` are the nearest slices by the id of a series, empty without codes."""
+
+    windows: tuple[str, ...]
+    network: CtAutoencoder | None
+    near: Mapping[str, Sequence[Neighbour]]
 
 
 def show(asked: Asked, say: Callable[[str], None]) -> list[str]:
@@ -59,9 +80,10 @@ def show(asked: Asked, say: Callable[[str], None]) -> list[str]:
     with explained(folder.uri, "reading the slices"):
         require_slices(folder)
         chosen = _chosen(folder, asked)
+        near = _neighbours(folder, asked.codes, chosen)
     from pixelmill.workers.ct.contact_sheet import draw
 
-    rows = (row for series in chosen for row in _rows_of(folder, series, asked, network, say))
+    rows = (row for series in chosen for row in _rows_of(folder, series, Extras(asked.windows, network, near), say))
     sheets: list[str] = []
     while some := list(islice(rows, ROWS_PER_SHEET)):
         sheets.append(_publish(place, len(sheets), draw(some)))
@@ -109,21 +131,59 @@ def _chosen(folder: Folder, asked: Asked) -> list[SeriesOfRows]:
     return chosen
 
 
-def _rows_of(
-    folder: Folder, series: SeriesOfRows, asked: Asked, network: CtAutoencoder | None, say: Callable[[str], None]
-) -> Iterator[SheetRow]:
+def _rows_of(folder: Folder, series: SeriesOfRows, extras: Extras, say: Callable[[str], None]) -> Iterator[SheetRow]:
     from pixelmill.workers.ct.contact_sheet import SheetRow
 
     with explained(folder.uri, "reading the slices"):
         sections = _volume_sections(folder, series) if series.usable_3d else _flat_sections(folder, series)
     how = "three planes" if series.usable_3d else f"slices alone, no volume: {series.why_flat()}"
     say(f"{series.series_id[:SHORT]}: {_size(series)}; {how}")
-    tiles = [_tile(section, name, place) for name in asked.windows for section, place in sections]
+    tiles = [_tile(section, name, place) for name in extras.windows for section, place in sections]
     yield SheetRow(f"{series.series_id[:SHORT]}   {_size(series)}", tiles)
-    if network is not None:
+    if extras.near:
         with explained(folder.uri, "reading the slices"):
-            compared = _reconstructions(folder, series, network)
+            nearest = list(_neighbour_tiles(folder, series, extras))
+        yield SheetRow(f"{series.series_id[:SHORT]}   and the nearest slices of other series by cosine", nearest)
+    if extras.network is not None:
+        with explained(folder.uri, "reading the slices"):
+            compared = _reconstructions(folder, series, extras.network)
         yield SheetRow(f"{series.series_id[:SHORT]}   as the network sees it, and reconstructed", compared)
+
+
+def _middle(series: SeriesOfRows) -> SliceRow:
+    return series.slices[len(series.slices) // 2]
+
+
+def _neighbours(folder: Folder, codes: str | None, chosen: Sequence[SeriesOfRows]) -> dict[str, list[Neighbour]]:
+    """The nearest slices of the middle slice of each series, by its id; empty without codes."""
+    if codes is None:
+        return {}
+    found = nearest_slices(inspection.open_run(codes), [(series, _middle(series)) for series in chosen], NEIGHBOURS)
+    wanted = {(near.part, near.row) for several in found for near in several}
+    slices = {
+        (each.part, each.row): (series.series_id, each)
+        for series in series_of_rows(folder)
+        for each in series.slices
+        if (each.part, each.row) in wanted
+    }
+    return {
+        series.series_id: [Neighbour(n.cosine, *slices[n.part, n.row]) for n in several if (n.part, n.row) in slices]
+        for series, several in zip(chosen, found, strict=True)
+    }
+
+
+def _neighbour_tiles(folder: Folder, series: SeriesOfRows, extras: Extras) -> Iterator[Tile]:
+    """The middle slice and those that are nearest to it, through the first window."""
+    from pixelmill.workers.ct.contact_sheet import tile_of
+    from pixelmill.workers.ct.sections import slice_section
+    from pixelmill.workers.ct.windows import WINDOWS
+
+    first = Neighbour(1.0, series.series_id, _middle(series))
+    for cosine, series_id, each in (first, *extras.near[series.series_id]):
+        (hu_HW,) = pixels_of(folder, [each])
+        section = slice_section(hu_HW, each.spacing_mm or UNKNOWN_SPACING_MM, each.orientation)
+        caption = f"{cosine:.2f}  {series_id[:SHORT]} {_where(section, each.position_mm)}"
+        yield tile_of(section, WINDOWS[extras.windows[0]], caption)
 
 
 def _size(series: SeriesOfRows) -> str:

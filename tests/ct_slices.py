@@ -83,3 +83,30 @@ def ingested(folder: Path, parts: Mapping[str, Sequence[Series]], *, group_rows:
         rows = [row for series in several for row in series.rows()]
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), folder / f"data/{name}", row_group_size=group_rows)
     return folder
+
+
+def embedded(
+    folder: Path, out: Path, parts: Mapping[str, Sequence[Series]], angles: Mapping[str, Sequence[float]]
+) -> Path:
+    """CODES as `embed OUT CODES` writes them: of each slice a code in the plane, at an angle in degrees by series and place."""
+    rows: list[dict[str, Any]] = []
+    for name, several in parts.items():
+        owners = [(series.letter, place) for series in several for place in range(len(series.hu_DHW))]
+        for row, (letter, place) in enumerate(owners):
+            angle = np.radians(angles[letter][place])
+            rows.append(
+                {
+                    "id": f"{len(rows):032d}",
+                    "uri": f"{out}/data/{name}",
+                    "member": f"row {row}",
+                    "source_id": letter * 32,
+                    "embedding": [3 * float(np.cos(angle)), 3 * float(np.sin(angle))],
+                }
+            )
+    texts = [pa.field(name, pa.string()) for name in ("id", "uri", "member", "source_id")]
+    schema = pa.schema([*texts, pa.field("embedding", pa.list_(pa.float32(), 2))])
+    (folder / "data").mkdir(parents=True)
+    (folder / "_run").mkdir()
+    (folder / "_run/spec.yaml").write_text("version: 1\n")
+    pq.write_table(pa.Table.from_pylist(rows, schema), folder / "data/part-000000.parquet")
+    return folder

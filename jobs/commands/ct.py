@@ -107,6 +107,10 @@ def show(
     ] = None,
     series: Annotated[str | None, typer.Option(metavar="ID", help="A series, by its id or how that begins.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many series, from the first.")] = 8,
+    codes: Annotated[
+        str | None,
+        typer.Option(metavar="CODES", help="Show the nearest slices of other series, by what `embed` made of OUT."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="URI", help="Show inputs beside reconstructions of this `ct-autoencoder`.")
     ] = None,
@@ -115,7 +119,7 @@ def show(
     """Draw contact sheets as PNG: each series through its middle in three planes, or some of its slices where it is no volume."""
     from pixelmill.jobs import ct_show
 
-    asked = ct_show.Asked(out, to, tuple(window or ct_show.DEFAULT_WINDOWS), series, count, model)
+    asked = ct_show.Asked(out, to, tuple(window or ct_show.DEFAULT_WINDOWS), series, count, model, codes)
     for sheet in ct_show.show(asked, lambda text: None if quiet else typer.echo(text)):
         typer.echo(sheet)
 

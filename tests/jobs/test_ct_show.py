@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,10 @@ from typer.testing import CliRunner
 from pixelmill.jobs import cli, ct_show
 from pixelmill.jobs.ct_show import Asked
 from pixelmill.workers.errors import JobError
-from tests.ct_slices import Series, ingested, ramp
+from pixelmill.workers.models.checkpoint import save_checkpoint
+from pixelmill.workers.networks.ct_unet import CtAutoencoder, CtAutoencoderConfig
+from tests.ct_slices import Series, embedded, ingested, ramp
+from tests.workers.saved import make_card
 
 FIVE_MM = [0.0, 2.0, 4.0, 6.0, 8.0]
 
@@ -52,6 +57,22 @@ def test_only_the_named_series_is_shown_and_each_window_adds_three_tiles(out: Pa
     assert said == ["eeeeeeee: 5 slices of 8 x 6, 1 x 1 x 2 mm; three planes"]
     (two,), _ = shown(Asked(str(out), str(tmp_path / "two.png"), ("bone", "wide"), series="eeee"))
     assert size(two)[0] - 6 == 2 * (size(one)[0] - 6)
+
+
+def test_codes_and_a_model_add_a_row_each(out: Path, tmp_path: Path) -> None:
+    several = {"part-000000.parquet": [Series(letter, ramp(), FIVE_MM) for letter in "abcde"]}
+    codes = embedded(tmp_path / "codes", out, several, dict.fromkeys("abcde", range(5)))
+    network = CtAutoencoder(CtAutoencoderConfig(widths=(8, 8), size_px=16))
+    config = json.loads(json.dumps(asdict(network.config)))
+    card = make_card(network="ct-autoencoder", config=config, recipe="ct-autoencoder", preprocess=None)
+    save_checkpoint(tmp_path / "model.safetensors", network, card)
+    plain, _ = shown(Asked(str(out), str(tmp_path / "plain.png"), count=3))
+    asked = Asked(
+        str(out), str(tmp_path / "more.png"), count=2, codes=str(codes), model=str(tmp_path / "model.safetensors")
+    )
+    (more,), said = shown(asked)
+    assert size(more)[1] - 6 == (size(plain[0])[1] - 6) * 2
+    assert len(said) == 2
 
 
 def test_sheets_lie_beside_the_data_unless_a_place_is_named(out: Path) -> None:
