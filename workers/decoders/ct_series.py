@@ -63,6 +63,7 @@ class CtSeriesDecoder:
         "padded": "values that are padding and were not measured; they keep the scanner's value, which windows show as air",
     }
     makes_many = True
+    takes_many = False
     rows_per_input = 100.0
     kind: Kind = "hu16"
 
