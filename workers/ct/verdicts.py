@@ -31,7 +31,7 @@ _NOT_SLICES: dict[ObjectKind, str] = {
     "localizer": "localizer: an overview picture, not a slice",
     "secondary capture": "secondary_capture: a picture of a screen or a derived one, not a slice",
     "report": "report: holds no picture",
-    "multi-frame": "multi_frame: its frames do not all state position, orientation, spacing and scale; convert it to an object for each slice, as with emf2sf",
+    "multi-frame": "multi_frame: frames state no position, orientation, spacing or scale; convert it to slices, as with emf2sf",
     "directory": "directory: the index of a medium, holds no picture",
     "other": "other_object: its SOP class is none of CT's",
 }
@@ -39,8 +39,8 @@ _NOT_SLICES: dict[ObjectKind, str] = {
 
 @dataclass(frozen=True)
 class Member:
-    """One object of a series, or one frame of it, as far as verdicts depend on it; `patient` is a keyed id, `problem` why it is not a usable
-    slice, as "kind: sentence"."""
+    """One object of a series, or one frame of it, as far as verdicts depend on it; `patient` is a keyed id, `problem` why it is
+    not a usable slice, as "kind: sentence"."""
 
     patient: str
     kind: ObjectKind
