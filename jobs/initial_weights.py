@@ -18,6 +18,7 @@ from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.card import Card, read_card
 from pixelmill.workers.models.zoo import zoo_names, zoo_path
 from pixelmill.workers.networks.finetuned import ENCODERS
+from pixelmill.workers.networks.registry import encoders_for
 from pixelmill.workers.recipes import RecipeSettings
 
 STORED = "_run/init_from.json"
@@ -65,7 +66,7 @@ def _restored(stored: bytes) -> InitialWeights:
 
 def _refuse_other_network(job: TrainJob, name: str, card: Card) -> None:
     network = job.recipe.NETWORK
-    if card.network == network:
+    if card.network == network or card.network in encoders_for(network):
         return
     hints = [f"take a checkpoint of a {network}{_shipped(network)}"]
     hints += [f"train {card.recipe}"] if card.recipe != job.recipe.NAME else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from pixelmill.jobs.planning import Resources
@@ -15,6 +15,7 @@ from pixelmill.pipelines.placement import WorkerPool, shortfall
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batch_threads import threads_beside
+from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.driver import rehearse
 from pixelmill.pipelines.training.initial import initial_notes
 from pixelmill.pipelines.training.marks import marks_of
@@ -22,6 +23,7 @@ from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.pipelines.training.splits import Split, split
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.recipes import ChoosesSlices
 
 LEAST_DATA_CPUS = 1
 """CPUs of the tasks that read data for the workers, which hold their own CPUs to the end."""
@@ -52,6 +54,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED, *, is_ne
         train.test_part,
         protocol,
     )
+    found = replace(found, train=_chosen(job, found.train))
     notes = _rehearse(job, found, is_new=is_new)
     names = [PurePosixPath(uri).name for uri in train.data_uris]
     plan = TrainingPlan(
@@ -79,6 +82,14 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED, *, is_ne
         compile_where_faster=train.run.compile == "auto",
     )
     return PlannedTraining(plan, [*found.train.says(), *notes])
+
+
+def _chosen(job: TrainJob, train: DataSet) -> DataSet:
+    """The samples that the recipe trains on; all of them, unless it chooses among slices of CT."""
+    recipe = job.recipe(job.settings, {})
+    if train.slices is None or not isinstance(recipe, ChoosesSlices):
+        return train
+    return train.take(recipe.chosen(train.slices, train.labels))
 
 
 def _trained_on(job: TrainJob, found: Split) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from pixelmill.pipelines.inputs.entries import Entry, Found, Index, Source, sequ
 from pixelmill.pipelines.inputs.names import IMAGE_SUFFIXES, URI_COLUMNS, has_hidden, suffix_of
 from pixelmill.pipelines.stores.access import open_store
 from pixelmill.pipelines.stores.retries import is_passing
-from pixelmill.pipelines.stores.tables import holds_bytes, open_parquet
+from pixelmill.pipelines.stores.tables import holds_bytes, hu_columns, open_parquet
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 
@@ -181,9 +181,11 @@ def parquet_rows(found: Found, source: Source) -> Index:
 
 
 def image_column(schema: pa.Schema, column: str | None, uri: str) -> str:
-    """The name of the column of pictures: bytes, or struct<bytes, path>. Raises JobError where none or several
-    qualify."""
+    """The name of the column of pictures: bytes, or struct<bytes, path>; where there is none, of Hounsfield units. Raises
+    JobError where none or several qualify."""
     candidates = [f.name for f in fields_of(schema) if holds_bytes(f.type)]
+    if column in (hu := hu_columns(schema)) or (column is None and not candidates and hu):
+        return column or hu[0]
     if column is not None:
         if column in candidates:
             return column

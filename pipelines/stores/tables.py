@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixelmill.pipelines.arrow import Column, type_of
+from pixelmill.workers.ct.hu_cells import packed
 
 Parquet = pq.ParquetFile
 Batches = Iterator[pa.RecordBatch]
@@ -30,6 +31,8 @@ _STREAM_BYTES = 1 << 20
 _TEXTS_PER_BATCH = 1024
 _LABELS_PER_BATCH = 65_536
 _MOST_ROWS_PER_BYTE = 1000
+SHAPE = ("depth", "height", "width")
+"""The columns with the shape of Hounsfield units in a row; a slice has no depth."""
 
 
 def open_parquet(file: Any) -> Parquet:
@@ -152,6 +155,17 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
+def hu_columns(schema: pa.Schema) -> list[str]:
+    """The columns of Hounsfield units: list<int16>, with the columns height and width that give their shape."""
+    if not set(SHAPE[1:]) <= set(schema.names):
+        return []
+    return [name for name in schema.names if _is_hu(type_of(schema, name))]
+
+
+def _is_hu(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) and pa.types.is_int16(cast("Any", kind).value_type)
+
+
 class Elsewhere(NamedTuple):
     """A row of a struct<bytes, path> without bytes, whose path names the picture."""
 
@@ -163,15 +177,29 @@ def cells_of(parquet: Parquet, group: int, column: str) -> Iterator[pa.Buffer | 
     every row that names a value of a dictionary repeats it. Larger batches are not measurably faster (91 µs for 60 KB
     either way).
     """
+    is_hu = _is_hu(type_of(parquet.schema_arrow, column))
     for batch in _batches(parquet, 1, _paths(parquet, column), group):
         values = cast("Any", batch.column(column))
         for row in range(len(values)):
-            yield _cell(values[row])
+            yield _hu_cell(batch, column, row) if is_hu else _cell(values[row])
+
+
+def _hu_cell(batch: pa.RecordBatch, column: str, row: int) -> pa.Buffer | None:
+    """The values of a row behind their shape; None where the row has none."""
+    columns = cast("dict[str, Any]", {name: batch.column(name) for name in batch.schema.names})
+    listed = columns[column][row]
+    if not listed.is_valid:
+        return None
+    depth, height, width = (columns[name][row].as_py() or 0 if name in columns else 1 for name in SHAPE)
+    values = listed.values.to_numpy(zero_copy_only=False)
+    return pa.py_buffer(packed(values.astype("<i2").tobytes(), (depth, height, width)))
 
 
 def _paths(parquet: Parquet, column: str) -> list[str]:
-    """The leaves to read of a column of pictures: of a struct only `bytes` and `path`."""
+    """The leaves to read of a column of pictures: of a struct only `bytes` and `path`, with Hounsfield units their shape."""
     kind = type_of(parquet.schema_arrow, column)
+    if _is_hu(kind):
+        return [column, *(name for name in SHAPE if name in parquet.schema_arrow.names)]
     if not pa.types.is_struct(kind):
         return [column]
     has_path = kind.get_field_index("path") >= 0 and pa.types.is_string(type_of(kind, "path"))

@@ -22,6 +22,8 @@ from pixelmill.workers.errors import DataError, RowError
 MAX_FAILED_FRACTION = 0.05
 FEWEST_SAMPLES = 100
 """Of a smaller data set so many times the fraction may fail: one of ten is a tenth."""
+LEFT_OUT = "LeftOut"
+"""The error of a sample that a recipe leaves out on purpose, such as a slice of air: recorded, and not counted as broken."""
 FILE = f"{FAILED}/part-000000.parquet"
 
 
@@ -45,9 +47,10 @@ class BrokenSamples:
         samples = len(self._data)
         if len(self) == samples:
             raise DataError(f"all {samples:,} samples are broken:\n{self._reasons()}")
-        if len(self) > self._max_fraction * max(samples, FEWEST_SAMPLES):
+        failed = sum(each.error_type != LEFT_OUT for each in self.errors.values())
+        if failed > self._max_fraction * max(samples, FEWEST_SAMPLES):
             raise DataError(
-                f"{len(self):,} of {samples:,} samples are broken, more than run.max_failed_fraction = "
+                f"{failed:,} of {samples:,} samples are broken, more than run.max_failed_fraction = "
                 f"{self._max_fraction:g}:\n{self._reasons()}\ncorrect the cause and run the same command again, or raise "
                 "the fraction"
             )

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.inputs.sources import Ignored
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.workers.ct.slice_facts import SliceFacts
 from pixelmill.workers.errors import DataError
 
 CLASSES = "classes"
@@ -35,6 +36,8 @@ class DataSet:
     """Files that are not samples, counted by suffix or kind."""
     inline: dict[str, pa.Array[Any]] = field(default_factory=dict[str, "pa.Array[Any]"])
     """Roles whose bytes stand in no file of their own, such as the annotations of one picture: a value for each sample."""
+    slices: SliceFacts | None = None
+    """Patient, series and place of each slice of CT; None for other samples."""
     notes: tuple[str, ...] = ()
     """What a layout took for granted, for a person."""
 
@@ -61,7 +64,8 @@ class DataSet:
         labels = None if self.labels is None else self.labels[np.asarray(indices, np.int64)]
         roles = {role: table.take(rows) for role, table in self.roles.items()}
         inline = {role: values.take(rows) for role, values in self.inline.items()}
-        return replace(self, roles=roles, labels=labels, inline=inline)
+        slices = None if self.slices is None else self.slices.take(indices)
+        return replace(self, roles=roles, labels=labels, inline=inline, slices=slices)
 
     def inlined(self, index: int) -> dict[str, bytes]:
         """The bytes of the inline roles of one sample."""

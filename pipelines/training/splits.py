@@ -17,6 +17,7 @@ from pixelmill.pipelines.stores.access import Access, join
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.folders import children
 from pixelmill.pipelines.training.layouts.registry import find, stated_parts
+from pixelmill.pipelines.training.patient_split import without_patients
 from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import DataError
@@ -111,6 +112,8 @@ def _called(places: Sequence[str], named: Sequence[str]) -> str:
 
 def _without_some(whole: DataSet, held: float, seed: int, key: str) -> tuple[DataSet, DataSet, str]:
     """The samples without some, those, and how those were chosen."""
+    if whole.slices is not None:
+        return without_patients(whole, whole.slices, held, seed, key)
     count = max(1, round(len(whole) * held)) if held < 1 else int(held)
     kept, out = _divided(len(whole), count, _order(whole, held, seed), f"{key} {held:g}")
     how = f"drawn with seed {seed}" if held < 1 else "the last by name"

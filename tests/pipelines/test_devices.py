@@ -47,6 +47,7 @@ SLIM: dict[str, dict[str, Any]] = {
         "widths": (8, 8, 8, 8),
         "palette": {"a": (0, 0, 0), "b": (99, 0, 0), "c": (0, 99, 0)},
     },
+    "ct-autoencoder": {"widths": (4, 8), "size_px": 64, "crop_px": 32, "drop_air": False},
     "finetune": {"classes": 3, "size_px": 32},
     "finetune-dense": {"classes": 3},
 }
@@ -85,7 +86,7 @@ def make_data(folder: Path, name: str) -> str:
                 folder / f"{seed}.png",
                 np.concatenate([noise(seed, 32, 32), COLOURS_K3[ids_HW[:32, :32]]], 1),
             )
-        elif layout == "pictures":
+        elif layout in {"pictures", "ct-slices"}:
             save(folder / f"{seed}.png", noise(seed, 64, 64))
         elif layout == "classes":
             save(folder / "abc"[seed % 3] / f"{seed}.png", noise(seed, 64, 64))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from pixelmill.workers.ct.header import is_dicomdir, transfer_syntax_of
+from pixelmill.workers.ct.kernels import KernelClass, kernel_class
 from pixelmill.workers.ct.values import has, number, numbers, text, texts, whole
 from pixelmill.workers.errors import RowError
 
@@ -74,8 +75,8 @@ class Geometry:
 
 @dataclass(frozen=True)
 class ObjectFacts:
-    """What the header of one object states. `problem` is why it is not a usable slice, as "kind: sentence"; `kernel` is
-    none, smooth, medium or sharp; `phase_percent` is that of the heart's or the breath's cycle.
+    """What the header of one object states. `kernel` is the class of the reconstruction kernel, None where it is unknown;
+    `phase_percent` is that of the heart's or the breath's cycle.
     """
 
     kind: ObjectKind
@@ -90,6 +91,7 @@ class ObjectFacts:
     is_burned_in: bool
     phase_percent: float | None
     acquisition: int | None
+    kernel: KernelClass | None = None
 
     @property
     def has_hu_scale(self) -> bool:
@@ -114,6 +116,7 @@ def facts_of(dataset: Dataset) -> ObjectFacts:
         is_burned_in=text(dataset, "BurnedInAnnotation").upper() == "YES",
         phase_percent=_phase_percent(dataset),
         acquisition=_or_none(dataset, "AcquisitionNumber"),
+        kernel=_kernel(dataset),
     )
 
 
@@ -188,6 +191,10 @@ def _phase_percent(dataset: Dataset) -> float | None:
         if has(dataset, keyword):
             return number(dataset, keyword)
     return None
+
+
+def _kernel(dataset: Dataset) -> KernelClass | None:
+    return kernel_class(next(iter(texts(dataset, "ConvolutionKernel")), ""))
 
 
 def _needed(dataset: Dataset, keyword: str) -> int:

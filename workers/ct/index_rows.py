@@ -36,6 +36,7 @@ FIELDS: tuple[pa.Field[Any], ...] = (
     pa.field("intercept", pa.float64()),
     pa.field("phase_percent", pa.float64()),
     pa.field("acquisition", pa.int64()),
+    pa.field("kernel", pa.string()),
 )
 """The columns of INDEX/data beside id and uri.
 
@@ -70,6 +71,7 @@ def index_row(facts: ObjectFacts, digest: str, key: IdKey, installed: frozenset[
         "intercept": facts.intercept,
         "phase_percent": facts.phase_percent,
         "acquisition": facts.acquisition,
+        "kernel": facts.kernel,
     }
 
 

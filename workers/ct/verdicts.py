@@ -87,9 +87,24 @@ def verdict_of(members: Sequence[Member]) -> Verdict:
     usable = [index for index, each in enumerate(members) if each.problem is None]
     placed = [index for index in usable if members[index].geometry is not None]
     reasons_3d, stack = _volume_problems([members[index] for index in placed], len(usable) - len(placed))
-    order = [placed[index] for index in stack.order_N] if stack else placed
+    order = [placed[index] for index in stack.order_N] if stack else _by_direction(members, placed)
     rest = [index for index in usable if index not in set(placed)]
     return Verdict(bool(usable), not reasons_3d, dict(reasons_2d), tuple(reasons_3d), (*order, *rest), stack)
+
+
+def _by_direction(members: Sequence[Member], placed: Sequence[int]) -> list[int]:
+    """Slices of several directions, direction by direction, each along its normal."""
+
+    def place(index: int) -> tuple[tuple[float, ...], float]:
+        geometry = members[index].geometry
+        assert geometry is not None
+        try:
+            along_mm = float(normal_of(geometry.orientation) @ geometry.position_mm)
+        except ValueError:
+            along_mm = 0.0
+        return tuple(round(each, 3) for each in geometry.orientation), along_mm
+
+    return sorted(placed, key=place)
 
 
 def _layout_problem(layout: Layout | None) -> str | None:

@@ -20,6 +20,7 @@ DECODERS: dict[str, str] = {
     "ids": "pixelmill.workers.decoders.ids:IdsDecoder",
     "dicom-header": "pixelmill.workers.decoders.dicom_header:DicomHeaderDecoder",
     "ct-series": "pixelmill.workers.decoders.ct_series:CtSeriesDecoder",
+    "hu": "pixelmill.workers.decoders.hu:HuDecoder",
 }
 """Every decoder that a job can name, with the import path of its class; each is imported on first use."""
 
@@ -88,6 +89,16 @@ class ReadsHeads(Protocol):
 
     def is_enough(self, head: bytes, *, is_whole: bool) -> bool:
         """Whether `decode` can do with this beginning of an input; `is_whole`: it is all of it."""
+        ...
+
+
+@runtime_checkable
+class ExplainsColumns(Protocol):
+    """A decoder that says what its columns hold, for the card of an output."""
+
+    @property
+    def meanings(self) -> Mapping[str, str]:
+        """What each of its fields holds, with its unit, by name."""
         ...
 
 

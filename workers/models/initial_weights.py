@@ -20,8 +20,9 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.models.weight_files import Shapes, shapes_of
-from pixelmill.workers.networks.registry import network_types
+from pixelmill.workers.networks.registry import encoders_for, network_types
 
+ENCODER = "encoder."
 NAMED = 6
 """The most names that a message lists."""
 
@@ -101,6 +102,8 @@ def matched(start: Start, found: Shapes, card: Card, source: str) -> InitialRepo
 
     ModelError where a tensor of the network has no match and does not belong to its head.
     """
+    if card.network in encoders_for(start.network):
+        return _encoder_matched(start, found, source)
     _refuse_misfit(start, found, source)
     before, count = class_names_of(card), card.config.get("classes")
     not_used = tuple(sorted(found.keys() - start.shapes.keys()))
@@ -132,7 +135,7 @@ def fill_from(
     own = network.state_dict()
     for name in report.loaded:
         own[name].copy_(weights[name])
-    for name in report.head:
+    for name in start.head if report.kept is not None else ():
         _keep_rows(own[name], weights[name], start.head[name], report.kept or (), start.class_count or 0)
     return report
 
@@ -156,6 +159,16 @@ def _keep_rows(
         for axis, (before, now) in zip(axes, pairs, strict=True):
             there[axis], here[axis] = before, now
         own[tuple(here)] = given[tuple(there)]
+
+
+def _encoder_matched(start: Start, found: Shapes, source: str) -> InitialReport:
+    """Every tensor of the encoder is loaded, from a network of another kind that has the same; all others are new."""
+    loaded = tuple(sorted(name for name in start.shapes if name.startswith(ENCODER)))
+    own = {name: start.shapes[name] for name in loaded}
+    _refuse_misfit(replace(start, shapes=own, head={}), found, source)
+    return InitialReport(
+        source, loaded, tuple(sorted(start.shapes.keys() - own.keys())), tuple(sorted(found.keys() - own.keys()))
+    )
 
 
 def _refuse_misfit(start: Start, found: Shapes, source: str) -> None:

@@ -17,6 +17,8 @@ NETWORKS: dict[str, tuple[str, str, str]] = {
     "vdsr": ("pixelmill.workers.networks.vdsr", "VdsrConfig", "Vdsr"),
     "faststyle": ("pixelmill.workers.networks.faststyle", "FastStyleConfig", "TransformNetwork"),
     "crn": ("pixelmill.workers.networks.crn", "CrnConfig", "CascadedRefinement"),
+    "ct-autoencoder": ("pixelmill.workers.networks.ct_unet", "CtAutoencoderConfig", "CtAutoencoder"),
+    "ct-finetuned": ("pixelmill.workers.networks.ct_unet", "CtFinetunedConfig", "CtFinetuned"),
     "finetuned": ("pixelmill.workers.networks.finetuned", "FinetunedConfig", "Finetuned"),
 }
 """The module of each network, its frozen config in it, and the class built from one."""
@@ -27,3 +29,8 @@ def network_types(name: str) -> tuple[type[Any], type[nn.Module]]:
     module, config, network = NETWORKS[name]
     imported = import_module(module)
     return getattr(imported, config), getattr(imported, network)
+
+
+def encoders_for(name: str) -> frozenset[str]:
+    """The other networks whose tensors below `encoder.` a network of this name can begin with."""
+    return getattr(network_types(name)[1], "ENCODER_FROM", frozenset())

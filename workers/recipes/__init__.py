@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from pixelmill.workers.ct.slice_facts import SliceFacts
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.models.picture_model import Classes
 from pixelmill.workers.networks.vgg import LoadReport
@@ -42,8 +43,9 @@ what is summed over samples, such as a confusion matrix (1KK). So the scores of 
 Batch = dict[str, Tensor]
 """The input of `losses`: tensors by name, whose first axis is the batch."""
 
-RoleKind = Literal["picture", "class", "class map", "depth map", "volume"]
-"""The content of a role's bytes: a picture; the text of an integer; a picture of class ids; of distances; a CT series."""
+RoleKind = Literal["picture", "class", "class map", "depth map", "volume", "hu", "ct label"]
+"""The content of a role's bytes: a picture; the text of an integer; a picture of class ids; of distances; a CT series; a slice
+of CT, in Hounsfield units or windowed; the mask of a structure or the text of a class."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class Recipe(Protocol):
     `assets` are the local files that settings named in `ASSETS` refer to (weights of a loss network, a painting), by the
     name of the setting; a setting that the user left out has no entry.
 
-    A recipe may also follow `ChecksSamples`, `NotesSamples`, `AugmentsOnDevice`, `FindsFacts`, `FinishesNetwork`,
-    `ClipsGradients`, `HasBaselines`, `StatesInput`, `StatesClasses` and `StatesStart`.
+    A recipe may also follow `ChecksSamples`, `NotesSamples`, `ChoosesSlices`, `AugmentsOnDevice`, `FindsFacts`,
+    `FinishesNetwork`, `ClipsGradients`, `HasBaselines`, `StatesInput`, `StatesClasses` and `StatesStart`.
     """
 
     NAME: ClassVar[str]
@@ -162,6 +164,15 @@ class ChecksSamples(Protocol):
 
     def check(self, samples: Sequence[Sample], together: int) -> None:
         """Called on torch's device "meta" with a few samples, of which `together` pass through the network at once."""
+        ...
+
+
+@runtime_checkable
+class ChoosesSlices(Protocol):
+    """A recipe that trains on some of the slices of CT only: so far apart, or of so many patients."""
+
+    def chosen(self, slices: SliceFacts, labels: np.ndarray | None) -> np.ndarray:
+        """Indices of the training samples that it uses, in order. DataError where none is left."""
         ...
 
 

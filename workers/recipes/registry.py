@@ -22,6 +22,7 @@ RECIPES: dict[str, str] = {
     "faststyle": "pixelmill.workers.recipes.faststyle:FastStyleRecipe",
     "crn": "pixelmill.workers.recipes.crn:CrnRecipe",
     "crn-labels": "pixelmill.workers.recipes.crn:LabelledCrnRecipe",
+    "ct-autoencoder": "pixelmill.workers.recipes.ct_autoencoder:CtAutoencoderRecipe",
     "finetune": "pixelmill.workers.recipes.finetune:FinetuneRecipe",
     "finetune-dense": "pixelmill.workers.recipes.finetune:DenseRecipe",
 }

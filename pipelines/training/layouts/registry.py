@@ -18,6 +18,8 @@ LAYOUTS: dict[str, str] = {
     "voc": "pixelmill.pipelines.training.layouts.voc:Voc",
     "coco": "pixelmill.pipelines.training.layouts.coco:Coco",
     "cityscapes": "pixelmill.pipelines.training.layouts.cityscapes:Cityscapes",
+    "ct-slices": "pixelmill.pipelines.training.layouts.ct_slices:CtSlices",
+    "ct-labelled": "pixelmill.pipelines.training.layouts.ct_labelled:CtLabelled",
     "stereo": "pixelmill.pipelines.training.layouts.stereo:Stereo",
 }
 """The place of each layout's class, which is imported when needed."""

@@ -9,7 +9,12 @@ from typing import cast
 import pytest
 import torch
 
-from pixelmill.pipelines.training.evaluation import SharedEvaluation, baselines, evaluate_network, is_better
+from pixelmill.pipelines.training.evaluation import (
+    SharedEvaluation,
+    baselines,
+    evaluate_network,
+    is_better,
+)
 from pixelmill.pipelines.training.peers import Peers
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.registry import recipe_type

@@ -1,0 +1,114 @@
+"""The laws of the network of CT: masks, dimensions, heads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pixelmill.workers.errors import ModelError
+from pixelmill.workers.networks.ct_unet import (
+    CtAutoencoder,
+    CtAutoencoderConfig,
+    CtFinetuned,
+    CtFinetunedConfig,
+)
+from tests.learning import assert_seeded
+
+SMALL = {"widths": (4, 8, 8), "size_px": 32}
+
+
+def mask() -> Tensor:
+    visible = torch.ones(1, 1, 16, 16)
+    visible[..., :8, :8] = 0
+    return visible
+
+
+@torch.no_grad()
+def test_what_masked_pixels_hold_changes_nothing() -> None:
+    torch.manual_seed(0)
+    network, visible = CtAutoencoder(CtAutoencoderConfig(**SMALL, masked=True)), mask()
+    one = torch.rand(1, 1, 16, 16)
+    other = torch.where(visible > 0, one, torch.rand_like(one))
+    assert torch.equal(network(one, visible), network(other, visible))
+    assert not torch.equal(network(one), network(other))
+
+
+@torch.no_grad()
+def test_features_are_masked_at_each_scale() -> None:
+    network, visible = CtAutoencoder(CtAutoencoderConfig(**SMALL, masked=True)), mask()
+    for maps in network.encoder(torch.rand(1, 1, 16, 16), visible):
+        half = maps.shape[-1] // 2
+        assert maps[..., :half, :half].abs().sum() == 0
+        assert maps[..., half:, half:].abs().sum() > 0
+
+
+def test_the_skip_of_full_resolution_is_dropped_where_pixels_are_masked() -> None:
+    network = CtAutoencoder(CtAutoencoderConfig(**SMALL, masked=True))
+    plain = CtAutoencoder(CtAutoencoderConfig(**SMALL))
+    assert network.decoder.levels[0][0].in_channels == 8
+    assert plain.decoder.levels[0][0].in_channels == 12
+    with pytest.raises(ModelError, match="no tokens"):
+        plain(torch.rand(1, 1, 16, 16), mask())
+
+
+def inflated(flat: nn.Module, deep: nn.Module) -> None:
+    """Give a network in 3-D the weights of one in 2-D, as the middle slice of its kernels."""
+    state = flat.state_dict()
+    for name, tensor in deep.state_dict().items():
+        if tensor.ndim == 5:
+            tensor.zero_()
+            tensor[:, :, tensor.shape[2] // 2] = state[name]
+        else:
+            tensor.copy_(state[name])
+
+
+@torch.no_grad()
+def test_a_stack_of_identical_slices_is_to_inflated_weights_what_a_slice_is_in_2d() -> None:
+    torch.manual_seed(0)
+    flat = CtAutoencoder(CtAutoencoderConfig(**SMALL))
+    deep = CtAutoencoder(CtAutoencoderConfig(**SMALL, dims=3))
+    inflated(flat, deep)
+    images = torch.rand(2, 1, 16, 16)
+    stack = images[:, :, None].repeat(1, 1, 8, 1, 1)
+    made = deep(stack)
+    for place in range(8):
+        assert torch.allclose(made[:, :, place], flat(images), atol=1e-5)
+    assert torch.allclose(deep.encode(stack), flat.encode(images), atol=1e-5)
+
+
+@torch.no_grad()
+def test_masks_work_in_3d() -> None:
+    network = CtAutoencoder(CtAutoencoderConfig(**SMALL, dims=3, masked=True))
+    visible = torch.ones(1, 1, 8, 16, 16)
+    visible[:, :, :4] = 0
+    one = torch.rand(1, 1, 8, 16, 16)
+    assert torch.equal(network(one, visible), network(torch.where(visible > 0, one, 0), visible))
+
+
+@pytest.mark.parametrize(("head", "shape"), [("segment", (2, 3, 16, 16)), ("classify", (2, 3))])
+def test_the_encoder_stands_under_heads(head: str, shape: tuple[int, ...]) -> None:
+    config = CtFinetunedConfig(**SMALL, head=head, classes=3)  # type: ignore[arg-type]
+    assert CtFinetuned(config)(torch.rand(2, 1, 16, 16)).shape == shape
+
+
+def grads(network: CtFinetuned) -> float:
+    network.zero_grad()
+    network(torch.rand(1, 1, 16, 16)).square().mean().backward()
+    return sum(float(p.grad.abs().sum()) for p in network.encoder.parameters() if p.grad is not None)
+
+
+def test_the_encoder_is_held_for_the_first_passes_and_a_frozen_one_for_ever() -> None:
+    held = CtFinetuned(CtFinetunedConfig(**SMALL, hold_passes=2)).train()
+    assert [grads(held) > 0 for _ in range(4)] == [False, False, True, True]
+    assert grads(CtFinetuned(CtFinetunedConfig(**SMALL, frozen=True))) == 0
+
+
+def test_equal_seeds_give_equal_weights() -> None:
+    assert_seeded(lambda: CtAutoencoder(CtAutoencoderConfig(**SMALL, masked=True)))
+
+
+@pytest.mark.parametrize("wrong", [{"size_px": 30}, {"widths": (4,)}, {"dims": 4}])
+def test_an_impossible_config_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ModelError, match="ct-unet"):
+        CtAutoencoderConfig(**{**SMALL, **wrong})  # type: ignore[arg-type]

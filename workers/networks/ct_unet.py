@@ -1,0 +1,219 @@
+"""A convolutional autoencoder of U-Net shape for CT, in two or three dimensions, and its encoder under heads.
+
+Ronneberger et al. 2015 with group normalisation, whose statistics do not differ between masked and whole inputs. With `masked`
+it is pretrained in the way of SparK (Tian et al. 2023): learned tokens stand for masked pixels, features are masked again at
+each scale, and the skip of full resolution is dropped.
+
+Legend: B batch, C channels, K classes, H height, W width, S spatial axes: HW, or DHW of blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from pixelmill.workers.ct.normalization import Method, Normalization
+from pixelmill.workers.errors import ModelError
+
+Pyramid = list[Tensor]
+Head = Literal["segment", "classify"]
+GROUPS = 8
+
+
+@dataclass(frozen=True)
+class CtEncoderConfig:
+    """What the encoder's weights mean: their shapes, and the normalisation of their input (workers/ct/normalization.py)."""
+
+    dims: Literal[2, 3] = 2
+    widths: tuple[int, ...] = (24, 48, 96, 192, 256)
+    windows: tuple[str, ...] = ("wide",)
+    normalise: Method = "window"
+    body_crop: bool = False
+    size_px: int = 256
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))  # JSON has lists
+        object.__setattr__(self, "windows", tuple(self.windows))
+        if self.dims not in {2, 3} or len(self.widths) < 2 or min(self.widths) < 1:
+            raise ModelError(
+                f"ct-unet: dims is {self.dims} and widths {self.widths}; take 2 or 3, and two widths or more"
+            )
+        _ = self.normalization  # refuses what it can't be
+        if self.size_px % self.stride:
+            raise ModelError(f"ct-unet: size_px {self.size_px} is no multiple of {self.stride}; choose one that is")
+
+    @property
+    def stride(self) -> int:
+        """The side of a cell of the coarsest map, in pixels."""
+        return 2 ** (len(self.widths) - 1)
+
+    @property
+    def normalization(self) -> Normalization:
+        return Normalization(self.windows, self.normalise, self.body_crop, self.size_px)
+
+
+@dataclass(frozen=True)
+class CtAutoencoderConfig(CtEncoderConfig):
+    """`masked` has tokens for what is masked, and no skip of full resolution."""
+
+    masked: bool = False
+
+
+@dataclass(frozen=True)
+class CtFinetunedConfig(CtEncoderConfig):
+    """`hold_passes`: so many forward passes of the training leave the encoder as it is, while the head finds its place."""
+
+    head: Head = "segment"
+    classes: int = 2
+    frozen: bool = False
+    hold_passes: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classes < 2 or self.dims != 2:
+            raise ModelError(f"ct-finetuned: classes is {self.classes} and dims {self.dims}; take 2 or more, in 2-D")
+
+
+class CtEncoder(nn.Module):
+    """Floats BCS to feature maps from fine to coarse, each half as large as the one before."""
+
+    def __init__(self, config: CtEncoderConfig) -> None:
+        super().__init__()
+        self.dims = config.dims
+        entering = (config.normalization.channels, *config.widths)
+        pairs = zip(entering, config.widths, strict=False)
+        self.levels = nn.ModuleList([block(before, width, config.dims) for before, width in pairs])
+
+    def forward(self, images_BCS: Tensor, visible_B1S: Tensor | None = None) -> Pyramid:
+        """`visible_B1S`, 1 where the input is seen, masks the features at each scale."""
+        maps_BCS, pyramid = images_BCS, list[Tensor]()
+        for level, convolve in enumerate(self.levels):
+            maps_BCS = convolve(_pooled(maps_BCS, self.dims) if level else maps_BCS)
+            if visible_B1S is not None:
+                maps_BCS = maps_BCS * _smaller(visible_B1S, maps_BCS)
+            pyramid.append(maps_BCS)
+        return pyramid
+
+
+class CtDecoder(nn.Module):
+    """Feature maps to `channels_out` maps of full resolution: enlarge, join the skip, convolve."""
+
+    def __init__(self, config: CtEncoderConfig, channels_out: int, *, full_skip: bool) -> None:
+        super().__init__()
+        self.full_skip = full_skip
+        widths, levels = config.widths, range(len(config.widths) - 1)
+        self.levels = nn.ModuleList(
+            [block(widths[at + 1] + (widths[at] if at or full_skip else 0), widths[at], config.dims) for at in levels]
+        )
+        self.output = _convolution(config.dims)(widths[0], channels_out, 1)
+
+    def forward(self, pyramid: Pyramid) -> Tensor:
+        maps_BCS = pyramid[-1]
+        for level in reversed(range(len(self.levels))):
+            maps_BCS = F.interpolate(maps_BCS, size=pyramid[level].shape[2:], mode="nearest")
+            if level or self.full_skip:
+                maps_BCS = torch.cat([maps_BCS, pyramid[level]], 1)
+            maps_BCS = self.levels[level](maps_BCS)
+        return self.output(maps_BCS)
+
+
+class CtAutoencoder(nn.Module):
+    """Floats BCS in [0, 1] to their reconstruction, which is not clamped; sides are multiples of `config.stride`."""
+
+    def __init__(self, config: CtAutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.normalization.channels
+        self.encoder = CtEncoder(config)
+        self.decoder = CtDecoder(config, channels, full_skip=not config.masked)
+        ones = (1,) * config.dims
+        sizes = (channels, *config.widths[1:]) if config.masked else ()
+        self.tokens = nn.ParameterList([nn.Parameter(0.02 * torch.randn(1, size, *ones)) for size in sizes])
+
+    def forward(self, images_BCS: Tensor, visible_B1S: Tensor | None = None) -> Tensor:
+        """With `visible_B1S` the values of masked pixels, where it is 0, have no influence on the result."""
+        if visible_B1S is None:
+            return self.decoder(self.encoder(images_BCS))
+        if not self.config.masked:
+            raise ModelError("ct-autoencoder: has no tokens for masked pixels; train it with pretext masked")
+        seen_BCS = torch.where(visible_B1S > 0, images_BCS, self.tokens[0])
+        pyramid = self.encoder(seen_BCS, visible_B1S)
+        for level, token_1C in enumerate(self.tokens[1:], 1):
+            hidden_B1S = 1 - _smaller(visible_B1S, pyramid[level])
+            pyramid[level] = pyramid[level] + hidden_B1S * token_1C
+        return self.decoder(pyramid)
+
+    def encode(self, images_BCS: Tensor) -> Tensor:
+        """Codes: mean and maximum of the coarsest map."""
+        return pooled_code(self.encoder(images_BCS)[-1])
+
+
+class CtFinetuned(nn.Module):
+    """The encoder of a CtAutoencoder under a head: logits BKHW of every pixel, or BK of the slice."""
+
+    ENCODER_FROM: ClassVar[frozenset[str]] = frozenset({"ct-autoencoder"})
+    """Networks whose tensors below `encoder.` it can begin with."""
+
+    passes: Tensor
+
+    def __init__(self, config: CtFinetunedConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = CtEncoder(config)
+        if config.head == "segment":
+            self.head: nn.Module = CtDecoder(config, config.classes, full_skip=True)
+        else:
+            self.head = nn.Linear(2 * config.widths[-1], config.classes)
+        self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
+        if config.frozen:
+            self.encoder.requires_grad_(False)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        pyramid = self.encoder(images_BCHW)
+        if self.training and self.config.hold_passes:
+            pyramid = self._held(pyramid)
+        return self.head(pyramid if self.config.head == "segment" else pooled_code(pyramid[-1]))
+
+    def _held(self, pyramid: Pyramid) -> Pyramid:
+        """The same maps, without a gradient for the encoder in the first passes. The count is a buffer, so that a resumed
+        training knows it, and stays on the device."""
+        self.passes += 1
+        free = (self.passes > self.config.hold_passes).float()
+        return [maps_BCHW.detach() + free * (maps_BCHW - maps_BCHW.detach()) for maps_BCHW in pyramid]
+
+
+def block(channels_in: int, channels_out: int, dims: int) -> nn.Sequential:
+    """Twice: 3-wide convolution, group normalisation, ReLU."""
+    steps: list[nn.Module] = []
+    for channels in (channels_in, channels_out):
+        steps.append(_convolution(dims)(channels, channels_out, 3, padding=1, bias=False))
+        steps += [nn.GroupNorm(math.gcd(GROUPS, channels_out), channels_out), nn.ReLU()]
+    return nn.Sequential(*steps)
+
+
+def pooled_code(maps_BCS: Tensor) -> Tensor:
+    """Mean and maximum over space, B x 2C."""
+    flat_BCN = maps_BCS.flatten(2)
+    return torch.cat([flat_BCN.mean(2), flat_BCN.amax(2)], 1)
+
+
+def _convolution(dims: int) -> Any:
+    return nn.Conv3d if dims == 3 else nn.Conv2d
+
+
+def _pooled(maps_BCS: Tensor, dims: int) -> Tensor:
+    return F.max_pool3d(maps_BCS, 2) if dims == 3 else F.max_pool2d(maps_BCS, 2)
+
+
+def _smaller(visible_B1S: Tensor, maps_BCS: Tensor) -> Tensor:
+    """The mask in the size of a map; a cell is visible where all of its pixels are."""
+    factor = visible_B1S.shape[-1] // maps_BCS.shape[-1]
+    if factor == 1:
+        return visible_B1S
+    pool = F.max_pool3d if visible_B1S.ndim == 5 else F.max_pool2d
+    return -pool(-visible_B1S, factor)
