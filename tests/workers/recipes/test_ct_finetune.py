@@ -118,7 +118,8 @@ def pretrained(widths: tuple[int, ...] = (8, 16)) -> tuple[CtAutoencoder, Card]:
     network = CtAutoencoder(CtAutoencoderConfig(widths=widths, size_px=32, masked=True))
     card = Card(
         network="ct-autoencoder", config=json.loads(json.dumps(asdict(network.config))), recipe="ct-autoencoder",
-        settings={}, data="phantoms", data_licence="none", split="none", metrics={}, versions={}, git_revision=None, preprocess=None, trained_on=(),
+        settings={}, data="phantoms", data_licence="none", split="none", metrics={},
+        versions={}, git_revision=None, preprocess=None, trained_on=(),
     )  # fmt: skip
     return network, card
 
