@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pixelmill.pipelines.ct.indexing import write_series
 from pixelmill.pipelines.inputs.ct_series import SeriesIndex
@@ -53,11 +55,7 @@ def index_of(archive: Path, folder: Path) -> tuple[Folder, dict[str, RowError]]:
 def series_of(index: Folder) -> list[dict[str, Any]]:
     """The rows of INDEX/series."""
     names = [name for name in index.names("series") if name.endswith(".parquet")]
-    import io
-
-    import pyarrow.parquet as pq
-
-    return [row for name in names for row in pq.read_table(io.BytesIO(index.read(f"series/{name}"))).to_pylist()]
+    return [row for name in names for row in pq.read_table(io.BytesIO(index.read(f"series/{name}") or b"")).to_pylist()]
 
 
 def ingested(index: Folder) -> Iterator[tuple[Entry, list[Decoded] | RowError]]:

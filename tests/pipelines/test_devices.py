@@ -48,6 +48,7 @@ SLIM: dict[str, dict[str, Any]] = {
         "palette": {"a": (0, 0, 0), "b": (99, 0, 0), "c": (0, 99, 0)},
     },
     "ct-autoencoder": {"widths": (4, 8), "size_px": 64, "crop_px": 32, "drop_air": False},
+    "ct-finetune": {"widths": (4, 8), "size_px": 64, "crop_px": 32, "drop_air": False, "hold_passes": 1},
     "finetune": {"classes": 3, "size_px": 32},
     "finetune-dense": {"classes": 3},
 }
@@ -88,6 +89,9 @@ def make_data(folder: Path, name: str) -> str:
             )
         elif layout in {"pictures", "ct-slices"}:
             save(folder / f"{seed}.png", noise(seed, 64, 64))
+        elif layout == "ct-labelled":
+            save(folder / "images" / f"{seed}.png", noise(seed, 64, 64))
+            save(folder / "masks" / f"{seed}.png", (ids_HW > 0).astype(np.uint8) * 255)
         elif layout == "classes":
             save(folder / "abc"[seed % 3] / f"{seed}.png", noise(seed, 64, 64))
         elif layout == "masks":

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from pixelmill.workers.ct.frames import Frame, frames_of
+from pixelmill.workers.ct.geometry import Geometry
 from pixelmill.workers.ct.header import is_dicomdir, transfer_syntax_of
 from pixelmill.workers.ct.kernels import KernelClass, kernel_class
 from pixelmill.workers.ct.values import has, number, numbers, text, texts, whole
@@ -64,16 +66,6 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """Where a slice lies: the centre of its first pixel, the directions of rows and columns, all in the patient's
-    coordinates; `spacing_mm` is between rows, between columns."""
-
-    position_mm: tuple[float, float, float]
-    orientation: tuple[float, float, float, float, float, float]
-    spacing_mm: tuple[float, float]
-
-
-@dataclass(frozen=True)
 class ObjectFacts:
     """What the header of one object states. `kernel` is the class of the reconstruction kernel, None where it is unknown;
     `phase_percent` is that of the heart's or the breath's cycle.
@@ -92,6 +84,8 @@ class ObjectFacts:
     phase_percent: float | None
     acquisition: int | None
     kernel: KernelClass | None = None
+    frames: tuple[Frame, ...] = ()
+    """Of an enhanced object, where all of them state their geometry and scale; otherwise none."""
 
     @property
     def has_hu_scale(self) -> bool:
@@ -102,21 +96,23 @@ class ObjectFacts:
 def facts_of(dataset: Dataset) -> ObjectFacts:
     """The facts about an object. Raises RowError where a tag is malformed, naming the tag and not its value."""
     kind = kind_of(dataset)
-    has_pixels = kind not in ("report", "directory", "other")
+    layout = _layout(dataset) if kind not in ("report", "directory", "other") else None
+    frames = _frames(dataset, layout) if kind == "multi-frame" else ()
     return ObjectFacts(
         kind=kind,
         identity=identity_of(dataset),
         transfer_syntax=transfer_syntax_of(dataset),
-        layout=_layout(dataset) if has_pixels else None,
+        layout=layout,
         geometry=_geometry(dataset),
-        slope=number(dataset, "RescaleSlope"),
-        intercept=number(dataset, "RescaleIntercept"),
+        slope=frames[0].slope if frames else number(dataset, "RescaleSlope"),
+        intercept=frames[0].intercept if frames else number(dataset, "RescaleIntercept"),
         padding=_padding(dataset),
         thickness_mm=number(dataset, "SliceThickness"),
         is_burned_in=text(dataset, "BurnedInAnnotation").upper() == "YES",
         phase_percent=_phase_percent(dataset),
         acquisition=_or_none(dataset, "AcquisitionNumber"),
         kernel=_kernel(dataset),
+        frames=frames,
     )
 
 
@@ -168,6 +164,11 @@ def _layout(dataset: Dataset) -> Layout:
         is_grey=photometric in _GREY,
         is_inverted=photometric == "MONOCHROME1",
     )
+
+
+def _frames(dataset: Dataset, layout: Layout | None) -> tuple[Frame, ...]:
+    frames = frames_of(dataset)
+    return frames if layout is not None and len(frames) == layout.frames else ()
 
 
 def _geometry(dataset: Dataset) -> Geometry | None:

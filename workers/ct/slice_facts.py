@@ -18,7 +18,7 @@ class SliceFacts:
     positions_mm: np.ndarray
 
     def take(self, indices: Sequence[int] | np.ndarray) -> SliceFacts:
-        chosen = np.asarray(indices, np.int64)
+        chosen: list[int] = np.asarray(indices, np.int64).tolist()
         return SliceFacts(
             tuple(self.patients[index] for index in chosen),
             tuple(self.series[index] for index in chosen),
@@ -41,11 +41,12 @@ def thinned(facts: SliceFacts, step_mm: float) -> np.ndarray:
     """Indices of slices that lie at least `step_mm` apart in each series, from its first; all of an unknown place stay."""
     last: dict[str, float] = {}
     kept: list[int] = []
-    for index in np.argsort(np.nan_to_num(facts.positions_mm), kind="stable"):
+    order: list[int] = np.argsort(np.nan_to_num(facts.positions_mm), kind="stable").tolist()
+    for index in order:
         place_mm, series = float(facts.positions_mm[index]), facts.series[index]
         if not np.isnan(place_mm):
             if place_mm - last.get(series, -np.inf) < step_mm - 1e-6:
                 continue
             last[series] = place_mm
-        kept.append(int(index))
+        kept.append(index)
     return np.sort(np.array(kept, np.int64))

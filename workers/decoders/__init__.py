@@ -93,6 +93,15 @@ class ReadsHeads(Protocol):
 
 
 @runtime_checkable
+class WithholdsNames(Protocol):
+    """A decoder whose inputs have names that identify people: logs, events and what is printed show `shown_name` in their
+    place, and the output's own tables alone name them."""
+
+    @property
+    def shown_name(self) -> str: ...
+
+
+@runtime_checkable
 class ExplainsColumns(Protocol):
     """A decoder that says what its columns hold, for the card of an output."""
 

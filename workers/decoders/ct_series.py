@@ -18,7 +18,8 @@ from pixelmill.workers.pictures import Kind, Picture
 if TYPE_CHECKING:
     import numpy as np
 
-    from pixelmill.workers.ct.facts import Geometry, ObjectFacts
+    from pixelmill.workers.ct.facts import ObjectFacts
+    from pixelmill.workers.ct.geometry import Geometry
     from pixelmill.workers.ct.hounsfield import HuSlice
 
 _DOUBLES = pa.list_(pa.float64())
@@ -63,6 +64,7 @@ class CtSeriesDecoder:
         "padded": "values that are padding and were not measured; they keep the scanner's value, which windows show as air",
     }
     makes_many = True
+    takes_many = False
     rows_per_input = 100.0
     kind: Kind = "hu16"
 
@@ -77,7 +79,7 @@ class CtSeriesDecoder:
 
     def decode(self, pieces: Sequence[bytes], *, max_pixels: int) -> Iterator[Decoded]:
         from pixelmill.workers.ct.discretion import without_values
-        from pixelmill.workers.ct.pixels import read_slice
+        from pixelmill.workers.ct.pixels import read_slices
         from pixelmill.workers.typed_torch import from_numpy
 
         facts = json.loads(pieces[0])
@@ -85,13 +87,15 @@ class CtSeriesDecoder:
         for number, (piece, slice_id) in enumerate(zip(pieces[1:], facts["objects"], strict=True)):
             try:
                 with without_values("decode"):
-                    stated, made = read_slice(piece, max_pixels=max_pixels)
+                    slices = read_slices(piece, max_pixels=max_pixels)
             except RowError as error:
                 raise RowError(error.stage, error.error_type, f"slice {number}: {error}") from None
-            samples.append(_sample(made.hu_HW))
-            spacing_mm = stated.geometry and stated.geometry.spacing_mm
-            picture = Picture(from_numpy(made.hu_HW)[None], "hu16", spacing_mm)
-            yield Decoded(picture, _columns(facts, slice_id, stated, made))
+            for frame, (stated, made) in enumerate(slices):
+                samples.append(_sample(made.hu_HW))
+                spacing_mm = stated.geometry and stated.geometry.spacing_mm
+                picture = Picture(from_numpy(made.hu_HW)[None], "hu16", spacing_mm)
+                own_id = slice_id if len(slices) == 1 else f"{slice_id}-{frame}"
+                yield Decoded(picture, _columns(facts, own_id, stated, made))
         _require_hounsfield(samples)
 
 

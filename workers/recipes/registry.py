@@ -23,6 +23,7 @@ RECIPES: dict[str, str] = {
     "crn": "pixelmill.workers.recipes.crn:CrnRecipe",
     "crn-labels": "pixelmill.workers.recipes.crn:LabelledCrnRecipe",
     "ct-autoencoder": "pixelmill.workers.recipes.ct_autoencoder:CtAutoencoderRecipe",
+    "ct-finetune": "pixelmill.workers.recipes.ct_finetune:CtFinetuneRecipe",
     "finetune": "pixelmill.workers.recipes.finetune:FinetuneRecipe",
     "finetune-dense": "pixelmill.workers.recipes.finetune:DenseRecipe",
 }
