@@ -62,6 +62,13 @@ class SeriesOfRows:
     slices: tuple[SliceRow, ...]
 
     @property
+    def is_volume(self) -> bool:
+        """Whether the series is usable in 3-D, and its rows hold what that takes."""
+        first = self.slices[0]
+        sizes = {(each.height, each.width) for each in self.slices}
+        return self.usable_3d and None not in (first.spacing_mm, first.orientation) and len(sizes) == 1
+
+    @property
     def step_mm(self) -> float:
         """The median distance of slices; 1 where it is not known."""
         places_mm = [each.position_mm for each in self.slices if each.position_mm is not None]
