@@ -135,8 +135,8 @@ def _rows_of(folder: Folder, series: SeriesOfRows, extras: Extras, say: Callable
     from pixelmill.workers.ct.contact_sheet import SheetRow
 
     with explained(folder.uri, "reading the slices"):
-        sections = _volume_sections(folder, series) if series.usable_3d else _flat_sections(folder, series)
-    how = "three planes" if series.usable_3d else f"slices alone, no volume: {series.why_flat()}"
+        sections = _volume_sections(folder, series) if series.is_volume else _flat_sections(folder, series)
+    how = "three planes" if series.is_volume else f"slices alone, no volume: {series.why_flat()}"
     say(f"{series.series_id[:SHORT]}: {_size(series)}; {how}")
     tiles = [_tile(section, name, place) for name in extras.windows for section, place in sections]
     yield SheetRow(f"{series.series_id[:SHORT]}   {_size(series)}", tiles)

@@ -17,9 +17,9 @@ from pixelmill.pipelines.arrow import fields_of
 from pixelmill.pipelines.outputs.columns import DATA
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import Parquet, open_parquet
+from pixelmill.workers.ct.facts import Geometry, Layout
 from pixelmill.workers.ct.geometry import SAME_PLACE_MM, normal_of
-from pixelmill.workers.ct.index_rows import member_of
-from pixelmill.workers.ct.verdicts import verdict_of
+from pixelmill.workers.ct.verdicts import Member, verdict_of
 from pixelmill.workers.errors import DataError, JobError
 
 BATCH_SLICES = 4
@@ -62,6 +62,13 @@ class SeriesOfRows:
     slices: tuple[SliceRow, ...]
 
     @property
+    def is_volume(self) -> bool:
+        """Whether the series is usable in 3-D, and its rows hold what that takes."""
+        first = self.slices[0]
+        sizes = {(each.height, each.width) for each in self.slices}
+        return self.usable_3d and None not in (first.spacing_mm, first.orientation) and len(sizes) == 1
+
+    @property
     def step_mm(self) -> float:
         """The median distance of slices; 1 where it is not known."""
         places_mm = [each.position_mm for each in self.slices if each.position_mm is not None]
@@ -72,7 +79,7 @@ class SeriesOfRows:
         """Why the series is no volume, as "kind: sentence", as far as its rows show."""
         if not any(each.orientation for each in self.slices):
             return "no_position: slices state no position, orientation or spacing"
-        reasons = verdict_of([member_of(_member_row(each)) for each in self.slices]).reasons_3d
+        reasons = verdict_of([_member(each) for each in self.slices]).reasons_3d
         return "; ".join(reasons) or ELSEWHERE
 
 
@@ -165,22 +172,16 @@ def _slice_row(part: str, row: int, facts: dict[str, Any]) -> SliceRow:
     )
 
 
-def _member_row(each: SliceRow) -> dict[str, Any]:
-    """The row of an index that this slice had, as far as verdicts on geometry need it."""
-    is_placed = None not in (each.position_mm, each.orientation, each.spacing_mm)
-    place = normal_of(each.orientation) * each.position_mm if each.orientation and is_placed else None
-    return {
-        "patient_id": "",
-        "kind": "slice",
-        "rows": each.height,
-        "columns": each.width,
-        "frames": 1,
-        "bits_allocated": 16,
-        "bits_stored": 16,
-        "position_mm": None if place is None else place.tolist(),
-        "orientation": each.orientation,
-        "spacing_mm": each.spacing_mm,
-        "phase_percent": each.phase_percent,
-        "acquisition": None,
-        "problem": None,
-    }
+def _member(each: SliceRow) -> Member:
+    """The slice as far as verdicts on geometry need it."""
+    layout = Layout(each.height, each.width, 1, 1, 16, 16, is_signed=True, is_grey=True, is_inverted=False)
+    return Member("", "slice", layout, _geometry(each), each.phase_percent)
+
+
+def _geometry(each: SliceRow) -> Geometry | None:
+    """With a position of which only the part along the normal is known."""
+    if each.position_mm is None or each.orientation is None or each.spacing_mm is None:
+        return None
+    x, y, z = (normal_of(each.orientation) * each.position_mm).tolist()
+    a, b, c, d, e, f = each.orientation
+    return Geometry((x, y, z), (a, b, c, d, e, f), each.spacing_mm)

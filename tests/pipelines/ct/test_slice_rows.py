@@ -65,6 +65,14 @@ def test_a_flat_series_says_why_as_far_as_its_rows_show(
     assert reason in series.why_flat()
 
 
+def test_a_series_whose_rows_lack_what_a_volume_takes_is_none(tmp_path: Path) -> None:
+    whole = Series("a", ramp(), FIVE_MM)
+    unplaced = replace(whole, letter="b", orientation=None)
+    uneven = [replace(whole, letter="c"), replace(whole, letter="c", hu_DHW=ramp(5, 3, 4))]
+    found = series_of_rows(folder_of(tmp_path, whole, unplaced, *uneven))
+    assert [series.is_volume for series in found] == [True, False, False]
+
+
 def test_series_of_several_directions_say_so(tmp_path: Path) -> None:
     turned = replace(Series("a", ramp(), FIVE_MM, usable_3d=False), orientation=(0.0, 1.0, 0.0, -1.0, 0.0, 0.0))
     straight = replace(turned, orientation=AXIAL)
