@@ -12,7 +12,7 @@ TOGETHER ?= -n 2 --dist loadfile --no-loadscope-reorder
 PYTHONS ?= 3.11 3.12 3.13
 ON_EACH := tests/workers tests/pipelines tests/contracts tests/test_install.py tests/jobs/test_collisions.py tests/jobs/test_api.py
 
-.PHONY: demo docs test test-slow test-all test-pythons test-on-each lint format setup benchmark zoo clean help
+.PHONY: demo demo-ct docs test test-slow test-all test-pythons test-on-each lint format setup benchmark zoo clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ setup: $(STAMP) ## the environment and nothing else
 
 demo: $(STAMP) ## embed an archive made from bundled photographs and look at the result
 	$(BIN)/pixelmill demo demo-output
+
+demo-ct: $(STAMP) ## index, ingest, show and pretrain on a CT archive of phantoms with every defect
+	$(BIN)/pixelmill ct demo demo-ct-output
 
 test: $(STAMP) lint ## the whole suite but for what takes minutes
 	$(PYTEST) -m "not slow" $(TOGETHER)
@@ -69,4 +72,4 @@ zoo: $(STAMP) ## how each checkpoint of the zoo was made
 	$(BIN)/python -m benchmarks.zoo
 
 clean: ## remove what the targets made, but not the environment
-	rm -rf demo-output site build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo-output demo-ct-output site build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

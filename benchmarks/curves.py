@@ -81,7 +81,7 @@ def weights_hash(name: str) -> str | None:
 
 def drawn() -> Tensor:
     """The curves of all recipe files in a grid."""
-    tiles = [to_tensor(tile(name)) for name in catalogue.shipped()]
+    tiles = [to_tensor(tile(name)) for name in sorted(catalogue.shipped())]
     return make_grid(tiles, nrow=4, padding=4, pad_value=255)
 
 

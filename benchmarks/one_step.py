@@ -24,18 +24,8 @@ RECIPES: Mapping[str, dict[str, Any]] = {
     "unet": {"classes": 11, "base": 16, "padding": "same", "batch_norm": True, "batch": 8},
     "vae": {"size_px": 32, "channels": 3, "batch": 64},
     "autoencoder": {"size_px": 64, "width": 16, "precision": "float32", "batch": 16},
-    "segnet": {
-        "classes": 11,
-        "class_weights": "none",
-        "width": 8,
-        "crop_px": (96, 96),
-        "scales": (0.7, 1.4),
-        "brightness": 0.2,
-        "batch": 8,
-    },
     "fcn": {"classes": 11, "width": 8, "fc_width": 64, "dropout": 0.0, "learning_rate": 0.01, "batch": 8},
-    "monodepth": {"width": 8, "height_px": 64, "width_px": 128, "batch": 4},
-    "vdsr": {"optimizer": "adam", "learning_rate": 0.001, "depth": 5, "width": 16, "batch": 16},
+    "vdsr": {"optimizer": "adam", "learning_rate": 1e-5, "depth": 5, "width": 16, "batch": 16},
 }
 """What is trained, and with which settings; small enough for a CPU to follow."""
 

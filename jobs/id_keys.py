@@ -32,7 +32,7 @@ def read_key(place: str, environment: Mapping[str, str], folder: Path | None = N
         return _checked(text.encode(), VARIABLE)
     path = own_key_path(folder) if place == USER else Path(place).expanduser()
     if place == USER and not path.exists():
-        _make(path)
+        make_key(path)
     return _checked(_content(path), str(path))
 
 
@@ -77,8 +77,8 @@ def _checked(key: bytes, name: str) -> bytes:
     return key
 
 
-def _make(path: Path) -> None:
-    """Make the user's own key. Of two processes that do so at once, both use that of the first."""
+def make_key(path: Path) -> None:
+    """Make a key that its owner alone can read. Of two processes that do so at once, both use that of the first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

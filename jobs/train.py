@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 
 from pixelmill.jobs import checks, resuming
 from pixelmill.jobs.documents.parsing import to_yaml
@@ -31,7 +32,8 @@ from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.driver import fit
-from pixelmill.pipelines.training.plan import NEWS, WARNING, News, TrainingPlan
+from pixelmill.pipelines.training.failures import failures_in
+from pixelmill.pipelines.training.plan import NEWS, STOP, WARNING, News, TrainingPlan
 from pixelmill.pipelines.training.protocol import Protocol
 from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.workers.models.card import Card
@@ -40,6 +42,8 @@ IDENTITY = "_run/training.json"
 SPEC = "_run/recipe.yaml"
 LOG = "_run/log.txt"
 POLL_S = 0.5
+SAVE_WITHIN_S = 60.0
+"""After Ctrl-C or SIGTERM. Kubernetes grants 30 s unless terminationGracePeriodSeconds says more."""
 RAY_DIED = "Ray's {dead} died; the same command resumes from the last checkpoint"
 
 
@@ -130,7 +134,19 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         lean = minimal_ray.without_cleaner() if address is None else nullcontext()
         with _following(store, held.events), lean:
             # On another thread, so that we handle Ctrl-C: Ray Train would take it over and end without a message.
-            call_beside(lambda: fit(plan, scale, store, str(connected.folder / "train")), held.held.raise_if_lost)
+            storage = str(connected.folder / "train")
+            ask = partial(_ask_to_end, store, held.events)
+            call_beside(lambda: fit(plan, scale, store, storage), held.held.raise_if_lost, ask)
+
+
+def _ask_to_end(store: ProgressStore, events: EventStream) -> float:
+    """Ask the workers for a checkpoint and their end; returns how many seconds to wait for them, 0 before the first step."""
+    news = store.get(NEWS)
+    if news is None or "step" not in json.loads(news):
+        return 0.0
+    store.put(STOP, "")
+    events.say(f"saves a checkpoint, for {SAVE_WITHIN_S:g} s at most; Ctrl-C again ends it at once")
+    return SAVE_WITHIN_S
 
 
 @contextmanager
@@ -142,13 +158,16 @@ def _following(store: ProgressStore, events: EventStream) -> Generator[None]:
     def follow() -> None:
         last: str | None = None
         warned = set[str]()
-        is_over = False
+        is_over, failed = False, 0
         while not is_over:
             is_over = over.wait(POLL_S)  # once more after the end, for what was reported last
             with suppress(Exception):  # nothing but the display depends on it
                 for warning in set(store.reports(WARNING)) - warned:
                     warned.add(warning)
                     events.say(warning)
+                for failure in failures_in(store)[failed:]:
+                    failed += 1
+                    events.warn(f"{failure}; the training resumes from its newest checkpoint, twice at most")
                 if (news := store.get(NEWS)) is not None and news != last:
                     _pass_on(json.loads(news), events)
                     last = news

@@ -75,6 +75,8 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED, *, is_ne
         cache_bytes=int(train.run.cache_gb * 1e9),
         max_failed_fraction=train.run.max_failed_fraction,
         checkpoint_every_s=train.run.checkpoint_every_s,
+        keep=train.run.keep,
+        sync_batch_norm=train.run.sync_batch_norm,
         log_every_steps=train.run.log_every_steps,
         initial=job.initial,
         compile_where_faster=train.run.compile == "auto",
@@ -99,7 +101,9 @@ def _trained_on(job: TrainJob, found: Split) -> tuple[str, ...]:
 def _rehearse(job: TrainJob, found: Split, *, is_new: bool) -> list[str]:
     """Find faults in samples of every part before a worker does; returns notes on them and on the initial weights, each once."""
     notes: list[str] = []
-    share = BatchShare(job.settings.batch, job.settings.accumulate, job.spec.run.workers)
+    run = job.spec.run
+    counts = range(run.least_workers, run.most_workers + 1)
+    share, *_ = [BatchShare(job.settings.batch, job.settings.accumulate, count) for count in counts]
     with checkpoints.assets(job.recipe, job.settings, job.spec.access) as assets:
         for data in (found.train, found.held_out, found.test):
             if data is not None:
@@ -112,25 +116,28 @@ def _rehearse(job: TrainJob, found: Split, *, is_new: bool) -> list[str]:
 def pool_of(run: TrainRun, machine: Machine) -> WorkerPool:
     """The workers with the CPUs that a private Ray must have for them and for reading their data: as many tasks decode as
     the machine has cores."""
-    return WorkerPool(run.workers + max(LEAST_DATA_CPUS, machine.cores), 1, 0)
+    return WorkerPool(run.most_workers + max(LEAST_DATA_CPUS, machine.cores), 1, 0)
 
 
 def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> WorkerGroup:
     """The number of workers and what each has. Raises JobError, with figures, where the resources do not suffice."""
-    if run.compile and run.workers > 1:
-        raise JobError(f"run.compile is {run.compile} with {run.workers} workers; it is for one: leave one of them out")
+    if run.compile and run.most_workers > 1:
+        raise JobError(
+            f"run.compile is {run.compile} with {run.most_workers} workers; it is for one: leave one of them out"
+        )
     gpus_each = _gpus_each(run, machine, resources, is_cluster=is_cluster)
     # The tasks that decode run beside the workers, or they would wait for ever.
-    lack = shortfall(WorkerPool(run.workers + LEAST_DATA_CPUS, 1), dict(resources))
-    lack = lack or shortfall(WorkerPool(run.workers, 0, gpus_each), dict(resources))
+    lack = shortfall(WorkerPool(run.least_workers + LEAST_DATA_CPUS, 1), dict(resources))
+    lack = lack or shortfall(WorkerPool(run.least_workers, 0, gpus_each), dict(resources))
     if lack:
         raise JobError(
-            f"run: {run.workers} workers, and a CPU to read the data for them, can't be placed: {lack}; "
+            f"run: {run.least_workers} workers, and a CPU to read the data for them, can't be placed: {lack}; "
             "lower run.workers or run.num_gpus"
         )
-    shared = 1 if is_cluster else max(1, machine.cores // run.workers)  # a worker asks a cluster for one CPU
+    shared = 1 if is_cluster else max(1, machine.cores // run.most_workers)  # a worker asks a cluster for one CPU
     threads = shared if run.threads == "auto" else run.threads
-    return WorkerGroup(run.workers, threads, gpus_each, _batch_threads(run, machine, threads, gpus_each, is_cluster))
+    beside = _batch_threads(run, machine, threads, gpus_each, is_cluster)
+    return WorkerGroup(run.most_workers, threads, gpus_each, beside, run.least_workers)
 
 
 def _batch_threads(run: TrainRun, machine: Machine, threads: int, gpus_each: float, is_cluster: bool) -> int:
@@ -138,11 +145,11 @@ def _batch_threads(run: TrainRun, machine: Machine, threads: int, gpus_each: flo
         return run.batch_threads
     if is_cluster:  # a worker asks a cluster for one CPU; machines with GPUs have several for each
         return BESIDE_A_GPU if gpus_each else 1
-    return threads_beside(machine.cores, run.workers, threads, on_gpu=gpus_each > 0)
+    return threads_beside(machine.cores, run.most_workers, threads, on_gpu=gpus_each > 0)
 
 
 def _gpus_each(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> float:
     if run.num_gpus != "auto":
         return run.num_gpus
-    has_gpus = resources.get("GPU", 0) >= run.workers if is_cluster else machine.gpus > 0
+    has_gpus = resources.get("GPU", 0) >= run.least_workers if is_cluster else machine.gpus > 0
     return 1.0 if has_gpus else 0.0

@@ -17,10 +17,20 @@ from pixelmill.workers.models.zoo import zoo_path
 from pixelmill.workers.recipes.registry import RECIPES
 
 
+class ElasticWorkers(Strict):
+    """As many workers as the cluster has room for."""
+
+    min: PositiveInt = Field(1, description="fewest workers that train")
+    max: PositiveInt = Field(description="most workers")
+
+
 class TrainRun(Strict):
     """Where a training runs, and how often it is saved."""
 
-    workers: PositiveInt = Field(1, description="workers that train together, each on its part of a batch")
+    workers: PositiveInt | ElasticWorkers = Field(
+        1,
+        description="workers that train together, each on its part of a batch; or {min, max}, as many as there is room for",
+    )
     threads: PositiveInt | Literal["auto"] = Field("auto", description="threads of each worker; auto shares the cores")
     batch_threads: PositiveInt | Literal["auto"] = Field(
         "auto", description="threads that make each worker's batches; auto takes the cores that training leaves"
@@ -43,6 +53,12 @@ class TrainRun(Strict):
         MAX_FAILED_FRACTION, description="the training stops when more of its samples are broken; they are in failed/"
     )
     checkpoint_every_s: NonNegativeFloat = Field(60.0, description="seconds between checkpoints to resume from")
+    sync_batch_norm: bool = Field(
+        True, description="batch normalisation over all workers; a training that is resumed keeps what it began with"
+    )
+    keep: PositiveInt = Field(
+        1, description="checkpoints to resume from that stay, the newest ones; the best is out itself"
+    )
     log_every_steps: PositiveInt = Field(10, description="steps between rows of log.csv")
     trackers: list[TrackerName] = Field(
         ["tensorboard"],
@@ -50,6 +66,14 @@ class TrainRun(Strict):
     )
     timeout_s: float = Field(30.0, gt=0, description="of one request to a store")
     retry_for_s: float = Field(120.0, ge=0, description="how long faults of a store are waited out")
+
+    @property
+    def least_workers(self) -> int:
+        return self.workers if isinstance(self.workers, int) else min(self.workers.min, self.workers.max)
+
+    @property
+    def most_workers(self) -> int:
+        return self.workers if isinstance(self.workers, int) else max(self.workers.min, self.workers.max)
 
 
 class TrainSpec(Strict):

@@ -13,6 +13,7 @@ from pathlib import Path
 # Before torch is imported: the suite shares its cores, and sums must not depend on how many there are.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 import s3fs
 
@@ -28,8 +29,12 @@ AsNobody = Callable[[], AbstractContextManager[None]]
 
 
 def pytest_configure() -> None:
-    """Ctrl-C ends what the tests start, even where a shell runs them in the background, for which it is ignored."""
+    """Ctrl-C ends what the tests start, even where a shell runs them in the background, for which it is ignored. No test has a
+    deadline."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A law holds or it does not, however busy the machine is.
+    hypothesis.settings.register_profile("laws", deadline=None)
+    hypothesis.settings.load_profile("laws")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""CT archives: `ct index` and `ct ingest`."""
+"""CT archives: `ct index`, `ct ingest`, `ct show` and `ct demo`."""
 
 from __future__ import annotations
 
@@ -117,6 +117,51 @@ def curve(
         override_key(settings, override)
     job = CurveJob(data, out, encoder or [], n, primary, seeds, few_seeds, settings=settings)
     typer.echo(run_curve(job, lambda line: None if quiet else typer.echo(line, err=True)))
+
+
+@app.command()
+def show(
+    out: Annotated[str, typer.Argument(help="Folder that `ct ingest` wrote, on any store.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PNG", help="File of the first sheet, on any store; OUT/explore/contact-sheets by default."
+        ),
+    ] = None,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(help="lung, soft-tissue, bone, brain or wide; several times. By default soft-tissue and lung."),
+    ] = None,
+    series: Annotated[str | None, typer.Option(metavar="ID", help="A series, by its id or how that begins.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many series, from the first.")] = 8,
+    codes: Annotated[
+        str | None,
+        typer.Option(metavar="CODES", help="Show the nearest slices of other series, by what `embed` made of OUT."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="URI", help="Show inputs beside reconstructions of this `ct-autoencoder`.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw contact sheets as PNG: each series through its middle in three planes, or some of its slices where it is no volume."""
+    from pixelmill.jobs import ct_show
+
+    asked = ct_show.Asked(out, to, tuple(window or ct_show.DEFAULT_WINDOWS), series, count, model, codes)
+    for sheet in ct_show.show(asked, lambda text: None if quiet else typer.echo(text)):
+        typer.echo(sheet)
+
+
+@app.command()
+def demo(
+    folder: Annotated[str, typer.Argument(help="Folder for everything that the demo makes.")] = "demo-ct-output",
+) -> None:
+    """Make an archive of phantoms with every defect, index it, ingest it, show it, and pretrain on it for a minute."""
+    from pathlib import Path
+
+    from pixelmill.jobs import ct_demo
+    from pixelmill.jobs.places import absolute
+
+    raise typer.Exit(ct_demo.run(Path(absolute(folder)), surroundings.of_process(quiet=False)))
 
 
 def worded_counts(counts: SeriesCounts) -> str:

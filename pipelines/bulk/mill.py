@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ from pixelmill.pipelines.outputs.rows import Rows
 from pixelmill.pipelines.outputs.segments import carries_source_ids
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.heads import Heads
-from pixelmill.workers.decoders import ReadsHeads, decoder_of
+from pixelmill.workers.decoders import ReadsHeads, WithholdsNames, decoder_of
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.budget import Budget
@@ -76,12 +76,18 @@ class Mill:
         """
         started_s = time.time()
         inputs = rows_of(self._rows, order)
-        uris = strings_of(inputs["uri"])
+        uris = self._shown_names(inputs)
         queues = StageQueues(self._runners, self._wiring, self._holdings, self._encoders, self._tally, uris)
         items = self._together(inputs, queues) if careful is None else self._carefully(inputs, queues, careful)
         table = table_of(inputs, items, self._decoder, self.stages, queues.outputs, has_source_ids=self._has_source_ids)
         self._reporter.report()
         return table.append_column(ORDER_COLUMN, self._order_column(order, table.num_rows, started_s))
+
+    def _shown_names(self, inputs: pa.Table) -> Sequence[str]:
+        """What logs and events call the inputs."""
+        if isinstance(self._decoder, WithholdsNames):
+            return [self._decoder.shown_name] * inputs.num_rows
+        return strings_of(inputs["uri"])
 
     def _together(self, inputs: pa.Table, queues: StageQueues) -> list[Item]:
         items: list[Item] = []

@@ -8,20 +8,26 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.inputs.requests import DEFLATED
 from pixelmill.pipelines.outputs.rows import read_files
 from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.inflating import marked
 
-_COLUMNS = ["id", "uri", "offset", "size", "version"]
+_COLUMNS = ["id", "uri", "container", "offset", "size", "version"]
 
 
 class Place(NamedTuple):
-    """A whole object of a store, or with `offset` a range of one."""
+    """A whole object of a store, or with `offset` a range of one, deflated where its uri is marked so."""
 
     uri: str
     offset: int | None
     size: int | None
     version: str | None
+
+
+def _named(row: dict[str, Any]) -> str:
+    return marked(row["uri"]) if row["container"] == DEFLATED else row["uri"]
 
 
 def places_of(index: Folder, ids: Collection[str]) -> dict[str, Place]:
@@ -31,5 +37,5 @@ def places_of(index: Folder, ids: Collection[str]) -> dict[str, Place]:
         for table in read_files(index, segment, _COLUMNS):
             rows = [row for row, each in enumerate(strings_of(table["id"])) if each in wanted]
             chosen: list[dict[str, Any]] = table.take(pa.array(rows, pa.int64())).to_pylist()
-            found |= {each["id"]: Place(each["uri"], each["offset"], each["size"], each["version"]) for each in chosen}
+            found |= {each["id"]: Place(_named(each), each["offset"], each["size"], each["version"]) for each in chosen}
     return found

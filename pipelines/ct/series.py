@@ -21,7 +21,7 @@ from pixelmill.pipelines import explore
 from pixelmill.pipelines.ct.places import Place, places_of
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import write_parquet
-from pixelmill.workers.ct.index_rows import FIELDS, member_of
+from pixelmill.workers.ct.index_rows import FIELDS, members_of
 from pixelmill.workers.ct.verdicts import Member, Verdict, verdict_of, without_problem
 
 BUCKET_ROWS = 400_000
@@ -114,9 +114,9 @@ def series_keys(batch: pa.RecordBatch) -> list[str]:
 def series_row(series_id: str, objects: Sequence[Mapping[str, Any]], places: Mapping[str, Place]) -> dict[str, Any]:
     """The row of one series from those of its objects, of any order, and the places of these by id."""
     ordered = sorted(objects, key=lambda each: each["id"])
-    members = _without_copies(ordered)
+    sources, members = _without_copies(ordered)
     verdict = verdict_of(members)
-    usable = [ordered[index] for index in verdict.members]
+    usable = [ordered[each] for each in dict.fromkeys(sources[index] for index in verdict.members)]
     first = usable[0] if usable else ordered[0]
     patients = {each["patient_id"] for each in ordered}
     return {
@@ -128,7 +128,7 @@ def series_row(series_id: str, objects: Sequence[Mapping[str, Any]], places: Map
         "usable_3d": verdict.usable_3d,
         "reasons_2d": [f"{kind}: {count:,}" for kind, count in sorted(verdict.reasons_2d.items())],
         "reasons_3d": list(verdict.reasons_3d),
-        "slices": len(usable),
+        "slices": len(verdict.members),
         "rows": first["rows"],
         "columns": first["columns"],
         "spacing_mm": first["spacing_mm"],
@@ -157,17 +157,20 @@ def _kind(reason: str) -> str:
     return reason.partition(":")[0]
 
 
-def _without_copies(objects: Sequence[Mapping[str, Any]]) -> list[Member]:
-    """The members, in which every object that repeats the uid of an earlier one is no usable slice."""
+def _without_copies(objects: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[Member]]:
+    """The members, of each slice or frame, with the numbers of their objects; an object that repeats the uid of an earlier one
+    is no usable slice."""
     seen: set[str] = set()
+    sources: list[int] = []
     members: list[Member] = []
-    for each in objects:
-        member, uid = member_of(each), each["object_id"]
+    for number, each in enumerate(objects):
+        found, uid = members_of(each), each["object_id"]
         if uid in seen:
-            member = without_problem(member, "copy: another object has its uid")
+            found = [without_problem(found[0], "copy: another object has its uid")]
         seen.add(uid)
-        members.append(member)
-    return members
+        members += found
+        sources += [number] * len(found)
+    return sources, members
 
 
 def _stack_columns(verdict: Verdict) -> dict[str, float | None]:

@@ -1,18 +1,21 @@
-"""List an archive of DICOM objects: files of any name, and members of tars; what is surely something else is left out."""
+"""List an archive of DICOM objects: files of any name, and members of tars and zips; what is surely no object is left out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 
-from pixelmill.pipelines.inputs.archives import tar_members
-from pixelmill.pipelines.inputs.entries import Entry, Found, Ignored, Source
+from pixelmill.pipelines.inputs.archives import KindOfOther, tar_members
+from pixelmill.pipelines.inputs.entries import Entry, Found, Ignored, Index, Source
 from pixelmill.pipelines.inputs.files import base_of
 from pixelmill.pipelines.inputs.globs import matcher
 from pixelmill.pipelines.inputs.names import DOCUMENT_SUFFIXES, IMAGE_SUFFIXES, TAR_SUFFIXES, has_hidden, suffix_of
+from pixelmill.pipelines.inputs.zips import zip_members
 from pixelmill.pipelines.stores.retries import retried
 
 DIRECTORY = "DICOMDIR"
+ZIP_SUFFIX = ".zip"
+MembersOf = Callable[[Found, Source, KindOfOther], Index]
 _OTHER_SUFFIXES = (
     *IMAGE_SUFFIXES,
     *DOCUMENT_SUFFIXES,
@@ -29,7 +32,7 @@ _OTHER_SUFFIXES = (
 
 
 def dicom_entries(files: Iterable[Found], uri: str, source: Source, ignored: Ignored) -> Iterator[Entry]:
-    """Every file that may be an object; a tar gives its members. Others are counted in `ignored`."""
+    """Every file that may be an object; a tar or a zip gives its members. Others are counted in `ignored`."""
     below = len(base_of(uri, source.access)) + 1
     wanted = matcher(source.pattern) if source.pattern else None
     for found in files:
@@ -39,7 +42,9 @@ def dicom_entries(files: Iterable[Found], uri: str, source: Source, ignored: Ign
         elif has_hidden(name, tables=False):
             ignored.count("hidden")
         elif found.uri.lower().endswith(TAR_SUFFIXES):
-            yield from _members(found, source, ignored)
+            yield from _members(found, source, ignored, tar_members)
+        elif found.uri.lower().endswith(ZIP_SUFFIX):
+            yield from _members(found, source, ignored, zip_members)
         elif (kind := kind_of_no_object(found.uri)) is not None:
             ignored.count(kind)
         else:
@@ -53,8 +58,8 @@ def kind_of_no_object(name: str) -> str | None:
     return suffix_of(name) if name.lower().endswith(_OTHER_SUFFIXES) else None
 
 
-def _members(found: Found, source: Source, ignored: Ignored) -> Iterator[Entry]:
-    index = retried(lambda: tar_members(found, source, kind_of_no_object), for_s=min(30.0, source.access.retry_for_s))
+def _members(found: Found, source: Source, ignored: Ignored, members: MembersOf) -> Iterator[Entry]:
+    index = retried(lambda: members(found, source, kind_of_no_object), for_s=min(30.0, source.access.retry_for_s))
     for kind, count in index.ignored.items():
         ignored.count(kind, count)
         ignored.members += count

@@ -36,7 +36,8 @@ class Grouping(Protocol):
 
 
 Format = Literal["auto", "images", "webdataset", "parquet", "list", "dicom", "ct-index"]
-Container = Literal["tar", "parquet"]
+Container = Literal["tar", "parquet", "zip", "deflate"]
+"""Of members: ranges of a tar or a zip, deflated ranges of a zip, rows of a table."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pixelmill.pipelines.inputs.ct_series import SeriesIndex, is_ct, without_nam
 from pixelmill.pipelines.inputs.entries import Piece
 from pixelmill.pipelines.inputs.gathering import Gathering
 from pixelmill.pipelines.inputs.requests import (
+    DEFLATED,
     FetchLimits,
     Input,
     Request,
@@ -95,7 +96,7 @@ class Fetcher(Generic[Item]):
 
     def stream(self, rows: pa.Table) -> Iterator[Item]:
         inputs = inputs_of(rows)
-        requests = plan_requests([apart(item) for item in inputs] if self._reads_heads else inputs, self._limits)
+        requests = plan_requests([self._request_of(item) for item in inputs], self._limits)
         under_way: deque[tuple[Request, Future[list[_Read[Item]]]]] = deque()
         window, count = Window(self._limits.window_bytes), 0
         upcoming = next(requests, None)
@@ -114,6 +115,9 @@ class Fetcher(Generic[Item]):
                 yield read.result
                 window.take(-read.weight_bytes)
             count -= len(request.inputs)
+
+    def _request_of(self, item: Input) -> Input:
+        return apart(item) if self._reads_heads or item.container == DEFLATED else item
 
     def _has_room(self, window: Window, rows: int, upcoming: Request) -> bool:
         return window.has_room(upcoming.weight_bytes) and rows + len(upcoming.inputs) <= self._limits.window_rows

@@ -71,4 +71,6 @@ class Gathering(Generic[Result]):
             return None
         first = min(self._errors)
         piece, error = self._pieces[first], row_error(self._errors[first], self._pieces[first].uri)
+        if len(self._pieces) == 1:  # the row names it already
+            return error
         return RowError(error.stage, error.error_type, f"{scrub(piece.uri)}: {error}")

@@ -10,9 +10,11 @@ import pyarrow as pa
 
 from pixelmill.pipelines.inputs.entries import Piece
 from pixelmill.pipelines.stores.access import scheme_of
+from pixelmill.pipelines.stores.inflating import marked
 
 UNKNOWN_BYTES = 1 << 20
 """The assumed bytes of an object of unknown size, until more of it is about to be read."""
+DEFLATED = "deflate"
 _COLUMNS = ("uri", "container", "offset", "size", "problem", "version")
 
 
@@ -85,7 +87,8 @@ def apart(item: Input) -> Input:
         return item
     if item.container is None and item.size != 0:  # a store refuses a range of an empty object
         return replace(item, size=None)
-    return replace(item, container=None, pieces=(Piece(item.uri, item.offset, item.size, item.version),))
+    uri = marked(item.uri) if item.container == DEFLATED else item.uri
+    return replace(item, container=None, pieces=(Piece(uri, item.offset, item.size, item.version),))
 
 
 def _pieces_of(value: list[dict[str, Any]] | None) -> tuple[Piece, ...] | None:

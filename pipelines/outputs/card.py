@@ -18,6 +18,7 @@ from pixelmill.pipelines.inputs.names import is_local
 from pixelmill.pipelines.outputs.columns import MEANINGS
 from pixelmill.pipelines.outputs.features import shown_type
 from pixelmill.workers.credentials import scrub
+from pixelmill.workers.decoders import DECODERS, ExplainsColumns, decoder_of
 from pixelmill.workers.stages import STAGES, config_class
 
 CARD = "README.md"
@@ -70,14 +71,21 @@ def card_of(success: Mapping[str, object], columns: Mapping[str, str], units: Ma
 
 
 def _meaning(column: str, success: Mapping[str, object], unit: str | None) -> str:
-    """What a column holds, with its unit; empty for one that a decoder brings."""
+    """What a column holds, with its unit; empty where nothing says so."""
     identity = _mapping(success.get("identity"))
     stages = [
         made for stage in _sequence(identity.get("stages")) for made in _mapping(stage).items() if made[0] in STAGES
     ]
     texts = (config_class(kind).meaning_of(column, _mapping(options)) for kind, options in stages)
-    text = MEANINGS.get(column) or next(filter(None, texts), "")
+    text = MEANINGS.get(column) or next(filter(None, texts), "") or _decoders_meaning(column, identity)
     return text if unit is None else f"{text}; unit: {unit}".removeprefix("; ")
+
+
+def _decoders_meaning(column: str, identity: Mapping[str, object]) -> str:
+    """What a column of a decoder of ours holds; empty for a user's decoder, which is not imported for a card."""
+    name = _mapping(identity.get("source")).get("decoder")
+    decoder = decoder_of(name) if isinstance(name, str) and name in DECODERS else None
+    return decoder.meanings.get(column, "") if isinstance(decoder, ExplainsColumns) else ""
 
 
 def is_ours(text: bytes) -> bool:

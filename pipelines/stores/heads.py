@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.inflating import inflated_head, is_deflated, plain
 from pixelmill.pipelines.stores.reading import Expect, ObjectReader
 
 
@@ -44,8 +45,10 @@ class HeadReader(ObjectReader):
         for head_bytes in self._heads.sizes:
             asked = head_bytes if size is None else min(size, head_bytes)
             expect(asked)
-            head = super().read(uri, start=start or 0, size=asked, max_bytes=asked, version=version)
+            head = super().read(plain(uri), start=start or 0, size=asked, max_bytes=asked, version=version)
             is_whole = asked == size or len(head) < asked
+            if is_deflated(uri):
+                head, is_whole = inflated_head(head, head_bytes)
             if is_whole or self._heads.is_enough(head, is_whole=False):
                 return head
         return super().read(uri, start=start, size=size, max_bytes=max_bytes, expect=expect, version=version)

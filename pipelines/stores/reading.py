@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pixelmill.pipelines.stores import versions
 from pixelmill.pipelines.stores.access import Access, open_store, scheme_of
+from pixelmill.pipelines.stores.inflating import inflated, is_deflated, plain
 from pixelmill.pipelines.stores.obstore_clients import s3_store
 from pixelmill.pipelines.stores.retries import status_of
 from pixelmill.workers.errors import RowError
@@ -57,6 +58,9 @@ class ObjectReader:
         number of bytes before they are read, and refuses by raising. A request takes at most `access.timeout_s`, from
         its first byte to its last.
         """
+        if is_deflated(uri):
+            data = self.read(plain(uri), start=start, size=size, max_bytes=max_bytes, expect=expect, version=version)
+            return inflated(data, max_bytes)
         if size is not None and size > max_bytes:
             raise too_many_bytes(size, max_bytes)
         if size == 0:

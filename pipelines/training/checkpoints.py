@@ -2,7 +2,7 @@
 
     OUT/model.safetensors, OUT/card.json       the best weights so far: OUT itself is a checkpoint
     OUT/model.marks                            what they were trained on and selected with (workers/models/marks.py)
-    OUT/_run/last.json                         names the newest folder below; written after it is whole
+    OUT/_run/last.json                         names the newest folder below, and earlier ones; written after it is whole
     OUT/_run/step-00001200-0001-5f1c0e9a/      model.safetensors, training.safetensors, training.json, and average.safetensors
                                                where the weights are averaged
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +56,9 @@ class TrainingProgress:
     """Losses of the steps since the last row of the log."""
     trained_s: float = 0.0
     is_complete: bool = False
+    is_norm_synchronized: bool = False
+    """Whether several workers share their statistics of batch normalisation, as decided at the first step; older checkpoints
+    lack it, and each of their workers had its own."""
     initialised_from: dict[str, Any] | None = None
     """The facts about the weights that it began with, for the card."""
     in_blocks: bool | None = None
@@ -77,32 +80,50 @@ class TrainingProgress:
 # --------------------------------------------------------------------------------------------------------- training
 
 
-def save_training(
-    folder: Folder,
-    network: nn.Module,
-    optimizer: Optimizer,
-    progress: TrainingProgress,
-    writer: str = "",
-    average: WeightAverage | None = None,
-) -> bool:
-    """Publish everything that is needed to resume; the marker comes last, then the earlier checkpoint is removed.
-    `writer` distinguishes attempts that save the same step. Returns False, and nothing counts, where another attempt
-    moved the marker.
-    """
-    name = f"_run/step-{progress.step:08d}{writer and f'-{writer}'}"
-    tensors, groups = optimizer_state(optimizer)
-    before = folder.read_tagged(LAST)  # read first: a claimed folder checks its claim before each file that follows
-    folder.publish(f"{name}/{WEIGHTS}", save_tensors(_tensors(network)))
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that is needed to resume, copied to the CPU: the training may go on while it is written."""
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    """By the names of their files."""
+    training: bytes
+
+
+def snapshot_of(
+    network: nn.Module, optimizer: Optimizer, progress: TrainingProgress, average: WeightAverage | None = None
+) -> Snapshot:
+    """Copy the state of a training."""
+    state, groups = optimizer_state(optimizer)
+    tensors = {WEIGHTS: _tensors(network)}
     if average is not None:
-        folder.publish(f"{name}/{AVERAGE}", save_tensors(_tensors(average.network)))
-    folder.publish(f"{name}/training.safetensors", save_tensors(tensors))
-    folder.publish(f"{name}/training.json", json.dumps({"progress": vars(progress), "groups": groups}).encode())
-    marker = json.dumps({"folder": name, "step": progress.step}).encode()
+        tensors[AVERAGE] = _tensors(average.network)
+    training = json.dumps({"progress": vars(progress), "groups": groups}).encode()
+    return Snapshot(progress.step, tensors | {"training.safetensors": state}, training)
+
+
+def save_training(folder: Folder, snapshot: Snapshot, writer: str = "", keep: int = 1) -> bool:
+    """Publish a snapshot; the marker comes last, then those before the newest `keep` are removed. `writer` distinguishes
+    attempts that save the same step. Returns False, and nothing counts, where another attempt moved the marker.
+    """
+    name = f"_run/step-{snapshot.step:08d}{writer and f'-{writer}'}"
+    before = folder.read_tagged(LAST)  # read first: a claimed folder checks its claim before each file that follows
+    for file, tensors in snapshot.tensors.items():
+        folder.publish(f"{name}/{file}", save_tensors(tensors))
+    folder.publish(f"{name}/training.json", snapshot.training)
+    older = [] if before is None else [each for each in _names_in(before[0]) if each != name]
+    marker = json.dumps({"folder": name, "step": snapshot.step, "earlier": older[: keep - 1]}).encode()
     if not (folder.create(LAST, marker) if before is None else folder.replace(LAST, marker, before[1])):
         return False
-    if before is not None and (old := json.loads(before[0])["folder"]) != name:
-        _remove_checkpoint(folder, old)
+    for each in older[keep - 1 :]:
+        _remove_checkpoint(folder, each)
     return True
+
+
+def _names_in(marker: bytes) -> list[str]:
+    """The checkpoints that a marker names, newest first."""
+    named = json.loads(marker)
+    return [named["folder"], *named.get("earlier", [])]
 
 
 def _remove_checkpoint(folder: Folder, name: str) -> None:
@@ -169,19 +190,28 @@ def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: 
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    state: dict[str, Tensor] = network.state_dict()
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in state.items()
+    }
 
 
 # -------------------------------------------------------------------------------------------------- weights and card
 
 
-def publish(folder: Folder, network: nn.Module, card: Card) -> None:
-    """Make the folder a checkpoint of these weights: the weights, the marks of their samples, then their card."""
+def packed(network: nn.Module, card: Card) -> dict[str, bytes]:
+    """The files of a checkpoint of these weights, by name and in the order in which they are published."""
     with tempfile.TemporaryDirectory(prefix="pixelmill-checkpoint-") as local:
         save_checkpoint(Path(local), network, card)
-        for name in (WEIGHTS, marks_file(Path(WEIGHTS)).name, CARD):
-            if (Path(local) / name).exists():
-                folder.publish(name, (Path(local) / name).read_bytes())
+        names = (WEIGHTS, marks_file(Path(WEIGHTS)).name, CARD)
+        return {name: (Path(local) / name).read_bytes() for name in names if (Path(local) / name).exists()}
+
+
+def publish(folder: Folder, files: Mapping[str, bytes]) -> None:
+    """Make the folder the checkpoint whose files these are: the weights, the marks of their samples, then their card."""
+    for name, data in files.items():
+        folder.publish(name, data)
 
 
 def load_from_store(uri: str, access: Access) -> tuple[nn.Module, Card]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 LogRow = dict[str, str]
 """A row of the CSV log: step, kind (train or evaluation), and losses or metrics by name."""
 
 
-def drawn_curve(rows: list[LogRow], goal: str) -> bytes:
+def drawn_curve(rows: Sequence[LogRow], goal: str) -> bytes:
     """The loss by step, and `goal` by step where it was evaluated, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -25,8 +25,9 @@ from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import DataError, RowError, StoreError
 from pixelmill.workers.recipes import Recipe, Sample
 
-TASK_BYTES = 512 << 20
-"""Of a task beside its samples: the interpreter with torch, and the encoded bytes that it reads ahead."""
+TASK_BYTES = 1 << 30
+"""Of a task beside its samples, as measured (benchmarks/training_stream.py): the interpreter with torch, the encoded bytes that
+it reads ahead, the picture that it decodes."""
 STREAM_BYTES = 256 << 20
 """Of all windows of one worker that are decoded and not used yet."""
 MOST_SUBSTITUTES = 1000

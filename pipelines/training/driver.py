@@ -10,10 +10,11 @@ import torch
 
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.failures import failures_in, repeated
 from pixelmill.pipelines.training.measuring import good_samples
 from pixelmill.pipelines.training.plan import FAULT, TrainingPlan, WorkerGroup
-from pixelmill.pipelines.training.worker import work
-from pixelmill.workers.errors import TrainingFailed
+from pixelmill.pipelines.training.ray_worker import work
+from pixelmill.workers.errors import JobError, TrainingFailed
 from pixelmill.workers.recipes import ChecksSamples, NotesSamples, Recipe
 
 
@@ -44,11 +45,14 @@ def fit(plan: TrainingPlan, group: WorkerGroup, store: ProgressStore, storage: s
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    is_elastic = group.least < group.workers
+    if is_elastic and not hasattr(ScalingConfig, "elasticity_enabled"):
+        raise JobError("run.workers with min and max needs a newer Ray, whose Ray Train is elastic; give one number")
     trainer = TorchTrainer(
         cast("Callable[[dict[str, object]], None]", work),
         train_loop_config={"plan": plan, "group": group, "run": store.run},
         scaling_config=ScalingConfig(
-            num_workers=group.workers,
+            num_workers=(group.least, group.workers) if is_elastic else group.workers,
             use_gpu=group.gpus > 0,
             resources_per_worker={"CPU": 1} | ({"GPU": group.gpus} if group.gpus else {}),
         ),
@@ -59,6 +63,8 @@ def fit(plan: TrainingPlan, group: WorkerGroup, store: ProgressStore, storage: s
     except Exception as error:
         if store.get(FAULT) is None:
             *_, cause = str(error).strip().splitlines() or [type(error).__name__]  # last line of the traceback
-            raise TrainingFailed(f"a worker failed again and again: {cause}; the log has all of it") from error
+            failures = failures_in(store)
+            what = f"{failures[-1]}{repeated(failures)}" if len(failures) and group.workers > 1 else cause
+            raise TrainingFailed(f"a worker failed again and again: {what}; the log has all of it") from error
     if (fault := store.get(FAULT)) is not None:
         raise TrainingFailed(fault)

@@ -12,14 +12,17 @@ from torch import Tensor, nn
 
 from pixelmill.pipelines.training.broken_samples import BrokenSamples
 from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.peers import Peers
 from pixelmill.pipelines.training.plan import CACHE_BYTES, TrainingPlan
 from pixelmill.pipelines.training.sample_order import spread
 from pixelmill.pipelines.training.samples import Memory, Stream, open_samples
-from pixelmill.workers.recipes import FinishesNetwork, HasBaselines, Recipe
-from pixelmill.workers.recipes.scoring import evaluate
+from pixelmill.workers.recipes import FinishesNetwork, HasBaselines, Recipe, Scores
+from pixelmill.workers.recipes.scoring import evaluate, joined
 
 SHOWN = 8
 FINISHING_SAMPLES = 512
+LEAST_SHARE = 8
+"""Fewer samples are not worth a worker's start, and might all be broken."""
 
 
 def evaluate_network(
@@ -45,16 +48,46 @@ def judged(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> tupl
         return evaluate(recipe, network, iter(samples)), recipe.pictures(network, samples.some(SHOWN))
 
 
-def opened_held_out(plan: TrainingPlan, recipe: Recipe) -> Memory | Stream | None:
-    """The held-out samples, `evaluate_samples` of them at most; None where nothing is held out."""
-    data = plan.held_out
-    if data is None:
+class SharedEvaluation:
+    """The held-out samples of a training, `evaluate_samples` of them at most; each worker scores its share."""
+
+    def __init__(self, plan: TrainingPlan, recipe: Recipe, peers: Peers) -> None:
+        self._recipe, self._peers = recipe, peers
+        most = recipe.settings.evaluate_samples
+        self._data = plan.held_out
+        if self._data is not None and most is not None and most < len(self._data):
+            self._data = self._data.take(spread(len(self._data), most))
+        self.mine = None if self._data is None else share_of(self._data, plan, recipe, peers)
+        """This worker's share; None where it has none."""
+
+    def scores(self, network: nn.Module) -> Scores | None:
+        """The scores of a network in eval mode, of all samples, on the first worker; None on the others, and where nothing is
+        held out. All workers call it together."""
+        return None if self._data is None else shared_scores(self._recipe, network, self.mine, self._peers)
+
+    def picture(self, network: nn.Module) -> Tensor:
+        """A picture, uint8 CHW, of the network's results for a few samples of this worker's share."""
+        assert self.mine is not None
+        with torch.inference_mode():
+            return self._recipe.pictures(network, self.mine.some(SHOWN))
+
+
+def share_of(data: DataSet, plan: TrainingPlan, recipe: Recipe, peers: Peers) -> Memory | Stream | None:
+    """The samples that this worker scores; None where the first one scores all, because they are few."""
+    mine = data
+    if peers.workers > 1 and len(data) >= LEAST_SHARE * peers.workers:
+        mine = data.take(peers.shares(len(data)))
+    elif peers.rank:
         return None
-    most = recipe.settings.evaluate_samples
-    if most is not None and most < len(data):
-        data = data.take(spread(len(data), most))
-    broken = BrokenSamples(data, plan.max_failed_fraction)
-    return open_samples(data, recipe, plan.cache_bytes, broken, disk=plan.disk_cache)
+    broken = BrokenSamples(mine, plan.max_failed_fraction)
+    return open_samples(mine, recipe, plan.cache_bytes, broken, peers.workers, plan.disk_cache)
+
+
+def shared_scores(recipe: Recipe, network: nn.Module, mine: Memory | Stream | None, peers: Peers) -> Scores | None:
+    """The scores of all workers' shares, in order, on the first worker; None on the others."""
+    with torch.inference_mode():
+        scores = recipe.scores(network, iter(mine or ()))
+    return joined(parts) if (parts := peers.gathered(scores)) else None
 
 
 def finish(recipe: Recipe, network: nn.Module, samples: Memory | Stream) -> None:

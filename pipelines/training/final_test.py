@@ -8,16 +8,17 @@ import torch
 
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
-from pixelmill.pipelines.training.evaluation import judged
+from pixelmill.pipelines.training.evaluation import share_of, shared_scores
+from pixelmill.pipelines.training.peers import Peers
 from pixelmill.pipelines.training.plan import TrainingPlan
-from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.weight_files import CARD
 from pixelmill.workers.recipes import Recipe
 
 
-def judge_best(plan: TrainingPlan, recipe: Recipe, folder: Folder, device: torch.device) -> None:
-    """Add the metrics on the test part to the card of the published weights; nothing where there is no such part.
+def judge_best(plan: TrainingPlan, recipe: Recipe, folder: Folder, device: torch.device, peers: Peers) -> None:
+    """Add the metrics on the test part to the card of the published weights; nothing where there is no such part. All workers
+    call it together once these weights are published, and each scores its share.
 
     All samples of the part are judged: `evaluate_samples` bounds what is repeated during a training.
     """
@@ -27,7 +28,11 @@ def judge_best(plan: TrainingPlan, recipe: Recipe, folder: Folder, device: torch
     if text is None:
         return  # no evaluation gave a figure, so that nothing was published
     network, _ = checkpoints.load_from_store(plan.out, plan.access)
-    metrics, _ = judged(recipe, network.to(device).eval(), open_samples(plan.test, recipe, plan.cache_bytes))
+    mine = share_of(plan.test, plan, recipe, peers)
+    scores = shared_scores(recipe, network.to(device).eval(), mine, peers)
+    if scores is None:
+        return
+    metrics = recipe.metrics(scores)
     finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
     card = Card.model_validate_json(text).model_copy(update={"test_metrics": finite})
     folder.publish(CARD, card.model_dump_json(indent=2).encode())

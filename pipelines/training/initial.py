@@ -15,6 +15,7 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.card import Card, read_card
 from pixelmill.workers.models.checkpoint import config_of, load_checkpoint
 from pixelmill.workers.models.initial_weights import InitialReport, fill_from, matched, start_of
+from pixelmill.workers.models.marks import joined
 from pixelmill.workers.models.weight_files import found_files, sha256_of, stored_shapes
 from pixelmill.workers.recipes import Recipe, StatesClasses, StatesStart
 
@@ -37,7 +38,7 @@ class InitialWeights:
 def read_initial(uri: str, access: Access) -> tuple[InitialWeights, Card]:
     """The checkpoint at `uri` and its card, which describes a network that can be built. Raises ModelError or StoreError."""
     with checkpoints.fetched(uri, access) as path:
-        card = read_card(path)
+        card = joined(read_card(path), found_files(path)[0])
         config_of(path, card)
         name = PurePosixPath(uri.rstrip("/")).name.removesuffix(".safetensors")
         return InitialWeights(uri, name, card.network, sha256_of(path), trained_on=card.trained_on), card

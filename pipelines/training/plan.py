@@ -18,9 +18,9 @@ from pixelmill.workers.recipes import Recipe, RecipeSettings
 from pixelmill.workers.recipes.registry import recipe_type
 
 CACHE_BYTES = 4 << 30
-NEWS, FAULT, WARNING = "news", "fault", "warning"
+NEWS, FAULT, WARNING, STOP = "news", "fault", "warning", "stop"
 """Keys of the progress store: the progress of the training, the fault that a worker found, warnings (one for each worker's
-key)."""
+key), and the driver's request to save a checkpoint and end."""
 
 
 class News(TypedDict, total=False):
@@ -37,13 +37,20 @@ class News(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class WorkerGroup:
-    """The number of workers, and the resources of each."""
+    """The number of workers, and the resources of each. With fewer than `workers` at `fewest` the number follows what the
+    cluster has."""
 
     workers: int = 1
     threads: int = 1
     gpus: float = 0
     batch_threads: int = 1
     """Threads that make the batches of each worker, beside those that train."""
+    fewest: int | None = None
+
+    @property
+    def least(self) -> int:
+        """The fewest workers that train."""
+        return self.workers if self.fewest is None else self.fewest
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,10 @@ class TrainingPlan:
     """Where decoded samples are kept for later trainings; None keeps none."""
     max_failed_fraction: float = MAX_FAILED_FRACTION
     checkpoint_every_s: float = 60.0
+    sync_batch_norm: bool = True
+    """Whether batch normalisation takes its statistics from the batches of all workers; decided when a training begins."""
+    keep: int = 1
+    """The number of checkpoints to resume from that stay, the newest ones."""
     log_every_steps: int = 10
     compile_where_faster: bool = False
     test: DataSet | None = None

@@ -52,12 +52,14 @@ class TrainingLog:
         for tracker in self._trackers:
             tracker.picture(step, pixels_HWC)
 
-    def publish(self, with_curve: bool) -> None:
-        """Make everything so far visible; drawing the curve takes a third of a second."""
-        self._folder.publish(LOG, _to_csv(self.rows))
-        self._folder.publish(METRICS, _to_json_lines(self.rows))
+    def publish(self, with_curve: bool, rows: Sequence[LogRow] | None = None) -> None:
+        """Make everything so far visible, or these rows where others are added meanwhile; drawing the curve takes a third of
+        a second."""
+        rows = list(self.rows) if rows is None else rows
+        self._folder.publish(LOG, _to_csv(rows))
+        self._folder.publish(METRICS, _to_json_lines(rows))
         if with_curve:
-            self._folder.publish(CURVE, drawn_curve(self.rows, self._goal))
+            self._folder.publish(CURVE, drawn_curve(rows, self._goal))
         for tracker in self._trackers:
             tracker.publish()
 
@@ -71,7 +73,7 @@ def _read(folder: Folder) -> list[LogRow]:
     return [{name: value for name, value in row.items() if value} for row in csv.DictReader(io.StringIO(text))]
 
 
-def _to_csv(rows: list[LogRow]) -> bytes:
+def _to_csv(rows: Sequence[LogRow]) -> bytes:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -80,7 +82,7 @@ def _to_csv(rows: list[LogRow]) -> bytes:
     return text.getvalue().encode()
 
 
-def _to_json_lines(rows: list[LogRow]) -> bytes:
+def _to_json_lines(rows: Sequence[LogRow]) -> bytes:
     return "".join(
         f"{json.dumps({name: _json_value(name, text) for name, text in row.items()})}\n" for row in rows
     ).encode()

@@ -13,8 +13,9 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TypedDict, Unpack, cast
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -32,63 +33,26 @@ from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batches import Batches, Made, ahead
 from pixelmill.pipelines.training.broken_samples import BrokenSamples, FailedFile
 from pixelmill.pipelines.training.cards import card_of
+from pixelmill.pipelines.training.checkpoint_writer import CheckpointWriter
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
+from pixelmill.pipelines.training.curve import LogRow
 from pixelmill.pipelines.training.device_batches import OnDevice, Pinned, maker_of
-from pixelmill.pipelines.training.evaluation import finish, is_better, judged, opened_held_out
+from pixelmill.pipelines.training.evaluation import SharedEvaluation, finish, is_better
 from pixelmill.pipelines.training.final_test import judge_best
 from pixelmill.pipelines.training.initial import begin
-from pixelmill.pipelines.training.plan import FAULT, NEWS, WARNING, News, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.peers import Peers
+from pixelmill.pipelines.training.plan import NEWS, WARNING, News, TrainingPlan, WorkerGroup
+from pixelmill.pipelines.training.requests import Requests
 from pixelmill.pipelines.training.samples import open_samples
 from pixelmill.pipelines.training.step import Descent
+from pixelmill.pipelines.training.synchronized_norm import alone, synchronized
 from pixelmill.pipelines.training.trackers.description import described
 from pixelmill.pipelines.training.trackers.registry import opened
 from pixelmill.pipelines.training.training_log import TrainingLog
-from pixelmill.workers.errors import PixelmillError
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.recipes import Batch, FindsFacts, Recipe, RecipeSettings
-from pixelmill.workers.recipes.registry import recipe_type
-from pixelmill.workers.runtime.memory import keep_freed_memory
 
 EVALUATIONS = 20
-
-
-class WorkConfig(TypedDict):
-    """The configuration that Ray Train passes to its workers."""
-
-    plan: TrainingPlan
-    group: WorkerGroup
-    run: str
-
-
-def work(config: WorkConfig) -> None:
-    """The function that Ray Train runs on each worker.
-
-    User errors are reported through the progress store; raising would make Ray Train retry.
-    """
-    from ray import train
-
-    plan, group = config["plan"], config["group"]
-    rank = train.get_context().get_world_rank()
-    store = ProgressStore(config["run"])
-    if store.get(FAULT) is not None:
-        return  # restarted after one of several workers raised the fault that it had reported
-    device = _device()
-    if device.type == "cpu":
-        keep_freed_memory()
-        torch.set_num_threads(group.threads)
-    try:
-        with checkpoints.assets(recipe_type(plan.recipe), plan.recipe_settings(), plan.access) as assets:
-            Training(plan, group, rank, device, assets, store).run()
-    except PixelmillError as error:
-        store.put(FAULT, str(error))
-        if group.workers > 1:
-            raise  # the others wait for this one
-
-
-def _device() -> torch.device:
-    from ray.train.torch import get_device
-
-    return torch.device(cast("torch.device | str", get_device()))
 
 
 class Training:
@@ -102,8 +66,11 @@ class Training:
         device: torch.device,
         assets: Mapping[str, Path],
         store: ProgressStore,
+        peers: Peers | None = None,
+        requests: Requests | None = None,
     ) -> None:
         self.plan, self.rank, self.device, self.store = plan, rank, device, store
+        self.peers, self.requests, self.writer = peers or Peers(), requests or Requests(store), CheckpointWriter()
         self.is_first = rank == 0
         self.group = group
         self.recipe = plan.built(assets)
@@ -117,15 +84,19 @@ class Training:
         is_read_again = self.steps * self.settings.batch >= 2 * len(plan.train)
         disk = plan.disk_cache if is_read_again else None
         self.samples = open_samples(plan.train, self.recipe, plan.cache_bytes, broken, group.workers, disk)
-        self.held_out = opened_held_out(plan, self.recipe) if self.is_first else None
+        self.evaluation = SharedEvaluation(plan, self.recipe, self.peers)
         self._failed = FailedFile(self.folder, store, rank, group.workers)
         self.progress = checkpoints.read_progress(self.folder) or TrainingProgress()
         if self.progress.in_blocks is None:  # kept, so that another cache_gb does not change the order of samples
             self.progress.in_blocks = self.samples.in_blocks
         self._find_facts()
+        if not self.progress.step:
+            self.progress.is_norm_synchronized = plan.sync_batch_norm
         self.network = _new_network(self.recipe, device)
         if not self.progress.step:
             self.progress.initialised_from = begin(self.recipe, self.network, plan.initial, plan.access)
+        if group.workers > 1 and self.progress.is_norm_synchronized:
+            self.network = synchronized(self.network, device)
         accelerate(device)
         self.optimizer = fused(optimizer_of(self.recipe, self.network), device)
         self.average = average_of(self.network, self.settings.ema_decay)
@@ -160,8 +131,11 @@ class Training:
         try:
             self._take_steps(log)
         finally:
-            if log is not None:
-                log.close()
+            try:
+                self.writer.wait()
+            finally:
+                if log is not None:
+                    log.close()
 
     def _opened_log(self) -> TrainingLog:
         step, warn = self.progress.step, self._warn
@@ -193,16 +167,16 @@ class Training:
                 self._descent.require_finite(step)
                 is_over = self._evaluate(log) or is_over
                 logged_s = time.monotonic()
-            is_over, is_time = self._agreed(is_over, time.monotonic() - saved_s > self.plan.checkpoint_every_s)
-            if is_over or is_time:
+            self.writer.check()
+            is_over, is_time, is_stopped = self._asked(is_over, time.monotonic() - saved_s)
+            if is_over or is_time or is_stopped:
                 self._descent.require_finite(step)
-                if is_over and self.is_first:
-                    self.report(phase="testing", step=done, steps=self.steps, metrics=self.progress.metrics)
-                    judge_best(self.plan, self.recipe, self.folder, self.device)
+                if is_over:
+                    self._test()
                 self.progress.is_complete = is_over
                 self._save(log)
                 logged_s = saved_s = time.monotonic()
-            if is_over:
+            if is_over or is_stopped:
                 break
 
     def batches(self, steps: range) -> Iterator[Made]:
@@ -221,13 +195,24 @@ class Training:
             self.progress.is_compiled = self._descent.compile_where_faster(passes[0], self.progress.is_compiled)
         return self._descent(step, self.steps, self.rank, passes, lambda: self.plan.train.take(indices).names())
 
-    def _agreed(self, *mine: bool) -> list[bool]:
-        """The value of the first worker, on all workers."""
-        if self.group.workers == 1:
-            return list(mine)
-        flags = torch.tensor(mine, dtype=torch.uint8, device=self.device)
-        torch.distributed.broadcast(flags, 0)
-        return [bool(flag) for flag in flags]
+    def _asked(self, is_over: bool, unsaved_s: float) -> tuple[bool, bool, bool]:
+        """Whether the training is over, a checkpoint is due, and the driver asks for the end: by the first worker, for
+        all."""
+        is_due = self.is_first and self.requests.are_due()
+        is_stopped = is_due and self.requests.says_stop()
+        is_over, is_time, is_due, is_stopped = self.peers.agreed(
+            is_over, unsaved_s > self.plan.checkpoint_every_s, is_due, is_stopped
+        )
+        if is_due and self.requests.is_new_notice():
+            is_time = True  # the machine's last seconds are for a checkpoint; the steps go on as long as it lives
+        return is_over, is_time, is_stopped
+
+    def _test(self) -> None:
+        """Judge the best weights on the test part, once they are published."""
+        self.report(phase="testing", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
+        self.writer.wait()
+        self.peers.agreed(True)
+        judge_best(self.plan, self.recipe, self.folder, self.device, self.peers)
 
     # ----------------------------------------------------------------------------------------------- logs, evaluation
 
@@ -236,10 +221,7 @@ class Training:
         names = list(self._pending[0])
         means = torch.stack([torch.stack([each[name].float() for each in self._pending]).mean() for name in names])
         self._pending.clear()
-        if self.group.workers > 1:
-            torch.distributed.all_reduce(means)
-            means /= self.group.workers
-        return {name: float(mean) for name, mean in zip(names, means.cpu(), strict=True)}
+        return {name: float(mean) for name, mean in zip(names, self.peers.mean(means).cpu(), strict=True)}
 
     def _log(self, log: TrainingLog | None, done: int, losses: dict[str, float], images_per_s: float) -> None:
         if log is not None:
@@ -255,21 +237,21 @@ class Training:
         )
 
     def _evaluate(self, log: TrainingLog | None) -> bool:
-        """Evaluate the network on the first worker and publish it where it is the best so far; returns whether patience
-        is over."""
-        if log is None:
-            return False
+        """Evaluate the network, each worker on its share, and publish it where it is the best so far; returns, on the first
+        worker, whether patience is over."""
         self.report(phase="evaluating", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
-        finish(self.recipe, self.judged_network, self.samples)
-        self.judged_network.eval()
-        metrics: dict[str, float] = {}
-        if self.held_out is not None:
-            metrics, picture_CHW = judged(self.recipe, self.judged_network, self.held_out)
-            log.show(self.progress.step, picture_CHW)
+        network, metrics = self.judged_network, dict[str, float]()
+        with alone(network):
+            finish(self.recipe, network, self.samples)  # by all workers, as torch's SyncBatchNorm needs it
+        self.peers.share(network)
+        scores = self.evaluation.scores(network.eval())
+        if log is not None and scores is not None:
+            metrics = self.recipe.metrics(scores)
+            log.show(self.progress.step, self.evaluation.picture(network))
             log.add(self.progress.step, "evaluation", metrics)
             self._is_judged = True
         self.network.train()
-        return self.judge(metrics)
+        return log is not None and self.judge(metrics)
 
     def judge(self, metrics: dict[str, float]) -> bool:
         """Publish the network where these metrics are the best so far; returns whether patience is over."""
@@ -282,7 +264,9 @@ class Training:
         if is_best:
             self._record_broken()
             progress.best, progress.best_step, progress.metrics = value, progress.step, metrics
-            checkpoints.publish(self.folder, self.judged_network, self.card())
+            self.writer.wait()
+            files = checkpoints.packed(self.judged_network, self.card())
+            self.writer.start(partial(checkpoints.publish, self.folder, files))
         return self.settings.patience is not None and progress.since_best >= self.settings.patience
 
     @property
@@ -295,22 +279,27 @@ class Training:
         return card_of(self.plan, self.recipe, self.network, self.progress)
 
     def _record_broken(self) -> None:
-        met = [each.broken for each in (self.samples, self.held_out) if each is not None and each.broken is not None]
+        met = [
+            each.broken for each in (self.samples, self.evaluation.mine) if each is not None and each.broken is not None
+        ]
         self.progress.failed = self._failed.record(*met)
 
     def _save(self, log: TrainingLog | None) -> None:
         self._record_broken()
         if log is None:
             return
-        log.publish(self._is_judged or self.progress.is_complete)
-        self._is_judged = False
+        self.writer.wait()
         self.progress.unlogged = {
             name: [float(each[name]) for each in self._pending] for name in (self._pending or [{}])[0]
         }
+        with_curve, self._is_judged = self._is_judged or self.progress.is_complete, False
+        snapshot = checkpoints.snapshot_of(self.network, self.optimizer, self.progress, self.average)
+        self.writer.start(partial(self._write, log, list(log.rows), with_curve, snapshot))
+
+    def _write(self, log: TrainingLog, rows: list[LogRow], with_curve: bool, snapshot: checkpoints.Snapshot) -> None:
+        log.publish(with_curve, rows)
         writer = self.plan.claim.writer if self.plan.claim else ""
-        saved = checkpoints.save_training(
-            self.folder, self.network, self.optimizer, self.progress, writer, self.average
-        )
+        saved = checkpoints.save_training(self.folder, snapshot, writer, self.plan.keep)
         if not saved and self.plan.claim is not None:
             claims.require(self.folder, self.plan.claim)
 

@@ -202,6 +202,39 @@ def test_a_folder_with_another_run_in_it_is_refused(user: Home, photos: str, tmp
     assert "recipe: unet there, vae here" in ended.stderr
 
 
+# ---------------------------------------------------------------------------------------------------- parts of the data
+
+
+def parted(folder: Path) -> str:
+    for part, count in (("train", 16), ("val", 8)):
+        pictures(folder / part, count, size=(16, 16))
+    return str(folder)
+
+
+@pytest.mark.slow  # two starts of Ray
+def test_a_new_folder_is_tested_and_one_of_an_earlier_version_is_resumed_with_its_one_held_out_part(
+    user: Home, tmp_path: Path
+) -> None:
+    data, new, old = parted(tmp_path / "data"), tmp_path / "new", tmp_path / "old"
+    ended = pixelmill(user, *arguments(data, new, "steps=2", run={"threads": 1}))
+    assert ended.code == 0, ended.stderr
+    assert "; on the test part " in ended.stdout
+    identity = json.loads((new / "_run/training.json").read_text())
+    assert identity.pop("protocol") == 2
+    (old / "_run").mkdir(parents=True)
+    (old / "_run/training.json").write_text(json.dumps(identity))
+    ended = pixelmill(user, *arguments(data, old, "steps=2", run={"threads": 1}))
+    assert ended.code == 0, ended.stderr
+    cards = [json.loads((out / "card.json").read_text()) for out in (new, old)]
+    assert [card["split"].partition("; ")[2] for card in cards] == [
+        "the step is selected on 2 of 16 training samples, drawn with seed 0; tested on val",
+        "trained on train, judged on val",
+    ]
+    assert cards[0]["test_metrics"].keys() == cards[1]["metrics"].keys() - {"step", "trained_s"}
+    assert cards[1]["test_metrics"] is None
+    assert "protocol" not in json.loads((old / "_run/training.json").read_text())
+
+
 # ------------------------------------------------------------------------------------------------------------ extended
 
 

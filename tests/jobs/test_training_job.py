@@ -9,6 +9,7 @@ import pytest
 
 from pixelmill.jobs import catalogue
 from pixelmill.jobs.identity import TrainingIdentity, protocol_of, require_same_training
+from pixelmill.jobs.resuming import MAY_CHANGE
 from pixelmill.jobs.training_job import TrainJob, read_recipe_file
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -42,7 +43,8 @@ def job_with(*overrides: str) -> TrainJob:
 
 def refused(stored: TrainingIdentity, job: TrainJob, protocol: Protocol) -> str:
     try:
-        require_same_training(json.dumps(stored).encode(), job.identity(protocol), Folder("/out", Access()))
+        out = Folder("/out", Access())
+        require_same_training(json.dumps(stored).encode(), job.identity(protocol), out, job.completed, MAY_CHANGE)
     except RunRefused as error:
         return str(error)
     return ""

@@ -139,6 +139,17 @@ def test_masks_of_black_and_white_beside_their_pictures_are_planned_with_notes_o
     assert colours.startswith("masks are black and white: 0 is the first class and 255 the second")
 
 
+def test_elastic_workers_need_room_for_the_fewest_and_a_batch_for_each_number(photos: Path, tmp_path: Path) -> None:
+    elastic = run(workers={"min": 2, "max": 4})
+    group = scale_of(elastic, MACHINE, {"CPU": 3.0}, is_cluster=True)
+    assert (group.workers, group.least) == (4, 2)
+    with pytest.raises(JobError, match="2 workers, and a CPU"):
+        scale_of(elastic, MACHINE, {"CPU": 2.0}, is_cluster=True)
+    assert scale_of(run(workers=3), MACHINE, {"CPU": 64.0}, is_cluster=True).least == 3
+    with pytest.raises(JobError, match="batch is 8: it has to be a multiple of workers x accumulate, 3 x 1"):
+        plan_training(job(photos, tmp_path / "out", "batch=8", "run.workers={min: 1, max: 4}", "hold_out=3"), "/out")
+
+
 def test_only_a_new_training_reads_the_checkpoint_that_it_begins_with(photos: Path, tmp_path: Path) -> None:
     made = replace(job(photos, tmp_path / "out"), initial=InitialWeights(str(tmp_path / "gone"), "gone", "vae", ""))
     assert plan_training(made, str(tmp_path / "out"), is_new=False).plan.initial == made.initial

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from pixelmill.workers.ct.frames import Frame, frames_of
+from pixelmill.workers.ct.geometry import Geometry
 from pixelmill.workers.ct.header import is_dicomdir, transfer_syntax_of
+from pixelmill.workers.ct.kernels import KernelClass, kernel_class
 from pixelmill.workers.ct.values import has, number, numbers, text, texts, whole
 from pixelmill.workers.errors import RowError
 
@@ -63,19 +66,9 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """Where a slice lies: the centre of its first pixel, the directions of rows and columns, all in the patient's
-    coordinates; `spacing_mm` is between rows, between columns."""
-
-    position_mm: tuple[float, float, float]
-    orientation: tuple[float, float, float, float, float, float]
-    spacing_mm: tuple[float, float]
-
-
-@dataclass(frozen=True)
 class ObjectFacts:
-    """What the header of one object states. `problem` is why it is not a usable slice, as "kind: sentence"; `kernel` is
-    none, smooth, medium or sharp; `phase_percent` is that of the heart's or the breath's cycle.
+    """What the header of one object states. `kernel` is the class of the reconstruction kernel, None where it is unknown;
+    `phase_percent` is that of the heart's or the breath's cycle.
     """
 
     kind: ObjectKind
@@ -90,6 +83,9 @@ class ObjectFacts:
     is_burned_in: bool
     phase_percent: float | None
     acquisition: int | None
+    kernel: KernelClass | None = None
+    frames: tuple[Frame, ...] = ()
+    """Of an enhanced object, where all of them state their geometry and scale; otherwise none."""
 
     @property
     def has_hu_scale(self) -> bool:
@@ -100,20 +96,23 @@ class ObjectFacts:
 def facts_of(dataset: Dataset) -> ObjectFacts:
     """The facts about an object. Raises RowError where a tag is malformed, naming the tag and not its value."""
     kind = kind_of(dataset)
-    has_pixels = kind not in ("report", "directory", "other")
+    layout = _layout(dataset) if kind not in ("report", "directory", "other") else None
+    frames = _frames(dataset, layout) if kind == "multi-frame" else ()
     return ObjectFacts(
         kind=kind,
         identity=identity_of(dataset),
         transfer_syntax=transfer_syntax_of(dataset),
-        layout=_layout(dataset) if has_pixels else None,
+        layout=layout,
         geometry=_geometry(dataset),
-        slope=number(dataset, "RescaleSlope"),
-        intercept=number(dataset, "RescaleIntercept"),
+        slope=frames[0].slope if frames else number(dataset, "RescaleSlope"),
+        intercept=frames[0].intercept if frames else number(dataset, "RescaleIntercept"),
         padding=_padding(dataset),
         thickness_mm=number(dataset, "SliceThickness"),
         is_burned_in=text(dataset, "BurnedInAnnotation").upper() == "YES",
         phase_percent=_phase_percent(dataset),
         acquisition=_or_none(dataset, "AcquisitionNumber"),
+        kernel=_kernel(dataset),
+        frames=frames,
     )
 
 
@@ -167,6 +166,11 @@ def _layout(dataset: Dataset) -> Layout:
     )
 
 
+def _frames(dataset: Dataset, layout: Layout | None) -> tuple[Frame, ...]:
+    frames = frames_of(dataset)
+    return frames if layout is not None and len(frames) == layout.frames else ()
+
+
 def _geometry(dataset: Dataset) -> Geometry | None:
     """Position, orientation and spacing; None where one of them is missing, as in multi-frame objects."""
     position = numbers(dataset, "ImagePositionPatient", 3)
@@ -188,6 +192,10 @@ def _phase_percent(dataset: Dataset) -> float | None:
         if has(dataset, keyword):
             return number(dataset, keyword)
     return None
+
+
+def _kernel(dataset: Dataset) -> KernelClass | None:
+    return kernel_class(next(iter(texts(dataset, "ConvolutionKernel")), ""))
 
 
 def _needed(dataset: Dataset, keyword: str) -> int:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pixelmill.workers.ct.facts import Geometry
-
 SAME_PLACE_MM = 0.01
 SAME_DIRECTION = 1e-3
 """The largest difference of two directions' components that counts as none."""
@@ -21,6 +19,16 @@ TOLERANCE_MM = 0.05
 TOLERANCE_SHARE = 0.02
 """Steps may differ from the median by the larger of these: positions are rounded when they are written."""
 LEAST_TILT_DEGREES = 0.5
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a slice lies: the centre of its first pixel, the directions of rows and columns, all in the patient's
+    coordinates; `spacing_mm` is between rows, between columns."""
+
+    position_mm: tuple[float, float, float]
+    orientation: tuple[float, float, float, float, float, float]
+    spacing_mm: tuple[float, float]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from pixelmill.workers.errors import RowError
 
 LEAST_HU, MOST_HU = -32768, 32767
 _LEAST_SPREAD_HU = 100.0
+_LEVELS = 255
+"""Of a picture of 8 bits, whatever its intercept: air and tissue alone are 1000 apart."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ def misscaled(hu_HW: np.ndarray) -> str | None:
     low, middle, high = (float(value) for value in np.percentile(hu_HW, (1, 50, 99)))
     if high - low < _LEAST_SPREAD_HU:
         return f"99 % of the values lie within {high - low:.0f}: a picture scaled to 0 to 1, or an empty one"
-    if low >= 0 and high <= 255:
-        return "values lie between 0 and 255: a windowed picture"
+    if float(hu_HW.max()) - float(hu_HW.min()) <= _LEVELS:
+        return "values differ by at most 255: a windowed picture of 8 bits"
     if low >= 0 and middle > 200:
         return "no value is near air, -1000: the intercept is missing"
     return None

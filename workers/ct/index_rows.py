@@ -7,7 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pixelmill.workers.ct.facts import Geometry, Layout, ObjectFacts
+from pixelmill.workers.ct.facts import Layout, ObjectFacts
+from pixelmill.workers.ct.frames import Frame
+from pixelmill.workers.ct.geometry import Geometry
 from pixelmill.workers.ct.keyed_ids import IdKey
 from pixelmill.workers.ct.transfer_syntaxes import SYNTAXES
 from pixelmill.workers.ct.verdicts import Member, slice_problem
@@ -36,12 +38,15 @@ FIELDS: tuple[pa.Field[Any], ...] = (
     pa.field("intercept", pa.float64()),
     pa.field("phase_percent", pa.float64()),
     pa.field("acquisition", pa.int64()),
+    pa.field("kernel", pa.string()),
+    pa.field("frame_geometry", pa.list_(_DOUBLES)),
 )
 """The columns of INDEX/data beside id and uri.
 
 object_id is of SOPInstanceUID, or of the meta header's, or else of the whole header. series_id is null where
 SeriesInstanceUID is empty; then loose_series_id stands for frame of reference, series number and time. problem is why the
-object is no usable slice, as "kind: sentence".
+object is no usable slice, as "kind: sentence". frame_geometry has position, orientation and spacing of each frame of an
+enhanced object, 11 numbers; it is null for others.
 """
 UNKNOWN_SYNTAX = "unknown"
 
@@ -70,20 +75,38 @@ def index_row(facts: ObjectFacts, digest: str, key: IdKey, installed: frozenset[
         "intercept": facts.intercept,
         "phase_percent": facts.phase_percent,
         "acquisition": facts.acquisition,
+        "kernel": facts.kernel,
+        "frame_geometry": [_numbers_of(frame) for frame in facts.frames] or None,
     }
 
 
-def member_of(row: Mapping[str, Any]) -> Member:
-    """What verdicts need of a row."""
+def members_of(row: Mapping[str, Any]) -> list[Member]:
+    """What verdicts need of a row: of one slice, or of each frame."""
+    if not row["frame_geometry"]:
+        return [_member(row, _geometry(row))]
+    return [_member(row, _frame_geometry(each)) for each in row["frame_geometry"]]
+
+
+def _member(row: Mapping[str, Any], geometry: Geometry | None) -> Member:
     return Member(
         row["patient_id"],
         row["kind"],
         _layout(row),
-        _geometry(row),
+        geometry,
         row["phase_percent"],
         row["acquisition"],
         row["problem"],
     )
+
+
+def _numbers_of(frame: Frame) -> list[float]:
+    geometry = frame.geometry
+    return [*geometry.position_mm, *geometry.orientation, *geometry.spacing_mm]
+
+
+def _frame_geometry(values: Sequence[float]) -> Geometry:
+    x, y, z, a, b, c, d, e, f, down, across = values
+    return Geometry((x, y, z), (a, b, c, d, e, f), (down, across))
 
 
 def _layout_columns(layout: Layout | None) -> dict[str, int | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from pydicom.dataset import Dataset
 
 from pixelmill.workers.ct.decoding_packages import installed_packages
 from pixelmill.workers.ct.facts import ObjectFacts, facts_of
+from pixelmill.workers.ct.frames import order_along_normal
 from pixelmill.workers.ct.header import silence_values, transfer_syntax_of
 from pixelmill.workers.ct.hounsfield import HuSlice, to_hu
 from pixelmill.workers.ct.transfer_syntaxes import refusal_of
@@ -27,25 +29,40 @@ from pixelmill.workers.errors import RowError
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 
 
-def read_slice(data: bytes, *, max_pixels: int) -> tuple[ObjectFacts, HuSlice]:
-    """The facts and the Hounsfield units of an object of one frame. Raises RowError where it is no usable slice."""
+def read_slices(data: bytes, *, max_pixels: int) -> list[tuple[ObjectFacts, HuSlice]]:
+    """The slices of an object in Hounsfield units, each with facts of its own: one, or the frames of an enhanced object in
+    order along the normal. Raises RowError where it is no usable slice."""
     dataset = _whole(data)
     facts = facts_of(dataset)
     if (problem := slice_problem(facts, installed_packages())) is not None:
         kind, _, sentence = problem.partition(": ")
         raise RowError("decode", "NotASlice", f"{kind}: {sentence}")
-    assert facts.layout is not None
-    assert facts.slope is not None
-    assert facts.intercept is not None
-    if (pixels := facts.layout.rows * facts.layout.columns * facts.layout.frames) > max_pixels:
+    layout = facts.layout
+    assert layout is not None
+    if (pixels := layout.rows * layout.columns * layout.frames) > max_pixels:
         raise RowError("decode", "TooLarge", f"has {pixels:,} pixels, over max_pixels = {max_pixels:,}")
-    stored_HW = _stored(dataset, facts.layout.bits_stored)
-    if stored_HW.shape != (facts.layout.rows, facts.layout.columns):
+    stored = _stored(dataset, layout.bits_stored)
+    stored_FHW = stored[None] if stored.ndim == 2 else stored
+    if stored_FHW.shape != (max(1, len(facts.frames)), layout.rows, layout.columns):
         raise RowError(
             "decode", "MalformedPixels", "the pixels are not of the size that the header states; ask for it again"
         )
+    order = order_along_normal([frame.geometry for frame in facts.frames])
+    each = [(_of_frame(facts, index), stored_FHW[index]) for index in order] or [(facts, stored_FHW[0])]
+    return [(own, _hu(own, stored_HW)) for own, stored_HW in each]
+
+
+def _of_frame(facts: ObjectFacts, index: int) -> ObjectFacts:
+    frame = facts.frames[index]
+    return replace(facts, geometry=frame.geometry, slope=frame.slope, intercept=frame.intercept, frames=())
+
+
+def _hu(facts: ObjectFacts, stored_HW: np.ndarray) -> HuSlice:
+    assert facts.layout is not None
+    assert facts.slope is not None
+    assert facts.intercept is not None
     padding = _as_stored(facts.padding, facts)
-    return facts, to_hu(stored_HW, facts.slope, facts.intercept, padding, is_inverted=facts.layout.is_inverted)
+    return to_hu(stored_HW, facts.slope, facts.intercept, padding, is_inverted=facts.layout.is_inverted)
 
 
 def _whole(data: bytes) -> Dataset:

@@ -44,6 +44,10 @@ SYNTAXES: dict[str, TransferSyntax] = {
 """By uid. RLE is decoded by pydicom itself, slowly; pylibjpeg-rle is faster where it is installed."""
 
 
+_PRIVATE = frozenset(
+    {"1.2.840.113619.5.2", f"{_PREFIX}.4.92", f"{_PREFIX}.4.93", f"{_PREFIX}.4.100", f"{_PREFIX}.4.102"}
+)
+"""Others that are known by name: a uid that is not is text of a header, which is copied nowhere."""
 JPEG_EXTENDED = f"{_PREFIX}.4.51"
 GPL_DECODER: Package = "pylibjpeg-libjpeg"
 """Its licence is GPLv3: it is the user's choice, and no extra brings it."""
@@ -56,9 +60,8 @@ def refusal_of(uid: str, installed: frozenset[str], bits: int) -> str | None:
         return None  # no meta header: the default of DICOM
     syntax = SYNTAXES.get(uid)
     if syntax is None:
-        return (
-            f"transfer syntax {uid if _is_uid(uid) else 'of a malformed uid'} is unknown; convert the object to another"
-        )
+        named = uid if uid in _PRIVATE else "that is private or malformed"
+        return f"transfer syntax {named} is unknown; convert the object to another"
     if not syntax.is_supported:
         return f"transfer syntax {syntax.name} ({uid}) has no decoder; convert the object, for example with dcmdjpeg"
     if uid == JPEG_EXTENDED and bits > 8 and GPL_DECODER not in installed:
@@ -69,7 +72,3 @@ def refusal_of(uid: str, installed: frozenset[str], bits: int) -> str | None:
     if syntax.packages and not installed & set(syntax.packages):
         return f"transfer syntax {syntax.name} ({uid}) needs a decoder: pip install {syntax.packages[0]}"
     return None
-
-
-def _is_uid(uid: str) -> bool:
-    return len(uid) <= 64 and all(part.isdigit() for part in uid.split("."))

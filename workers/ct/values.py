@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 Value = TypeVar("Value")
+_MOST_INTEGER = 1 << 31
+"""Integers of DICOM are below this in size."""
 
 
 def has(dataset: Dataset, keyword: str) -> bool:
@@ -35,7 +37,7 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 
 def whole(dataset: Dataset, keyword: str) -> int | None:
     """The value as an integer; None where it is missing."""
-    return _number(dataset, keyword, lambda value: int(str(value)))
+    return _number(dataset, keyword, _in_range)
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
@@ -69,6 +71,13 @@ def _converted(keyword: str, value: object, convert: Callable[[object], Value]) 
         return convert(value)
     except (TypeError, ValueError, OverflowError):
         raise malformed(keyword, "is not a number") from None
+
+
+def _in_range(value: object) -> int:
+    found = int(str(value))
+    if abs(found) >= _MOST_INTEGER:
+        raise OverflowError
+    return found
 
 
 def _finite(value: object) -> float:

@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pixelmill.workers.ct.facts import Geometry, Layout, ObjectFacts, ObjectKind
+from pixelmill.workers.ct.facts import Layout, ObjectFacts, ObjectKind
+from pixelmill.workers.ct.frames import order_along_normal
 from pixelmill.workers.ct.geometry import (
     LEAST_TILT_DEGREES,
     SAME_PLACE_MM,
+    Geometry,
     Stack,
     is_one_orientation,
     is_one_spacing,
@@ -29,7 +31,7 @@ _NOT_SLICES: dict[ObjectKind, str] = {
     "localizer": "localizer: an overview picture, not a slice",
     "secondary capture": "secondary_capture: a picture of a screen or a derived one, not a slice",
     "report": "report: holds no picture",
-    "multi-frame": "multi_frame: frames in one object are not read; convert it to an object for each slice, as with emf2sf",
+    "multi-frame": "multi_frame: frames state no position, orientation, spacing or scale; convert it to slices, as with emf2sf",
     "directory": "directory: the index of a medium, holds no picture",
     "other": "other_object: its SOP class is none of CT's",
 }
@@ -37,8 +39,8 @@ _NOT_SLICES: dict[ObjectKind, str] = {
 
 @dataclass(frozen=True)
 class Member:
-    """One object of a series, as far as verdicts depend on it; `patient` is a keyed id, `problem` why it is not a usable
-    slice, as "kind: sentence"."""
+    """One object of a series, or one frame of it, as far as verdicts depend on it; `patient` is a keyed id, `problem` why it is
+    not a usable slice, as "kind: sentence"."""
 
     patient: str
     kind: ObjectKind
@@ -66,7 +68,7 @@ class Verdict:
 def slice_problem(facts: ObjectFacts, installed: frozenset[str]) -> str | None:
     """Why an object is not a usable slice, as "kind: sentence"; None for one that is. `installed` are the packages that
     decode."""
-    if (not_slice := _NOT_SLICES.get(facts.kind)) is not None:
+    if (not_slice := _NOT_SLICES.get(facts.kind)) is not None and not facts.frames:
         return not_slice
     if facts.is_burned_in:
         return "burned_in: the picture may show the patient's name (BurnedInAnnotation is YES)"
@@ -87,9 +89,15 @@ def verdict_of(members: Sequence[Member]) -> Verdict:
     usable = [index for index, each in enumerate(members) if each.problem is None]
     placed = [index for index in usable if members[index].geometry is not None]
     reasons_3d, stack = _volume_problems([members[index] for index in placed], len(usable) - len(placed))
-    order = [placed[index] for index in stack.order_N] if stack else placed
+    order = [placed[index] for index in stack.order_N] if stack else _by_direction(members, placed)
     rest = [index for index in usable if index not in set(placed)]
     return Verdict(bool(usable), not reasons_3d, dict(reasons_2d), tuple(reasons_3d), (*order, *rest), stack)
+
+
+def _by_direction(members: Sequence[Member], placed: Sequence[int]) -> list[int]:
+    """Slices of several directions, direction by direction, each along its normal."""
+    geometries = [geometry for index in placed if (geometry := members[index].geometry) is not None]
+    return [placed[place] for place in order_along_normal(geometries)]
 
 
 def _layout_problem(layout: Layout | None) -> str | None:

@@ -92,6 +92,25 @@ class ReadsHeads(Protocol):
         ...
 
 
+@runtime_checkable
+class WithholdsNames(Protocol):
+    """A decoder whose inputs have names that identify people: logs, events and what is printed show `shown_name` in their
+    place, and the output's own tables alone name them."""
+
+    @property
+    def shown_name(self) -> str: ...
+
+
+@runtime_checkable
+class ExplainsColumns(Protocol):
+    """A decoder that says what its columns hold, for the card of an output."""
+
+    @property
+    def meanings(self) -> Mapping[str, str]:
+        """What each of its fields holds, with its unit, by name."""
+        ...
+
+
 def decoder_of(name: str) -> Decoder:
     """The decoder with this name or import path (`module:Class`); workers get the path if the name is not built in."""
     module, _, attribute = DECODERS.get(name, name).partition(":")

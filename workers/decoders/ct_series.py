@@ -18,12 +18,14 @@ from pixelmill.workers.pictures import Kind, Picture
 if TYPE_CHECKING:
     import numpy as np
 
-    from pixelmill.workers.ct.facts import Geometry, ObjectFacts
+    from pixelmill.workers.ct.facts import ObjectFacts
+    from pixelmill.workers.ct.geometry import Geometry
     from pixelmill.workers.ct.hounsfield import HuSlice
 
 _DOUBLES = pa.list_(pa.float64())
-SAMPLED = 16
-"""Every so many-th value of a slice is looked at to judge whether values are Hounsfield units."""
+SAMPLED = 17
+"""Every so many-th value of a slice is looked at to judge whether values are Hounsfield units. A prime: a divisor of the width
+would look at few columns, those of the edge among them."""
 BYTES_PER_PIXEL = 2 + 2 + 8 + 8
 """Of decoding a slice: what was stored, Hounsfield units, and the arithmetic in between."""
 
@@ -42,10 +44,27 @@ class CtSeriesDecoder:
         pa.field("orientation", _DOUBLES),
         pa.field("thickness_mm", pa.float64()),
         pa.field("phase_percent", pa.float64()),
+        pa.field("kernel", pa.string()),
         pa.field("clipped", pa.int32()),
         pa.field("padded", pa.int32()),
     )
+    meanings: Mapping[str, str] = {
+        "series_id": "keyed id of the series: HMAC-SHA256 of its uid, 128 bits",
+        "patient_id": "keyed id of the patient: HMAC-SHA256 of issuer and PatientID, 128 bits",
+        "slice_id": "keyed id of the slice: HMAC-SHA256 of its uid, 128 bits",
+        "scanner_id": "keyed id of manufacturer and model, to group by",
+        "usable_3d": "whether the slices of the series are a regular volume",
+        "position_mm": "place along the normal of the slice, in mm; slices of a series ascend; null where none is stated",
+        "spacing_mm": "distance of rows, distance of columns, in mm",
+        "orientation": "directions of a row and of a column in the patient's coordinates, 3 + 3 numbers",
+        "thickness_mm": "SliceThickness, in mm; not the distance of slices",
+        "phase_percent": "phase of the heart's or the breath's cycle where it is stated, in percent",
+        "kernel": "class of the reconstruction kernel: smooth, medium or sharp; null where it is unknown",
+        "clipped": "values that int16 does not hold, clipped",
+        "padded": "values that are padding and were not measured; they keep the scanner's value, which windows show as air",
+    }
     makes_many = True
+    takes_many = False
     rows_per_input = 100.0
     kind: Kind = "hu16"
 
@@ -59,21 +78,29 @@ class CtSeriesDecoder:
                 raise RowError("decode", "TooLarge", f"a slice has {pixels:,} pixels, over max_pixels = {max_pixels:,}")
 
     def decode(self, pieces: Sequence[bytes], *, max_pixels: int) -> Iterator[Decoded]:
-        from pixelmill.workers.ct.pixels import read_slice
+        from pixelmill.workers.ct.discretion import without_values
+        from pixelmill.workers.ct.pixels import read_slices
         from pixelmill.workers.typed_torch import from_numpy
 
         facts = json.loads(pieces[0])
         samples: list[np.ndarray] = []
         for number, (piece, slice_id) in enumerate(zip(pieces[1:], facts["objects"], strict=True)):
             try:
-                stated, made = read_slice(piece, max_pixels=max_pixels)
+                with without_values("decode"):
+                    slices = read_slices(piece, max_pixels=max_pixels)
             except RowError as error:
                 raise RowError(error.stage, error.error_type, f"slice {number}: {error}") from None
-            samples.append(made.hu_HW.ravel()[::SAMPLED])
-            spacing_mm = stated.geometry and stated.geometry.spacing_mm
-            picture = Picture(from_numpy(made.hu_HW)[None], "hu16", spacing_mm)
-            yield Decoded(picture, _columns(facts, slice_id, stated, made))
+            for frame, (stated, made) in enumerate(slices):
+                samples.append(_sample(made.hu_HW))
+                spacing_mm = stated.geometry and stated.geometry.spacing_mm
+                picture = Picture(from_numpy(made.hu_HW)[None], "hu16", spacing_mm)
+                own_id = slice_id if len(slices) == 1 else f"{slice_id}-{frame}"
+                yield Decoded(picture, _columns(facts, own_id, stated, made))
         _require_hounsfield(samples)
+
+
+def _sample(hu_HW: np.ndarray) -> np.ndarray:
+    return hu_HW.ravel()[:: SAMPLED if hu_HW.shape[1] % SAMPLED else SAMPLED + 2]
 
 
 def _columns(facts: Mapping[str, Any], slice_id: str, stated: ObjectFacts, made: HuSlice) -> dict[str, object]:
@@ -89,6 +116,7 @@ def _columns(facts: Mapping[str, Any], slice_id: str, stated: ObjectFacts, made:
         "orientation": geometry and geometry.orientation,
         "thickness_mm": stated.thickness_mm,
         "phase_percent": stated.phase_percent,
+        "kernel": stated.kernel,
         "clipped": made.clipped,
         "padded": made.padded,
     }
@@ -118,13 +146,14 @@ def _require_hounsfield(samples: Sequence[np.ndarray]) -> None:
 
 def _pixels_of(piece: bytes) -> int:
     """Rows x columns x frames, by the header. RowError where there is no header."""
+    from pixelmill.workers.ct.discretion import without_values
     from pixelmill.workers.ct.facts import facts_of
     from pixelmill.workers.ct.header import PREFIXES_BYTES, parse_header
 
-    header = next(
-        (h for size in PREFIXES_BYTES if (h := parse_header(piece[:size], is_whole=len(piece) <= size))), None
-    )
-    found = facts_of(header or parse_header(piece, is_whole=True) or _truncated()).layout
+    with without_values("decode"):
+        heads = ((piece[:size], len(piece) <= size) for size in PREFIXES_BYTES)
+        header = next((h for head, is_whole in heads if (h := parse_header(head, is_whole=is_whole))), None)
+        found = facts_of(header or parse_header(piece, is_whole=True) or _truncated()).layout
     return 0 if found is None else found.rows * found.columns * found.frames
 
 

@@ -18,6 +18,9 @@ class DicomHeaderDecoder:
 
     fields: tuple[pa.Field[Any], ...] = ()
     makes_many = False
+    takes_many = False
+    shown_name = "an object that failed/ names"
+    """Folders and files of archives are called by patients and dates."""
     rows_per_input = 1.0
     kind: Kind = "header"
 

@@ -50,8 +50,8 @@ from pixelmill.workers.recipes.stereo_pairs import (
 )
 from pixelmill.workers.typed_torch import from_numpy
 
-CROP_DRAWS = 3  # only where pairs are cropped: size, row, column
 DRAWS = 7  # random numbers for each sample: mirror, change colours, gamma, brightness, red, green, blue
+CROP_DRAWS = 3  # size, row, column of a crop
 EVALUATION_BATCH = 8
 
 
@@ -131,8 +131,7 @@ class MonodepthRecipe:
 
     def drawn(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         """{"left", "right": uint8 BCHW, "colours": BC256, what each value becomes}."""
-        draws = DRAWS + (CROP_DRAWS if self.settings.smallest_crop < 1 else 0)
-        parts = [self._drawn(sample, random.random(draws)) for sample in samples]
+        parts = [self._drawn(sample, random.random(DRAWS)) for sample in samples]
         batch = {
             view: from_numpy(np.stack([part[number].numpy() for part in parts]))
             for number, view in enumerate(("left", "right"))
@@ -142,11 +141,12 @@ class MonodepthRecipe:
     def _drawn(self, sample: Sample, draws: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         left_CHW, right_CHW = (from_numpy(sample[view]).permute(2, 0, 1).contiguous() for view in ("left", "right"))
         if self.settings.augment and self.settings.smallest_crop < 1:
-            left_CHW, right_CHW = cropped_pair(left_CHW, right_CHW, self.settings.smallest_crop, draws[DRAWS:])
+            window = further_draws(draws, CROP_DRAWS)
+            left_CHW, right_CHW = cropped_pair(left_CHW, right_CHW, self.settings.smallest_crop, window)
         if self.settings.augment and draws[0] < 0.5:
             left_CHW, right_CHW = mirrored_pair(left_CHW, right_CHW)
         is_recoloured = self.settings.augment and draws[1] < 0.5
-        return left_CHW, right_CHW, recoloured(draws[2:DRAWS]) if is_recoloured else unchanged_colours()
+        return left_CHW, right_CHW, recoloured(draws[2:]) if is_recoloured else unchanged_colours()
 
     def augmented(self, batch: Batch) -> Batch:
         return {view: looked_up(batch[view], batch["colours"]) for view in ("left", "right")}
@@ -200,6 +200,12 @@ class MonodepthRecipe:
             disparity_B1HW = flip_averaged(network, left_BCHW, disparity_B1HW)
         rows = zip(samples, left_BCHW.cpu(), disparity_B1HW.cpu(), strict=True)
         return torch.cat([_row(*row) for row in rows], dim=1)
+
+
+def further_draws(draws: np.ndarray, count: int) -> np.ndarray:
+    """More numbers in [0, 1) that follow from those of a sample: to draw them from its generator would change the batches of
+    trainings without crops."""
+    return np.random.default_rng(draws.view(np.uint64)).random(count)
 
 
 def _stack(network: nn.Module, samples: Sequence[Sample], view: str) -> Tensor:

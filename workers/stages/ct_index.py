@@ -63,6 +63,7 @@ class CtIndexConfig(StageConfig):
 class CtIndex:
     """`run([facts, ...])` makes the columns of `workers/ct/index_rows.py`."""
 
+    name = CtIndexConfig.stage
     weights_sha256 = None
     batch = BATCH
     batch_pixels: int | None = None
@@ -77,15 +78,17 @@ class CtIndex:
 
     def prepare(self, picture: Picture) -> tuple[ObjectFacts, str]:
         """The facts, and a digest of the header."""
+        from pixelmill.workers.ct.discretion import without_values
         from pixelmill.workers.ct.facts import facts_of
         from pixelmill.workers.ct.header import digest_of, parse_header
 
         head = picture.pixels.numpy().tobytes()
-        header = parse_header(head, is_whole=False) or parse_header(head, is_whole=True)
-        if header is None:
-            raise RowError("decode", "Truncated", "the header is not whole; copy the object again")
-        digest = digest_of(header)
-        return facts_of(header), digest
+        with without_values(self.name):
+            header = parse_header(head, is_whole=False) or parse_header(head, is_whole=True)
+            if header is None:
+                raise RowError("decode", "Truncated", "the header is not whole; copy the object again")
+            digest = digest_of(header)
+            return facts_of(header), digest
 
     def run(self, samples: Sequence[tuple[ObjectFacts, str]]) -> Milled:
         import pyarrow as pa

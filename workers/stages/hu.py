@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -23,6 +23,10 @@ class HuConfig(StageConfig):
 
     stage: ClassVar[str] = "hu"
     takes: ClassVar[frozenset[Kind]] = frozenset({"hu16"})
+
+    meanings: ClassVar[Mapping[str, str]] = {
+        "": "Hounsfield units, row by row: height x width of them; air is -1000, water 0"
+    }
 
     column: str = Field("hu", min_length=1, description="name of the output column")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 
 import pytest
 
@@ -76,3 +77,37 @@ def test_a_call_is_made_once_and_waited_for_and_its_error_is_raised_here() -> No
     assert len(calls) == 1
     with pytest.raises(ZeroDivisionError):
         call_beside(lambda: [][1 // 0], nothing)
+
+
+def interrupted(*checks: int) -> Callable[[], None]:
+    """A check during which Ctrl-C is pressed, at these calls."""
+    calls = count()
+
+    def check() -> None:
+        if next(calls) in checks:
+            raise KeyboardInterrupt
+
+    return check
+
+
+def test_an_interrupt_asks_the_work_to_end_and_waits_for_it() -> None:
+    asked, done = threading.Event(), list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        call_beside(lambda: asked.wait(60) and done.append("saved"), interrupted(0), lambda: asked.set() or 60.0)
+    assert done == ["saved"]
+
+
+@pytest.mark.parametrize(("checks", "wait_s"), [((0, 1), 1e9), ((0,), 0.0), ((0,), 0.01)])
+def test_a_second_interrupt_and_the_end_of_the_time_end_the_waiting(checks: tuple[int, ...], wait_s: float) -> None:
+    over = threading.Event()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            call_beside(lambda: over.wait(60) and None, interrupted(*checks), lambda: wait_s)
+        assert not over.is_set()
+    finally:
+        over.set()
+
+
+def test_work_that_fails_while_it_ends_is_still_an_interrupt() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        call_beside(lambda: [][1 // 0], interrupted(0), lambda: 60.0)

@@ -90,6 +90,14 @@ def test_without_a_uid_folder_matrix_and_orientation_tell_series_apart() -> None
     assert len(set(keys)) == 5
 
 
+def test_a_uid_joins_objects_of_several_folders() -> None:
+    rows = _rows("1.2.3", 6, "a")
+    spread = [{**row, "uri": f"/archive/{number % 2}/{number}"} for number, row in enumerate(rows)]
+    (batch,) = _batches(spread)
+    assert len(set(series_keys(batch))) == 1
+    assert _made(spread)["usable_3d"]
+
+
 def test_an_object_that_repeats_a_uid_counts_once() -> None:
     rows = _rows("1.2.3")
     made = _made([*rows, {**rows[2], "id": "id-later", "uri": "later"}])

@@ -106,3 +106,21 @@ def test_readers_that_know_nothing_of_us_read_the_pictures(tmp_path: Path) -> No
     by_duckdb = [row[0] for row in duckdb.sql(f"select picture.bytes from '{path}'").fetchall()]
     by_polars = polars.read_parquet(path)["picture"].struct.field("bytes").to_list()
     assert by_duckdb == by_polars == [*pictures, None]
+
+
+def test_hounsfield_units_are_split_and_every_reader_reads_them_exactly(tmp_path: Path) -> None:
+    import duckdb
+    import pandas
+    import polars
+
+    slices = [np.random.default_rng(n).integers(-32768, 32768, 12 + n, np.int16) for n in range(40)]
+    table = pa.table({"id": [f"{n:032x}" for n in range(40)], "hu": pa.array(slices, pa.list_(pa.int16()))})
+    path = tmp_path / "x.parquet"
+    path.write_bytes(encode(table))
+    encodings = {pq.read_metadata(path).row_group(0).column(1).encodings}
+    assert any("BYTE_STREAM_SPLIT" in each for each in encodings)
+    by_duckdb = [row[0] for row in duckdb.sql(f"select hu from '{path}'").fetchall()]
+    by_polars = polars.read_parquet(path)["hu"].to_list()
+    by_pandas = list(pandas.read_parquet(path)["hu"])
+    for read in (pq.read_table(path)["hu"].to_pylist(), by_duckdb, by_polars, by_pandas):
+        assert all(np.array_equal(np.array(found, np.int16), value) for found, value in zip(read, slices, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,8 +73,8 @@ def test_the_averaged_weights_are_judged_and_published_and_the_training_is_not_c
     published = load_file(tmp_path / "averaged/model.safetensors")
     assert equal(published, saved(tmp_path / "averaged", "average.safetensors"))
     network, card = checkpoints.load_from_store(str(tmp_path / "averaged"), Access())
-    assert made.held_out is not None
-    metrics = evaluate(made.recipe, network, iter(made.held_out))
+    assert made.evaluation.mine is not None
+    metrics = evaluate(made.recipe, network, iter(made.evaluation.mine))
     assert card.metrics["negative_elbo"] == pytest.approx(metrics["negative_elbo"], rel=1e-5)
 
 
@@ -83,3 +84,11 @@ def test_one_checkpoint_with_its_average_is_kept(pictures: str, tmp_path: Path) 
     assert sorted(file.name for file in folder.iterdir()) == [
         "average.safetensors", "model.safetensors", "training.json", "training.safetensors",
     ]  # fmt: skip
+
+
+def test_what_a_recipe_does_before_an_evaluation_is_done_to_the_average_alone(pictures: str, tmp_path: Path) -> None:
+    settings = {"steps": 4, "batch": 8, "size_px": 32, "width": 4, "code_channels": 4, "precision": "float32"}
+    plan = plan_of(pictures, tmp_path / "out")
+    train(replace(plan, recipe="autoencoder", settings={**settings, "ema_decay": 0.9, "evaluate_every_steps": 2}))
+    assert load_file(tmp_path / "out/model.safetensors")["code_mean_D"].any()
+    assert not saved(tmp_path / "out", "model.safetensors")["code_mean_D"].any()

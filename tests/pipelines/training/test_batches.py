@@ -17,7 +17,7 @@ from pixelmill.pipelines.training.batches import Batches, ahead
 from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.pipelines.training.samples import Memory
 from pixelmill.workers.errors import DataError
-from pixelmill.workers.recipes import Batch, Sample
+from pixelmill.workers.recipes import Batch
 from pixelmill.workers.recipes.vae import VaeRecipe
 from tests.pipelines.training.trainings import SETTINGS
 from tests.workers import labelled
@@ -33,24 +33,14 @@ class Uncut(VaeRecipe):
 
 
 def test_samples_of_different_sizes_in_one_batch_are_told_with_their_sizes() -> None:
-    class Two(Memory):
-        def __init__(self) -> None:
-            self._samples = [{"pixels": np.zeros((side, 8, 1))} for side in (8, 9)]
-
+    two = Memory([{"pixels": np.zeros((side, 8, 1))} for side in (8, 9)])
     recipe = Uncut(VaeRecipe.Settings(**SETTINGS), {})
     with pytest.raises(DataError, match=r"images of 8x8x1 and 9x8x1 don't fit into one batch"):
-        list(Batches(Two(), recipe, SampleOrder(2, 0), BatchShare(2))(range(1)))
-
-
-class Listed(Memory):
-    """Samples that are here already."""
-
-    def __init__(self, samples: list[Sample]) -> None:
-        self._samples = samples
+        list(Batches(two, recipe, SampleOrder(2, 0), BatchShare(2))(range(1)))
 
 
 def made(threads: int, share: BatchShare, steps: range = STEPS) -> list[tuple[list[int], list[Batch]]]:
-    source = Listed(labelled.samples(16))
+    source = Memory(labelled.samples(16))
     recipe = labelled.recipe("segnet", crop_px=(24, 32), scales=(0.7, 1.4), brightness=0.3)
     batches = Batches(source, recipe, source.order(3), share, threads)(steps)
     return [(indices.tolist(), passes) for indices, passes in ahead(batches)]
@@ -82,7 +72,7 @@ class Counted(VaeRecipe):
 def test_no_more_batches_are_made_ahead_than_their_bytes_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     def most(allowed_bytes: int) -> int:
         monkeypatch.setattr("pixelmill.pipelines.training.batches.MOST_BYTES", allowed_bytes)
-        recipe, source, ahead_of_use = Counted(VaeRecipe.Settings(**SETTINGS), {}), Listed([{}]), 0
+        recipe, source, ahead_of_use = Counted(VaeRecipe.Settings(**SETTINGS), {}), Memory([{}]), 0
         pool_waits = Batches(source, recipe, SampleOrder(1, 0), BatchShare(1), 8)(range(40))
         for used, _ in enumerate(pool_waits):
             time.sleep(0.005)  # so that what may be made ahead is
@@ -98,14 +88,14 @@ def test_an_error_of_a_sample_ends_the_batches_with_its_message(threads: int) ->
         def batch(self, samples: Any, random: np.random.Generator) -> Batch:
             raise DataError("a.png: is empty")
 
-    recipe, source = Bad(VaeRecipe.Settings(**SETTINGS), {}), Listed([{}] * 4)
+    recipe, source = Bad(VaeRecipe.Settings(**SETTINGS), {}), Memory([{}] * 4)
     with pytest.raises(DataError, match=r"a\.png: is empty"):
         list(ahead(Batches(source, recipe, SampleOrder(4, 0), BatchShare(4), threads)(range(9))))
 
 
 def test_threads_end_with_the_training() -> None:
     before = threading.active_count()
-    source = Listed([{"pixels": np.zeros((28, 28, 1), np.uint8)}] * 4)
+    source = Memory([{"pixels": np.zeros((28, 28, 1), np.uint8)}] * 4)
     recipe = VaeRecipe(VaeRecipe.Settings(**SETTINGS), {})
     batches = ahead(Batches(source, recipe, SampleOrder(4, 0), BatchShare(4), 4)(range(1000)))
     next(batches)

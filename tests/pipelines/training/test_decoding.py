@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -107,6 +110,15 @@ def test_a_sample_that_no_process_survives_costs_no_other_and_is_recorded(tmp_pa
     assert (taken.used, numbers(taken.samples)) == ([3], [3])
     assert {index: error.error_type for index, error in made.broken.errors.items()} == {1: "WorkerDied", 2: "BadSample"}
     assert made.one_by_one(1, alone, False).samples == [None]
+
+
+@pytest.mark.slow  # Ray starts a process four times for the window and for the sample
+@pytest.mark.timeout(900)
+def test_a_task_that_ends_its_process_is_found_out_sample_by_sample(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.pipelines.training.dying_decoder", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    *_, last = (line for line in done.stdout.splitlines() if line.startswith("[["))
+    assert json.loads(last) == [[0, 1, 4, 4], {"3": "WorkerDied", "2": "BadSample"}]
 
 
 GIB = 1 << 30

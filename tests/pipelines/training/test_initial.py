@@ -67,6 +67,10 @@ def test_the_card_names_the_checkpoint_by_its_content_and_not_its_place(
     assert str(tmp_path) not in text
 
 
+def test_the_samples_of_the_checkpoint_are_known_by_their_marks(pictures: str, tmp_path: Path, trained: Path) -> None:
+    assert initial(trained).trained_on == plan_of(pictures, tmp_path / "out").trained_on != ()
+
+
 def test_a_resumed_training_does_not_read_the_checkpoint_again(pictures: str, tmp_path: Path, trained: Path) -> None:
     plan = plan_from(pictures, tmp_path / "out", initial(trained))
     whole = train(plan_from(pictures, tmp_path / "whole", initial(trained)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from torch import Tensor
 
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.training import checkpoints
-from pixelmill.pipelines.training.plan import WorkerGroup
+from pixelmill.pipelines.training import checkpoints, requests
+from pixelmill.pipelines.training.peers import Peers
+from pixelmill.pipelines.training.plan import STOP, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.worker import Training
 from pixelmill.workers.recipes import Batch
-from tests.pipelines.training.trainings import Silent, log, plan_of, train
+from tests.pipelines.training.several_workers import run_together
+from tests.pipelines.training.trainings import Mortal, Silent, log, plan_of, train
 
 
 def weights(out: Path) -> dict[str, Tensor]:
@@ -41,6 +44,61 @@ def test_weights_and_curve_after_a_kill_equal_those_of_an_undisturbed_training(
     assert whole.keys() == again.keys()
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     assert log(tmp_path / "whole") == log(tmp_path / "killed")
+
+
+class Stopping(Silent):
+    """The driver asks for the end once the training has reported this step."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.reported = step, 0
+
+    def report(self, key: str, text: str) -> None:
+        self.reported = json.loads(text).get("step", 0)
+
+    def get(self, key: str) -> str | None:
+        return "1" if key == STOP and self.reported >= self.step else None
+
+
+@pytest.mark.parametrize("stopped_at", [1, 5, 6, 11])
+def test_a_training_that_is_asked_to_end_saves_and_goes_on_from_there(
+    pictures: str, tmp_path: Path, stopped_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "POLL_S", 0.0)
+    train(plan_of(pictures, tmp_path / "whole"))
+    rarely = plan_of(pictures, tmp_path / "stopped", checkpoint_every_s=1e9)
+    stopped = train(rarely, store=Stopping(stopped_at))
+    assert stopped.progress.step == stopped_at
+    saved = checkpoints.read_progress(stopped.folder)
+    assert saved is not None
+    assert (saved.step, saved.is_complete) == (stopped_at, False)
+    assert train(rarely).progress.is_complete
+    whole, again = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert log(tmp_path / "whole") == log(tmp_path / "stopped")
+
+
+def test_a_notice_that_the_machine_goes_makes_a_checkpoint_and_the_steps_go_on(
+    pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "POLL_S", 0.0)
+    plan = plan_of(pictures, tmp_path / "out", checkpoint_every_s=1e9)
+    asked = requests.Requests(Silent(), lambda: ("node",) if made.progress.step >= 5 else None)
+    made = Mortal(plan, WorkerGroup(), 0, torch.device("cpu"), {}, Silent(), requests=asked)
+    made.killed_at = 9
+    with pytest.raises(KeyboardInterrupt):
+        made.run()
+    assert (made.progress.step, checkpoints.read_progress(made.folder).step) == (9, 5)  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_a_checkpoint_that_can_not_be_written_ends_the_training_at_a_later_step(
+    pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bool:
+        raise OSError("no space")
+
+    monkeypatch.setattr(checkpoints, "save_training", fail)
+    with pytest.raises(OSError, match="no space"):
+        train(plan_of(pictures, tmp_path / "out"))
 
 
 def test_a_resumed_training_does_not_repeat_the_steps_before_its_checkpoint(pictures: str, tmp_path: Path) -> None:
@@ -73,6 +131,7 @@ def test_a_metric_that_is_no_number_is_never_the_best_nor_on_the_card(pictures: 
     assert (made.progress.best, made.progress.since_best) == (best, 1)
     made.progress.best = None
     made.judge({"negative_elbo": float("nan"), "elbo": 1.0})
+    made.writer.wait()
     assert made.progress.best is None
     assert "negative_elbo" not in checkpoints.load_from_store(str(tmp_path / "out"), Access())[1].metrics
     made.judge({"negative_elbo": 5.0})
@@ -135,3 +194,29 @@ def test_a_training_that_patience_ended_goes_on_with_new_patience(pictures: str,
     assert ended.is_complete
     again = train(plan_of(pictures, tmp_path / "out", settings | {"patience": 3})).progress
     assert again.step >= ended.step + 6
+
+
+def judged_on_all(pictures: str, out: Path) -> TrainingPlan:
+    plan = plan_of(pictures, out)
+    return replace(plan, held_out=plan.train)
+
+
+def train_share(rank: int, pictures: str, out: Path) -> None:
+    """One worker of two."""
+    for _ in range(2):  # the second time it is resumed, and complete
+        plan = judged_on_all(pictures, out)
+        Training(plan, WorkerGroup(2), rank, torch.device("cpu"), {}, Silent(), Peers(rank, 2)).run()
+        torch.distributed.barrier()  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_two_workers_learn_and_judge_as_one(pictures: str, tmp_path: Path) -> None:
+    train(judged_on_all(pictures, tmp_path / "one"))
+    run_together(train_share, pictures, tmp_path / "two")
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(one[name], two[name], rtol=1e-4, atol=1e-6) for name in one)
+    rows = zip(log(tmp_path / "one"), log(tmp_path / "two"), strict=True)
+    for alone, together in rows:
+        assert together.keys() == alone.keys()
+        assert {name: float(together[name]) for name in alone if name != "kind" and alone[name]} == pytest.approx(
+            {name: float(alone[name]) for name in alone if name != "kind" and alone[name]}, rel=1e-4
+        )

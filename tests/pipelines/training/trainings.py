@@ -54,6 +54,9 @@ class Silent(ProgressStore):
     def report(self, key: str, text: str) -> None:
         pass
 
+    def reports(self, kind: str) -> list[str]:
+        return []
+
 
 class Mortal(Training):
     """Ends before a step, as a process that is killed there."""
@@ -66,8 +69,8 @@ class Mortal(Training):
         return super().step(step, indices, passes)
 
 
-def train(plan: TrainingPlan, killed_at: int | None = None) -> Training:
-    made = Mortal(plan, WorkerGroup(), 0, torch.device("cpu"), {}, Silent())
+def train(plan: TrainingPlan, killed_at: int | None = None, store: ProgressStore | None = None) -> Training:
+    made = Mortal(plan, WorkerGroup(), 0, torch.device("cpu"), {}, store or Silent())
     made.killed_at = killed_at
     made.run()
     return made

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
 
 SIDE = 16
 
@@ -40,3 +40,40 @@ def saved(dataset: FileDataset) -> bytes:
     file = io.BytesIO()
     pydicom.dcmwrite(file, dataset, enforce_file_format=True)
     return file.getvalue()
+
+
+def an_enhanced_object(frames: int = 6, *, without: str | None = None, step_mm: float = 2.0) -> FileDataset:
+    """Frames in falling order along the normal, each with its own intercept; `without` drops a group of the last frame."""
+    dataset = a_slice(
+        drop=("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept")
+    )
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    dataset.NumberOfFrames = frames
+    dataset.SharedFunctionalGroupsSequence = [
+        _groups(
+            PixelMeasuresSequence={"PixelSpacing": [0.7, 0.8]},
+            PlaneOrientationSequence={"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+        )
+    ]
+    dataset.PerFrameFunctionalGroupsSequence = [
+        _groups(
+            PlanePositionSequence={"ImagePositionPatient": [0, 0, -step_mm * number]},
+            PixelValueTransformationSequence={"RescaleSlope": 1, "RescaleIntercept": -1000 - number},
+        )
+        for number in range(frames)
+    ]
+    if without is not None:
+        delattr(dataset.PerFrameFunctionalGroupsSequence[-1], without)
+    values = [np.arange(SIDE * SIDE, dtype="<u2") * 6 + number for number in range(frames)]
+    dataset.PixelData = np.concatenate(values).tobytes()
+    return dataset
+
+
+def _groups(**groups: dict[str, Any]) -> Dataset:
+    made = Dataset()
+    for keyword, tags in groups.items():
+        item = Dataset()
+        for name, value in tags.items():
+            setattr(item, name, value)
+        setattr(made, keyword, [item])
+    return made

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pixelmill.workers.ct.facts import Geometry, facts_of
+from pixelmill.workers.ct.facts import facts_of
+from pixelmill.workers.ct.geometry import Geometry
 from pixelmill.workers.errors import RowError
 from tests.workers.ct.objects import a_slice
 

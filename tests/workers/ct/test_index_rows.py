@@ -7,7 +7,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from pixelmill.workers.ct.facts import facts_of
-from pixelmill.workers.ct.index_rows import FIELDS, UNKNOWN_SYNTAX, index_row, member_of
+from pixelmill.workers.ct.index_rows import FIELDS, UNKNOWN_SYNTAX, index_row, members_of
 from pixelmill.workers.ct.keyed_ids import IdKey
 from pixelmill.workers.ct.phantom_archive import CANARY, phantom_series
 from pixelmill.workers.ct.verdicts import slice_problem
@@ -35,7 +35,7 @@ def test_the_same_patient_has_one_id_and_issuers_are_told_apart() -> None:
 def test_a_member_is_what_its_object_was() -> None:
     facts = facts_of(a_slice(3, BurnedInAnnotation="YES"))
     table = pa.Table.from_pylist([index_row(facts, "digest", KEY, NONE)], pa.schema(FIELDS))
-    member = member_of(table.to_pylist()[0])
+    (member,) = members_of(table.to_pylist()[0])
     assert (member.geometry, member.kind, member.problem) == (facts.geometry, "slice", slice_problem(facts, NONE))
     assert member.layout is not None
     assert (member.layout.rows, member.layout.columns) == (16, 16)

@@ -11,7 +11,7 @@ import pytest
 from pydicom.uid import RLELossless
 
 from pixelmill.workers.ct.phantom_archive import CANARY
-from pixelmill.workers.ct.pixels import read_slice
+from pixelmill.workers.ct.pixels import read_slices
 from pixelmill.workers.errors import RowError
 from tests.shared_data import SHARED_DATA
 from tests.workers.ct.objects import SIDE, a_slice, saved
@@ -20,7 +20,7 @@ EXPECTED = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) - 1024
 
 
 def _hu(data: bytes) -> np.ndarray:
-    return read_slice(data, max_pixels=1 << 20)[1].hu_HW
+    return read_slices(data, max_pixels=1 << 20)[0][1].hu_HW
 
 
 def test_native_and_compressed_pixels_are_the_same_hounsfield_units() -> None:
@@ -56,14 +56,14 @@ def test_an_object_without_meta_header_is_read() -> None:
 )
 def test_what_gives_no_hounsfield_units_is_refused(tags: dict[str, Any], kind: str) -> None:
     with pytest.raises(RowError) as caught:
-        read_slice(saved(a_slice(PatientName=CANARY, **tags)), max_pixels=1 << 20)
+        read_slices(saved(a_slice(PatientName=CANARY, **tags)), max_pixels=1 << 20)
     assert caught.value.error_type == kind
     assert CANARY not in str(caught.value)
 
 
 def test_pixels_are_not_decoded_beyond_the_limit() -> None:
     with pytest.raises(RowError, match="256 pixels, over max_pixels = 255"):
-        read_slice(saved(a_slice()), max_pixels=255)
+        read_slices(saved(a_slice()), max_pixels=255)
 
 
 def test_a_file_without_or_with_half_its_pixels_is_refused() -> None:
@@ -72,7 +72,7 @@ def test_a_file_without_or_with_half_its_pixels_is_refused() -> None:
     del without.PixelData
     for broken, kind in ((data[:-100], "MalformedPixels"), (saved(without), "MissingPixels"), (b"no", "MissingPixels")):
         with pytest.raises(RowError) as caught:
-            read_slice(broken, max_pixels=1 << 20)
+            read_slices(broken, max_pixels=1 << 20)
         assert caught.value.error_type in (kind, "NotDicom")
 
 
@@ -87,7 +87,7 @@ def test_real_files_equal_an_independent_reader() -> None:
     compared, refused = 0, dict[str, str]()
     for path in files:
         try:
-            facts, made = read_slice(path.read_bytes(), max_pixels=1 << 22)
+            ((facts, made),) = read_slices(path.read_bytes(), max_pixels=1 << 22)
         except RowError as error:
             refused[path.name] = error.error_type
             continue

@@ -106,7 +106,8 @@ def test_an_object_that_is_no_slice_says_why(kind: str, tags: dict[str, Any]) ->
     [
         ("1.2.840.10008.1.2.4.70", NOTHING, "pip install python-gdcm"),
         ("1.2.840.10008.1.2.4.53", frozenset({"python-gdcm"}), "no decoder"),
-        ("1.2.3.4", NOTHING, "1.2.3.4 is unknown"),
+        ("1.2.840.113619.5.2", NOTHING, "1.2.840.113619.5.2 is unknown"),
+        ("12345678", NOTHING, "private"),
         ("MUELLER^ANNA", NOTHING, "malformed"),
     ],
 )
@@ -115,6 +116,7 @@ def test_pixels_without_a_decoder_are_refused_by_name(uid: str, installed: froze
     assert problem is not None
     assert words in problem
     assert "MUELLER" not in problem
+    assert "12345678" not in problem
 
 
 def test_a_later_problem_takes_an_object_out() -> None:

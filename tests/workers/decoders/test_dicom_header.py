@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pixelmill.workers.decoders import ReadsHeads, decoder_of
+from pixelmill.workers.decoders import ReadsHeads, WithholdsNames, decoder_of
 from pixelmill.workers.errors import RowError
 from tests.workers.ct.objects import a_slice, saved
 
@@ -21,6 +21,12 @@ def test_a_prefix_up_to_the_pixels_is_enough_and_a_shorter_one_is_not() -> None:
     assert picture.kind == "header"
     assert picture.pixels.numpy().tobytes() == DATA[: pixels_at + 12]
     assert (columns, has_size) == ({}, False)
+
+
+def test_names_of_objects_are_for_tables_alone_and_a_file_is_an_object() -> None:
+    assert isinstance(DECODER, WithholdsNames)
+    assert "failed/" in DECODER.shown_name
+    assert not DECODER.takes_many
 
 
 @pytest.mark.parametrize(("data", "kind"), [(b"", "Empty"), (b"\xff\xd8" * 999, "NotDicom"), (DATA[:400], "Truncated")])

@@ -199,6 +199,19 @@ def test_the_photographs_themselves_are_perfect_and_a_blur_of_them_is_less_sharp
     assert 0 < blurred["perceptual_loss"] < 1
 
 
+def test_its_baselines_are_judged_as_a_network_is(assets: dict[str, Path]) -> None:
+    judged = prepared(assets, batch=2)
+    samples = facades(judged)
+    found = judged.baselines(samples)
+    assert list(found) == ["every class in its mean colour", "the photograph, blurred by 2 px"]
+    flat, blurred = found.values()
+    photos_BCHW = torch.from_numpy(np.stack([sample["photo"] for sample in samples])).permute(0, 3, 1, 2) / 255
+    smoothed = evaluate(prepared(assets, batch=3), Oracle(photos_BCHW, blur_px=5), samples)
+    assert flat.keys() == blurred.keys() == smoothed.keys()
+    assert 0 < blurred["l2"] < 0.1
+    assert 0 < flat["l2"] < 0.1
+
+
 def test_metrics_are_means_over_samples_whatever_the_batch(assets: dict[str, Path]) -> None:
     judged = prepared(assets, outputs=2)
     network, samples = built(judged.config).eval(), facades(judged, 5)

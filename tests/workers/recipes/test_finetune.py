@@ -141,3 +141,37 @@ def test_a_checkpoint_of_a_network_without_an_encoder_is_refused_by_name() -> No
     path = str(zoo.zoo_path("vdsr-t91"))
     with pytest.raises(ModelError, match=r"vdsr-t91\.safetensors: holds a vdsr, which has no encoder"):
         FinetuneRecipe(FinetuneSettings(checkpoint=path, classes=3), {}).network()
+
+
+def test_a_fine_tuned_network_is_adapted_again_by_its_encoder(tmp_path: Path) -> None:
+    first = recipe_for(tmp_path)
+    network = first.network()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1)
+    card = Card(
+        network="finetuned", config=asdict(network.config), recipe="finetune", settings={}, data="noise",  # pyright: ignore
+        data_licence="none", split="none", metrics={}, versions={}, git_revision=None, preprocess=None, trained_on=(),
+    )  # fmt: skip
+    save_checkpoint(tmp_path / "tuned", network, card)
+    again = DenseRecipe(DenseSettings(checkpoint=str(tmp_path / "tuned"), classes=4), {})
+    own, source = again.network().state_dict(), network.state_dict()
+    encoder = [name for name in own if name.startswith("encoder.")]
+    assert encoder
+    assert all(torch.equal(own[name], source[name]) for name in encoder)
+    assert again.start is not None
+    assert (again.start["name"], again.start["network"]) == ("tuned", "finetuned")
+
+
+def test_what_matched_is_stated_without_the_place_of_the_checkpoint(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path)
+    assert recipe.start is None
+    recipe.network()
+    assert recipe.start is not None
+    assert recipe.start["name"] == "base"
+    assert recipe.start["missing"] == []
+    assert len(str(recipe.start["sha256"])) == 64
+    assert str(tmp_path) not in str(recipe.start)
+    scratch = recipe_for(tmp_path, scratch=True)
+    scratch.network()
+    assert scratch.start is None

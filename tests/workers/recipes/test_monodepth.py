@@ -111,6 +111,13 @@ def test_a_crop_of_a_pair_has_its_disparity_in_fractions_of_the_crop(kept: float
     assert good < bad / 2
 
 
+def test_crops_draw_as_many_numbers_as_no_crops() -> None:
+    sample, plain, cropped = sample_of(DISPARITY), np.random.default_rng(0), np.random.default_rng(0)
+    whole, part = recipe().batch([sample], plain), recipe(smallest_crop=0.3).batch([sample], cropped)
+    assert plain.random() == cropped.random()
+    assert not torch.equal(whole["left"], part["left"])
+
+
 def test_augmented_pairs_keep_their_disparity_whatever_is_drawn() -> None:
     sample = sample_of(DISPARITY)
     batch = recipe().batch([sample] * 24, np.random.default_rng(0))

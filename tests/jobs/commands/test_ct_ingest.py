@@ -1,0 +1,115 @@
+"""`pixelmill ct ingest`: every usable series whole or filed, and nothing that identifies a patient in anything that is written,
+printed or logged."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import SimpleITK
+
+from pixelmill.jobs.id_keys import VARIABLE
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.ct.phantom_archive import CANARY
+from tests.canaries import kept, leaks
+from tests.ct_series import series_of
+from tests.phantoms import EVERY_DEFECT, write_archive
+from tests.support import Ended, Home, Output, pixelmill
+
+pytestmark = pytest.mark.timeout(1200)
+
+ROOT_UID = "1.2.826.0.1.3680043.10.999"
+KEY = "a key for tests only"
+SECRETS = (CANARY, ROOT_UID, KEY, "19330303", "20240229")
+
+
+def _run(user: Home, *arguments: str) -> Ended:
+    return pixelmill(Home(user.folder, user.environment | {VARIABLE: KEY}), "ct", *arguments, "--log-level", "debug")
+
+
+def _packed(archive: Path) -> None:
+    """Pack one study into a tar, whose name and members hold the canary too."""
+    study = next(path for path in sorted(archive.glob("*/study 15")))
+    with tarfile.open(archive / f"{CANARY}.tar", "w") as tar:
+        for path in sorted(study.iterdir()):
+            tar.add(path, f"{CANARY}/{path.name}")
+            path.unlink()
+
+
+def _damaged(index: Folder) -> list[str]:
+    """Series of which an object is damaged after it was indexed: gone, forbidden, cut; their ids."""
+    usable = [row for row in series_of(index) if row["usable_3d"] and not row["members"][0]["offset"]][:3]
+    gone, forbidden, cut = (Path(row["members"][2]["uri"]) for row in usable)
+    gone.unlink()
+    forbidden.unlink()
+    forbidden.mkdir()
+    cut.write_bytes(cut.read_bytes()[:-300])
+    return [row["series_id"] for row in usable]
+
+
+def test_slices_are_those_of_an_independent_reader_and_nothing_names_a_patient(user: Home, tmp_path: Path) -> None:
+    archive, index, out = tmp_path / "archive", tmp_path / "index", tmp_path / "out"
+    write_archive(archive, EVERY_DEFECT, slices=12, side_px=24)
+    _packed(archive)
+    with kept(user.temporary, tmp_path / "ray"):
+        indexed = _run(user, "index", str(archive), str(index))
+        assert indexed.code == 0, indexed.stderr
+        damaged = _damaged(Folder(str(index), Access()))
+        ended = _run(user, "ingest", str(index), str(out))
+    assert ended.code == 3, ended.stderr
+    rows = {row["series_id"]: row for row in series_of(Folder(str(index), Access())) if row["usable_2d"]}
+    failed = Output(str(out)).table("failed").to_pylist()
+    assert sorted(Output(str(out)).listed_ids()) == sorted(_ids(out, "data") + _ids(out, "failed"))
+    assert {row["uri"] for row in failed} == {f"ct:{series}" for series in damaged}
+    _assert_slices_equal(out, {series: row for series, row in rows.items() if series not in damaged})
+
+    for name, ended_as in (("index", indexed), ("ingest", ended)):
+        (tmp_path / "printed").mkdir(exist_ok=True)
+        (tmp_path / f"printed/{name}").write_text(ended_as.stdout + ended_as.stderr)
+    names = {str(archive) + "/"}
+    assert leaks(tmp_path / "printed", *SECRETS, *names) == []
+    assert leaks(out, *SECRETS, str(archive)) == []
+    assert any((tmp_path / "ray").rglob("*.out"))
+    assert leaks(tmp_path / "ray", *SECRETS, str(archive) + "/") == []
+    _assert_index_holds_names_alone(index)
+
+
+def _ids(out: Path, folder: str) -> list[str]:
+    """Of the inputs with rows in a folder."""
+    return sorted(set(map(str, Output(str(out)).table(folder)["id"].to_pylist())))
+
+
+def _assert_slices_equal(out: Path, rows: dict[str, dict[str, object]]) -> None:
+    table = Output(str(out)).table("data")
+    found = {(row["series_id"], row["place"]): row for row in table.to_pylist()}
+    assert len(found) == sum(len(row["members"]) for row in rows.values())  # pyright: ignore
+    for (series, place), row in found.items():
+        member = rows[str(series)]["members"][place]  # pyright: ignore
+        if member["offset"] is not None or not Path(member["uri"]).is_file():
+            continue
+        reference = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(member["uri"]))[0]
+        assert np.abs(np.array(row["hu"]).reshape(row["height"], row["width"]) - reference).max() <= 0.5
+        assert row["slice_id"] == member["object_id"]
+
+
+def _assert_index_holds_names_alone(index: Path) -> None:
+    """The index may hold names of objects, in the columns and files that locate them, and no text of a tag."""
+    texts = (
+        f"{CANARY}^ANNA",
+        f"{CANARY} MED",
+        f"{CANARY} hospital",
+        f"{CANARY} nested",
+        f"{CANARY} PRIVATE",
+        ROOT_UID,
+        KEY,
+    )
+    assert leaks(index, *texts) == []
+    located = ("data/", "failed/", "series/", "_run/manifest/")
+    assert [leak for leak in leaks(index, CANARY) if not leak.startswith(located)] == []
+    for path in (index / "data").glob("*.parquet"):
+        table = pq.read_table(path)
+        assert CANARY not in repr(table.drop_columns(["uri", "member"]).to_pylist())

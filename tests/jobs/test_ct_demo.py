@@ -1,0 +1,43 @@
+"""The demo of CT in small: what was planted is found, and everything stays inside its folder."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from pixelmill.jobs import ct_demo
+from pixelmill.jobs.ct_demo import Size
+from pixelmill.workers.ct.phantom_archive import CANARY, DEFECTS
+from tests.support import Home, pixelmill
+
+SMALL = Size(series=len(DEFECTS), slices=12, side_px=16, steps=0)
+
+
+def test_an_archive_that_is_made_again_is_left_as_it_was(tmp_path: Path) -> None:
+    few = Size(series=3, slices=4, side_px=16)
+    planted, failing = ct_demo.make_archive(tmp_path, few)
+    assert [defect.name for defect in planted] == [defect.name for defect in DEFECTS[:3]]
+    assert failing == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    ct_demo.make_archive(tmp_path, few)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_all_objects_of_a_truncated_series_and_one_of_a_malformed_one_must_fail(tmp_path: Path) -> None:
+    _, failing = ct_demo.make_archive(tmp_path, SMALL)
+    assert failing == 12 + 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_command_finds_what_was_planted_shows_it_and_pretrains(user: Home, tmp_path: Path) -> None:
+    ended = pixelmill(user, "ct", "demo", str(tmp_path / "demo"))
+    assert ended.code == 0, ended.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo"]
+    assert stat.S_IMODE((tmp_path / "demo/ct.key").stat().st_mode) == 0o600
+    sheets = [line.strip() for line in ended.stdout.partition("look at:")[2].splitlines() if line.strip()]
+    assert len(sheets) >= 3
+    assert all(Path(sheet).read_bytes().startswith(b"\x89PNG") for sheet in sheets)
+    assert CANARY not in ended.stdout
