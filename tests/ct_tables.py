@@ -48,8 +48,8 @@ def write_classes(folder: Path, patients: int, side_px: int = 32) -> Path:
     """normal/ and lesions/, slices of 8 bits through a lung window, one for each patient."""
     for number in range(patients):
         name = ("normal", "lesions")[number % 2]
-        made = phantom_volume(1, side_px, number, has_lesions=name == "lesions")
-        grey_HW = np.clip((made.hu_DHW[0] + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
+        made = phantom_volume(3, side_px, number, has_lesions=name == "lesions")
+        grey_HW = np.clip((made.hu_DHW[1] + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
         (folder / name).mkdir(parents=True, exist_ok=True)
         Image.fromarray(grey_HW).save(folder / name / f"{number:03d}.png")
     return folder

@@ -93,6 +93,33 @@ def ingest(
 
 
 @app.command()
+def curve(
+    data: Annotated[list[str], typer.Option(help="Labelled slices: images/ and masks/, or a folder for each class.")],
+    out: Annotated[str, typer.Option(help="Folder of the curve; the same command resumes it.")],
+    encoder: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=URI", help="What ct-autoencoder trained; an arm each.")
+    ] = None,
+    n: Annotated[str, typer.Option("--n", help="Labelled patients; for classes, of each class.")] = "1,2,4,8,16,all",
+    primary: Annotated[
+        str | None, typer.Option(metavar="N:METRIC", help="The comparison that counts, as 4:dice or 4:auc.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each point.")] = 3,
+    few_seeds: Annotated[int, typer.Option(min=1, help="Seeds where n is 4 or fewer.")] = 10,
+    overrides: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train arms of a fine-tuning on few and on many labels: what pretraining gains. A whole curve takes hours."""
+    from pixelmill.jobs.ct_curve import CurveJob, run_curve
+    from pixelmill.jobs.documents.overrides import override_key
+
+    settings: dict[str, object] = {}
+    for override in overrides or []:
+        override_key(settings, override)
+    job = CurveJob(data, out, encoder or [], n, primary, seeds, few_seeds, settings=settings)
+    typer.echo(run_curve(job, lambda line: None if quiet else typer.echo(line, err=True)))
+
+
+@app.command()
 def show(
     out: Annotated[str, typer.Argument(help="Folder that `ct ingest` wrote, on any store.")],
     to: Annotated[

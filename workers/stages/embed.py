@@ -12,6 +12,7 @@ from pydantic import Field
 
 from pixelmill.workers.models.model_names import DEFAULT_MODEL
 from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.pictures import Kind
 from pixelmill.workers.stages import Milled, StageContext
 from pixelmill.workers.stages.model_stage import ModelStageConfig
 from pixelmill.workers.stages.shared_runs import SeesOneSize
@@ -30,6 +31,7 @@ class EmbedConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "embed"
     task: ClassVar[Task] = "embed"
+    takes: ClassVar[frozenset[Kind]] = frozenset({"rgb8", "hu16"})
     meanings: ClassVar[Mapping[str, str]] = {
         "": "a vector of features, in the network's own units; compare vectors by cosine",
     }

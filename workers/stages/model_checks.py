@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.models.libraries.checkpoint import OF_CT
 from pixelmill.workers.pictures import Kind
 from pixelmill.workers.stages import StageConfig, StageContext
+from pixelmill.workers.stages.model_stage import ModelStageConfig
 from pixelmill.workers.stages.wiring import wire
 
 TRIED = StageContext(device="cpu", threads=1, job_images=1, cache_dir=None)
@@ -23,9 +25,23 @@ def check_models(configs: Sequence[StageConfig], original: Kind) -> None:
         if config.needs_trial():
             config.build(TRIED)
     wiring = wire(configs, original)
+    for config, source in zip(configs, wiring.inputs, strict=True):
+        _require_hu_network(config, original if source is None else configs[source].makes)
     for index, source in enumerate(wiring.inputs):
         if source is not None and configs[source].makes == "ids8":
             _require_same(configs[source], configs[index], wiring.names[source], wiring.names[index])
+
+
+def _require_hu_network(config: StageConfig, kind: Kind | None) -> None:
+    """ModelError where Hounsfield units would reach a network that was not trained on CT."""
+    if kind != "hu16" or not isinstance(config, ModelStageConfig):
+        return
+    name = config.known()
+    if name is not None and name.network not in OF_CT:
+        raise ModelError(
+            f"stage {config.stage}: the source gives Hounsfield units, and {config.model} has no normalisation of them in its "
+            "card; take a network that ct-autoencoder or ct-finetune trained"
+        )
 
 
 def _require_same(makes: StageConfig, reads: StageConfig, source: str, reader: str) -> None:

@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source
-from pixelmill.pipelines.stores.access import Access, open_store
+from pixelmill.pipelines.stores.access import Access, join, open_store
 from pixelmill.pipelines.stores.tables import open_parquet, read_rows
 from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.folders import children
 from pixelmill.pipelines.training.layouts.pictures import listed
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.ct.slice_facts import SliceFacts
@@ -39,13 +40,18 @@ class CtSlices:
 
     def find(self, uris: Sequence[str], access: Access, classes: Sequence[str] | None) -> DataSet:
         ignored = Ignored()
-        table = listed(Source(tuple(uris), access=access), ignored)
+        table = listed(Source(tuple(_data_of(uri, access) for uri in uris), access=access), ignored)
         if table.num_rows == 0:
             raise DataError(
                 f"{', '.join(map(scrub, uris))}: no slices are there; give what `ct ingest` wrote, or pictures"
             )
         facts, notes = facts_of(table, access)
         return DataSet({"image": table}, access, ignored=ignored.by_suffix, notes=notes, slices=facts)
+
+
+def _data_of(uri: str, access: Access) -> str:
+    """The tables of a run, which has others beside them; another place as it is."""
+    return join(uri, "data") if {"_run", "data"} <= children(uri, access).keys() else uri
 
 
 def facts_of(table: pa.Table, access: Access) -> tuple[SliceFacts, tuple[str, ...]]:

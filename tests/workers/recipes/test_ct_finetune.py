@@ -116,10 +116,10 @@ def test_a_frozen_encoder_has_no_share_of_the_optimizer_and_another_its_own_rate
 def pretrained(widths: tuple[int, ...] = (8, 16)) -> tuple[CtAutoencoder, Card]:
     torch.manual_seed(1)
     network = CtAutoencoder(CtAutoencoderConfig(widths=widths, size_px=32, masked=True))
+    config = json.loads(json.dumps(asdict(network.config)))
     card = Card(
-        network="ct-autoencoder", config=json.loads(json.dumps(asdict(network.config))), recipe="ct-autoencoder",
-        settings={}, data="phantoms", data_licence="none", split="none", metrics={},
-        versions={}, git_revision=None, preprocess=None, trained_on=(),
+        network="ct-autoencoder", config=config, recipe="ct-autoencoder", settings={}, data="phantoms",
+        data_licence="none", split="none", metrics={}, versions={}, git_revision=None, preprocess=None, trained_on=(),
     )  # fmt: skip
     return network, card
 

@@ -19,7 +19,9 @@ from pixelmill.workers.models.stated_classes import classes_in
 from pixelmill.workers.models.tasks import WITH_CLASSES, Task, verb
 from pixelmill.workers.models.zoo import ZOO
 
-ENCODING = frozenset({"autoencoder", "vae", "fcn", "segnet", "unet", "monodepth", "finetuned"})
+OF_CT = frozenset({"ct-autoencoder", "ct-finetuned"})
+"""Networks of CT slices, which take Hounsfield units and can embed; their cards have the normalisation."""
+ENCODING = OF_CT | frozenset({"autoencoder", "vae", "fcn", "segnet", "unet", "monodepth", "finetuned"})
 """Networks that can embed: they have an encoder, which `networks/finetuned.py` takes."""
 CODING = frozenset({"autoencoder", "vae"})
 """Networks whose encoder ends in a latent code."""
@@ -69,6 +71,10 @@ def encoder(name: ModelName, layer: str | None, pooling: Pooling) -> tuple[nn.Mo
 
     assert name.path is not None
     module, card = load_checkpoint(name.path)
+    if card.network in OF_CT:
+        from pixelmill.workers.models.ct_encoders import ct_encoder
+
+        return ct_encoder(name.name, module, layer)
     if card.network not in ENCODING:
         raise ModelError(_cannot(name.name, card.network, "embed"))
     try:

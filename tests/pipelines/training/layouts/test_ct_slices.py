@@ -22,6 +22,9 @@ RECIPE = CtAutoencoderRecipe(CtAutoencoderSettings(widths=(4, 8), size_px=32, cr
 
 def test_rows_of_ingest_are_read_exactly_with_their_patients_and_places(tmp_path: Path) -> None:
     write_table(tmp_path / "data" / "part-0.parquet", patients=2, slices=3)
+    (tmp_path / "_run").mkdir()
+    (tmp_path / "failed").mkdir()
+    pq.write_table(pa.table({"error": ["none"]}), tmp_path / "failed" / "part-0.parquet")
     found = CtSlices().find([str(tmp_path)], Access(), None)
     assert found.slices is not None
     assert found.slices.patients == ("p0",) * 3 + ("p1",) * 3

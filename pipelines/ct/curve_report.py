@@ -1,0 +1,156 @@
+"""The table, the picture and the figures of a finished curve of labels: here the test part is looked at, once.
+
+Legend: R seeds, P patients, F numbers of one patient.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from pixelmill.pipelines.ct.curve_plan import FROZEN, SCRATCH, SHUFFLED, CurvePlan
+from pixelmill.workers.evaluation.mask_scores import auc_of
+from pixelmill.workers.evaluation.paired_bootstrap import difference
+
+Result = Mapping[str, Any]
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "dice": ("dice",),
+    "hd95_px": ("hd95_px",),
+    "auc": ("probability", "label"),
+    "accuracy": ("correct",),
+}
+"""The metrics of a curve, and the scores of a patient that each is made of."""
+LOWER_IS_BETTER: frozenset[str] = frozenset({"hd95_px"})
+
+
+def metrics_of(head: str) -> list[str]:
+    return ["dice", "hd95_px"] if head == "segment" else ["auc", "accuracy"]
+
+
+def metric_of(name: str, numbers_PF: np.ndarray) -> float:
+    """The metric of these patients."""
+    if name == "auc":
+        return auc_of(numbers_PF[:, 0], numbers_PF[:, 1] > 0.5)
+    return float(numbers_PF[:, 0].mean())
+
+
+def report_of(
+    plan: CurvePlan, results: Sequence[Result], baselines: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Every point of the curve with its difference to scratch, and the primary comparison, as JSON.
+
+    The arm of the primary comparison is the one that is best on validation; intervals are corrected for the arms compared.
+    """
+    primary, head = plan.primary, str(plan.settings.get("head", "segment"))
+    chosen = _best_on_validation(plan, results)
+    points = [
+        point
+        for metric in metrics_of(head)
+        for labels in plan.labels
+        for arm in dict.fromkeys(result["arm"] for result in results if result["labels"] == labels)
+        for point in [_point(plan, results, arm, labels, metric)]
+    ]
+    named = (point for point in points if (point["labels"], point["metric"]) == (primary.labels, primary.metric))
+    compared = [point for point in named if point["arm"] == chosen]
+    return {
+        "primary": {**asdict(primary), "arm": chosen, "result": compared[0] if compared else None},
+        "without_learning": {name: dict(figures) for name, figures in baselines.items()},
+        "points": points,
+        "arms": plan.arms,
+    }
+
+
+def _best_on_validation(plan: CurvePlan, results: Sequence[Result]) -> str | None:
+    """The pretrained arm that is best on validation where the primary comparison is made."""
+    means: dict[str, float] = {}
+    for arm in plan.encoders:
+        those = [each for each in results if (each["arm"], each["labels"]) == (arm, plan.primary.labels)]
+        means[arm] = float(np.mean([each["validation"].get(plan.primary.metric, np.nan) for each in those]))
+    sign = -1 if plan.primary.metric in LOWER_IS_BETTER else 1
+    return max(means, key=lambda arm: sign * means[arm], default=None)
+
+
+def _point(plan: CurvePlan, results: Sequence[Result], arm: str, labels: int | None, metric: str) -> dict[str, Any]:
+    own, other = (_numbers(results, each, labels, metric) for each in (arm, SCRATCH))
+    values = [metric_of(metric, numbers_PF) for numbers_PF in own]
+    found = {"arm": arm, "labels": labels, "metric": metric, "mean": float(np.mean(values)), "seeds": len(values)}
+    found["deviation"] = float(np.std(values))
+    if arm == SCRATCH:
+        return found
+    gain = difference(own, other, lambda numbers_PF: metric_of(metric, numbers_PF), compared=max(1, len(plan.encoders)))
+    return {**found, "gain": {**asdict(gain), "excludes_zero": gain.excludes_zero}}
+
+
+def _numbers(results: Sequence[Result], arm: str, labels: int | None, metric: str) -> np.ndarray:
+    """RPF of one point, seeds and patients in order."""
+    those = sorted((r for r in results if (r["arm"], r["labels"]) == (arm, labels)), key=lambda r: r["seed"])
+    rows = [
+        [[each[patient][column] for column in COLUMNS[metric]] for patient in sorted(each)] for each in _tests(those)
+    ]
+    return np.array(rows)
+
+
+def _tests(results: Sequence[Result]) -> list[dict[str, dict[str, float]]]:
+    return [result["test"] for result in results]
+
+
+def table_of(report: Mapping[str, Any]) -> str:
+    """The curve as Markdown."""
+    primary = report["primary"]
+    lines = [
+        f"Primary comparison, written down first: {primary['arm']} against {SCRATCH} at n = {primary['labels'] or 'all'}, "
+        f"{primary['metric']}: {_gain(primary['result'])}",
+        "",
+        "| metric | n | arm | mean | deviation over seeds | seeds | against scratch |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {point['metric']} | {point['labels'] or 'all'} | {point['arm']} | {point['mean']:.4f} | "
+        f"{point['deviation']:.4f} | {point['seeds']} | {_gain(point)} |"
+        for point in report["points"]
+    ]
+    lines += [f"\n{name}: {_figures(figures)}" for name, figures in report["without_learning"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _gain(point: Mapping[str, Any] | None) -> str:
+    if point is None or "gain" not in point:
+        return "-"
+    gain = point["gain"]
+    return f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
+
+
+def _figures(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+
+
+def drawn(report: Mapping[str, Any]) -> bytes:
+    """The primary metric by the number of labels, a line for each arm, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    metric = report["primary"]["metric"]
+    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    axes: Any = figure.subplots()
+    points = [point for point in report["points"] if point["metric"] == metric]
+    ticks = list(dict.fromkeys(str(point["labels"] or "all") for point in points))
+    for arm in dict.fromkeys(point["arm"] for point in points):
+        own = [point for point in points if point["arm"] == arm]
+        places = [ticks.index(str(point["labels"] or "all")) for point in own]
+        style = ":" if arm == SHUFFLED or arm.endswith(FROZEN) else "-"
+        means, spreads = [point["mean"] for point in own], [point["deviation"] for point in own]
+        axes.errorbar(places, means, spreads, label=arm, linestyle=style, marker="o", markersize=3, capsize=2)
+    for name, figures in report["without_learning"].items():
+        if metric in figures:
+            axes.axhline(figures[metric], color="grey", linewidth=0.8, label=name)
+    axes.set(xlabel="labelled patients", ylabel=f"test: {metric}", xticks=range(len(ticks)), xticklabels=ticks)
+    axes.legend(fontsize=7)
+    axes.grid(alpha=0.3)
+    picture = io.BytesIO()
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(picture)
+    return picture.getvalue()

@@ -1,0 +1,85 @@
+"""A whole curve on phantoms: resumed, reported, and with a control that has nothing of what was learned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixelmill.jobs.ct_curve import CurveJob, run_curve
+from pixelmill.pipelines.ct import curve_cells
+from pixelmill.workers.errors import JobError
+from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.checkpoint import save_checkpoint
+from pixelmill.workers.networks.ct_unet import CtAutoencoder, CtAutoencoderConfig
+from tests.ct_tables import write_classes, write_lungs
+
+
+def pretrained(folder: Path, *, size_px: int = 32) -> str:
+    torch.manual_seed(3)
+    network = CtAutoencoder(CtAutoencoderConfig(widths=(4, 8), size_px=size_px, masked=True))
+    config = json.loads(json.dumps(asdict(network.config)))
+    card = Card(
+        network="ct-autoencoder", config=config, recipe="ct-autoencoder", settings={}, data="phantoms",
+        data_licence="none", split="none", metrics={}, versions={}, git_revision=None, preprocess=None, trained_on=(),
+    )  # fmt: skip
+    save_checkpoint(folder, network, card)
+    return str(folder)
+
+
+def job_of(folder: Path) -> CurveJob:
+    write_lungs(folder / "lungs", patients=12, slices=1)
+    encoder = f"masked={pretrained(folder / 'masked')}"
+    settings = {"steps": 2, "batch": 2}
+    return CurveJob([str(folder / "lungs")], str(folder / "out"), [encoder], "1,2", "2:dice", 2, 2, settings=settings)
+
+
+def test_a_killed_curve_goes_on_where_it_stopped_and_ends_with_the_same_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, said = job_of(tmp_path), list[str]()
+    table = run_curve(job, said.append)
+    report = json.loads((tmp_path / "out" / "curve.json").read_bytes())
+    assert report["primary"]["arm"] == "masked"
+    assert {point["arm"] for point in report["points"]} == {"scratch", "shuffled", "masked", "masked-frozen"}
+    assert "written down first: masked against scratch at n = 2, dice" in table
+    assert (tmp_path / "out" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    cells = sorted((tmp_path / "out" / "cells").iterdir())
+    cells[0].unlink()
+    trained = list[object]()
+    train = curve_cells.trained
+    monkeypatch.setattr(curve_cells, "trained", lambda *given: trained.append(given) or train(*given))
+    assert run_curve(job, said.append) == table
+    assert len(trained) == 1
+
+
+def test_another_primary_comparison_is_refused_once_one_is_written_down(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    run_curve(job, lambda _: None)
+    with pytest.raises(JobError, match="written down first: choose another out"):
+        run_curve(replace(job, primary="1:dice"), lambda _: None)
+
+
+def test_encoders_that_see_slices_otherwise_are_not_compared(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    other = f"plain={pretrained(tmp_path / 'other', size_px=64)}"
+    with pytest.raises(JobError, match="differ in widths or normalisation"):
+        run_curve(replace(job, encoders=[*job.encoders, other]), lambda _: None)
+
+
+def test_classes_are_compared_by_the_area_under_the_curve(tmp_path: Path) -> None:
+    write_classes(tmp_path / "heads", patients=24)
+    settings = {"steps": 1, "batch": 2, "head": "classify", "widths": (4, 8), "size_px": 32}
+    job = CurveJob([str(tmp_path / "heads")], str(tmp_path / "out"), [], "1", "1:auc", 1, 1, settings=settings)
+    assert "| auc | 1 | scratch |" in run_curve(job, lambda _: None)
+
+
+def test_settings_that_belong_to_cells_are_refused(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    with pytest.raises(JobError, match="the curve sets it for each cell"):
+        run_curve(replace(job, settings={"labels": 3}), lambda _: None)
+    with pytest.raises(JobError, match="--set steps"):
+        run_curve(replace(job, settings={"steps": 0}), lambda _: None)
