@@ -17,7 +17,7 @@ PACKAGES: dict[Extra, tuple[str, ...]] = {
     "spandrel": ("spandrel",),
     "open_clip": ("open_clip",),
     "onnx": ("onnxruntime",),
-    "ct": ("pydicom", "gdcm", "jpeg_ls", "openjpeg", "nibabel"),
+    "ct": ("pydicom", "gdcm", "jpeg_ls", "openjpeg", "rle", "nibabel"),
 }
 """By their import names. No module imports them at its top."""
 

@@ -149,6 +149,7 @@ def test_a_checkpoint_on_a_store_is_fetched_and_does_the_same(
     assert weights is not None
     moto.put("models", "painter/model.safetensors", weights.read_bytes())
     moto.put("models", "painter/card.json", weights.with_suffix(".json").read_bytes())
+    moto.put("models", "painter/model.marks", weights.with_suffix(".marks").read_bytes())
     remote = load("s3://models/painter")
     assert (remote.task, remote.card) == ("stylize", stylist.card)
     assert np.array_equal(np.asarray(remote(photo())), np.asarray(stylist(photo())))

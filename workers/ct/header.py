@@ -13,10 +13,6 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-import pydicom
-import pydicom.config
-from pydicom.dataelem import RawDataElement
-
 from pixelmill.workers.ct.transfer_syntaxes import DEFLATED
 from pixelmill.workers.ct.values import has, text
 from pixelmill.workers.errors import RowError
@@ -53,6 +49,8 @@ def parse_header(head: bytes, *, is_whole: bool) -> Dataset | None:
 
 def digest_of(dataset: Dataset) -> str:
     """SHA-256 of the elements as they were read; ask for it before any of their values."""
+    from pydicom.dataelem import RawDataElement
+
     digest = hashlib.sha256()
     for tag in sorted(dataset.keys()):
         element = dataset.get_item(tag)
@@ -76,11 +74,15 @@ def transfer_syntax_of(dataset: Dataset) -> str:
 
 def silence_values() -> None:
     """Keep pydicom from logging values that break a rule: they identify patients."""
+    import pydicom.config
+
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
 def _parsed(file: io.BytesIO, *, is_whole: bool) -> Dataset | None:
+    import pydicom
+
     silence_values()
     try:
         with warnings.catch_warnings():
@@ -104,6 +106,8 @@ def _ends_well(file: io.BytesIO, head: bytes, dataset: Dataset, *, is_whole: boo
 
 def _last_end(dataset: Dataset) -> int | None:
     """Where the last element says that it ends; None for one whose length is not stated."""
+    from pydicom.dataelem import RawDataElement
+
     last = max(dataset.keys(), default=None)
     element = None if last is None else dataset.get_item(last)
     if not isinstance(element, RawDataElement) or element.length == _NO_LENGTH:

@@ -11,21 +11,20 @@ import io
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import pydicom
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import (
-    CTImageStorage,
-    ExplicitVRLittleEndian,
-    MediaStorageDirectoryStorage,
-    SecondaryCaptureImageStorage,
-    XRayRadiationDoseSRStorage,
-)
 
 from pixelmill.workers.ct.phantom_volume import phantom_volume
 
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
+
+_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+_EXPLICIT = "1.2.840.10008.1.2.1"
+_DIRECTORY = "1.2.840.10008.1.3.10"
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_DOSE_REPORT = "1.2.840.10008.5.1.4.1.1.88.67"
 CANARY = "KANARIENVOGEL"
 STEP_MM, PIXEL_MM, INTERCEPT_HU = 2.5, 1.5, -1024
 _ROOT = "1.2.826.0.1.3680043.10.999"
@@ -150,7 +149,7 @@ def _localizer(series: PhantomSeries) -> None:
 
 
 def _reports(dataset: FileDataset, _: int) -> None:
-    dataset.SOPClassUID = XRayRadiationDoseSRStorage
+    dataset.SOPClassUID = _DOSE_REPORT
     for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"):
         delattr(dataset, keyword)
 
@@ -209,7 +208,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect("mixed matrix", _half_size, _flat("mixed_matrix")),
     Defect("two phases", _phases, _flat("overlapping_phases")),
     Defect("localizer within", _localizer, Expected(True, True, frozenset({"localizer"}))),
-    Defect("secondary captures", _set(SOPClassUID=SecondaryCaptureImageStorage), _unusable("secondary_capture")),
+    Defect("secondary captures", _set(SOPClassUID=_CAPTURE), _unusable("secondary_capture")),
     Defect("dose reports", _each(_reports), _unusable("report")),
     Defect("burned-in names", _set(BurnedInAnnotation="YES"), _unusable("burned_in")),
     Defect("eight bits", _each(_eight_bits), _unusable("not_hu")),
@@ -246,7 +245,7 @@ def phantom_archive(series: int, *, slices: int = 12, side_px: int = 48) -> Iter
 def strangers() -> list[PhantomFile]:
     """Files of an archive that are no objects: a directory of a medium, a text, a picture."""
     directory = _object(0, 0, np.zeros((4, 4), np.float32))
-    directory.SOPClassUID = MediaStorageDirectoryStorage
+    directory.SOPClassUID = _DIRECTORY
     del directory.PixelData
     return [
         PhantomFile("DICOMDIR", _saved(directory), None),
@@ -267,8 +266,10 @@ def _files(series: PhantomSeries) -> list[PhantomFile]:
 
 
 def _object(number: int, place: int, hu_HW: np.ndarray) -> FileDataset:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+
+    meta = cast("Any", FileMetaDataset())
+    meta.TransferSyntaxUID = _EXPLICIT
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     for keyword, value in {**_identifying(number, place), **_geometric(place, hu_HW)}.items():
         setattr(dataset, keyword, value)
@@ -286,7 +287,7 @@ def _object(number: int, place: int, hu_HW: np.ndarray) -> FileDataset:
 def _identifying(number: int, place: int) -> dict[str, Any]:
     """Tags that identify a patient, and the uids."""
     return {
-        "SOPClassUID": CTImageStorage, "SOPInstanceUID": f"{_ROOT}.{number}.{place + 1}",
+        "SOPClassUID": _CT_IMAGE, "SOPInstanceUID": f"{_ROOT}.{number}.{place + 1}",
         "SeriesInstanceUID": f"{_ROOT}.{number}", "StudyInstanceUID": f"{_ROOT}.1.{number}",
         "FrameOfReferenceUID": f"{_ROOT}.2.{number}", "PatientID": f"{CANARY}-{number // 3}",
         "PatientName": f"{CANARY}^ANNA", "PatientBirthDate": "19330303", "PatientComments": f"{CANARY} comments",
@@ -309,10 +310,12 @@ def _geometric(place: int, hu_HW: np.ndarray) -> dict[str, Any]:
 
 
 def _saved(dataset: FileDataset, *, with_meta: bool = True) -> bytes:
+    import pydicom
+
     write = cast("Callable[..., None]", pydicom.dcmwrite)  # pyright: ignore[reportUnknownMemberType]
     file = io.BytesIO()
     if not with_meta:
-        write(file, Dataset(dataset), implicit_vr=False, little_endian=True)
+        write(file, pydicom.Dataset(dataset), implicit_vr=False, little_endian=True)
         return file.getvalue()
     meta = cast("Any", dataset.file_meta)
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID

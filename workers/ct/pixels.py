@@ -11,11 +11,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import pydicom
-from pydicom.dataset import Dataset
 
 from pixelmill.workers.ct.decoding_packages import installed_packages
 from pixelmill.workers.ct.facts import ObjectFacts, facts_of
@@ -25,6 +23,9 @@ from pixelmill.workers.ct.hounsfield import HuSlice, to_hu
 from pixelmill.workers.ct.transfer_syntaxes import refusal_of
 from pixelmill.workers.ct.verdicts import slice_problem
 from pixelmill.workers.errors import RowError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 
@@ -67,6 +68,8 @@ def _hu(facts: ObjectFacts, stored_HW: np.ndarray) -> HuSlice:
 
 def _whole(data: bytes) -> Dataset:
     silence_values()
+    import pydicom
+
     read = cast("Callable[..., Dataset]", pydicom.dcmread)  # pyright: ignore[reportUnknownMemberType]
     try:
         dataset = read(io.BytesIO(data), force=True)
