@@ -1,0 +1,27 @@
+"""The report of a curve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pixelmill.pipelines.ct.curve_plan import CurvePlan, Primary
+from pixelmill.pipelines.ct.curve_report import drawn, report_of, table_of
+
+PLAN = CurvePlan({"masked": "a", "plain": "b"}, [4], Primary(4, "dice"))
+
+
+def result(arm: str, seed: int, validation: float, test: float) -> dict[str, Any]:
+    patients = {f"p{n}": {"dice": test + 0.01 * n, "hd95_px": 2.0} for n in range(4)}
+    return {"arm": arm, "labels": 4, "seed": seed, "validation": {"dice": validation}, "test": patients}
+
+
+def test_the_arm_of_the_primary_comparison_is_chosen_on_validation_and_not_on_the_test_part() -> None:
+    arms = {"scratch": (0.5, 0.6), "masked": (0.8, 0.7), "plain": (0.7, 0.9)}
+    report = report_of(PLAN, [result(arm, seed, *values) for arm, values in arms.items() for seed in (0, 1)], {})
+    assert report["primary"]["arm"] == "masked"
+    gain = report["primary"]["result"]["gain"]
+    assert abs(gain["mean"] - 0.1) < 1e-9
+    assert gain["excludes_zero"]
+    assert gain["confidence"] == 0.975
+    assert "| dice | 4 | plain | 0.9150 |" in table_of(report)
+    assert drawn(report).startswith(b"\x89PNG")
