@@ -90,7 +90,7 @@ def body_square(planes_DHW: np.ndarray) -> tuple[int, int, int]:
     """Top, left and side of the smallest square, inside the picture, around the rows and columns with a body in them."""
     body_HW = (planes_DHW > _threshold(planes_DHW)).any(0)
     rows, columns = (np.flatnonzero(body_HW.mean(axis) > LEAST_BODY) for axis in (1, 0))
-    height, width = body_HW.shape
+    height, width = planes_DHW.shape[-2:]
     if not len(rows) or not len(columns):
         return 0, 0, max(height, width)
     side = int(max(np.ptp(rows), np.ptp(columns))) + 1
