@@ -68,7 +68,7 @@ def pictures(config: StageConfig) -> list[Picture]:
     """One of each size, of a kind that the stage takes."""
     if hasattr(example(config.stage), "pictures"):
         return example(config.stage).pictures()
-    kind = min(config.takes, key=lambda each: (each != "rgb8", each))  # others depend on the network
+    kind = min(config.takes - {"hu16"} or config.takes)  # which of the two a network takes depends on its card
     channels, dtype = SHAPES[kind]
     generator = torch.Generator().manual_seed(0)
     most = min(getattr(example(config.stage), "LEVELS", 256), torch.iinfo(dtype).max)
