@@ -120,6 +120,8 @@ SMALL: dict[str, dict[str, object]] = {
     "vdsr": {"depth": 3, "width": 2},
     "faststyle": {"width": 2, "blocks": 1},
     "crn": {"widths": [2, 2], "classes": 2},
+    "ct-autoencoder": {"widths": [2, 2], "size_px": 32},
+    "ct-finetuned": {"widths": [2, 2], "size_px": 32},
     "finetuned": {"encoder": "autoencoder", "encoder_config": {"size_px": 32, "width": 4, "code_channels": 2}},
 }
 
