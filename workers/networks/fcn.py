@@ -119,7 +119,7 @@ class Fcn(nn.Module):
         levels = (DEEPEST, *reversed(config.skips), 0)
         self.ups = nn.ModuleList([FcnUp(config, 2 ** (coarse - fine)) for coarse, fine in pairwise(levels)])
 
-    def layers(self) -> list[Layer]:
+    def rate_layers(self) -> list[Layer]:
         trunk: list[Layer] = [(f"trunk.convolutions.{name}",) for name in self.trunk.convolutions]
         return [*trunk, ("fc6",), ("fc7",), ("scores", "ups")]
 

@@ -66,7 +66,7 @@ class Finetuned(nn.Module):
         if config.frozen:
             self.encoder.requires_grad_(False)
 
-    def layers(self) -> list[Layer]:
+    def rate_layers(self) -> list[Layer]:
         return [*below("encoder", layers_of(self.encoder)), *below("head", layers_of(self.head))]
 
     def train(self, mode: bool = True) -> Finetuned:
@@ -96,7 +96,7 @@ class DenseDecoder(nn.Module):
         )
         self.score = nn.Conv2d(width, classes, kernel_size=1)
 
-    def layers(self) -> list[Layer]:
+    def rate_layers(self) -> list[Layer]:
         parts = ("projections", "convolutions", "norms")
         levels = reversed(range(len(self.projections)))
         return [*[tuple(f"{part}.{level}" for part in parts) for level in levels], ("score",)]
@@ -174,7 +174,7 @@ class SegNetEncoder(Encoder):
         self.encoder, self.norms = network.encoder, network.norms
         self.channels = list(network.config.widths)
 
-    def layers(self) -> list[Layer]:
+    def rate_layers(self) -> list[Layer]:
         return [(f"encoder.{name}", f"norms.{name}") for name in self.encoder]
 
     def forward(self, images_BCHW: Tensor) -> Pyramid:

@@ -15,7 +15,7 @@ Layer = tuple[str, ...]
 class Layered(Protocol):
     """A network whose modules are not registered in the order in which a picture passes them."""
 
-    def layers(self) -> list[Layer]:
+    def rate_layers(self) -> list[Layer]:
         """From the input to the output; every parameter belongs to one of them."""
         ...
 
@@ -23,7 +23,7 @@ class Layered(Protocol):
 def layers_of(network: nn.Module) -> list[Layer]:
     """The layers that have parameters. By default each module with weights is one, in the order of registration; a
     normalisation belongs to the layer before it."""
-    layers = network.layers() if isinstance(network, Layered) else _registered(network)
+    layers = network.rate_layers() if isinstance(network, Layered) else _registered(network)
     names = [name for name, _ in network.named_parameters()]
     return [layer for layer in layers if any(_is_below(name, layer) for name in names)]
 

@@ -106,7 +106,7 @@ class SegNet(nn.Module):
         self.ups = nn.ModuleList([Upsample(config.upsampling, width, width) for width in config.widths])
         self.decoder = nn.ModuleList([_decoder_level(config, level) for level in range(len(config.blocks))])
 
-    def layers(self) -> list[Layer]:
+    def rate_layers(self) -> list[Layer]:
         return [
             *[(f"encoder.{name}", f"norms.{name}") for name in self.encoder],
             *[(f"ups.{level}", f"decoder.{level}") for level in reversed(range(len(self.decoder)))],

@@ -125,7 +125,7 @@ class UNet(nn.Module):
         )
         self.score = he_initialized(nn.Conv2d(config.base, config.classes, kernel_size=1))
 
-    def layers(self) -> list[Layer]:
+    def rate_layers(self) -> list[Layer]:
         down: list[Layer] = [(f"contracting.{level}",) for level in range(len(self.contracting))]
         up: list[Layer] = [(f"ups.{level}", f"expanding.{level}") for level in reversed(range(len(self.expanding)))]
         return [*down, *up, ("score",)]

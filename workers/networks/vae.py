@@ -81,7 +81,7 @@ class Vae(nn.Module):
         self.to_mean = nn.Linear(config.hidden, config.latent_size)
         self.to_logvar = nn.Linear(config.hidden, config.latent_size)
 
-    def layers(self) -> list[Layer]:
+    def rate_layers(self) -> list[Layer]:
         encoder, decoder = (
             below(name, layers_of(part)) for name, part in (("encoder", self.encoder), ("decoder", self.decoder))
         )

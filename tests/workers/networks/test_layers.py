@@ -23,6 +23,8 @@ SMALL: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "vdsr": ({"depth": 3, "width": 4}, (1, 1, 16, 16)),
     "faststyle": ({"width": 4, "blocks": 1}, (1, 3, 32, 32)),
     "crn": ({"classes": 3, "start_px": (4, 4), "widths": (8, 8)}, (1, 3, 8, 8)),
+    "ct-autoencoder": ({"widths": (4, 8), "size_px": 32}, (1, 1, 32, 32)),
+    "ct-finetuned": ({"widths": (4, 8), "size_px": 32}, (1, 1, 32, 32)),
     "finetuned": ({"encoder": "unet", "encoder_config": UNET, "head": "dense", "width": 8}, (1, 3, 32, 32)),
 }
 

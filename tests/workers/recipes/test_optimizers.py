@@ -40,6 +40,8 @@ BEFORE: list[tuple[str, dict[str, Any], Before, float]] = [
 ]
 APART = {"fcn", "segnet", "finetune", "finetune-dense"}
 """Recipes with a trunk or an encoder, which have tests of their own groups."""
+LATER = {"ct-autoencoder", "ct-finetune"}
+"""Recipes that never built an optimizer themselves."""
 
 
 def network() -> UNet:
@@ -85,7 +87,7 @@ def test_fine_tuning_keeps_its_groups_head_first(frozen: bool) -> None:
 
 
 def test_every_recipe_is_compared_with_what_it_built() -> None:
-    assert {name for name, *_ in BEFORE} | APART == set(RECIPES)
+    assert {name for name, *_ in BEFORE} | APART | LATER == set(RECIPES)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", SGD), ("adam", Adam), ("adamw", AdamW), ("rmsprop", RMSprop)])

@@ -80,6 +80,10 @@ BEFORE: list[tuple[str, dict[str, Any], Rate]] = [
 ]
 
 
+LATER = {"ct-autoencoder", "ct-finetune"}
+"""Recipes that never had a formula of their own."""
+
+
 def settings(**given: Any) -> RecipeSettings:
     return RecipeSettings.model_validate(given)
 
@@ -101,7 +105,7 @@ def test_shares_of_a_training_fall_on_the_steps_that_fractions_gave(steps: int) 
 
 
 def test_every_recipe_is_compared_with_its_formula() -> None:
-    assert {name for name, _, _ in BEFORE} == set(RECIPES)
+    assert {name for name, _, _ in BEFORE} | LATER == set(RECIPES)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

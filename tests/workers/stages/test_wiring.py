@@ -59,8 +59,18 @@ def test_a_stage_may_read_one_that_is_listed_after_it() -> None:
             "from",
             "pictures: a -> b -> a",
         ),
-        ([("embed", {"from_": "embed-2"}), ("embed", {})], 0, "from", "embed takes rgb8, and embed-2 makes no picture"),
-        ([("threshold", {}), ("embed", {"from_": "threshold"})], 1, "from", "takes rgb8, and threshold gives ids8"),
+        (
+            [("embed", {"from_": "embed-2"}), ("embed", {})],
+            0,
+            "from",
+            "embed takes hu16 or rgb8, and embed-2 makes no picture",
+        ),
+        (
+            [("threshold", {}), ("embed", {"from_": "threshold"})],
+            1,
+            "from",
+            "takes hu16 or rgb8, and threshold gives ids8",
+        ),
         ([("threshold", {}), ("threshold", {"from_": "threshold"})], 1, "from", "threshold takes grey8 or rgb8"),
     ],
 )
@@ -73,8 +83,8 @@ def test_what_does_not_fit_is_refused_at_its_stage_and_key(
 
 
 def test_what_the_source_gives_has_to_fit_too() -> None:
-    with pytest.raises(Misfit, match="embed takes rgb8, and the source gives hu16"):
-        wire([stage("embed")], "hu16")
+    with pytest.raises(Misfit, match="segment takes rgb8, and the source gives hu16"):
+        wire([stage("segment")], "hu16")
 
 
 @given(st.data())
