@@ -39,7 +39,7 @@ class Size:
     series: int = 23
     slices: int = 32
     side_px: int = 128
-    steps: int = 400
+    steps: int = 200
 
 
 def run(folder: Path, around: Surroundings, size: Size | None = None) -> int:
@@ -161,6 +161,7 @@ def _pretrained(folder: Path, size: Size, around: Surroundings, console: Printab
         "recipe": "ct-autoencoder",
         "data": str(folder / "slices"),
         "out": str(folder / "encoder"),
+        "hold_out": 0,  # of so few patients a share may be none: their ids depend on the key
         "settings": {**PRETRAINING, "steps": size.steps},
         "run": {"cache_disk_gb": 0},  # which would lie outside of the folder
     }

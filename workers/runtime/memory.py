@@ -31,7 +31,7 @@ def keep_freed_memory() -> None:
         set_option(_ARENA_MAX, 1)  # the arenas of other threads are cut from maps, and are given back
 
 
-TRIM_EVERY_BYTES = 512 << 20
+TRIM_EVERY_BYTES = 256 << 20
 LARGE_BYTES = 8 << 20
 """What decoding takes: of a JPEG 13 bytes for each pixel, and 2 MB."""
 
