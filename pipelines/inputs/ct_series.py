@@ -118,13 +118,14 @@ class SeriesIndex:
 
     def _find(self) -> None:
         """Which row group each series is in, by one column of each file."""
-        self._files = _file_names(self._index)
-        for number, name in enumerate(self._files):
+        files, first = _file_names(self._index), dict[str, tuple[int, int]]()
+        for number, name in enumerate(files):
             with self._index.open(name) as file, open_parquet(file) as parquet:
                 ids = strings_of(_one_column(parquet))
                 sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
             starts = [0, *accumulate(sizes)]
-            self._first |= {each: (number, bisect_right(starts, row) - 1) for row, each in enumerate(ids)}
+            first |= {each: (number, bisect_right(starts, row) - 1) for row, each in enumerate(ids)}
+        self._files, self._first = files, first  # only once all is read: a fault of the store would lose series
 
     def _read_group(self, file: int, group: int) -> dict[str, Mapping[str, Any]]:
         with self._index.open(self._files[file]) as opened, open_parquet(opened) as parquet:

@@ -153,10 +153,11 @@ class Fetcher(Generic[Item]):
         return Gathering(item.pieces, grant, self._piece, finish).start(self._pool)
 
     def _piece(self, piece: Piece, expect: Expect) -> bytes:
-        if self._index is None or not is_ct(piece.uri):
+        index = self._index
+        if index is None or not is_ct(piece.uri):
             return self._read_piece(piece, expect)
         try:
-            found = self._index.look_up(piece.uri)
+            found = retried(lambda: index.look_up(piece.uri), for_s=self._access.retry_for_s)
             return found if isinstance(found, bytes) else self._read_piece(found, expect)
         except (RowError, NoRoom):
             raise

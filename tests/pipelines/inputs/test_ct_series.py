@@ -105,3 +105,21 @@ def test_decoded_values_equal_those_of_an_independent_reader_in_the_order_of_the
             assert np.abs(decoded.picture.pixels[0].numpy() - reference_HW).max() <= 0.5
             count += 1
     assert count > 100
+
+
+def test_a_fault_of_the_store_does_not_lose_the_series_of_an_index(
+    index: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was half read counts as not read: otherwise its series would be filed as changed for good."""
+    uri = f"{_listed(index)[0]}/facts"
+    found, plain, faults = SeriesIndex(index.uri, index.access), Folder.open, [ConnectionError("reset")]
+
+    def opened(folder: Folder, name: str) -> object:
+        if faults:
+            raise faults.pop()
+        return plain(folder, name)
+
+    monkeypatch.setattr(Folder, "open", opened)
+    with pytest.raises(ConnectionError):
+        found.look_up(uri)
+    assert json.loads(found.look_up(uri))["series_id"] in uri  # type: ignore[arg-type]
