@@ -71,3 +71,16 @@ def test_directions_that_are_none_are_refused() -> None:
         normal_of((1, 0, 0, 1, 0, 0))
     with pytest.raises(ValueError, match="right angle"):
         normal_of((0, 0, 0, 0, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("orientation", "normal"),
+    [
+        (AXIAL, (0, 0, 1)),
+        ((1, 0, 0, 0, 0, -1), (0, 1, 0)),
+        ((0, 1, 0, 0, 0, -1), (-1, 0, 0)),
+        ((-1, 0, 0, 0, 1, 0), (0, 0, -1)),
+    ],
+)
+def test_the_normal_is_the_row_times_the_column(orientation: tuple[float, ...], normal: tuple[float, ...]) -> None:
+    assert normal_of(orientation).tolist() == pytest.approx(normal)
