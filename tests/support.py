@@ -270,6 +270,10 @@ class Output:
         names = [name for name in self.files() if not name.startswith(but)]
         return {name: hashlib.sha256(self.read(name)).hexdigest() for name in names}
 
+    def published(self, *but: str) -> dict[str, str]:
+        """`contents` without what a worker that was ended had half written, which the next attempt removes."""
+        return {name: digest for name, digest in self.contents(*but).items() if not name.endswith(".tmp")}
+
     def copy_to(self, folder: Path) -> Path:
         """All files, below a local folder."""
         for name in self.files():
@@ -286,7 +290,7 @@ class Output:
 
     def finished_uris(self) -> set[str]:
         """What must never be fetched again: the rows of every part that was published, finished or filed."""
-        parts = [name.removeprefix("data/") for name in self.files("data")]
+        parts = [name.removeprefix("data/") for name in self.files("data") if name.endswith(".parquet")]
         filed = set(self.files("failed"))
         names = [f"data/{name}" for name in parts] + [f"failed/{name}" for name in parts if f"failed/{name}" in filed]
         tables = [pq.read_table(io.BytesIO(self.read(name)), columns=["uri"]) for name in names]

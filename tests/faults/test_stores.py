@@ -224,7 +224,7 @@ def test_a_disk_that_fills_up_in_the_middle_ends_the_run_and_the_same_command_co
         assert run.wait() == 1, run.stderr
         assert "no space is left" in run.stderr.splitlines()[-1]
         assert "Traceback" not in run.stderr
-    made = output.contents("_run")
+    made = output.published("_run")
     (disk / "other").unlink()
     ended: Ended = pixelmill(user, *arguments)
     assert ended.code == 0, ended.stderr

@@ -303,7 +303,7 @@ def test_ctrl_c_stops_in_order_a_second_writer_is_refused_and_a_terminal_shows_a
         assert run.wait_until_gone() == []
     assert user.left_behind() == []
     assert "_SUCCESS" not in out.files()
-    kept = out.contents("_run/")
+    kept = out.published("_run/")
 
     terminal = Typescript()
     done = pixelmill(user, *command, stderr=terminal.slave)

@@ -178,7 +178,7 @@ def test_a_job_that_goes_wrong_stops_itself_goes_on_with_a_raised_fraction_and_i
     assert stopped.code == 1, stopped.stderr
     assert "run.max_failed_fraction = 0.05" in stopped.stderr
     assert "decode/NotAnImage, as " in stopped.stderr
-    kept = Output(str(out)).contents("_run/")
+    kept = Output(str(out)).published("_run/")
     assert kept
 
     pictures(tmp_path / "there" / "in", 3)
