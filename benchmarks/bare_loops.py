@@ -19,6 +19,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from pixelmill.workers.codecs import encode
+from pixelmill.workers.drawn_classes import nearest_ids
 from pixelmill.workers.models.backbones import load_backbone
 from pixelmill.workers.models.libraries import load_model, resolve
 from pixelmill.workers.models.picture_model import PictureModel
@@ -39,6 +40,8 @@ def bare_loop(task: Task, model: str, settings: Mapping[str, Any], options: Mapp
     loaded = load_model(resolve(model, task), task)
     if task == "classify":
         return _classification(loaded, settings, options["top"])
+    if task == "synthesize":
+        return _synthesis(loaded, settings)
     if task == "upscale":
         loaded = loaded.at_scale(options["scale"])
     forward, finish = _forward(loaded.module, loaded.mean, loaded.std, settings), _FINISH[task]
@@ -107,6 +110,28 @@ def _classification(model: PictureModel, settings: Mapping[str, Any], top: int) 
             scores_BT, ids_BT = forward(torch.stack(crops)).float().softmax(1).topk(top)
             rows = zip(ids_BT.tolist(), scores_BT.tolist(), strict=True)
             made += [(ids, [names[each] for each in ids], scores) for ids, scores in rows]
+        return made
+
+    return run
+
+
+def _synthesis(model: PictureModel, settings: Mapping[str, Any]) -> Loop:
+    assert model.classes is not None
+    assert model.classes.colours is not None
+    assert isinstance(model.size.resize_px, tuple)
+    colours, size = model.classes.colours, model.size.resize_px
+    forward = _forward(model.module, model.mean, model.std, settings)
+
+    def run(pictures: Sequence[Tensor]) -> list[Any]:
+        made: list[Any] = []
+        for start in range(0, len(pictures), settings["microbatch"]):
+            layouts = pictures[start : start + settings["microbatch"]]
+            ids = [torch.from_numpy(nearest_ids(each.permute(1, 2, 0).numpy(), colours)[0]) for each in layouts]
+            seen_B1HW = torch.stack([F.interpolate(each[None, None], size, mode="nearest-exact")[0] for each in ids])
+            for image_3HW, layout_3HW in zip(forward(seen_B1HW), layouts, strict=True):
+                native = list(layout_3HW.shape[1:])
+                whole_3HW = F.interpolate(image_3HW[None].float(), native, mode="bilinear", align_corners=False)[0]
+                made.append(_picture(whole_3HW, layout_3HW, layout_3HW))
         return made
 
     return run

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -35,6 +36,8 @@ from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.codecs.decode import decode_picture
+from pixelmill.workers.codecs.encode import encode_png_tensor
+from pixelmill.workers.drawn_classes import FACADES
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.runtime.memory import keep_freed_memory
 from pixelmill.workers.stages import StageConfig, StageContext, config_class
@@ -51,6 +54,14 @@ class Kind:
     task: Task
     model: str
     options: dict[str, Any]
+    takes_layouts: bool = False
+
+    def inputs(self, folder: Path, count: int) -> Path:
+        """The files that it is measured on, made where they are not there yet: photographs, or drawn layouts."""
+        place = folder / ("layouts" if self.takes_layouts else "photographs") / "in"
+        if not place.exists():
+            (make_layouts if self.takes_layouts else make_jpegs)(place, count)
+        return place
 
     @property
     def config(self) -> StageConfig:
@@ -66,6 +77,7 @@ KINDS: dict[str, Kind] = {
     "stylize": Kind("stylize", "faststyle-wave", {"style": "wave"}),
     "reconstruct": Kind("reconstruct", "autoencoder-photos", {}),
     "encode": Kind("encode", "autoencoder-photos", {}),
+    "synthesize": Kind("synthesize", "crn-facades", {}, takes_layouts=True),
 }
 CHAIN = ("embed", "segment", "depth")
 
@@ -119,7 +131,20 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def decoded_files(pictures: Path) -> list[torch.Tensor]:
-    return [decode_picture(path.read_bytes()) for path in sorted(pictures.rglob("*.jpg"))]
+    return [decode_picture(path.read_bytes()) for path in sorted(pictures.rglob("*.*"))]
+
+
+def make_layouts(folder: Path, count: int) -> None:
+    """Write `count` PNGs of 500x375: twenty rectangles each, in the colours of the facades' classes."""
+    folder.mkdir(parents=True)
+    colours = np.array(list(FACADES.values()), np.uint8)
+    for number in range(count):
+        random = np.random.default_rng(number)
+        drawn_HW3 = np.broadcast_to(colours[0], (375, 500, 3)).copy()
+        for colour in random.integers(0, len(colours), 20):
+            top, left = random.integers(0, 340), random.integers(0, 460)
+            drawn_HW3[top : top + random.integers(20, 150), left : left + random.integers(20, 150)] = colours[colour]
+        (folder / f"{number:05d}.png").write_bytes(encode_png_tensor(torch.from_numpy(drawn_HW3).permute(2, 0, 1)))
 
 
 def in_turns(first: Callable[[], object], second: Callable[[], object], turn: int) -> tuple[float, float]:
@@ -130,9 +155,8 @@ def in_turns(first: Callable[[], object], second: Callable[[], object], turn: in
     return timed(first), timed(second)
 
 
-def stage_ratios(name: str, pictures: Path, rounds: int) -> tuple[list[float], float]:
+def stage_ratios(kind: Kind, pictures: Path, rounds: int) -> tuple[list[float], float]:
     """The loop's seconds divided by the stage's, turn by turn, and the stage's pictures per second."""
-    kind = KINDS[name]
     worker = Worker([kind], pictures)
     decoded = decoded_files(pictures)
     loop = bare_loop(kind.task, kind.model, worker.settings[0], kind.options)
@@ -184,14 +208,14 @@ def main() -> None:
     torch.set_num_threads(1)
     table = Table("", "pictures/s", "of the bare loop, median", "each round")
     with tempfile.TemporaryDirectory(prefix="stages-") as folder:
-        pictures = Path(folder) / "in"
-        make_jpegs(pictures, options.pictures)
         for name in options.only:
+            kind = KINDS[CHAIN[0] if name == "chain" else name]
+            pictures = kind.inputs(Path(folder), options.pictures)
             if name == "chain":
                 ratios, gains, rate = chain_ratios(pictures, options.rounds)
                 label = f"{' + '.join(CHAIN)}; {statistics.median(gains):.2f} times as fast as three runs"
             else:
-                (ratios, rate), label = stage_ratios(name, pictures, options.rounds), name
+                (ratios, rate), label = stage_ratios(kind, pictures, options.rounds), name
             each = " ".join(f"{ratio:.3f}" for ratio in ratios)
             table.add_row(label, f"{rate:.2f}", f"{statistics.median(ratios):.3f}", each)
             print(json.dumps({"stage": label, "rate": round(rate, 3), "ratios": [round(r, 4) for r in ratios]}))

@@ -37,6 +37,7 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.batch_threads import threads_beside
 from pixelmill.pipelines.training.layouts.registry import find
 from pixelmill.pipelines.training.worker import Training
+from pixelmill.workers.recipes import ClipsGradients
 from pixelmill.workers.recipes.registry import recipe_type
 from pixelmill.workers.runtime.memory import keep_freed_memory
 from tests.in_process_training import training_of
@@ -104,7 +105,9 @@ def bare(training: Training) -> Iterator[None]:
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             loss = training.recipe.losses(network, batch)["loss"]
         loss.backward()
-        if settings.max_gradient_norm is not None:
+        if isinstance(training.recipe, ClipsGradients):
+            training.recipe.clip(network, training.optimizer.param_groups[0]["lr"])
+        elif settings.max_gradient_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), settings.max_gradient_norm)
         training.optimizer.step()
         yield

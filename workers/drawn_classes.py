@@ -6,7 +6,8 @@ Legend: H height, W width, K classes, N pixels.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -91,21 +92,47 @@ def nearest_ids(
     JPEG changes every colour slightly and mixes colours along borders, which can produce a rim, one pixel wide, of a third class.
     Assigning such pixels to a neighbour's class was tried; it removes objects that are two pixels wide.
     """
-    colours_K3 = np.array(colours, np.float32)
-    ids_N, foreign = np.empty(drawn_HWC.shape[0] * drawn_HWC.shape[1], np.uint8), 0
-    for place, levels_N3 in _chunks(drawn_HWC.reshape(-1, 3)):
-        squares_NK = np.square(colours_K3).sum(1) - 2 * levels_N3 @ colours_K3.T  # exact: below 2 ** 24
-        nearest_N = squares_NK.argmin(1)
-        ids_N[place] = nearest_N
-        squares_N = squares_NK[np.arange(len(nearest_N)), nearest_N] + np.square(levels_N3).sum(1)
-        foreign += int((squares_N > tolerance**2).sum())
-    return ids_N.reshape(drawn_HWC.shape[:2]), foreign / max(1, len(ids_N))
+    table = _colours_met(tuple((red, green, blue) for red, green, blue in colours), tolerance)
+    known_N = table.looked_up(drawn_HWC.reshape(-1, 3))
+    foreign = int((known_N < 0).sum())
+    return (np.abs(known_N) - 1).astype(np.uint8).reshape(drawn_HWC.shape[:2]), foreign / max(1, known_N.size)
 
 
-def _chunks(levels_N3: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    for start in range(0, len(levels_N3), _PIXELS_AT_ONCE):
-        place = slice(start, start + _PIXELS_AT_ONCE)
-        yield place, levels_N3[place].astype(np.float32)
+class _ColoursMet:
+    """The nearest class of every colour that was met, found once for each.
+
+    A layout has few colours, a JPEG of one some thousands, and a picture some hundred thousand pixels. The table has an entry for
+    every colour of 24 bits, of which the system gives memory to those alone that are written: the id plus 1, negative where the
+    colour is foreign, 0 where it was not met. Threads may fill it together, as they write the same.
+    """
+
+    def __init__(self, colours: Sequence[Colour], tolerance: float) -> None:
+        self._colours_K3, self._tolerance = np.array(colours, np.float32), tolerance
+        self._known = np.zeros(1 << 24, np.int16)
+
+    def looked_up(self, levels_N3: np.ndarray) -> np.ndarray:
+        """The entry N of each pixel."""
+        colours_N = levels_N3 @ np.array([1 << 16, 1 << 8, 1], np.int32)
+        known_N = self._known[colours_N]
+        if (known_N == 0).any():
+            self._meet(np.unique(colours_N[known_N == 0]))
+            known_N = self._known[colours_N]
+        return known_N
+
+    def _meet(self, colours_M: np.ndarray) -> None:
+        for start in range(0, len(colours_M), _PIXELS_AT_ONCE):
+            part_M = colours_M[start : start + _PIXELS_AT_ONCE]
+            levels_M3 = np.stack([part_M >> 16, part_M >> 8 & 255, part_M & 255], 1).astype(np.float32)
+            squares_MK = np.square(self._colours_K3).sum(1) - 2 * levels_M3 @ self._colours_K3.T  # exact: below 2 ** 24
+            nearest_M = squares_MK.argmin(1)
+            squares_M = squares_MK[np.arange(len(nearest_M)), nearest_M] + np.square(levels_M3).sum(1)
+            is_foreign_M = squares_M > self._tolerance**2
+            self._known[part_M] = np.where(is_foreign_M, -1 - nearest_M, 1 + nearest_M)
+
+
+@lru_cache(maxsize=4)
+def _colours_met(colours: tuple[Colour, ...], tolerance: float) -> _ColoursMet:
+    return _ColoursMet(colours, tolerance)
 
 
 def colour_table(colours: Sequence[Colour]) -> np.ndarray:

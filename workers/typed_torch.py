@@ -23,5 +23,5 @@ def numbers(values_N: Tensor) -> list[float]:
 
 
 def distinct(values: Tensor) -> list[int]:
-    """The distinct integers in a tensor, ascending."""
-    return cast("list[int]", torch.unique(values).tolist())  # pyright: ignore[reportUnknownMemberType]
+    """The distinct values of a uint8 tensor, ascending: counted, as sorting them takes several times as long."""
+    return [value for value, count in enumerate(numbers(torch.bincount(values.flatten(), minlength=256))) if count]

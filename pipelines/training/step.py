@@ -31,7 +31,8 @@ class Descent:
         """The losses, averaged over the passes. Raises TrainingFailed, with the `names` of the samples, when one is not
         a number; on a GPU possibly some steps later, see `require_finite`."""
         self._seed((self._recipe.settings.seed * 1_000_003 + step) * 64 + rank)
-        self._trained.train()
+        if not (self._trained.training and self._network.training):
+            self._trained.train()  # a walk over all modules, and an evaluation calls it too
         rate = self._recipe.rate(step, steps)
         for group in self._optimizer.param_groups:
             group["lr"] = group["initial_lr"] * rate

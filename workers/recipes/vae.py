@@ -94,14 +94,16 @@ class VaeRecipe:
         return squares.decode(files, self.settings.channels, squares.central(self.settings.size_px))
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
-        """The noise of the code is part of the batch, so that a resumed or distributed training draws the same."""
-        images_SSC, noise_D = zip(*(self._augment(sample["pixels"], random) for sample in samples), strict=True)
-        return {"images": squares.to_floats(np.stack(images_SSC)), "noise": from_numpy(np.stack(noise_D))}
+        """The noise of the code is part of the batch, so that a resumed or distributed training draws the same.
 
-    def _augment(self, pixels_SSC: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        mirror = random.random() < 0.5
-        noise_D = random.standard_normal(self.settings.latent_size, dtype=np.float32)
-        return pixels_SSC[:, ::-1] if self.settings.flip and mirror else pixels_SSC, noise_D
+        It is drawn for all samples at once: a loop over them would hold Python's lock for as long as the step waits.
+        """
+        pixels_NSSC = np.stack([sample["pixels"] for sample in samples])
+        drawn = random.standard_normal((len(samples), 1 + self.settings.latent_size), dtype=np.float32)
+        mirrored_N, noise_ND = drawn[:, 0] < 0, np.ascontiguousarray(drawn[:, 1:])
+        if self.settings.flip:
+            pixels_NSSC[mirrored_N] = pixels_NSSC[mirrored_N, :, ::-1]
+        return {"images": squares.to_floats(pixels_NSSC), "noise": from_numpy(noise_ND)}
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         return optimizer_of(self.settings, network)
