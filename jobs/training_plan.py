@@ -17,7 +17,7 @@ from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batch_threads import threads_beside
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.driver import rehearse
-from pixelmill.pipelines.training.initial import initial_notes
+from pixelmill.pipelines.training.initial import initial_notes, seen_before
 from pixelmill.pipelines.training.marks import marks_of
 from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.protocol import TESTED, Protocol
@@ -81,6 +81,7 @@ def plan_training(job: TrainJob, out: str, protocol: Protocol = TESTED, *, is_ne
         initial=job.initial,
         compile_where_faster=train.run.compile == "auto",
     )
+    notes += seen_before(job.initial, {"that are held out": found.held_out, "of the test part": found.test})
     return PlannedTraining(plan, [*found.train.says(), *notes])
 
 

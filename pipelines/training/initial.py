@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,6 +12,8 @@ from torch import nn
 
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.dataset import DataSet
+from pixelmill.pipelines.training.marks import are_marked
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.card import Card, read_card
 from pixelmill.workers.models.checkpoint import config_of, load_checkpoint
@@ -60,6 +63,20 @@ def initial_notes(recipe: Recipe, initial: InitialWeights | None, access: Access
     if initial is not None:
         return [str(planned_start(recipe, initial, access))]
     return [f"begins with {recipe.report}"] if isinstance(recipe, StatesStart) and recipe.report is not None else []
+
+
+def seen_before(initial: InitialWeights | None, parts: Mapping[str, DataSet | None]) -> list[str]:
+    """What a person is told of samples that judge this training, by the name of their part, and that trained the weights it
+    begins with."""
+    if initial is None or not initial.trained_on:
+        return []
+    counts = {part: (sum(are_marked(data, initial.trained_on)), len(data)) for part, data in parts.items() if data}
+    return [
+        f"init_from {initial.name}: was trained on {seen:,} of the {count:,} samples {part}: figures on these are too good; "
+        "choose data that it has not seen with `validation` and `test`, or weights that were trained on other data"
+        for part, (seen, count) in counts.items()
+        if seen
+    ]
 
 
 def begin(recipe: Recipe, network: nn.Module, initial: InitialWeights | None, access: Access) -> dict[str, Any] | None:

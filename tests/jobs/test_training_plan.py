@@ -163,3 +163,13 @@ def test_samples_that_the_initial_weights_were_trained_on_are_marked_too(photos:
     marked = plan_training(made, str(tmp_path / "out"), is_new=False).plan.trained_on
     plain = plan_training(job(photos, tmp_path / "out"), str(tmp_path / "out")).plan.trained_on
     assert set(marked) == {"mark", *plain}
+
+
+def test_held_out_samples_that_the_initial_weights_were_trained_on_are_said(photos: Path, tmp_path: Path) -> None:
+    plain = plan_training(job(photos, tmp_path / "out", "hold_out=3"), str(tmp_path / "out")).plan
+    before = InitialWeights("gone", "prior", "vae", "", trained_on=(*plain.trained_on, plain.selected_on[0]))
+    made = replace(job(photos, tmp_path / "out", "hold_out=3"), initial=before)
+    notes = " ".join(plan_training(made, str(tmp_path / "out"), is_new=False).notes)
+    assert "init_from prior: was trained on 1 of the 3 samples that are held out: figures on these are too good" in notes
+    harmless = replace(made, initial=replace(before, trained_on=plain.trained_on))
+    assert "too good" not in " ".join(plan_training(harmless, str(tmp_path / "out"), is_new=False).notes)
