@@ -170,6 +170,8 @@ def test_held_out_samples_that_the_initial_weights_were_trained_on_are_said(phot
     before = InitialWeights("gone", "prior", "vae", "", trained_on=(*plain.trained_on, plain.selected_on[0]))
     made = replace(job(photos, tmp_path / "out", "hold_out=3"), initial=before)
     notes = " ".join(plan_training(made, str(tmp_path / "out"), is_new=False).notes)
-    assert "init_from prior: was trained on 1 of the 3 samples that are held out: figures on these are too good" in notes
+    assert (
+        "init_from prior: was trained on 1 of the 3 samples that are held out: figures on these are too good" in notes
+    )
     harmless = replace(made, initial=replace(before, trained_on=plain.trained_on))
     assert "too good" not in " ".join(plan_training(harmless, str(tmp_path / "out"), is_new=False).notes)
