@@ -98,6 +98,13 @@ def nearest_ids(
     return (np.abs(known_N) - 1).astype(np.uint8).reshape(drawn_HWC.shape[:2]), foreign / max(1, known_N.size)
 
 
+def exact_ids(drawn_HWC: np.ndarray, colours: Sequence[Colour]) -> np.ndarray:
+    """The class with exactly the colour of each pixel, uint8 HW; VOID where there is none."""
+    table = _colours_met(tuple((red, green, blue) for red, green, blue in colours), 0.0)
+    known_N = table.looked_up(drawn_HWC.reshape(-1, 3))
+    return np.where(known_N > 0, known_N - 1, VOID).astype(np.uint8).reshape(drawn_HWC.shape[:2])
+
+
 class _ColoursMet:
     """The nearest class of every colour that was met, found once for each.
 

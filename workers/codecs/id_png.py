@@ -21,7 +21,7 @@ _GREY, _PALETTE, _COLOURS = 0, 3, (2, 6)
 
 
 def decode_ids(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, int]:
-    """The stored ids, uint8 or uint16 HW, and the EXIF orientation (1 to 8) in which a viewer shows them.
+    """The stored ids, uint8 or uint16 HW, and the EXIF orientation (1 to 8) in which a viewer shows them. One bit gives 0 and 1.
 
     Raises RowError with stage "decode", as `decode_picture` does, and if the file holds no ids.
     """
@@ -33,7 +33,8 @@ def decode_ids(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray
         raise corrupt(str(error)) from error
     if picture.mode == "LA":  # 16 bits with a transparent grey, which was taken out of the levels
         picture = PngImageFile(io.BytesIO(data))
-    return np.asarray(picture), orientation
+    ids_HW = np.asarray(picture)
+    return ids_HW.astype(np.uint8) if ids_HW.dtype == np.bool_ else ids_HW, orientation
 
 
 def check_ids(data: bytes, *, max_pixels: int) -> None:
@@ -41,7 +42,7 @@ def check_ids(data: bytes, *, max_pixels: int) -> None:
     if find_format(data) != "PNG":
         raise _no_ids("it is no PNG, and other formats may change ids")
     header = _header(data)
-    if header.colour not in (_GREY, _PALETTE) or (header.colour == _GREY and header.bits < 8):
+    if header.colour not in (_GREY, _PALETTE) or (header.colour == _GREY and header.bits in (2, 4)):
         kind = "colours" if header.colour in _COLOURS else f"{header.bits}-bit grey levels"
         raise _no_ids(f"it holds {kind}, not class ids")
     check_size(header.width, header.height, max_pixels)

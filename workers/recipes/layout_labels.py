@@ -11,10 +11,9 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from pixelmill.workers.codecs.id_png import holds_colours
-from pixelmill.workers.drawn_classes import NEAR_LEVELS, Colour, Palette, nearest_ids
+from pixelmill.workers.drawn_classes import NEAR_LEVELS, Palette, nearest_ids
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.models.palette import class_colours
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
@@ -35,14 +34,6 @@ class LayoutClasses:
     ignore_index: int | None
 
 
-class _Coloured(BaseModel):
-    """The optional keys of classes.json beside names."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    colours: tuple[Colour, ...] | None = None
-
-
 def classes_of(data: bytes | None, palette: Palette | None, ignore_index: int | None) -> LayoutClasses:
     """The settings' palette and ignored id override those of classes.json. DataError if neither names the classes."""
     if data is None:
@@ -56,17 +47,8 @@ def classes_of(data: bytes | None, palette: Palette | None, ignore_index: int | 
 @lru_cache(maxsize=8)
 def _stated(data: bytes) -> LayoutClasses:
     listed = read_class_list(data)
-    try:
-        colours = _Coloured.model_validate_json(data).colours
-        if colours is None:
-            colours = class_colours(listed.classes)
-        palette = TypeAdapter[Palette](Palette).validate_python(dict(zip(listed.classes, colours, strict=True)))
-    except (ValidationError, ValueError) as error:
-        fact = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise DataError(
-            f"classes.json: colours: {fact}; write one [red, green, blue] for each class, or leave them out"
-        ) from error
-    return LayoutClasses(palette, listed.ignore_index)
+    colours = class_colours(listed.classes) if listed.colours is None else listed.colours
+    return LayoutClasses(dict(zip(listed.classes, colours, strict=True)), listed.ignore_index)
 
 
 def read_layout(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -25,6 +27,12 @@ def png(picture: Image.Image, **options: object) -> bytes:
     return file.getvalue()
 
 
+def with_two_bits(data: bytes) -> bytes:
+    """A grey PNG whose header states 2 bits a level."""
+    head = data[12:24] + bytes([2]) + data[25:29]
+    return data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -41,12 +49,19 @@ def test_levels_and_indices_are_ids(data: bytes) -> None:
     assert not holds_colours(data)
 
 
+def test_a_mask_of_one_bit_holds_the_ids_0_and_1() -> None:
+    is_inside_HW = IDS_HW % 2 == 0
+    ids_HW, _ = decode_ids(png(Image.fromarray(is_inside_HW)))
+    assert ids_HW.dtype == np.uint8
+    assert np.array_equal(ids_HW, is_inside_HW)
+
+
 @pytest.mark.parametrize(
     ("data", "error_type", "message"),
     [
         (RGB, "UnsupportedFormat", "holds colours, not class ids"),
         (JPEG, "UnsupportedFormat", "is no PNG"),
-        (png(Image.new("1", (5, 7))), "UnsupportedFormat", "1-bit grey levels"),
+        (with_two_bits(encode_png(IDS_HW)), "UnsupportedFormat", "2-bit grey levels"),
         (b"<html>", "NotAnImage", "web page|HTML"),
         (b"", "Empty", "0 bytes"),
         (encode_png(IDS_HW)[:20], "Truncated", "the end of the file is missing"),

@@ -64,8 +64,8 @@ def test_without_colours_each_class_gets_one_of_its_own() -> None:
     ("data", "message"),
     [
         (None, "add classes.json, or set palette"),
-        (stated(colours=[[1, 2, 3]]), "colours: .*write one .* for each class"),
-        (stated(colours=[[1, 2, 3]] * 3), "have the same colour"),
+        (stated(colours=[[1, 2, 3]]), r"one \[red, green, blue\] of its own for each class"),
+        (stated(colours=[[1, 2, 3]] * 3), r"one \[red, green, blue\] of its own for each class"),
         (stated(colours=[[1, 2, 999]] * 3), "less than or equal to 255"),
         (b"{}", "classes.json: classes"),
     ],

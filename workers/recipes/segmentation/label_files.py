@@ -1,10 +1,12 @@
-"""Read the class ids of a sample's label: a picture of ids, a panoptic picture with its segments, or COCO's annotations.
+"""Read the class ids of a sample's label: a picture of ids or of colours, a panoptic picture with its segments, or COCO's
+annotations.
 
-A picture of ids may use other ids than the places of the class names: `ids` of classes.json gives the class of each, and every
-other id is void. A panoptic picture holds the number of a segment in its colours, red + 256 green + 65536 blue, and `segments`
-gives the class of each number as JSON. Annotations are JSON {"size": [height, width], "shapes": [[class, shape], ...]}, a
-shape a list of polygons or run lengths as COCO writes them. Larger shapes are drawn first, since what lies on or before
-something else is mostly smaller; void shapes are drawn before all others, and pixels of no shape are of class 0.
+Where classes.json has `colours`, a PNG in these colours is read by them, and any other colour is void. A picture of ids may use
+other ids than the places of the class names: `ids` of classes.json gives the class of each, and every other id is void. A
+panoptic picture holds the number of a segment in its colours, red + 256 green + 65536 blue, and `segments` gives the class of
+each number as JSON. Annotations are JSON {"size": [height, width], "shapes": [[class, shape], ...]}, a shape a list of polygons or run
+lengths as COCO writes them. Larger shapes are drawn first, since what lies on or before something else is mostly smaller; void
+shapes are drawn before all others, and pixels of no shape are of class 0.
 
 Legend: H height, W width.
 """
@@ -20,9 +22,12 @@ import numpy as np
 from pixelmill.workers.codecs.coco_polygons import polygon_mask
 from pixelmill.workers.codecs.coco_rle import decode_rle
 from pixelmill.workers.codecs.decode import MAX_PIXELS
+from pixelmill.workers.codecs.id_png import holds_colours
+from pixelmill.workers.codecs.signatures import find_format
+from pixelmill.workers.drawn_classes import exact_ids
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
-from pixelmill.workers.recipes.segmentation.labels import VOID, read_class_list, read_ids
+from pixelmill.workers.recipes.segmentation.labels import VOID, ClassList, read_class_list, read_ids
 
 SEGMENTS = "segments"
 """The part of a sample with the class of each segment of a panoptic picture."""
@@ -35,9 +40,25 @@ def file_ids(files: Mapping[str, bytes]) -> np.ndarray:
         return _of_segments(label, files[SEGMENTS])
     if label.startswith(b"{"):
         return _of_shapes(label)
+    stated = read_class_list(files["classes"]) if "classes" in files else None
+    if stated is not None and stated.colours is not None and find_format(label) == "PNG" and holds_colours(label):
+        return _of_colours(label, stated)
     ids_HW = read_ids(label)
-    numbering = read_class_list(files["classes"]).ids if "classes" in files else None
-    return ids_HW if numbering is None else _renumbered(ids_HW, numbering)
+    return ids_HW if stated is None or stated.ids is None else _renumbered(ids_HW, stated.ids)
+
+
+def _of_colours(label: bytes, stated: ClassList) -> np.ndarray:
+    """Exact colours: PNG keeps them, and a colour that is no class's is void. DataError where no pixel has one."""
+    assert stated.colours is not None
+    levels_HW3 = sample_pixels(label, "label").permute(1, 2, 0).numpy()
+    ids_HW = exact_ids(levels_HW3, stated.colours)
+    if (ids_HW == VOID).all():
+        red, green, blue = (int(level) for level in levels_HW3[0, 0])
+        raise DataError(
+            f"the label has not one pixel in the colours of classes.json (its first one is [{red}, {green}, {blue}]); correct "
+            "colours, or leave them out where labels hold ids"
+        )
+    return ids_HW
 
 
 def _renumbered(ids_HW: np.ndarray, numbering: Mapping[int, int]) -> np.ndarray:

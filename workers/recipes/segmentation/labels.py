@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pixelmill.workers.codecs.id_png import decode_ids
+from pixelmill.workers.drawn_classes import Colour
 from pixelmill.workers.errors import DataError, RowError
 from pixelmill.workers.recipes import Sample
 
@@ -24,13 +25,21 @@ MOST_CLASSES = VOID
 
 
 class ClassList(BaseModel):
-    """classes.json: the names by id, the id of pixels without a class, and the class of each id where files hold others."""
+    """classes.json: the names by id, the id of pixels without a class, the class of each id where files hold others, and the
+    colour of each class where files are drawn in colours."""
 
     model_config = ConfigDict(frozen=True)
 
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=MOST_CLASSES)]
     ignore_index: Annotated[int, Field(ge=0, le=65535)] | None = None
     ids: dict[Annotated[int, Field(ge=0, le=65535)], Annotated[int, Field(ge=0, lt=MOST_CLASSES)]] | None = None
+    colours: tuple[Colour, ...] | None = None
+
+    @model_validator(mode="after")
+    def _has_a_colour_for_each(self) -> Self:
+        if self.colours is not None and (len(self.colours), len(set(self.colours))) != (len(self.classes),) * 2:
+            raise ValueError("colours has to have one [red, green, blue] of its own for each class, in their order")
+        return self
 
 
 @lru_cache(maxsize=8)

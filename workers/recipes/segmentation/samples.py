@@ -17,7 +17,7 @@ from pixelmill.workers.recipes.segmentation.augmentation import nearest_places, 
 from pixelmill.workers.recipes.segmentation.black_and_white import BLACK_AND_WHITE, WHITE, is_black_and_white
 from pixelmill.workers.recipes.segmentation.label_files import file_ids
 from pixelmill.workers.recipes.segmentation.label_orientation import as_shown, orientation_of
-from pixelmill.workers.recipes.segmentation.labels import mapped, read_class_list, to_void
+from pixelmill.workers.recipes.segmentation.labels import VOID, mapped, read_class_list, to_void
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
 
 
@@ -72,4 +72,5 @@ def classes_of(data: bytes | None, settings: LabelledSettings) -> tuple[tuple[st
     listed = read_class_list(data)
     if count is not None and count != len(listed.classes):
         raise DataError(f"classes is {count}, but classes.json names {len(listed.classes)}; take one of them out")
-    return listed.classes, listed.ignore_index if ignore_index is None else ignore_index
+    stated = listed.ignore_index if listed.colours is None or listed.ignore_index is not None else VOID
+    return listed.classes, stated if ignore_index is None else ignore_index

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.codecs.encode import encode_jpeg, encode_png, encode_png16, encode_png_palette
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes.segmentation.labels import read_ids
 from tests.workers.labelled import files, ids, recipe, sample
-
-
-def png(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
 
 
 def test_ids_are_what_a_file_stores_whatever_its_colours_and_bits() -> None:
@@ -39,7 +30,6 @@ def test_ids_are_what_a_file_stores_whatever_its_colours_and_bits() -> None:
     ("label", "message"),
     [
         pytest.param(encode_png(sample()["image"]), "holds colours, not class ids", id="colours"),
-        pytest.param(png(Image.new("1", (64, 48))), "1-bit grey levels, not class ids", id="bits"),
         pytest.param(encode_jpeg(torch.zeros(3, 48, 64, dtype=torch.uint8)), "is no PNG", id="JPEG"),
         pytest.param(encode_png(ids())[:-30], "can't be read: the end of the file is missing", id="cut"),
         pytest.param(encode_png(ids(47, 64) % 3), "has 64x47 px and its picture 64x48", id="size"),
