@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pixelmill.jobs.identity import resumed_source
 from pixelmill.jobs.job import Job
-from pixelmill.jobs.planning import Plan, Resources, make_plan
+from pixelmill.jobs.planning import Nodes, Plan, make_plan
 from pixelmill.jobs.session import cluster, ray_api
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Ignored, Source, check, entries, nothing_found
@@ -47,8 +47,8 @@ def check_run(job: Job, out: Folder, around: Surroundings, *, retry: bool) -> Ch
         check_source(source, is_new=not was_listed(out))
     check_space(out, rows=1)
     address = cluster.address_of(job.spec.run.address, around.environment)
-    resources = None if address is None else resources_of(address)
-    return Checked(source, make_plan(job.spec.run, cluster.this_machine(), address, resources))
+    nodes = None if address is None else nodes_of(address)
+    return Checked(source, make_plan(job.spec.run, cluster.this_machine(), address, nodes))
 
 
 def check_output(job: Job, out: Folder, *, retry: bool) -> Source:
@@ -138,13 +138,13 @@ def check_file(path: str) -> None:
         raise JobError(f"{path}: can't be written, since {folder} can't; choose another place")
 
 
-def resources_of(address: str) -> Resources:
-    """The resources of a cluster. Raises JobError where none answers."""
+def nodes_of(address: str) -> Nodes:
+    """The nodes of a cluster. Raises JobError where none answers."""
 
-    def ask() -> Resources:
+    def ask() -> Nodes:
         cluster.connect(address)
         try:
-            return ray_api.cluster_resources()
+            return ray_api.nodes()
         finally:
             ray_api.shutdown()
 

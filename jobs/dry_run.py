@@ -44,10 +44,15 @@ def _lines(job: Job, out: Folder, found: checks.Checked, around: Surroundings) -
         ("source", f"{', '.join(map(scrub, found.source.uris))}: {_inputs_of(found.source)}"),
         ("output", f"{out.uri}: {_state(out)}"),
         ("cluster", f"{where}; needs {plan.pool.total_cpus:g} logical CPUs, {plan.pool.total_gpus:g} GPUs"),
-        ("workers", f"{plan.pool.actors} on {plan.device}, {plan.threads} torch threads each, {decoding}"),
+        ("workers", f"{_pool_size(plan)} on {plan.device}, {plan.threads} torch threads each, {decoding}"),
         ("memory", described_memory(plan.memory_bytes)),
         *_stage_lines(job, plan, around),
     ]
+
+
+def _pool_size(plan: Plan) -> str:
+    pool = plan.pool
+    return f"{pool.actors}" if pool.least == pool.actors else f"{pool.least} to {pool.actors}"
 
 
 def _stage_lines(job: Job, plan: Plan, around: Surroundings) -> list[tuple[str, str]]:

@@ -1,21 +1,24 @@
-"""Plan the workers of a bulk job on a machine or a cluster: pure functions of the job and the resources."""
+"""Plan the workers of a bulk job on a machine or a cluster: pure functions of the job and the nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.session.resources import worker_memory_bytes
-from pixelmill.jobs.spec import RunSpec
-from pixelmill.pipelines.placement import WorkerPool, shortfall
+from pixelmill.jobs.spec import NodeGroup, RunSpec
+from pixelmill.pipelines.placement import CPU, GPU, MEMORY, Node, WorkerPool, cpus_beside, room_for, shortfall
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.runtime.memory import FOR_BATCHES
 from pixelmill.workers.stages import StageContext
 
-Resources = Mapping[str, float]
-"""The resources of a whole cluster, under Ray's names."""
+Nodes = Sequence[Node]
+"""The nodes of a cluster, as `ray_api.nodes` finds them."""
+
+LOGICAL_CPUS = 1e6
+"""The CPUs of a private Ray, which is started with as many logical ones as the plan asks for."""
 
 
 @dataclass(frozen=True)
@@ -35,42 +38,70 @@ class Plan:
         return StageContext(self.device, self.threads, images, cache_dir, self.memory_bytes // FOR_BATCHES)
 
 
-def make_plan(run: RunSpec, machine: Machine, address: str | None, resources: Resources | None) -> Plan:
-    """Plan for the `resources` of a cluster; with None, for a Ray that the run starts on this machine.
+def make_plan(run: RunSpec, machine: Machine, address: str | None, nodes: Nodes | None) -> Plan:
+    """Plan for the `nodes` of a cluster and those that it may start; with None, for a Ray that the run starts on this machine.
 
-    JobError, with figures, if they do not suffice for one worker.
+    JobError, with figures, if they do not suffice for the fewest workers.
     """
-    cores = int(resources.get("CPU", 0)) if resources is not None else machine.cores
-    gpus = resources.get("GPU", 0.0) if resources is not None else float(machine.gpus)
-    pool = _pool(run, cores, gpus)
-    available = {"CPU": float("inf") if resources is None else float(cores), "GPU": gpus}
-    if lack := shortfall(pool, available):
-        raise JobError(f"run: {pool.actors} workers can't be placed: {lack}; lower run.actors or run.num_gpus")
+    there = [_as_node(machine)] if nodes is None else _with_groups(nodes, run.node_groups)
+    pool = _pool(run, there, is_cluster=nodes is not None)
+    room = [Node({**node.resources, CPU: LOGICAL_CPUS}) for node in there] if nodes is None else there
+    if lack := shortfall(pool, room):
+        raise JobError(f"run: {pool.least} workers can't be placed: {lack}; {_next_step(pool)}")
     return Plan(
         pool,
-        _threads(pool, cores, is_cluster=resources is not None),
+        _threads(pool, machine.cores, is_cluster=nodes is not None),
         _decode_threads(run, pool),
         "cuda" if pool.gpus else "cpu",
         address,
-        worker_memory_bytes(run.memory_gb, pool.actors, machine, resources),
+        worker_memory_bytes(run.memory_gb, pool, machine, None if nodes is None else there),
     )
 
 
-def _pool(run: RunSpec, cores: int, gpus: float) -> WorkerPool:
-    gpus_each = (1.0 if gpus >= 1 else 0.0) if run.num_gpus == "auto" else run.num_gpus
-    actors = _pool_size(cores, gpus, gpus_each) if run.actors == "auto" else run.actors
-    return WorkerPool(actors, _cpus_each(run, cores, actors, gpus_each), gpus_each)
+def _as_node(machine: Machine) -> Node:
+    return Node({CPU: float(machine.cores), GPU: float(machine.gpus)})
 
 
-def _pool_size(cores: int, gpus: float, gpus_each: float) -> int:
-    return max(1, int(gpus // gpus_each)) if gpus_each else max(1, cores)
+def _with_groups(nodes: Nodes, groups: Sequence[NodeGroup]) -> list[Node]:
+    """The nodes as they are when every group of an autoscaling cluster is up: what is up of a group is not counted twice."""
+    grown = [node for group in groups for node in [_of_group(group)] * group.max]
+    shapes = {(node.cpus, node.gpus) for node in grown}
+    return [*(node for node in nodes if (node.cpus, node.gpus) not in shapes), *grown]
 
 
-def _cpus_each(run: RunSpec, cores: int, actors: int, gpus_each: float) -> float:
-    """With GPUs, the cores decode for them, except one that publishes."""
+def _of_group(group: NodeGroup) -> Node:
+    memory = {} if group.memory_gb is None else {MEMORY: group.memory_gb * (1 << 30)}
+    return Node({CPU: group.cpus, GPU: group.gpus, **memory}, group.labels)
+
+
+def _next_step(pool: WorkerPool) -> str:
+    keys = ["run.actors", "run.cpus_per_actor", *(["run.num_gpus"] if pool.gpus else [])]
+    labels = ", or change run.label_selector" if pool.selector else ""
+    grows = "a cluster that starts nodes when they are asked for has them in run.node_groups"
+    return f"lower {', '.join(keys[:-1])} or {keys[-1]}{labels}; {grows}"
+
+
+def _pool(run: RunSpec, nodes: Nodes, *, is_cluster: bool) -> WorkerPool:
+    selector = run.label_selector if is_cluster else {}
+    has_gpus = any(node.gpus >= 1 for node in nodes if node.has(selector))
+    gpus = (1.0 if has_gpus else 0.0) if run.num_gpus == "auto" else run.num_gpus
+    each = WorkerPool(1, 1, gpus, selector=selector)
     if run.cpus_per_actor != "auto":
-        return run.cpus_per_actor
-    return max(1, (cores - 1) // actors) if gpus_each else 1
+        each = replace(each, cpus=run.cpus_per_actor)
+    elif gpus:  # the cores beside the GPUs decode for them
+        each = replace(each, cpus=cpus_beside(each, nodes, _most_actors(run)))
+    room = max(1, room_for(each, nodes))
+    if run.actors == "auto":
+        return replace(each, actors=room, fewest=1 if run.node_groups and is_cluster else None)
+    if isinstance(run.actors, int):
+        return replace(each, actors=run.actors)
+    return replace(each, actors=max(run.actors.min, min(run.actors.max, room)), fewest=run.actors.min)
+
+
+def _most_actors(run: RunSpec) -> int | None:
+    if run.actors == "auto":
+        return None
+    return run.actors if isinstance(run.actors, int) else run.actors.max
 
 
 def _threads(pool: WorkerPool, cores: int, *, is_cluster: bool) -> int:

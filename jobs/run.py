@@ -16,7 +16,7 @@ from pixelmill.jobs.identity import resumed_source
 from pixelmill.jobs.job import Job
 from pixelmill.jobs.milling import Milling
 from pixelmill.jobs.outcome import Ending, Outcome, Stopwatch, record_of
-from pixelmill.jobs.planning import Plan, make_plan
+from pixelmill.jobs.planning import Nodes, Plan, make_plan
 from pixelmill.jobs.session import cluster
 from pixelmill.jobs.session.ray_session import PrivateRay, RayPlace, RaySession
 from pixelmill.jobs.session.session import JobKind, Session, session
@@ -116,8 +116,8 @@ class BulkRun:
     def _ray_place(self) -> RayPlace:
         return self._address or PrivateRay(self._machine, self._plan(None).pool)
 
-    def _plan(self, resources: Mapping[str, float] | None) -> Plan:
-        return make_plan(self._job.spec.run, self._machine, self._address, resources)
+    def _plan(self, nodes: Nodes | None) -> Plan:
+        return make_plan(self._job.spec.run, self._machine, self._address, nodes)
 
     def _start_early(self, ray: RaySession) -> None:
         ray.start()
@@ -127,7 +127,7 @@ class BulkRun:
     def _connect(self, ray: RaySession) -> Plan:
         connected = ray.connect()
         self._stopwatch.mark_once("ray")
-        return self._plan(None if self._address is None else connected.resources)
+        return self._plan(None if self._address is None else connected.nodes)
 
     def _sign(self, attempt: Attempt) -> None:
         """Say in the folder whose run this is."""

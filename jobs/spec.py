@@ -81,13 +81,39 @@ class OutSpec(Strict):
     profile: str | None = Field(None, description="a named profile of the AWS configuration")
 
 
+class Between(Strict):
+    """As many workers as there is room for, between these."""
+
+    min: PositiveInt = Field(1, description="fewest workers")
+    max: PositiveInt = Field(description="most workers")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Between:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is more than max {self.max}")
+        return self
+
+
+class NodeGroup(Strict):
+    """Nodes of one kind that an autoscaling cluster may start."""
+
+    max: PositiveInt = Field(description="most nodes of this kind")
+    cpus: PositiveFloat = Field(description="CPUs of each for Ray")
+    gpus: NonNegativeFloat = 0
+    memory_gb: PositiveFloat | None = Field(None, description="memory of each for Ray")
+    labels: dict[str, str] = Field(default_factory=dict[str, str], description="Ray's labels of each")
+
+
 class RunSpec(Strict):
     """Where the job runs, and its resources; none of these keys changes the output."""
 
     address: str | None = Field(
         None, description="a Ray cluster; when left out, RAY_ADDRESS, or a Ray that the run starts on this machine"
     )
-    actors: PositiveInt | Literal["auto"] = Field("auto", description="workers; auto: one per GPU, or one per core")
+    actors: PositiveInt | Literal["auto"] | Between = Field(
+        "auto",
+        description="workers; auto: one per GPU, or one per core; or {min, max}: as many as there is room for",
+    )
     cpus_per_actor: PositiveFloat | Literal["auto"] = "auto"
     num_gpus: NonNegativeFloat | Literal["auto"] = Field(
         "auto", description="GPUs for each worker; auto: 1 where there are any"
@@ -97,6 +123,14 @@ class RunSpec(Strict):
     )
     memory_gb: PositiveFloat | Literal["auto"] = Field(
         "auto", description="memory of each worker; auto: an equal share of the machine's, or of its control group's"
+    )
+    label_selector: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="workers run on nodes of a cluster with these of Ray's labels; KEY: VALUE, !VALUE, in(A,B) or !in(A,B)",
+    )
+    node_groups: list[NodeGroup] = Field(
+        default_factory=list[NodeGroup],
+        description="nodes that an autoscaling cluster may start; the plan counts them although they are not up yet",
     )
     stall_s: PositiveFloat = Field(
         600,

@@ -129,7 +129,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
     address = cluster.address_of(run.address, around.environment)
     with held.ray(address or PrivateRay(machine, pool_of(run, machine))) as ray:
         connected = ray.connect()
-        scale = scale_of(run, machine, connected.resources, is_cluster=address is not None)
+        scale = scale_of(run, machine, connected.nodes, is_cluster=address is not None)
         store = ProgressStore()
         lean = minimal_ray.without_cleaner() if address is None else nullcontext()
         with _following(store, held.events), lean:

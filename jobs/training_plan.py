@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from pixelmill.jobs.planning import Resources
+from pixelmill.jobs.planning import Nodes
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.training_job import TrainJob
 from pixelmill.jobs.training_spec import TrainRun
 from pixelmill.jobs.versions import git_revision, versions
-from pixelmill.pipelines.placement import WorkerPool, shortfall
+from pixelmill.pipelines.placement import WorkerPool, places, shortfall
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batch_threads import threads_beside
@@ -120,17 +120,14 @@ def pool_of(run: TrainRun, machine: Machine) -> WorkerPool:
     return WorkerPool(run.most_workers + max(LEAST_DATA_CPUS, machine.cores), 1, 0)
 
 
-def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> WorkerGroup:
+def scale_of(run: TrainRun, machine: Machine, nodes: Nodes, *, is_cluster: bool) -> WorkerGroup:
     """The number of workers and what each has. Raises JobError, with figures, where the resources do not suffice."""
     if run.compile and run.most_workers > 1:
         raise JobError(
             f"run.compile is {run.compile} with {run.most_workers} workers; it is for one: leave one of them out"
         )
-    gpus_each = _gpus_each(run, machine, resources, is_cluster=is_cluster)
-    # The tasks that decode run beside the workers, or they would wait for ever.
-    lack = shortfall(WorkerPool(run.least_workers + LEAST_DATA_CPUS, 1), dict(resources))
-    lack = lack or shortfall(WorkerPool(run.least_workers, 0, gpus_each), dict(resources))
-    if lack:
+    gpus_each = _gpus_each(run, machine, nodes, is_cluster=is_cluster)
+    if lack := shortfall(_with_data(run.least_workers, gpus_each), nodes):
         raise JobError(
             f"run: {run.least_workers} workers, and a CPU to read the data for them, can't be placed: {lack}; "
             "lower run.workers or run.num_gpus"
@@ -141,6 +138,11 @@ def scale_of(run: TrainRun, machine: Machine, resources: Resources, *, is_cluste
     return WorkerGroup(run.most_workers, threads, gpus_each, beside, run.least_workers)
 
 
+def _with_data(workers: int, gpus: float) -> WorkerPool:
+    """The workers and a CPU for the tasks that decode: they run beside the workers, or they would wait for ever."""
+    return WorkerPool(workers, 1, gpus) if gpus else WorkerPool(workers + LEAST_DATA_CPUS, 1)
+
+
 def _batch_threads(run: TrainRun, machine: Machine, threads: int, gpus_each: float, is_cluster: bool) -> int:
     if run.batch_threads != "auto":
         return run.batch_threads
@@ -149,8 +151,8 @@ def _batch_threads(run: TrainRun, machine: Machine, threads: int, gpus_each: flo
     return threads_beside(machine.cores, run.most_workers, threads, on_gpu=gpus_each > 0)
 
 
-def _gpus_each(run: TrainRun, machine: Machine, resources: Resources, *, is_cluster: bool) -> float:
+def _gpus_each(run: TrainRun, machine: Machine, nodes: Nodes, *, is_cluster: bool) -> float:
     if run.num_gpus != "auto":
         return run.num_gpus
-    has_gpus = resources.get("GPU", 0) >= run.least_workers if is_cluster else machine.gpus > 0
+    has_gpus = places(nodes, 1, 1) >= run.least_workers if is_cluster else machine.gpus > 0
     return 1.0 if has_gpus else 0.0

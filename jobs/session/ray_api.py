@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, cast
+
+from pixelmill.pipelines.placement import CPU, Node
 
 
 def import_ray() -> None:
@@ -30,6 +34,38 @@ def cluster_resources() -> dict[str, float]:
     import ray
 
     return dict(cast("Any", ray).cluster_resources())
+
+
+def nodes() -> tuple[Node, ...]:
+    """The living nodes of the connected cluster, less the CPU that this process itself was given where it was submitted as
+    a job: it keeps it to the end, and a plan that counted on it would wait for ever."""
+    import ray
+
+    untyped = cast("Any", ray)
+    here = str(untyped.get_runtime_context().get_node_id())
+    used = _cpus_in_use(here)
+    found: list[dict[str, Any]] = untyped.nodes()
+    return tuple(
+        Node(_less_cpus(node["Resources"], min(used, 1.0) if node["NodeID"] == here else 0.0), node.get("Labels") or {})
+        for node in found
+        if node["Alive"]
+    )
+
+
+def _cpus_in_use(node_id: str) -> float:
+    """The CPUs of a node that are taken at this moment; 0 where this Ray does not say."""
+    try:
+        state: Any = import_module("ray._private.state")
+        total, free = (
+            each().get(node_id, {}) for each in (state.total_resources_per_node, state.available_resources_per_node)
+        )
+        return max(0.0, total.get(CPU, 0.0) - free.get(CPU, 0.0))
+    except (ImportError, AttributeError):
+        return 0.0
+
+
+def _less_cpus(resources: Mapping[str, float], cpus: float) -> dict[str, float]:
+    return {**resources, CPU: max(0.0, resources.get(CPU, 0.0) - cpus)}
 
 
 def available_resources() -> dict[str, float]:

@@ -13,7 +13,7 @@ from pixelmill.jobs.host import scratch
 from pixelmill.jobs.session import cluster, ray_api
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.session.ray_watchdog import RayWatchdog
-from pixelmill.pipelines.placement import WorkerPool
+from pixelmill.pipelines.placement import Node, WorkerPool
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ RayPlace = str | PrivateRay
 
 @dataclass(frozen=True)
 class ConnectedRay:
-    """A Ray that this process is connected to, all its resources, and a folder that is removed after the session."""
+    """A Ray that this process is connected to, its nodes, and a folder that is removed after the session."""
 
-    resources: dict[str, float]
+    nodes: tuple[Node, ...]
     folder: Path
 
 
@@ -74,7 +74,7 @@ class RaySession:
 
     def _start(self) -> ConnectedRay:
         folder = self._connected_folder()
-        return ConnectedRay(ray_api.cluster_resources(), folder)
+        return ConnectedRay(ray_api.nodes(), folder)
 
     def _connected_folder(self) -> Path:
         if isinstance(self._place, str):

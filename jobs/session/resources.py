@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Literal
 
 from pixelmill.jobs.session.cluster import Machine, object_store_bytes
+from pixelmill.pipelines.placement import Node, WorkerPool, fullest_share
 from pixelmill.workers.runtime.memory import FOR_BATCHES
 
 FOR_DRIVER_AND_RAY_BYTES = 1 << 30
@@ -14,22 +14,15 @@ FOR_DRIVER_AND_RAY_BYTES = 1 << 30
 
 
 def worker_memory_bytes(
-    memory_gb: float | Literal["auto"], actors: int, machine: Machine, resources: Mapping[str, float] | None
+    memory_gb: float | Literal["auto"], pool: WorkerPool, machine: Machine, nodes: Sequence[Node] | None
 ) -> int:
-    """The memory of each worker in all: what the job states, or an equal share. `resources` are a cluster's."""
+    """The memory of each worker in all: what the job states, or its share where most of them are. `nodes` are a cluster's."""
     if memory_gb != "auto":
         return int(memory_gb * (1 << 30))
-    if resources is None:
-        left_bytes = machine.memory_bytes - object_store_bytes(machine) - FOR_DRIVER_AND_RAY_BYTES
-        return max(0, left_bytes) // actors
-    return _cluster_share(actors, machine, resources)
-
-
-def _cluster_share(actors: int, machine: Machine, resources: Mapping[str, float]) -> int:
-    """An equal share of a cluster: only the sum over its nodes is known, so they are assumed to be alike."""
-    nodes = max(1, sum(name.startswith("node:") and not name.startswith("node:__") for name in resources))
-    node_bytes = resources.get("memory", machine.memory_bytes * nodes) / nodes
-    return int(node_bytes // math.ceil(actors / nodes))
+    if nodes is not None:
+        return fullest_share(pool, nodes, machine.memory_bytes)
+    left_bytes = machine.memory_bytes - object_store_bytes(machine) - FOR_DRIVER_AND_RAY_BYTES
+    return max(0, left_bytes) // pool.actors
 
 
 def described_memory(worker_bytes: int) -> str:

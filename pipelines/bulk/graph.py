@@ -169,6 +169,17 @@ def _publishing(publisher: Publisher) -> Callable[[Any], Any]:
     return lambda block: publisher(block)
 
 
+def _strategy(pool: WorkerPool) -> ray.data.ActorPoolStrategy:
+    if pool.least < pool.actors:
+        return ray.data.ActorPoolStrategy(min_size=pool.least, max_size=pool.actors, max_tasks_in_flight_per_actor=2)
+    return ray.data.ActorPoolStrategy(size=pool.actors, max_tasks_in_flight_per_actor=2)
+
+
+def _placed(pool: WorkerPool) -> dict[str, dict[str, str]]:
+    """Where the workers may run, as an option of Ray's actors."""
+    return {"label_selector": dict(pool.selector)} if pool.selector else {}
+
+
 def run(job: BulkJob, store: ProgressStore) -> Iterator[Published]:
     """Run the graph on the connected Ray, and yield the summary of each order once it is published."""
     context = ray.data.DataContext.get_current()
@@ -183,13 +194,14 @@ def run(job: BulkJob, store: ProgressStore) -> Iterator[Published]:
     ).map_batches(
         MillActor,
         fn_constructor_args=(job.config, store, publisher if job.pool.publishes else None),
-        batch_size=None,
+        batch_size=1,  # a block is one order, so one row; workers with GPUs are refused without a number
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=job.pool.actors, max_tasks_in_flight_per_actor=2),
+        compute=_strategy(job.pool),
         num_cpus=job.pool.cpus,
         num_gpus=job.pool.gpus or None,
         max_restarts=-1,  # pipelines/bulk/deaths.py bounds how often an order is begun, and the driver how often workers start
         max_task_retries=-1,
+        **_placed(job.pool),
     )
     if not job.pool.publishes:
         summaries = summaries.map_batches(

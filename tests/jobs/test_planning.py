@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pixelmill.jobs.planning import make_plan
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.spec import RunSpec
+from pixelmill.pipelines.placement import Node
 from pixelmill.workers.errors import JobError
 
 
@@ -18,9 +19,20 @@ def run_spec(**keys: object) -> RunSpec:
     return RunSpec.model_validate(keys)
 
 
+LACK = re.compile(
+    r"[\d.]+ times [\d.]+ CPUs?( with [\d.]+ GPUs?)?( and one more CPU)? are needed, and there is room for \d+ on 1 node"
+)
+
+
+def node(cpus: float, gpus: float = 0) -> Node:
+    return Node({"CPU": float(cpus), "GPU": float(gpus)})
+
+
 def test_more_gpus_than_there_are_is_a_job_error_with_figures() -> None:
     planned = run_spec(num_gpus=1, actors=3)
-    with pytest.raises(JobError, match="run: 3 workers can't be placed: 3 GPUs are needed and 0 are there"):
+    with pytest.raises(
+        JobError, match=r"run: 3 workers can't be placed: 3 times 1 CPU with 1 GPU .* there is room for 0"
+    ):
         make_plan(planned, Machine(8, 0, 1 << 34), None, None)
 
 
@@ -37,11 +49,49 @@ def test_a_machine_with_gpus_has_a_worker_a_gpu_and_its_cores_decode() -> None:
     assert made.pool.total_cpus <= 16  # with the one that publishes
 
 
-def test_a_cluster_is_planned_with_its_own_resources_and_not_with_this_machine() -> None:
-    made = make_plan(run_spec(), Machine(2, 0, 1 << 34), "head:6379", {"CPU": 64.0, "GPU": 4.0, "memory": 1e12})
+def test_a_cluster_is_planned_with_its_own_nodes_and_not_with_this_machine() -> None:
+    made = make_plan(run_spec(), Machine(2, 0, 1 << 34), "head:6379", [node(64, 4)])
     assert (made.pool.actors, made.pool.cpus, made.pool.gpus) == (4, 15, 1)
-    made = make_plan(run_spec(), Machine(2, 8, 1 << 34), "head:6379", {"CPU": 64.0})
+    made = make_plan(run_spec(), Machine(2, 8, 1 << 34), "head:6379", [node(64)])
     assert (made.pool.actors, made.device) == (64, "cpu")
+
+
+def test_a_hundred_cores_without_gpus_add_none_to_workers_with_gpus() -> None:
+    nodes = [*[node(8, 1)] * 4, node(100)]
+    made = make_plan(run_spec(), Machine(2, 0, 1 << 34), "head:6379", nodes)
+    assert (made.pool.actors, made.pool.cpus, made.pool.gpus) == (4, 8, 1)
+    with pytest.raises(
+        JobError, match=r"4 times 32 CPUs with 1 GPU .* room for 0 on 5 nodes: 4 of 8 CPUs and 1 GPU, 1 of 100"
+    ):
+        make_plan(run_spec(actors=4, cpus_per_actor=32), Machine(2, 0, 1 << 34), "head:6379", nodes)
+
+
+def test_a_pool_between_bounds_takes_the_room_that_there_is() -> None:
+    for cpus, actors in ((3, 3), (64, 6)):
+        made = make_plan(run_spec(actors={"min": 2, "max": 6}), Machine(2, 0, 1 << 34), "head:6379", [node(cpus)])
+        assert (made.pool.least, made.pool.actors) == (2, actors)
+    with pytest.raises(JobError, match=r"run: 2 workers can't be placed: .* room for 1 on 1 node: 1 of 1 CPU"):
+        make_plan(run_spec(actors={"min": 2, "max": 6}), Machine(2, 0, 1 << 34), "head:6379", [node(1)])
+
+
+def test_nodes_that_a_cluster_may_start_are_counted_although_none_is_up() -> None:
+    grows = run_spec(node_groups=[{"max": 4, "cpus": 8, "gpus": 1, "memory_gb": 32}])
+    for up in ([], [node(0)], [node(0), node(8, 1)]):
+        made = make_plan(grows, Machine(2, 0, 1 << 34), "head:6379", up)
+        assert (made.pool.least, made.pool.actors, made.pool.cpus, made.pool.gpus) == (1, 4, 7, 1)
+        assert made.memory_bytes == 32 << 30
+    with pytest.raises(JobError, match=r"a cluster that starts nodes .* run.node_groups"):
+        make_plan(run_spec(), Machine(2, 0, 1 << 34), "head:6379", [node(0)])
+
+
+def test_workers_are_counted_on_nodes_with_the_labels_that_they_want() -> None:
+    nodes = [Node({"CPU": 8.0}, {"ray.io/market-type": "spot"}), node(64)]
+    made = make_plan(
+        run_spec(label_selector={"ray.io/market-type": "spot"}), Machine(2, 0, 1 << 34), "head:6379", nodes
+    )
+    assert (made.pool.actors, dict(made.pool.selector)) == (8, {"ray.io/market-type": "spot"})
+    with pytest.raises(JobError, match=r"none of 2 nodes is with zone=b; .*change run.label_selector"):
+        make_plan(run_spec(label_selector={"zone": "b"}), Machine(2, 0, 1 << 34), "head:6379", nodes)
 
 
 @settings(deadline=None, max_examples=200)
@@ -58,11 +108,11 @@ def test_a_plan_fits_the_resources_or_is_refused(
 ) -> None:
     wishes = {"actors": actors, "num_gpus": gpus_each, "cpus_per_actor": cpus_each}
     planned = run_spec(**{key: value for key, value in wishes.items() if value is not None})
-    resources = {"CPU": float(cores), "GPU": float(gpus)} if is_cluster else None
+    resources = [node(cores, gpus)] if is_cluster else None
     try:
         made = make_plan(planned, Machine(cores, gpus, 1 << 34), None, resources)
     except JobError as error:
-        assert re.search(r"[\d.]+ (CPU|GPU)s are needed and [\d.]+ are there", str(error))  # noqa: PT017
+        assert LACK.search(str(error))  # noqa: PT017
         return
     assert made.pool.total_gpus <= gpus
     assert made.threads >= 1
@@ -76,7 +126,7 @@ def test_a_plan_fits_the_resources_or_is_refused(
 @pytest.mark.parametrize("cores", range(1, 65, 7))
 @pytest.mark.parametrize("gpus", [0, 1, 4])
 def test_an_automatic_choice_always_fits(cores: int, gpus: int) -> None:
-    resources = {"CPU": float(cores), "GPU": float(gpus)}
+    resources = [node(cores, gpus)]
     if gpus and cores <= gpus:  # a core for each GPU and one to publish
         return
     assert make_plan(run_spec(), Machine(cores, gpus, 1 << 34), "head:6379", resources).pool.actors >= 1

@@ -102,7 +102,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(module, "Milling", HandMill)
     monkeypatch.setattr(cluster, "start_local", made.start_ray)
     monkeypatch.setattr(cluster, "stop", lambda _, folder: scratch.remove(folder))
-    monkeypatch.setattr(ray_api, "cluster_resources", dict)
+    monkeypatch.setattr(ray_api, "nodes", tuple)
     monkeypatch.setattr(RayWatchdog, "start", lambda _: None)
     graph = "pixelmill.pipelines.bulk.graph"
     monkeypatch.setitem(sys.modules, graph, ModuleType(graph))  # importing ray.data takes seconds

@@ -13,6 +13,7 @@ from pixelmill.jobs.training_job import TrainJob, read_recipe_file
 from pixelmill.jobs.training_plan import plan_training, pool_of, scale_of
 from pixelmill.jobs.training_spec import TrainRun
 from pixelmill.jobs.versions import versions
+from pixelmill.pipelines.placement import Node
 from pixelmill.pipelines.training.initial import InitialWeights
 from pixelmill.pipelines.training.marks import are_marked
 from pixelmill.workers.errors import DataError, JobError, ModelError
@@ -42,30 +43,35 @@ def test_workers_share_the_cores_of_this_machine_and_a_ray_of_its_own_counts_tho
     workers: int, threads: int
 ) -> None:
     planned = run(workers=workers)
-    resources = {"CPU": pool_of(planned, MACHINE).total_cpus}
-    group = scale_of(planned, MACHINE, resources, is_cluster=False)
+    cpus = pool_of(planned, MACHINE).total_cpus
+    group = scale_of(planned, MACHINE, [Node({"CPU": cpus})], is_cluster=False)
     assert (group.workers, group.threads, group.gpus) == (workers, threads, 0.0)
-    assert resources["CPU"] == workers + MACHINE.cores
+    assert cpus == workers + MACHINE.cores
 
 
 def test_on_a_cluster_a_worker_has_the_one_cpu_that_it_asks_for_unless_the_file_says_more() -> None:
-    resources = {"CPU": 64.0}
-    assert scale_of(run(workers=2), MACHINE, resources, is_cluster=True).threads == 1
-    assert scale_of(run(workers=2, threads=5), MACHINE, resources, is_cluster=True).threads == 5
+    nodes = [Node({"CPU": 64.0})]
+    assert scale_of(run(workers=2), MACHINE, nodes, is_cluster=True).threads == 1
+    assert scale_of(run(workers=2, threads=5), MACHINE, nodes, is_cluster=True).threads == 5
 
 
 @pytest.mark.parametrize(
-    ("keys", "resources", "lack"),
+    ("keys", "nodes", "lack"),
     [
-        ({"workers": 3}, {"CPU": 3.0}, "4 CPUs are needed and 3 are there"),
-        ({"workers": 2, "num_gpus": 1}, {"CPU": 64.0, "GPU": 1.0}, "2 GPUs are needed and 1 are there"),
+        ({"workers": 3}, [{"CPU": 3.0}], "4 times 1 CPU are needed, and there is room for 3 on 1 node: .*"),
+        (
+            {"workers": 2, "num_gpus": 1},
+            [{"CPU": 64.0, "GPU": 1.0}],
+            "2 times 1 CPU with 1 GPU and one more CPU are needed, and there is room for 1 on 1 node: .*",
+        ),
+        ({"workers": 1, "num_gpus": 1}, [{"CPU": 64.0}, {"GPU": 1.0}], "1 times .* room for 0 on 2 nodes: .*"),
     ],
 )
 def test_workers_that_can_not_be_placed_with_those_who_read_for_them_are_refused_in_figures(
-    keys: dict[str, object], resources: dict[str, float], lack: str
+    keys: dict[str, object], nodes: list[dict[str, float]], lack: str
 ) -> None:
     with pytest.raises(JobError, match=rf"run: \d workers, and a CPU to read .* can't be placed: {lack}; lower"):
-        scale_of(run(**keys), MACHINE, resources, is_cluster=True)
+        scale_of(run(**keys), MACHINE, [Node(each) for each in nodes], is_cluster=True)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +79,9 @@ def test_workers_that_can_not_be_placed_with_those_who_read_for_them_are_refused
 )
 def test_each_worker_takes_a_gpu_where_there_is_one_for_each(gpus: float, is_cluster: bool, expected: float) -> None:
     machine = Machine(8, 0 if is_cluster else int(gpus), 1 << 34)
-    group = scale_of(run(workers=2), machine, {"CPU": 64.0, "GPU": gpus}, is_cluster=is_cluster)
+    group = scale_of(run(workers=2), machine, [Node({"CPU": 64.0, "GPU": gpus})], is_cluster=is_cluster)
     assert group.gpus == expected
-    assert scale_of(run(num_gpus=0), machine, {"CPU": 64.0, "GPU": gpus}, is_cluster=is_cluster).gpus == 0
+    assert scale_of(run(num_gpus=0), machine, [Node({"CPU": 64.0, "GPU": gpus})], is_cluster=is_cluster).gpus == 0
 
 
 def test_a_plan_says_what_is_trained_on_what_is_held_out_and_with_which_code(photos: Path, tmp_path: Path) -> None:
@@ -141,11 +147,11 @@ def test_masks_of_black_and_white_beside_their_pictures_are_planned_with_notes_o
 
 def test_elastic_workers_need_room_for_the_fewest_and_a_batch_for_each_number(photos: Path, tmp_path: Path) -> None:
     elastic = run(workers={"min": 2, "max": 4})
-    group = scale_of(elastic, MACHINE, {"CPU": 3.0}, is_cluster=True)
+    group = scale_of(elastic, MACHINE, [Node({"CPU": 3.0})], is_cluster=True)
     assert (group.workers, group.least) == (4, 2)
     with pytest.raises(JobError, match="2 workers, and a CPU"):
-        scale_of(elastic, MACHINE, {"CPU": 2.0}, is_cluster=True)
-    assert scale_of(run(workers=3), MACHINE, {"CPU": 64.0}, is_cluster=True).least == 3
+        scale_of(elastic, MACHINE, [Node({"CPU": 2.0})], is_cluster=True)
+    assert scale_of(run(workers=3), MACHINE, [Node({"CPU": 64.0})], is_cluster=True).least == 3
     with pytest.raises(JobError, match="batch is 8: it has to be a multiple of workers x accumulate, 3 x 1"):
         plan_training(job(photos, tmp_path / "out", "batch=8", "run.workers={min: 1, max: 4}", "hold_out=3"), "/out")
 

@@ -18,7 +18,7 @@ from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.session.ray_session import PrivateRay, RayPlace, RaySession, ray_session
 from pixelmill.jobs.terminal.display import Terminal
 from pixelmill.pipelines.events import PhaseBegan
-from pixelmill.pipelines.placement import WorkerPool
+from pixelmill.pipelines.placement import Node, WorkerPool
 from pixelmill.workers.errors import JobError
 
 OWN = PrivateRay(Machine(8, 0, 1 << 34), WorkerPool(3))
@@ -71,7 +71,7 @@ def rays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Rays:
     made = Rays(tmp_path)
     for name in ("start_local", "connect", "stop"):
         monkeypatch.setattr(cluster, name, getattr(made, name))
-    monkeypatch.setattr(ray_api, "cluster_resources", lambda: {"CPU": 4.0})
+    monkeypatch.setattr(ray_api, "nodes", lambda: (Node({"CPU": 4.0}),))
     monkeypatch.setattr(scratch, "make", lambda: tmp_path)
     monkeypatch.setattr(scratch, "remove_stale", lambda: made.asked.append("remove stale"))
     return made
@@ -88,14 +88,14 @@ def test_a_ray_of_our_own_is_watched_before_it_starts_once_and_stopped_with_its_
         ray.start()
         ray.start()
         assert ray.connect() == ray.connect()
-        assert (ray.connect().resources, ray.connect().folder) == ({"CPU": 4.0}, rays.folder)
+        assert (ray.connect().nodes, ray.connect().folder) == ((Node({"CPU": 4.0}),), rays.folder)
     assert rays.asked == ["remove stale", "watch", "start 3 of 8", f"stop {rays.folder}"]
     assert threading.get_ident() not in rays.threads
 
 
 def test_a_cluster_is_connected_to_and_not_watched(rays: Rays) -> None:
     with rays.session("head:6379") as ray:
-        assert ray.connect().resources == {"CPU": 4.0}
+        assert ray.connect().nodes == (Node({"CPU": 4.0}),)
     assert rays.asked == ["remove stale", "connect head:6379", f"stop {rays.folder}"]
 
 
