@@ -1,12 +1,12 @@
 """Read the class ids of a sample's label: a picture of ids or of colours, a panoptic picture with its segments, or COCO's
 annotations.
 
-Where classes.json has `colours`, a PNG in these colours is read by them, and any other colour is void. A picture of ids may use
-other ids than the places of the class names: `ids` of classes.json gives the class of each, and every other id is void. A
+Where classes.json has `colours`, a PNG in these colours is read by them, and any other colour is void. A picture of ids may
+use other ids than the places of the class names: `ids` of classes.json gives the class of each, and every other id is void. A
 panoptic picture holds the number of a segment in its colours, red + 256 green + 65536 blue, and `segments` gives the class of
-each number as JSON. Annotations are JSON {"size": [height, width], "shapes": [[class, shape], ...]}, a shape a list of polygons or run
-lengths as COCO writes them. Larger shapes are drawn first, since what lies on or before something else is mostly smaller; void
-shapes are drawn before all others, and pixels of no shape are of class 0.
+each number as JSON. Annotations are JSON {"size": [height, width], "shapes": [[class, shape], ...]}, a shape a list of
+polygons or run lengths as COCO writes them. Larger shapes are drawn first, since what lies on or before something else is
+mostly smaller; void shapes are drawn before all others, and pixels of no shape are of class 0.
 
 Legend: H height, W width.
 """
