@@ -19,6 +19,7 @@ from pixelmill.jobs.places import absolute
 from pixelmill.jobs.training_job import known_settings, with_places
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
+from pixelmill.pipelines.training.broken_samples import LEFT_OUT, BrokenSamples
 from pixelmill.pipelines.training.evaluation import baselines, evaluate_network
 from pixelmill.pipelines.training.unseen import Seen, Unseen, to_evaluate
 from pixelmill.workers.codecs.encode import encode_png_tensor
@@ -39,6 +40,9 @@ class Evaluation(TypedDict):
     data: list[str]
     split: str
     samples: int
+    """Those that were judged on; what is broken, or left out on purpose, is not among them."""
+    failed: list[dict[str, str | None]]
+    """The samples that could not be read, as in failed/ of a training."""
     trained_on: int
     selected_on: int
     """Samples of these that the training used."""
@@ -64,7 +68,8 @@ def evaluate(
         require_marks(uri, card)
     with judging(card, uri, overrides, access) as recipe:
         found = data_to_judge(recipe, card, data, part)
-        metrics, shown_CHW = evaluate_network(recipe, module, found.data, device)
+        broken = BrokenSamples(found.data)
+        metrics, shown_CHW = evaluate_network(recipe, module, found.data, device, broken)
         beside = baselines(recipe, found.data)
     if picture is not None:
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +79,8 @@ def evaluate(
         "checkpoint": uri,
         "data": [scrub(each) for each in data],
         "split": found.says,
-        "samples": len(found.data),
+        "samples": len(found.data) - len(broken),
+        "failed": [row | {"uri": scrub(str(row["uri"]))} for row in broken.rows() if row["error_type"] != LEFT_OUT],
         "trained_on": found.trained_on,
         "selected_on": found.selected_on,
         "metrics": metrics,

@@ -78,6 +78,12 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(report))
         return
+    if failed := report["failed"]:
+        first = failed[0]
+        typer.echo(
+            f"warning: {len(failed):,} samples can't be read and are left out, such as {first['uri']}: {first['error']}",
+            err=True,
+        )
     typer.echo(f"{report['network']} of {checkpoint} on {report['split']}:")
     for name, value in report["metrics"].items():
         typer.echo(f"  {name:<28}{value:.5g}")

@@ -46,12 +46,12 @@ class BrokenSamples:
         self.errors.setdefault(index, error)
         samples = len(self._data)
         if len(self) == samples:
-            raise DataError(f"all {samples:,} samples are broken:\n{self._reasons()}")
+            raise DataError(f"all {samples:,} samples are broken:\n{self.reasons()}")
         failed = sum(each.error_type != LEFT_OUT for each in self.errors.values())
         if failed > self._max_fraction * max(samples, FEWEST_SAMPLES):
             raise DataError(
                 f"{failed:,} of {samples:,} samples are broken, more than run.max_failed_fraction = "
-                f"{self._max_fraction:g}:\n{self._reasons()}\ncorrect the cause and run the same command again, or raise "
+                f"{self._max_fraction:g}:\n{self.reasons()}\ncorrect the cause and run the same command again, or raise "
                 "the fraction"
             )
 
@@ -65,7 +65,8 @@ class BrokenSamples:
             found.append(row | {"stage": error.stage, "error_type": error.error_type, "error": str(error)})
         return found
 
-    def _reasons(self) -> str:
+    def reasons(self) -> str:
+        """The three commonest reasons, a line each, with how many and one example."""
         kinds = Counter((error.stage, error.error_type) for error in self.errors.values())
         examples = {(error.stage, error.error_type): str(error) for error in reversed(self.errors.values())}
         lines = [

@@ -26,10 +26,13 @@ LEAST_SHARE = 8
 
 
 def evaluate_network(
-    recipe: Recipe, network: nn.Module, data: DataSet, device: torch.device
+    recipe: Recipe, network: nn.Module, data: DataSet, device: torch.device, broken: BrokenSamples | None = None
 ) -> tuple[dict[str, float], Tensor]:
-    """The metrics of a network over samples, and a picture, uint8 CHW, of its results for the first ones."""
-    samples = open_samples(data, recipe, CACHE_BYTES)
+    """The metrics of a network over samples, and a picture, uint8 CHW, of its results for the first ones.
+
+    Samples that can't be read are left out and noted in `broken`. Raises DataError where more are than it admits.
+    """
+    samples = open_samples(data, recipe, CACHE_BYTES, broken)
     metrics, picture_CHW = judged(recipe, network.to(device).eval(), samples)
     return {name: float(value) for name, value in metrics.items()}, picture_CHW
 

@@ -111,6 +111,7 @@ class Training:
         self._descent = Descent(self.recipe, self.network, self.trained, self.optimizer, device)
         self._chooses = plan.compile_where_faster and group.workers == 1
         self._is_judged = False
+        self._tested: BrokenSamples | None = None
 
     def report(self, **news: Unpack[News]) -> None:
         if self.is_first:
@@ -212,7 +213,11 @@ class Training:
         self.report(phase="testing", step=self.progress.step, steps=self.steps, metrics=self.progress.metrics)
         self.writer.wait()
         self.peers.agreed(True)
-        judge_best(self.plan, self.recipe, self.folder, self.device, self.peers)
+        self._tested = judge_best(self.plan, self.recipe, self.folder, self.device, self.peers)
+        self._record_broken()
+        self.peers.agreed(
+            True
+        )  # what the others met is reported before the first worker records it with the checkpoint
 
     # ----------------------------------------------------------------------------------------------- logs, evaluation
 
@@ -279,10 +284,9 @@ class Training:
         return card_of(self.plan, self.recipe, self.network, self.progress)
 
     def _record_broken(self) -> None:
-        met = [
-            each.broken for each in (self.samples, self.evaluation.mine) if each is not None and each.broken is not None
-        ]
-        self.progress.failed = self._failed.record(*met)
+        evaluated = None if self.evaluation.mine is None else self.evaluation.mine.broken
+        met = (self.samples.broken, evaluated, self._tested)
+        self.progress.failed = self._failed.record(*(each for each in met if each is not None))
 
     def _save(self, log: TrainingLog | None) -> None:
         self._record_broken()

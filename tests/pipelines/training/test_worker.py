@@ -156,6 +156,19 @@ def test_a_training_with_broken_samples_is_resumed_as_exactly_and_names_each_onc
     assert "3 broken samples were skipped" in json.loads((tmp_path / "killed/card.json").read_text())["split"]
 
 
+def test_a_broken_sample_of_the_test_part_is_recorded_too(pictures: str, tmp_path: Path) -> None:
+    plan = plan_of(pictures, tmp_path / "out")
+    assert plan.held_out is not None
+    half = len(plan.held_out) // 2
+    tested = plan.held_out.take(range(half))
+    Path(tested.first["uri"][0].as_py()).write_bytes(b"<html>")
+    train(replace(plan, held_out=plan.held_out.take(range(half, len(plan.held_out))), test=tested))
+    (row,) = pq.read_table(tmp_path / "out/failed").to_pylist()
+    assert row["uri"] == tested.first["uri"][0].as_py()
+    card = json.loads((tmp_path / "out/card.json").read_text())
+    assert card["test_metrics"]["negative_elbo"] > 0
+
+
 def test_another_cache_does_not_change_the_order_of_a_training_that_is_resumed(pictures: str, tmp_path: Path) -> None:
     plan = plan_of(pictures, tmp_path / "out")
     with pytest.raises(KeyboardInterrupt):
