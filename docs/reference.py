@@ -178,7 +178,7 @@ ROW_ERRORS = {
     "NotASlice": "a DICOM object is no usable slice of CT; the message says why, in the words of [CT archives](../ct.md)",
     "NotAnImage": "it is something else: a web page, a PDF, a video; the message says what",
     "NotDicom": "it is no DICOM object; leave it out of the archive, or name a pattern",
-    "NotFinite": "the network made a NaN or an infinite value of it; try `precision: float32`",
+    "NotFinite": "a value is NaN or infinite: of a CT file, write it as air; of a network, try `precision: float32`",
     "NotFound": "gone since it was listed, or it is a folder",
     "NotHu": "the values are no Hounsfield units: windowed, scaled to 0 to 1, or with an offset",
     "NullUri": "the list has no URI in this line",

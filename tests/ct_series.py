@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixelmill.pipelines.ct.indexing import write_series
+from pixelmill.pipelines.ct.naming import Naming
 from pixelmill.pipelines.inputs.ct_series import SeriesIndex
 from pixelmill.pipelines.inputs.entries import Entry, Ignored, Source
 from pixelmill.pipelines.inputs.fetch import Fetched, Fetcher, FetchLimits
+from pixelmill.pipelines.inputs.files import base_of
 from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, table_of
 from pixelmill.pipelines.inputs.sources import entries
 from pixelmill.pipelines.outputs.layout import file_name, segment_name
@@ -30,12 +32,13 @@ from pixelmill.workers.stages.ct_index import CtIndexConfig
 
 MAX_PIXELS = 1 << 24
 _CONTEXT = StageContext(device="cpu", threads=1, job_images=4, cache_dir=None)
-_ROWS = pa.schema([pa.field("id", pa.string()), pa.field("uri", pa.string()), *FIELDS])
+_ROWS = pa.schema([pa.field("id", pa.string()), pa.field("uri", pa.string()), pa.field("member", pa.string()), *FIELDS])
 
 
-def index_of(archive: Path, folder: Path) -> tuple[Folder, dict[str, RowError]]:
-    """The index of an archive, and the error of each object that has one, by its name and member."""
-    stage = CtIndexConfig.model_validate({}).with_assets({"key": {"key": b"a key for tests only"}}).build(_CONTEXT)
+def index_of(archive: Path, folder: Path, **options: object) -> tuple[Folder, dict[str, RowError]]:
+    """The index of an archive, with options of its stage, and the error of each object that has one, by its name and member."""
+    config = CtIndexConfig.model_validate(options).with_assets({"key": {"key": b"a key for tests only"}})
+    stage = config.build(_CONTEXT)
     index, decoder = Folder(str(folder), Access()), decoder_of("dicom-header")
     listed = list(entries(Source((str(archive),), format="dicom"), Ignored()))
     rows, errors = list[dict[str, Any]](), dict[str, RowError]()
@@ -46,9 +49,9 @@ def index_of(archive: Path, folder: Path) -> tuple[Folder, dict[str, RowError]]:
         except RowError as error:
             errors[entry.member or Path(entry.uri).relative_to(archive).as_posix()] = error
         else:
-            rows.append({"id": one, "uri": entry.uri, **row})
+            rows.append({"id": one, "uri": entry.uri, "member": entry.member, **row})
     _write(index, listed, rows)
-    write_series(index)
+    write_series(index, Naming(config.id_key(), base_of(str(archive), Access()), config.patient_pattern))
     return index, errors
 
 

@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs/ct.md").read_text(encoding="utf-8")
 
 
 def test_the_page_lists_every_reason_of_a_verdict_and_no_other() -> None:
-    sources = [ROOT / "workers/ct/verdicts.py", ROOT / "pipelines/ct/series.py"]
+    sources = [ROOT / "workers/ct/verdicts.py", ROOT / "workers/ct/object_files.py", ROOT / "pipelines/ct/series.py"]
     given = set[str]()
     for source in sources:
         given |= set(re.findall(r'f?"([a-z_0-9]+): [^"]', source.read_text(encoding="utf-8")))

@@ -20,7 +20,7 @@ grey16   uint16 1HW
 ids8     uint8 1HW, ids of classes
 hu16     int16 1HW, Hounsfield units
 volume   int16 D1HW, Hounsfield units
-header   uint8 11N, the bytes of a DICOM file up to its pixels
+header   uint8 11N, the bytes of a DICOM file, or another of CT, up to its pixels
 """
 
 

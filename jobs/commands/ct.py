@@ -28,16 +28,30 @@ Key = Annotated[
 
 @app.command()
 def index(
-    archive: Annotated[str, typer.Argument(help="Folder, glob or tar of DICOM objects, of any names; on any store.")],
+    archive: Annotated[
+        str,
+        typer.Argument(help="Folder, glob, tar or zip of DICOM or NIfTI, of any names."),
+    ],
     out: Annotated[str, typer.Argument(metavar="INDEX", help="Folder of the index, which stays with the archive.")],
     key: Key = "user",
+    patient: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX", help="The patient in names of NIfTI files and pictures: the one group, as '^([^/]+)/'."
+        ),
+    ] = None,
+    picture_intercept: Annotated[
+        float | None,
+        typer.Option(metavar="HU", help="Intercept of TIFF and PNG slices, which state none, such as -32768 or -1024."),
+    ] = None,
     overrides: Set = None,
     quiet: Quiet = False,
     log_level: SetLogLevel = "info",
     log_format: SetLogFormat = "text",
 ) -> None:
-    """Read the headers of an archive: which series there are, which are usable for 2-D and for 3-D, and why not."""
+    """Read the headers of an archive of DICOM, NIfTI or slices as TIFF: which series are usable for 2-D and 3-D, and why not."""
     from pixelmill.jobs import extras
+    from pixelmill.jobs.ct_index import naming_of
     from pixelmill.jobs.id_keys import made_key_note
     from pixelmill.jobs.outcome import exit_code_of
     from pixelmill.jobs.run import run_job
@@ -52,13 +66,13 @@ def index(
         "version": 1,
         "source": {"uri": archive, "format": "dicom", "decoder": "dicom-header"},
         "out": out,
-        "stages": [{"ct-index": {"key": key}}],
+        "stages": [{"ct-index": {"key": key, "patient_pattern": patient, "picture_intercept_hu": picture_intercept}}],
         "run": {"max_failed_fraction": 1.0, "failures": "ok"},
     }
     job = job_of(document, "ct index", overrides or [], around)
     try:
         outcome = run_job(job, around)
-        counts = write_series(job.open_out())
+        counts = write_series(job.open_out(), naming_of(job))
     except KeyboardInterrupt:
         interrupted("what was finished stays, and the same command resumes from there", around)
     typer.echo(summary_of(outcome, job.open_out().uri))

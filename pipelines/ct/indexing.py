@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from pixelmill.pipelines.ct.naming import Naming
 from pixelmill.pipelines.ct.series import SeriesCounts, counted, series_rows, series_table
 from pixelmill.pipelines.inputs.ct_series import SERIES
 from pixelmill.pipelines.stores.folder import Folder
@@ -12,9 +13,9 @@ from pixelmill.pipelines.stores.folder import Folder
 FILE_ROWS = 100_000
 
 
-def write_series(index: Folder) -> SeriesCounts:
+def write_series(index: Folder, naming: Naming | None = None) -> SeriesCounts:
     """Write INDEX/series anew from INDEX/data, and count. The same data makes the same files."""
-    rows = series_rows(index)
+    rows = series_rows(index, naming)
     counts = SeriesCounts()
     number = 0
     while some := list(islice(rows, FILE_ROWS)):

@@ -18,18 +18,20 @@ from typing import Any
 import pyarrow as pa
 
 from pixelmill.pipelines import explore
+from pixelmill.pipelines.ct.naming import Naming
 from pixelmill.pipelines.ct.places import Place, places_of
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import write_parquet
 from pixelmill.workers.ct.index_rows import FIELDS, members_of
+from pixelmill.workers.ct.object_names import natural_order
 from pixelmill.workers.ct.verdicts import Member, Verdict, verdict_of, without_problem
 
 BUCKET_ROWS = 400_000
 GROUP_ROWS = 256
 """Series in a row group, which is read for one of them: a series names hundreds of objects."""
-_NOT_NEEDED = frozenset({"frame_id", "thickness_mm", "slope", "intercept", "transfer_syntax"})
-_KEY_COLUMNS = ["uri", "series_id", "loose_series_id", "rows", "columns", "orientation"]
-_COLUMNS = ["id", "uri", *(field.name for field in FIELDS if field.name not in _NOT_NEEDED)]
+_NOT_NEEDED = frozenset({"frame_id", "thickness_mm", "slope", "transfer_syntax"})
+_KEY_COLUMNS = ["uri", "member", "kind", "series_id", "loose_series_id", "rows", "columns", "orientation"]
+_COLUMNS = ["id", "uri", "member", *(field.name for field in FIELDS if field.name not in _NOT_NEEDED)]
 MEMBER = pa.struct(
     [
         pa.field("object_id", pa.string()),
@@ -55,11 +57,13 @@ SERIES_SCHEMA = pa.schema(
         pa.field("step_mm", pa.float64()),
         pa.field("spacing_mm", pa.list_(pa.float64())),
         pa.field("tilt_degrees", pa.float64()),
+        pa.field("intercept_hu", pa.float64()),
         pa.field("members", pa.list_(MEMBER)),
     ]
 )
 """reasons_2d count objects that are no usable slices, as "kind: number"; reasons_3d say why the usable slices are no volume.
-members are the usable objects in order along the normal, with the places where they lie."""
+intercept_hu is that of pictures, which state none. members are the usable objects in order along the normal, pictures in that of
+their names, with the places where they lie."""
 
 
 @dataclass(frozen=True)
@@ -81,39 +85,42 @@ class SeriesCounts:
         )
 
 
-def series_rows(index: Folder, bucket_rows: int = BUCKET_ROWS) -> Iterator[dict[str, Any]]:
-    """The row of every series of an index, bucket by bucket."""
+def series_rows(
+    index: Folder, naming: Naming | None = None, bucket_rows: int = BUCKET_ROWS
+) -> Iterator[dict[str, Any]]:
+    """The row of every series of an index, bucket by bucket. `naming` gives ids to objects that state none; an index of DICOM
+    objects alone needs none."""
     rows = sum(batch.num_rows for batch in explore.batches(index, ["id"]))
     buckets = max(1, -(-rows // bucket_rows))
     for bucket in range(buckets):
-        groups = _groups(index, bucket, buckets)
+        groups = _groups(index, naming, bucket, buckets)
         places = places_of(index, {each["id"] for group in groups.values() for each in group})
         for key in sorted(groups):
             yield series_row(key, groups[key], places)
 
 
-def _groups(index: Folder, bucket: int, buckets: int) -> dict[str, list[dict[str, Any]]]:
+def _groups(index: Folder, naming: Naming | None, bucket: int, buckets: int) -> dict[str, list[dict[str, Any]]]:
     """The objects of the series in one bucket, by series."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for batch in explore.batches(index, _COLUMNS):
-        keys = series_keys(batch)
+        keys = series_keys(batch, naming)
         rows = [row for row, key in enumerate(keys) if int(key[:8], 16) * buckets >> 32 == bucket]
         chosen = batch.take(pa.array(rows, pa.int64())).to_pylist()
         for row, each in zip(rows, chosen, strict=True):
-            groups.setdefault(keys[row], []).append(each)
+            groups.setdefault(keys[row], []).append(each if naming is None else naming.identified(each))
     return groups
 
 
-def series_keys(batch: pa.RecordBatch) -> list[str]:
+def series_keys(batch: pa.RecordBatch, naming: Naming | None = None) -> list[str]:
     """For each object the id of its series: that of its uid, or where it has none of its frame of reference, number and
-    time, its folder and its matrix and orientation."""
+    time, its folder and its matrix and orientation; of a NIfTI file or a picture that of its name."""
     rows = batch.select(_KEY_COLUMNS).to_pylist()
-    return [row["series_id"] or _loose_key(row) for row in rows]
+    return [(naming.identified(row) if naming else row)["series_id"] or _loose_key(row) for row in rows]
 
 
 def series_row(series_id: str, objects: Sequence[Mapping[str, Any]], places: Mapping[str, Place]) -> dict[str, Any]:
     """The row of one series from those of its objects, of any order, and the places of these by id."""
-    ordered = sorted(objects, key=lambda each: each["id"])
+    ordered = sorted(objects, key=_order_of)
     sources, members = _without_copies(ordered)
     verdict = verdict_of(members)
     usable = [ordered[each] for each in dict.fromkeys(sources[index] for index in verdict.members)]
@@ -133,6 +140,7 @@ def series_row(series_id: str, objects: Sequence[Mapping[str, Any]], places: Map
         "columns": first["columns"],
         "spacing_mm": first["spacing_mm"],
         **_stack_columns(verdict),
+        "intercept_hu": first["intercept"] if first["kind"] == "picture" else None,
         "members": [{"object_id": each["object_id"], **places[each["id"]]._asdict()} for each in usable],
     }
 
@@ -171,6 +179,12 @@ def _without_copies(objects: Sequence[Mapping[str, Any]]) -> tuple[list[int], li
         members += found
         sources += [number] * len(found)
     return sources, members
+
+
+def _order_of(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """Pictures by their names, which number them; others in an order that says nothing of names or dates."""
+    name = f"{row['uri']}/{row.get('member') or ''}"
+    return (natural_order(name) if row["kind"] == "picture" else (), row["id"])
 
 
 def _stack_columns(verdict: Verdict) -> dict[str, float | None]:

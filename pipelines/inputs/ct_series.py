@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import pyarrow as pa
 
@@ -40,6 +40,8 @@ class SeriesFacts(TypedDict):
     scanner_id: str
     usable_3d: bool
     objects: list[str]
+    intercept_hu: NotRequired[float]
+    """Of pictures, which state none."""
 
 
 def is_ct(uri: str) -> bool:
@@ -81,6 +83,8 @@ def _facts(row: Mapping[str, Any]) -> bytes:
         "usable_3d": row["usable_3d"],
         "objects": [member["object_id"] for member in row["members"]],
     }
+    if (intercept_hu := row.get("intercept_hu")) is not None:
+        facts["intercept_hu"] = intercept_hu
     return json.dumps(facts).encode()
 
 

@@ -1,4 +1,7 @@
-"""List an archive of DICOM objects: files of any name, and members of tars and zips; what is surely no object is left out."""
+"""List an archive of CT: files of any name, and members of tars and zips; what is surely no object is left out.
+
+Pictures are objects where their format can hold Hounsfield units: PNG and TIFF. Others have 8 bits and are counted.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ from pixelmill.pipelines.stores.retries import retried
 DIRECTORY = "DICOMDIR"
 ZIP_SUFFIX = ".zip"
 MembersOf = Callable[[Found, Source, KindOfOther], Index]
+SLICE_SUFFIXES = (".png", ".tif", ".tiff")
 _OTHER_SUFFIXES = (
-    *IMAGE_SUFFIXES,
+    *(suffix for suffix in IMAGE_SUFFIXES if suffix not in SLICE_SUFFIXES),
     *DOCUMENT_SUFFIXES,
     ".txt",
     ".md",

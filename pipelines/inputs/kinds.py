@@ -73,6 +73,11 @@ def nothing_found(source: Source, ignored: Ignored) -> JobError:
     files = sum(ignored.by_suffix.values())
     if not files:
         fact = "it is empty, without a file, line, row or member; fill it, or name another"
+    elif source.format == "dicom" and not source.pattern:
+        fact = (
+            f"{files:,} files are there, none of them an object of CT ({ignored.says()}); pictures of 8 bits such as JPEG were "
+            "windowed and are no Hounsfield units: use them as pictures, with the other commands"
+        )
     elif source.pattern or source.format != "auto":
         fact = f"{files:,} files are there that source.format and source.pattern leave out ({ignored.says()})"
     else:

@@ -19,7 +19,9 @@ from pixelmill.workers.errors import RowError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-ObjectKind = Literal["slice", "multi-frame", "localizer", "secondary capture", "report", "directory", "other"]
+ObjectKind = Literal[
+    "slice", "multi-frame", "localizer", "secondary capture", "report", "directory", "other", "nifti", "picture"
+]
 _KINDS: Final[Mapping[str, ObjectKind]] = {
     "1.2.840.10008.5.1.4.1.1.2": "slice",
     "1.2.840.10008.5.1.4.1.1.2.1": "multi-frame",
@@ -85,7 +87,9 @@ class ObjectFacts:
     acquisition: int | None
     kernel: KernelClass | None = None
     frames: tuple[Frame, ...] = ()
-    """Of an enhanced object, where all of them state their geometry and scale; otherwise none."""
+    """Of an enhanced object or a volume, where all of them state their geometry and scale; otherwise none."""
+    refusal: str | None = None
+    """Why its format can't be used, as "kind: sentence"."""
 
     @property
     def has_hu_scale(self) -> bool:

@@ -40,7 +40,7 @@ def parse_header(head: bytes, *, is_whole: bool) -> Dataset | None:
     ends_well = _ends_well(file, head, dataset, is_whole=is_whole)
     if not ends_well and not is_whole:
         return None
-    if not _is_signed(head) and not _is_plausible(dataset):
+    if not is_signed(head) and not _is_plausible(dataset):
         raise _no_dicom()
     if not ends_well:
         raise RowError("decode", "Truncated", "the file ends within its header; copy it again")
@@ -126,7 +126,8 @@ def _tag_at(head: bytes, place: int) -> tuple[int, int] | None:
     return next((tag for tag in orders if tag in _PIXEL_TAGS), orders[0])
 
 
-def _is_signed(head: bytes) -> bool:
+def is_signed(head: bytes) -> bool:
+    """Whether a file begins as DICOM; its preamble may be the beginning of a TIFF, for readers of pictures."""
     return head[_SIGNATURE_AT : _SIGNATURE_AT + 4] == _SIGNATURE
 
 

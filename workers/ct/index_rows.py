@@ -7,10 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from pixelmill.workers.ct.facts import Layout, ObjectFacts
+from pixelmill.workers.ct.facts import Identity, Layout, ObjectFacts
 from pixelmill.workers.ct.frames import Frame
 from pixelmill.workers.ct.geometry import Geometry
 from pixelmill.workers.ct.keyed_ids import IdKey
+from pixelmill.workers.ct.object_names import NAMED_KINDS
 from pixelmill.workers.ct.transfer_syntaxes import SYNTAXES
 from pixelmill.workers.ct.verdicts import Member, slice_problem
 
@@ -43,26 +44,20 @@ FIELDS: tuple[pa.Field[Any], ...] = (
 )
 """The columns of INDEX/data beside id and uri.
 
+The ids of NIfTI files and pictures are null: they follow from names (workers/ct/object_names.py), which series are made by.
 object_id is of SOPInstanceUID, or of the meta header's, or else of the whole header. series_id is null where
 SeriesInstanceUID is empty; then loose_series_id stands for frame of reference, series number and time. problem is why the
 object is no usable slice, as "kind: sentence". frame_geometry has position, orientation and spacing of each frame of an
-enhanced object, 11 numbers; it is null for others.
+enhanced object or slice of a volume, 11 numbers; it is null for others.
 """
 UNKNOWN_SYNTAX = "unknown"
 
 
 def index_row(facts: ObjectFacts, digest: str, key: IdKey, installed: frozenset[str]) -> dict[str, Any]:
     """The row of one object; `digest` of its header stands for a uid where it has none."""
-    identity, layout, geometry = facts.identity, facts.layout, facts.geometry
+    layout, geometry = facts.layout, facts.geometry
     return {
-        "object_id": key.id_of("object", identity.object) if identity.object else key.id_of("object", "", digest),
-        "series_id": key.id_of("series", identity.series) if identity.series else None,
-        "loose_series_id": key.id_of(
-            "series", "", identity.frame_of_reference, identity.series_number, identity.series_time
-        ),
-        "patient_id": key.id_of("patient", identity.issuer, identity.patient),
-        "frame_id": key.id_of("frame", identity.frame_of_reference) if identity.frame_of_reference else None,
-        "scanner_id": key.id_of("scanner", identity.scanner),
+        **(dict.fromkeys(_IDS) if facts.kind in NAMED_KINDS else _ids(facts.identity, digest, key)),
         "kind": facts.kind,
         "problem": slice_problem(facts, installed),
         "transfer_syntax": facts.transfer_syntax if facts.transfer_syntax in ("", *SYNTAXES) else UNKNOWN_SYNTAX,
@@ -83,8 +78,25 @@ def index_row(facts: ObjectFacts, digest: str, key: IdKey, installed: frozenset[
 def members_of(row: Mapping[str, Any]) -> list[Member]:
     """What verdicts need of a row: of one slice, or of each frame."""
     if not row["frame_geometry"]:
-        return [_member(row, _geometry(row))]
+        slices = row["frames"] if row["kind"] == "nifti" and row["problem"] is None else 1
+        return [_member(row, _geometry(row))] * slices
     return [_member(row, _frame_geometry(each)) for each in row["frame_geometry"]]
+
+
+_IDS = ("object_id", "series_id", "loose_series_id", "patient_id", "frame_id", "scanner_id")
+
+
+def _ids(identity: Identity, digest: str, key: IdKey) -> dict[str, str | None]:
+    return {
+        "object_id": key.id_of("object", identity.object) if identity.object else key.id_of("object", "", digest),
+        "series_id": key.id_of("series", identity.series) if identity.series else None,
+        "loose_series_id": key.id_of(
+            "series", "", identity.frame_of_reference, identity.series_number, identity.series_time
+        ),
+        "patient_id": key.id_of("patient", identity.issuer, identity.patient),
+        "frame_id": key.id_of("frame", identity.frame_of_reference) if identity.frame_of_reference else None,
+        "scanner_id": key.id_of("scanner", identity.scanner),
+    }
 
 
 def _member(row: Mapping[str, Any], geometry: Geometry | None) -> Member:

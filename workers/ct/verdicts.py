@@ -70,6 +70,8 @@ def slice_problem(facts: ObjectFacts, installed: frozenset[str]) -> str | None:
     decode."""
     if (not_slice := _NOT_SLICES.get(facts.kind)) is not None and not facts.frames:
         return not_slice
+    if facts.refusal is not None:
+        return facts.refusal
     if facts.is_burned_in:
         return "burned_in: the picture may show the patient's name (BurnedInAnnotation is YES)"
     bits = facts.layout.bits_stored if facts.layout else 0
@@ -105,7 +107,7 @@ def _layout_problem(layout: Layout | None) -> str | None:
         return "no_pixels: Rows and Columns are missing"
     if layout.samples != 1 or not layout.is_grey:
         return "colour: the picture has colours, and CT values have none"
-    if layout.bits_allocated not in (8, 16, 32) or layout.bits_stored > layout.bits_allocated:
+    if layout.bits_allocated not in (8, 16, 32, 64) or layout.bits_stored > layout.bits_allocated:
         return "bits: BitsAllocated and BitsStored do not fit together"
     return None
 
@@ -114,6 +116,11 @@ def _scale_problem(facts: ObjectFacts) -> str | None:
     assert facts.layout is not None
     if facts.layout.bits_stored < LEAST_BITS:
         return f"not_hu: values of {facts.layout.bits_stored} bits are a windowed picture, not Hounsfield units"
+    if not facts.has_hu_scale and facts.kind == "picture":
+        return (
+            "not_hu: a picture of 16 bits without a sign holds no negative values, so an intercept is missing; state it with "
+            "--picture-intercept"
+        )
     if not facts.has_hu_scale:
         return "not_hu: RescaleSlope and RescaleIntercept are missing, so values are not Hounsfield units"
     if facts.slope == 0:

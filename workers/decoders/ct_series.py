@@ -5,29 +5,20 @@ The first piece is what the index knows of the series (pipelines/inputs/ct_serie
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from pixelmill.workers.decoders import Decoded
-from pixelmill.workers.errors import RowError
 from pixelmill.workers.pictures import Kind, Picture
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from pixelmill.workers.ct.facts import ObjectFacts
     from pixelmill.workers.ct.geometry import Geometry
     from pixelmill.workers.ct.hounsfield import HuSlice
 
 _DOUBLES = pa.list_(pa.float64())
-SAMPLED = 17
-"""Every so many-th value of a slice is looked at to judge whether values are Hounsfield units. A prime: a divisor of the width
-would look at few columns, those of the edge among them."""
-BYTES_PER_PIXEL = 2 + 2 + 8 + 8
-"""Of decoding a slice: what was stored, Hounsfield units, and the arithmetic in between."""
 
 
 class CtSeriesDecoder:
@@ -51,7 +42,7 @@ class CtSeriesDecoder:
     meanings: Mapping[str, str] = {
         "series_id": "keyed id of the series: HMAC-SHA256 of its uid, 128 bits",
         "patient_id": "keyed id of the patient: HMAC-SHA256 of issuer and PatientID, 128 bits",
-        "slice_id": "keyed id of the slice: HMAC-SHA256 of its uid, 128 bits",
+        "slice_id": "keyed id of the slice: HMAC-SHA256 of its uid, 128 bits, and the number of a frame of several",
         "scanner_id": "keyed id of manufacturer and model, to group by",
         "usable_3d": "whether the slices of the series are a regular volume",
         "position_mm": "place along the normal of the slice, in mm; slices of a series ascend; null where none is stated",
@@ -69,38 +60,25 @@ class CtSeriesDecoder:
     kind: Kind = "hu16"
 
     def need_bytes(self, pieces: Sequence[bytes]) -> int:
-        pixels = [_pixels_of(piece) for piece in pieces[1:]]
-        return 2 * sum(pixels) + BYTES_PER_PIXEL * max(pixels, default=0)
+        from pixelmill.workers.ct.series_slices import sizes_of
+
+        sizes = sizes_of(pieces)
+        return 2 * sum(size.pixels for size in sizes) + max((size.decode_bytes for size in sizes), default=0)
 
     def check(self, pieces: Sequence[bytes], *, max_pixels: int) -> None:
-        for piece in pieces[1:]:
-            if (pixels := _pixels_of(piece)) > max_pixels:
-                raise RowError("decode", "TooLarge", f"a slice has {pixels:,} pixels, over max_pixels = {max_pixels:,}")
+        from pixelmill.workers.ct.series_slices import check_sizes
+
+        check_sizes(pieces, max_pixels=max_pixels)
 
     def decode(self, pieces: Sequence[bytes], *, max_pixels: int) -> Iterator[Decoded]:
-        from pixelmill.workers.ct.discretion import without_values
-        from pixelmill.workers.ct.pixels import read_slices
+        from pixelmill.workers.ct.series_slices import known_of, series_slices
         from pixelmill.workers.typed_torch import from_numpy
 
-        facts = json.loads(pieces[0])
-        samples: list[np.ndarray] = []
-        for number, (piece, slice_id) in enumerate(zip(pieces[1:], facts["objects"], strict=True)):
-            try:
-                with without_values("decode"):
-                    slices = read_slices(piece, max_pixels=max_pixels)
-            except RowError as error:
-                raise RowError(error.stage, error.error_type, f"slice {number}: {error}") from None
-            for frame, (stated, made) in enumerate(slices):
-                samples.append(_sample(made.hu_HW))
-                spacing_mm = stated.geometry and stated.geometry.spacing_mm
-                picture = Picture(from_numpy(made.hu_HW)[None], "hu16", spacing_mm)
-                own_id = slice_id if len(slices) == 1 else f"{slice_id}-{frame}"
-                yield Decoded(picture, _columns(facts, own_id, stated, made))
-        _require_hounsfield(samples)
-
-
-def _sample(hu_HW: np.ndarray) -> np.ndarray:
-    return hu_HW.ravel()[:: SAMPLED if hu_HW.shape[1] % SAMPLED else SAMPLED + 2]
+        known = known_of(pieces)
+        for slice_id, stated, made in series_slices(pieces, max_pixels=max_pixels):
+            spacing_mm = stated.geometry and stated.geometry.spacing_mm
+            picture = Picture(from_numpy(made.hu_HW)[None], "hu16", spacing_mm)
+            yield Decoded(picture, _columns(known, slice_id, stated, made))
 
 
 def _columns(facts: Mapping[str, Any], slice_id: str, stated: ObjectFacts, made: HuSlice) -> dict[str, object]:
@@ -132,30 +110,3 @@ def _place_mm(geometry: Geometry) -> float | None:
         return float(np.asarray(geometry.position_mm) @ normal_of(geometry.orientation))
     except ValueError:
         return None
-
-
-def _require_hounsfield(samples: Sequence[np.ndarray]) -> None:
-    """Raises RowError where the values of the whole series can't be Hounsfield units."""
-    import numpy as np
-
-    from pixelmill.workers.ct.hounsfield import misscaled
-
-    if samples and (reason := misscaled(np.concatenate(samples))) is not None:
-        raise RowError("decode", "NotHu", f"the values are no Hounsfield units: {reason}")
-
-
-def _pixels_of(piece: bytes) -> int:
-    """Rows x columns x frames, by the header. RowError where there is no header."""
-    from pixelmill.workers.ct.discretion import without_values
-    from pixelmill.workers.ct.facts import facts_of
-    from pixelmill.workers.ct.header import PREFIXES_BYTES, parse_header
-
-    with without_values("decode"):
-        heads = ((piece[:size], len(piece) <= size) for size in PREFIXES_BYTES)
-        header = next((h for head, is_whole in heads if (h := parse_header(head, is_whole=is_whole))), None)
-        found = facts_of(header or parse_header(piece, is_whole=True) or _truncated()).layout
-    return 0 if found is None else found.rows * found.columns * found.frames
-
-
-def _truncated() -> Any:
-    raise RowError("decode", "Truncated", "the header is not whole; copy the object again")

@@ -1,4 +1,4 @@
-"""The header of a DICOM object, read from as few bytes of its file as it takes."""
+"""The header of an object of CT (DICOM, NIfTI, or a picture of a slice), read from as few bytes of its file as it takes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class DicomHeaderDecoder:
 
     def is_enough(self, head: bytes, *, is_whole: bool) -> bool:
         """Whether the header ends within these bytes; an object that is refused needs no more of them."""
-        from pixelmill.workers.ct.header import parse_header
+        from pixelmill.workers.ct.object_files import is_header
 
         try:
-            return parse_header(head, is_whole=is_whole) is not None
+            return is_header(head, is_whole=is_whole)
         except RowError:
             return True
 
@@ -43,11 +43,11 @@ class DicomHeaderDecoder:
         return len(_only(pieces))
 
     def check(self, pieces: Sequence[bytes], *, max_pixels: int) -> None:
-        from pixelmill.workers.ct.header import parse_header
+        from pixelmill.workers.ct.object_files import is_header
 
         head = _only(pieces)
-        if parse_header(head, is_whole=False) is None:  # a prefix is handed on only if it holds the header
-            parse_header(head, is_whole=True)
+        if not is_header(head, is_whole=False):  # a prefix is handed on only if it holds the header
+            is_header(head, is_whole=True)
 
     def decode(self, pieces: Sequence[bytes], *, max_pixels: int) -> Sequence[Decoded]:
         import torch

@@ -1,11 +1,12 @@
-"""Index: the facts of every DICOM header, and keyed ids in the place of every text that identifies."""
+"""Index: the facts of every header of an archive, and keyed ids in the place of every text that identifies."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.pictures import Kind, Picture
@@ -28,10 +29,32 @@ class CtIndexConfig(StageConfig):
     stage: ClassVar[str] = "ct-index"
     takes: ClassVar[frozenset[Kind]] = frozenset({"header"})
     speed_only: ClassVar[frozenset[str]] = frozenset({"key"})
+    added: ClassVar[frozenset[str]] = frozenset({"picture_intercept_hu", "patient_pattern"})
 
     key: str = Field(
         "user", description="the key of the ids: a file, env (PIXELMILL_CT_KEY), or user (one of your own)"
     )
+    picture_intercept_hu: float | None = Field(
+        None, description="what is added to the values of TIFF and PNG slices, which state no intercept, such as -32768"
+    )
+    patient_pattern: str | None = Field(
+        None,
+        description="a regular expression whose one group is the patient in the name of a NIfTI file or a picture, such as "
+        "`^([^/]+)/`",
+    )
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _has_a_group(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        if groups != 1:
+            raise ValueError(f"has {groups} groups; put the part of the name that is the patient in ( )")
+        return pattern
 
     def assets(self) -> Mapping[str, AssetKind]:
         return {"key": "id key"}
@@ -73,22 +96,22 @@ class CtIndex:
         from pixelmill.workers.ct.index_rows import FIELDS
 
         self._key, self._installed = config.id_key(), installed_packages()
+        self._picture_intercept_hu = config.picture_intercept_hu
         self.fields: tuple[pa.Field[Any], ...] = FIELDS
         self.settings: dict[str, object] = {"chosen": "default", "key_fingerprint": self._key.fingerprint}
 
     def prepare(self, picture: Picture) -> tuple[ObjectFacts, str]:
         """The facts, and a digest of the header."""
         from pixelmill.workers.ct.discretion import without_values
-        from pixelmill.workers.ct.facts import facts_of
-        from pixelmill.workers.ct.header import digest_of, parse_header
+        from pixelmill.workers.ct.object_files import facts_in, with_intercept
 
         head = picture.pixels.numpy().tobytes()
         with without_values(self.name):
-            header = parse_header(head, is_whole=False) or parse_header(head, is_whole=True)
-            if header is None:
+            found = facts_in(head, is_whole=False) or facts_in(head, is_whole=True)
+            if found is None:
                 raise RowError("decode", "Truncated", "the header is not whole; copy the object again")
-            digest = digest_of(header)
-            return facts_of(header), digest
+            facts, digest = found
+            return with_intercept(facts, self._picture_intercept_hu), digest
 
     def run(self, samples: Sequence[tuple[ObjectFacts, str]]) -> Milled:
         import pyarrow as pa

@@ -6,7 +6,6 @@ one counts as a patient of its own.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, cast
@@ -22,11 +21,11 @@ from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.folders import children
 from pixelmill.pipelines.training.layouts.pictures import listed
 from pixelmill.workers.credentials import scrub
+from pixelmill.workers.ct.object_names import IDENTIFIED
 from pixelmill.workers.ct.slice_facts import SliceFacts
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Role
 
-IDENTIFIED = re.compile(r"(?:^|[_-])(ID[_-]?[0-9A-Za-z]+)", re.IGNORECASE)
 FACTS = ("patient_id", "series_id", "position_mm")
 
 

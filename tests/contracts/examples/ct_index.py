@@ -8,7 +8,7 @@ from pixelmill.workers.pictures import Picture
 from tests.workers.ct.objects import a_slice, saved
 
 QUICK = {"key": "key"}
-CHANGED = {"key": "other"}
+CHANGED = {"key": "other", "picture_intercept_hu": -1024.0, "patient_pattern": "(a)"}
 ASSETS = {"key": {"key": b"0123456789abcdef"}}
 
 

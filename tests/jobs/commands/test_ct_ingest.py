@@ -10,6 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import SimpleITK
+import tifffile
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pixelmill.jobs.id_keys import VARIABLE
 from pixelmill.pipelines.stores.access import Access
@@ -19,6 +22,7 @@ from tests.canaries import kept, leaks
 from tests.ct_series import series_of
 from tests.phantoms import EVERY_DEFECT, write_archive
 from tests.support import Ended, Home, Output, pixelmill
+from tests.workers.ct.niftis import a_body, a_volume, compressed
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -40,9 +44,27 @@ def _packed(archive: Path) -> None:
             path.unlink()
 
 
+def _with_other_files(archive: Path) -> None:
+    """A NIfTI volume and pictures of slices whose texts and names identify too."""
+    folder = archive / f"{CANARY} study"
+    folder.mkdir()
+    (folder / f"{CANARY} 19330303.nii.gz").write_bytes(compressed(a_volume(a_body(), np.diag([-1.5, -1.5, 2, 1]))))
+    for number in range(5):
+        tifffile.imwrite(
+            folder / f"{CANARY}_{number}.tif",
+            a_body()[:, :, number],
+            description=f"{CANARY}^ANNA",
+            software=f"{CANARY} MED",
+        )
+    text = PngInfo()
+    text.add_text("Comment", f"{CANARY}^ANNA")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(folder / f"{CANARY}.png", pnginfo=text)
+
+
 def _damaged(index: Folder) -> list[str]:
     """Series of which an object is damaged after it was indexed: gone, forbidden, cut; their ids."""
-    usable = [row for row in series_of(index) if row["usable_3d"] and not row["members"][0]["offset"]][:3]
+    usable = [row for row in series_of(index) if row["usable_3d"] and len(row["members"]) > 2]
+    usable = [row for row in usable if not row["members"][0]["offset"]][:3]
     gone, forbidden, cut = (Path(row["members"][2]["uri"]) for row in usable)
     gone.unlink()
     forbidden.unlink()
@@ -55,6 +77,7 @@ def test_slices_are_those_of_an_independent_reader_and_nothing_names_a_patient(u
     archive, index, out = tmp_path / "archive", tmp_path / "index", tmp_path / "out"
     write_archive(archive, EVERY_DEFECT, slices=12, side_px=24)
     _packed(archive)
+    _with_other_files(archive)
     with kept(user.temporary, tmp_path / "ray"):
         indexed = _run(user, "index", str(archive), str(index))
         assert indexed.code == 0, indexed.stderr
@@ -62,10 +85,14 @@ def test_slices_are_those_of_an_independent_reader_and_nothing_names_a_patient(u
         ended = _run(user, "ingest", str(index), str(out))
     assert ended.code == 3, ended.stderr
     rows = {row["series_id"]: row for row in series_of(Folder(str(index), Access())) if row["usable_2d"]}
+    others = {series for series, row in rows.items() if f"{CANARY} study" in row["members"][0]["uri"]}
+    assert len(others) == 2
     failed = Output(str(out)).table("failed").to_pylist()
     assert sorted(Output(str(out)).listed_ids()) == sorted(_ids(out, "data") + _ids(out, "failed"))
     assert {row["uri"] for row in failed} == {f"ct:{series}" for series in damaged}
-    _assert_slices_equal(out, {series: row for series, row in rows.items() if series not in damaged})
+    _assert_slices_equal(
+        out, {series: row for series, row in rows.items() if series not in {*damaged, *others}}, others
+    )
 
     for name, ended_as in (("index", indexed), ("ingest", ended)):
         (tmp_path / "printed").mkdir(exist_ok=True)
@@ -83,9 +110,12 @@ def _ids(out: Path, folder: str) -> list[str]:
     return sorted(set(map(str, Output(str(out)).table(folder)["id"].to_pylist())))
 
 
-def _assert_slices_equal(out: Path, rows: dict[str, dict[str, object]]) -> None:
+def _assert_slices_equal(out: Path, rows: dict[str, dict[str, object]], others: set[str]) -> None:
+    """Of DICOM series object by object; of `others` how many slices there are."""
     table = Output(str(out)).table("data")
     found = {(row["series_id"], row["place"]): row for row in table.to_pylist()}
+    assert sorted(sum(series == other for series, _ in found) for other in others) == [5, 12]
+    found = {key: row for key, row in found.items() if key[0] not in others}
     assert len(found) == sum(len(row["members"]) for row in rows.values())  # pyright: ignore
     for (series, place), row in found.items():
         member = rows[str(series)]["members"][place]  # pyright: ignore

@@ -24,7 +24,9 @@ from pixelmill.workers.ct.keyed_ids import IdKey
 from tests.workers.ct.objects import a_slice
 
 KEY = IdKey(b"0123456789abcdef")
-SCHEMA = pa.schema([pa.field("id", pa.string()), pa.field("uri", pa.string()), *FIELDS])
+SCHEMA = pa.schema(
+    [pa.field("id", pa.string()), pa.field("uri", pa.string()), pa.field("member", pa.string()), *FIELDS]
+)
 
 
 def _rows(series: str, count: int = 6, folder: str = "f", **tags: Any) -> list[dict[str, Any]]:
@@ -70,7 +72,7 @@ def test_any_number_of_buckets_and_any_order_of_files_make_the_same_series(tmp_p
     rows = [row for number in range(9) for row in _rows(f"1.2.{number}")]
     mixed = [rows[index] for index in sorted(range(len(rows)), key=lambda i: (i * 29) % len(rows))]
     index = _index(tmp_path, mixed[:20], mixed[20:])
-    made = sorted(series_rows(index, bucket_rows), key=lambda row: row["series_id"])
+    made = sorted(series_rows(index, bucket_rows=bucket_rows), key=lambda row: row["series_id"])
     assert made == sorted(series_rows(_index(tmp_path / "other", rows)), key=lambda row: row["series_id"])
     assert [row["slices"] for row in made] == [6] * 9
     assert counted(made).usable_3d == 9

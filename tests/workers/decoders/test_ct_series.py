@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from pydicom.dataset import FileDataset
 
+from pixelmill.workers.ct.object_files import BYTES_PER_PIXEL
 from pixelmill.workers.decoders import decoder_of
-from pixelmill.workers.decoders.ct_series import BYTES_PER_PIXEL, CtSeriesDecoder
+from pixelmill.workers.decoders.ct_series import CtSeriesDecoder
 from pixelmill.workers.errors import RowError
 from tests.workers.ct.objects import SIDE, a_slice, saved
 
