@@ -193,10 +193,12 @@ def _spatial_unit(parsed: Any) -> str:
 def _turn_of(affine: np.ndarray | None, shape_IJK: tuple[int, int, int]) -> _Turn:
     if affine is None:
         return _Turn((0, 1, 2), (False, False, False), None)
-    from nibabel.orientations import io_orientation
+    from nibabel import orientations
 
-    untyped: Any = io_orientation
-    along = {int(axis): (stored, sign < 0) for stored, (axis, sign) in enumerate(untyped(affine).tolist())}
+    untyped: Any = orientations
+    along = {
+        int(axis): (stored, sign < 0) for stored, (axis, sign) in enumerate(untyped.io_orientation(affine).tolist())
+    }
     (first, second, third), flips = zip(*(along[axis] for axis in range(3)), strict=True)
     turned = affine[:, [first, second, third, 3]].copy()
     for axis, is_flipped in enumerate(flips):

@@ -144,7 +144,8 @@ def _nifti_slices(data: bytes, max_pixels: int) -> Iterator[tuple[ObjectFacts, H
 
 
 def _picture_slice(data: bytes, intercept_hu: float | None, max_pixels: int) -> tuple[ObjectFacts, HuSlice]:
-    found = picture_facts(data, is_whole=True) or _truncated()
+    found = picture_facts(data, is_whole=True)
+    assert found is not None  # of a whole file
     facts = with_intercept(found, intercept_hu)
     _require_slices(facts)
     assert facts.intercept is not None

@@ -25,7 +25,7 @@ from pixelmill.workers.errors import RowError
 PNG_HEAD: Final = b"\x89PNG\r\n\x1a\n"
 TIFF_HEADS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 256, 257, 258, 262, 277, 339
-_TAGS: Final = dict.fromkeys((_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT), 64)
+_TAGS: Final[dict[int, int]] = dict.fromkeys((_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT), 64)
 _GREY: Final = (tiff_layout.WHITE_IS_ZERO, tiff_layout.BLACK_IS_ZERO)
 _UNSIGNED, _FLOAT = 1, 3
 _NOBODY: Final = Identity("", "", "", "", "", "", "", "")
