@@ -1,10 +1,10 @@
 """Keep the log of a training as a small CSV beside the gallery, and draw the curves of all of them.
 
-    python -m benchmarks.curves RUN NAME
+    python -m benchmarks.curves RUN NAME [--refused]
 
 writes docs/gallery/curves/NAME.csv: some 300 rows of RUN/log.csv, after a line with the hash of the weights of NAME that ship
-now. A curve whose hash is not theirs is drawn with a sentence that says so. Trainings whose log was not kept have NAME.jpg there,
-the curve as it was drawn at that time.
+now, unless those of RUN were refused. A curve whose hash is not theirs is drawn with a sentence that says so. Trainings whose
+log was not kept have NAME.jpg there, the curve as it was drawn at that time.
 """
 
 from __future__ import annotations
@@ -37,17 +37,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a training")
     parser.add_argument("name", help="the recipe file's name")
+    parser.add_argument(
+        "--refused", action="store_true", help="the weights that ship under the name are another training's"
+    )
     options = parser.parse_args()
-    print(keep(options.run, options.name))
+    print(keep(options.run, options.name, ships=not options.refused))
 
 
-def keep(run: Path, name: str) -> Path:
-    """Write the CSV of a training whose weights ship now, or of one that does not ship."""
+def keep(run: Path, name: str, *, ships: bool = True) -> Path:
+    """Write the CSV of a training whose weights ship now, or of one whose weights do not."""
     with (run / "log.csv").open(newline="") as file:
         rows = thinned([{key: value for key, value in row.items() if value} for row in csv.DictReader(file)])
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
-    text.write(f"{WEIGHTS}{weights_hash(name) or 'do not ship'}\n")
+    text.write(f"{WEIGHTS}{(weights_hash(name) if ships else None) or 'do not ship'}\n")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: shortened(value) for key, value in row.items()} for row in rows)
