@@ -35,9 +35,14 @@ def main() -> None:
         options = "".join([*(f" --data {uri}" for uri in sources), *(f" --set {each}" for each in given)])
         goal, judged_by = recipe_type(card.recipe).GOAL[0], card.test_metrics or card.metrics
         console.print(f"[bold]{name}[/bold]  {escape(text.splitlines()[0].removeprefix('# '))}")
+        on = (
+            "on samples that selected nothing"
+            if card.test_metrics
+            else "on the samples that selected its step: slightly too good"
+        )
+        console.print(f"  {goal} {judged_by[goal]:.4g} {on}")
         console.print(
-            f"  {goal} {judged_by[goal]:.4g} after {card.metrics['step']:,.0f} steps, {card.metrics['trained_s']:,.0f} s "
-            f"on one core; {escape(card.split)}"
+            f"  after {card.metrics['step']:,.0f} steps, {card.metrics['trained_s']:,.0f} s on one core; {escape(card.split)}"
         )
         for command in (
             f"pixelmill train jobs/recipes/{file.name}",
