@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelmill.jobs import surroundings
-from pixelmill.jobs.commands import bulk, ct, networks, outputs, stages
+from pixelmill.jobs.commands import bulk, ct, exploring, networks, outputs, stages
 from pixelmill.jobs.host import signals
 from pixelmill.jobs.terminal import printable, streams
 
@@ -25,6 +25,14 @@ stages.add_stage_commands(app)
 app.command()(bulk.retry)
 app.command()(outputs.inspect)
 app.command()(outputs.export)
+app.command()(exploring.cluster)
+app.command()(exploring.neighbors)
+app.command()(exploring.search)
+app.command()(exploring.duplicates)
+app.command()(exploring.leaks)
+app.command()(exploring.outliers)
+app.command()(exploring.sample)
+app.command()(exploring.project)
 app.command()(networks.train)
 app.command()(networks.recipes)
 app.command(name="eval")(networks.evaluate)

@@ -34,6 +34,15 @@ def schema_of(folder: Folder) -> pa.Schema:
     return pa.schema([])
 
 
+def count_rows(folder: Folder) -> int:
+    """The number of finished rows, from the footers alone."""
+    total = 0
+    for name in folder.names(DATA):
+        with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
+            total += parquet.metadata.num_rows
+    return total
+
+
 def memory_bytes(folder: Folder, columns: Sequence[str] | None) -> int:
     """The approximate memory of these columns, from the footers alone; repeated values of a dictionary count once."""
     total = 0

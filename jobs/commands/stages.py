@@ -120,6 +120,10 @@ STAGE_COMMANDS: dict[str, StageCommand] = {
         "Encode and decode every picture with an autoencoder: the reconstruction and its error, to find outliers.",
         (_model(f"{OURS}."),),
     ),
+    "fingerprint": StageCommand(
+        "Fingerprint every picture: hashes, brightness, sharpness and a thumbnail, to find duplicates and bad pictures.",
+        (),
+    ),
     "encode": StageCommand("Encode every picture: its latent code in an autoencoder.", (_model(f"{OURS}."),)),
     "classify": StageCommand(
         "Name the classes of every picture, best first, with their scores.",

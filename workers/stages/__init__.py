@@ -35,6 +35,7 @@ STAGES: dict[str, str] = {
     "depth": "pixelmill.workers.stages.depth:DepthConfig",
     "ct-index": "pixelmill.workers.stages.ct_index:CtIndexConfig",
     "hu": "pixelmill.workers.stages.hu:HuConfig",
+    "fingerprint": "pixelmill.workers.stages.fingerprint:FingerprintConfig",
 }
 """Every stage that a job file can name, with the import path of its config. Importing a config must not import torch."""
 

@@ -1,0 +1,52 @@
+"""A map of a run's vectors: two coordinates a row, by principal components or UMAP."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+
+from pixelmill.pipelines.findings.row_vectors import RowVectors
+from pixelmill.pipelines.findings.stored import Made, keyed
+from pixelmill.workers.errors import JobError
+from pixelmill.workers.similarity.components import principal_components
+from pixelmill.workers.similarity.units import as_float32, blocks
+
+Method = Literal["pca", "umap"]
+FIRST_COMPONENTS = 50
+"""UMAP gets so many components, not the vectors themselves, as its authors advise for speed."""
+
+
+def projected(vectors: RowVectors, method: Method = "pca", seed: int = 0) -> Made:
+    """Columns x and y, float32. Raises JobError for UMAP where it is not installed."""
+    if method == "umap":
+        require_umap()
+    wanted = 2 if method == "pca" else min(FIRST_COMPONENTS, vectors.units_ND.shape[1])
+    points_NC, shares_C = components_of(vectors.units_ND, wanted)
+    if method == "umap":
+        points_NC = _umap(points_NC, seed)
+    summary: dict[str, object] = {"rows": len(vectors), "method": method}
+    if method == "pca":
+        summary["share_of_variance"] = [round(float(share), 4) for share in shares_C]
+    return Made(keyed(vectors.keys, {"x": points_NC[:, 0], "y": points_NC[:, 1]}), summary)
+
+
+def components_of(units_ND: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates NC along the axes of the greatest variance, and the share of the variance along each."""
+    batches = (as_float32(units_ND[block]) for block in blocks(len(units_ND)))
+    fitted = principal_components(batches, units_ND.shape[1], components)
+    parts = [fitted.project(as_float32(units_ND[block])) for block in blocks(len(units_ND))]
+    return np.concatenate(parts), fitted.shares_C
+
+
+def require_umap() -> None:
+    if find_spec("umap") is None:
+        raise JobError("--method umap: needs a package that is not installed here; pip install umap-learn, or take pca")
+
+
+def _umap(points_NC: np.ndarray, seed: int) -> np.ndarray:
+    module: Any = import_module("umap")
+    few = max(2, min(15, len(points_NC) - 1))
+    return np.asarray(module.UMAP(n_neighbors=few, random_state=seed).fit_transform(points_NC), np.float32)

@@ -1,0 +1,149 @@
+"""Pairs of vectors with a great cosine, and groups of near-duplicates around representatives.
+
+Up to EXACT_ROWS vectors are all compared. More are divided into cells around centres, each vector in its CELLS_EACH nearest
+ones, and compared within their cells: neighbours on both sides of a border share a cell nearly always.
+
+Legend: N vectors, P pairs, D numbers in a vector, K cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from pixelmill.workers.errors import JobError
+from pixelmill.workers.similarity.kmeans import fit, squared_distances
+from pixelmill.workers.similarity.units import as_float32, blocks
+
+EXACT_ROWS = 20_000
+CELLS_EACH = 3
+ROWS_PER_CELL = 1_000
+SAMPLED_PER_CELL = 20
+MOST_PAIRS = 50_000_000
+"""A gigabyte of them; nearly equal vectors without end are no duplicates that anyone reviews."""
+
+
+class Pairs(NamedTuple):
+    """Pairs of rows, left below right, each once, sorted; and how near they are, 1 for equal."""
+
+    left_P: np.ndarray
+    right_P: np.ndarray
+    nearness_P: np.ndarray
+
+    def __len__(self) -> int:  # a named tuple would count its fields
+        return len(self.left_P)
+
+    def where(self, keep_P: np.ndarray) -> Pairs:
+        return Pairs(self.left_P[keep_P], self.right_P[keep_P], self.nearness_P[keep_P])
+
+
+NO_PAIRS = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+def joined(many: list[Pairs]) -> Pairs:
+    """All pairs, each once with its greatest nearness, sorted."""
+    left_P, right_P, nearness_P = (np.concatenate(part) for part in zip(NO_PAIRS, *many, strict=True))
+    order_P = np.lexsort((-nearness_P, right_P, left_P))
+    left_P, right_P, nearness_P = left_P[order_P], right_P[order_P], nearness_P[order_P]
+    is_first_P = np.ones(len(left_P), bool)
+    is_first_P[1:] = (left_P[1:] != left_P[:-1]) | (right_P[1:] != right_P[:-1])
+    return Pairs(left_P[is_first_P], right_P[is_first_P], nearness_P[is_first_P])
+
+
+def near_pairs(units_ND: np.ndarray, least_cosine: float, seed: int = 0, exact_rows: int = EXACT_ROWS) -> Pairs:
+    """Every pair of vectors of length 1 with at least this cosine; above `exact_rows` vectors nearly every one.
+
+    Raises JobError for more than MOST_PAIRS of them.
+    """
+    found: list[Pairs] = []
+    held = 0
+    for pairs in _pairs_within(units_ND, least_cosine, seed, exact_rows):
+        found.append(pairs)
+        held += len(pairs)
+        if held > 2 * MOST_PAIRS or (held > MOST_PAIRS and len(found) > 1):
+            found = [joined(found)]
+            held = _require_few(len(found[0]), least_cosine)
+    pairs = joined(found)
+    _require_few(len(pairs), least_cosine)
+    return pairs
+
+
+def _require_few(pairs: int, least_cosine: float) -> int:
+    if pairs > MOST_PAIRS:
+        raise JobError(
+            f"more than {MOST_PAIRS:,} pairs of vectors have a cosine of {least_cosine:g} or more, so that it tells no "
+            "duplicates apart; give a higher --threshold, or embed with another model"
+        )
+    return pairs
+
+
+def _pairs_within(units_ND: np.ndarray, least_cosine: float, seed: int, exact_rows: int) -> Iterator[Pairs]:
+    if len(units_ND) <= exact_rows:
+        yield from _pairs_among(units_ND, np.arange(len(units_ND)), least_cosine)
+        return
+    for rows_M in cells_of(units_ND, seed):
+        yield from _pairs_among(units_ND, rows_M, least_cosine)
+
+
+def cells_of(units_ND: np.ndarray, seed: int = 0) -> Iterator[np.ndarray]:
+    """The rows of each cell; every row is in its CELLS_EACH nearest ones."""
+    cells = max(CELLS_EACH, len(units_ND) // ROWS_PER_CELL)
+    random = np.random.default_rng(seed)
+    sample = np.sort(random.permutation(len(units_ND))[: cells * SAMPLED_PER_CELL])
+    centres_KD = fit(as_float32(units_ND[sample]), cells, seed, starts=1)
+    nearest = np.zeros((len(units_ND), CELLS_EACH), np.int32)
+    for block in blocks(len(units_ND)):
+        distances_BK = squared_distances(as_float32(units_ND[block]), centres_KD)
+        nearest[block] = np.argpartition(distances_BK, CELLS_EACH - 1, axis=1)[:, :CELLS_EACH]
+    order = np.argsort(nearest, axis=None, kind="stable")
+    bounds = np.searchsorted(nearest.ravel()[order], np.arange(cells + 1))
+    for first, last in pairwise(bounds):
+        yield np.sort(order[first:last] // CELLS_EACH)
+
+
+def _pairs_among(units_ND: np.ndarray, rows_M: np.ndarray, least_cosine: float) -> Iterator[Pairs]:
+    """The pairs of these rows, which are sorted; each block is compared with itself and with those after it."""
+    own_MD = as_float32(units_ND[rows_M])
+    for block in blocks(len(rows_M)):
+        cosines_BM = own_MD[block] @ own_MD[block.start :].T
+        left, right = np.nonzero(np.triu(cosines_BM >= least_cosine, k=1))
+        if len(left):
+            cosines = np.minimum(cosines_BM[left, right], 1)
+            yield Pairs(rows_M[block.start + left], rows_M[block.start + right], cosines)
+
+
+def groups_of(pairs: Pairs, rows: int) -> np.ndarray:
+    """For each row the representative of its group, N; a row that is in none represents itself.
+
+    A member is a pair with its representative: groups never chain from one neighbour to the next. The row with the most
+    pairs represents first, of equals the first one.
+    """
+    representative_N = np.arange(rows)
+    degrees_N = np.bincount(pairs.left_P, minlength=rows) + np.bincount(pairs.right_P, minlength=rows)
+    ends = np.concatenate([pairs.left_P, pairs.right_P])
+    others = np.concatenate([pairs.right_P, pairs.left_P])[np.argsort(ends, kind="stable")]
+    bounds = np.concatenate([[0], np.cumsum(degrees_N)])
+    is_free_N = degrees_N > 0
+    for row in np.argsort(-degrees_N, kind="stable")[: int(is_free_N.sum())].tolist():
+        if not is_free_N[row]:
+            continue
+        is_free_N[row] = False
+        near = others[bounds[row] : bounds[row + 1]]
+        members = near[is_free_N[near]]
+        representative_N[members] = row
+        is_free_N[members] = False
+    return representative_N
+
+
+def equal_vectors(units_ND: np.ndarray) -> np.ndarray:
+    """For each row the first row with the same numbers, N."""
+    return first_of_equals([units_ND[row].tobytes() for row in range(len(units_ND))])
+
+
+def first_of_equals(values: list[bytes]) -> np.ndarray:
+    """For each value the place of the first equal one."""
+    seen: dict[bytes, int] = {}
+    return np.array([seen.setdefault(value, place) for place, value in enumerate(values)], np.int64)
