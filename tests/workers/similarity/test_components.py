@@ -7,7 +7,9 @@ from sklearn.decomposition import PCA
 
 from pixelmill.workers.similarity.components import principal_components
 
-VECTORS = np.random.default_rng(0).normal(size=(80, 6)).astype(np.float32) * np.array([5, 3, 2, 1, 1, 1], np.float32) + 7
+VECTORS = (
+    np.random.default_rng(0).normal(size=(80, 6)).astype(np.float32) * np.array([5, 3, 2, 1, 1, 1], np.float32) + 7
+)
 
 
 def test_components_are_those_of_scikit_learn() -> None:
