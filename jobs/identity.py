@@ -31,6 +31,8 @@ class SourceIdentity(TypedDict):
     decoder: NotRequired[str]
     group: NotRequired[str]
     """This and the decoder only where a job names them: outputs of earlier versions have neither."""
+    decode: NotRequired[str]
+    """Left out where every picture is decoded at its own size, as earlier versions did."""
 
 
 class RunIdentity(TypedDict):
@@ -95,11 +97,19 @@ def resumed_source(out: Folder, stored: bytes, here: RunIdentity, source: Source
         source = replace(source, uris=uris)
         places = {"uri": there["source"]["uri"], "uri_sha256": there["source"]["uri_sha256"]}
         here = cast("RunIdentity", {**here, "source": {**here["source"], **places}})
+    if "decode" not in there["source"]:
+        source = replace(source, decodes_whole=True)
+        here = cast("RunIdentity", {**here, "source": {k: v for k, v in here["source"].items() if k != "decode"}})
     if retry:
-        require_same({"stages": there["stages"]}, {"stages": here["stages"]}, out)
+        require_same(_results(there), _results(here), out)
     else:
         require_same({**there}, {**here}, out)
     return source
+
+
+def _results(identity: RunIdentity) -> dict[str, object]:
+    """What decides the results of an input, whichever inputs there are."""
+    return {"stages": identity["stages"], "source": {"decode": identity["source"].get("decode", "full")}}
 
 
 ADDED_KEYS = frozenset({"classes", "colours"})

@@ -50,6 +50,8 @@ class Job:
         }
         if source.decoder != "picture":
             identity["decoder"] = source.decoder
+        elif source.decode != "full":
+            identity["decode"] = source.decode
         if source.group is not None:
             identity["group"] = source.group
         return identity
@@ -80,6 +82,7 @@ class Job:
             Access(source.profile, source.anon, source.timeout_s, source.retry_for_s),
             exclude=out.uri,
             grouping=None if source.group is None else grouping_of(source.group),
+            decodes_whole=source.decode == "full",
         )
 
 

@@ -59,6 +59,7 @@ def mill_config(
         fetch=FetchLimits(in_flight=options.in_flight, max_bytes=options.max_bytes),
         max_pixels=options.max_pixels,
         decoder=DECODERS[options.decoder],
+        decodes_whole=source.decodes_whole,
         ct_index=source.uris[0] if source.format == "ct-index" else None,
         decode_threads=plan.decode_threads,
         weights=weights,

@@ -54,6 +54,11 @@ class SourceSpec(Strict):
     )
     column: str | None = Field(None, description="the column of pictures (parquet) or of URIs (list)")
     decoder: DecoderName = Field("picture", description="what decodes the bytes of an input to pictures")
+    decode: Literal["auto", "full"] = Field(
+        "auto",
+        description="auto: a JPEG of which no stage sees more than a fraction is decoded at 1/2, 1/4 or 1/8 of its size, with "
+        "twice the side that is needed at least; full: at its own size. An output that was begun in full is continued so",
+    )
     group: Annotated[str, AfterValidator(checked_group)] | None = Field(
         None,
         description="which files form one input: stem (equal up to the first dot), folder, or a regular expression whose one "

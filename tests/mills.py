@@ -117,6 +117,7 @@ def mill_of(photos: Path, *stages: StageConfig, decode_threads: int = 0, **chang
         decode_threads=decode_threads,
         weights=changes.get("weights"),
         decoder=changes.get("decoder", "picture"),
+        decodes_whole=changes.get("decodes_whole", False),
         memory_bytes=changes.get("memory_bytes", 8 << 30),
     )
     reports: list[Tally] = []

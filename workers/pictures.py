@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pixelmill.workers.geometry.reduced import Reduced
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -33,14 +35,17 @@ class Picture:
     kind: Kind = "rgb8"
     spacing_mm: tuple[float, ...] | None = None
     """Spacing of rows and columns, preceded by that of slices for a volume; None if unknown."""
+    reduced: Reduced | None = None
+    """What the pixels are a reduced form of; None where they are the picture itself."""
 
     @property
     def height(self) -> int:
-        return self.pixels.shape[-2]
+        """That of the picture itself, as its header states it."""
+        return self.pixels.shape[-2] if self.reduced is None else self.reduced.height
 
     @property
     def width(self) -> int:
-        return self.pixels.shape[-1]
+        return self.pixels.shape[-1] if self.reduced is None else self.reduced.width
 
     @property
     def pixel_count(self) -> int:

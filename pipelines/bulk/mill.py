@@ -32,10 +32,12 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.heads import Heads
 from pixelmill.workers.decoders import ReadsHeads, WithholdsNames, decoder_of
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.geometry.reduced import LEAST_FACTOR
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.budget import Budget
 from pixelmill.workers.runtime.holdings import Holdings
 from pixelmill.workers.runtime.memory import Trimmer, for_pictures
+from pixelmill.workers.stages import SeesAtSize, Stage
 from pixelmill.workers.stages.wiring import wire
 
 __all__ = ["ORDER_COLUMN", "Mill", "MillConfig", "Tally", "rows_of"]
@@ -62,8 +64,15 @@ class Mill:
         self._encoders = Encoders(config.decode_threads, self._holdings)
         self._fetcher, self._one_by_one = (self._fetcher_of(limits) for limits in self._limits())
         self._longest_fetch_s = config.source_access.retry_for_s + 2 * config.source_access.timeout_s
-        first = [self._runners[reader] for reader in self._wiring.readers_of(None)]
-        self._preparation = Preparation(self._decoder, first, self.budget, self._holdings, config.max_pixels)
+        readers = self._wiring.readers_of(None)
+        self._preparation = Preparation(
+            self._decoder,
+            [self._runners[reader] for reader in readers],
+            self.budget,
+            self._holdings,
+            config.max_pixels,
+            None if config.decodes_whole else _least_px([self.stages[reader] for reader in readers]),
+        )
         self._ahead = self._decode_ahead()
         self._tally = Tally()
         self._trimmer = Trimmer()
@@ -210,3 +219,10 @@ def _weights(mill: Mill, config: MillConfig) -> dict[str, str | None]:
             + "; choose another output folder"
         )
     return weights
+
+
+def _least_px(stages: Sequence[Stage]) -> int | None:
+    """The pixels that the shorter side of a picture needs for these stages; None where one of them needs all."""
+    seen = [stage.seen_px if isinstance(stage, SeesAtSize) else None for stage in stages]
+    needed = [side_px for side_px in seen if side_px is not None]
+    return LEAST_FACTOR * max(needed) if needed and len(needed) == len(seen) else None

@@ -32,5 +32,7 @@ class MillConfig:
     """How long a worker may make no progress."""
     decoder: str = "picture"
     """A name of workers/decoders, or the import path of a decoder whose name only the driver knows."""
+    decodes_whole: bool = False
+    """Whether every picture is decoded at its own size, also where no stage sees more than a fraction of it."""
     ct_index: str | None = None
     """The index whose series are read, where the source is one."""

@@ -6,13 +6,13 @@ The work runs within memory that was reserved from the budget in advance; the me
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pixelmill.pipelines.bulk.items import Item, Row, Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under, row_error_of
 from pixelmill.pipelines.bulk.stage_runner import StageRunner
 from pixelmill.pipelines.inputs.fetch import Fetched
-from pixelmill.workers.decoders import Decoded, Decoder
+from pixelmill.workers.decoders import Decoded, Decoder, Reduces
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.runtime.budget import Budget
 from pixelmill.workers.runtime.holdings import Holdings
@@ -28,10 +28,12 @@ class Preparation:
         budget: Budget,
         holdings: Holdings,
         max_pixels: int,
+        least_px: int | None = None,
     ) -> None:
-        """`runners` are the stages that read the original."""
+        """`runners` are the stages that read the original; with `least_px` they are given it as small as that, where the
+        decoder can."""
         self._decoder, self._runners, self._budget, self._holdings = decoder, runners, budget, holdings
-        self._max_pixels = max_pixels
+        self._max_pixels, self._least_px = max_pixels, least_px
 
     def need_bytes(self, fetched: Fetched) -> int:
         """The memory of decoding plus the fetched bytes; only the latter for an input that can't be decoded."""
@@ -88,7 +90,7 @@ class Preparation:
         """The pictures of the decoder, one after the other. RowError with stage "decode" if there are none."""
         count = 0
         try:
-            for decoded in self._decoder.decode(pieces, max_pixels=self._max_pixels):
+            for decoded in self._decode(pieces):
                 yield decoded
                 count += 1
         except RowError:
@@ -97,6 +99,11 @@ class Preparation:
             raise row_error_of(error, "decode") from error
         if not count:
             raise RowError("decode", "NoPictures", "holds no picture")
+
+    def _decode(self, pieces: Sequence[bytes]) -> Iterable[Decoded]:
+        if self._least_px is not None and isinstance(self._decoder, Reduces):
+            return self._decoder.decode_reduced(pieces, self._least_px, max_pixels=self._max_pixels)
+        return self._decoder.decode(pieces, max_pixels=self._max_pixels)
 
     def _failed(self, fetched: Fetched, error: RowError, taken_bytes: int) -> Item:
         self._budget.change(-taken_bytes)

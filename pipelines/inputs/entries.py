@@ -53,6 +53,8 @@ class Source:
     exclude: str | None = None
     grouping: Grouping | None = None
     """Which files and members of archives make one input together; None: each is an input of its own."""
+    decodes_whole: bool = False
+    """Whether every picture is decoded at its own size, also where no stage sees more than a fraction of it."""
 
 
 class Piece(NamedTuple):

@@ -110,3 +110,23 @@ def test_an_output_with_other_class_names_is_refused_and_one_that_lacks_them_is_
         resumed(tmp_path, stored({"segment": MASKS | {"classes": ["sky", "street"]}}), here)
     with pytest.raises(RunRefused, match="weights_sha256"):
         resumed(tmp_path, stored({"segment": MASKS | {"weights_sha256": "v"}}), here)
+
+
+def decoding(how: str | None) -> Any:
+    identity = stored({"embed": MASKS})
+    source = {key: value for key, value in identity["source"].items() if key != "decode"}
+    return identity | {"source": source | ({} if how is None else {"decode": how})}
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_an_output_that_was_made_of_whole_pictures_is_continued_with_whole_ones(
+    place: str, tmp_path: Path, retry: bool
+) -> None:
+    folder, source = Folder(str(tmp_path), Access()), placed("pics").source(Folder(str(tmp_path), Access()))
+    assert not source.decodes_whole
+    before = json.dumps(decoding(None)).encode()
+    assert resumed_source(folder, before, decoding("auto"), source, retry=retry).decodes_whole
+    fractions = json.dumps(decoding("auto")).encode()
+    assert not resumed_source(folder, fractions, decoding("auto"), source, retry=retry).decodes_whole
+    with pytest.raises(RunRefused, match=r"source\.decode: 'auto' there"):
+        resumed_source(folder, fractions, decoding(None), source, retry=retry)

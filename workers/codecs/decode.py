@@ -25,13 +25,14 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from PIL import Image
 
 from pixelmill.workers.codecs.decode_errors import corrupt, decode_error, truncated, unsupported
 from pixelmill.workers.codecs.heif import read_avif, read_heic
-from pixelmill.workers.codecs.jpeg import read_jpeg
+from pixelmill.workers.codecs.jpeg import read_jpeg, read_reduced_jpeg
 from pixelmill.workers.codecs.other_formats import read_bmp, read_gif, read_jpeg2000, read_webp
 from pixelmill.workers.codecs.pixels import to_pixels, to_rgb_or_grey
 from pixelmill.workers.codecs.png import read_png
@@ -39,8 +40,11 @@ from pixelmill.workers.codecs.signatures import PictureFormat, find_format
 from pixelmill.workers.codecs.tiff import read_tiff
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.geometry.orientation import turn_upright
+from pixelmill.workers.geometry.reduced import Reduced
 
 MAX_PIXELS = 2**27  # 134 megapixels, above the largest common camera; 400 MB as RGB
+
+Result = TypeVar("Result")
 
 FormatReader = Callable[[bytes, int], tuple[Image.Image, int]]
 """From data and max_pixels to the stored picture and its EXIF orientation, 1 to 8."""
@@ -69,10 +73,40 @@ def decode_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor
     `max_pixels` bounds width x height as the header states them. Raises RowError with stage "decode" and one of
     DECODE_ERROR_TYPES, and nothing else. Never warns; thread-safe.
     """
-    file_format = find_format(data)
+    return _explained(lambda: _whole(data, find_format(data), max_pixels))
+
+
+def decode_reduced(data: bytes, least_px: int, *, max_pixels: int = MAX_PIXELS) -> tuple[torch.Tensor, Reduced | None]:
+    """The same, smaller where the format can be decoded so: JPEG, at 1/2, 1/4 or 1/8.
+
+    The largest of these fractions is taken that leaves the shorter side `least_px` pixels at least. Beside the pixels is what
+    they are a fraction of, as it is shown; None where the picture was decoded whole. The errors and checks are the same.
+    """
+    return _explained(lambda: _reduced(data, find_format(data), least_px, max_pixels))
+
+
+def _whole(data: bytes, file_format: PictureFormat, max_pixels: int) -> torch.Tensor:
+    picture, orientation = READERS[file_format](data, max_pixels)
+    return turn_upright(to_pixels(to_rgb_or_grey(picture)), orientation)
+
+
+def _reduced(
+    data: bytes, file_format: PictureFormat, least_px: int, max_pixels: int
+) -> tuple[torch.Tensor, Reduced | None]:
+    if file_format != "JPEG":
+        return _whole(data, file_format, max_pixels), None
+    picture, orientation, reduced = read_reduced_jpeg(data, max_pixels, least_px)
+    pixels_CHW = turn_upright(to_pixels(to_rgb_or_grey(picture)), orientation)
+    if reduced.by == 1:
+        return pixels_CHW, None
+    is_on_its_side = orientation >= 5
+    return pixels_CHW, Reduced(reduced.by, reduced.width, reduced.height) if is_on_its_side else reduced
+
+
+def _explained(decode: Callable[[], Result]) -> Result:
+    """What a decoder makes; its errors are those of a row."""
     try:
-        picture, orientation = READERS[file_format](data, max_pixels)
-        return turn_upright(to_pixels(to_rgb_or_grey(picture)), orientation)
+        return decode()
     except RowError:
         raise
     except MemoryError as error:

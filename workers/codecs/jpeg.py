@@ -11,9 +11,26 @@ from pixelmill.workers.codecs import headers
 from pixelmill.workers.codecs.decode_errors import check_size, corrupt
 from pixelmill.workers.codecs.exif import exif_orientation
 from pixelmill.workers.codecs.pillow import loaded
+from pixelmill.workers.geometry.reduced import Reduced, factor_of
 
 
 def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
+    """The stored picture and its EXIF orientation."""
+    picture, orientation = _opened(data, max_pixels)
+    return loaded(picture), orientation
+
+
+def read_reduced_jpeg(data: bytes, max_pixels: int, least_px: int) -> tuple[Image.Image, int, Reduced]:
+    """The same, decoded at a fraction of its size that leaves the shorter side `least_px` pixels; see `factor_of`."""
+    picture, orientation = _opened(data, max_pixels)
+    width, height = picture.size
+    factor = factor_of(height, width, least_px, is_turned=orientation != 1)
+    if factor > 1:
+        picture.draft(picture.mode, (width // factor, height // factor))
+    return loaded(picture), orientation, Reduced(factor, height, width)
+
+
+def _opened(data: bytes, max_pixels: int) -> tuple[JpegImageFile, int]:
     kept, orientation, frame = [data[:2]], 1, None
     for marker, start, payload, end in headers.jpeg_segments(data):
         if marker in headers.JPEG_FRAMES:
@@ -25,7 +42,7 @@ def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
             kept.append(data[start:end])
         if marker == 0xDA:
             kept.append(_ended_scans(data, frame, payload, end))
-    return loaded(JpegImageFile(io.BytesIO(b"".join(kept)))), orientation
+    return JpegImageFile(io.BytesIO(b"".join(kept))), orientation
 
 
 def _ended_scans(data: bytes, frame: headers.JpegFrame | None, payload: int, start: int) -> bytes:

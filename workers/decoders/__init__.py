@@ -79,6 +79,16 @@ class Decoder(Protocol):
 
 
 @runtime_checkable
+class Reduces(Protocol):
+    """A decoder that can decode a picture at a fraction of its size, which takes less time."""
+
+    def decode_reduced(self, pieces: Sequence[bytes], least_px: int, *, max_pixels: int) -> Sequence[Decoded]:
+        """As `decode`, with pictures that keep `least_px` pixels of their shorter side at least; or all, where they can't
+        be reduced."""
+        ...
+
+
+@runtime_checkable
 class ReadsHeads(Protocol):
     """A decoder that needs only the beginning of each input."""
 

@@ -47,6 +47,12 @@ class PictureDecoder:
 
         return (Decoded(Picture(decode_picture(_only(pieces), max_pixels=max_pixels))),)
 
+    def decode_reduced(self, pieces: Sequence[bytes], least_px: int, *, max_pixels: int) -> Sequence[Decoded]:
+        from pixelmill.workers.codecs.decode import decode_reduced
+
+        pixels_CHW, reduced = decode_reduced(_only(pieces), least_px, max_pixels=max_pixels)
+        return (Decoded(Picture(pixels_CHW, reduced=reduced)),)
+
 
 def _only(pieces: Sequence[bytes]) -> bytes:
     if len(pieces) != 1:

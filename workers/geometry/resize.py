@@ -5,12 +5,14 @@ Legend: C = 3 channels, H = height, W = width; pixels are uint8, 0 to 255.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
 from torch.nn import functional
 
 from pixelmill.workers.geometry.memory_order import interleaved
+from pixelmill.workers.geometry.reduced import Reduced
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -18,7 +20,12 @@ MAX_ASPECT = 64  # a picture longer than this is cut to its centre before it is 
 
 
 def resize_shorter_side(
-    pixels_CHW: torch.Tensor, size_px: int, interpolation: Interpolation = "bilinear", *, exact: bool = True
+    pixels_CHW: torch.Tensor,
+    size_px: int,
+    interpolation: Interpolation = "bilinear",
+    *,
+    exact: bool = True,
+    reduced: Reduced | None = None,
 ) -> torch.Tensor:
     """Resize uint8 pixels with antialiasing so that the shorter side has `size_px` pixels.
 
@@ -32,16 +39,40 @@ def resize_shorter_side(
 
     Resizing only the part that a crop keeps was measured and rejected: 1.4 to 1.7 times as fast, but up to 19 grey levels off,
     because torch can't place a window at a fraction of a pixel.
+
+    The size of a `reduced` picture is that of the picture that it was reduced from, and so is the place of each new pixel.
     """
-    pixels_CHW = _cut_extremes(pixels_CHW)
-    _, height, width = pixels_CHW.shape
+    pixels_CHW = pixels_CHW if reduced else _cut_extremes(pixels_CHW)
+    height, width = (reduced.height, reduced.width) if reduced else pixels_CHW.shape[1:]
     new_long = int(size_px * max(height, width) / min(height, width))
     new_HW = (new_long, size_px) if width <= height else (size_px, new_long)
     if new_HW == (height, width):
         return pixels_CHW
+    if reduced:
+        return _from_extent(pixels_CHW, new_HW, interpolation, reduced.extent)
     source_BCHW = pixels_CHW[None].float() if exact else pixels_CHW[None]
     resized_BCHW = functional.interpolate(source_BCHW, new_HW, mode=interpolation, antialias=True, align_corners=False)
     return resized_BCHW[0].clamp_(0, 255).round_().to(torch.uint8) if exact else resized_BCHW[0]
+
+
+def _from_extent(
+    pixels_CHW: torch.Tensor, new_HW: tuple[int, int], interpolation: Interpolation, extent_HW: tuple[float, float]
+) -> torch.Tensor:
+    """Resize, with antialiasing, a picture that covers `extent_HW` of its pixels.
+
+    `functional.interpolate` takes a size or a factor; the operator below it takes both, so that each new pixel lies where it
+    would lie in the picture itself. Without that, a picture of 2001x1503 that was decoded at a half is 35 dB from the whole
+    one at 256 pixels, with it 49.
+    """
+    operator = _OPERATORS[interpolation]
+    down, across = (new / extent for new, extent in zip(new_HW, extent_HW, strict=True))
+    return operator(pixels_CHW[None], list(new_HW), False, down, across)[0]
+
+
+_OPERATORS: Mapping[Interpolation, Callable[..., torch.Tensor]] = {
+    "bilinear": torch.ops.aten._upsample_bilinear2d_aa.default,
+    "bicubic": torch.ops.aten._upsample_bicubic2d_aa.default,
+}
 
 
 def _cut_extremes(pixels_CHW: torch.Tensor) -> torch.Tensor:
@@ -59,19 +90,25 @@ def center_crop(pixels_CHW: torch.Tensor, size_px: int) -> torch.Tensor:
     return _crop_or_pad(pixels_CHW, size_px, size_px)
 
 
-def shrink_to_fit(pixels_CHW: torch.Tensor, size_px: int) -> torch.Tensor:
+def shrink_to_fit(pixels_CHW: torch.Tensor, size_px: int, *, reduced: Reduced | None = None) -> torch.Tensor:
     """The whole picture, unchanged if it fits into a square of `size_px`, otherwise with its longer side resized to it."""
-    longer = max(pixels_CHW.shape[1:])
-    if longer <= size_px:
+    sides = (reduced.height, reduced.width) if reduced else tuple(pixels_CHW.shape[1:])
+    if max(sides) <= size_px:
         return pixels_CHW
-    height, width = (max(1, round(side * size_px / longer)) for side in pixels_CHW.shape[1:])
-    return stretch(pixels_CHW, (height, width))
+    height, width = (max(1, round(side * size_px / max(sides))) for side in sides)
+    return stretch(pixels_CHW, (height, width), reduced=reduced)
 
 
 def stretch(
-    pixels_CHW: torch.Tensor, size_HW: tuple[int, int], interpolation: Interpolation = "bilinear"
+    pixels_CHW: torch.Tensor,
+    size_HW: tuple[int, int],
+    interpolation: Interpolation = "bilinear",
+    *,
+    reduced: Reduced | None = None,
 ) -> torch.Tensor:
     """The whole picture stretched to this size, with antialiasing."""
+    if reduced:
+        return _from_extent(pixels_CHW, size_HW, interpolation, reduced.extent)
     if tuple(pixels_CHW.shape[1:]) == size_HW:
         return pixels_CHW
     return functional.interpolate(pixels_CHW[None], size_HW, mode=interpolation, antialias=True)[0]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pixelmill.workers.ct.normalization import Normalization
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.geometry.reduced import Reduced
 from pixelmill.workers.models.preprocess import Preprocess
 from pixelmill.workers.networks.ct_unet import pooled_code
 
@@ -22,7 +23,11 @@ class HuPreprocess(Preprocess):
 
     normalization: Normalization = field(default_factory=Normalization)
 
-    def applied_to(self, pixels_CHW: Tensor) -> Tensor:
+    @property
+    def seen_px(self) -> None:
+        return None
+
+    def applied_to(self, pixels_CHW: Tensor, reduced: Reduced | None = None) -> Tensor:
         """uint8 CSS of int16 1HW, or of the first channel of uint8 CHW."""
         image_CSS = self.normalization.whole(pixels_CHW[0].numpy())
         return (image_CSS * 255).round().byte()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.geometry.grey import to_grey
+from pixelmill.workers.geometry.reduced import Reduced
 from pixelmill.workers.geometry.resize import (
     Interpolation,
     center_crop,
@@ -53,18 +54,24 @@ class Preprocess:
         """Height and width of the network's input."""
         return (self.crop_px, self.crop_px) if isinstance(self.crop_px, int) else self.crop_px
 
-    def applied_to(self, pixels_CHW: Tensor) -> Tensor:
+    @property
+    def seen_px(self) -> int | None:
+        """The side in which it sees the shorter side of a picture, which may be `reduced` to twice that; None where it can't
+        take a reduced one."""
+        return None if self.fit == "central area" else max(self.resize_px, *self.size_px)
+
+    def applied_to(self, pixels_CHW: Tensor, reduced: Reduced | None = None) -> Tensor:
         """uint8 pixels fitted to the network's input; a copy, unless they had that size before."""
         if len(self.mean) == 1 and len(pixels_CHW) == 3:
             pixels_CHW = to_grey(pixels_CHW)
         if self.fit == "stretch":
-            return stretch(pixels_CHW, self.size_px, self.interpolation)
+            return stretch(pixels_CHW, self.size_px, self.interpolation, reduced=reduced)
         if self.fit == "central area":
             return central_area(pixels_CHW, self.size_px, self.interpolation)
         side_px = min(self.size_px)
         if self.fit == "pad":
-            return center_crop(shrink_to_fit(pixels_CHW, side_px), side_px)
-        resized_CHW = resize_shorter_side(pixels_CHW, self.resize_px, self.interpolation, exact=False)
+            return center_crop(shrink_to_fit(pixels_CHW, side_px, reduced=reduced), side_px)
+        resized_CHW = resize_shorter_side(pixels_CHW, self.resize_px, self.interpolation, exact=False, reduced=reduced)
         return center_crop(resized_CHW, side_px)
 
 

@@ -126,6 +126,16 @@ class SortsBySize(Protocol):
         ...
 
 
+@runtime_checkable
+class SeesAtSize(Protocol):
+    """A stage that sees every picture in one size, so that it may be given a `reduced` one."""
+
+    @property
+    def seen_px(self) -> int | None:
+        """The side in which it sees the shorter side of a picture; None where it wants all pixels."""
+        ...
+
+
 class StageConfig(BaseModel):
     """The entry of a stage in the job file."""
 

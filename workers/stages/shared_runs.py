@@ -48,8 +48,12 @@ class SeesOneSize(_Tuned):
     def batch_pixels(self) -> None:
         return None  # every picture has one size
 
+    @property
+    def seen_px(self) -> int | None:
+        return self._preprocess.seen_px
+
     def prepare(self, picture: Picture) -> Tensor:
-        return self._preprocess.applied_to(picture.pixels)
+        return self._preprocess.applied_to(picture.pixels, picture.reduced)
 
 
 class MakesMaps(_Tuned):
