@@ -2,8 +2,8 @@
 
     python -m benchmarks.decoding [--pictures 24] [--seen 256]
 
-Photographs of 2 to 24 megapixels are made of scikit-image's, in a mosaic of crops with a camera's grain, so that they have detail at
-every scale; sides are as cameras have them, or odd. Processor time of one thread, with the resize and the crop.
+Photographs of 2 to 24 megapixels are made of scikit-image's, in a mosaic with a camera's grain, so that they have detail at every
+scale; sides are as cameras have them, or odd. Processor time of one thread, with the resize and the crop.
 """
 
 from __future__ import annotations
