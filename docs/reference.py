@@ -48,20 +48,29 @@ def job_keys() -> str:
             f"## {title}\n",
             schema["$defs"][name].get("description", "") + "\n",
             _keys(schema["$defs"][name], schema),
+            *_inner_sections(title, schema["$defs"][name], schema),
         ]
     for kind in STAGES:
         one = schema["$defs"][config_class(kind).__name__]
         parts += [f"## stages: {kind}\n", one["description"] + "\n", _keys(one, schema)]
-        for key, inner in _mappings_in(one, schema).items():
-            parts += [f"### {kind}.{key}\n", inner.get("description", "") + "\n", _keys(inner, schema)]
+        parts += _inner_sections(kind, one, schema)
     return "\n".join(parts)
 
 
+def _inner_sections(title: str, part: Mapping[str, Any], whole: Mapping[str, Any]) -> list[str]:
+    """A section for each key whose values are mappings."""
+    return [
+        text
+        for key, inner in _mappings_in(part, whole).items()
+        for text in (f"### {title}.{key}\n", inner.get("description", "") + "\n", _keys(inner, whole))
+    ]
+
+
 def _mappings_in(part: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The keys of a stage whose values are mappings with keys of their own."""
+    """The keys whose values are mappings with keys of their own, or lists of such."""
     found: dict[str, Mapping[str, Any]] = {}
     for key, value in part["properties"].items():
-        for choice in (value, *value.get("anyOf", [])):
+        for choice in (value, value.get("items", {}), *value.get("anyOf", [])):
             target = whole["$defs"].get(choice.get("$ref", "").rpartition("/")[2], {})
             if "properties" in target:
                 found[key] = target
