@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,10 +64,10 @@ def _as_node(machine: Machine) -> Node:
 
 
 def _with_groups(nodes: Nodes, groups: Sequence[NodeGroup]) -> list[Node]:
-    """The nodes as they are when every group of an autoscaling cluster is up: what is up of a group is not counted twice."""
-    grown = [node for group in groups for node in [_of_group(group)] * group.max]
-    shapes = {(node.cpus, node.gpus) for node in grown}
-    return [*(node for node in nodes if (node.cpus, node.gpus) not in shapes), *grown]
+    """The nodes as they are when every group of an autoscaling cluster is up: what is up of a group counts as it is."""
+    up = Counter(node.shape for node in nodes)
+    grown = [node for group in groups for node in [_of_group(group)] * max(0, group.max - up[group.cpus, group.gpus])]
+    return [*nodes, *grown]
 
 
 def _of_group(group: NodeGroup) -> Node:

@@ -20,14 +20,22 @@ _SET = re.compile(r"(!?)in\(([^)]*)\)")
 
 @dataclass(frozen=True)
 class Node:
-    """The logical resources of one node, under Ray's names, and its labels. Memory is in bytes."""
+    """The logical resources of one node, under Ray's names, and its labels. Memory is in bytes. `taken_cpus` of it are
+    taken for as long as the job runs."""
 
     resources: Mapping[str, float]
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    taken_cpus: float = 0.0
+
+    @property
+    def shape(self) -> tuple[float, float]:
+        """Its CPUs and GPUs, taken or not: nodes of one group of a cluster share it."""
+        return self.resources.get(CPU, 0.0), self.gpus
 
     @property
     def cpus(self) -> float:
-        return self.resources.get(CPU, 0.0)
+        """The CPUs that are left for workers."""
+        return max(0.0, self.resources.get(CPU, 0.0) - self.taken_cpus)
 
     @property
     def gpus(self) -> float:

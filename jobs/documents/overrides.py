@@ -59,7 +59,8 @@ def _step_into_list(items: list[object], key: str, following: str, override: str
     items[index] = spelled_out(items[index])
     inner = items[index]
     if isinstance(inner, dict) and len(cast("Document", inner)) == 1 and following not in inner:
-        return next(iter(cast("Document", inner).values()))
+        (options,) = cast("Document", inner).values()
+        return options if isinstance(options, dict) else cast("object", inner)
     return cast("object", inner)
 
 

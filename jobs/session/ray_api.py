@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, cast
 
@@ -46,7 +45,7 @@ def nodes() -> tuple[Node, ...]:
     used = _cpus_in_use(here)
     found: list[dict[str, Any]] = untyped.nodes()
     return tuple(
-        Node(_less_cpus(node["Resources"], min(used, 1.0) if node["NodeID"] == here else 0.0), node.get("Labels") or {})
+        Node(node["Resources"], node.get("Labels") or {}, min(used, 1.0) if node["NodeID"] == here else 0.0)
         for node in found
         if node["Alive"]
     )
@@ -62,10 +61,6 @@ def _cpus_in_use(node_id: str) -> float:
         return max(0.0, total.get(CPU, 0.0) - free.get(CPU, 0.0))
     except (ImportError, AttributeError):
         return 0.0
-
-
-def _less_cpus(resources: Mapping[str, float], cpus: float) -> dict[str, float]:
-    return {**resources, CPU: max(0.0, resources.get(CPU, 0.0) - cpus)}
 
 
 def available_resources() -> dict[str, float]:

@@ -76,12 +76,21 @@ def test_a_pool_between_bounds_takes_the_room_that_there_is() -> None:
 
 def test_nodes_that_a_cluster_may_start_are_counted_although_none_is_up() -> None:
     grows = run_spec(node_groups=[{"max": 4, "cpus": 8, "gpus": 1, "memory_gb": 32}])
-    for up in ([], [node(0)], [node(0), node(8, 1)]):
+    for up in ([], [node(0)]):
         made = make_plan(grows, Machine(2, 0, 1 << 34), "head:6379", up)
         assert (made.pool.least, made.pool.actors, made.pool.cpus, made.pool.gpus) == (1, 4, 7, 1)
         assert made.memory_bytes == 32 << 30
+    made = make_plan(grows, Machine(2, 0, 32 << 30), "head:6379", [node(0), node(8, 1)])
+    assert (made.pool.actors, made.pool.cpus) == (4, 7)  # what is up is one of the four
     with pytest.raises(JobError, match=r"a cluster that starts nodes .* run.node_groups"):
         make_plan(run_spec(), Machine(2, 0, 1 << 34), "head:6379", [node(0)])
+
+
+def test_the_cpu_that_the_driver_holds_is_left_to_it() -> None:
+    grows = run_spec(node_groups=[{"max": 1, "cpus": 8, "gpus": 1}])
+    holds_the_driver = Node({"CPU": 8.0, "GPU": 1.0}, taken_cpus=1)
+    made = make_plan(grows, Machine(2, 0, 1 << 34), "head:6379", [node(0), holds_the_driver])
+    assert (made.pool.actors, made.pool.cpus) == (1, 6)
 
 
 def test_workers_are_counted_on_nodes_with_the_labels_that_they_want() -> None:

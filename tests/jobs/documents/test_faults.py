@@ -20,8 +20,8 @@ def test_an_unknown_stage_is_answered_with_the_stages_that_there_are() -> None:
 @pytest.mark.parametrize(
     ("text", "override", "line"),
     [
-        ("run: {actors: -1}", "", "run.actors (line 6): should be greater than 0 or 'auto', not -1"),
-        ("run: {actors: many}", "", "run.actors (line 6): should be a valid integer or 'auto', not 'many'"),
+        ("run: {actors: -1}", "", "run.actors (line 6): should be greater than 0 or 'auto' or a mapping, not -1"),
+        ("run: {actors: many}", "", "run.actors (line 6): should be a valid integer or 'auto' or a mapping, not 'many'"),
         ("run: {max_failed_fraction: 7}", "", "run.max_failed_fraction (line 6): should be less than or equal to 1, not 7"),
         ("run: 3", "", "run (line 6): should be a mapping, not 3"),
         ("", "stages.0.compile=maybe", "stages.0.embed.compile (line 5): should be a valid boolean or 'auto', not 'maybe'"),
