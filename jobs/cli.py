@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelmill.jobs import surroundings
-from pixelmill.jobs.commands import bulk, ct, exploring, kubernetes, networks, outputs, stages
+from pixelmill.jobs.commands import bulk, ct, exploring, kubernetes, networks, outputs, scheduling, stages
 from pixelmill.jobs.host import signals
 from pixelmill.jobs.terminal import printable, streams
 
@@ -41,6 +41,7 @@ app.command()(outputs.zoo)
 app.command()(outputs.schema)
 app.command()(outputs.demo)
 app.command()(kubernetes.kubernetes)
+app.command()(scheduling.schedule)
 app.add_typer(ct.app, name="ct")
 
 

@@ -60,7 +60,7 @@ def _step_into_list(items: list[object], key: str, following: str, override: str
     inner = items[index]
     if isinstance(inner, dict) and len(cast("Document", inner)) == 1 and following not in inner:
         (options,) = cast("Document", inner).values()
-        return options if isinstance(options, dict) else cast("object", inner)
+        return cast("object", options if isinstance(options, dict) else inner)
     return cast("object", inner)
 
 

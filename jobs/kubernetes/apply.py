@@ -2,9 +2,10 @@
 
     python -m pixelmill.jobs.kubernetes.apply rayjob.json
 
-It talks to the API server with the pod's service account. A RayJob of this name that still runs is not begun again but waited
-for: it may be that of a pod before this one, which was moved away. A finished one is deleted first. Exit codes: 0 where the RayJob
-succeeded, 1 where it failed, 2 where it can't be applied, 3 where the API server was away for too long, which is worth a retry.
+It talks to the API server with the pod's service account. A RayJob of this name that still runs is not begun again but
+waited for: it may be that of a pod before this one, which was moved away. A finished one is deleted first. Exit codes: 0
+where the RayJob succeeded, 1 where it failed, 2 where it can't be applied, 3 where the API server was away for too long,
+which is worth a retry.
 """
 
 from __future__ import annotations

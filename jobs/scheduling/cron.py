@@ -25,8 +25,8 @@ SHORT_FORMS = {
     "@hourly": "0 * * * *",
 }
 _TERM = re.compile(r"(\*|\?|\w+)(?:-(\w+))?(?:/(\d+))?")
-_LONGEST_GAP_DAYS = 366 * 8 + 2
-"""From one 29 February to the next across a year such as 2100."""
+_LONGEST_GAP_DAYS = 366 * 41
+"""From one 29 February that is a Sunday to the next, across a year such as 2100: `0 0 29 2 */7`."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,11 @@ class Cron:
         """The moments at which it fires, in order, after this one; of local time, without its changes."""
         begin = moment.replace(second=0, microsecond=0) + timedelta(minutes=1)
         day = begin.replace(hour=0, minute=0)
-        for _ in range(_LONGEST_GAP_DAYS):
+        idle_days = 0
+        while idle_days <= _LONGEST_GAP_DAYS:
+            idle_days += 1
             if self.fires_on(day):
+                idle_days = 0
                 times = (day.replace(hour=hour, minute=minute) for hour in self.hours for minute in self.minutes)
                 yield from (time for time in times if time >= begin)
             day += timedelta(days=1)
