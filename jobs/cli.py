@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelmill.jobs import surroundings
-from pixelmill.jobs.commands import bulk, ct, exploring, kubernetes, networks, outputs, scheduling, stages
+from pixelmill.jobs.commands import bulk, ct, diagnosing, exploring, kubernetes, networks, outputs, scheduling, stages
 from pixelmill.jobs.host import signals
 from pixelmill.jobs.terminal import printable, streams
 
@@ -42,6 +42,7 @@ app.command()(outputs.schema)
 app.command()(outputs.demo)
 app.command()(kubernetes.kubernetes)
 app.command()(scheduling.schedule)
+app.command()(diagnosing.doctor)
 app.add_typer(ct.app, name="ct")
 
 
