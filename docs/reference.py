@@ -185,6 +185,7 @@ ROW_ERRORS = {
     "NotAFile": "it is a pipe, a device or a socket",
     "NotALayout": "too many of its pixels have the colour of no class; give layouts drawn in the colours of `palette`",
     "NotASlice": "a DICOM object is no usable slice of CT; the message says why, in the words of [CT archives](../ct.md)",
+    "NotAVolume": "the slices of a series of CT are no regular volume, and the message says why; ingest it as slices",
     "NotAnImage": "it is something else: a web page, a PDF, a video; the message says what",
     "NotDicom": "it is no DICOM object; leave it out of the archive, or name a pattern",
     "NotFinite": "a value is NaN or infinite: of a CT file, write it as air; of a network, try `precision: float32`",

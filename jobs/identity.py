@@ -30,7 +30,8 @@ class SourceIdentity(TypedDict):
     max_bytes: int
     decoder: NotRequired[str]
     group: NotRequired[str]
-    """This and the decoder only where a job names them: outputs of earlier versions have neither."""
+    volumes: NotRequired[dict[str, object]]
+    """These and the decoder only where a job names them: outputs of earlier versions have none of them."""
     decode: NotRequired[str]
     """Left out where every picture is decoded at its own size, as earlier versions did."""
 

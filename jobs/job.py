@@ -52,6 +52,8 @@ class Job:
             identity["decoder"] = source.decoder
         elif source.decode != "full":
             identity["decode"] = source.decode
+        if (volumes := source.volume_options()) is not None:
+            identity["volumes"] = volumes.as_json()
         if source.group is not None:
             identity["group"] = source.group
         return identity
@@ -81,6 +83,7 @@ class Job:
             source.limit,
             Access(source.profile, source.anon, source.timeout_s, source.retry_for_s),
             exclude=out.uri,
+            volumes=source.volume_options(),
             grouping=None if source.group is None else grouping_of(source.group),
             decodes_whole=source.decode == "full",
         )

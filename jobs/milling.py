@@ -61,6 +61,7 @@ def mill_config(
         decoder=DECODERS[options.decoder],
         decodes_whole=source.decodes_whole,
         ct_index=source.uris[0] if source.format == "ct-index" else None,
+        volumes=source.volumes,
         decode_threads=plan.decode_threads,
         weights=weights,
         memory_bytes=plan.memory_bytes,

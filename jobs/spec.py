@@ -30,12 +30,36 @@ from pixelmill.jobs.stage_entries import (
     with_bare_stages,
 )
 from pixelmill.pipelines.inputs.name_groupings import checked_group
+from pixelmill.workers.ct.volume_options import VolumeOptions
 from pixelmill.workers.decoders import decoder_of
+from pixelmill.workers.errors import JobError
 from pixelmill.workers.stages import StageConfig
+
+VOLUME_DECODER = "ct-volume"
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class VolumesSpec(Strict):
+    """How the series of an index become blocks of volumes (`source.decoder: ct-volume`)."""
+
+    spacing_mm: PositiveFloat | Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)] = Field(
+        1.5, description="distance of voxels; three numbers are of slices, rows and columns"
+    )
+    block: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] = Field(
+        [64, 128, 128], description="size of a block in slices, rows and columns"
+    )
+    overlap: Annotated[int, Field(ge=0)] = Field(0, description="voxels that neighbours share along each axis")
+    shear_tilt: bool = Field(False, description="take series of a tilted gantry too, sheared straight")
+
+    def options(self) -> VolumeOptions:
+        """Raises JobError where they make no blocks."""
+        given = self.spacing_mm
+        slices_mm, rows_mm, columns_mm = given if isinstance(given, list) else [given] * 3
+        depth, height, width = self.block
+        return VolumeOptions((slices_mm, rows_mm, columns_mm), (depth, height, width), self.overlap, self.shear_tilt)
 
 
 class SourceSpec(Strict):
@@ -64,6 +88,9 @@ class SourceSpec(Strict):
         description="which files form one input: stem (equal up to the first dot), folder, or a regular expression whose one "
         "group their names have in common, such as `(.*)-[0-9]+[.]tif`; when left out, each file is an input",
     )
+    volumes: VolumesSpec | None = Field(
+        None, description="with `decoder: ct-volume`: how series become blocks; when left out, its defaults"
+    )
     limit: PositiveInt | None = Field(None, description="read at most so many inputs")
     max_pixels: PositiveInt = Field(
         178_956_970, description="a larger picture is filed as failed, before it is decoded"
@@ -74,6 +101,12 @@ class SourceSpec(Strict):
     timeout_s: PositiveFloat = Field(30, description="for one request")
     retry_for_s: NonNegativeFloat = Field(120, description="how long requests are retried after transient errors")
     in_flight: PositiveInt = Field(16, description="requests at once, for each worker")
+
+    def volume_options(self) -> VolumeOptions | None:
+        """How blocks are cut; None where the decoder makes no blocks."""
+        if self.decoder != VOLUME_DECODER:
+            return None
+        return VolumeOptions() if self.volumes is None else self.volumes.options()
 
 
 class OutSpec(Strict):
@@ -199,6 +232,19 @@ class JobSpec(Strict):
             raise ValueError(f"two columns would be called {', '.join(twice)}; give one another name with column:")
         return self
 
+    @model_validator(mode="after")
+    def _volumes_fit(self) -> JobSpec:
+        source = self.source_options
+        if source.volumes is not None and source.decoder != VOLUME_DECODER:
+            raise ValueError(f"source.volumes: the decoder {source.decoder} makes none; set decoder: {VOLUME_DECODER}")
+        if source.decoder == VOLUME_DECODER and source.format != "ct-index":
+            raise ValueError(f"source.decoder: {VOLUME_DECODER} takes the series of an index; set format: ct-index")
+        try:
+            source.volume_options()
+        except JobError as error:
+            raise ValueError(str(error)) from error
+        return self
+
     @property
     def source_options(self) -> SourceSpec:
         return self.source if isinstance(self.source, SourceSpec) else SourceSpec.model_validate({"uri": self.source})
@@ -219,14 +265,14 @@ class JobSpec(Strict):
 
 def _job_keys() -> list[str]:
     """Every key of a job file, by its path in the form that --set takes."""
-    inner = {"source": SourceSpec, "out": OutSpec, "run": RunSpec}
+    inner = {"source": SourceSpec, "source.volumes": VolumesSpec, "out": OutSpec, "run": RunSpec}
     keys = [*JobSpec.model_fields, *(f"{path}.{key}" for path, model in inner.items() for key in model.model_fields)]
     return [*keys, *(f"stages.0.{key}" for key in keys_of_all_stages())]
 
 
 def _keys_beside(path: list[int | str]) -> list[str]:
     """The keys that the mapping with a wrong key could have had."""
-    models: dict[str, type[BaseModel]] = {"source": SourceSpec, "out": OutSpec, "run": RunSpec}
+    models: dict[str, type[BaseModel]] = {"source": SourceSpec, "volumes": VolumesSpec, "out": OutSpec, "run": RunSpec}
     parents = [part for part in path[:-1] if isinstance(part, str)]
     if parents and parents[0] == "stages":
         return stage_kinds() if len(parents) == 1 else stage_keys(parents[1])

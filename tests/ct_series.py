@@ -25,6 +25,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.heads import Heads
 from pixelmill.pipelines.stores.tables import write_parquet
 from pixelmill.workers.ct.index_rows import FIELDS
+from pixelmill.workers.ct.volume_options import VolumeOptions
 from pixelmill.workers.decoders import Decoded, Decoder, decoder_of
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.stages import StageContext
@@ -61,11 +62,11 @@ def series_of(index: Folder) -> list[dict[str, Any]]:
     return [row for name in names for row in pq.read_table(io.BytesIO(index.read(f"series/{name}") or b"")).to_pylist()]
 
 
-def ingested(index: Folder) -> Iterator[tuple[Entry, list[Decoded] | RowError]]:
-    """Every usable series of an index with its slices, or with the reason why it has none."""
-    source = Source((index.uri,), format="ct-index")
-    listed, decoder = list(entries(source, Ignored())), decoder_of("ct-series")
-    looked_up = SeriesIndex(index.uri, Access())
+def ingested(index: Folder, volumes: VolumeOptions | None = None) -> Iterator[tuple[Entry, list[Decoded] | RowError]]:
+    """Every usable series of an index with its slices, or blocks, or with the reason why it has none."""
+    source = Source((index.uri,), format="ct-index", volumes=volumes)
+    listed, decoder = list(entries(source, Ignored())), decoder_of("ct-series" if volumes is None else "ct-volume")
+    looked_up = SeriesIndex(index.uri, Access(), volumes)
     for entry, (_, fetched) in zip(listed, _fetched(listed, index=looked_up), strict=True):
         yield entry, _decoded(decoder, fetched)
 

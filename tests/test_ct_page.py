@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pixelmill.workers.ct.phantom_archive import DEFECTS
 from pixelmill.workers.decoders.ct_series import CtSeriesDecoder
+from pixelmill.workers.decoders.ct_volume import CtVolumeDecoder
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/ct.md").read_text(encoding="utf-8")
@@ -26,3 +27,5 @@ def test_the_page_lists_every_reason_of_a_verdict_and_no_other() -> None:
 def test_the_page_states_the_meanings_of_the_card() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| ((?!2-D|3-D|both).*) \|$", PAGE, re.MULTILINE))
     assert {name: rows.get(name) for name in CtSeriesDecoder.meanings} == dict(CtSeriesDecoder.meanings)
+    spacing = dict(re.findall(r"^\| `(\w+)` of blocks \| (.*) \|$", PAGE, re.MULTILINE))
+    assert {name: (rows | spacing).get(name) for name in CtVolumeDecoder.meanings} == dict(CtVolumeDecoder.meanings)

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="CT archives: from DICOM to slices in Hounsfield units, without names.")
 
-MOST_SERIES_BYTES = 4 << 30
-"""The most bytes of the objects of one series: 8,000 native slices of 512x512."""
-
 Key = Annotated[
     str,
     typer.Option(
@@ -84,6 +81,17 @@ def index(
 def ingest(
     source: Annotated[str, typer.Argument(metavar="INDEX", help="Folder that `ct index` wrote, on any store.")],
     out: Annotated[str, typer.Argument(help="Output folder, on any store.")],
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Blocks of resampled volumes, of series that are usable in 3-D.")
+    ] = False,
+    spacing: Annotated[
+        str | None, typer.Option(metavar="MM", help="With --volumes: 1.5, or 2.5,1,1 of slices, rows and columns.")
+    ] = None,
+    block: Annotated[str | None, typer.Option(metavar="DxHxW", help="With --volumes: 64x128x128 voxels.")] = None,
+    overlap: Annotated[int, typer.Option(min=0, help="With --volumes: voxels that neighbours share.")] = 0,
+    shear_tilt: Annotated[
+        bool, typer.Option("--shear-tilt", help="With --volumes: series of a tilted gantry too, sheared straight.")
+    ] = False,
     overrides: Set = None,
     failures: Failures = None,
     dry_run: DryRun = False,
@@ -91,14 +99,17 @@ def ingest(
     log_level: SetLogLevel = "info",
     log_format: SetLogFormat = "text",
 ) -> None:
-    """Decode the usable series of an index to slices in Hounsfield units, without anything that names a patient."""
+    """Decode the usable series of an index to Hounsfield units, as slices or blocks, without anything that names a patient."""
     from pixelmill.jobs import extras
+    from pixelmill.jobs.ct_index import ingest_source
 
     extras.require("ct", "ct ingest")
     around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
     document: dict[str, object] = {
         "version": 1,
-        "source": {"uri": source, "format": "ct-index", "decoder": "ct-series", "max_bytes": MOST_SERIES_BYTES},
+        "source": ingest_source(
+            source, volumes=volumes, spacing=spacing, block=block, overlap=overlap, shear_tilt=shear_tilt
+        ),
         "out": out,
         "stages": ["hu"],
     }

@@ -170,7 +170,7 @@ class Mill:
         decoder = self._decoder
         heads = Heads(decoder.head_bytes, decoder.is_enough) if isinstance(decoder, ReadsHeads) else None
         config = self._config
-        index = None if config.ct_index is None else SeriesIndex(config.ct_index, config.source_access)
+        index = None if config.ct_index is None else SeriesIndex(config.ct_index, config.source_access, config.volumes)
         return Fetcher(config.source_access, limits, config.column, lambda fetched: fetched, heads, index)
 
     def _timed(self, name: str, stream: Iterator[Streamed]) -> Iterator[Streamed]:

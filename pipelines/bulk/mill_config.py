@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pixelmill.pipelines.inputs.fetch import FetchLimits
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.workers.ct.volume_options import VolumeOptions
 from pixelmill.workers.stages import StageConfig, StageContext
 
 
@@ -36,3 +37,5 @@ class MillConfig:
     """Whether every picture is decoded at its own size, also where no stage sees more than a fraction of it."""
     ct_index: str | None = None
     """The index whose series are read, where the source is one."""
+    volumes: VolumeOptions | None = None
+    """How its series become blocks of volumes."""

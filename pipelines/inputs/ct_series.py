@@ -24,6 +24,7 @@ from pixelmill.pipelines.stores.explain import row_error
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import Parquet, open_parquet, read_group
 from pixelmill.workers.credentials import scrub
+from pixelmill.workers.ct.volume_options import VolumeOptions
 from pixelmill.workers.errors import JobError, RowError
 
 SCHEME = "ct:"
@@ -42,6 +43,8 @@ class SeriesFacts(TypedDict):
     objects: list[str]
     intercept_hu: NotRequired[float]
     """Of pictures, which state none."""
+    volumes: NotRequired[dict[str, Any]]
+    """How blocks are cut (workers/ct/volume_options.py)."""
 
 
 def is_ct(uri: str) -> bool:
@@ -50,24 +53,37 @@ def is_ct(uri: str) -> bool:
 
 
 def series_entries(uri: str, source: Source) -> Iterator[Entry]:
-    """Every series of the index at `uri` that is usable in 2-D, in the order of their ids. Raises JobError where there is no
-    index."""
+    """Every series of the index at `uri` that is usable, in 2-D or as a volume where `source.volumes` is given, in the order of
+    their ids. Raises JobError where there is no index, or no such series in it."""
     index = Folder(uri, source.access)
     names = _file_names(index)
     if not names:
         raise JobError(
             f"source {scrub(uri)}: holds no index of CT series; make one with: pixelmill ct index ARCHIVE INDEX"
         )
+    is_empty = True
     for name in names:
         with index.open(name) as file, open_parquet(file) as parquet:
             for group in range(parquet.num_row_groups):
-                rows = read_group(parquet, group).to_pylist()
-                yield from (_entry(row) for row in rows if row["usable_2d"])
+                for row in read_group(parquet, group).to_pylist():
+                    if _is_usable(row, source.volumes):
+                        is_empty = False
+                        yield _entry(row, source.volumes)
+    if is_empty:
+        what = "in 2-D" if source.volumes is None else "as a volume"
+        raise JobError(f"source {scrub(uri)}: no series is usable {what}; INDEX/series says why of each")
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
+def _is_usable(row: Mapping[str, Any], volumes: VolumeOptions | None) -> bool:
+    if volumes is None:
+        return row["usable_2d"]
+    kinds = {reason.partition(":")[0] for reason in row["reasons_3d"]}
+    return row["usable_2d"] and (row["usable_3d"] or (volumes.shear_tilt and kinds == {"tilt"}))
+
+
+def _entry(row: Mapping[str, Any], volumes: VolumeOptions | None) -> Entry:
     series: str = row["series_id"]
-    pieces = [Piece(f"{SCHEME}{series}/{FACTS}", size=len(_facts(row)))]
+    pieces = [Piece(f"{SCHEME}{series}/{FACTS}", size=len(_facts(row, volumes)))]
     pieces += [Piece(f"{SCHEME}{series}/{m['object_id']}", size=m["size"]) for m in row["members"]]
     state = json.dumps([[m["object_id"], m["size"], m["version"]] for m in row["members"]])
     version = hashlib.blake2b(state.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -75,7 +91,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(f"{SCHEME}{series}", size=size, version=version, pieces=tuple(pieces))
 
 
-def _facts(row: Mapping[str, Any]) -> bytes:
+def _facts(row: Mapping[str, Any], volumes: VolumeOptions | None) -> bytes:
     facts: SeriesFacts = {
         "series_id": row["series_id"],
         "patient_id": row["patient_id"],
@@ -85,14 +101,16 @@ def _facts(row: Mapping[str, Any]) -> bytes:
     }
     if (intercept_hu := row.get("intercept_hu")) is not None:
         facts["intercept_hu"] = intercept_hu
+    if volumes is not None:
+        facts["volumes"] = volumes.as_json()
     return json.dumps(facts).encode()
 
 
 class SeriesIndex:
     """Finds what the pieces of series are, by the index; safe to use from many threads."""
 
-    def __init__(self, uri: str, access: Access) -> None:
-        self._index = Folder(uri, access)
+    def __init__(self, uri: str, access: Access, volumes: VolumeOptions | None = None) -> None:
+        self._index, self._volumes = Folder(uri, access), volumes
         self._lock = threading.Lock()
         self._files: list[str] = []
         self._first: dict[str, tuple[int, int]] = {}
@@ -104,7 +122,7 @@ class SeriesIndex:
         with self._lock:
             row = self._row(series)
         if name == FACTS:
-            return _facts(row)
+            return _facts(row, self._volumes)
         for member in row["members"]:
             if member["object_id"] == name:
                 return Piece(member["uri"], member["offset"], member["size"], member["version"])

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from pixelmill.pipelines.inputs.names import suffix_of
 from pixelmill.pipelines.stores.access import Access, scheme_of
+from pixelmill.workers.ct.volume_options import VolumeOptions
 
 
 class Grouping(Protocol):
@@ -51,6 +52,8 @@ class Source:
     limit: int | None = None
     access: Access = field(default_factory=Access)
     exclude: str | None = None
+    volumes: VolumeOptions | None = None
+    """How series of an index become blocks of volumes; None: their slices are read."""
     grouping: Grouping | None = None
     """Which files and members of archives make one input together; None: each is an input of its own."""
     decodes_whole: bool = False

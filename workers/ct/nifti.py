@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
 _GZIP: Final = b"\x1f\x8b"
+_CHUNK_BYTES: Final = 1 << 18
+INFLATING_BYTES: Final = 4 * _CHUNK_BYTES
+"""What inflating a file takes beside its bytes."""
 _HEADER_BYTES, _HEADER_2_BYTES = 348, 540
 _SINGLE, _PAIR = b"n+1\0", b"ni1\0"
 _SINGLE_2, _PAIR_2 = b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n"
@@ -218,14 +221,17 @@ def _voxels(data: bytes, header: NiftiHeader) -> np.ndarray:
     return np.frombuffer(plain, header.kind, count, header.offset).reshape(header.shape_IJK[::-1])
 
 
-def _inflated(data: bytes, size: int) -> bytes:
+def _inflated(data: bytes, size: int) -> bytearray:
     """So many bytes of a compressed file, and its checksum tested; never more memory than the header accounts for."""
+    plain = bytearray(size)
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            plain = file.read(size)
-            while file.read(1 << 20):  # to the end, where the checksum stands
+            filled = 0
+            while filled < size and (more := file.readinto(memoryview(plain)[filled : filled + _CHUNK_BYTES])):
+                filled += more
+            while file.read(_CHUNK_BYTES):  # to the end, where the checksum stands
                 pass
-            return plain
+        return plain[:filled] if filled < size else plain
     except (OSError, EOFError, zlib.error):
         raise RowError("decode", "Truncated", "its compressed bytes are cut off or corrupt; copy it again") from None
 
@@ -235,7 +241,8 @@ def _inflated_head(head: bytes, size: int) -> bytes:
     if not head.startswith(_GZIP):
         return head[:size]
     try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, size)
+        # Of a long head zlib would copy what is left.
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head[: 16 * size], size)
     except zlib.error:
         return b""
 

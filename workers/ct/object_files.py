@@ -57,11 +57,17 @@ def is_header(head: bytes, *, is_whole: bool) -> bool:
     return parse_header(head, is_whole=is_whole) is not None
 
 
-def size_of(data: bytes) -> ObjectSize:
-    """By the header of a whole file. RowError where there is none."""
+def stated_in(data: bytes) -> ObjectFacts:
+    """The facts of a whole file, by its header. RowError where there is none."""
     heads = ((data[:size], len(data) <= size) for size in PREFIXES_BYTES)
     found = next((f for head, is_whole in heads if (f := facts_in(head, is_whole=is_whole)) is not None), None)
     facts, _ = found or facts_in(data, is_whole=True) or _truncated()
+    return facts
+
+
+def size_of(data: bytes) -> ObjectSize:
+    """By the header of a whole file. RowError where there is none."""
+    facts = stated_in(data)
     if facts.layout is None:
         return ObjectSize(0, 0, 0)
     slice_pixels = facts.layout.rows * facts.layout.columns
@@ -69,7 +75,7 @@ def size_of(data: bytes) -> ObjectSize:
     if facts.kind == "nifti":
         header = nifti.read_header(data)
         stored = header.volume_bytes if header.is_compressed else 0
-        return ObjectSize(slice_pixels, pixels, stored + BYTES_PER_PIXEL * slice_pixels)
+        return ObjectSize(slice_pixels, pixels, stored + nifti.INFLATING_BYTES + BYTES_PER_PIXEL * slice_pixels)
     return ObjectSize(pixels, pixels, BYTES_PER_PIXEL * pixels)
 
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from pixelmill.workers.ct.discretion import without_values
 from pixelmill.workers.ct.facts import ObjectFacts
+from pixelmill.workers.ct.frames import order_along_normal
 from pixelmill.workers.ct.hounsfield import HuSlice, misscaled
-from pixelmill.workers.ct.object_files import ObjectSize, size_of, slices_in
+from pixelmill.workers.ct.object_files import ObjectSize, size_of, slices_in, stated_in
 from pixelmill.workers.errors import RowError
 
 SAMPLED: Final = 17
@@ -69,13 +71,26 @@ def check_sizes(pieces: Sequence[bytes], *, max_pixels: int) -> None:
             )
 
 
+def slices_stated(pieces: Sequence[bytes]) -> list[ObjectFacts]:
+    """The facts of every slice in the order of `series_slices`, by the headers alone."""
+    with without_values("decode"):
+        return [each for piece in pieces[1:] for each in _each_stated(stated_in(piece))]
+
+
+def _each_stated(facts: ObjectFacts) -> list[ObjectFacts]:
+    order = order_along_normal([frame.geometry for frame in facts.frames])
+    placed = [replace(facts, geometry=facts.frames[index].geometry, frames=()) for index in order]
+    return placed or [facts]
+
+
 def _id_of(object_id: str, frame: int, stated: ObjectFacts) -> str:
     is_of_many = stated.layout is not None and stated.layout.frames > 1
     return f"{object_id}-{frame}" if is_of_many else object_id
 
 
 def _sample(hu_HW: np.ndarray) -> np.ndarray:
-    return hu_HW.ravel()[:: SAMPLED if hu_HW.shape[1] % SAMPLED else SAMPLED + 2]
+    """A copy: a view would keep the whole slice in memory."""
+    return hu_HW.ravel()[:: SAMPLED if hu_HW.shape[1] % SAMPLED else SAMPLED + 2].copy()
 
 
 def _require_hounsfield(samples: Sequence[np.ndarray]) -> None:

@@ -20,6 +20,7 @@ DECODERS: dict[str, str] = {
     "ids": "pixelmill.workers.decoders.ids:IdsDecoder",
     "dicom-header": "pixelmill.workers.decoders.dicom_header:DicomHeaderDecoder",
     "ct-series": "pixelmill.workers.decoders.ct_series:CtSeriesDecoder",
+    "ct-volume": "pixelmill.workers.decoders.ct_volume:CtVolumeDecoder",
     "hu": "pixelmill.workers.decoders.hu:HuDecoder",
 }
 """Every decoder that a job can name, with the import path of its class; each is imported on first use."""

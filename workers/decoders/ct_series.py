@@ -29,6 +29,7 @@ class CtSeriesDecoder:
         pa.field("patient_id", pa.string()),
         pa.field("slice_id", pa.string()),
         pa.field("scanner_id", pa.string()),
+        pa.field("split", pa.string()),
         pa.field("usable_3d", pa.bool_()),
         pa.field("position_mm", pa.float64()),
         pa.field("spacing_mm", _DOUBLES),
@@ -44,6 +45,7 @@ class CtSeriesDecoder:
         "patient_id": "keyed id of the patient: HMAC-SHA256 of issuer and PatientID, 128 bits",
         "slice_id": "keyed id of the slice: HMAC-SHA256 of its uid, 128 bits, and the number of a frame of several",
         "scanner_id": "keyed id of manufacturer and model, to group by",
+        "split": "train, val or test: the part of the patient, by a hash of its keyed id",
         "usable_3d": "whether the slices of the series are a regular volume",
         "position_mm": "place along the normal of the slice, in mm; slices of a series ascend; null where none is stated",
         "spacing_mm": "distance of rows, distance of columns, in mm",
@@ -82,12 +84,15 @@ class CtSeriesDecoder:
 
 
 def _columns(facts: Mapping[str, Any], slice_id: str, stated: ObjectFacts, made: HuSlice) -> dict[str, object]:
+    from pixelmill.workers.ct.splits import part_of
+
     geometry = stated.geometry
     return {
         "series_id": facts["series_id"],
         "patient_id": facts["patient_id"],
         "slice_id": slice_id,
         "scanner_id": facts["scanner_id"],
+        "split": part_of(facts["patient_id"]),
         "usable_3d": facts["usable_3d"],
         "position_mm": None if geometry is None else _place_mm(geometry),
         "spacing_mm": geometry and geometry.spacing_mm,

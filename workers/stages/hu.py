@@ -1,4 +1,4 @@
-"""Store slices in Hounsfield units, exactly."""
+"""Store slices or blocks in Hounsfield units, exactly."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ BATCH = 8
 
 
 class HuConfig(StageConfig):
-    """Store the Hounsfield units of every slice; width and height are its size."""
+    """Store the Hounsfield units of every slice or block; width and height, of a block depth too, are its size."""
 
     stage: ClassVar[str] = "hu"
-    takes: ClassVar[frozenset[Kind]] = frozenset({"hu16"})
+    takes: ClassVar[frozenset[Kind]] = frozenset({"hu16", "volume"})
 
     meanings: ClassVar[Mapping[str, str]] = {
-        "": "Hounsfield units, row by row: height x width of them; air is -1000, water 0"
+        "": "Hounsfield units, row by row: height x width of them, of a block depth x height x width; air is -1000, water 0"
     }
 
     column: str = Field("hu", min_length=1, description="name of the output column")
@@ -40,7 +40,7 @@ class HuConfig(StageConfig):
         return {self.stage: self.output_options()}
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
-        return ["Hounsfield units as list<int16>, row by row: height x width of them"]
+        return ["Hounsfield units as list<int16>, row by row: height x width of them, depth times in a block"]
 
     def build(self, context: StageContext) -> Hu:
         return Hu(self)
