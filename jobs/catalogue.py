@@ -25,7 +25,7 @@ LAYOUTS = {
     "voc": "PASCAL VOC: JPEGImages, SegmentationClass, ImageSets/Segmentation/train.txt and val.txt",
     "coco": "COCO: annotations/instances_PART.json or panoptic_PART.json with its folder, pictures in PART or images/PART",
     "cityscapes": "Cityscapes: leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png",
-    "ct-slices": "slices of CT: what `ct ingest` wrote, HU as TIFF, or windowed pictures; an ID_NUMBER in a name is its patient",
+    "ct-slices": "CT as `ct ingest` wrote it (slices, blocks), HU as TIFF, or windowed pictures; an ID in a name is a patient",
     "ct-labelled": "slices of CT in images/ with masks/NAME.png (0 and 255), or a folder of slices for each class",
     "stereo": "left/NAME.*, right/NAME.*, depth/NAME.png where there is one, calib.json beside them or one folder up",
 }

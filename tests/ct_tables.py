@@ -30,6 +30,23 @@ def write_table(path: Path, patients: int, slices: int = 4, side_px: int = 32, *
     return path
 
 
+def write_blocks(path: Path, patients: int, block: tuple[int, int, int] = (16, 32, 32)) -> Path:
+    """Blocks as `ct ingest --volumes` writes them: two of each patient, p0, p1, ..."""
+    rows: list[dict[str, object]] = []
+    depth, height, width = block
+    for number in range(patients):
+        hu_DHW = phantom_volume(2 * depth, height, number).hu_DHW.astype(np.int16)
+        shared = {"id": f"{number}", "patient_id": f"p{number}", "series_id": f"s{number}"}
+        size = {"depth": depth, "height": height, "width": width}
+        halves = (hu_DHW[place * depth : (place + 1) * depth, :, :width] for place in range(2))
+        rows += [{**shared, **size, "place": at, "hu": half_DHW.ravel().tolist()} for at, half_DHW in enumerate(halves)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist(rows)
+    at = table.schema.get_field_index("hu")
+    pq.write_table(table.set_column(at, "hu", table["hu"].cast(pa.list_(pa.int16()))), path)
+    return path
+
+
 def write_lungs(folder: Path, patients: int, slices: int = 2, side_px: int = 32) -> Path:
     """images/ID_*.tif in Hounsfield units, masks/ID_*.png of 0 and 255."""
     for name in ("images", "masks"):

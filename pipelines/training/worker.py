@@ -310,8 +310,10 @@ class Training:
 
 def _new_network(recipe: Recipe, device: torch.device) -> nn.Module:
     torch.manual_seed(recipe.settings.seed)  # pyright: ignore[reportUnknownMemberType]
-    network = recipe.network()
-    return network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    network = recipe.network().to(device)
+    if any(weight.dim() > 4 for weight in network.parameters()):  # of volumes, which have no such format
+        return network
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def _steps_of(losses: dict[str, list[float]], device: torch.device) -> list[dict[str, Tensor]]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from pixelmill.workers.ct.normalization import LEAST_BODY, Method, Normalization, body_share
 from pixelmill.workers.ct.slice_facts import SliceFacts, thinned
@@ -18,11 +18,14 @@ from pixelmill.workers.ct.slice_files import slice_values
 from pixelmill.workers.errors import DataError, RowError
 from pixelmill.workers.recipes import RecipeSettings, Sample
 
+BLOCK_DEFAULTS = {"size_px": 128, "crop_px": 64, "batch": 4}
+
 
 class CtSettings(RecipeSettings):
     """`windows`, `normalise`, `body_crop` and `size_px` are the normalisation (workers/ct/normalization.py), which the card
-    keeps with the network. `thin_mm` trains on slices at least so far apart in each series, `drop_air` leaves out slices
-    of air, which are recorded in failed/ as LeftOut.
+    keeps with the network. With `dims: 3`, over the blocks of `ct ingest --volumes`, the defaults are size_px 128, the side of
+    its blocks, crop_px 64 and batch 4. `thin_mm` trains on slices at least so far apart in each series, `drop_air` leaves out
+    slices of air, which are recorded in failed/ as LeftOut.
     """
 
     dims: Literal[2, 3] = 2
@@ -34,6 +37,14 @@ class CtSettings(RecipeSettings):
     thin_mm: PositiveFloat | None = None
     drop_air: bool = True
     flip: Annotated[bool, Field(description="mirror half of the slices left to right")] = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_blocks(cls, given: Any) -> Any:
+        """A batch of slices does not fit into memory as one of blocks, and blocks are not resized again."""
+        if not isinstance(given, dict) or str(cast("dict[str, Any]", given).get("dims")) != "3":
+            return given
+        return {name: value for name, value in BLOCK_DEFAULTS.items() if name in cls.model_fields} | given
 
     @property
     def normalization(self) -> Normalization:

@@ -1,4 +1,4 @@
-"""Slices of CT without labels: the tables of `ct ingest`, and pictures that were windowed before; each knows its patient.
+"""Slices or blocks of CT without labels: tables of `ct ingest`, and pictures that were windowed before; each knows its patient.
 
 Of a table the column patient_id is the patient. Of a file it is the ID in its name, as in ID_0007_Z_0142.tif; a file without
 one counts as a patient of its own.
@@ -26,11 +26,13 @@ from pixelmill.workers.ct.slice_facts import SliceFacts
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Role
 
-FACTS = ("patient_id", "series_id", "position_mm")
+FACTS = ("patient_id", "series_id")
+PLACE = "position_mm"
+"""Of slices; blocks lie beside each other too, and have none."""
 
 
 class CtSlices:
-    """A slice, in Hounsfield units or windowed."""
+    """A slice, in Hounsfield units or windowed, or a block of slices."""
 
     ROLES: ClassVar[tuple[Role, ...]] = (Role("image", "hu"),)
 
@@ -67,7 +69,7 @@ def facts_of(table: pa.Table, access: Access) -> tuple[SliceFacts, tuple[str, ..
             continue
         patients.append(_known(columns["patient_id"][row], uri, row))
         series.append(columns["series_id"][row] or patients[-1])
-        place_mm = columns["position_mm"][row]
+        place_mm = columns[PLACE][row]
         positions_mm[index] = np.nan if place_mm is None else place_mm
     return SliceFacts(tuple(patients), tuple(series), positions_mm), _notes(uris, patients)
 
@@ -84,8 +86,9 @@ def _columns_of(uri: str, access: Access) -> dict[str, list[Any]]:
     with store.open(path, "rb") as file, open_parquet(file) as parquet:
         if missing := [name for name in FACTS if name not in parquet.schema_arrow.names]:
             raise DataError(f"{scrub(uri)}: has no column {missing[0]}; give what `ct ingest` wrote")
-        rows = read_rows(parquet, list(FACTS))
-        return {name: cast("list[Any]", rows[name].to_pylist()) for name in FACTS}
+        rows = read_rows(parquet, [*FACTS, PLACE])
+        places = rows[PLACE].to_pylist() if PLACE in rows.column_names else [None] * rows.num_rows
+        return {**{name: cast("list[Any]", rows[name].to_pylist()) for name in FACTS}, PLACE: cast("list[Any]", places)}
 
 
 def _known(patient: str | None, uri: str, row: int) -> str:

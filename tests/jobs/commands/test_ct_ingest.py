@@ -105,6 +105,36 @@ def test_slices_are_those_of_an_independent_reader_and_nothing_names_a_patient(u
     _assert_index_holds_names_alone(index)
 
 
+@pytest.mark.slow
+def test_blocks_of_volumes_train_a_network_in_3d_and_nothing_names_a_patient(user: Home, tmp_path: Path) -> None:
+    archive, index, out, run = (tmp_path / name for name in ("archive", "index", "out", "run"))
+    write_archive(archive, 5, slices=16, side_px=24)
+    _with_other_files(archive)
+    assert _run(user, "index", str(archive), str(index)).code == 0
+    options = ("--volumes", "--spacing", "2.5,1.5,1.5", "--block", "16x16x16", "--overlap", "4", "--shear-tilt")
+    ended = _run(user, "ingest", str(index), str(out), *options)
+    assert ended.code == 0, ended.stderr
+    usable = {
+        row["series_id"]
+        for row in series_of(Folder(str(index), Access()))
+        if row["usable_3d"] or (row["usable_2d"] and [reason[:5] for reason in row["reasons_3d"]] == ["tilt:"])
+    }
+    assert len(usable) == 3  # a good one, a tilted one, and a NIfTI volume
+    rows = Output(str(out)).table("data").to_pylist()
+    assert {row["series_id"] for row in rows} == usable
+    assert {len(row["hu"]) for row in rows} == {16**3}
+    settings = ("dims=3", "widths=[4,8]", "size_px=16", "crop_px=16", "patch_px=8", "steps=2", "batch=2", "hold_out=0")
+    arguments = [part for setting in (*settings, "drop_air=false") for part in ("--set", setting)]
+    trained = pixelmill(user, "train", "ct-autoencoder", "--data", str(out), "--out", str(run), *arguments)
+    assert trained.code == 0, trained.stderr
+    refused = _run(user, "ingest", str(index), str(tmp_path / "other"), "--block", "8x8x8")
+    assert (refused.code, "add --volumes" in refused.stderr) == (2, True)
+    (tmp_path / "printed").mkdir()
+    (tmp_path / "printed/all").write_text("".join((ended.stdout, ended.stderr, trained.stdout, trained.stderr)))
+    for folder in (out, run, tmp_path / "printed"):
+        assert leaks(folder, *SECRETS, str(archive)) == []
+
+
 def _ids(out: Path, folder: str) -> list[str]:
     """Of the inputs with rows in a folder."""
     return sorted(set(map(str, Output(str(out)).table(folder)["id"].to_pylist())))
