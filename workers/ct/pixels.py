@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from pixelmill.workers.ct import htj2k
 from pixelmill.workers.ct.decoding_packages import installed_packages
-from pixelmill.workers.ct.facts import ObjectFacts, facts_of
+from pixelmill.workers.ct.facts import Layout, ObjectFacts, facts_of
 from pixelmill.workers.ct.frames import order_along_normal
 from pixelmill.workers.ct.header import silence_values, transfer_syntax_of
 from pixelmill.workers.ct.hounsfield import HuSlice, to_hu
@@ -42,7 +43,7 @@ def read_slices(data: bytes, *, max_pixels: int) -> list[tuple[ObjectFacts, HuSl
     assert layout is not None
     if (pixels := layout.rows * layout.columns * layout.frames) > max_pixels:
         raise RowError("decode", "TooLarge", f"has {pixels:,} pixels, over max_pixels = {max_pixels:,}")
-    stored = _stored(dataset, layout.bits_stored)
+    stored = _stored(dataset, layout)
     stored_FHW = stored[None] if stored.ndim == 2 else stored
     if stored_FHW.shape != (max(1, len(facts.frames)), layout.rows, layout.columns):
         raise RowError(
@@ -80,10 +81,10 @@ def _whole(data: bytes) -> Dataset:
     return dataset
 
 
-def _stored(dataset: Dataset, bits: int) -> np.ndarray:
-    """The stored values HW, signed where the header says so."""
+def _stored(dataset: Dataset, layout: Layout) -> np.ndarray:
+    """The stored values HW, or FHW, signed where the header says so."""
     uid = transfer_syntax_of(dataset)
-    if (refusal := refusal_of(uid, installed_packages(), bits)) is not None:
+    if (refusal := refusal_of(uid, installed_packages(), layout.bits_stored)) is not None:
         raise RowError("decode", "NoDecoder", refusal)
     if not uid:
         without_meta = cast("Any", dataset)
@@ -94,6 +95,8 @@ def _stored(dataset: Dataset, bits: int) -> np.ndarray:
         if keyword not in dataset:  # ACR-NEMA had neither
             setattr(dataset, keyword, usual)
     try:
+        if uid in htj2k.SYNTAXES:
+            return htj2k.stored_values(dataset, layout.frames, layout.rows, layout.columns)
         return np.asarray(cast("Any", dataset).pixel_array)
     except MemoryError:
         raise

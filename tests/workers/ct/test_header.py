@@ -66,3 +66,12 @@ def test_values_that_break_a_rule_are_not_logged(caplog: pytest.LogCaptureFixtur
     assert header is not None
     assert header.SeriesInstanceUID == "A^ANA"
     assert caplog.text == ""
+
+
+def test_a_parse_that_stops_before_the_pixels_is_no_whole_header() -> None:
+    """pydicom ends at a delimiter of items that belongs to none, in silence, and what stands behind it is missing."""
+    rows_at = DATA.index(b"\x28\x00\x10\x00US")
+    stray = DATA[:rows_at] + b"\xfe\xff\x0d\xe0\0\0\0\0" + DATA[rows_at:]
+    assert parse_header(stray, is_whole=False) is None
+    with pytest.raises(RowError, match="ends within its header"):
+        parse_header(stray, is_whole=True)
