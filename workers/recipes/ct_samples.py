@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -40,9 +40,9 @@ class CtSettings(RecipeSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _defaults_of_blocks(cls, given: Any) -> Any:
+    def _defaults_of_blocks(cls, given: dict[str, Any]) -> dict[str, Any]:
         """A batch of slices does not fit into memory as one of blocks, and blocks are not resized again."""
-        if not isinstance(given, dict) or str(cast("dict[str, Any]", given).get("dims")) != "3":
+        if str(given.get("dims")) != "3":
             return given
         return {name: value for name, value in BLOCK_DEFAULTS.items() if name in cls.model_fields} | given
 

@@ -142,3 +142,28 @@ def test_ids_stay_when_the_archive_moves_and_differ_with_the_key(tmp_path: Path)
     ]
     assert rows[0]["series_id"] == rows[1]["series_id"]
     assert rows[0]["patient_id"] == rows[1]["patient_id"]
+
+
+def test_a_volume_with_a_slope_that_is_none_is_filed_and_others_go_on(tmp_path: Path) -> None:
+    _written(tmp_path / "archive/bad.nii", a_volume(a_body(), AFFINE, slope=float("inf"), intercept=1))
+    _written(tmp_path / "archive/good.nii", a_volume(a_body(), AFFINE))
+    index, errors = index_of(tmp_path / "archive", tmp_path / "index")
+    assert {name: error.error_type for name, error in errors.items()} == {"bad.nii": "MalformedTag"}
+    assert [row["usable_3d"] for row in series_of(index)] == [True]
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1), (1, -1, -1), (-1, 1, -1)])
+def test_a_flipped_affine_gives_the_slices_of_one_that_is_not(signs: tuple[int, ...], tmp_path: Path) -> None:
+    """The same body, stored along axes of other directions: what is ingested says nothing of how it was stored."""
+    stored, affine = a_body(), AFFINE.copy()
+    for axis, sign in enumerate(signs):
+        if sign * np.sign(AFFINE[axis, axis]) < 0:
+            stored = np.flip(stored, axis)
+            affine[:3, 3] += affine[:3, axis] * (stored.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    _written(tmp_path / "archive/v.nii", a_volume(stored, affine))
+    index, _ = index_of(tmp_path / "archive", tmp_path / "index")
+    ((_, found),) = ingested(index)
+    assert not isinstance(found, RowError), found
+    assert np.array_equal(np.stack([each.picture.pixels[0].numpy() for each in found]), a_body().T)
+    assert [each.columns["position_mm"] for each in found] == pytest.approx(np.arange(12) * 2.0)

@@ -34,3 +34,10 @@ def test_folders_are_classes(tmp_path: Path) -> None:
     assert found.classes == ["lesions", "normal"]
     assert found.labels is not None
     assert sorted(found.labels.tolist()) == [0, 0, 1, 1]
+
+
+def test_labels_without_images_are_refused_by_name(tmp_path: Path) -> None:
+    write_lungs(tmp_path, patients=2)
+    (tmp_path / "images" / "ID_0001_Z_0000.tif").unlink()
+    with pytest.raises(DataError, match="ID_0001_Z_0000 has no file in images"):
+        CtLabelled().find([str(tmp_path)], Access(), None)
