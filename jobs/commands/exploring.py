@@ -167,3 +167,30 @@ def _show(found: pa.Table, *, as_json: bool) -> None:
     for each in rows:
         member = "" if each["member"] is None else f" {each['member']}"
         typer.echo(f"{each['cosine']:.4f}  {each['uri']}{member}  {each['id']}")
+
+
+def report(
+    out: OutRun,
+    page: Annotated[
+        str, typer.Option("--out", metavar="FILE", help="The page, NAME.html, on any store.")
+    ] = "report.html",
+    sampled: Annotated[int, typer.Option("--sample", min=0, max=500, help="Rows on the contact sheet.")] = 24,
+    points: Annotated[int, typer.Option(min=1, max=100_000, help="The most points on the map.")] = 20_000,
+    score: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Show the rows with its greatest and least values.")
+    ] = None,
+    column: Column = None,
+) -> None:
+    """Write one page about a run: pictures, failures, classes, throughput and map; it needs a browser and nothing else."""
+    from pixelmill.jobs.reporting.content import Wanted, content_of
+    from pixelmill.jobs.reporting.page import page_of
+    from pixelmill.jobs.reporting.writing import place_of, write
+
+    around = surroundings.of_process(quiet=False)
+    place = place_of(page)
+    content = content_of(
+        out, Wanted(sampled, points, score, column), around.environment, lambda text: typer.echo(text, err=True)
+    )
+    text = page_of(content)
+    write(place, text)
+    typer.echo(f"{place[0].uri}/{place[1]}: {len(text) / 1e6:,.1f} MB; open it in a browser")
