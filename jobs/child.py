@@ -23,6 +23,8 @@ from importlib import import_module
 from typing import Literal, TextIO
 
 from pixelmill.jobs import surroundings
+from pixelmill.jobs.supervision.causes import Cause, cause_of
+from pixelmill.jobs.supervision.exit_codes import exit_code_of_error
 from pixelmill.workers.errors import JobStopped, PixelmillError
 
 Kind = Literal["run", "train"]
@@ -44,10 +46,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """The URI of the output, or the error that ended the run: its module, class and message."""
+    """The URI of the output, or the error that ended the run: its module, class and message. `code` is the exit code that the
+    command would have had, `summary` what it would have printed."""
 
     out: str = ""
     error: tuple[str, str, str] | None = None
+    cause: Cause = "complete"
+    code: int = 0
+    summary: str = ""
 
 
 # The caller's side
@@ -59,13 +65,23 @@ def run_in_child(request: Request) -> str:
 
     What the command writes to standard error appears on the caller's standard error; in a notebook, below the cell.
     """
+    return result_of(*asked(request))
+
+
+def asked(request: Request) -> tuple[bytes, int]:
+    """Run a job in a child process: its answer, empty where it could give none, and the exit code of the process."""
     command = [sys.executable, "-c", _CHILD, json.dumps(sys.path)]
     with _screen() as stderr:
         child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
         )
         answer = _answer(child, request)
-    return result_of(answer, child.returncode)
+    return answer, child.returncode
+
+
+def reply_in(answer: bytes) -> Reply | None:
+    """The reply in an answer; None where the process could give none."""
+    return Reply(**json.loads(answer)) if answer else None
 
 
 def _answer(child: subprocess.Popen[bytes], request: Request) -> bytes:
@@ -116,7 +132,7 @@ def _copy(reading: int, stream: TextIO | None) -> None:
 
 def result_of(answer: bytes, code: int) -> str:
     """The URI in an answer. Raises the error in it, or one that says that the child gave no answer."""
-    reply = Reply(**json.loads(answer)) if answer else None
+    reply = reply_in(answer)
     if reply is None:
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         raise JobStopped(
@@ -180,38 +196,41 @@ def _reply(request: Request) -> Reply:
     from pixelmill.workers.credentials import scrub
 
     try:
-        return Reply(out=_DO[request.kind](request))
+        return _DO[request.kind](request)
     except PixelmillError as error:
-        return Reply(error=(type(error).__module__, type(error).__name__, scrub(str(error))))
+        said = type(error).__module__, type(error).__name__, scrub(str(error))
+        return Reply(error=said, cause=cause_of(error), code=exit_code_of_error(error))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:  # a defect: the caller gets the whole traceback
-        return Reply(error=("", type(error).__name__, scrub(traceback.format_exc())))
+        said = "", type(error).__name__, scrub(traceback.format_exc())
+        return Reply(error=said, cause=cause_of(error), code=exit_code_of_error(error))
 
 
-def _run(request: Request) -> str:
+def _run(request: Request) -> Reply:
     from pixelmill.jobs.job import read_job
+    from pixelmill.jobs.outcome import exit_code_of
     from pixelmill.jobs.run import run_job
-    from pixelmill.jobs.summary import note_of
+    from pixelmill.jobs.summary import note_of, summary_of
 
     around = surroundings.of_process(quiet=request.quiet)
     overrides = list(request.overrides)
     job = read_job(request.text, name=request.name, overrides=overrides, environment=around.environment)
     if (note := note_of(job.spec)) and not request.quiet:
         sys.stderr.write(f"{note}\n")
-    run_job(job, around)
-    return job.open_out().uri
+    outcome, uri = run_job(job, around), job.open_out().uri
+    return Reply(uri, code=exit_code_of(outcome, job.spec.run.failures), summary=summary_of(outcome, uri))
 
 
-def _train(request: Request) -> str:
+def _train(request: Request) -> Reply:
     from pixelmill.jobs.train import train_job
     from pixelmill.jobs.training_job import read_recipe_file
 
     around = surroundings.of_process(quiet=request.quiet)
     overrides = list(request.overrides)
     job = read_recipe_file(request.text, name=request.name, overrides=overrides, environment=around.environment)
-    train_job(job, around)
-    return job.open_out().uri
+    summary = train_job(job, around)
+    return Reply(job.open_out().uri, summary=summary)
 
 
-_DO: dict[Kind, Callable[[Request], str]] = {"run": _run, "train": _train}
+_DO: dict[Kind, Callable[[Request], Reply]] = {"run": _run, "train": _train}

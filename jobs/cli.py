@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from pixelmill.jobs import surroundings
-from pixelmill.jobs.commands import bulk, ct, diagnosing, exploring, kubernetes, networks, outputs, scheduling, stages
+from pixelmill.jobs.commands import (
+    bulk,
+    ct,
+    diagnosing,
+    exploring,
+    kubernetes,
+    networks,
+    outputs,
+    runs,
+    scheduling,
+    stages,
+    submitting,
+    supervising,
+)
 from pixelmill.jobs.host import signals
 from pixelmill.jobs.terminal import printable, streams
 
@@ -23,6 +36,13 @@ app = typer.Typer(
 app.command()(bulk.run)
 stages.add_stage_commands(app)
 app.command()(bulk.retry)
+app.command()(submitting.submit)
+app.command()(supervising.supervise)
+app.command()(runs.jobs)
+app.command()(runs.status)
+app.command()(runs.logs)
+app.command()(runs.stop)
+app.command()(runs.resume)
 app.command()(outputs.inspect)
 app.command()(outputs.export)
 app.command()(exploring.cluster)
@@ -78,12 +98,13 @@ def main() -> None:
     streams.install()
     signals.install()
     printable.install()
-    from pixelmill.workers.errors import DataError, JobError, ModelError, PixelmillError, RunRefused
+    from pixelmill.workers.errors import PixelmillError
 
     try:
         _require_utf8(surroundings.typed())
         app(standalone_mode=True)
     except PixelmillError as error:
+        from pixelmill.jobs.supervision.exit_codes import exit_code_of_error
         from pixelmill.jobs.terminal.logs import wording_of
         from pixelmill.workers.credentials import scrub
 
@@ -91,7 +112,7 @@ def main() -> None:
             "json" if _wants_json(surroundings.typed()) else "text", surroundings.of_process(quiet=False).now
         )
         sys.stderr.write(f"{wording(f'pixelmill: {scrub(str(error))}', 'error')}\n")
-        sys.exit(2 if isinstance(error, JobError | RunRefused | ModelError | DataError) else 1)
+        sys.exit(exit_code_of_error(error))
 
 
 def _wants_json(arguments: list[str]) -> bool:

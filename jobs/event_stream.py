@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
@@ -44,6 +45,8 @@ class EventStream:
         self._kept: list[Event] = []
         self._attempt = 0
         self._status = Status(doing=doing)
+        self._counted: tuple[object, ...] = ()
+        self._moved_s = time.monotonic()
 
     @property
     def status(self) -> Status:
@@ -64,6 +67,8 @@ class EventStream:
             if self._status.ended is not None:
                 return  # from a thread that does not know yet that the attempt has ended
             self._status = self._status.fold(event)
+            if (counted := _counted(self._status)) != self._counted:
+                self._counted, self._moved_s = counted, time.monotonic()
             self._kept[-1:] = coalesced([*self._kept[-1:], event])
             view = view_of(self._status)
         is_brief = isinstance(event, Started | InputsFound) or (
@@ -87,11 +92,21 @@ class EventStream:
         self._terminal.say(text, "warning")
         self.emit(Warned(text=text))
 
+    def quiet_s(self) -> float:
+        """For how long nothing was counted that was not counted before: no input, no step, no other phase."""
+        return time.monotonic() - self._moved_s
+
     def drained(self) -> Drained:
         """The events since the last call, and the status that all events add up to."""
         with self._lock:
             kept, self._kept = self._kept, []
             return Drained(kept, self._status)
+
+
+def _counted(status: Status) -> tuple[object, ...]:
+    """What moves while there is progress."""
+    steps = None if status.steps is None else status.steps.step
+    return status.attempt, status.phase, status.found, status.rows.done, status.rows.failed, steps, status.last_part
 
 
 def _cleaned(value: Mapping[str, object]) -> dict[str, object]:

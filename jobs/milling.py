@@ -109,7 +109,7 @@ class Milling:
 
     def _check(self, watch: Watch) -> None:
         watch.raise_if_stopped()
-        self._session.held.raise_if_lost()
+        self._session.held.raise_if_over()
 
     def _count(self, published: Published) -> None:
         outcome, events = self._outcome, self._session.events

@@ -6,8 +6,9 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
+from pixelmill.jobs.supervision.causes import Cause, cause_of
 from pixelmill.jobs.versions import versions
 from pixelmill.pipelines.outputs.accounting import Account
 from pixelmill.pipelines.outputs.completion import Listed
@@ -86,6 +87,8 @@ class Ending(TypedDict):
     ended: str
     """complete, or the name of the error."""
     error: str | None
+    cause: NotRequired[Cause]
+    """Records of earlier versions have none."""
 
 
 class ListingRecord(TypedDict):
@@ -123,6 +126,7 @@ def ending_of(error: BaseException | None, epoch: int, *, is_fenced: bool, stopw
         "versions": versions(),
         "ended": "complete" if error is None else type(error).__name__,
         "error": None if error is None else scrub(str(error))[:2000],
+        "cause": cause_of(error),
     }
 
 

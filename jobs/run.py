@@ -18,6 +18,7 @@ from pixelmill.jobs.milling import Milling
 from pixelmill.jobs.outcome import Ending, Outcome, Stopwatch, record_of
 from pixelmill.jobs.planning import Nodes, Plan, make_plan
 from pixelmill.jobs.session import cluster
+from pixelmill.jobs.session.limits import Allowance
 from pixelmill.jobs.session.ray_session import PrivateRay, RayPlace, RaySession
 from pixelmill.jobs.session.session import JobKind, Session, session
 from pixelmill.jobs.surroundings import Surroundings
@@ -61,7 +62,9 @@ def run_job(job: Job, around: Surroundings, *, retry: bool = False) -> Outcome:
         def record(ending: Ending) -> Mapping[str, object]:
             return record_of(outcome, ending)
 
-        kind = JobKind(doing, record, _publish_log, RAY_DIED)
+        limits = job.spec.run
+        allowed = Allowance.of(limits.deadline, limits.max_cost, limits.node_hour_price, around.now())
+        kind = JobKind(doing, record, _publish_log, RAY_DIED, allowed)
         with session(out, shown, events, around, stopwatch, kind) as held:
             BulkRun(job, source, around, held, outcome, retry=retry).work()
     return outcome
@@ -156,6 +159,7 @@ class BulkRun:
         return listed.segments
 
     def _count_found(self, rows: int) -> None:
+        self._session.held.raise_if_over()
         self._events.emit(InputsFound(found=self._events.status.found + rows))
 
     def _commit(self, attempt: Attempt, segments: list[Segment], before: Counted) -> None:

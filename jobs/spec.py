@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -11,6 +11,7 @@ from pydantic import (
     Discriminator,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Tag,
@@ -29,6 +30,7 @@ from pixelmill.jobs.stage_entries import (
     stage_kinds,
     with_bare_stages,
 )
+from pixelmill.jobs.supervision.deadlines import checked_deadline
 from pixelmill.pipelines.inputs.name_groupings import checked_group
 from pixelmill.workers.ct.volume_options import VolumeOptions
 from pixelmill.workers.decoders import decoder_of
@@ -142,7 +144,33 @@ class NodeGroup(Strict):
     labels: dict[str, str] = Field(default_factory=dict[str, str], description="Ray's labels of each")
 
 
-class RunSpec(Strict):
+class Limits(Strict):
+    """What a run may take, and what follows when it ends; none of these keys changes the output."""
+
+    deadline: Annotated[str, AfterValidator(checked_deadline)] | None = Field(
+        None,
+        description="ends the run cleanly, so that it can be resumed: a time with its zone, as 2026-12-01T06:00+01:00, or how "
+        "long an attempt may take, as 6h, 90min or 2d",
+    )
+    max_cost: PositiveFloat | None = Field(
+        None, description="ends the run cleanly once all its attempts have cost so much; needs node_hour_price"
+    )
+    node_hour_price: PositiveFloat | None = Field(None, description="price of one node of the cluster for an hour")
+    retries: NonNegativeInt = Field(
+        2, description="how often `supervise` and `submit` try again after an error; after an interruption always"
+    )
+    notify: str | None = Field(
+        None, description="a web address that gets one JSON POST when `supervise` or `submit` ends, as ${NOTIFY_URL}"
+    )
+
+    @model_validator(mode="after")
+    def _cost_has_a_price(self) -> Self:
+        if self.max_cost is not None and self.node_hour_price is None:
+            raise ValueError("run.max_cost: needs run.node_hour_price, what one node costs in an hour")
+        return self
+
+
+class RunSpec(Limits):
     """Where the job runs, and its resources; none of these keys changes the output."""
 
     address: str | None = Field(

@@ -17,6 +17,7 @@ from pixelmill.jobs.identity import protocol_of, require_same_training
 from pixelmill.jobs.initial_weights import initialised, keep_initial
 from pixelmill.jobs.outcome import Ending, Stopwatch
 from pixelmill.jobs.session import cluster, minimal_ray
+from pixelmill.jobs.session.limits import Allowance
 from pixelmill.jobs.session.ray_session import PrivateRay
 from pixelmill.jobs.session.session import JobKind, Session, session
 from pixelmill.jobs.surroundings import Surroundings
@@ -68,7 +69,9 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
         events = EventStream(shown.terminal, "train", around.now)
         for note in (*planned.notes, *resumed.notes()):
             events.say(note)
-        kind = JobKind("train", _record, _publish_log, RAY_DIED)
+        limits = job.spec.run
+        allowed = Allowance.of(limits.deadline, limits.max_cost, limits.node_hour_price, around.now())
+        kind = JobKind("train", _record, _publish_log, RAY_DIED, allowed)
         with session(out, shown, events, around, stopwatch, kind) as held:
             _sign(job, held, protocol, changed)
             disk = _disk_cache(job, around)
@@ -136,7 +139,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
             # On another thread, so that we handle Ctrl-C: Ray Train would take it over and end without a message.
             storage = str(connected.folder / "train")
             ask = partial(_ask_to_end, store, held.events)
-            call_beside(lambda: fit(plan, scale, store, storage), held.held.raise_if_lost, ask)
+            call_beside(lambda: fit(plan, scale, store, storage), held.held.raise_if_over, ask)
 
 
 def _ask_to_end(store: ProgressStore, events: EventStream) -> float:

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from pixelmill.jobs.documents.faults import KnownKeys
 from pixelmill.jobs.places import Place, Places, absolute
-from pixelmill.jobs.spec import Strict
+from pixelmill.jobs.spec import Limits, Strict
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.pipelines.training.trackers import TrackerName
@@ -24,7 +24,7 @@ class ElasticWorkers(Strict):
     max: PositiveInt = Field(description="most workers")
 
 
-class TrainRun(Strict):
+class TrainRun(Limits):
     """Where a training runs, and how often it is saved."""
 
     workers: PositiveInt | ElasticWorkers = Field(

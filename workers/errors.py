@@ -2,12 +2,17 @@
 
     PixelmillError            a message for a user: the thing, the fact, the next step
     |-- JobError              the job file, the command line or the plan is wrong; nothing was started
+    |   `-- ClusterUnreachable   no cluster answers at the address
     |-- RunRefused            the output folder holds something that this job may not be mixed with
+    |   `-- RunHeld           another living attempt holds the output folder
     |-- StoreError            a whole store can't be used: credentials, bucket, permission, no space left
+    |   `-- StoreUnavailable  a store gave no good answer for as long as it was waited for
     |-- ModelError            a model can't be built or its weights can't be loaded
     |-- DataError             a data set can't be trained on: labels missing, a mask of another size, an id out of range
     |-- JobStopped            the job stopped itself: too many rows fail
-    |   `-- ClaimLost         another attempt has taken over the output folder
+    |   |-- ClaimLost         another attempt has taken over the output folder
+    |   |-- RayLost           a process of Ray that the run can't do without has died
+    |   `-- StopRequested     `pixelmill stop`, a deadline or a budget ended the attempt; the run resumes from there
     |-- TrainingFailed        a training can't continue: a loss that is no number, a worker that dies
     `-- RowError              one input can't be done; it becomes one row in failed/ and the job continues
 
@@ -29,12 +34,24 @@ class JobError(PixelmillError):
     """The job can't be run as it is written."""
 
 
+class ClusterUnreachable(JobError):
+    """No cluster answers at the address."""
+
+
 class RunRefused(PixelmillError):
     """The output folder belongs to another job."""
 
 
+class RunHeld(RunRefused):
+    """Another living attempt holds the output folder."""
+
+
 class StoreError(PixelmillError):
     """A store refuses the whole job."""
+
+
+class StoreUnavailable(StoreError):
+    """A store gave no good answer for as long as it was waited for."""
 
 
 class ModelError(PixelmillError):
@@ -55,6 +72,14 @@ class TrainingFailed(PixelmillError):
 
 class ClaimLost(JobStopped):
     """Another attempt holds the output folder now."""
+
+
+class RayLost(JobStopped):
+    """A process of Ray that the run can't do without has died."""
+
+
+class StopRequested(JobStopped):
+    """The attempt was asked to end; the run resumes from there."""
 
 
 class RowError(PixelmillError):

@@ -10,6 +10,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar, cast
 
+from pixelmill.workers.errors import StopRequested
+
 Result = TypeVar("Result")
 POLL_S = 0.25
 _OVER = object()
@@ -51,9 +53,13 @@ def beside(results: Iterator[Result], check: Callable[[], None]) -> Iterator[Res
     return _Work(results).results(check)
 
 
+def _unchecked() -> None:
+    """Nothing more is asked of work that is ending anyway."""
+
+
 def call_beside(work: Callable[[], None], check: Callable[[], None], ask: Callable[[], float] = lambda: 0.0) -> None:
-    """The result of one call, which runs as the work of `beside` does. Ctrl-C asks the work to end, where `ask` returns how
-    many seconds to wait for it, and is raised after that; a second Ctrl-C is raised at once."""
+    """The result of one call, which runs as the work of `beside` does. Ctrl-C, and StopRequested of `check`, ask the work to end,
+    where `ask` returns how many seconds to wait for it, and are raised after that; a second Ctrl-C is raised at once."""
 
     def once() -> Iterator[None]:
         work()
@@ -63,8 +69,8 @@ def call_beside(work: Callable[[], None], check: Callable[[], None], ask: Callab
     try:
         for _ in running.results(check):
             pass
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StopRequested):
         with suppress(Exception):  # of work that can't end in order; the interrupt is what the user knows of
-            for _ in running.results(check, time.monotonic() + ask()):
+            for _ in running.results(_unchecked, time.monotonic() + ask()):
                 pass
         raise

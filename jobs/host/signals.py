@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import signal
 import sys
+import time
 from types import FrameType
 
 _DELICATE = ("<frozen importlib", logging.__file__)
 AGAIN_S = 0.02
+ONE_REQUEST_S = 5.0
+"""A second SIGTERM within this time is the same request: a scheduler sends one to every process of a job, and a parent passes
+its own on. A second Ctrl-C is always one more."""
 MOST_POSTPONED = 500
 """After ten seconds the interrupt is raised in any place."""
 
@@ -25,10 +30,14 @@ def install() -> None:
     it."""
     if sys.platform == "win32":
         return  # it has no timer that interrupts
-    postponed = 0
+    postponed, terminated_s = 0, -math.inf
 
-    def interrupt(_: int, frame: FrameType | None) -> None:
-        nonlocal postponed
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal postponed, terminated_s
+        if number == signal.SIGTERM:
+            before_s, terminated_s = terminated_s, time.monotonic()
+            if terminated_s - before_s < ONE_REQUEST_S:
+                return
         if is_delicate(frame) and postponed < MOST_POSTPONED:
             postponed += 1
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)  # not a thread: starting one takes locks that may be held

@@ -25,7 +25,7 @@ from pixelmill.jobs.session import minimal_ray, ray_api
 from pixelmill.jobs.session.ray_watchdog import RUN_VARIABLE, RayWatchdog, run_mark
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.errors import JobError
+from pixelmill.workers.errors import ClusterUnreachable, JobError
 from pixelmill.workers.runtime.memory import limit_bytes
 
 LOGGER = logging.getLogger(__name__)
@@ -236,17 +236,24 @@ def connect(address: str) -> None:
     try:
         ray_api.init(address=address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
-        raise JobError(f"run.address {scrub(address)}: {_why_not(error)}") from error
+        raise _why_not(error, f"run.address {scrub(address)}") from error
 
 
-def _why_not(error: Exception) -> str:
+WRONG_TOKEN = (
+    "the cluster asks for a token and was given none, or another one; set RAY_AUTH_MODE=token and "
+    "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to what `ray get-auth-token` prints on its head node"
+)
+
+
+def _why_not(error: Exception, what: str) -> JobError:
+    if is_wrong_token(error):
+        return JobError(f"{what}: {WRONG_TOKEN}")
+    return ClusterUnreachable(f"{what}: no Ray cluster answers there ({str(error).splitlines()[0]})")
+
+
+def is_wrong_token(error: Exception) -> bool:
     said = f"{type(error).__name__} {error} {error.__cause__ or ''}"
-    if any(word in said for word in ("AuthenticationError", "Unauthenticated", "InvalidAuthToken")):
-        return (
-            "the cluster asks for a token and was given none, or another one; set RAY_AUTH_MODE=token and "
-            "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to what `ray get-auth-token` prints on its head node"
-        )
-    return f"no Ray cluster answers there ({str(error).splitlines()[0]})"
+    return any(word in said for word in ("AuthenticationError", "Unauthenticated", "InvalidAuthToken"))
 
 
 def _require_answer(address: str) -> None:
@@ -256,7 +263,7 @@ def _require_answer(address: str) -> None:
         try:
             socket.create_connection((place.hostname, place.port), timeout=10).close()
         except OSError as error:
-            raise JobError(f"run.address {scrub(address)}: no Ray cluster answers there ({error})") from error
+            raise ClusterUnreachable(f"run.address {scrub(address)}: no Ray cluster answers there ({error})") from error
 
 
 def remove_all(watchdog: RayWatchdog) -> None:

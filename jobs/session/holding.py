@@ -11,10 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from pixelmill.jobs.host.process import ProcessIdentity
+from pixelmill.jobs.session.limits import Allowance, Limits
 from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.outputs.claims import BEAT, BEAT_S, RECORD, SETTLE_S, Claim, Holder
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import ClaimLost, RunRefused
+from pixelmill.workers.errors import ClaimLost, RunRefused, StopRequested
+
+UNLIMITED = Allowance()
 
 
 class SystemClock:
@@ -36,15 +39,24 @@ def is_gone(holder: Holder) -> bool:
 
 
 @contextmanager
-def holding(folder: Folder, doing: str, now: Callable[[], float], say: Callable[[str], None]) -> Generator[Holding]:
-    """Hold the folder within the block. Raises RunRefused while another living process holds it."""
+def holding(
+    folder: Folder,
+    doing: str,
+    now: Callable[[], float],
+    say: Callable[[str], None],
+    allowance: Allowance = UNLIMITED,
+    quiet_s: Callable[[], float] = lambda: 0.0,
+) -> Generator[Holding]:
+    """Hold the folder within the block. Raises RunHeld while another living process holds it. `quiet_s` says for how long the
+    attempt has made no progress."""
     holder = {
         **ProcessIdentity.current().to_json(),
         "doing": doing,
         "claimed_at": datetime.fromtimestamp(now(), UTC).isoformat(timespec="seconds"),
         "conditional_writes": folder.is_fenced,
     }
-    held = Holding(folder, claims.take(folder, holder, is_gone=is_gone, clock=SystemClock(), say=say))
+    claim = claims.take(folder, holder, is_gone=is_gone, clock=SystemClock(), say=say)
+    held = Holding(folder, claim, Limits(allowance), quiet_s)
     held.start()
     try:
         yield held
@@ -55,8 +67,11 @@ def holding(folder: Folder, doing: str, now: Callable[[], float], say: Callable[
 class Holding:
     """A claim, and the beat that shows that its holder is alive; see `holding`."""
 
-    def __init__(self, folder: Folder, claim: Claim) -> None:
+    def __init__(
+        self, folder: Folder, claim: Claim, limits: Limits | None = None, quiet_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self.claim = claim
+        self._limits, self._quiet_s = limits or Limits(Allowance()), quiet_s
         self._folder, self._claimed_s = folder, time.monotonic()
         brief = replace(folder.access, timeout_s=min(BEAT_S, folder.access.timeout_s), retry_for_s=BEAT_S)
         self.brief = Folder(folder.uri, brief, is_fenced=folder.is_fenced)
@@ -65,11 +80,13 @@ class Holding:
         self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
 
     def start(self) -> None:
+        self._limits.begin(self.brief, self.claim)
         self._thread.start()
 
     def release(self, record: Mapping[str, object] | None = None) -> None:
         """End the attempt and write its record; later calls do nothing."""
         self._over.set()
+        self._limits.end()
         self._thread.join()
         with suppress(Exception):  # the run has reported its error; without this file others wait for the lease
             self.brief.create(f"{self.claim.folder}/{RECORD}", json.dumps(record or {}, indent=1).encode())
@@ -86,10 +103,16 @@ class Holding:
         """Whether the last beat found that another attempt has taken over; makes no request."""
         return self._lost
 
-    def raise_if_lost(self) -> None:
-        """Raises ClaimLost once a beat has found that another attempt has taken over; makes no request."""
+    def raise_if_over(self) -> None:
+        """Raises ClaimLost once a beat has found that another attempt has taken over, and StopRequested once it has found that
+        this one should end; makes no request."""
         if self._lost:
             claims.require(self._folder, self.claim)
+        if self._limits.why is not None:
+            raise StopRequested(
+                f"{self._folder.uri}: stopped, since {self._limits.why}; what was finished stays, and the run goes on from there "
+                f"with: pixelmill resume {self._folder.uri}"
+            )
 
     def loss_behind(self, error: BaseException) -> BaseException:
         """ClaimLost in place of an error where another attempt has taken over, since that then caused the error (for
@@ -112,5 +135,7 @@ class Holding:
             with suppress(
                 Exception
             ):  # a store that does not answer for the length of a lease may cost the claim, but does not end the run
-                self.brief.publish(f"{self.claim.folder}/{BEAT}", json.dumps({"beat": count}).encode())
+                beat = {"beat": count, "quiet_s": round(self._quiet_s(), 1), "node_s": self._limits.node_s}
+                self.brief.publish(f"{self.claim.folder}/{BEAT}", json.dumps(beat).encode())
+                self._limits.look(self.brief, self.claim)
                 self._lost = not claims.holds(self.brief, self.claim)

@@ -68,3 +68,15 @@ def available_resources() -> dict[str, float]:
     import ray
 
     return dict(cast("Any", ray).available_resources())
+
+
+def alive_nodes() -> int:
+    """The nodes of the connected cluster that are alive; 1 before any is connected."""
+    import sys
+
+    if "ray" not in sys.modules:
+        return 1
+    import ray
+
+    found = cast("Any", ray)
+    return sum(bool(node["Alive"]) for node in found.nodes()) if found.is_initialized() else 1

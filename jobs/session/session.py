@@ -14,19 +14,21 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 
 from pixelmill.jobs.event_stream import EventStream
-from pixelmill.jobs.outcome import EXIT_FAILED, Ending, Stopwatch, ending_of
+from pixelmill.jobs.outcome import Ending, Stopwatch, ending_of
 from pixelmill.jobs.session import cluster
-from pixelmill.jobs.session.holding import Holding, holding
+from pixelmill.jobs.session.holding import UNLIMITED, Holding, holding
+from pixelmill.jobs.session.limits import Allowance
 from pixelmill.jobs.session.publisher import AttemptPublisher, LogTail
 from pixelmill.jobs.session.ray_session import RayPlace, RaySession, ray_session
 from pixelmill.jobs.session.ray_watchdog import RayWatchdog, run_mark
+from pixelmill.jobs.supervision.exit_codes import exit_code_of_error
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.screen import Screen
 from pixelmill.pipelines.events import Doing, Ended
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.outputs.self_report import SelfReport
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import JobStopped
+from pixelmill.workers.errors import RayLost
 
 LOGGER = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class JobKind:
     record: Callable[[Ending], Mapping[str, object]]
     publish_log: Callable[[Folder, Claim, bytes], None]
     ray_died: str
+    allowance: Allowance = UNLIMITED
 
 
 class Session:
@@ -88,11 +91,11 @@ class Session:
     def _end_at_once(self, dead: str) -> None:
         """End the process after the death of Ray's `dead`: from now on every call of Ray hangs, or ends the process
         silently."""
-        error = self.held.loss_behind(JobStopped(self._kind.ray_died.format(dead=dead)))
+        error = self.held.loss_behind(RayLost(self._kind.ray_died.format(dead=dead)))
         self._screen.terminal.end(f"pixelmill: {error}")
         self.end(error)
         cluster.remove_all(self._watchdog)
-        os._exit(EXIT_FAILED)
+        os._exit(exit_code_of_error(error))
 
 
 @contextmanager
@@ -102,7 +105,7 @@ def session(
     """Hold the folder and show the terminal within the block; every end is recorded. Raises RunRefused while another
     attempt lives, and ClaimLost in place of any error where another attempt has taken over.
     """
-    with holding(out, kind.doing, around.now, events.warn) as held:
+    with holding(out, kind.doing, around.now, events.warn, kind.allowance, events.quiet_s) as held:
         made = Session(out, held, screen, events, around, stopwatch, kind)
         made.begin()
         error: BaseException | None = None

@@ -2,6 +2,7 @@
 
     _run/attempts/0007/claim.json   who holds the run; created once, and its number is the epoch
     _run/attempts/0007/beat.json    written again and again while the holder lives
+    _run/attempts/0007/stop.json    written by whoever asks the holder to end; it looks at each beat
     _run/attempts/0007/record.json  written when the attempt is over, whatever its end
 
 The highest epoch holds the run. An attempt that ended, or whose process has provably ended, is taken over at once; any
@@ -23,10 +24,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import ClaimLost, RunRefused
+from pixelmill.workers.errors import ClaimLost, RunHeld
 
 ATTEMPTS = "_run/attempts"
-RECORD, BEAT = "record.json", "beat.json"
+RECORD, BEAT, STOP = "record.json", "beat.json", "stop.json"
 OLD_LOCK = "_run/lock.json"
 LEASE_S = 45.0
 BEAT_S = 5.0
@@ -106,7 +107,7 @@ def take(
     clock: Clock,
     say: Callable[[str], None] = lambda _: None,
 ) -> Claim:
-    """Claim the run for `holder`, after its earlier holder. Raises RunRefused while another one is alive, or was
+    """Claim the run for `holder`, after its earlier holder. Raises RunHeld while another one is alive, or was
     faster."""
     _wait_for_old_lock(folder, clock, say)
     while True:
@@ -123,7 +124,7 @@ def take(
 def _wait_for_silence(
     folder: Folder, held: Standing, is_gone: Callable[[Holder], bool], clock: Clock, say: Callable[[str], None]
 ) -> None:
-    """Return when the holder ended, provably died, or gave no beat for a lease. Raises RunRefused when it is alive."""
+    """Return when the holder ended, provably died, or gave no beat for a lease. Raises RunHeld when it is alive."""
     holders = [_parsed(folder.read(f"{held.folder}/{name}")) for name in held.claims]
     if all(is_gone(holder) for holder in holders):
         return
@@ -135,7 +136,7 @@ def _wait_for_silence(
         if RECORD in found[0] or standing(folder).epoch > held.epoch:
             return
         if found != seen:
-            raise RunRefused(f"{folder.uri} is being written by {who}; wait for it, or stop it and run this again")
+            raise RunHeld(f"{folder.uri} is being written by {who}; wait for it, or stop it and run this again")
         if not said:
             say(f"waiting up to {LEASE_S:g} s for a sign of life of {who}, which holds {folder.uri}")
             said = True
@@ -158,7 +159,7 @@ def _wait_for_old_lock(folder: Folder, clock: Clock, say: Callable[[str], None])
         if found is None or _parsed(found).get("released", True):
             return
         if found != seen:
-            raise RunRefused(f"{folder.uri} is being written by {who}; wait for it, or stop it and run this again")
+            raise RunHeld(f"{folder.uri} is being written by {who}; wait for it, or stop it and run this again")
 
 
 def _parsed(data: bytes | None) -> Holder:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pixelmill.pipelines.stores.access import scheme_of
 from pixelmill.pipelines.stores.retries import is_passing, status_of
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.errors import PixelmillError, RowError, StoreError
+from pixelmill.workers.errors import PixelmillError, RowError, StoreError, StoreUnavailable
 
 
 def row_error(error: Exception, uri: str) -> RowError:
@@ -72,7 +72,7 @@ def explain(error: Exception, uri: str, doing: str) -> StoreError:
     ):
         return StoreError(f"{uri}: no space is left, {doing}; free some and run the same command again")
     if is_passing(error):
-        return StoreError(f"{uri}: no answer, {doing} ({text}); check the network and AWS_ENDPOINT_URL")
+        return StoreUnavailable(f"{uri}: no answer, {doing} ({text}); check the network and AWS_ENDPOINT_URL")
     return StoreError(f"{uri}: {doing} failed: {name}: {text}")
 
 

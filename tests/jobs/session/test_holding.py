@@ -101,16 +101,16 @@ def test_only_the_first_release_is_recorded_and_every_end_of_the_block_is_one(ou
 
 def test_who_was_overtaken_finds_out_by_itself_and_may_write_nothing_more(out: Folder, held: Holding) -> None:
     held.require()
-    held.raise_if_lost()
+    held.raise_if_over()
     assert not held.is_lost
     take_over(out, held)
     assert comes(lambda: held.is_lost)
-    for ask in (held.require, held.raise_if_lost):
+    for ask in (held.require, held.raise_if_over):
         with pytest.raises(ClaimLost, match="attempt 2 has taken over"):
             ask()
 
 
-def test_the_beat_asks_the_store_and_raise_if_lost_does_not(
+def test_the_beat_asks_the_store_and_raise_if_over_does_not(
     out: Folder, held: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert comes(lambda: read(out, f"{held.claim.folder}/{BEAT}"))
@@ -119,7 +119,7 @@ def test_the_beat_asks_the_store_and_raise_if_lost_does_not(
         raise AssertionError("the store was asked")
 
     monkeypatch.setattr(claims, "require", refuse)
-    held.raise_if_lost()
+    held.raise_if_over()
 
 
 def test_a_store_that_fails_costs_a_beat_and_not_the_run(

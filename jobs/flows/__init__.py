@@ -1,0 +1,1 @@
+"""Flows: steps that need each other, of which only what is missing is done."""

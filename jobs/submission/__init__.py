@@ -1,0 +1,1 @@
+"""Jobs on a cluster of Ray: what is sent, what is compared before it runs, and how it is followed."""

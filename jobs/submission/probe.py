@@ -1,0 +1,102 @@
+"""Compare a cluster with what will run on it, before it runs: `python -m pixelmill.jobs.submission.probe`, as a job of its own.
+
+It reads the request beside the code and prints one line of JSON. Neither holds the value of a variable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pixelmill.jobs import surroundings
+from pixelmill.jobs.documents.kinds import Kind
+
+REQUEST, FILE = "submission.json", "job.yaml"
+MARK = "pixelmill-probe:"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the cluster is asked: the variables that must be set, local paths that must be seen, and what the file means here."""
+
+    kind: Kind
+    names: tuple[str, ...]
+    local_places: tuple[str, ...]
+    places_digest: str
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Question:
+        stored = json.loads(data)
+        return cls(stored["kind"], tuple(stored["names"]), tuple(stored["local_places"]), stored["places_digest"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the node found on which the command will run. `fault` is why the file can't be run there."""
+
+    python: str
+    pixelmill: str
+    missing_names: tuple[str, ...] = ()
+    unseen_places: tuple[str, ...] = ()
+    fault: str | None = None
+    is_elsewhere: bool = False
+    """Whether references of the file name other places there than where it was submitted."""
+
+    def to_line(self) -> str:
+        return f"{MARK}{json.dumps(asdict(self))}"
+
+    @classmethod
+    def from_log(cls, log: str) -> Answer | None:
+        """The answer in what the probe printed; None without one."""
+        lines = [line for line in log.splitlines() if line.startswith(MARK)]
+        if not lines:
+            return None
+        stored = json.loads(lines[-1].removeprefix(MARK))
+        return cls(**{**stored, **{key: tuple(stored[key]) for key in ("missing_names", "unseen_places")}})
+
+
+def answered(question: Question, text: str, environment: Mapping[str, str]) -> Answer:
+    """The answer of this process to a question about the file `text`."""
+    from pixelmill.jobs.versions import versions
+
+    found = versions()
+    missing = tuple(name for name in question.names if not environment.get(name))
+    unseen = tuple(place for place in question.local_places if not _is_seen(place))
+    fault, is_elsewhere = (None, False) if missing or unseen else _read(question, text, environment)
+    return Answer(found["python"], found.get("pixelmill", ""), missing, unseen, fault, is_elsewhere)
+
+
+def _is_seen(place: str) -> bool:
+    """Whether a local path, or the folder that it will be made in, is there; a pattern counts by the folder above it."""
+    path = Path(place.removeprefix("file://").partition("*")[0])
+    return path.exists() or path.parent.exists()
+
+
+def _read(question: Question, text: str, environment: Mapping[str, str]) -> tuple[str | None, bool]:
+    from pixelmill.jobs.submission.prepared import prepared
+    from pixelmill.workers.credentials import scrub
+    from pixelmill.workers.errors import PixelmillError
+
+    try:
+        found = prepared(text, name=FILE, overrides=[], environment=environment)
+    except PixelmillError as error:
+        return scrub(str(error)), False
+    return None, found.places_digest != question.places_digest
+
+
+def main() -> None:
+    """Answer the request in the working directory."""
+    environment = surroundings.of_process(quiet=True).environment
+    question = Question.from_json(Path(REQUEST).read_bytes())
+    answer = answered(question, Path(FILE).read_text(encoding="utf-8"), environment)
+    os.write(1, f"{answer.to_line()}\n".encode())
+
+
+if __name__ == "__main__":
+    main()

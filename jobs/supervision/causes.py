@@ -1,0 +1,85 @@
+"""Why an attempt ended, as far as it decides whether and how it is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pixelmill.workers.errors import (
+    ClaimLost,
+    ClusterUnreachable,
+    DataError,
+    JobError,
+    ModelError,
+    RayLost,
+    RunHeld,
+    RunRefused,
+    StopRequested,
+    StoreUnavailable,
+)
+
+Cause = Literal["complete", "stopped", "interruption", "unreachable", "memory", "error", "job", "overtaken"]
+"""What ended an attempt.
+
+    complete       every input is in one row, or the training has taken its steps
+    stopped        `pixelmill stop`, run.deadline or run.max_cost
+    interruption   a node, a process, Ray or a store was lost: nobody's fault, and tried again for as long as it takes
+    unreachable    no cluster answers, or another attempt still holds the run: a mistake at first, later a matter of time
+    memory         out of memory: tried again with a smaller batch
+    error          anything else that went wrong, a defect too: tried again a few times
+    job            the job, its data or its output folder is wrong: never tried again
+    overtaken      another attempt has taken over, and does the work
+"""
+
+_OF_THE_JOB = (JobError, RunRefused, ModelError, DataError)
+_INTERRUPTIONS = frozenset(
+    {
+        "ActorDiedError", "ActorUnavailableError", "LocalRayletDiedError", "NodeDiedError", "ObjectLostError",
+        "OwnerDiedError", "RaySystemError", "RpcError", "WorkerCrashedError", "WorkerGroupStartupFailedError",
+        "WorkerGroupStartupTimeoutError", "ConnectionError", "ConnectionResetError", "ConnectionRefusedError",
+    }
+)  # fmt: skip
+_OUT_OF_MEMORY = frozenset({"MemoryError", "OutOfMemoryError"})
+
+
+def cause_of(error: BaseException | None) -> Cause:
+    """What this end of an attempt means; None is a complete one."""
+    match error:
+        case None:
+            return "complete"
+        case StopRequested():
+            return "stopped"
+        case ClaimLost():
+            return "overtaken"
+        case ClusterUnreachable() | RunHeld():
+            return "unreachable"
+        case RayLost() | StoreUnavailable() | KeyboardInterrupt():
+            return "interruption"
+        case _ if isinstance(error, _OF_THE_JOB):
+            return "job"
+        case _:
+            return _by_its_chain(error)
+
+
+def _by_its_chain(error: BaseException) -> Cause:
+    names = {type(each).__name__ for each in _chain(error)}
+    if names & _OUT_OF_MEMORY or "out of memory" in str(error).lower():
+        return "memory"
+    return "interruption" if names & _INTERRUPTIONS else "error"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, what caused it, and what that was raised from."""
+    seen = set[int]()
+    here: BaseException | None = error
+    while here is not None and id(here) not in seen:
+        seen.add(id(here))
+        yield here
+        here = here.__cause__ or here.__context__
+
+
+def cause_of_death(code: int) -> Cause:
+    """What it means that the process of an attempt ended with this code and without a word: it was killed, with its node or
+    its Ray, or it crashed."""
+    crashed = {-4, -6, -7, -8, -11}  # SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV
+    return "error" if code in crashed else "interruption"

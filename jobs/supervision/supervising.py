@@ -1,0 +1,64 @@
+"""Supervise a file of any kind: its limits, its requests and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from pixelmill.jobs.child import Request
+from pixelmill.jobs.documents.kinds import kind_of
+from pixelmill.jobs.documents.parsing import read_file
+from pixelmill.jobs.spec import Limits
+from pixelmill.jobs.submission import records
+from pixelmill.jobs.supervision.supervisor import Supervisor, Task, smaller_batches
+from pixelmill.jobs.surroundings import Surroundings
+from pixelmill.pipelines.stores.folder import Folder
+
+Say = Callable[[str], None]
+
+
+def supervise_file(
+    file: str, overrides: list[str], around: Surroundings, say: Say, *, submission: str | None = None
+) -> int:
+    """Run a file until there is an end; returns the exit code. `submission` is its number in the run's folder."""
+    return supervise_text(read_file(file), file, overrides, around, say, submission=submission)
+
+
+def supervise_text(
+    text: str, name: str, overrides: list[str], around: Surroundings, say: Say, *, submission: str | None = None
+) -> int:
+    """As `supervise_file`, for the text of a file."""
+    if kind_of(text, name) == "flow":
+        from pixelmill.jobs.flows.running import run_flow_text
+
+        return run_flow_text(text, name, overrides, around, say)
+    out, limits, task = _task_of(text, name, overrides, around)
+    del limits
+    return Supervisor(task, say, may_begin=partial(may_begin, out, submission)).run()
+
+
+def may_begin(out: Folder, submission: str | None) -> bool:
+    """Whether the submission was not asked to stop before it began."""
+    return submission is None or not out.exists(f"{records.FOLDER}/{submission}.stop")
+
+
+def _task_of(text: str, name: str, overrides: list[str], around: Surroundings) -> tuple[Folder, Limits, Task]:
+    """The task of a job or a training. Raises PixelmillError where it is wrong: nothing is started then."""
+    if kind_of(text, name) == "training":
+        from pixelmill.jobs.training_job import read_recipe_file
+
+        training = read_recipe_file(text, name=name, overrides=overrides, environment=around.environment)
+        request = Request("train", text, name, tuple(overrides), around.quiet)
+        limits = training.spec.run
+        return training.open_out(), limits, Task(request, limits.retries, _nothing)
+    from pixelmill.jobs.job import read_job
+
+    job = read_job(text, name=name, overrides=overrides, environment=around.environment)
+    request = Request("run", text, name, tuple(overrides), around.quiet)
+    smaller = partial(smaller_batches, job.spec.configs)
+    return job.open_out(), job.spec.run, Task(request, job.spec.run.retries, smaller)
+
+
+def _nothing(halvings: int) -> Iterable[str]:
+    """Of a training the batch decides the result, so a smaller one is a choice of the user."""
+    return ()
