@@ -169,7 +169,7 @@ def main() -> None:
     signals.install()
     printable.install()
     request = Request(**json.loads(_first_line(0)))
-    threading.Thread(target=_end_with_the_caller, name="caller", daemon=True).start()
+    threading.Thread(target=end_with_the_caller, name="caller", daemon=True).start()
     reply = _reply(request)
     with suppress(BrokenPipeError), answers:
         answers.write(json.dumps(asdict(reply)).encode())
@@ -180,7 +180,7 @@ def _first_line(descriptor: int) -> bytes:
         return raw.readline()
 
 
-def _end_with_the_caller() -> None:
+def end_with_the_caller() -> None:
     """Interrupt this process when the caller, which holds the other end of standard input, is gone; again if it
     hangs."""
     while os.read(0, 1024):

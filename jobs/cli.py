@@ -102,6 +102,7 @@ def main() -> None:
 
     try:
         _require_utf8(surroundings.typed())
+        _end_with_the_flow()
         app(standalone_mode=True)
     except PixelmillError as error:
         from pixelmill.jobs.supervision.exit_codes import exit_code_of_error
@@ -113,6 +114,16 @@ def main() -> None:
         )
         sys.stderr.write(f"{wording(f'pixelmill: {scrub(str(error))}', 'error')}\n")
         sys.exit(exit_code_of_error(error))
+
+
+def _end_with_the_flow() -> None:
+    """As a step, end in order when the flow is gone, which holds the other end of standard input."""
+    if surroundings.ends_with_stdin():
+        import threading
+
+        from pixelmill.jobs.child import end_with_the_caller
+
+        threading.Thread(target=end_with_the_caller, name="caller", daemon=True).start()
 
 
 def _wants_json(arguments: list[str]) -> bool:

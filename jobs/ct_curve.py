@@ -22,6 +22,7 @@ from pixelmill.pipelines.ct.curve_cells import (
 )
 from pixelmill.pipelines.ct.curve_plan import CurvePlan, labels_from, named_encoders, primary_from
 from pixelmill.pipelines.ct.curve_report import LOWER_IS_BETTER, drawn, metrics_of, report_of, table_of
+from pixelmill.pipelines.outputs.columns import SUCCESS
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training.splits import Split, split
@@ -73,6 +74,7 @@ def run_curve(job: CurveJob, say: Callable[[str], None]) -> str:
     out.publish(REPORT, json.dumps(report, indent=1).encode())
     out.publish(TABLE, table_of(report).encode())
     out.publish(PICTURE, drawn(report))
+    out.publish(SUCCESS, json.dumps({"cells": len(results), "rates": rates}, indent=1).encode())
     return table_of(report)
 
 

@@ -71,6 +71,11 @@ class Stopwatch:
             self.mark(name)
 
     @property
+    def now_s(self) -> float:
+        """The time in seconds since 1970."""
+        return self._now()
+
+    @property
     def total_s(self) -> float:
         return round(self._now() - self.started_s, 3)
 

@@ -15,6 +15,9 @@ from pixelmill.workers.errors import JobError
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
+ENDS_WITH_STDIN = "PIXELMILL_ENDS_WITH_STDIN"
+"""Set for a step of a flow: its command ends in order when its standard input is closed, as by the death of the flow."""
+
 STARTED_S = time.time()
 """When this process began: every command imports this module first."""
 
@@ -57,6 +60,11 @@ def of_process(*, quiet: bool, log_level: str = "info", log_format: str = "text"
 def typed() -> list[str]:
     """The words of the command line after the command's own name."""
     return sys.argv[1:]
+
+
+def ends_with_stdin() -> bool:
+    """Whether this process was started as a step of a flow, and has to end with it."""
+    return os.environ.pop(ENDS_WITH_STDIN, "") == "1"
 
 
 def _require_one_of(option: str, given: str, words: tuple[str, ...]) -> None:

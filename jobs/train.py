@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 from pixelmill.jobs import checks, resuming
@@ -28,6 +29,7 @@ from pixelmill.jobs.training_plan import plan_training, pool_of, scale_of
 from pixelmill.jobs.versions import decoding_code
 from pixelmill.pipelines.events import StepsCounted
 from pixelmill.pipelines.outputs.claims import Claim, ClaimedFolder
+from pixelmill.pipelines.outputs.columns import SUCCESS
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
@@ -38,6 +40,7 @@ from pixelmill.pipelines.training.plan import NEWS, STOP, WARNING, News, Trainin
 from pixelmill.pipelines.training.protocol import Protocol
 from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.workers.models.card import Card
+from pixelmill.workers.models.weight_files import WEIGHTS
 
 IDENTITY = "_run/training.json"
 SPEC = "_run/recipe.yaml"
@@ -79,6 +82,7 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
                 most = f"{disk.most_bytes / 1e9:g} GB at most; run.cache_disk_gb: 0 keeps none"
                 events.say(f"decoded samples are kept in {disk.folder} ({most})")
             _train(job, replace(planned.plan, claim=held.held.claim, disk_cache=disk, tracking=tracking), held, around)
+            _succeed(job, held, protocol)
     return _summary(job, out, "trained")
 
 
@@ -121,6 +125,22 @@ def _sign(job: TrainJob, held: Session, protocol: Protocol, changed: frozenset[s
         if changed:
             claimed.publish(IDENTITY, json.dumps(job.identity(protocol), indent=1).encode())
         claimed.publish(SPEC, to_yaml(job.document).encode())
+
+
+def _succeed(job: TrainJob, held: Session, protocol: Protocol) -> None:
+    """Say in _SUCCESS that the training has taken its steps, and what came of it, as runs do."""
+    with explained(held.out.uri, "recording that the training is complete"):
+        progress, card = checkpoints.read_progress(held.out), json.loads(held.out.read("card.json") or b"{}")
+        success = {
+            "steps": None if progress is None else progress.step,
+            "failed": 0 if progress is None else progress.failed,
+            "identity": job.identity(protocol),
+            "weights": held.out.tag(WEIGHTS),
+            "metrics": card.get("metrics"),
+            "test_metrics": card.get("test_metrics"),
+            "finished_at": datetime.fromtimestamp(held.stopwatch.now_s, UTC).isoformat(timespec="seconds"),
+        }
+        ClaimedFolder(held.out, held.held.claim).publish(SUCCESS, json.dumps(success, indent=1).encode())
 
 
 def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surroundings) -> None:

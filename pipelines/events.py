@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-Doing = Literal["run", "retry", "train"]
+Doing = Literal["run", "retry", "train", "flow"]
 BESIDE = frozenset({"decode", "compress"})
 """Activities that a worker's threads do beside its own, where it has such threads."""
 

@@ -8,11 +8,11 @@ import typer
 
 from pixelmill.jobs import surroundings
 from pixelmill.jobs.commands.options import DryRun, Failures, Quiet, Set, SetLogFormat, SetLogLevel
-from pixelmill.jobs.commands.running import failing, quoted, run_bulk
+from pixelmill.jobs.commands.running import failing, quoted, run_bulk, run_flow
 
 
 def run(
-    job: Annotated[str, typer.Argument(help="Job file (YAML).")],
+    job: Annotated[str, typer.Argument(help="Job or flow file (YAML).")],
     overrides: Set = None,
     failures: Failures = None,
     dry_run: DryRun = False,
@@ -20,13 +20,16 @@ def run(
     log_level: SetLogLevel = "info",
     log_format: SetLogFormat = "text",
 ) -> None:
-    """Run a job file; run it again to resume it, or to process new inputs of the source."""
+    """Run a job file, or a flow of several commands; run it again to resume it, or to process new inputs of the source."""
+    from pixelmill.jobs.documents.kinds import kind_of
     from pixelmill.jobs.documents.parsing import read_file
     from pixelmill.jobs.job import read_job
 
     text = read_file(job)
-    all_overrides = [*(overrides or []), *failing(failures)]
     around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    if kind_of(text, job) == "flow":
+        run_flow(text, job, overrides or [], around, dry_run=dry_run)
+    all_overrides = [*(overrides or []), *failing(failures)]
     run_bulk(read_job(text, name=job, overrides=all_overrides, environment=around.environment), around, dry_run=dry_run)
 
 

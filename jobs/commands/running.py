@@ -44,6 +44,21 @@ def run_bulk(job: Job, around: Surroundings, *, dry_run: bool = False, retry: bo
     raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
 
 
+def run_flow(text: str, name: str, overrides: list[str], around: Surroundings, *, dry_run: bool) -> NoReturn:
+    """Run a flow, or show which steps are missing, and end the command with its exit code."""
+    from pixelmill.jobs.flows.running import run_flow_text
+    from pixelmill.jobs.flows.showing import plan_lines
+
+    if dry_run:
+        typer.echo("\n".join(plan_lines(text, name, overrides, around.environment)))
+        raise typer.Exit(0)
+    try:
+        code = run_flow_text(text, name, overrides, around, typer.echo)
+    except KeyboardInterrupt:
+        interrupted("the steps that are done stay, and the same command resumes from there", around)
+    raise typer.Exit(code)
+
+
 def interrupted(what_now: str, around: Surroundings) -> NoReturn:
     """End the command after Ctrl-C, with the command that resumes it."""
     import logging

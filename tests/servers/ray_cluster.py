@@ -1,4 +1,4 @@
-"""A real Ray cluster of several nodes on loopback, each started by `ray start` with ports of its own, for tests of jobs on clusters.
+"""A real Ray cluster of several nodes on loopback, each started by `ray start` with ports of its own,.
 
 Every node asks for the token of the cluster. A node is killed with everything that it started, as by the loss of its machine.
 """
@@ -179,14 +179,12 @@ class RayCluster:
         logs = list((self.folder / "r/session_latest/logs").glob("dashboard_agent.log"))
         return bool(found) and any("Registered" in log.read_text() for log in logs)
 
-    def _ask(self, path: str):  # noqa: ANN202  JSON
-        request = urllib.request.Request(
-            f"{self.address}{path}", headers={"Authorization": f"Bearer {self.token}"}
-        )
+    def _ask(self, path: str):
+        request = urllib.request.Request(f"{self.address}{path}", headers={"Authorization": f"Bearer {self.token}"})
         with _DIRECT.open(request, timeout=10) as answer:
             return json.loads(answer.read())
 
-    def _wait_until(self, holds, what: str) -> None:  # noqa: ANN001
+    def _wait_until(self, holds, what: str) -> None:
         until_s = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < until_s:
             with suppress(OSError, urllib.error.URLError, KeyError, ValueError):
