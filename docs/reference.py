@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from pixelmill.jobs import catalogue, outcome, spec
+from pixelmill.jobs.supervision.exit_codes import EXIT_BAD_JOB, EXIT_STOPPED, EXIT_TRY_AGAIN
 from pixelmill.pipelines.inputs.manifest_rows import SCHEMA
 from pixelmill.pipelines.outputs import columns
 from pixelmill.workers import errors
@@ -154,13 +155,14 @@ def _made_by(kind: str) -> list[Row]:
 
 # ------------------------------------------------------------------------------------------------ exit codes and errors
 
-REFUSED = 2
 EXIT_CODES: dict[int, str] = {
     outcome.EXIT_COMPLETE: "complete",
     outcome.EXIT_FAILED: "failed; what was finished stays, and the same command resumes",
-    REFUSED: "the job file, the plan or the output folder is wrong; nothing was started",
+    EXIT_BAD_JOB: "the job file, the plan or the output folder is wrong; nothing was started",
     outcome.EXIT_WITH_FAILURES: "complete, and some inputs failed; `run.failures: ok` makes it 0 as long as any was done",
-    outcome.EXIT_INTERRUPTED: "interrupted; the same command resumes",
+    EXIT_STOPPED: "stopped cleanly by `pixelmill stop`, `run.deadline` or `run.max_cost`; `pixelmill resume` goes on",
+    EXIT_TRY_AGAIN: "interrupted from outside: Ray, a node or a store was lost; the same command resumes",
+    outcome.EXIT_INTERRUPTED: "interrupted by Ctrl-C or SIGTERM; the same command resumes",
 }
 
 ROW_ERRORS = {
@@ -215,7 +217,10 @@ add its own, and an error that nobody foresaw goes by the name of its Python cla
 
 def exit_codes() -> str:
     rows = [(f"`{code}`", meaning) for code, meaning in EXIT_CODES.items()]
-    return "# Exit codes\n\nOf `pixelmill run`, `embed`, `retry` and `train`.\n\n" + table(("code", "meaning"), rows)
+    return (
+        "# Exit codes\n\nOf all commands that start a run, and of `submit --wait`, `supervise` and `resume`.\n\n"
+        + table(("code", "meaning"), rows)
+    )
 
 
 def error_types() -> str:

@@ -125,6 +125,7 @@ READ_SURROUNDINGS = {
 }
 IMPORT_RAY_IN_JOBS = {
     "jobs/session/cluster.py",
+    "jobs/session/job_server.py",
     "jobs/session/minimal_ray.py",
     "jobs/session/ray_api.py",
 }

@@ -64,22 +64,23 @@ def _check_places(flow: Flow, name: str) -> None:
                 f"{name}: steps.{step}.out: {place} is, or holds, the flow's own folder; give it one of its own"
             )
     for step, spec in flow.spec.steps.items():
+        for other in needs_of(spec):
+            _refuse_overlap(name, step, outs[step], f"writes into its own input, the folder of {other}", outs[other])
+    for step, spec in flow.spec.steps.items():
         for other, place in outs.items():
-            if other != step and relation(outs[step], place) is not None:
-                verb = (
-                    "writes into its own input, the folder of"
-                    if other in needs_of(spec)
-                    else "writes where another does:"
-                )
-                raise JobError(
-                    f"{name}: steps.{step}.out: {outs[step]} {verb} {other} ({place}); give it a folder of its own"
-                )
+            if other != step:
+                _refuse_overlap(name, step, outs[step], f"writes where another does, {other}", place)
         for word in spec.run[1:]:
             if "/" in word and "${" not in word and relation(word, outs[step]) in {"same", "inside"}:
                 raise JobError(
                     f"{name}: steps.{step}.out: {outs[step]} is, or holds, what the step reads ({word}); give "
                     "it a folder of its own"
                 )
+
+
+def _refuse_overlap(name: str, step: str, out: str, fault: str, place: str) -> None:
+    if relation(out, place) is not None:
+        raise JobError(f"{name}: steps.{step}.out: {out} {fault} ({place}); give it a folder of its own")
 
 
 def relation(place: str, other: str) -> Literal["same", "inside", "around"] | None:

@@ -18,9 +18,11 @@ from pixelmill.jobs.places import Place, absolute
 from pixelmill.jobs.spec import Limits, Strict
 from pixelmill.pipelines.stores.access import Access, join
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.stages import STAGES
 
-COMMANDS: frozenset[str] = frozenset({"run", "retry", "export", "train", "eval", "generate", "ct", *STAGES})
+STAGE_COMMANDS = frozenset(
+    {"classify", "depth", "embed", "encode", "reconstruct", "segment", "stylize", "synthesize", "upscale"}
+)
+COMMANDS: frozenset[str] = frozenset({"run", "retry", "export", "train", "eval", "generate", "ct", *STAGE_COMMANDS})
 """The commands that a step may be: those that make something and end."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 RESERVED = frozenset({"out"})
@@ -110,7 +112,7 @@ def _parameters(parsed: Parsed, environment: Mapping[str, str], name: str) -> di
     written = parsed.document.get("parameters")
     if not isinstance(written, dict):
         return {}
-    found = cast("dict[str, object]", expanded(written, environment, name))
+    found = cast("dict[str, object]", expanded(cast("object", written), environment, name))
     return {key: str(value) for key, value in found.items()}
 
 

@@ -74,7 +74,7 @@ def states_of(runs: Iterable[RunFolder], wait: Callable[[float], None] = time.sl
     with ThreadPoolExecutor(16, "states") as threads:
         first = list(threads.map(_read, runs))
         changed = _watched([each for each in first if each.is_open], threads, wait)
-        again = list(threads.map(lambda each: _read(each.run) if each.is_open else each, first))
+        again = list(threads.map(_read_again, first))
     return [_judged(each, lives=each.run.uri in changed) for each in again]
 
 
@@ -84,10 +84,11 @@ def state_of(run: RunFolder, wait: Callable[[float], None] = time.sleep) -> RunS
 
 def _watched(opened: Sequence[_Read], threads: ThreadPoolExecutor, wait: Callable[[float], None]) -> set[str]:
     """The runs whose newest attempt shows a sign of life within a lease."""
-    until_s, left, alive = time.monotonic() + LEASE_S, list(opened), set[str]()
+    until_s, alive = time.monotonic() + LEASE_S, set[str]()
+    left: list[_Read] = list(opened)
     while left and time.monotonic() < until_s:
         wait(POLL_S)
-        signs = threads.map(lambda each: _has_changed(each), left)
+        signs = list(threads.map(_has_changed, left))
         moved = [each for each, has_changed in zip(left, signs, strict=True) if has_changed]
         alive |= {each.run.uri for each in moved}
         left = [each for each in left if each not in moved]
@@ -117,6 +118,10 @@ def _read(run: RunFolder) -> _Read:
         records.newest(folder),
         read_status(folder),
     )
+
+
+def _read_again(before: _Read) -> _Read:
+    return _read(before.run) if before.is_open else before
 
 
 def _judged(read: _Read, *, lives: bool) -> RunState:

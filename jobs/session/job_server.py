@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pixelmill.jobs.session import cluster
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.errors import ClusterUnreachable, JobError
+from pixelmill.workers.errors import ClusterUnreachable, JobError, PixelmillError
 
 REQUEST_S = 60.0
 """The longest that one request may take; Ray's client itself would wait for ever."""
@@ -136,19 +136,29 @@ class JobServer:
         self._call(lambda: self._client.stop_job(submission_id))
 
     def _call(self, request: Any) -> Any:
-        from requests.exceptions import RequestException
-
-        what = f"{scrub(self.address)}"
         try:
             return request()
-        except (ConnectionError, RequestException) as error:
-            raise ClusterUnreachable(f"{what}: no job server answers there ({_first_line(error)})") from error
-        except (RuntimeError, ValueError) as error:
-            if cluster.is_wrong_token(error):
-                raise JobError(f"{what}: {cluster.WRONG_TOKEN}") from error
-            if "status code 5" in str(error):  # a head that is going down, or one behind a proxy
-                raise ClusterUnreachable(f"{what}: the job server fails ({_first_line(error)})") from error
-            raise JobError(f"{what}: the job server refuses: {_first_line(error)}") from error
+        except PixelmillError:
+            raise
+        except Exception as error:  # Ray's client raises what requests, Python and Ray raise
+            raise _explained(error, scrub(self.address)) from error
+
+
+def _explained(error: Exception, what: str) -> JobError:
+    from requests.exceptions import RequestException
+
+    if cluster.is_wrong_token(error):
+        return JobError(f"{what}: {cluster.WRONG_TOKEN}")
+    if isinstance(error, ConnectionError | RequestException):
+        return ClusterUnreachable(f"{what}: no job server answers there ({_first_line(error)})")
+    if "No available agent" in str(error):
+        return ClusterUnreachable(
+            f"{what}: the head has no agent that takes jobs yet; if it stays so, dashboard_agent.log on the head says why "
+            "(of several Rays on one machine, each needs its own --dashboard-agent-listen-port)"
+        )
+    if "status code 5" in str(error):  # a head that is going down, or one behind a proxy
+        return ClusterUnreachable(f"{what}: the job server fails ({_first_line(error)})")
+    return JobError(f"{what}: the job server refuses: {_first_line(error)}")
 
 
 def _patient_client(address: str) -> Any:
@@ -157,7 +167,7 @@ def _patient_client(address: str) -> Any:
 
     class _Client(cast("Any", JobSubmissionClient)):
         def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
-            return super()._do_request(method, endpoint, timeout=REQUEST_S, **options)
+            return cast("Any", super()._do_request(method, endpoint, timeout=REQUEST_S, **options))  # pyright: ignore[reportUnknownMemberType]
 
         def get_version_of_cluster(self) -> str:
             return str(self._do_request("GET", "/api/version").json()["ray_version"])

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pixelmill.jobs import surroundings
 from pixelmill.jobs.documents.kinds import Kind
@@ -57,8 +58,9 @@ class Answer:
         lines = [line for line in log.splitlines() if line.startswith(MARK)]
         if not lines:
             return None
-        stored = json.loads(lines[-1].removeprefix(MARK))
-        return cls(**{**stored, **{key: tuple(stored[key]) for key in ("missing_names", "unseen_places")}})
+        stored: dict[str, Any] = json.loads(lines[-1].removeprefix(MARK))
+        lists: dict[str, Any] = {key: tuple(stored[key]) for key in ("missing_names", "unseen_places")}
+        return cls(**{**stored, **lists})
 
 
 def answered(question: Question, text: str, environment: Mapping[str, str]) -> Answer:

@@ -45,8 +45,8 @@ class Wanted:
         for name, value in self.environment.items():
             if carries_credentials(value) or scrub(f"{name}={value}") != f"{name}={value}":
                 raise JobError(
-                    f"--env {name}: looks like a secret, and everyone who may see the cluster's dashboard would see it; set it "
-                    f"on the nodes of the cluster (a Secret on Kubernetes) and name it with --secret {name}"
+                    f"--env: the variable {name} looks like a secret, and everyone who may see the cluster's dashboard would see "
+                    f"it; set it on the nodes of the cluster (a Secret on Kubernetes) and name it with --secret {name}"
                 )
 
 

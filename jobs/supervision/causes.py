@@ -18,13 +18,14 @@ from pixelmill.workers.errors import (
     StoreUnavailable,
 )
 
-Cause = Literal["complete", "stopped", "interruption", "unreachable", "memory", "error", "job", "overtaken"]
+Cause = Literal["complete", "stopped", "interruption", "unreachable", "held", "memory", "error", "job", "overtaken"]
 """What ended an attempt.
 
     complete       every input is in one row, or the training has taken its steps
     stopped        `pixelmill stop`, run.deadline or run.max_cost
     interruption   a node, a process, Ray or a store was lost: nobody's fault, and tried again for as long as it takes
-    unreachable    no cluster answers, or another attempt still holds the run: a mistake at first, later a matter of time
+    unreachable    no cluster answers: a mistake at the first attempt, later a matter of time
+    held           another attempt holds the run, perhaps one whose parent was just killed: tried again until it lets go
     memory         out of memory: tried again with a smaller batch
     error          anything else that went wrong, a defect too: tried again a few times
     job            the job, its data or its output folder is wrong: never tried again
@@ -51,8 +52,10 @@ def cause_of(error: BaseException | None) -> Cause:
             return "stopped"
         case ClaimLost():
             return "overtaken"
-        case ClusterUnreachable() | RunHeld():
+        case ClusterUnreachable():
             return "unreachable"
+        case RunHeld():
+            return "held"
         case RayLost() | StoreUnavailable() | KeyboardInterrupt():
             return "interruption"
         case _ if isinstance(error, _OF_THE_JOB):

@@ -5,7 +5,7 @@
 2    the job, the command line or the cluster is wrong; nothing was started
 3    complete, and some inputs failed (run.failures: ok makes it 0)
 4    stopped cleanly before the end, by `pixelmill stop`, a deadline or a budget; the run can be resumed
-75   interrupted from outside: a node, the cluster or a store was lost; try again
+75   interrupted from outside: a node, the cluster or a store was lost, or another attempt holds the run; try again
 130  interrupted by Ctrl-C or SIGTERM
 """
 
@@ -19,6 +19,7 @@ _CODES: dict[Cause, int] = {
     "stopped": EXIT_STOPPED,
     "interruption": EXIT_TRY_AGAIN,
     "unreachable": EXIT_BAD_JOB,
+    "held": EXIT_TRY_AGAIN,
     "memory": 1,
     "error": 1,
     "job": EXIT_BAD_JOB,

@@ -62,6 +62,7 @@ class Supervisor:
     def _what_now(self, after_s: float) -> str:
         last = self.attempts[-1]
         why = "it was interrupted from outside" if last.cause in {"interruption", "unreachable"} else "it failed"
+        why = "another attempt holds the run" if last.cause == "held" else why
         why = "it ran out of memory, and batches are halved" if last.cause == "memory" else why
         return f"attempt {len(self.attempts)} ended after {duration(last.seconds)}: {why}; tried again in {duration(after_s)}"
 

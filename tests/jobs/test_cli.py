@@ -291,7 +291,7 @@ def test_ctrl_c_stops_in_order_a_second_writer_is_refused_and_a_terminal_shows_a
     with Run(user, *command) as run:
         run.wait_until(lambda: out.parts() >= 2, "two parts were published")
         second = pixelmill(user, *command)
-        assert second.code == 2, second.stderr
+        assert second.code == 75, second.stderr
         assert f"is being written by process {run.pid}" in second.stderr
         assert run.process.poll() is None
         run.interrupt()

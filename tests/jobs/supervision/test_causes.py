@@ -1,0 +1,68 @@
+"""Why an attempt ended, by its error."""
+
+from __future__ import annotations
+
+import pytest
+
+from pixelmill.jobs.supervision.causes import Cause, cause_of, cause_of_death
+from pixelmill.jobs.supervision.exit_codes import exit_code_of_error
+from pixelmill.workers import errors
+from pixelmill.workers.errors import PixelmillError
+
+
+class ActorDiedError(Exception):
+    """As Ray's, by its name: Ray is not imported to tell."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch's and Ray's."""
+
+
+CASES: list[tuple[BaseException | None, Cause, int]] = [
+    (None, "complete", 0),
+    (errors.StopRequested("x"), "stopped", 4),
+    (errors.ClaimLost("x"), "overtaken", 1),
+    (errors.RayLost("x"), "interruption", 75),
+    (errors.StoreUnavailable("x"), "interruption", 75),
+    (errors.ClusterUnreachable("x"), "unreachable", 2),
+    (errors.RunHeld("x"), "held", 75),
+    (errors.JobError("x"), "job", 2),
+    (errors.RunRefused("x"), "job", 2),
+    (errors.ModelError("x"), "job", 2),
+    (errors.DataError("x"), "job", 2),
+    (errors.StoreError("no space"), "error", 1),
+    (errors.JobStopped("too many rows fail"), "error", 1),
+    (errors.TrainingFailed("a worker failed again and again: torch.OutOfMemoryError: CUDA out of memory"), "memory", 1),
+    (OutOfMemoryError("x"), "memory", 1),
+    (ActorDiedError("x"), "interruption", 75),
+    (ConnectionResetError("x"), "interruption", 75),
+    (ValueError("a defect"), "error", 1),
+]
+
+
+@pytest.mark.parametrize(("error", "cause", "code"), CASES, ids=lambda value: type(value).__name__)
+def test_each_error_has_its_cause_and_its_exit_code(error: BaseException | None, cause: Cause, code: int) -> None:
+    assert cause_of(error) == cause
+    if error is not None:
+        assert exit_code_of_error(error) == code
+
+
+def test_the_error_behind_an_error_decides_where_it_says_nothing_itself() -> None:
+    error = RuntimeError("a task failed")
+    assert cause_of(error) == "error"
+    error.__cause__ = ActorDiedError("node lost")
+    assert cause_of(error) == "interruption"
+
+
+def test_every_error_of_ours_has_an_exit_code() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PixelmillError)]
+    made = [kind("a", "b", "c") if kind is errors.RowError else kind("a") for kind in kinds]
+    assert len(made) > 10
+    assert {exit_code_of_error(error) for error in made} == {1, 2, 4, 75}
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"), [(-9, "interruption"), (-15, "interruption"), (1, "interruption"), (-11, "error")]
+)
+def test_a_process_that_says_nothing_was_lost_unless_it_crashed(code: int, cause: Cause) -> None:
+    assert cause_of_death(code) == cause
