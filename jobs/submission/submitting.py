@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import secrets
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -110,7 +111,7 @@ class Submission:
 
     def _compare(self, sent: str) -> None:
         """Ask the node that the command would run on."""
-        probe = f"{records.id_of(self._prepared.out.uri, 0, 0)}-probe-{time.time_ns():x}"
+        probe = f"{records.id_of(self._prepared.out.uri, 0, 0)}-probe-{secrets.token_hex(6)}"
         self._server.submit(self._request(probe, [self._wanted.python, "-m", "pixelmill.jobs.submission.probe"], sent))
         found = self._ended(probe)
         log = self._server.log(probe)
