@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -19,10 +19,12 @@ from pixelmill.pipelines.outputs.columns import DATA, FAILED_SCHEMA, SUCCESS
 from pixelmill.pipelines.outputs.contents import failures
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import JobError
+from pixelmill.workers.errors import JobError, PixelmillError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from pixelmill.jobs.notebook import Shown, ShownRows
 
 SHARE_OF_MEMORY = 0.8
 """The largest table that is read at once, as a share of the free memory."""
@@ -108,6 +110,34 @@ class OpenedRun:
         with explained(self.uri, "reading the output folder"):
             return explore.nearest(self.folder, self._vectors(column), query, k)
 
+    def nearest(self, query: str | Sequence[float], k: int = 5, *, column: str | None = None) -> ShownRows:
+        """As `neighbors`, shown as pictures in a notebook; `.table` has the rows."""
+        from pixelmill.jobs.notebook import shown_neighbours
+
+        found = self.neighbors(query, k, column=column)
+        with explained(self.uri, "reading the output folder"):
+            return shown_neighbours(self.folder, found, _environment())
+
+    def duplicates(self, *, threshold: float = 0.97, column: str | None = None) -> ShownRows:
+        """Groups of equal and nearly equal pictures, shown in a notebook; `.table` has a row for each of them, with its group,
+        representative and nearness. Nothing is stored; `pixelmill duplicates` does. JobError for a run with neither vectors nor
+        fingerprints.
+        """
+        from pixelmill.jobs.notebook import shown_duplicates
+        from pixelmill.pipelines.findings.duplicates import DuplicateOptions
+
+        with explained(self.uri, "reading the output folder"):
+            return shown_duplicates(self.folder, DuplicateOptions(column, threshold), _environment())
+
+    def map(self, *, column: str | None = None, points: int = 5_000) -> Shown:
+        """The rows as points, near ones with similar vectors, each with its picture; shown in a notebook. JobError for a run
+        without vectors.
+        """
+        from pixelmill.jobs.notebook import shown_map
+
+        with explained(self.uri, "reading the output folder"):
+            return shown_map(self.folder, column, points, _environment())
+
     def _known(self, columns: Sequence[str] | None) -> list[str] | None:
         if columns is None:
             return None
@@ -142,6 +172,15 @@ class OpenedRun:
             return "not complete: the command that made it resumes from here"
         return f"{counts['done']:,} done, {counts['failed']:,} failed of {counts['inputs']:,} inputs"
 
+    def _grid(self) -> str:
+        """A few rows as pictures; what can't be shown leaves the rest of the display as it is."""
+        from pixelmill.jobs.notebook import sample_grid
+
+        try:
+            return sample_grid(self.folder, _environment())
+        except PixelmillError as error:
+            return f"<p>{_cell(str(error))}</p>"
+
     def __repr__(self) -> str:
         columns = ", ".join(f"{name} {kind}" for name, kind in explore.column_types(self.folder).items())
         return printable(f"OpenedRun({self.uri!r}: {self._state()}; {columns or 'no rows'})", one_line=True)
@@ -151,7 +190,13 @@ class OpenedRun:
         columns = explore.column_types(self.folder).items()
         rows = "".join(f"<tr><td>{_cell(name)}</td><td>{_cell(kind)}</td></tr>" for name, kind in columns)
         title = f"<b>{_cell(self.uri)}</b>: {_cell(self._state())}"
-        return f"<div>{title}<table><tr><th>column</th><th>type</th></tr>{rows}</table></div>"
+        return f"<div>{title}{self._grid()}<table><tr><th>column</th><th>type</th></tr>{rows}</table></div>"
+
+
+def _environment() -> Mapping[str, str]:
+    from pixelmill.jobs import surroundings
+
+    return surroundings.of_process(quiet=True).environment
 
 
 def _cell(text: str) -> str:

@@ -1,0 +1,181 @@
+"""Measure what `pixelmill duplicates`, `cluster` and `report` take and find.
+
+    python -m benchmarks.exploring duplicates --rows 200000
+    python -m benchmarks.exploring clusters CHECKPOINT TRAIN.parquet TEST.parquet
+    python -m benchmarks.exploring report --points 20000 --out FOLDER
+
+duplicates: vectors of many groups with copies planted among them; time, peak memory, and the share of the exact pairs of sampled rows
+that was found. clusters: codes of MNIST beside PCA and raw pixels, as `pixelmill cluster` sees them: vectors of length 1.
+report: a run of so many rows with thumbnails; time to write the page, its size, and the page itself to look at.
+
+Legend: N rows, M sampled rows, D numbers in a vector.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import normalized_mutual_info_score
+
+from benchmarks.cluster_codes import Network, read, spaces
+from pixelmill.workers.evaluation.clustering import hungarian_accuracy
+from pixelmill.workers.models.checkpoint import load_checkpoint
+from pixelmill.workers.recipes.registry import recipe_of
+from pixelmill.workers.similarity.kmeans import assign, choose_clusters, fit
+from pixelmill.workers.similarity.near_pairs import near_pairs
+from pixelmill.workers.similarity.units import as_float32, blocks, units_of
+
+SAMPLED = 10_000
+THRESHOLD = 0.97
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    duplicates = commands.add_parser("duplicates")
+    duplicates.add_argument("--rows", type=int, default=200_000)
+    duplicates.add_argument("--dimension", type=int, default=512)
+    duplicates.add_argument("--sampled", type=int, default=SAMPLED)
+    clusters = commands.add_parser("clusters")
+    for name in ("checkpoint", "train", "test"):
+        clusters.add_argument(name, type=Path)
+    clusters.add_argument("--train-count", type=int, default=20_000)
+    report = commands.add_parser("report")
+    report.add_argument("--points", type=int, default=20_000)
+    report.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    if arguments.command == "duplicates":
+        measure_duplicates(arguments.rows, arguments.dimension, arguments.sampled)
+    elif arguments.command == "clusters":
+        measure_clusters(arguments.checkpoint, arguments.train, arguments.test, arguments.train_count)
+    else:
+        measure_report(arguments.points, arguments.out)
+
+
+# ----------------------------------------------------------------------------------------------------------- duplicates
+
+
+def planted(rows: int, dimension: int, seed: int = 0) -> np.ndarray:
+    """Half of the rows in groups of about 500 that overlap, a tenth of these with a near copy: float16, as a large run is held."""
+    random = np.random.default_rng(seed)
+    centres_KD = random.normal(size=(max(1, rows // 500), dimension)).astype(np.float32)
+    units_ND = np.empty((rows, dimension), np.float16)
+    originals = rows * 9 // 10
+    for block in blocks(originals, 8192):
+        near = centres_KD[random.integers(len(centres_KD), size=block.stop - block.start)]
+        units_ND[block] = units_of(near + random.normal(size=near.shape).astype(np.float32))
+    for block in blocks(rows - originals, 8192):
+        chosen = as_float32(units_ND[random.integers(originals, size=block.stop - block.start)])
+        strength = random.uniform(0.02, 0.3, size=(len(chosen), 1)) / np.sqrt(dimension)
+        copies = chosen + strength * random.normal(size=chosen.shape)
+        units_ND[originals + block.start : originals + block.stop] = units_of(copies)
+    return units_ND[random.permutation(rows)]
+
+
+def measure_duplicates(rows: int, dimension: int, sampled: int) -> None:
+    units_ND = planted(rows, dimension)
+    start_s = time.perf_counter()
+    pairs = near_pairs(units_ND, THRESHOLD)
+    took_s = time.perf_counter() - start_s
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"{rows:,} x {dimension}: {len(pairs):,} pairs in {took_s:,.0f} s, {peak_gb:.1f} GB at most", flush=True)
+    found = set(zip(pairs.left_P.tolist(), pairs.right_P.tolist(), strict=True))
+    expected = exact_pairs(units_ND, np.sort(np.random.default_rng(1).permutation(rows)[:sampled]))
+    hit = sum(pair in found for pair in expected)
+    print(f"of {len(expected):,} exact pairs of {sampled:,} sampled rows {hit:,} were found: {hit / len(expected):.4f}")
+
+
+def exact_pairs(units_ND: np.ndarray, sample: np.ndarray) -> list[tuple[int, int]]:
+    """Every pair of a sampled row with any row."""
+    pairs: set[tuple[int, int]] = set()
+    sampled_MD = as_float32(units_ND[sample])
+    for block in blocks(len(units_ND), 8192):
+        rows, others = np.nonzero(sampled_MD @ as_float32(units_ND[block]).T >= THRESHOLD)
+        for row, other in zip(sample[rows].tolist(), (others + block.start).tolist(), strict=True):
+            if row != other:
+                pairs.add((min(row, other), max(row, other)))
+    return sorted(pairs)
+
+
+# ------------------------------------------------------------------------------------------------------------- clusters
+
+
+def measure_clusters(checkpoint: Path, train_table: Path, test_table: Path, train_count: int) -> None:
+    torch.set_num_threads(1)
+    network, card = load_checkpoint(checkpoint)
+    assert isinstance(network, Network)
+    recipe = recipe_of(card)
+    train, test = read(train_table, recipe, train_count), read(test_table, recipe, None)
+    labels_M = np.array([int(sample["label"]) for sample in test])
+    print("| space | numbers | NMI | accuracy | k of the silhouette |\n|---|---|---|---|---|")
+    for name, (train_ND, test_MD) in spaces(network, recipe, train, test).items():
+        centre_D = train_ND.mean(0)
+        for shown, shift in ((name, 0.0), (f"{name}, centred", 1.0)):
+            units_ND, units_MD = (units_of(each - shift * centre_D) for each in (train_ND, test_MD))
+            clusters_M, _ = assign(units_MD, fit(units_ND, 10))
+            nmi = float(normalized_mutual_info_score(labels_M, clusters_M))
+            accuracy = hungarian_accuracy(clusters_M, labels_M)
+            chosen = choose_clusters(units_ND)
+            silhouette = f"{chosen.clusters} ({chosen.silhouette:.3f})"
+            print(f"| {shown} | {train_ND.shape[1]} | {nmi:.3f} | {accuracy:.3f} | {silhouette} |", flush=True)
+
+
+# --------------------------------------------------------------------------------------------------------------- report
+
+
+def measure_report(rows: int, folder: Path) -> None:
+    """A run of so many rows, published by hand: vectors of 40 groups, and thumbnails of coloured noise, which compress badly."""
+    import pyarrow as pa
+
+    from pixelmill.jobs.reporting.content import Wanted, content_of
+    from pixelmill.jobs.reporting.page import page_of
+    from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, INPUT_FIELDS
+    from pixelmill.pipelines.outputs.encoding import Compression
+    from pixelmill.pipelines.outputs.publishing import publish
+    from pixelmill.pipelines.stores.access import Access
+    from pixelmill.pipelines.stores.folder import Folder
+    from pixelmill.workers.pictures import Picture
+    from pixelmill.workers.stages import StageContext
+    from pixelmill.workers.stages.fingerprint import FingerprintConfig
+
+    stage = FingerprintConfig().build(StageContext("cpu", 1, 1, None))
+    out = Folder(str(folder / "run"), Access())
+    out.publish("_run/spec.yaml", b"version: 1\n")
+    random = np.random.default_rng(0)
+    centres_KD = random.normal(size=(40, 64))
+    texts = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
+    schema = pa.schema([*INPUT_FIELDS, pa.field("embedding", pa.list_(pa.float32(), 64)), *stage.fields, *texts])
+    for part, block in enumerate(blocks(rows, 2000)):
+        groups = random.integers(40, size=block.stop - block.start)
+        samples = [stage.prepare(Picture(torch.from_numpy(noise(random, int(group))))) for group in groups]
+        columns = {name: column.to_pylist() for name, column in stage.run(samples).columns.items()}  # pyright: ignore[reportAttributeAccessIssue]
+        vectors = (centres_KD[groups] + 0.4 * random.normal(size=(len(groups), 64))).tolist()
+        rows_of_part = [
+            {"id": f"{row:032x}", "uri": f"s3://photos/2026/{row:09d}.jpg", "embedding": vectors[place]}
+            | {name: values[place] for name, values in columns.items()}
+            for place, row in enumerate(range(block.start, block.stop))
+        ]
+        publish(out, f"part-{part:06d}", pa.Table.from_pylist(rows_of_part, schema), {}, Compression())
+    start_s = time.perf_counter()
+    text = page_of(content_of(out.uri, Wanted(points=rows), {}, lambda _: None))
+    (folder / "report.html").write_text(text)
+    print(
+        f"{rows:,} points: {len(text) / 1e6:.1f} MB in {time.perf_counter() - start_s:.0f} s, {folder / 'report.html'}"
+    )
+
+
+def noise(random: np.random.Generator, group: int) -> np.ndarray:
+    """A picture CHW of coloured squares, in the tint of its group."""
+    small = (
+        random.integers(0, 255, (3, 12, 12)) * 0.5 + np.array([group * 3, 255 - group * 5, 128])[:, None, None] * 0.5
+    )
+    return small.clip(0, 255).astype(np.uint8).repeat(8, 1).repeat(8, 2)
+
+
+if __name__ == "__main__":
+    main()
