@@ -4,8 +4,8 @@
     python -m benchmarks.exploring clusters CHECKPOINT TRAIN.parquet TEST.parquet
     python -m benchmarks.exploring report --points 20000 --out FOLDER
 
-duplicates: vectors of many groups with copies planted among them; time, peak memory, and the share of the exact pairs of sampled rows
-that was found. clusters: codes of MNIST beside PCA and raw pixels, as `pixelmill cluster` sees them: vectors of length 1.
+duplicates: vectors of many groups with copies planted among them; time, peak memory, and the share of the exact pairs of
+sampled rows that was found. clusters: codes of MNIST beside PCA and raw pixels, as `pixelmill cluster` sees them: vectors of length 1.
 report: a run of so many rows with thumbnails; time to write the page, its size, and the page itself to look at.
 
 Legend: N rows, M sampled rows, D numbers in a vector.
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def planted(rows: int, dimension: int, seed: int = 0) -> np.ndarray:
-    """Half of the rows in groups of about 500 that overlap, a tenth of these with a near copy: float16, as a large run is held."""
+    """Groups of about 500 rows that overlap, and a tenth of all rows near copies: float16, as a large run is held."""
     random = np.random.default_rng(seed)
     centres_KD = random.normal(size=(max(1, rows // 500), dimension)).astype(np.float32)
     units_ND = np.empty((rows, dimension), np.float16)
