@@ -5,8 +5,8 @@
     python -m benchmarks.exploring report --points 20000 --out FOLDER
 
 duplicates: vectors of many groups with copies planted among them; time, peak memory, and the share of the exact pairs of
-sampled rows that was found. clusters: codes of MNIST beside PCA and raw pixels, as `pixelmill cluster` sees them: vectors of length 1.
-report: a run of so many rows with thumbnails; time to write the page, its size, and the page itself to look at.
+sampled rows that was found. clusters: codes of MNIST beside PCA and raw pixels, as `pixelmill cluster` sees them: vectors of
+length 1. report: a run of so many rows with thumbnails; time to write the page, its size, and the page itself to look at.
 
 Legend: N rows, M sampled rows, D numbers in a vector.
 """
@@ -79,11 +79,14 @@ def planted(rows: int, dimension: int, seed: int = 0) -> np.ndarray:
 
 def measure_duplicates(rows: int, dimension: int, sampled: int) -> None:
     units_ND = planted(rows, dimension)
-    start_s = time.perf_counter()
+    start_s, start_cpu_s = time.perf_counter(), time.process_time()
     pairs = near_pairs(units_ND, THRESHOLD)
-    took_s = time.perf_counter() - start_s
+    took_s, cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{rows:,} x {dimension}: {len(pairs):,} pairs in {took_s:,.0f} s, {peak_gb:.1f} GB at most", flush=True)
+    print(
+        f"{rows:,} x {dimension}: {len(pairs):,} pairs in {took_s:,.0f} s ({cpu_s:,.0f} s of CPU), {peak_gb:.1f} GB at most",
+        flush=True,
+    )
     found = set(zip(pairs.left_P.tolist(), pairs.right_P.tolist(), strict=True))
     expected = exact_pairs(units_ND, np.sort(np.random.default_rng(1).permutation(rows)[:sampled]))
     hit = sum(pair in found for pair in expected)

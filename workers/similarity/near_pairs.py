@@ -8,6 +8,7 @@ Legend: N vectors, P pairs, D numbers in a vector, K cells.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from pixelmill.workers.similarity.units import as_float32, blocks
 EXACT_ROWS = 20_000
 CELLS_EACH = 3
 ROWS_PER_CELL = 1_000
+OTHERS_AT_ONCE = 8192
+"""Bounds the memory of a product where a cell is large."""
 SAMPLED_PER_CELL = 20
 MOST_PAIRS = 50_000_000
 """A gigabyte of them; nearly equal vectors without end are no duplicates that anyone reviews."""
@@ -108,11 +111,14 @@ def _pairs_among(units_ND: np.ndarray, rows_M: np.ndarray, least_cosine: float) 
     """The pairs of these rows, which are sorted; each block is compared with itself and with those after it."""
     own_MD = as_float32(units_ND[rows_M])
     for block in blocks(len(rows_M)):
-        cosines_BM = own_MD[block] @ own_MD[block.start :].T
-        left, right = np.nonzero(np.triu(cosines_BM >= least_cosine, k=1))
-        if len(left):
-            cosines = np.minimum(cosines_BM[left, right], 1)
-            yield Pairs(rows_M[block.start + left], rows_M[block.start + right], cosines)
+        for others in blocks(len(rows_M) - block.start, OTHERS_AT_ONCE):
+            cosines_BO = own_MD[block] @ own_MD[block.start :][others].T
+            left, right = np.nonzero(cosines_BO >= least_cosine)
+            later = right + others.start > left
+            left, right = left[later], right[later]
+            if len(left):
+                cosines = np.minimum(cosines_BO[left, right], 1)
+                yield Pairs(rows_M[block.start + left], rows_M[block.start + others.start + right], cosines)
 
 
 def groups_of(pairs: Pairs, rows: int) -> np.ndarray:
@@ -140,7 +146,8 @@ def groups_of(pairs: Pairs, rows: int) -> np.ndarray:
 
 def equal_vectors(units_ND: np.ndarray) -> np.ndarray:
     """For each row the first row with the same numbers, N."""
-    return first_of_equals([units_ND[row].tobytes() for row in range(len(units_ND))])
+    digests = [hashlib.blake2b(row_D.tobytes(), digest_size=16).digest() for row_D in units_ND]
+    return first_of_equals(digests)
 
 
 def first_of_equals(values: list[bytes]) -> np.ndarray:

@@ -28,6 +28,7 @@ def test_few_vectors_are_all_compared_and_each_pair_is_found_once(rows: int, blo
     units_ND = units_of(np.random.default_rng(seed).normal(size=(rows, 4)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(near_pairs.blocks, "__defaults__", (block_rows,))
+        patch.setattr(near_pairs, "OTHERS_AT_ONCE", 7)
         found = near_pairs.near_pairs(units_ND, 0.6)
     assert len(found) == len(as_set(found))
     assert as_set(found) == plain(units_ND, 0.6)
