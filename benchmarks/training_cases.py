@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from pixelmill.pipelines.outputs.encoding import encode
+from pixelmill.workers.ct.phantom_volume import phantom_volume
 from pixelmill.workers.drawn_classes import FACADES
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import save_checkpoint
@@ -77,6 +80,11 @@ CASES: dict[str, Case] = {
     "finetune-dense": Case(
         "finetune-dense", "masks", (480, 360), {"crop_px": (128, 128), "batch": 4, **HALF}, {"crop_px": (320, 320), "batch": 16}
     ),
+    "ct-autoencoder, slices": Case("ct-autoencoder", "ct slices", (512, 512), {"batch": 8, "drop_air": False}),
+    "ct-autoencoder, blocks": Case(
+        "ct-autoencoder", "ct blocks", (128, 128), {"dims": 3, "crop_px": 32, "widths": (8, 16, 32, 64), "batch": 2,
+                                                    "drop_air": False},
+    ),
 }  # fmt: skip
 
 
@@ -84,7 +92,9 @@ CASES: dict[str, Case] = {
 
 
 def make_data(folder: Path, case: Case) -> Path:
-    """SAMPLES samples in the layout of the recipe."""
+    """SAMPLES samples in the layout of the recipe, or a table of `ct ingest` of several row groups."""
+    if case.layout in _DEPTHS:
+        return _ct_table(folder, case.size_px[0], _DEPTHS[case.layout])
     for number in range(SAMPLES):
         for path, pixels in _LAYOUTS[case.layout](number, case.size_px).items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +102,43 @@ def make_data(folder: Path, case: Case) -> Path:
     if case.layout == "masks":
         (folder / "classes.json").write_text(json.dumps({"classes": [f"class {n}" for n in range(CLASSES)]}))
     return folder
+
+
+_DEPTHS = {"ct slices": 1, "ct blocks": 64}
+_CT_VOXELS = 1 << 26
+_PATIENTS = 8
+
+
+def _ct_table(folder: Path, side_px: int, depth: int) -> Path:
+    """Slices, or blocks of so many, of phantoms: 128 MB before compression, as `ct ingest` encodes them."""
+    count = _CT_VOXELS // (depth * side_px * side_px)
+    rows: list[dict[str, Any]] = []
+    for number in range(_PATIENTS):
+        hu_DHW = phantom_volume(max(4, depth), side_px, number).hu_DHW.astype(np.int16)
+        for place in range(count // _PATIENTS):
+            part_DHW = np.roll(hu_DHW, 3 * place, 2)[place % (len(hu_DHW) - depth + 1) :][:depth]
+            values = pa.array(part_DHW.ravel())
+            rows.append(
+                {"patient_id": f"p{number}", "series_id": f"s{number}", "position_mm": 2.0 * place, "hu": values}
+            )
+    size = {"depth": depth, "height": side_px, "width": side_px}
+    table = pa.table(
+        {
+            "id": [f"{number}" for number in range(len(rows))],
+            **{name: [row[name] for row in rows] for name in ("patient_id", "series_id", "position_mm")},
+            **{name: pa.array([value] * len(rows), pa.int32()) for name, value in size.items()},
+            "hu": _lists([row["hu"] for row in rows]),
+        }
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "part-000000.parquet").write_bytes(encode(table))
+    return folder
+
+
+def _lists(values: list[Any]) -> Any:
+    lists: Any = pa.ListArray
+    offsets = np.cumsum([0, *(len(each) for each in values)], dtype=np.int32)
+    return lists.from_arrays(pa.array(offsets), pa.concat_arrays(values))
 
 
 def _photo(seed: int, size_px: tuple[int, int]) -> Image.Image:

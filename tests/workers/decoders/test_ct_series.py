@@ -22,7 +22,7 @@ MOST = 1 << 20
 def _facts(count: int) -> bytes:
     objects = [f"object {number}" for number in range(count)]
     return json.dumps(
-        {"series_id": "s", "patient_id": "p", "scanner_id": "c", "usable_3d": True, "objects": objects}
+        {"series_id": "s", "patient_id": "a", "scanner_id": "c", "usable_3d": True, "objects": objects}
     ).encode()
 
 
@@ -40,7 +40,8 @@ def test_slices_come_in_their_order_with_ids_and_geometry() -> None:
     decoded = list(DECODER.decode(_pieces(_slice(0), _slice(1), _slice(2)), max_pixels=MOST))
     assert [each.columns["slice_id"] for each in decoded] == ["object 0", "object 1", "object 2"]
     assert [each.columns["position_mm"] for each in decoded] == [0, 2, 4]
-    assert {each.columns["patient_id"] for each in decoded} == {"p"}
+    assert {each.columns["patient_id"] for each in decoded} == {"a"}
+    assert {each.columns["split"] for each in decoded} == {"test"}  # that of the patient; series s is in train
     assert decoded[1].picture.pixels[0, 0, :2].tolist() == [-1023, -1015]
     assert (decoded[1].picture.kind, decoded[1].picture.spacing_mm) == ("hu16", (0.7, 0.7))
 
