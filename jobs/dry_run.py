@@ -10,6 +10,7 @@ from pixelmill.jobs.job import Job
 from pixelmill.jobs.planning import Plan
 from pixelmill.jobs.session import cluster
 from pixelmill.jobs.session.resources import described_memory
+from pixelmill.jobs.supervision.estimate import estimate, left_of, measured_in
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.console import PrintableConsole
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
@@ -46,8 +47,18 @@ def _lines(job: Job, out: Folder, found: checks.Checked, around: Surroundings) -
         ("cluster", f"{where}; needs {plan.pool.total_cpus:g} logical CPUs, {plan.pool.total_gpus:g} GPUs"),
         ("workers", f"{_pool_size(plan)} on {plan.device}, {plan.threads} torch threads each, {decoding}"),
         ("memory", described_memory(plan.memory_bytes)),
+        ("estimate", _estimate(job, out, found.source)),
         *_stage_lines(job, plan, around),
     ]
+
+
+def _estimate(job: Job, out: Folder, source: Source) -> str:
+    """The time and the cost of what is left."""
+    with explained(", ".join(source.uris), "listing the source"):
+        count = sum(1 for _ in islice(entries(source, Ignored()), LOOKED_AT + 1))
+    held, parts = progress(out), first_parts(read_segments(out))
+    left = left_of(count, [part.rows for part in parts], sum(part.rows for part in parts if held.is_done(part)))
+    return estimate(left, measured_in(out), job.spec.run.node_hour_price, is_least=count > LOOKED_AT)
 
 
 def _pool_size(plan: Plan) -> str:

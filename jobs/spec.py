@@ -31,6 +31,7 @@ from pixelmill.jobs.stage_entries import (
     with_bare_stages,
 )
 from pixelmill.jobs.supervision.deadlines import checked_deadline
+from pixelmill.jobs.supervision.notifying import checked_url
 from pixelmill.pipelines.inputs.name_groupings import checked_group
 from pixelmill.workers.ct.volume_options import VolumeOptions
 from pixelmill.workers.decoders import decoder_of
@@ -159,7 +160,7 @@ class Limits(Strict):
     retries: NonNegativeInt = Field(
         2, description="how often `supervise` and `submit` try again after an error; after an interruption always"
     )
-    notify: str | None = Field(
+    notify: Annotated[str, AfterValidator(checked_url)] | None = Field(
         None, description="a web address that gets one JSON POST when `supervise` or `submit` ends, as ${NOTIFY_URL}"
     )
 

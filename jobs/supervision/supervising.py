@@ -8,11 +8,16 @@ from functools import partial
 from pixelmill.jobs.child import Request
 from pixelmill.jobs.documents.kinds import kind_of
 from pixelmill.jobs.documents.parsing import read_file
+from pixelmill.jobs.outcome import EXIT_FAILED, EXIT_INTERRUPTED
 from pixelmill.jobs.spec import Limits
 from pixelmill.jobs.submission import records
+from pixelmill.jobs.supervision.exit_codes import EXIT_STOPPED, exit_code_of_error
+from pixelmill.jobs.supervision.notifying import notify, payload
 from pixelmill.jobs.supervision.supervisor import Supervisor, Task, smaller_batches
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import PixelmillError
 
 Say = Callable[[str], None]
 
@@ -29,12 +34,52 @@ def supervise_text(
 ) -> int:
     """As `supervise_file`, for the text of a file."""
     if kind_of(text, name) == "flow":
-        from pixelmill.jobs.flows.running import run_flow_text
-
-        return run_flow_text(text, name, overrides, around, say)
+        return _supervise_flow(text, name, overrides, around, say, submission)
     out, limits, task = _task_of(text, name, overrides, around)
-    del limits
-    return Supervisor(task, say, may_begin=partial(may_begin, out, submission)).run()
+    supervisor = Supervisor(task, say, may_begin=partial(may_begin, out, submission))
+    return _reported(supervisor.run, limits, out, task.request.kind, lambda: len(supervisor.attempts), around, say)
+
+
+def _supervise_flow(
+    text: str, name: str, overrides: list[str], around: Surroundings, say: Say, submission: str | None
+) -> int:
+    """A flow tries its steps again by itself."""
+    from pixelmill.jobs.flows.running import run_flow_text
+    from pixelmill.jobs.flows.spec import read_flow
+
+    flow = read_flow(text, name=name, overrides=overrides, environment=around.environment)
+    out = flow.open_out()
+    if not may_begin(out, submission):
+        say("stopped before it began, as `pixelmill stop` asked")
+        return EXIT_STOPPED
+    run = partial(run_flow_text, text, name, overrides, around, say)
+    return _reported(run, flow.spec.run, out, "flow", lambda: 1, around, say)
+
+
+def _reported(
+    run: Callable[[], int],
+    limits: Limits,
+    out: Folder,
+    kind: str,
+    attempts: Callable[[], int],
+    around: Surroundings,
+    say: Say,
+) -> int:
+    """Run to the end, whatever that is, and send one message about it where the file asks for that."""
+    code = EXIT_FAILED
+    try:
+        code = run()
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+        raise
+    except PixelmillError as error:
+        code = exit_code_of_error(error)
+        raise
+    finally:
+        if limits.notify is not None:
+            content = payload(scrub(out.uri), kind, code, attempts(), around.now() - around.started_s)
+            notify(limits.notify, content, say)
+    return code
 
 
 def may_begin(out: Folder, submission: str | None) -> bool:
