@@ -9,6 +9,7 @@ import typer
 
 from pixelmill.jobs import surroundings
 from pixelmill.jobs.commands import (
+    argo,
     bulk,
     ct,
     diagnosing,
@@ -43,6 +44,7 @@ app.command()(runs.status)
 app.command()(runs.logs)
 app.command()(runs.stop)
 app.command()(runs.resume)
+app.command()(argo.argo)
 app.command()(outputs.inspect)
 app.command()(outputs.export)
 app.command()(exploring.cluster)

@@ -86,8 +86,8 @@ class FlowRun:
         if address is None:
             machine = cluster.this_machine()
             return Room(machine.cores, machine.gpus)
-        found = checks.resources_of(address)
-        return Room(found.get("CPU", 0.0), found.get("GPU", 0.0))
+        nodes = checks.nodes_of(address)
+        return Room(sum(node.cpus for node in nodes), sum(node.gpus for node in nodes))
 
     def work(self) -> int:
         """Run what is missing; returns the exit code."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pixelmill.jobs.terminal.views import duration
 from pixelmill.pipelines.outputs.claims import ATTEMPTS, BEAT, RECORD
@@ -62,10 +62,10 @@ def estimate(rows: int, measured: Measured | None, node_hour_price: float | None
 
 def _parsed(data: bytes | None) -> dict[str, Any]:
     try:
-        found: Any = json.loads(data or b"{}")
+        found: object = json.loads(data or b"{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def left_of(found: int, listed: Sequence[int], done: int) -> int:

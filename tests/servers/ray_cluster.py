@@ -99,6 +99,7 @@ class RayCluster:
         self.head: Node | None = None
         self.nodes: list[Node] = []
         self._started = 0
+        self._place = self.folder
 
     @property
     def address(self) -> str:
@@ -147,11 +148,11 @@ class RayCluster:
 
     def add_node(self, cpus: int = 1, resources: Mapping[str, float] | None = None, **environment: str) -> Node:
         """Start a node beside the head, and wait until the cluster knows it."""
-        before = self.alive_nodes()
+        before = self._node_ids()
         words = [f"--address=127.0.0.1:{self.port}", f"--num-cpus={cpus}"]
         node = self._start([*words, *([f"--resources={json.dumps(resources)}"] if resources else [])], environment)
         self.nodes.append(node)
-        self._wait_until(lambda: self.alive_nodes() > before, "the node has joined")
+        self._wait_until(lambda: self._node_ids() - before, "the node has joined")
         return node
 
     def _start(self, words: list[str], environment: Mapping[str, str] | None = None) -> Node:
@@ -162,13 +163,18 @@ class RayCluster:
             f"--metrics-export-port={free_port()}", f"--node-manager-port={free_port()}",
             f"--object-manager-port={free_port()}", f"--runtime-env-agent-port={free_port()}",
         ]  # fmt: skip
-        temporary = [f"--temp-dir={self.folder / 'r'}"] if "--head" in words else []
+        # Each node has a folder of its own, as on machines of their own: a node that dies takes what it had unpacked with it.
+        self._place = self.folder / f"r{self._started}" if "--head" in words else self._place
+        temporary = f"--temp-dir={self.folder / f'r{self._started}'}"
         log = self.folder / f"node-{self._started}.txt"
-        return Node([*words, *own, *temporary], {**self.environment, **(environment or {})}, log)
+        return Node([*words, *own, temporary], {**self.environment, **(environment or {})}, log)
 
     def alive_nodes(self) -> int:
+        return len(self._node_ids())
+
+    def _node_ids(self) -> set[str]:
         found = self._ask("/nodes?view=summary")["data"]["summary"]
-        return sum(node["raylet"].get("state") == "ALIVE" for node in found)
+        return {node["raylet"]["nodeId"] for node in found if node["raylet"].get("state") == "ALIVE"}
 
     def _takes_jobs(self) -> bool:
         """A job is submitted through an agent, which comes up after the dashboard."""
@@ -176,7 +182,7 @@ class RayCluster:
 
     def _has_agent(self) -> bool:
         found = self._ask("/nodes?view=summary")["data"]["summary"]
-        logs = list((self.folder / "r/session_latest/logs").glob("dashboard_agent.log"))
+        logs = list((self._place / "session_latest/logs").glob("dashboard_agent.log"))
         return bool(found) and any("Registered" in log.read_text() for log in logs)
 
     def _ask(self, path: str):
