@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ def check_run(job: Job, out: Folder, around: Surroundings, *, retry: bool) -> Ch
     if not retry:
         check_source(source, is_new=not was_listed(out))
     check_space(out, rows=1)
+    check_port(job.spec.run.metrics_port)
     address = cluster.address_of(job.spec.run.address, around.environment)
     nodes = None if address is None else nodes_of(address)
     return Checked(source, make_plan(job.spec.run, cluster.this_machine(), address, nodes))
@@ -126,6 +128,16 @@ def check_space(out: Folder, rows: int) -> None:
             f"{out.uri}: {free >> 20:,} MB are free and at least {least >> 20:,} MB will be written; "
             "free some or choose another folder"
         )
+
+
+def check_port(port: int | None) -> None:
+    """Raises JobError where this port can't be served."""
+    if port is None:
+        return
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise JobError(f"run.metrics_port {port}: can't be served ({error.strerror}); choose another port") from error
 
 
 def check_file(path: str) -> None:

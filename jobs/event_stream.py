@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
 from pixelmill.jobs.terminal.display import Terminal
+from pixelmill.jobs.terminal.logs import STAGE
 from pixelmill.jobs.terminal.views import WORKING, view_of
 from pixelmill.pipelines.events import (
     Doing,
@@ -75,7 +76,7 @@ class EventStream:
             isinstance(event, PhaseBegan) and view.phase not in WORKING
         )
         (self._terminal.update if is_brief else self._terminal.show)(view)
-        LOGGER.log(_level(event), "%s", _described(event))
+        LOGGER.log(_level(event), "%s", _described(event), extra={STAGE: getattr(event, "stage", None)})
 
     def phase(self, phase: str) -> None:
         """Record what the attempt does, or waits for, from now on."""

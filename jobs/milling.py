@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from pixelmill.jobs import checks
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import beside
 from pixelmill.jobs.job import Job
+from pixelmill.jobs.metrics.metering import metered
 from pixelmill.jobs.outcome import Outcome
 from pixelmill.jobs.planning import Plan
 from pixelmill.jobs.session import minimal_ray
@@ -94,10 +95,10 @@ class Milling:
         events.phase("starting the workers")
         lean = minimal_ray.without_helpers() if plan.address is None else nullcontext()
         try:
-            with lean, watching(watched, BulkReports(store), events) as watch:
+            with lean, self._metered(plan), watching(watched, BulkReports(store), events) as watch:
                 for published in beside(graph.run(bulk_job, store), lambda: self._check(watch)):
                     self._count(published)
-                    watch.judge(self._outcome.done_now, self._outcome.failed_now)
+                    watch.judge(self._outcome.done_now, self._outcome.failed_now, self._outcome.written_bytes)
         except Exception as error:
             if (cause := graph.cause_of(error)) is error:
                 raise
@@ -106,6 +107,10 @@ class Milling:
             shares = events.status.rows.busy_shares
             self._outcome.busy_shares = {name: round(share, 3) for name, share in shares.items()}
         self._session.stopwatch.mark("work")
+
+    def _metered(self, plan: Plan) -> AbstractContextManager[None]:
+        port, out = self._job.spec.run.metrics_port, self._session.out.uri
+        return metered(self._session.events, out, port=port, is_cluster=plan.address is not None)
 
     def _check(self, watch: Watch) -> None:
         watch.raise_if_stopped()

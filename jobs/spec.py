@@ -206,6 +206,10 @@ class RunSpec(Limits):
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         0.05, description="the job stops when a larger fraction fails, of the inputs seen so far and of the first 1,000"
     )
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        None,
+        description="serves http://127.0.0.1:PORT/metrics for Prometheus; on a cluster Ray's agents export them anyway",
+    )
     failures: Literal["exit-3", "ok"] = Field(
         "exit-3",
         description="exit code of a complete run in which some inputs failed: exit-3 is 3; ok is 0 where any was done, for "

@@ -16,6 +16,7 @@ from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.host.beside import call_beside
 from pixelmill.jobs.identity import protocol_of, require_same_training
 from pixelmill.jobs.initial_weights import initialised, keep_initial
+from pixelmill.jobs.metrics.metering import metered
 from pixelmill.jobs.outcome import Ending, Stopwatch
 from pixelmill.jobs.session import cluster, minimal_ray
 from pixelmill.jobs.session.limits import Allowance
@@ -155,7 +156,8 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         scale = scale_of(run, machine, connected.nodes, is_cluster=address is not None)
         store = ProgressStore()
         lean = minimal_ray.without_cleaner() if address is None else nullcontext()
-        with _following(store, held.events), lean:
+        metrics = metered(held.events, held.out.uri, port=run.metrics_port, is_cluster=address is not None)
+        with _following(store, held.events), metrics, lean:
             # On another thread, so that we handle Ctrl-C: Ray Train would take it over and end without a message.
             storage = str(connected.folder / "train")
             ask = partial(_ask_to_end, store, held.events)

@@ -64,6 +64,10 @@ class TrainRun(Limits):
         ["tensorboard"],
         description="what follows the training beside log.csv and metrics.jsonl: tensorboard, wandb, mlflow",
     )
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        None,
+        description="serves http://127.0.0.1:PORT/metrics for Prometheus; on a cluster Ray's agents export them anyway",
+    )
     timeout_s: float = Field(30.0, gt=0, description="of one request to a store")
     retry_for_s: float = Field(120.0, ge=0, description="how long faults of a store are waited out")
 

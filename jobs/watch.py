@@ -63,7 +63,7 @@ class Watch:
         self._troubles = Troubles(watched.pool.actors)
         self._why: str | None = None
         self._began_s: float | None = None
-        self._finished = 0
+        self._finished, self._deaths, self._written_bytes = 0, 0, 0
 
     def start(self) -> None:
         self._events.emit(self._rows(Tally(), 0.0))
@@ -82,10 +82,10 @@ class Watch:
         if self._why is not None and self._finished < self._watched.rows:
             raise JobStopped(self._why)
 
-    def judge(self, done: int, failed: int) -> None:
+    def judge(self, done: int, failed: int, written_bytes: int = 0) -> None:
         """Decide by the published counts whether to stop the job: a short one may be over before the next reports are
         read."""
-        self._finished = done + failed
+        self._finished, self._written_bytes = done + failed, written_bytes
         self._troubles.order_finished()
         if self._why is None and self._goes_wrong(done, failed):
             with suppress(Exception):  # only the reports hold the reasons
@@ -114,7 +114,9 @@ class Watch:
 
     def _hear(self) -> None:
         """Report dead workers and failed devices; too many of them end the run."""
-        for line in self._troubles.hear(self._reports.events(), self._reports.starts()):
+        lines = self._troubles.hear(self._reports.events(), self._reports.starts())
+        self._deaths += len(lines)
+        for line in lines:
             self._events.warn(line)
         self._why = self._why or self._troubles.why()
 
@@ -136,6 +138,11 @@ class Watch:
             decoders=self._watched.decode_threads,
             working_s=working_s,
             images_per_s=self._rate.update(tally.done + tally.failed),
+            batches=dict(tally.batches),
+            fetched_bytes=tally.fetched_bytes,
+            written_bytes=self._written_bytes,
+            gpu_bytes=tally.gpu_bytes,
+            deaths=self._deaths,
         )
 
     def waited_for(self, phases: Counter[str], free_now: Callable[[], Mapping[str, float]]) -> str:

@@ -52,7 +52,8 @@ class RowsCounted(BaseEvent):
     """The numbers of inputs done and failed of all, including earlier attempts, and the activities of the workers.
 
     Reasons are written stage/error_type. `decoders` are the threads that decode beside each worker's own thread, and as many
-    compress what was made; `working_s` is how long the workers have been at work.
+    compress what was made; `working_s` is how long the workers have been at work. Bytes, batches and deaths of workers are
+    of this attempt; `gpu_bytes` is what all workers hold on their GPUs.
     """
 
     kind: Literal["rows"] = "rows"
@@ -65,6 +66,11 @@ class RowsCounted(BaseEvent):
     decoders: int = 0
     working_s: float = 0.0
     images_per_s: float | None = None
+    batches: Mapping[str, int] = Field(default_factory=dict[str, int])
+    fetched_bytes: int = 0
+    written_bytes: int = 0
+    gpu_bytes: int = 0
+    deaths: int = 0
 
     @property
     def left_s(self) -> float | None:

@@ -28,6 +28,7 @@ from pixelmill.pipelines.events import Doing, Ended
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.outputs.self_report import SelfReport
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import RayLost
 
 LOGGER = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Session:
         self._watchdog = RayWatchdog(self._end_at_once, run_mark(), around.environment)
 
     def begin(self) -> None:
+        self._screen.facts.update(run=scrub(self.out.uri), attempt=str(self.held.claim.epoch))
         self.events.begin(self.held.claim.epoch)
         self._publisher.start()
 

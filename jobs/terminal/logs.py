@@ -14,6 +14,10 @@ from pixelmill.jobs.terminal.display import Level, Wording, as_it_is
 from pixelmill.workers.credentials import scrub
 
 ROOT = "pixelmill"
+STAGE = "stage"
+"""What a record about one stage says of it: `extra={STAGE: name}`."""
+Facts = dict[str, str]
+"""What each line in JSON says beside its own: `run` and `attempt`, as soon as they are known."""
 
 
 class _StandardError(logging.Handler):
@@ -33,10 +37,16 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line."""
+    """One JSON object per line. `facts` of the attempt stand in each: its run and number, once it has them."""
+
+    def __init__(self, facts: Facts | None = None) -> None:
+        super().__init__()
+        self._facts = {} if facts is None else facts
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {"logger": record.name}
+        fields = {**self._facts, "logger": record.name}
+        if stage := getattr(record, STAGE, None):
+            fields[STAGE] = str(stage)
         if trace := _traceback(self, record):
             fields["traceback"] = scrub(trace[0])
         return json_line(record.getMessage(), record.levelname.lower(), record.created, fields)
@@ -55,10 +65,10 @@ def json_line(text: str, level: str, at_s: float, fields: dict[str, str] | None 
 
 
 @contextmanager
-def logging_to_standard_error(level: LogLevel, form: LogFormat) -> Generator[None]:
+def logging_to_standard_error(level: LogLevel, form: LogFormat, facts: Facts | None = None) -> Generator[None]:
     """Log the messages of pixelmill's modules from this level on."""
     logger, handler = logging.getLogger(ROOT), _StandardError()
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter(facts) if form == "json" else TextFormatter())
     before = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(level.upper())
@@ -70,12 +80,12 @@ def logging_to_standard_error(level: LogLevel, form: LogFormat) -> Generator[Non
         logger.level, logger.propagate = before
 
 
-def wording_of(form: LogFormat, now: Callable[[], float]) -> Wording:
+def wording_of(form: LogFormat, now: Callable[[], float], facts: Facts | None = None) -> Wording:
     """The function that formats plain lines for a person."""
     if form == "text":
         return as_it_is
 
     def as_json(text: str, level: Level) -> str:
-        return json_line(text, level, now())
+        return json_line(text, level, now(), facts)
 
     return as_json

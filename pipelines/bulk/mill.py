@@ -31,10 +31,11 @@ from pixelmill.pipelines.outputs.segments import carries_source_ids
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.heads import Heads
 from pixelmill.workers.decoders import ReadsHeads, WithholdsNames, decoder_of
-from pixelmill.workers.errors import ModelError
+from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.geometry.reduced import LEAST_FACTOR
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.budget import Budget
+from pixelmill.workers.runtime.device_memory import held_bytes
 from pixelmill.workers.runtime.holdings import Holdings
 from pixelmill.workers.runtime.memory import Trimmer, for_pictures
 from pixelmill.workers.stages import SeesAtSize, Stage
@@ -89,6 +90,7 @@ class Mill:
         queues = StageQueues(self._runners, self._wiring, self._holdings, self._encoders, self._tally, uris)
         items = self._together(inputs, queues) if careful is None else self._carefully(inputs, queues, careful)
         table = table_of(inputs, items, self._decoder, self.stages, queues.outputs, has_source_ids=self._has_source_ids)
+        self._tally.gpu_bytes = held_bytes(self._config.context.device)
         self._reporter.report()
         return table.append_column(ORDER_COLUMN, self._order_column(order, table.num_rows, started_s))
 
@@ -119,7 +121,7 @@ class Mill:
         return items
 
     def _alone(self, inputs: pa.Table, position: int, queues: StageQueues) -> Item:
-        (fetched,) = self._timed("fetch", self._one_by_one.stream(inputs))
+        (fetched,) = self._timed("fetch", self._counted(self._one_by_one.stream(inputs)))
         item = self._prepare_here((replace(fetched[0], position=position), fetched[1]), queues)
         self._add(item, queues)
         queues.run_all()
@@ -136,10 +138,16 @@ class Mill:
 
     def _prepared(self, inputs: pa.Table, queues: StageQueues) -> Iterator[Item]:
         """The inputs in order, decoded in this thread or on separate threads."""
-        fetched = self._fetcher.stream(inputs)
+        fetched = self._counted(self._fetcher.stream(inputs))
         if self._ahead is None:
             return (self._prepare_here(each, queues) for each in self._timed("fetch", fetched))
         return self._timed("fetch", self._ahead.stream(fetched, make_room=queues.make_room))
+
+    def _counted(self, stream: Iterator[Fetched]) -> Iterator[Fetched]:
+        for described, pieces in stream:
+            if not isinstance(pieces, RowError):
+                self._tally.fetched_bytes += sum(map(len, pieces))
+            yield described, pieces
 
     def _prepare_here(self, fetched: Fetched, queues: StageQueues) -> Item:
         need_bytes = self._preparation.need_bytes(fetched)

@@ -139,6 +139,7 @@ class StageQueues:
         """Run a stage and store its columns; returns its pictures if another stage reads them."""
         with self._tally.timed(queue.runner.name):
             results = deque(queue.runner.run(ready))
+        self._tally.batches[queue.runner.name] += 1
         frames = deque[_Frame]()
         while results:
             frames += self._record(queue, results.popleft())

@@ -27,6 +27,11 @@ class Tally:
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     examples: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     busy_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict[str, float](float))
+    batches: Counter[str] = field(default_factory=Counter[str])
+    """Batches by stage: with `busy_s`, how long one takes."""
+    fetched_bytes: int = 0
+    gpu_bytes: int = 0
+    """Memory that this worker holds on its GPU at this moment."""
 
     def add(self, other: Tally) -> None:
         self.done += other.done
@@ -35,6 +40,9 @@ class Tally:
         self.examples = other.examples | self.examples
         for name, seconds in other.busy_s.items():
             self.busy_s[name] += seconds
+        self.batches.update(other.batches)
+        self.fetched_bytes += other.fetched_bytes
+        self.gpu_bytes += other.gpu_bytes
 
     def count_failure(self, error: RowError, uri: str) -> None:
         self.failed += 1
@@ -52,14 +60,19 @@ class Tally:
 
     def to_json(self) -> str:
         reasons = [[*reason, count, self.examples[reason]] for reason, count in self.reasons.items()]
-        return json.dumps({"done": self.done, "failed": self.failed, "reasons": reasons, "busy_s": self.busy_s})
+        facts = {"busy_s": self.busy_s, "batches": self.batches}
+        memory = {"fetched_bytes": self.fetched_bytes, "gpu_bytes": self.gpu_bytes}
+        return json.dumps({"done": self.done, "failed": self.failed, "reasons": reasons, **facts, **memory})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Tally:
         raw = json.loads(text)
         reasons = Counter({(stage, kind): count for stage, kind, count, _ in raw["reasons"]})
         examples = {(stage, kind): example for stage, kind, _, example in raw["reasons"]}
-        return cls(raw["done"], raw["failed"], reasons, examples, defaultdict(float, raw["busy_s"]))
+        busy_s, batches = defaultdict(float, raw["busy_s"]), Counter[str](raw["batches"])
+        return cls(
+            raw["done"], raw["failed"], reasons, examples, busy_s, batches, raw["fetched_bytes"], raw["gpu_bytes"]
+        )
 
 
 class TallyReporter:

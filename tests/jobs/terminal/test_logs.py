@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from pixelmill.jobs.surroundings import LogFormat, LogLevel
-from pixelmill.jobs.terminal.logs import logging_to_standard_error
+from pixelmill.jobs.terminal.logs import STAGE, Facts, logging_to_standard_error, wording_of
 
 LOGGER = logging.getLogger("pixelmill.jobs.somewhere")
 
@@ -47,3 +47,20 @@ def test_json_is_one_object_a_line_with_the_traceback_within(capsys: pytest.Capt
 def test_what_is_below_the_level_is_left_out(capsys: pytest.CaptureFixture[str], level: LogLevel, count: int) -> None:
     lines = [line for line in logged(capsys, level, "json") if line.startswith("{")]
     assert len(lines) == count
+
+
+def test_lines_in_json_say_of_which_run_attempt_and_stage_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    facts: Facts = {}
+    with logging_to_standard_error("info", "json", facts):
+        LOGGER.info("before the attempt has a number")
+        facts.update(run="s3://bucket/out", attempt="3")
+        LOGGER.info("of no stage")
+        LOGGER.info("of one", extra={STAGE: "embed"})
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line.get("run"), line.get("attempt"), line.get("stage")) for line in lines] == [
+        (None, None, None),
+        ("s3://bucket/out", "3", None),
+        ("s3://bucket/out", "3", "embed"),
+    ]
+    progress = json.loads(wording_of("json", lambda: 0.0, facts)("milling", "info"))
+    assert (progress["run"], progress["attempt"]) == ("s3://bucket/out", "3")

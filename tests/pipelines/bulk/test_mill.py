@@ -113,6 +113,18 @@ def test_a_picture_above_max_pixels_is_filed_before_it_is_decoded(photos: Path) 
     assert rows_by_name(mill(order()))["3.png"]["error_type"] == "TooManyPixels"
 
 
+@pytest.mark.parametrize("decode_threads", [0, 2])
+def test_reports_count_the_bytes_that_were_fetched_and_the_batches_of_each_stage(
+    photos: Path, decode_threads: int
+) -> None:
+    mill, reports = mill_of(photos, ColourConfig(batch=3), decode_threads=decode_threads)
+    mill(order())
+    on_disk = sum(path.stat().st_size for path in photos.iterdir() if path.exists())
+    assert reports[-1].fetched_bytes == on_disk
+    assert reports[-1].batches == {"colour": 3}
+    assert reports[-1].gpu_bytes == 0
+
+
 def test_reported_counts_add_up(photos: Path) -> None:
     mill, reports = mill_of(photos, ColourConfig(refuses=GREEN))
     mill(order())

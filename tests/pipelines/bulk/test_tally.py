@@ -15,6 +15,8 @@ def filled() -> Tally:
     tally.count_failure(RowError("decode", "NotAnImage", "is JSON"), "s3://bucket/b.jpg")
     tally.count_failure(RowError("embed", "NotFinite", "has a NaN"), "s3://bucket/c.jpg")
     tally.busy_s["fetch"] += 1.5
+    tally.batches["embed"] += 2
+    tally.fetched_bytes, tally.gpu_bytes = 70, 5
     return tally
 
 
@@ -33,6 +35,7 @@ def test_a_tally_survives_its_journey_and_adds_up() -> None:
     assert (total.done, total.failed, total.busy_s["fetch"]) == (8, 6, 3.0)
     assert total.reasons == {("decode", "NotAnImage"): 4, ("embed", "NotFinite"): 2}
     assert total.examples == filled().examples
+    assert (total.batches["embed"], total.fetched_bytes, total.gpu_bytes) == (4, 140, 10)
 
 
 def test_time_counts_even_where_the_work_fails() -> None:
