@@ -4,8 +4,9 @@ ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 ARG DEVICE=cpu
-ARG TORCH=2.9.1
-ARG TORCHVISION=0.24.1
+ARG CUDA=cu130
+ARG TORCH=2.14.1
+ARG TORCHVISION=0.29.1
 ARG RAY=2.60.0
 ARG EXTRAS=cluster,train,timm,hf,ct
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -15,7 +16,7 @@ ENV PATH=/opt/pixelmill/bin:$PATH
 # Torch first, from the index of its device: the plain one brings gigabytes of CUDA to machines without a GPU.
 RUN case "${DEVICE}" in \
       cpu) index=https://download.pytorch.org/whl/cpu ;; \
-      cuda) index=https://download.pytorch.org/whl/cu128 ;; \
+      cuda) index=https://download.pytorch.org/whl/${CUDA} ;; \
       *) echo "DEVICE is ${DEVICE}; there are cpu and cuda" >&2; exit 2 ;; \
     esac \
     && pip install "torch==${TORCH}" "torchvision==${TORCHVISION}" --index-url "${index}"
