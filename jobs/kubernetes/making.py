@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from pixelmill.jobs.documents.parsing import Document, read_file
 from pixelmill.jobs.documents.reading import checked, read_document
 from pixelmill.jobs.documents.references import texts
-from pixelmill.jobs.kubernetes.manifest import Kind, Work, objects, require_name
+from pixelmill.jobs.kubernetes.manifest import objects, require_name
 from pixelmill.jobs.kubernetes.names import name_of_file
 from pixelmill.jobs.kubernetes.pods import Object, as_node_group, scales
 from pixelmill.jobs.kubernetes.schedules import cron_job_objects, ray_cron_job_objects
 from pixelmill.jobs.kubernetes.spec import KubernetesSpec, known_keys
+from pixelmill.jobs.work_file import WorkFile, read_work_file
 from pixelmill.workers.errors import JobError
 
 ONE_GROUP = "groups: [{}]"
@@ -54,30 +55,15 @@ def _cluster_spec(asked: Asked, environment: Mapping[str, str]) -> Any:
     return checked(parsed, KubernetesSpec, known_keys(), name=name, kind="cluster", environment=environment)
 
 
-def _work(path: str, spec: KubernetesSpec, environment: Mapping[str, str]) -> Work:
-    kind, document = _read(path, environment)
-    lost = [text for text in texts(document) if _lies_here(text, spec)]
+def _work(path: str, spec: KubernetesSpec, environment: Mapping[str, str]) -> WorkFile:
+    work = read_work_file(path, environment)
+    lost = [text for text in texts(work.document) if text not in work.beside and _lies_here(text, spec)]
     if lost:
         raise JobError(
             f"{path}: {lost[0]} is a place on this machine, which the pods do not see; put it on a store (s3://, gs://, "
             "az://), or on a volume: --set 'volumes=[{claim: NAME, path: /data}]'"
         )
-    return Work(kind, _sized(document, spec) if kind == "bulk" else document)
-
-
-def _read(path: str, environment: Mapping[str, str]) -> tuple[Kind, Document]:
-    """The document of the file, checked as the pod will."""
-    text = read_file(path)
-    document = read_document(text, name=path, what="a job file is a mapping", overrides=[]).document
-    if "recipe" in document:
-        from pixelmill.jobs.training_job import read_recipe_file
-
-        return "training", read_recipe_file(text, name=path, overrides=[], environment=environment).document
-    if "steps" in document:
-        return "flow", document
-    from pixelmill.jobs.job import read_job
-
-    return "bulk", read_job(text, name=path, overrides=[], environment=environment).document
+    return replace(work, document=_sized(work.document, spec)) if work.kind == "job" else work
 
 
 def _lies_here(text: str, spec: KubernetesSpec) -> bool:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-from pixelmill.jobs.documents.parsing import Document, to_yaml
+from pixelmill.jobs.documents.parsing import to_yaml
 from pixelmill.jobs.kubernetes.names import LONGEST_RAY_JOB, label_fault
 from pixelmill.jobs.kubernetes.pods import (
     CONFIG_PATH,
@@ -20,16 +17,14 @@ from pixelmill.jobs.kubernetes.pods import (
 )
 from pixelmill.jobs.kubernetes.spec import KubernetesSpec
 from pixelmill.jobs.versions import versions
+from pixelmill.jobs.work_file import WorkFile
 from pixelmill.workers.errors import JobError
 
-Kind = Literal["bulk", "training", "flow"]
-COMMANDS: dict[Kind, str] = {
-    "bulk": f"pixelmill run {CONFIG_PATH}/{JOB_FILE} --failures ok",
-    "training": f"pixelmill train {CONFIG_PATH}/{JOB_FILE}",
-    "flow": f"pixelmill run {CONFIG_PATH}/{JOB_FILE}",
-}
-"""One command each, of words without a space: it goes through a shell. A finished run in which some inputs failed is no
-failure to Ray, which would begin it again on a new cluster."""
+COMMAND = f"pixelmill supervise {CONFIG_PATH}/{JOB_FILE} --stopped ok"
+"""One command of words that a shell leaves as they are. A run that was stopped cleanly is no failure to KubeRay, which would
+begin it again on a new cluster."""
+FAILURES_OK = " --set run.failures=ok"
+"""Of a job: nor is a complete run in which some inputs failed."""
 
 MOST_CONFIG_BYTES = 1 << 20
 STOP_WAIT_S = 60
@@ -37,15 +32,7 @@ MANAGED = {"app.kubernetes.io/managed-by": "pixelmill"}
 SMALL = {"cpu": "500m", "memory": "512Mi"}
 
 
-@dataclass(frozen=True)
-class Work:
-    """The file of a job, a training or a flow, as it lies in the cluster."""
-
-    kind: Kind
-    document: Document
-
-
-def ray_job(spec: KubernetesSpec, work: Work) -> Object:
+def ray_job(spec: KubernetesSpec, work: WorkFile) -> Object:
     """The RayJob, of KubeRay 1.5 and newer."""
     return {
         "apiVersion": "ray.io/v1",
@@ -55,9 +42,9 @@ def ray_job(spec: KubernetesSpec, work: Work) -> Object:
     }
 
 
-def ray_job_spec(spec: KubernetesSpec, work: Work) -> Object:
+def ray_job_spec(spec: KubernetesSpec, work: WorkFile) -> Object:
     made: Object = {
-        "entrypoint": COMMANDS[work.kind],
+        "entrypoint": command_of(work),
         "entrypointNumCpus": 1,
         "runtimeEnvYAML": to_yaml({"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}}),
         "shutdownAfterJobFinishes": True,
@@ -93,6 +80,16 @@ def image_of(spec: KubernetesSpec) -> str:
     return spec.image or f"pixelmill:{versions()['pixelmill']}"
 
 
+def command_of(work: WorkFile) -> str:
+    """What the driver runs."""
+    return COMMAND + (FAILURES_OK if work.kind == "job" else "")
+
+
+def files_of(work: WorkFile) -> dict[str, str]:
+    """The file and those that it names, as they lie in CONFIG_PATH."""
+    return {JOB_FILE: to_yaml(work.document), **work.beside}
+
+
 def config_map(spec: KubernetesSpec, name: str, files: dict[str, str]) -> Object:
     """Files for the pods. Raises JobError where they are more than a ConfigMap holds."""
     size = sum(len(text.encode()) for text in files.values())
@@ -104,9 +101,9 @@ def config_map(spec: KubernetesSpec, name: str, files: dict[str, str]) -> Object
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(spec, name), "data": files}
 
 
-def objects(spec: KubernetesSpec, work: Work) -> list[Object]:
+def objects(spec: KubernetesSpec, work: WorkFile) -> list[Object]:
     """What is applied to run the job once."""
-    return [config_map(spec, config_name(spec), {JOB_FILE: to_yaml(work.document)}), ray_job(spec, work)]
+    return [config_map(spec, config_name(spec), files_of(work)), ray_job(spec, work)]
 
 
 def require_name(spec: KubernetesSpec, longest: int = LONGEST_RAY_JOB) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 
-from pixelmill.jobs.documents.parsing import to_yaml
 from pixelmill.jobs.kubernetes.manifest import (
     MANAGED,
     SMALL,
-    Work,
     config_map,
+    files_of,
     image_of,
     ray_job,
     ray_job_spec,
@@ -23,7 +22,6 @@ from pixelmill.jobs.kubernetes.names import LONGEST_RAY_CRON_JOB
 from pixelmill.jobs.kubernetes.pods import (
     CONFIG,
     CONFIG_PATH,
-    JOB_FILE,
     Object,
     config_name,
     plain_container,
@@ -31,17 +29,18 @@ from pixelmill.jobs.kubernetes.pods import (
 )
 from pixelmill.jobs.kubernetes.spec import KubernetesSpec
 from pixelmill.jobs.scheduling import cron
+from pixelmill.jobs.work_file import WorkFile
 
 RAY_JOB_FILE = "rayjob.json"
 STARTS_WITHIN_S = 3600
 """How late a run may begin, where the controller was away at its time."""
 
 
-def cron_job_objects(spec: KubernetesSpec, work: Work, schedule: str) -> list[Object]:
+def cron_job_objects(spec: KubernetesSpec, work: WorkFile, schedule: str) -> list[Object]:
     """What is applied to run the job at each time of the schedule. Raises JobError for a line that is none or never fires."""
     line = cron.parse(schedule, sunday_is_7=False).line
     applied = json.dumps(ray_job(spec, work), indent=1)
-    files = {JOB_FILE: to_yaml(work.document), RAY_JOB_FILE: applied}
+    files = {**files_of(work), RAY_JOB_FILE: applied}
     account = f"{spec.name}-apply"
     return [
         config_map(spec, config_name(spec), files),
@@ -52,7 +51,7 @@ def cron_job_objects(spec: KubernetesSpec, work: Work, schedule: str) -> list[Ob
     ]
 
 
-def ray_cron_job_objects(spec: KubernetesSpec, work: Work, schedule: str) -> list[Object]:
+def ray_cron_job_objects(spec: KubernetesSpec, work: WorkFile, schedule: str) -> list[Object]:
     """The same by KubeRay itself: alpha in KubeRay 1.6, behind the gate RayCronJob, and without a policy for runs that
     overlap: the claim of the output folder refuses the second."""
     line = cron.parse(schedule, sunday_is_7=False).line
@@ -60,7 +59,7 @@ def ray_cron_job_objects(spec: KubernetesSpec, work: Work, schedule: str) -> lis
     zone = {"timeZone": spec.time_zone} if spec.time_zone else {}
     made = _object("ray.io/v1", "RayCronJob", spec, spec.name or "")
     made["spec"] = {"schedule": line, **zone, "jobTemplate": ray_job_spec(spec, work)}
-    return [config_map(spec, config_name(spec), {JOB_FILE: to_yaml(work.document)}), made]
+    return [config_map(spec, config_name(spec), files_of(work)), made]
 
 
 def _cron_job(spec: KubernetesSpec, account: str, line: str) -> Object:

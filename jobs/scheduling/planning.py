@@ -10,13 +10,12 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from pixelmill.jobs.documents.parsing import read_file
-from pixelmill.jobs.documents.reading import read_document
 from pixelmill.jobs.kubernetes.names import name_of_file
 from pixelmill.jobs.places import absolute
 from pixelmill.jobs.scheduling import cron, timers
 from pixelmill.jobs.scheduling.timers import Scheduled
 from pixelmill.jobs.surroundings import Surroundings
+from pixelmill.jobs.work_file import read_work_file
 from pixelmill.workers.errors import JobError
 
 SHOWN_TIMES = 3
@@ -81,20 +80,10 @@ def _scheduled(asked: Asked, around: Surroundings) -> Scheduled:
 
 
 def _command(path: str, around: Surroundings) -> list[str]:
-    """The words after `pixelmill`; the file is checked as each run will. Failed inputs are no failed unit."""
-    text, place = read_file(path), absolute(path)
-    document = read_document(text, name=path, what="a job file is a mapping", overrides=[]).document
-    if "recipe" in document:
-        from pixelmill.jobs.training_job import read_recipe_file
-
-        read_recipe_file(text, name=path, overrides=[], environment=around.environment)
-        return ["train", place]
-    if "steps" in document:
-        return ["run", place]
-    from pixelmill.jobs.job import read_job
-
-    read_job(text, name=path, overrides=[], environment=around.environment)
-    return ["run", place, "--failures", "ok"]
+    """The words after `pixelmill`; the file is checked as each run will. Failed inputs, and a clean stop, are no failed unit."""
+    work = read_work_file(path, around.environment)
+    failures = ["--set", "run.failures=ok"] if work.kind == "job" else []
+    return ["supervise", absolute(path), "--stopped", "ok", *failures]
 
 
 def _next_times(scheduled: Scheduled, around: Surroundings) -> str:

@@ -13,7 +13,6 @@ from pixelmill.jobs.cli import app
 from pixelmill.jobs.job import read_job
 from pixelmill.jobs.kubernetes.comments import explained
 from pixelmill.jobs.kubernetes.making import Asked, make
-from pixelmill.jobs.kubernetes.manifest import COMMANDS
 from pixelmill.jobs.planning import make_plan
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.pipelines.placement import Node
@@ -21,6 +20,13 @@ from pixelmill.workers.errors import JobError
 from tests.jobs.kubernetes.manifests import JOB, made, one, written
 
 TRAINING = "recipe: ct-autoencoder\ndata: s3://archive/slices\nout: s3://archive/trained\n"
+FLOW = """\
+version: 1
+out: s3://archive/flow
+steps:
+  embed: {run: [run, embed.yaml, --set, "out=${out}"]}
+  export: {run: [export, "${embed.out}", "${out}"]}
+"""
 
 
 def spec(folder: Path, *overrides: str, **asked: Any) -> dict[str, Any]:
@@ -52,12 +58,16 @@ def test_every_pod_has_time_to_drain_and_to_save(tmp_path: Path) -> None:
         spec(tmp_path, "grace_s=30")
 
 
-def test_the_command_goes_through_a_shell_unchanged_and_is_one_of_ours() -> None:
-    for command in COMMANDS.values():
-        words = command.split(" ")
-        assert words[0] == "pixelmill"
-        assert words[1] in {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
-        assert not set(command) & set("$`\"'\\;&|<>(){}*?~#!\n")
+@pytest.mark.parametrize("job", [JOB, TRAINING, FLOW])
+def test_the_command_goes_through_a_shell_unchanged_and_is_one_of_ours(job: str, tmp_path: Path) -> None:
+    (tmp_path / "embed.yaml").write_text(JOB)
+    command = spec(tmp_path, job=job, name="work.yaml")["entrypoint"]
+    words = command.split(" ")
+    assert words[:2] == ["pixelmill", "supervise"]
+    assert words[1] in {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+    assert "--stopped ok" in command
+    assert ("run.failures=ok" in command) is (job == JOB)
+    assert not set(command) & set("$`\"'\\;&|<>(){}*?~#!\n")
 
 
 def test_a_lost_cluster_is_replaced_once_and_the_job_in_the_environment_may_take_a_minute_to_stop(
@@ -140,8 +150,22 @@ def test_the_job_in_the_cluster_plans_for_nodes_that_are_not_up_yet_and_leaves_t
 
 def test_a_training_is_a_rayjob_too(tmp_path: Path) -> None:
     objects = made(tmp_path, job=TRAINING, name="pretrain.yaml")
-    assert one(objects, "RayJob")["spec"]["entrypoint"] == COMMANDS["training"]
+    assert one(objects, "RayJob")["kind"] == "RayJob"
     assert one(objects, "ConfigMap")["data"]["job.yaml"] == TRAINING
+
+
+def test_a_flow_brings_the_files_that_its_steps_name(tmp_path: Path) -> None:
+    (tmp_path / "embed.yaml").write_text(JOB)
+    data = one(made(tmp_path, job=FLOW, name="nightly.yaml"), "ConfigMap")["data"]
+    assert set(data) == {"job.yaml", "embed.yaml"}
+    assert data["embed.yaml"] == JOB
+    assert yaml.safe_load(data["job.yaml"]) == yaml.safe_load(FLOW)
+
+
+def test_a_flow_with_a_cycle_makes_no_manifest(tmp_path: Path) -> None:
+    cycle = FLOW.replace("[run, embed.yaml,", '[run, embed.yaml, --set, "source=${export.out}",')
+    with pytest.raises(JobError, match="embed"):
+        made(tmp_path, job=cycle, name="nightly.yaml")
 
 
 @pytest.mark.parametrize(

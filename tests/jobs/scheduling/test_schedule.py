@@ -92,7 +92,7 @@ def test_a_line_of_crontab_escapes_what_cron_takes_for_the_end_and_holds_a_lock(
 def test_units_are_printed_with_the_next_times(job: Path) -> None:
     shown = CliRunner().invoke(cli.app, ["schedule", str(job), "0 2 * * *"])
     assert shown.exit_code == 0, shown.output
-    assert f'-m pixelmill run "{job}" --failures ok' in shown.stdout
+    assert f'-m pixelmill supervise "{job}" --stopped ok --set run.failures=ok' in shown.stdout
     assert "OnCalendar=*-*-* 02:00:00" in shown.stdout
     assert re.search(r"# next: \w{3} \d{4}-\d\d-\d\d 02:00, ", shown.stdout)
 
