@@ -1,0 +1,50 @@
+"""A job on a cluster that begins with no node that could work: they come once the job waits, as an autoscaler brings them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from tests.support import Home, Output, Run, assert_every_input_in_one_row, home, pictures, pixelmill
+
+MODEL = "torchvision:mobilenet_v3_small/random"
+SMALL = {"object_store_memory": 80 << 20}
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A head that gives no CPU."""
+    with tempfile.TemporaryDirectory(prefix="pma-", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        (Path(folder) / "ray").mkdir()
+        head = {**SMALL, "num_cpus": 0, "temp_dir": folder, "include_dashboard": False}
+        nodes = Cluster(initialize_head=True, head_node_args=head)
+        yield nodes
+        nodes.shutdown()
+
+
+@pytest.fixture
+def user(cluster: Cluster) -> Iterator[Home]:
+    with home({"RAY_ADDRESS": cluster.address}) as made:
+        yield made
+
+
+@pytest.mark.slow
+def test_a_job_begins_with_no_node_and_ends_on_those_that_come(cluster: Cluster, user: Home, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", 24)
+    command = ["embed", str(tmp_path / "in"), str(tmp_path / "out"), "--model", MODEL]
+    refused = pixelmill(user, *command)
+    assert refused.code == 2
+    assert "room for 0 on 1 node: 1 of 0 CPUs" in refused.stderr
+    assert "a cluster that starts nodes when they are asked for has them in run.node_groups" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    with Run(user, *command, "--set", "run.node_groups=[{max: 2, cpus: 2}]") as run:
+        run.wait_until(lambda: "waiting for 1 CPU, 0 free" in run.stderr, "waiting for a node")
+        for _ in range(2):
+            cluster.add_node(**SMALL, num_cpus=2)
+        assert run.wait() == 0, run.stderr
+    assert_every_input_in_one_row(Output(str(tmp_path / "out")), inputs=24)
