@@ -65,7 +65,7 @@ class Kind:
 
     @property
     def config(self) -> StageConfig:
-        return config_class(self.task).model_validate(self.options | {"compile": False})
+        return config_class(self.task).model_validate(self.options | {"compile": False, "backend": "torch"})
 
 
 KINDS: dict[str, Kind] = {

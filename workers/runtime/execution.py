@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.folding import folded
+from pixelmill.workers.runtime.openvino import OpenVinoNetwork
 from pixelmill.workers.runtime.outputs import Outputs, as_numbers_on_cpu, first_rows, joined
 from pixelmill.workers.runtime.settings import PRECISIONS, Precision, Settings
 
@@ -48,7 +49,8 @@ class Executor:
         self.settings = settings
         self._run = _prepared(network, settings)
         takes_float32 = isinstance(network.module, Float32Input)
-        self._dtype = torch.float32 if takes_float32 else getattr(torch, settings.precision)
+        is_given_float32 = takes_float32 or settings.backend == "openvino"
+        self._dtype = torch.float32 if is_given_float32 else getattr(torch, settings.precision)
         std = torch.tensor(network.std)
         self._scale_1C11 = (1 / (255 * std)).view(1, -1, 1, 1).to(settings.device)
         self._shift_1C11 = (-torch.tensor(network.mean) / std).view(1, -1, 1, 1).to(settings.device)
@@ -79,7 +81,8 @@ class Executor:
     def _padded(self, images_BCHW: Tensor) -> Tensor:
         """Pad to the one shape of a compiled network: another shape would be compiled again, which takes as long."""
         missing = self.settings.microbatch - len(images_BCHW)
-        if not self.settings.compile or missing == 0:
+        is_compiled = self.settings.compile or self.settings.backend == "openvino"
+        if not is_compiled or missing == 0:
             return images_BCHW
         return torch.cat([images_BCHW, images_BCHW.new_zeros(missing, *images_BCHW.shape[1:])])
 
@@ -98,6 +101,8 @@ def _prepared(network: PixelNetwork, settings: Settings) -> Callable[[Tensor], O
     module = copy.deepcopy(network.module).eval().requires_grad_(False)
     if settings.fold_batchnorm:
         module = folded(module)
+    if settings.backend == "openvino":
+        return OpenVinoNetwork(module.float(), settings.precision, settings.threads)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     module = module.to(settings.device).to(getattr(torch, settings.precision)).to(memory_format=layout)
     if not settings.compile:

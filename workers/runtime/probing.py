@@ -5,7 +5,6 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +15,11 @@ from torch import Tensor
 
 from pixelmill.workers.runtime.agreement import Agreement, figure_of
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
-from pixelmill.workers.runtime.outputs import Outputs, first_rows, tensors_of
+from pixelmill.workers.runtime.openvino_trial import openvino_may_pay, with_openvino
 from pixelmill.workers.runtime.settings import Choice, Pins, Precision, Settings, Trial
 from pixelmill.workers.runtime.settings_cache import keep_choice, kept_choice
+from pixelmill.workers.runtime.trying import PROBE_SECONDS, SLOW_PART, rate, try_settings
 
-PROBE_SECONDS = 4.0
-SLOW_PART = 16
-"""A pass that takes more than one part in so many of that time is measured only once."""
 PROBE_PAYS_FROM_IMAGES = 256
 COMPILE_PAYS_AFTER_S = 300.0
 MICROBATCHES_CPU = (8, 16, 32, 64)
@@ -53,7 +50,15 @@ def choose(
     if choice is None and job_images < PROBE_PAYS_FROM_IMAGES:
         return Choice(base, "pinned" if pins != Pins() else "default")
     choice = choice or _probed_once(network, samples_BCHW, base, pins, agreement, cache)
-    return _with_compile(choice, network, samples_BCHW, pins, job_images)
+    if pins.backend is not None:
+        choice = replace(choice, settings=replace(choice.settings, backend=pins.backend))
+    elif openvino_may_pay(network, choice, pins, job_images):
+        choice = with_openvino(choice, network, samples_BCHW, agreement, cache, job_images)
+    return (
+        choice
+        if choice.settings.backend == "openvino"
+        else _with_compile(choice, network, samples_BCHW, pins, job_images)
+    )
 
 
 def _probed_once(
@@ -80,7 +85,9 @@ def probe(network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pin
     network that takes any size may take all of that time: then fewer pictures are tried, and the pass in eager fp32 counts.
     """
     deadline_s = time.perf_counter() + PROBE_SECONDS
-    eager = replace(base, precision="float32", channels_last=False, fold_batchnorm=False, compile=False)
+    eager = replace(
+        base, precision="float32", channels_last=False, fold_batchnorm=False, compile=False, backend="torch"
+    )
     trials: list[Trial] = []
     pass_s = 0.0
     if network.input_px is None:
@@ -106,8 +113,8 @@ def probe(network: PixelNetwork, samples_BCHW: Tensor, base: Settings, pins: Pin
 
 def _pass_seconds(executor: Executor, images_BCHW: Tensor) -> float:
     """Seconds for one picture; the first pass of a fast network is mostly preparation, so a second one is measured."""
-    first_s = 1 / _rate(executor, images_BCHW)
-    return first_s if first_s > PROBE_SECONDS / SLOW_PART else 1 / _rate(executor, images_BCHW)
+    first_s = 1 / rate(executor, images_BCHW)
+    return first_s if first_s > PROBE_SECONDS / SLOW_PART else 1 / rate(executor, images_BCHW)
 
 
 def _affordable(settings: Settings, pins: Pins, pass_s: float) -> Settings:
@@ -142,31 +149,6 @@ def _microbatches(network: PixelNetwork, settings: Settings, pins: Pins) -> list
     return [size for size in offered if size != settings.microbatch]
 
 
-def try_settings(
-    network: PixelNetwork, samples_BCHW: Tensor, settings: Settings, truth: Outputs, agreement: Agreement
-) -> list[Trial]:
-    """The trial of one candidate; None if it fails or does not agree with `truth`, the outputs for the first samples."""
-    repeats = math.ceil(settings.microbatch / len(samples_BCHW))
-    batch_BCHW = samples_BCHW.repeat(repeats, 1, 1, 1)[: settings.microbatch]
-    try:
-        executor = Executor(network, settings)
-        outputs = executor(batch_BCHW)
-        images_per_s = _rate(executor, batch_BCHW)
-        if len(batch_BCHW) / images_per_s < PROBE_SECONDS / SLOW_PART:
-            images_per_s = max(images_per_s, _rate(executor, batch_BCHW))
-    except (RuntimeError, NotImplementedError):
-        return []  # this device or this network has no kernel for it
-    rows = min(len(batch_BCHW), len(tensors_of(truth)[0]))
-    figure = figure_of(agreement, first_rows(outputs, rows), first_rows(truth, rows))
-    return [Trial(settings, images_per_s, figure)] if figure is not None and agreement.accepts(figure) else []
-
-
-def _rate(executor: Executor, images_BCHW: Tensor) -> float:
-    start_s = time.perf_counter()
-    executor(images_BCHW)
-    return len(images_BCHW) / (time.perf_counter() - start_s)
-
-
 def _with_compile(choice: Choice, network: PixelNetwork, samples_BCHW: Tensor, pins: Pins, job_images: int) -> Choice:
     """Compilation is tried only if the rest of the job is long enough to repay it, and for pictures of one size."""
     if pins.compile is not None:
@@ -183,7 +165,7 @@ def _with_compile(choice: Choice, network: PixelNetwork, samples_BCHW: Tensor, p
         executor = Executor(network, settings)
         executor(images_BCHW)
         compile_s = time.perf_counter() - start_s
-        images_per_s = max(_rate(executor, images_BCHW) for _ in range(3))
+        images_per_s = max(rate(executor, images_BCHW) for _ in range(3))
     except Exception:  # no compiler, an operator that inductor does not support, ...: eager works
         return choice
     repays = eager_s - job_images / images_per_s > compile_s

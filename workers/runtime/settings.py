@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
 Precision = Literal["float32", "bfloat16", "float16"]
+Backend = Literal["torch", "openvino"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
@@ -21,6 +22,7 @@ class Settings:
     microbatch: int = 16
     threads: int = 1
     compile: bool = False
+    backend: Backend = "torch"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Pins:
     channels_last: bool | None = None
     microbatch: int | None = None
     compile: bool | None = None
+    backend: Backend | None = None
 
     def applied_to(self, settings: Settings) -> Settings:
         return replace(settings, **{name: value for name, value in asdict(self).items() if value is not None})

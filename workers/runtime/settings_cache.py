@@ -13,16 +13,18 @@ from pathlib import Path
 
 import torch
 
+from pixelmill.workers.runtime import openvino
 from pixelmill.workers.runtime.activations import Activations
 from pixelmill.workers.runtime.agreement import Agreement
 from pixelmill.workers.runtime.settings import Choice, Pins
 
-_CACHE_VERSION = 5
+_CACHE_VERSION = 6
 
 
 def cache_file(folder: Path, network_key: str, device: str, threads: int, pins: Pins, agreement: Agreement) -> Path:
-    """The cache file of a choice, for one network, device, version of torch and measure of agreement."""
-    key = [_CACHE_VERSION, network_key, device_name(device), torch.__version__, threads, asdict(pins), repr(agreement)]
+    """The cache file of a choice, for one network, device, versions of what runs it, and measure of agreement."""
+    versions = [torch.__version__, openvino.version_here()]
+    key = [_CACHE_VERSION, network_key, device_name(device), *versions, threads, asdict(pins), repr(agreement)]
     return folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
 
 

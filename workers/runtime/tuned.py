@@ -113,8 +113,15 @@ class TunedNetwork:
     def trials(self) -> list[str]:
         """The measurements, one line for each candidate."""
         return [
-            f"{trial.settings.precision}, {'channels_last' if trial.settings.channels_last else 'contiguous'}, batch "
+            f"{trial.settings.precision}, {_layout(trial.settings)}, batch "
             f"{trial.settings.microbatch}: {trial.images_per_s:,.1f} images/s a worker, "
             f"{self._agreement.name} {trial.figure:.5f}"
             for trial in (self._choice.trials if self._choice else ())
+            if trial.images_per_s
         ]
+
+
+def _layout(settings: Settings) -> str:
+    if settings.backend == "openvino":
+        return "OpenVINO"
+    return "channels_last" if settings.channels_last else "contiguous"

@@ -20,7 +20,7 @@ MOST_SIDE_PX = 1 << 14
 class NetworkStageConfig(StageConfig):
     """A stage with a network. The precision affects the output; the other options affect speed alone."""
 
-    speed_only: ClassVar[frozenset[str]] = frozenset({"batch", "channels_last", "compile"})
+    speed_only: ClassVar[frozenset[str]] = frozenset({"batch", "channels_last", "compile", "backend"})
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="precision of the computation; auto: the fastest within the stage's tolerance to float32"
@@ -29,9 +29,15 @@ class NetworkStageConfig(StageConfig):
     channels_last: bool | Literal["auto"] = Field("auto", description="memory format of the network")
     compile: bool | Literal["auto"] = Field("auto", description="torch.compile; auto: in jobs long enough to repay it")
 
+    backend: Literal["auto", "torch", "openvino"] = Field(
+        "auto",
+        description="what runs the network; auto: OpenVINO (extra cpu) where it is installed, is faster than PyTorch on this "
+        "processor, and repays its start in this job",
+    )
+
     def needs_trial(self) -> bool:
-        """Not every network computes in every precision."""
-        return self.precision not in {"auto", "float32"}
+        """Not every network computes in every precision, or can be converted for every backend."""
+        return self.precision not in {"auto", "float32"} or self.backend == "openvino"
 
     def tuned(self, network: PixelNetwork, key: str, context: StageContext, agreement: Agreement) -> TunedNetwork:
         """The network with settings that follow these options on this worker; `key` identifies the network and its weights.
@@ -39,6 +45,7 @@ class NetworkStageConfig(StageConfig):
         ModelError if the network does not compute correctly in the requested precision.
         """
         from pixelmill.workers.errors import ModelError
+        from pixelmill.workers.runtime.openvino_trial import why_not
         from pixelmill.workers.runtime.settings import Pins, Settings
         from pixelmill.workers.runtime.tuned import TunedNetwork
 
@@ -47,11 +54,14 @@ class NetworkStageConfig(StageConfig):
             raise ModelError(
                 f"{self.stage}: its model does not compute in {self.precision}; precision: {known} or auto"
             )
+        if self.backend == "openvino" and (fault := why_not(network, context.device, self.precision)) is not None:
+            raise ModelError(f"{self.stage}: backend openvino {fault}; backend: torch or auto")
         pins = Pins(
             precision=None if self.precision == "auto" else self.precision,
             channels_last=None if self.channels_last == "auto" else self.channels_last,
             microbatch=None if self.batch == "auto" else self.batch,
             compile=None if self.compile == "auto" else self.compile,
+            backend=None if self.backend == "auto" else self.backend,
         )
         return TunedNetwork(
             network,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelmill.workers.runtime import probing
+from pixelmill.workers.runtime import probing, trying
 from pixelmill.workers.runtime.agreement import Agreement, Cosine, MaskAgreement, RelativeError
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
 from pixelmill.workers.runtime.settings import Choice, Pins, Settings
@@ -19,6 +19,11 @@ from tests.small_networks import network, pictures
 
 LARGE_JOB = 1000
 COSINE = Cosine(0.999)
+
+
+def take_at_most(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    for module in (probing, trying):
+        monkeypatch.setattr(module, "PROBE_SECONDS", seconds)
 
 
 def choose(network: PixelNetwork, agreement: Agreement = COSINE, **options: Any) -> Choice:
@@ -111,7 +116,7 @@ def test_a_candidate_that_overflows_is_no_trial() -> None:
     truth_BD = Executor(network(Overflows()), Settings())(pictures())
     for precision, trials in (("float32", 1), ("bfloat16", 1), ("float16", 0)):
         settings = Settings(precision=precision)  # type: ignore[arg-type]
-        assert len(probing.try_settings(network(Overflows()), pictures(), settings, truth_BD, COSINE)) == trials
+        assert len(trying.try_settings(network(Overflows()), pictures(), settings, truth_BD, COSINE)) == trials
 
 
 def test_a_candidate_without_a_kernel_is_no_trial() -> None:
@@ -119,7 +124,7 @@ def test_a_candidate_without_a_kernel_is_no_trial() -> None:
         def forward(self, images_BCHW: Tensor) -> Tensor:
             raise NotImplementedError("no kernel for it")
 
-    assert probing.try_settings(network(NoKernel()), pictures(), Settings(), torch.zeros(16, 1), COSINE) == []
+    assert trying.try_settings(network(NoKernel()), pictures(), Settings(), torch.zeros(16, 1), COSINE) == []
 
 
 @pytest.mark.slow
@@ -179,7 +184,7 @@ def test_a_stage_states_by_what_measure_its_settings_have_to_agree(
     module: nn.Module, agreement: Agreement, precisions: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probing, "cpu_has_bfloat16", lambda: True)
-    monkeypatch.setattr(probing, "PROBE_SECONDS", 600.0)
+    take_at_most(monkeypatch, 600.0)
     choice = choose(network(module), agreement)
     assert {trial.settings.precision for trial in choice.trials} == precisions
     assert all(agreement.accepts(trial.figure) for trial in choice.trials)
@@ -206,7 +211,7 @@ def of_any_size(module: nn.Module) -> PixelNetwork:
 
 
 def test_a_slow_network_of_any_size_is_tried_on_few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.5)
+    take_at_most(monkeypatch, 0.5)
     monkeypatch.setattr(probing, "cpu_has_bfloat16", lambda: False)
     slow, fast = Slow(0.2), Slow(0.001)
     choice = choose(of_any_size(slow), base=Settings(microbatch=4))
@@ -225,18 +230,18 @@ def test_what_a_slow_network_takes_as_it_is_counts_as_a_candidate(monkeypatch: p
                 time.sleep(4 * self.seconds * len(images_BCHW))
             return super().forward(images_BCHW)
 
-    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.3)
+    take_at_most(monkeypatch, 0.3)
     monkeypatch.setattr(probing, "cpu_has_bfloat16", lambda: False)
     assert choose(of_any_size(SlowerElsewhere(0.1))).settings.channels_last is False
 
 
 def test_a_microbatch_that_is_pinned_is_kept_however_slow_the_network_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "PROBE_SECONDS", 0.3)
+    take_at_most(monkeypatch, 0.3)
     assert choose(of_any_size(Slow(0.05)), pins=Pins(microbatch=3)).settings.microbatch == 3
 
 
 def test_a_microbatch_that_would_take_longer_than_is_left_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "PROBE_SECONDS", 1.2)
+    take_at_most(monkeypatch, 1.2)
     monkeypatch.setattr(probing, "cpu_has_bfloat16", lambda: False)
     choice = choose(of_any_size(Slow(0.08)), base=Settings(microbatch=4))
     assert {trial.settings.microbatch for trial in choice.trials} <= {1, 2}

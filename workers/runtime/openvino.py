@@ -1,0 +1,110 @@
+"""Run a network by OpenVINO, which is faster than PyTorch on most processors; the extra `cpu`.
+
+The network is traced by torch.export for one shape and converted in memory: nothing is written, and no file is read. The
+converter's front end is called directly, because `openvino.convert_model` sends usage data to its vendor.
+
+Legend: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixelmill.workers.runtime.outputs import Outputs, mapped, tensors_of
+from pixelmill.workers.typed_torch import from_numpy
+
+PACKAGE = "openvino"
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+PRECISIONS = frozenset(_HINTS)
+
+
+def is_installed() -> bool:
+    return find_spec(PACKAGE) is not None
+
+
+@cache
+def version_here() -> str | None:
+    """The installed version; None where there is none."""
+    return version(PACKAGE) if is_installed() else None
+
+
+class OpenVinoNetwork:
+    """`network(images_BCHW)`, normalized float32 of the shape of the first call, returns the module's outputs as float32.
+
+    The module stays on the CPU in float32; `precision` is that of the computation. `threads` cores are used, and none is pinned:
+    two workers of one machine would be pinned to the same ones. Raises RuntimeError where the network can't be converted.
+    """
+
+    def __init__(self, module: nn.Module, precision: str, threads: int) -> None:
+        self._module, self._options = module, _options(precision, threads)
+        self._run: Callable[[Tensor], Outputs] | None = None
+
+    def __call__(self, images_BCHW: Tensor) -> Outputs:
+        if self._run is None:
+            try:
+                self._run = _converted(self._module, images_BCHW, self._options)
+            except Exception as error:  # torch.export and the converter raise many kinds for what they do not support
+                raise RuntimeError(f"OpenVINO can't run this network: {error}") from error
+        return self._run(images_BCHW)
+
+
+def _options(precision: str, threads: int) -> dict[str, object]:
+    return {
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def _converted(module: nn.Module, example_BCHW: Tensor, options: dict[str, object]) -> Callable[[Tensor], Outputs]:
+    openvino: Any = import_module(PACKAGE)
+    with torch.inference_mode(mode=False), torch.no_grad():  # tensors of inference mode can't be traced
+        example_BCHW = example_BCHW.clone().contiguous()
+        structure = module(example_BCHW)
+        model = _model_of(torch.export.export(module, (example_BCHW,)))
+    model.reshape({model.inputs[0].get_any_name(): list(example_BCHW.shape)})
+    compiled = openvino.Core().compile_model(model, "CPU", options)
+    if len(compiled.outputs) != len(tensors_of(structure)):
+        raise RuntimeError(f"OpenVINO gives {len(compiled.outputs)} outputs of {len(tensors_of(structure))}")
+
+    def run(images_BCHW: Tensor) -> Outputs:
+        made = compiled(images_BCHW.contiguous().numpy())
+        tensors = iter([from_numpy(made[place].copy()) for place in range(len(compiled.outputs))])
+
+        def its_own(_: Tensor) -> Tensor:
+            return next(tensors)
+
+        return mapped(its_own, structure)
+
+    return run
+
+
+def _model_of(program: Any) -> Any:
+    """OpenVINO's model of an exported program."""
+    frontend = import_module("openvino.frontend").FrontEndManager().load_by_framework("pytorch")
+    decoders = import_module("openvino.frontend.pytorch.fx_decoder").TorchFXPythonDecoder
+    with _without_warnings():  # it logs what it recovers from, to the root logger
+        decoder = decoders.from_exported_program(program)
+        loaded = frontend.load(decoder)
+        return frontend.convert(loaded)  # both are still read here, and neither keeps the other alive
+
+
+@contextmanager
+def _without_warnings() -> Generator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
