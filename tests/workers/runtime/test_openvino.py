@@ -146,6 +146,7 @@ def test_a_user_who_asks_for_it_without_the_package_is_told_the_extra(monkeypatc
 
 def test_vectors_are_those_of_pytorch(tmp_path: Path) -> None:
     vectors: list[Tensor] = []
+    shown = torch.randint(0, 256, (6, 3, 90, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     for backend in ("torch", "openvino"):
         options = {
             "model": "torchvision:resnet18/random",
@@ -154,9 +155,7 @@ def test_vectors_are_those_of_pytorch(tmp_path: Path) -> None:
             "batch": 4,
         }
         stage = config_class("embed").model_validate(options).build(StageContext("cpu", 1, 10, None))
-        samples = [
-            stage.prepare(Picture(pixels)) for pixels in torch.randint(0, 256, (6, 3, 90, 70), dtype=torch.uint8)
-        ]
+        samples = [stage.prepare(Picture(pixels)) for pixels in shown]
         column = stage.run(samples).columns["embedding"]
         vectors.append(torch.tensor(column.to_pylist()))  # pyright: ignore
         assert stage.settings["backend"] == backend
