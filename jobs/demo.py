@@ -13,6 +13,8 @@ from pixelmill.jobs import extras
 from pixelmill.jobs import inspect as inspection
 from pixelmill.jobs.documents.parsing import Document
 from pixelmill.jobs.job import check_document
+from pixelmill.jobs.reporting.content import Wanted, content_of
+from pixelmill.jobs.reporting.page import page_of
 from pixelmill.jobs.run import run_job
 from pixelmill.jobs.summary import summary_of
 from pixelmill.jobs.surroundings import Surroundings
@@ -46,6 +48,9 @@ def run(folder: Path, around: Surroundings) -> int:
     sheet = folder / "neighbours.png"
     _show_neighbours(console, read_vectors(job.open_out()), sheet)
     console.print(f"\nthe same as a picture: {sheet}", markup=False, soft_wrap=True)
+    page = folder / "report.html"
+    page.write_text(page_of(content_of(str(out), Wanted(), around.environment, lambda _: None)), encoding="utf-8")
+    console.print(f"all of it on one page, for your browser: {page}", markup=False, soft_wrap=True)
     console.print(
         f"the rows: python -c \"import pyarrow.parquet as pq; print(pq.read_table('{out}/data'))\"",
         markup=False,

@@ -46,7 +46,7 @@ def cluster(
 
 def project(
     out: OutRun,
-    method: Annotated[str, typer.Option(metavar="pca|umap", help="umap needs the package umap-learn.")] = "pca",
+    method: Annotated[str, typer.Option(metavar="pca|umap", help="umap needs pixelmill[explore].")] = "pca",
     column: Column = None,
     name: Name = "map",
     as_json: AsJson = False,

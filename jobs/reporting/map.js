@@ -9,6 +9,9 @@
   const tip = document.getElementById("tip"), picture = document.getElementById("tip-picture");
   const nameOf = document.getElementById("tip-name"), said = document.getElementById("map-said");
   const colours = ["#1b8a80", "#d1662b", "#5a67c8", "#b8458f", "#7c9a1f", "#c79a12", "#3f8fd0", "#a0552d", "#8a6fb5", "#cf4458", "#4f7a52", "#7a7f89"];
+  const grey = colours.pop();
+  while (colours.length < 39) colours.push(`hsl(${Math.round(colours.length * 137.5) % 360} 50% 52%)`);
+  colours.push(grey);
   const colourOf = (cluster) => colours[Math.min(cluster, colours.length - 1)];
   const hidden = new Set();
   const PAD = 24, SHOWN = 144;
@@ -175,4 +178,5 @@
   new ResizeObserver(resize).observe(box);
   resize();
   document.body.dataset.ready = "yes";
+  document.body.dataset.readyMs = Math.round(performance.now());
 })();

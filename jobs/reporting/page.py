@@ -49,11 +49,12 @@ def page_of(content: Content) -> str:
         _head(content),
         _notes(content.notes),
         _map_section(content.map),
-        *(_sheet(sheet) for sheet in content.sheets),
+        *(_sheet(sheet) for sheet in content.sheets[:1]),
         _failures(content.reasons, content.counts),
         *(_shares(each) for each in content.shares),
         *(_histogram(each) for each in content.histograms),
         _throughput(content.throughput),
+        *(_sheet(sheet) for sheet in content.sheets[1:]),
         _attempts(content),
         _columns(content),
     ]
@@ -169,10 +170,10 @@ def _failures(reasons: Sequence[Reason], counts: Counts) -> str:
         return ""
     lines = [(f"{each.stage} / {each.error_type}", float(each.count), f"{each.count:,}") for each in reasons]
     examples = "".join(
-        f"<details><summary>{_text(each.stage)} / {_text(each.error_type)}: {each.count:,}</summary><ul>"
+        f"<details{'' if place else ' open'}><summary>{_text(each.stage)} / {_text(each.error_type)}: {each.count:,}</summary><ul>"
         + "".join(f"<li><code>{_text(uri)}</code><br>{_text(error)}</li>" for uri, error in each.examples)
         + "</ul></details>"
-        for each in reasons
+        for place, each in enumerate(reasons)
     )
     share = counts["failed"] / max(1, counts["inputs"])
     table = bar_lines(

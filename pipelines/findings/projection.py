@@ -43,7 +43,9 @@ def components_of(units_ND: np.ndarray, components: int) -> tuple[np.ndarray, np
 
 def require_umap() -> None:
     if find_spec("umap") is None:
-        raise JobError("--method umap: needs a package that is not installed here; pip install umap-learn, or take pca")
+        raise JobError(
+            "--method umap: needs a package that is not installed here; pip install 'pixelmill[explore]', or take pca"
+        )
 
 
 def _umap(points_NC: np.ndarray, seed: int) -> np.ndarray:

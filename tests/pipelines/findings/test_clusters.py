@@ -66,7 +66,7 @@ def test_umap_is_asked_for_by_name_where_it_is_missing(vectors: RowVectors) -> N
     try:
         import umap  # noqa: F401
     except ModuleNotFoundError:
-        with pytest.raises(JobError, match="pip install umap-learn"):
+        with pytest.raises(JobError, match=r"pixelmill\[explore\]"):
             projected(vectors, "umap")
     else:
         assert projected(vectors, "umap").rows.num_rows == 24
