@@ -36,7 +36,7 @@ _CONTEXT = StageContext(device="cpu", threads=1, job_images=4, cache_dir=None)
 _ROWS = pa.schema([pa.field("id", pa.string()), pa.field("uri", pa.string()), pa.field("member", pa.string()), *FIELDS])
 
 
-def index_of(archive: Path, folder: Path, **options: object) -> tuple[Folder, dict[str, RowError]]:
+def index_of(archive: Path | str, folder: Path, **options: object) -> tuple[Folder, dict[str, RowError]]:
     """The index of an archive, with options of its stage, and the error of each object that has one, by its name and member."""
     config = CtIndexConfig.model_validate(options).with_assets({"key": {"key": b"a key for tests only"}})
     stage = config.build(_CONTEXT)
@@ -48,7 +48,7 @@ def index_of(archive: Path, folder: Path, **options: object) -> tuple[Folder, di
         try:
             row = _row(stage, decoder, fetched)
         except RowError as error:
-            errors[entry.member or Path(entry.uri).relative_to(archive).as_posix()] = error
+            errors[entry.member or entry.uri.removeprefix(f"{archive}/")] = error
         else:
             rows.append({"id": one, "uri": entry.uri, "member": entry.member, **row})
     _write(index, listed, rows)

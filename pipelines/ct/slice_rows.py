@@ -89,6 +89,8 @@ def require_slices(folder: Folder) -> None:
     if not schema.names:
         raise JobError(f"{folder.uri}: holds no slices yet; run `pixelmill ct ingest INDEX {folder.uri}` to its end")
     there = {field.name: field.type for field in fields_of(schema)}
+    if {"depth", "volume", _HU} <= there.keys():
+        raise JobError(f"{folder.uri}: holds blocks of volumes, and slices are shown; run ct ingest without --volumes")
     wanted = {**_FACTS, _HU: pa.list_(pa.int16())}
     if wrong := [name for name, kind in wanted.items() if there.get(name) != kind]:
         raise JobError(

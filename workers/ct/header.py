@@ -24,6 +24,7 @@ PREFIXES_BYTES = (16 << 10, 64 << 10, 256 << 10)
 """How much of a file is read before all of it is: the pixel data begins within 8 KB in 99 % of CT files."""
 _PIXEL_TAGS = frozenset({(0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010)})
 _NO_LENGTH = 0xFFFFFFFF
+_SILENT = logging.CRITICAL + 1
 _SIGNATURE = b"DICM"
 _SIGNATURE_AT = 128
 
@@ -76,7 +77,11 @@ def silence_values() -> None:
     """Keep pydicom from logging values that break a rule: they identify patients."""
     import pydicom.config
 
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    logger = logging.getLogger("pydicom")
+    if (
+        logger.level != _SILENT
+    ):  # setting it empties the caches of all loggers, which takes longer than to parse a header
+        logger.setLevel(_SILENT)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 

@@ -248,7 +248,7 @@ def strangers() -> list[PhantomFile]:
     directory.SOPClassUID = _DIRECTORY
     del directory.PixelData
     return [
-        PhantomFile("DICOMDIR", _saved(directory), None),
+        PhantomFile("DICOMDIR", saved(directory), None),
         PhantomFile(f"readme-{CANARY}.txt", f"scans of {CANARY}\n".encode() * 40, None),
         PhantomFile("cover.jpg", b"\xff\xd8\xff\xe0" + bytes(2000), None),
     ]
@@ -259,7 +259,7 @@ def _files(series: PhantomSeries) -> list[PhantomFile]:
     suffix = ("", ".dcm", ".IMA")[series.number % 3]
     files: list[PhantomFile] = []
     for place in [*order.tolist(), *series.copies]:
-        data = _saved(series.objects[place], with_meta=not series.without_meta)[: series.cut_bytes]
+        data = saved(series.objects[place], with_meta=not series.without_meta)[: series.cut_bytes]
         name = f"{CANARY}-{series.number % 7}/study {series.number}/{len(files):04d}{suffix}"
         files.append(PhantomFile(name, data, series.number))
     return files
@@ -309,7 +309,8 @@ def _geometric(place: int, hu_HW: np.ndarray) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _saved(dataset: FileDataset, *, with_meta: bool = True) -> bytes:
+def saved(dataset: FileDataset, *, with_meta: bool = True) -> bytes:
+    """The bytes of the file of an object."""
     import pydicom
 
     write = cast("Callable[..., None]", pydicom.dcmwrite)  # pyright: ignore[reportUnknownMemberType]

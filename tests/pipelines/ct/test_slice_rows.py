@@ -95,3 +95,14 @@ def test_a_row_whose_values_do_not_fill_its_size_is_named(tmp_path: Path) -> Non
     (series,) = series_of_rows(folder)
     with pytest.raises(DataError, match=r"part-000000.parquet, row 2: hu does not hold 7 x 8"):
         list(pixels_of(folder, [replace(series.slices[2], height=7)]))
+
+
+def test_blocks_of_volumes_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, Series("a", ramp(), FIVE_MM))
+    path = tmp_path / "out/data/part-000000.parquet"
+    table = pq.read_table(path).drop_columns(["position_mm"])
+    for name in ("depth", "volume"):
+        table = table.append_column(name, pa.array([1] * len(table), pa.int32()))
+    pq.write_table(table, path)
+    with pytest.raises(JobError, match="without --volumes"):
+        require_slices(folder)
