@@ -68,11 +68,11 @@ def ours(index: Folder) -> int:
             raise pieces
         decoder.need_bytes(pieces)
         slices = list(decoder.decode(pieces, max_pixels=MAX_PIXELS))
-        columns = stage.run([stage.prepare(each.picture) for each in slices]).columns
+        columns: dict[str, Any] = {**stage.run([stage.prepare(each.picture) for each in slices]).columns}
         made: dict[str, Any] = {
             field.name: pa.array([each.columns[field.name] for each in slices], field.type) for field in decoder.fields
         }
-        encode(pa.table({**made, **columns}))
+        encode(pa.table(made | columns))
         count += len(slices)
     return count
 
@@ -91,7 +91,8 @@ def bare(index: Folder) -> int:
             offsets = pa.array(np.cumsum([0, *map(len, values)], dtype=np.int32))
             lists: Any = pa.ListArray
             table = pa.table({"hu": lists.from_arrays(offsets, pa.array(np.concatenate(values)))})
-            pq.write_table(  # pyright: ignore[reportUnknownMemberType]
+            write: Any = pq.write_table  # its stubs leave out lists of columns
+            write(
                 table, io.BytesIO(), compression="zstd", use_dictionary=False, use_byte_stream_split=["hu.list.element"]
             )
             count += len(values)

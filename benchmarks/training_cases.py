@@ -80,7 +80,10 @@ CASES: dict[str, Case] = {
     "finetune-dense": Case(
         "finetune-dense", "masks", (480, 360), {"crop_px": (128, 128), "batch": 4, **HALF}, {"crop_px": (320, 320), "batch": 16}
     ),
-    "ct-autoencoder, slices": Case("ct-autoencoder", "ct slices", (512, 512), {"batch": 8, "drop_air": False}),
+    "ct-autoencoder, slices": Case(
+        "ct-autoencoder", "ct slices", (512, 512), {"widths": (8, 16, 32, 64, 64), "batch": 4, "drop_air": False},
+        {"widths": (24, 48, 96, 192, 256), "batch": 16},
+    ),
     "ct-autoencoder, blocks": Case(
         "ct-autoencoder", "ct blocks", (128, 128), {"dims": 3, "crop_px": 32, "widths": (8, 16, 32, 64), "batch": 2,
                                                     "drop_air": False},
