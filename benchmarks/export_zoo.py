@@ -5,7 +5,7 @@
 NAME.yaml in jobs/recipes is the recipe file that RUN was trained by: its validation and test parts give the metrics on the card.
 Kernels stay float32 if float16 changes the main metric by more than a quarter of a percent, or with --float32. Biases and
 statistics of normalisations, which are few, always stay float32. A checkpoint that ships under the name is replaced only if it
-is worse on the same test part.
+is worse on the same test part; where its step was selected on some of that part, or it was trained on them, this is printed.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.evaluation import evaluate_network, is_better
+from pixelmill.pipelines.training.marks import marks_of
 from pixelmill.pipelines.training.splits import Split, split
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.card import Card
@@ -47,10 +48,10 @@ def main() -> None:
     job = read_recipe_file(text, name=options.name, overrides=[], environment=os.environ)
     shipped = zoo.ZOO / f"{options.name}.safetensors"
     judge = Judge(job)
-    before = judge.metrics(*checkpoints.load_from_store(str(shipped), Access())) if shipped.exists() else {}
+    before, advantage = judge.shipped(shipped) if shipped.exists() else ({}, "")
     network, card, tested = judge.rounded(options.run, float32=options.float32)
     goal, direction = job.recipe.GOAL
-    print(f"{goal} on the test part: {tested[goal]:.6g}; what ships has {before.get(goal)}")
+    print(f"{goal} on the test part: {tested[goal]:.6g}; what ships has {before.get(goal)}{advantage}")
     if goal in before and not is_better(tested[goal], before[goal], direction):
         raise SystemExit(f"{options.name}: what ships is better, and stays")
     save(shipped, network, card)
@@ -70,6 +71,13 @@ class Judge:
         given = [f"{name}={getattr(self.job.settings, name)}" for name in self.job.recipe.JUDGED_WITH]
         with judging(card, self.job.spec.recipe, given, Access()) as recipe:
             return evaluate_network(recipe, network, judged, CPU)[0]
+
+    def shipped(self, weights: Path) -> tuple[dict[str, float], str]:
+        """The metrics of what ships, and what helped it that the rule for trainings forbids."""
+        network, card = checkpoints.load_from_store(str(weights), Access())
+        judged = set(marks_of(self.parts.test or self.parts.held_out))
+        helped = judged & {*card.trained_on, *(card.selected_on or ())}
+        return self.metrics(network, card), f", and knew {len(helped)} of its {len(judged)} samples" if helped else ""
 
     def rounded(self, run: str, *, float32: bool) -> tuple[nn.Module, Card, dict[str, float]]:
         """The network as it will ship, its card, and its metrics on the test part."""
