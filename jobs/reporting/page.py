@@ -170,7 +170,8 @@ def _failures(reasons: Sequence[Reason], counts: Counts) -> str:
         return ""
     lines = [(f"{each.stage} / {each.error_type}", float(each.count), f"{each.count:,}") for each in reasons]
     examples = "".join(
-        f"<details{'' if place else ' open'}><summary>{_text(each.stage)} / {_text(each.error_type)}: {each.count:,}</summary><ul>"
+        f"<details{'' if place else ' open'}>"
+        f"<summary>{_text(each.stage)} / {_text(each.error_type)}: {each.count:,}</summary><ul>"
         + "".join(f"<li><code>{_text(uri)}</code><br>{_text(error)}</li>" for uri, error in each.examples)
         + "</ul></details>"
         for place, each in enumerate(reasons)
