@@ -83,3 +83,19 @@ def test_a_pair_that_two_cells_found_is_one_pair_with_its_greatest_nearness() ->
 
 def test_equal_vectors_have_the_first_of_them() -> None:
     assert equal_vectors(np.array([[1, 2], [3, 4], [1, 2], [3, 4]], np.float32)).tolist() == [0, 1, 0, 1]
+
+
+@settings(deadline=None, max_examples=60)
+@given(edges=st.sets(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=25))
+def test_every_member_pairs_with_its_representative_which_represents_itself(edges: set[tuple[int, int]]) -> None:
+    linked = {(min(edge), max(edge)) for edge in edges if edge[0] != edge[1]}
+    if not linked:
+        return
+    representatives = groups_of(pairs_of(*sorted(linked)), 10).tolist()
+    for row, representative in enumerate(representatives):
+        assert representatives[representative] == representative
+        assert row == representative or tuple(sorted((row, representative))) in linked
+    alone = {row for row in range(10) if representatives.count(representatives[row]) == 1}
+    assert not any(left in alone and right in alone for left, right in linked), (
+        "two rows of a pair are never both alone"
+    )
