@@ -99,3 +99,7 @@ def test_every_member_pairs_with_its_representative_which_represents_itself(edge
     assert not any(left in alone and right in alone for left, right in linked), (
         "two rows of a pair are never both alone"
     )
+
+
+def test_a_row_between_two_representatives_stays_with_the_one_of_more_pairs() -> None:
+    assert groups_of(pairs_of((0, 1), (0, 2), (0, 3), (3, 4), (4, 5)), 6).tolist() == [0, 0, 0, 0, 4, 4]
