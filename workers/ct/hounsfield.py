@@ -42,15 +42,31 @@ def to_hu(stored_HW: np.ndarray, slope: float, intercept: float, padding: int | 
     return HuSlice(np.clip(rounded_HW, LEAST_HU, MOST_HU).astype(np.int16), clipped, padded)
 
 
-def misscaled(hu_HW: np.ndarray) -> str | None:
+class HuHistogram:
+    """How often each value occurs, of any number of slices: half a megabyte, however many there are."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(MOST_HU - LEAST_HU + 1, np.int64)
+
+    def add(self, hu: np.ndarray) -> None:
+        """Count int16 values of any shape."""
+        self._counts += np.bincount(hu.ravel().astype(np.int64) - LEAST_HU, minlength=len(self._counts))
+
+    def percentile(self, percent: float) -> float:
+        """The smallest value that so many percent of all do not exceed; of no values LEAST_HU."""
+        totals = self._counts.cumsum()
+        return float(LEAST_HU + int(np.searchsorted(totals, max(1, percent / 100 * totals[-1]))))
+
+
+def misscaled(histogram: HuHistogram) -> str | None:
     """Why values can't be Hounsfield units of a body in air, by their histogram; None where they can.
 
     Air is near -1000 and tissue near 0. A picture of 0 to 255, of 0 to 1, or with an offset of 1024 left in has neither.
     """
-    low, middle, high = (float(value) for value in np.percentile(hu_HW, (1, 50, 99)))
+    low, middle, high = (histogram.percentile(percent) for percent in (1, 50, 99))
     if high - low < _LEAST_SPREAD_HU:
         return f"99 % of the values lie within {high - low:.0f}: a picture scaled to 0 to 1, or an empty one"
-    if float(hu_HW.max()) - float(hu_HW.min()) <= _LEVELS:
+    if histogram.percentile(100) - histogram.percentile(0) <= _LEVELS:
         return "values differ by at most 255: a windowed picture of 8 bits"
     if low >= 0 and middle > 200:
         return "no value is near air, -1000: the intercept is missing"

@@ -15,7 +15,7 @@ import numpy as np
 from pixelmill.workers.ct.discretion import without_values
 from pixelmill.workers.ct.facts import ObjectFacts
 from pixelmill.workers.ct.frames import order_along_normal
-from pixelmill.workers.ct.hounsfield import HuSlice, misscaled
+from pixelmill.workers.ct.hounsfield import HuHistogram, HuSlice, misscaled
 from pixelmill.workers.ct.object_files import ObjectSize, size_of, slices_in, stated_in
 from pixelmill.workers.errors import RowError
 
@@ -40,7 +40,7 @@ def known_of(pieces: Sequence[bytes]) -> Mapping[str, Any]:
 def series_slices(pieces: Sequence[bytes], *, max_pixels: int) -> Iterator[SeriesSlice]:
     """Every slice in order. RowError where an object can't be decoded, by its number, and after the last slice where the values
     of all of them can't be Hounsfield units."""
-    known, samples = known_of(pieces), list[np.ndarray]()
+    known, seen = known_of(pieces), HuHistogram()
     intercept_hu = known.get("intercept_hu")
     for number, (piece, object_id) in enumerate(zip(pieces[1:], known["objects"], strict=True)):
         try:
@@ -48,12 +48,13 @@ def series_slices(pieces: Sequence[bytes], *, max_pixels: int) -> Iterator[Serie
                 for frame, (stated, made) in enumerate(
                     slices_in(piece, max_pixels=max_pixels, intercept_hu=intercept_hu)
                 ):
-                    samples.append(_sample(made.hu_HW))
+                    seen.add(_sample(made.hu_HW))
                     yield SeriesSlice(_id_of(object_id, frame, stated), stated, made)
         except RowError as error:
             where = f"slice {number}: " if len(pieces) > 2 else ""
             raise RowError(error.stage, error.error_type, f"{where}{error}") from None
-    _require_hounsfield(samples)
+    if len(pieces) > 1 and (reason := misscaled(seen)) is not None:
+        raise RowError("decode", "NotHu", f"the values are no Hounsfield units: {reason}")
 
 
 def sizes_of(pieces: Sequence[bytes]) -> list[ObjectSize]:
@@ -89,10 +90,4 @@ def _id_of(object_id: str, frame: int, stated: ObjectFacts) -> str:
 
 
 def _sample(hu_HW: np.ndarray) -> np.ndarray:
-    """A copy: a view would keep the whole slice in memory."""
-    return hu_HW.ravel()[:: SAMPLED if hu_HW.shape[1] % SAMPLED else SAMPLED + 2].copy()
-
-
-def _require_hounsfield(samples: Sequence[np.ndarray]) -> None:
-    if samples and (reason := misscaled(np.concatenate(samples))) is not None:
-        raise RowError("decode", "NotHu", f"the values are no Hounsfield units: {reason}")
+    return hu_HW.ravel()[:: SAMPLED if hu_HW.shape[1] % SAMPLED else SAMPLED + 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pixelmill.workers.ct.hounsfield import misscaled, to_hu
+from pixelmill.workers.ct.hounsfield import HuHistogram, misscaled, to_hu
 from pixelmill.workers.errors import RowError
 
 
@@ -41,11 +41,27 @@ def test_an_inverted_picture_is_refused() -> None:
         to_hu(np.zeros((2, 2), np.int16), 1, 0, None, is_inverted=True)
 
 
+def _judged(*slices: np.ndarray) -> str | None:
+    seen = HuHistogram()
+    for values in slices:
+        seen.add(np.rint(values).astype(np.int16))
+    return misscaled(seen)
+
+
 def test_pictures_that_are_no_hounsfield_units_are_told_by_their_histogram() -> None:
     random = np.random.default_rng(0)
     body = np.where(random.random((64, 64)) < 0.4, -1000, 40) + random.normal(0, 12, (64, 64))
-    assert misscaled(body) is None
-    assert misscaled(np.full((64, 64), 40) + random.normal(0, 120, (64, 64))) is None  # a head that fills the picture
-    assert "windowed" in (misscaled(np.clip((body + 1000) / 1100, 0, 1) * 255) or "")
-    assert "0 to 1" in (misscaled((body + 1000) / 1100) or "")
-    assert "intercept" in (misscaled(body + 1024 + 40) or "")
+    assert _judged(body) is None
+    assert _judged(np.full((64, 64), 40) + random.normal(0, 120, (64, 64))) is None  # a head that fills the picture
+    assert "windowed" in (_judged(np.clip((body + 1000) / 1100, 0, 1) * 255) or "")
+    assert "0 to 1" in (_judged((body + 1000) / 1100) or "")
+    assert "intercept" in (_judged(body + 1024 + 40) or "")
+
+
+def test_percentiles_of_many_slices_are_those_of_all_their_values() -> None:
+    slices = np.random.default_rng(1).normal(-300, 700, (7, 20, 20)).astype(np.int16)
+    seen = HuHistogram()
+    for values in slices:
+        seen.add(values)
+    for percent in (0, 1, 50, 99, 100):
+        assert seen.percentile(percent) == np.percentile(slices, percent, method="inverted_cdf")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pixelmill.workers.ct.hounsfield import misscaled
+from pixelmill.workers.ct.hounsfield import HuHistogram, misscaled
 from pixelmill.workers.ct.phantom_volume import phantom_volume
 
 
 def test_air_lungs_tissue_and_bone_have_their_values() -> None:
     phantom = phantom_volume(12, 64, 3, has_lesions=True)
-    assert misscaled(phantom.hu_DHW) is None
+    seen = HuHistogram()
+    seen.add(np.rint(phantom.hu_DHW).astype(np.int16))
+    assert misscaled(seen) is None
     assert np.median(phantom.hu_DHW[:, :3, :3]) < -950
     assert abs(np.median(phantom.hu_DHW[phantom.lungs_DHW & ~phantom.lesions_DHW]) + 850) < 10
     assert abs(np.median(phantom.hu_DHW[phantom.lesions_DHW]) - 70) < 10
