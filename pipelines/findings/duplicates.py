@@ -55,8 +55,7 @@ class Comparable:
     keys: pa.Table
     fingerprints: Fingerprints | None
     units_ND: np.ndarray | None
-    rows_N: np.ndarray
-    """The place of each row among all finished rows."""
+    folder: Folder
 
 
 def read_comparable(folder: Folder, column: str | None) -> Comparable:
@@ -70,11 +69,11 @@ def read_comparable(folder: Folder, column: str | None) -> Comparable:
                 f"{folder.uri}: holds neither vectors nor fingerprints, only {', '.join(schema.names)}; run the stages "
                 "fingerprint and embed over its source, and give that run"
             )
-        return Comparable(fingerprints.keys, fingerprints, None, np.arange(len(fingerprints)))
+        return Comparable(fingerprints.keys, fingerprints, None, folder)
     vectors = read_vectors(folder, vector_column(folder, column))
     if fingerprints is not None and len(fingerprints) != len(vectors):
         fingerprints = None  # rows without a vector would shift the others
-    return Comparable(vectors.keys, fingerprints, vectors.units_ND, np.arange(len(vectors)))
+    return Comparable(vectors.keys, fingerprints, vectors.units_ND, folder)
 
 
 def duplicates_of(folder: Folder, options: DuplicateOptions) -> Made:
@@ -85,7 +84,7 @@ def duplicates_of(folder: Folder, options: DuplicateOptions) -> Made:
     rows = read_comparable(folder, options.column)
     first_N = first_equal(rows)
     distinct_M = np.unique(first_N)
-    pairs, tiers_P = pairs_among(folder, rows, distinct_M, options)
+    pairs, tiers_P = pairs_among(rows, distinct_M, options)
     representative_M = groups_of(pairs, len(distinct_M))
     return _as_made(rows, first_N, distinct_M, representative_M, pairs, tiers_P)
 
@@ -105,16 +104,14 @@ def first_equal(rows: Comparable) -> np.ndarray:
     return equal_vectors(rows.units_ND)
 
 
-def pairs_among(
-    folder: Folder, rows: Comparable, distinct_M: np.ndarray, options: DuplicateOptions
-) -> tuple[Pairs, np.ndarray]:
+def pairs_among(rows: Comparable, distinct_M: np.ndarray, options: DuplicateOptions) -> tuple[Pairs, np.ndarray]:
     """Pairs of distinct rows by their places in `distinct_M`, and the tier of each: 1 perceptual, 2 cosine."""
     by_hash, by_cosine = NO_PAIRS, NO_PAIRS
     if rows.fingerprints is not None:
         by_hash = near_hashes(rows.fingerprints.hashes_N[distinct_M], options.most_bits)
     if rows.units_ND is not None:
         by_cosine = near_pairs(rows.units_ND[distinct_M], options.threshold, options.seed)
-    by_hash, by_cosine = (confirmed(folder, rows, distinct_M, pairs) for pairs in (by_hash, by_cosine))
+    by_hash, by_cosine = (_confirmed(rows, distinct_M, pairs) for pairs in (by_hash, by_cosine))
     pairs = joined([by_hash, by_cosine])
     is_by_hash = np.isin(_codes(pairs), _codes(by_hash))
     return pairs, np.where(is_by_hash, 1, 2)
@@ -124,18 +121,25 @@ def _codes(pairs: Pairs) -> np.ndarray:
     return pairs.left_P * (1 << 32) + pairs.right_P
 
 
-def confirmed(folder: Folder, rows: Comparable, distinct_M: np.ndarray, pairs: Pairs) -> Pairs:
-    """The pairs whose thumbnails look alike; all of them where the run has no thumbnails. A picture without structure looks
-    like any other one without."""
-    if rows.fingerprints is None or not len(pairs):
-        return pairs
-    left_P, right_P = distinct_M[pairs.left_P], distinct_M[pairs.right_P]
-    shapes = thumbnail_shapes(folder, rows.fingerprints.base, np.concatenate([left_P, right_P]).tolist())
-    alike = [
-        left not in shapes or right not in shapes or _likeness(shapes[left], shapes[right]) >= LEAST_LIKENESS
-        for left, right in zip(left_P.tolist(), right_P.tolist(), strict=True)
-    ]
-    return pairs.where(np.array(alike, bool))
+def _confirmed(rows: Comparable, distinct_M: np.ndarray, pairs: Pairs) -> Pairs:
+    return pairs.where(look_alike(rows, distinct_M[pairs.left_P], rows, distinct_M[pairs.right_P]))
+
+
+def look_alike(left: Comparable, left_P: np.ndarray, right: Comparable, right_P: np.ndarray) -> np.ndarray:
+    """Which pairs of rows have thumbnails that look alike: P booleans; all of them where a run has no thumbnails. A picture
+    without structure looks like any other one without.
+    """
+    if left.fingerprints is None or right.fingerprints is None or not len(left_P):
+        return np.ones(len(left_P), bool)
+    ours = thumbnail_shapes(left.folder, left.fingerprints.base, left_P.tolist())
+    theirs = thumbnail_shapes(right.folder, right.fingerprints.base, right_P.tolist())
+    return np.array(
+        [
+            row not in ours or other not in theirs or _likeness(ours[row], theirs[other]) >= LEAST_LIKENESS
+            for row, other in zip(left_P.tolist(), right_P.tolist(), strict=True)
+        ],
+        bool,
+    )
 
 
 def _likeness(left: np.ndarray, right: np.ndarray) -> float:

@@ -6,7 +6,13 @@ import numpy as np
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
-from pixelmill.pipelines.findings.duplicates import Comparable, DuplicateOptions, read_comparable, require_threshold
+from pixelmill.pipelines.findings.duplicates import (
+    Comparable,
+    DuplicateOptions,
+    look_alike,
+    read_comparable,
+    require_threshold,
+)
 from pixelmill.pipelines.findings.row_vectors import require_one_space, space_of, vector_column
 from pixelmill.pipelines.findings.stored import Made, keyed
 from pixelmill.pipelines.stores.folder import Folder
@@ -44,6 +50,9 @@ def _found(ours: Comparable, theirs: Comparable, options: DuplicateOptions, *, b
     def note(rows: np.ndarray, found: np.ndarray, nearness: np.ndarray, tier: str) -> None:
         is_new = source_N[rows] < 0
         rows, found, nearness = rows[is_new], found[is_new], nearness[is_new]
+        if tier != "content":
+            is_alike = look_alike(ours, rows, theirs, found)
+            rows, found, nearness = rows[is_alike], found[is_alike], nearness[is_alike]
         source_N[rows], nearness_N[rows], tier_N[rows] = found, nearness, tier
 
     if ours.fingerprints is not None and theirs.fingerprints is not None:

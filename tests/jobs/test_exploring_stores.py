@@ -38,7 +38,9 @@ def test_a_run_on_a_store_is_explored_and_reported(
         done = CliRunner().invoke(cli.app, [words[0], uri, *words[1:], "--json"], catch_exceptions=False)
         assert json.loads(done.stdout)["covers"]["rows"] == 12
     assert stored.names(Folder(uri, Access())) == ["clusters", "duplicates", "map"]
-    found = CliRunner().invoke(cli.app, ["neighbors", uri, "--id", "id-00", "-k", "3", "--json"], catch_exceptions=False)
+    found = CliRunner().invoke(
+        cli.app, ["neighbors", uri, "--id", "id-00", "-k", "3", "--json"], catch_exceptions=False
+    )
     assert {row["id"] for row in json.loads(found.stdout)} == {"id-01", "id-02", "id-03"}
     CliRunner().invoke(cli.app, ["report", uri, "--out", f"s3://{bucket}/report.html"], catch_exceptions=False)
     page = at.read(bucket, "report.html").decode()

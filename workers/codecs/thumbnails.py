@@ -102,6 +102,6 @@ def in_false_colours(values_HW: np.ndarray) -> np.ndarray:
     places = np.arange(len(DEPTH_COLOURS))
     shown_HWC = np.zeros((*values_HW.shape, 3), np.uint8)
     for channel in range(3):
-        levels_HW: np.ndarray = np.interp(at_HW, places, DEPTH_COLOURS[:, channel])
+        levels_HW = np.asarray(np.interp(at_HW, places, DEPTH_COLOURS[:, channel]), np.float64)
         shown_HWC[..., channel] = (levels_HW + 0.5).astype(np.uint8)
     return shown_HWC

@@ -137,6 +137,14 @@ def test_the_nearest_training_row_by_cosine_is_the_leak(tmp_path: Path) -> None:
     assert {name: row["train_id"] for name, row in rows.items()} == {"id-x": "id-b"}
 
 
+def test_a_near_vector_of_another_picture_is_no_leak(tmp_path: Path, out: Folder) -> None:
+    test = open_out(tmp_path / "test")
+    add_part(
+        test, ["other", "shifted"], vectors([1, 0.001, 0], [1, 0.001, 0]), [noise(9), np.roll(noise(0), 1, axis=1)]
+    )
+    assert sorted(by_id(leaks_of(out, test, DuplicateOptions()))) == ["id-shifted"]
+
+
 def test_one_run_has_no_leaks_into_itself(out: Folder) -> None:
     with pytest.raises(JobError, match="`pixelmill duplicates` looks within one run"):
         leaks_of(out, out, DuplicateOptions())
