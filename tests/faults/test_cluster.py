@@ -76,6 +76,10 @@ def finished(mine: Mine) -> int:
     return len(mine.output.finished_uris())
 
 
+def attempts(mine: Mine) -> int:
+    return len({name.split("/")[2] for name in mine.output.files("_run/attempts") if name.endswith("claim.json")})
+
+
 class Figures:
     """What each fault cost: seconds until the next part was published, and inputs that were fetched once more."""
 
@@ -85,11 +89,15 @@ class Figures:
     def _fetches(self) -> int:
         return sum(self._mine.gets(uri) for uri in self._mine.uris)
 
-    def after(self, fault: str, do: Callable[[], object]) -> None:
-        """Do the damage, and wait until the run is at work again."""
+    def after(self, fault: str, do: Callable[[], object], *, in_a_new_attempt: bool = False) -> None:
+        """Do the damage, and wait until the run is at work again: a part is published, where it needs one by a new attempt."""
         self._mine.seal()
         before, fetched, at_s = finished(self._mine), self._fetches(), time.monotonic()
+        began = attempts(self._mine)
         do()
+        if in_a_new_attempt:
+            assert comes(lambda: attempts(self._mine) > began, PATIENCE_S), f"no attempt began after {fault}"
+            before = finished(self._mine)
         assert comes(lambda: finished(self._mine) > before, PATIENCE_S), f"nothing was published after {fault}"
         seconds, done = time.monotonic() - at_s, f"{before} of {len(self._mine.uris)}"
         sys.stdout.write(f"\n{fault}: {seconds:.0f} s, at {done}, {self._fetches() - fetched} GETs\n")
@@ -104,7 +112,7 @@ def test_a_job_outlives_a_worker_node_its_driver_the_shell_and_at_last_its_clust
         waiting.wait_until(lambda: mine.output.parts() >= 2, "two parts were published", PATIENCE_S)
         figures.after("a worker node was killed", cluster.nodes[-1].kill)
         cluster.add_node(1)
-        figures.after("the driver was killed", lambda: kill_driver(cluster))
+        figures.after("the driver was killed", lambda: kill_driver(cluster), in_a_new_attempt=True)
         figures.after("the submitting shell was killed", waiting.kill)
     said = pixelmill(user, "status", mine.out, "--json")
     assert json.loads(said.stdout)["state"] == "running", said.stderr
@@ -142,7 +150,7 @@ def test_a_run_that_was_begun_here_is_finished_on_a_cluster_whose_head_dies_and_
             cluster.start_head()
             cluster.add_node(1)
 
-        figures.after("the head was killed, with its cluster, and started again", lose_the_head)
+        figures.after("the head was killed, with its cluster, and started again", lose_the_head, in_a_new_attempt=True)
         assert waiting.wait(PATIENCE_S) == 0, waiting.stderr
     assert assert_every_input_in_one_row(mine.output, inputs=ROWS) == {}
     assert mine.fetched_again() == {}
