@@ -17,6 +17,8 @@ MAY_CHANGE: dict[str, str] = {
     "epochs": "as steps",
     "patience": "evaluations without an improvement from here on; a training that ended by it goes on",
     "evaluate_every_steps": "evaluations from here on",
+    "accumulate": "the same batches in more or fewer passes, for another amount of memory; batch normalisation takes its "
+    "statistics from each pass",
 }
 """What each change does. All other settings decide what the weights are, and with `init_from` a new training begins with them."""
 

@@ -95,7 +95,8 @@ def _task_of(text: str, name: str, overrides: list[str], around: Surroundings) -
         training = read_recipe_file(text, name=name, overrides=overrides, environment=around.environment)
         request = Request("train", text, name, tuple(overrides), around.quiet)
         limits = training.spec.run
-        return training.open_out(), limits, Task(request, limits.retries, _nothing)
+        fewest = partial(more_passes, training.settings.batch, training.settings.accumulate, limits.most_workers)
+        return training.open_out(), limits, Task(request, limits.retries, fewest)
     from pixelmill.jobs.job import read_job
 
     job = read_job(text, name=name, overrides=overrides, environment=around.environment)
@@ -104,6 +105,10 @@ def _task_of(text: str, name: str, overrides: list[str], around: Surroundings) -
     return job.open_out(), job.spec.run, Task(request, job.spec.run.retries, smaller)
 
 
-def _nothing(halvings: int) -> Iterable[str]:
-    """Of a training the batch decides the result, so a smaller one is a choice of the user."""
-    return ()
+def more_passes(batch: int, accumulate: int, workers: int, halvings: int) -> Iterable[str]:
+    """Overrides by which a training takes the same batches in smaller pieces: its batch decides its result, and stays."""
+    passes = accumulate
+    for _ in range(halvings):
+        if batch % (workers * passes * 2) == 0:
+            passes *= 2
+    return [f"accumulate={passes}"]

@@ -6,8 +6,11 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
+import pytest
+
 from pixelmill.jobs.child import Reply, Request
 from pixelmill.jobs.stage_entries import StageEntry
+from pixelmill.jobs.supervision.supervising import more_passes
 from pixelmill.jobs.supervision.supervisor import Supervisor, Task, smaller_batches
 
 KILLED = b"", -9
@@ -77,6 +80,16 @@ def test_a_run_that_was_asked_to_stop_before_it_began_starts_nothing() -> None:
     task = Task(Request("run", "text", "job.yaml"), 2, no_change)
     assert Supervisor(task, list[str]().append, processes, may_begin=lambda: False).run() == 4
     assert processes.asked == []
+
+
+@pytest.mark.parametrize(
+    ("batch", "before", "workers", "halvings", "passes"),
+    [(32, 1, 1, 1, 2), (32, 2, 1, 2, 8), (32, 1, 4, 4, 8), (6, 1, 1, 3, 2), (5, 1, 1, 2, 1)],
+)
+def test_a_training_takes_its_batches_in_passes_into_which_they_divide(
+    batch: int, before: int, workers: int, halvings: int, passes: int
+) -> None:
+    assert more_passes(batch, before, workers, halvings) == [f"accumulate={passes}"]
 
 
 def test_batches_of_stages_that_have_one_are_halved() -> None:
