@@ -88,6 +88,10 @@ def resume(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for `run` or `train`.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="With --address: end when the run ends.")] = False,
+    environment: Annotated[
+        list[str] | None, typer.Option("--env", metavar="NAME[=VALUE]", help="With --address: as for `submit`.")
+    ] = None,
+    secret: Annotated[list[str] | None, typer.Option(metavar="NAME", help="With --address: as for `submit`.")] = None,
     python: Annotated[str, typer.Option(help="With --address: the interpreter on the cluster's nodes.")] = "python",
     quiet: Quiet = False,
 ) -> None:
@@ -104,7 +108,10 @@ def resume(
     found = resumption.recorded(open_any(out))
     try:
         if address is not None:
-            code = resumption.submit(found, address, overrides or [], around, say, waits=wait, python=python)
+            from pixelmill.jobs.submission.asked import Asked
+
+            words = tuple(overrides or ()), tuple(environment or ()), tuple(secret or ())
+            code = resumption.submit(found, Asked(out, address, wait, wait, *words, python=python), around, say)
         else:
             code = resumption.run_here(found, overrides or [], around, say)
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.flows.graph import checked_order
 from pixelmill.jobs.flows.processes import StepProcess
 from pixelmill.jobs.flows.scheduling import Room, Schedule
+from pixelmill.jobs.flows.sent import SentFlow, sent_flow
 from pixelmill.jobs.flows.spec import Flow, read_flow
 from pixelmill.jobs.flows.steps import Step, digest_of_output, step_of
 from pixelmill.jobs.outcome import Ending, Stopwatch
@@ -47,7 +48,13 @@ def run_flow_text(text: str, name: str, overrides: list[str], around: Surroundin
         events = EventStream(shown.terminal, "flow", around.now)
         kind = JobKind("flow", _record, _publish_log, "{dead} died", allowed)
         with session(out, shown, events, around, stopwatch, kind) as held:
-            run = FlowRun(flow, order, held, around)
+            run = FlowRun(
+                flow,
+                order,
+                held,
+                around,
+                sent_flow(text, name=name, overrides=overrides, environment=around.environment),
+            )
             code = run.work()
     say(run.summary())
     return code
@@ -73,8 +80,8 @@ def _publish_log(out: Folder, claim: Claim, log: bytes) -> None:
 class FlowRun:
     """One attempt at a flow."""
 
-    def __init__(self, flow: Flow, order: list[str], held: Session, around: Surroundings) -> None:
-        self._flow, self._held, self._around = flow, held, around
+    def __init__(self, flow: Flow, order: list[str], held: Session, around: Surroundings, recorded: SentFlow) -> None:
+        self._flow, self._held, self._around, self._recorded = flow, held, around, recorded
         self._claimed = ClaimedFolder(held.out, held.held.claim)
         self._schedule = Schedule(flow.spec.steps, order, self._room())
         self._running: dict[str, tuple[Step, StepProcess]] = {}
@@ -91,7 +98,9 @@ class FlowRun:
 
     def work(self) -> int:
         """Run what is missing; returns the exit code."""
-        self._claimed.publish(SPEC, to_yaml(self._flow.document).encode())
+        for name, data in self._recorded.files.items():
+            self._claimed.publish(f"_run/{name}", data)
+        self._claimed.publish(SPEC, to_yaml(self._recorded.document).encode())
         try:
             while not self._schedule.is_over:
                 self._held.held.raise_if_over()

@@ -1,4 +1,4 @@
-"""A flow as it is sent to a cluster: with the files that its steps name beside it, and complete paths."""
+"""A flow as it is sent to a cluster and kept in its folder: with the files that its steps name beside it, and complete paths."""
 
 from __future__ import annotations
 

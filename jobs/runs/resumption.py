@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from pixelmill.jobs.documents.kinds import Kind
 from pixelmill.jobs.documents.parsing import Document, parse, to_yaml
+from pixelmill.jobs.host import scratch
 from pixelmill.jobs.runs.folders import SPECS, RunFolder
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
 
+if TYPE_CHECKING:
+    from pixelmill.jobs.submission.asked import Asked
+
 Say = Callable[[str], None]
 IDENTITY = "_run/identity.json"
+STEPS = "steps"
+"""Below `_run/`, the job files that the steps of a flow name."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,17 @@ def recorded(run: RunFolder) -> Recorded:
     settings = {**cast("Document", document.get("run") or {})}
     settings.pop("address", None)
     document = {**document, "run": settings} if settings else {k: v for k, v in document.items() if k != "run"}
-    return Recorded(run.kind, to_yaml(document), f"{run.uri}/{run.spec}")
+    name = f"{run.uri}/{run.spec}" if run.kind != "flow" else str(_flow_files(run.folder) / "flow.yaml")
+    return Recorded(run.kind, to_yaml(document), name)
+
+
+def _flow_files(folder: Folder) -> Path:
+    """A temporary folder with the job files of a flow's steps, which are relative to it."""
+    place = scratch.make()
+    (place / STEPS).mkdir()
+    for name in folder.names(f"_run/{STEPS}"):
+        (place / STEPS / name).write_bytes(folder.read(f"_run/{STEPS}/{name}") or b"")
+    return place
 
 
 def _out(document: Document, uri: str) -> object:
@@ -68,11 +85,8 @@ def run_here(found: Recorded, overrides: list[str], around: Surroundings, say: S
     return supervise_text(found.text, found.name, overrides, around, say)
 
 
-def submit(
-    found: Recorded, address: str, overrides: list[str], around: Surroundings, say: Say, *, waits: bool, python: str
-) -> int:
-    """Resume on a cluster; returns the exit code."""
-    from pixelmill.jobs.submission.asked import Asked, submit_text
+def submit(found: Recorded, asked: Asked, around: Surroundings, say: Say) -> int:
+    """Resume on a cluster, as `submit` would with these words; returns the exit code."""
+    from pixelmill.jobs.submission.asked import submit_text
 
-    asked = Asked(found.name, address, waits, waits, tuple(overrides), python=python)
-    return submit_text(found.text, asked, around, say)
+    return submit_text(found.text, replace(asked, file=found.name), around, say)

@@ -15,13 +15,14 @@ import psutil
 import pytest
 import yaml
 
+from tests.architecture import ROOT
 from tests.faults.conftest import MODEL, Mine
 from tests.servers.ray_cluster import RayCluster
 from tests.support import Home, Output, Run, assert_every_input_in_one_row, pixelmill
 from tests.waiting import comes
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(1800)]
-ROWS = 900
+ROWS = 1400
 PATIENCE_S = 400.0
 
 
@@ -77,7 +78,7 @@ def finished(mine: Mine) -> int:
 
 
 def attempts(mine: Mine) -> int:
-    return len({name.split("/")[2] for name in mine.output.files("_run/attempts") if name.endswith("claim.json")})
+    return len({name.split("/")[2] for name in mine.output.files("_run/attempts") if "/claim" in name})
 
 
 class Figures:
@@ -111,7 +112,6 @@ def test_a_job_outlives_a_worker_node_its_driver_the_shell_and_at_last_its_clust
     with Run(user, "submit", job, "--address", cluster.address, "--wait") as waiting:
         waiting.wait_until(lambda: mine.output.parts() >= 2, "two parts were published", PATIENCE_S)
         figures.after("a worker node was killed", cluster.nodes[-1].kill)
-        cluster.add_node(1)
         figures.after("the driver was killed", lambda: kill_driver(cluster), in_a_new_attempt=True)
         figures.after("the submitting shell was killed", waiting.kill)
     said = pixelmill(user, "status", mine.out, "--json")
@@ -156,33 +156,29 @@ def test_a_run_that_was_begun_here_is_finished_on_a_cluster_whose_head_dies_and_
     assert mine.fetched_again() == {}
 
 
-FLOW = {
-    "stylize": {"run": ["stylize", "${photos}", "${out}", "--style", "udnie", "--set", "run.actors=1"], "cpus": 1},
-    "embed": {"run": ["embed", "${photos}", "${out}", "--model", MODEL, "--set", "run.actors=1"], "cpus": 1},
-    "export": {"run": ["export", "${stylize.out}", "${out}"], "needs": ["embed"]},
-}
+FLOW = ROOT / "jobs/examples/flow-photos.yaml"
 
 
 def test_a_flow_that_loses_a_node_and_its_driver_is_resumed_from_its_folder_and_ends_complete(
-    mine: Mine, cluster: RayCluster, tmp_path: Path
+    mine: Mine, cluster: RayCluster
 ) -> None:
-    mine.fill(400)
+    mine.fill(300)
     user = client(mine, cluster)
-    document = {"version": 1, "out": mine.out, "parameters": {"photos": mine.source}, "steps": FLOW}
-    (tmp_path / "flow.yaml").write_text(yaml.safe_dump(document))
-    submitted = pixelmill(user, "submit", str(tmp_path / "flow.yaml"), "--address", cluster.address)
+    values = {"PHOTOS_BUCKET": mine.bucket, "RESULTS_BUCKET": mine.bucket, "EMBED_MODEL": MODEL}
+    user.environment.update(values)
+    there = ["--address", cluster.address, *(word for name in values for word in ("--env", name))]
+    submitted = pixelmill(user, "submit", str(FLOW), *there)
     assert submitted.code == 0, submitted.stderr
+    mine.out = f"s3://{mine.bucket}/flow-photos"
     embedded, styled = (Output(f"{mine.out}/{step}", mine.gateway.env) for step in ("embed", "stylize"))
     assert comes(lambda: embedded.parts() + styled.parts() >= 1, PATIENCE_S)
     cluster.nodes[-1].kill()
     before = embedded.parts() + styled.parts()
     assert comes(lambda: embedded.parts() + styled.parts() > before or "_SUCCESS" in styled.files(), PATIENCE_S)
     kill_driver(cluster)
-    ended = pixelmill(user, "resume", mine.out, "--address", cluster.address, "--wait")
+    ended = pixelmill(user, "resume", mine.out, *there, "--wait")
     assert ended.code == 0, ended.stderr
     for output, vector in ((embedded, "embedding"), (styled, None)):
-        assert assert_every_input_in_one_row(output, inputs=400, vector=vector) == {}
-    assert sum(name.endswith(".jpg") for name in Output(f"{mine.out}/export", mine.gateway.env).files()) == 400
-    again = pixelmill(user, "run", str(tmp_path / "flow.yaml"))
-    assert again.code == 0, again.stderr
-    assert "3 of 3 steps are done, 3 of them before" in again.stdout
+        assert assert_every_input_in_one_row(output, inputs=300, vector=vector) == {}
+    assert sum(name.endswith(".jpg") for name in Output(f"{mine.out}/export", mine.gateway.env).files()) == 300
+    assert json.loads(pixelmill(user, "status", mine.out, "--json").stdout)["state"] == "complete"
