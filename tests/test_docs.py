@@ -72,8 +72,10 @@ def test_every_error_of_a_run_is_in_the_reference() -> None:
 
 def test_every_exit_code_of_the_code_is_in_the_reference() -> None:
     from pixelmill.jobs import outcome
+    from pixelmill.jobs.supervision import exit_codes
 
-    codes = {value for name, value in vars(outcome).items() if name.startswith("EXIT_")}
+    names = {**vars(outcome), **vars(exit_codes)}
+    codes = {value for name, value in names.items() if name.startswith("EXIT_")}
     assert codes | {2} == set(reference.EXIT_CODES) == {int(code) for code in first_cells(reference.exit_codes())}
 
 

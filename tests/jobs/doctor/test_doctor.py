@@ -28,7 +28,7 @@ from tests.conftest import Reach
 from tests.servers.dashboard import dashboard
 from tests.servers.gateway import Gateway
 from tests.servers.moto import Moto
-from tests.support import pictures
+from tests.support import home, pictures, pixelmill
 
 SECRET = "a-token-that-is-never-shown"
 
@@ -244,6 +244,9 @@ def test_the_command_prints_a_line_for_each_finding_and_ends_with_2_for_a_fault(
 
 @pytest.mark.slow  # a run over one input
 def test_the_first_row_is_timed_and_leaves_nothing_behind(planted: Planted) -> None:
-    shown = CliRunner().invoke(cli.app, ["doctor", str(planted.folder / "job.yaml")])
+    with home() as user:
+        shown = pixelmill(user, "doctor", str(planted.folder / "job.yaml"))
+        assert user.left_behind() == []
+    assert shown.code == 0, shown.stdout
     assert re.search(r"ok +first row +after [\d.]+ s, of them [\d.]+ s for ", shown.stdout), shown.stdout
     assert sorted(path.name for path in planted.folder.iterdir()) == ["in", "job.yaml"]
