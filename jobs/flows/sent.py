@@ -19,6 +19,8 @@ class SentFlow:
     document: Document
     out: Folder
     files: Mapping[str, bytes]
+    own_names: frozenset[str]
+    """What its references name beside the environment: its parameters, and `out`."""
 
 
 def sent_flow(text: str, *, name: str, overrides: list[str], environment: Mapping[str, str]) -> SentFlow:
@@ -39,7 +41,7 @@ def sent_flow(text: str, *, name: str, overrides: list[str], environment: Mappin
             steps[step]["out"] = _complete(out)
     document["steps"] = steps
     document["out"] = _complete(str(document["out"]))
-    return SentFlow(document, flow.open_out(), files)
+    return SentFlow(document, flow.open_out(), files, frozenset({"out", *flow.spec.parameters}))
 
 
 def _complete(word: str) -> str:

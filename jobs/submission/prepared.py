@@ -28,6 +28,8 @@ class Prepared:
     places: tuple[str, ...]
     extras: Mapping[str, bytes]
     """Further files beside it, by name: the jobs that a flow names."""
+    own_names: frozenset[str] = frozenset()
+    """The references that it fills in itself: the parameters of a flow."""
 
     @property
     def text(self) -> str:
@@ -38,7 +40,7 @@ class Prepared:
         """The variables that must be set where it runs."""
         written = [*texts(self.document), *(data.decode() for data in self.extras.values())]
         found = {match[1] for text in written for match in REFERENCE.finditer(text) if match[2] is None}
-        return tuple(sorted(found))
+        return tuple(sorted(found - self.own_names))
 
     @property
     def places_digest(self) -> str:
@@ -93,7 +95,7 @@ def _flow(text: str, name: str, overrides: list[str], environment: Mapping[str, 
     from pixelmill.jobs.flows.sent import sent_flow
 
     sent = sent_flow(text, name=name, overrides=overrides, environment=environment)
-    return Prepared("flow", sent.document, sent.out, (sent.out.uri,), sent.files)
+    return Prepared("flow", sent.document, sent.out, (sent.out.uri,), sent.files, sent.own_names)
 
 
 def _on_the_cluster(document: Document) -> Document:
