@@ -164,7 +164,9 @@ def stage_document(kind: str, source: object, out: object, keys: Mapping[str, ob
 
 def _run(kind: str, keys: Mapping[str, object], given: Mapping[str, Any]) -> None:
     around = surroundings.of_process(quiet=given["quiet"], log_level=given["log_level"], log_format=given["log_format"])
-    document = stage_document(kind, given["source"], given["out"], keys)
+    from pixelmill.jobs.ct_source import with_decoder
+
+    document = stage_document(kind, with_decoder(given["source"]), given["out"], keys)
     overrides: list[str] = [*(given["overrides"] or []), *failing(given["failures"])]
     run_bulk(job_of(document, kind, overrides, around), around, dry_run=given["dry_run"])
 

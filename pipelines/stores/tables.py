@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixelmill.pipelines.arrow import Column, type_of
-from pixelmill.workers.ct.hu_cells import packed
+from pixelmill.workers.ct.hu_cells import IDS, packed
 
 Parquet = pq.ParquetFile
 Batches = Iterator[pa.RecordBatch]
@@ -185,21 +185,25 @@ def cells_of(parquet: Parquet, group: int, column: str) -> Iterator[pa.Buffer | 
 
 
 def _hu_cell(batch: pa.RecordBatch, column: str, row: int) -> pa.Buffer | None:
-    """The values of a row behind their shape; None where the row has none."""
+    """The values of a row behind their shape and keyed ids; None where the row has none."""
     columns = cast("dict[str, Any]", {name: batch.column(name) for name in batch.schema.names})
     listed = columns[column][row]
     if not listed.is_valid:
         return None
     depth, height, width = (columns[name][row].as_py() or 0 if name in columns else 1 for name in SHAPE)
     values = listed.values.to_numpy(zero_copy_only=False)
-    return pa.py_buffer(packed(values.astype("<i2").tobytes(), (depth, height, width)))
+    ids = {name: columns[name][row].as_py() for name in IDS if name in columns}
+    return pa.py_buffer(packed(values.astype("<i2").tobytes(), (depth, height, width), ids))
 
 
 def _paths(parquet: Parquet, column: str) -> list[str]:
-    """The leaves to read of a column of pictures: of a struct only `bytes` and `path`, with Hounsfield units their shape."""
-    kind = type_of(parquet.schema_arrow, column)
+    """The leaves to read of a column of pictures: of a struct only `bytes` and `path`, with Hounsfield units their shape and
+    their keyed ids."""
+    schema = parquet.schema_arrow
+    kind = type_of(schema, column)
     if _is_hu(kind):
-        return [column, *(name for name in SHAPE if name in parquet.schema_arrow.names)]
+        texts = [name for name in IDS if name in schema.names and pa.types.is_string(type_of(schema, name))]
+        return [column, *(name for name in SHAPE if name in schema.names), *texts]
     if not pa.types.is_struct(kind):
         return [column]
     has_path = kind.get_field_index("path") >= 0 and pa.types.is_string(type_of(kind, "path"))

@@ -33,6 +33,8 @@ from tests.toys.registered import TOY_STAGES, toy_stages
 
 SIZES = ((1, 1), (5000, 1), (37, 501), (256, 256), (37, 501))
 CONTEXT = StageContext(device="cpu", threads=1, job_images=len(SIZES), cache_dir=None)
+OVER_HU = ("classify-hu", "embed-hu", "reconstruct-hu", "segment-hu")
+"""Stages with networks of CT, by the names that their examples give them."""
 SHAPES: dict[Kind, tuple[int, torch.dtype]] = {
     "rgb8": (3, torch.uint8),
     "grey8": (1, torch.uint8),
@@ -46,17 +48,19 @@ SHAPES: dict[Kind, tuple[int, torch.dtype]] = {
 def example(kind: str) -> Any:
     """`QUICK`: options with which the stage is built quickly and offline; `CHANGED`: for each key another value.
 
-    `LEVELS`, where it is there, is how many values its pictures may have, as class ids have few; `pictures()` makes the
-    pictures of a stage that takes no others; `ASSETS` is what the job has read for its keys.
+    `STAGE` is the kind of stage where the example has another name. `LEVELS`, where it is there, is how many values its
+    pictures may have, as class ids have few; `pictures()` makes the pictures of a stage that takes no others; `ASSETS` is
+    what the job has read for its keys.
     """
     return import_module(f"tests.contracts.examples.{kind.replace('-', '_')}")
 
 
-@pytest.fixture(scope="module", params=sorted({*STAGES, *TOY_STAGES}))
+@pytest.fixture(scope="module", params=sorted({*STAGES, *TOY_STAGES, *OVER_HU}))
 def config(request: pytest.FixtureRequest) -> Iterator[StageConfig]:
     with toy_stages():
-        built = config_class(request.param).model_validate(example(request.param).QUICK)
-        yield built.with_assets(getattr(example(request.param), "ASSETS", {}))
+        given = example(request.param)
+        built = config_class(getattr(given, "STAGE", request.param)).model_validate(given.QUICK)
+        yield built.with_assets(getattr(given, "ASSETS", {}))
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +70,12 @@ def stage(config: StageConfig) -> Stage:
 
 def pictures(config: StageConfig) -> list[Picture]:
     """One of each size, of a kind that the stage takes."""
-    if hasattr(example(config.stage), "pictures"):
-        return example(config.stage).pictures()
+    if hasattr(example(config.name or config.stage), "pictures"):
+        return example(config.name or config.stage).pictures()
     kind = min(config.takes - {"hu16"} or config.takes)  # which of the two a network takes depends on its card
     channels, dtype = SHAPES[kind]
     generator = torch.Generator().manual_seed(0)
-    most = min(getattr(example(config.stage), "LEVELS", 256), torch.iinfo(dtype).max)
+    most = min(getattr(example(config.name or config.stage), "LEVELS", 256), torch.iinfo(dtype).max)
     return [Picture(torch.randint(0, most, (channels, *size), generator=generator).to(dtype), kind) for size in SIZES]
 
 
@@ -160,11 +164,12 @@ def test_identity_is_everything_but_speed(config: StageConfig) -> None:
     (identity,) = config.identity().values()
     assert isinstance(identity, dict)
     assert own_keys(config) - config.speed_only - config.added <= set(identity)
-    assert not {*config.speed_only, *config.added, "name", "from", "reads"} & set(identity)
+    named = () if config.name else ("name",)
+    assert not {*config.speed_only, *config.added, *named, "from", "reads"} & set(identity)
 
 
 def test_identity_changes_with_every_key_but_those_of_speed(config: StageConfig) -> None:
-    changes = example(config.stage).CHANGED
+    changes = example(config.name or config.stage).CHANGED
     assert set(changes) == own_keys(config)
     for key, value in {**changes, "name": "other", "reads": "other"}.items():
         changed = config.model_copy(update={key: value})
@@ -179,11 +184,12 @@ def test_a_stage_goes_by_the_name_that_the_job_file_has_for_it(config: StageConf
 def test_the_job_file_its_schema_and_its_suggestions_know_the_stage(config: StageConfig) -> None:
     source = {"uri": "in", "decoder": next(name for name in DECODERS if decoder_of(name).kind in config.takes)}
     written = {"version": 1, "source": source, "out": "out", "stages": [config.stage]}
-    (entry,) = spec.JobSpec.model_validate(written | {"stages": [{config.stage: example(config.stage).QUICK}]}).stages
+    quick = example(config.name or config.stage).QUICK
+    (entry,) = spec.JobSpec.model_validate(written | {"stages": [{config.stage: quick}]}).stages
     assert entry.config.model_dump() == config.model_dump()
     assert config.stage in str(spec.schema()["properties"]["stages"]["items"])
     for key in own_keys(config):
-        misspelt = {**example(config.stage).QUICK, f"{key}x": 1}
+        misspelt = {**quick, f"{key}x": 1}
         with pytest.raises(ValidationError) as caught:
             spec.JobSpec.model_validate(written | {"stages": [{config.stage: misspelt}]})
         assert f"did you mean {key}?" in faults(caught.value, spec.known_keys())[0]

@@ -28,6 +28,10 @@ LEAST_BODY = 0.02
 """The share of body in a row or column of the body's box, and in a slice that is not air."""
 PERCENTILES = (0.5, 99.5)
 Method = Literal["window", "percentile"]
+Values = Literal["hu", "windowed"]
+"""Hounsfield units, or grey values of a picture that somebody windowed."""
+WIDE = "wide"
+"""The window that shows everything: no picture of 8 bits is made through it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,12 @@ class Normalization:
     @property
     def channels(self) -> int:
         return 1 if self.normalise == "percentile" else len(self.windows)
+
+    @property
+    def joins_values(self) -> bool:
+        """Whether Hounsfield units and windowed pictures look alike: through one window that people use, or stretched between
+        their own percentiles."""
+        return self.normalise == "percentile" or (len(self.windows) == 1 and self.windows[0] != WIDE)
 
     def fitted(self, values: np.ndarray) -> np.ndarray:
         """Values in the network's size, of the same kind: a slice becomes SS, a block keeps its slices. A slice that is not
@@ -98,10 +108,18 @@ def body_square(planes_DHW: np.ndarray) -> tuple[int, int, int]:
     return top, _start(columns, side, width), side
 
 
+def shown_part(height: int, width: int, side_px: int) -> tuple[slice, slice]:
+    """The rows and columns of SS that show a slice of this size; air lies around them."""
+    longer = max(height, width)
+    rows, columns = (max(1, round(side * side_px / longer)) for side in (height, width))
+    top, left = (side_px - rows) // 2, (side_px - columns) // 2
+    return slice(top, top + rows), slice(left, left + columns)
+
+
 def resized(planes_DHW: np.ndarray, side_px: int) -> np.ndarray:
     """Slices with their longer side resized to S by area, centred on air; DSS of the same type."""
-    longer = max(planes_DHW.shape[1:])
-    height, width = (max(1, round(side * side_px / longer)) for side in planes_DHW.shape[1:])
+    rows, columns = shown_part(*planes_DHW.shape[1:], side_px)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
     air = AIR_8BIT if planes_DHW.dtype == np.uint8 else AIR_HU
     made = np.full((len(planes_DHW), side_px, side_px), air, planes_DHW.dtype)
     if planes_DHW.shape[1:] == (height, width):
@@ -110,19 +128,17 @@ def resized(planes_DHW: np.ndarray, side_px: int) -> np.ndarray:
         tensor = from_numpy(np.ascontiguousarray(planes_DHW)).float()[:, None]
         smooth = F.interpolate(tensor, (height, width), mode="bilinear", align_corners=False, antialias=True)
         fitted = smooth[:, 0].round_().numpy().astype(planes_DHW.dtype)
-    top, left = (side_px - height) // 2, (side_px - width) // 2
-    made[:, top : top + height, left : left + width] = fitted
+    made[:, rows, columns] = fitted
     return made
 
 
 def resized_mask(mask_HW: np.ndarray, side_px: int) -> np.ndarray:
     """The same for a mask of 0 and 1, by the nearest pixel."""
-    longer = max(mask_HW.shape)
-    height, width = (max(1, round(side * side_px / longer)) for side in mask_HW.shape)
-    nearest = F.interpolate(from_numpy(mask_HW[None, None]).float(), (height, width), mode="nearest-exact")
+    rows, columns = shown_part(*mask_HW.shape, side_px)
+    size = rows.stop - rows.start, columns.stop - columns.start
+    nearest = F.interpolate(from_numpy(mask_HW[None, None]).float(), size, mode="nearest-exact")
     made = np.zeros((side_px, side_px), np.uint8)
-    top, left = (side_px - height) // 2, (side_px - width) // 2
-    made[top : top + height, left : left + width] = nearest[0, 0].numpy().astype(np.uint8)
+    made[rows, columns] = nearest[0, 0].numpy().astype(np.uint8)
     return made
 
 

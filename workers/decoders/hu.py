@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pixelmill.workers.decoders import Decoded
@@ -14,13 +14,23 @@ if TYPE_CHECKING:
 
 
 class HuDecoder:
-    """One slice as hu16, 1HW."""
+    """One slice as hu16, 1HW, with the keyed ids of its row."""
 
-    fields: tuple[pa.Field[Any], ...] = ()
     makes_many = False
     takes_many = False
     rows_per_input = 1.0
     kind: Kind = "hu16"
+    meanings: Mapping[str, str] = {
+        "series_id": "keyed id of the series of the slice",
+        "slice_id": "keyed id of the slice",
+        "patient_id": "keyed id of the patient",
+    }
+
+    @property
+    def fields(self) -> tuple[pa.Field[Any], ...]:
+        import pyarrow as pa
+
+        return tuple(pa.field(name, pa.string()) for name in self.meanings)
 
     def need_bytes(self, pieces: Sequence[bytes]) -> int:
         return len(pieces[0])
@@ -35,8 +45,10 @@ class HuDecoder:
             raise RowError("decode", "TooLarge", f"a slice has {pixels:,} pixels, over max_pixels = {max_pixels:,}")
 
     def decode(self, pieces: Sequence[bytes], *, max_pixels: int) -> Sequence[Decoded]:
-        from pixelmill.workers.ct.hu_cells import unpacked
+        from pixelmill.workers.ct.hu_cells import ids_of, unpacked
         from pixelmill.workers.typed_torch import from_numpy
 
         self.check(pieces, max_pixels=max_pixels)
-        return (Decoded(Picture(from_numpy(unpacked(pieces[0])), "hu16")),)
+        ids = ids_of(pieces[0])
+        columns = {name: ids.get(name) for name in self.meanings}
+        return (Decoded(Picture(from_numpy(unpacked(pieces[0])), "hu16"), columns),)

@@ -5,14 +5,17 @@ Legend: B batch, C channels, H height, W width, S side of the network's input.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from pixelmill.workers.ct.normalization import Normalization
+from pixelmill.workers.ct.normalization import Normalization, Values, shown_part
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.geometry.reduced import Reduced
+from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.models.preprocess import Preprocess
 from pixelmill.workers.networks.ct_unet import pooled_code
 
@@ -32,6 +35,13 @@ class HuPreprocess(Preprocess):
         image_CSS = self.normalization.whole(pixels_CHW[0].numpy())
         return (image_CSS * 255).round().byte()
 
+    @property
+    def shown_channels(self) -> int:
+        return 1  # each channel is the slice through another window
+
+    def shown_part(self, native: tuple[int, int]) -> tuple[slice, slice]:
+        return shown_part(*native, self.normalization.size_px)
+
 
 class SliceCode(nn.Module):
     """Mean and maximum of the coarsest map of an encoder of CT."""
@@ -46,14 +56,34 @@ class SliceCode(nn.Module):
 
 def ct_encoder(name: str, network: Any, layer: str | None) -> tuple[nn.Module, Preprocess]:
     """The encoder and its input. ModelError for a layer, or for a network of blocks."""
-    config = network.config
     if layer not in {None, "code"}:
         raise ModelError(f"model {name}: has the layer code alone; leave the layer out")
+    return SliceCode(network), hu_preprocess(name, network.config)
+
+
+def hu_preprocess(name: str, config: Any) -> HuPreprocess:
+    """The input of a network of CT, by the normalisation in its card. ModelError for a network of blocks."""
     if config.dims != 2:
         raise ModelError(f"model {name}: takes blocks, and stages take slices; take a network with dims 2")
     normalization: Normalization = config.normalization
     channels, size_px = normalization.channels, normalization.size_px
-    preprocess = HuPreprocess(
-        size_px, size_px, "bilinear", (0.0,) * channels, (1.0,) * channels, normalization=normalization
+    mean, std = (0.0,) * channels, (1.0,) * channels
+    return HuPreprocess(size_px, size_px, "bilinear", mean, std, "pad", normalization=normalization)
+
+
+CALLED: Mapping[Values, str] = {"hu": "Hounsfield units", "windowed": "windowed pictures"}
+
+
+def require_values(stage: str, model: str, path: Path, given: Values) -> None:
+    """ModelError where a network was trained on values of the other kind alone, and its card leaves open how these would have
+    to be windowed to look like them."""
+    module, _ = load_checkpoint(path)
+    config: Any = module.config
+    trained: tuple[Values, ...] | None = getattr(config, "values", None)
+    if not trained or given in trained or config.normalization.joins_values:
+        return
+    raise ModelError(
+        f"stage {stage}: the source gives {CALLED[given]}, and {model} was trained on {CALLED[trained[0]]} alone, with windows "
+        f"{', '.join(config.windows)}, so that both would not look alike; train it with the one window that people see these "
+        "slices through, such as --set windows=[brain], or with --set normalise=percentile"
     )
-    return SliceCode(network), preprocess

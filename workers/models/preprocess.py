@@ -60,6 +60,11 @@ class Preprocess:
         take a reduced one."""
         return None if self.fit == "central area" else max(self.resize_px, *self.size_px)
 
+    @property
+    def shown_channels(self) -> int:
+        """How many of the network's channels are a picture for a person: all, or the first."""
+        return len(self.mean)
+
     def applied_to(self, pixels_CHW: Tensor, reduced: Reduced | None = None) -> Tensor:
         """uint8 pixels fitted to the network's input; a copy, unless they had that size before."""
         if len(self.mean) == 1 and len(pixels_CHW) == 3:
@@ -73,6 +78,16 @@ class Preprocess:
             return center_crop(shrink_to_fit(pixels_CHW, side_px, reduced=reduced), side_px)
         resized_CHW = resize_shorter_side(pixels_CHW, self.resize_px, self.interpolation, exact=False, reduced=reduced)
         return center_crop(resized_CHW, side_px)
+
+    def shown_part(self, native: tuple[int, int]) -> tuple[slice, slice]:
+        """The rows and columns of the network's input that show a picture of this height and width, without padding."""
+        height, width = self.size_px
+        if self.fit != "pad":
+            return slice(height), slice(width)
+        longer = max(native)
+        rows, columns = (side if longer <= height else max(1, round(side * height / longer)) for side in native)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return slice(top, top + rows), slice(left, left + columns)
 
 
 def require_input(model: str, preprocess: Preprocess) -> Preprocess:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from pixelmill.workers.ct.normalization import Method, Normalization
+from pixelmill.workers.ct.normalization import Method, Normalization, Values
 from pixelmill.workers.errors import ModelError
 
 Pyramid = list[Tensor]
@@ -66,15 +66,20 @@ class CtAutoencoderConfig(CtEncoderConfig):
 
 @dataclass(frozen=True)
 class CtFinetunedConfig(CtEncoderConfig):
-    """`hold_passes`: so many forward passes of the training leave the encoder as it is, while the head finds its place."""
+    """`hold_passes`: so many forward passes of the training leave the encoder as it is, while the head finds its place.
+    `values`: the kinds of values that the training saw; None where that is not known.
+    """
 
     head: Head = "segment"
     classes: int = 2
     frozen: bool = False
     hold_passes: int = 0
+    values: tuple[Values, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.values is not None:
+            object.__setattr__(self, "values", tuple(self.values))  # JSON has lists
         if self.classes < 2 or self.dims != 2:
             raise ModelError(f"ct-finetuned: classes is {self.classes} and dims {self.dims}; take 2 or more, in 2-D")
 

@@ -70,8 +70,8 @@ class CtFinetuneSettings(CtSettings):
             raise ValueError(f"crop_px {self.crop_px} has to be a multiple of {stride} up to size_px {self.size_px}")
         return self
 
-    def network_config(self, classes: int) -> CtFinetunedConfig:
-        return config_from(CtFinetunedConfig, self, classes=classes)
+    def network_config(self, classes: int, values: Sequence[str] | None = None) -> CtFinetunedConfig:
+        return config_from(CtFinetunedConfig, self, classes=classes, values=values)
 
 
 class CtFinetuneRecipe:
@@ -89,6 +89,7 @@ class CtFinetuneRecipe:
         self.settings = settings
         self._names = settings.class_names
         self._classes = settings.classes
+        self._values: list[str] | None = None
 
     # ---------------------------------------------------------------------------------------------------------- data
 
@@ -124,24 +125,29 @@ class CtFinetuneRecipe:
         return sample | ({"classes": np.frombuffer(files["classes"], np.uint8)} if "classes" in files else {})
 
     def prepare(self, samples: Iterable[Sample]) -> Mapping[str, Any]:
-        """The number of classes and, where folders are classes, their names; of masks there are two."""
-        if self.settings.head == "segment":
-            return {"classes": 2, "class_names": list(self._names or ("background", "structure"))}
-        most, names = 0, None
+        """The number of classes and, where folders are classes, their names, of masks two; and the kinds of values."""
+        is_mask = self.settings.head == "segment"
+        most, names, values = 0, None, set[str]()
         for sample in samples:
-            most, names = max(most, int(sample["label"])), sample.get("classes", names)
+            values.add("windowed" if sample["values"].dtype == np.uint8 else "hu")
+            if not is_mask:
+                most, names = max(most, int(sample["label"])), sample.get("classes", names)
+        seen = {"values": sorted(values)}
+        if is_mask:
+            return {"classes": 2, "class_names": list(self._names or ("background", "structure"))} | seen
         listed = None if names is None else json.loads(names.tobytes())
-        return {"classes": self.settings.classes or max(2, most + 1, len(listed or [])), "class_names": listed}
+        return {"classes": self.settings.classes or max(2, most + 1, len(listed or [])), "class_names": listed} | seen
 
     def restore(self, prepared: Mapping[str, Any]) -> None:
         self._classes = prepared["classes"]
+        self._values = prepared.get("values") or None
         self._names = tuple(prepared.get("class_names") or self.settings.class_names or ())
 
     def classes(self) -> Classes | None:
         return Classes(self._names) if self._names and len(self._names) == self._classes else None
 
     def network(self) -> CtFinetuned:
-        network = CtFinetuned(self.settings.network_config(self._classes or 2))
+        network = CtFinetuned(self.settings.network_config(self._classes or 2, self._values))
         return network.to(memory_format=torch.channels_last)
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:

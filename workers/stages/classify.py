@@ -12,6 +12,7 @@ from pydantic import Field, PositiveInt
 
 from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.pictures import Kind
 from pixelmill.workers.stages import Milled, StageContext
 from pixelmill.workers.stages.model_stage import ModelStageConfig
 from pixelmill.workers.stages.shared_runs import SeesOneSize
@@ -35,6 +36,7 @@ class ClassifyConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "classify"
     task: ClassVar[Task] = "classify"
+    takes: ClassVar[frozenset[Kind]] = frozenset({"rgb8", "hu16"})
     meanings: ClassVar[Mapping[str, str]] = {
         "_id": "ids of the likeliest classes, from 0, the likeliest first",
         "_name": "names of these classes",

@@ -10,6 +10,7 @@ from itertools import zip_longest
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.libraries.checkpoint import OF_CT
+from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.pictures import Kind
 from pixelmill.workers.stages import StageConfig, StageContext
 from pixelmill.workers.stages.model_stage import ModelStageConfig
@@ -26,7 +27,9 @@ def check_models(configs: Sequence[StageConfig], original: Kind) -> None:
             config.build(TRIED)
     wiring = wire(configs, original)
     for config, source in zip(configs, wiring.inputs, strict=True):
-        _require_hu_network(config, original if source is None else configs[source].makes)
+        kind = original if source is None else configs[source].makes
+        _require_hu_network(config, kind)
+        _require_known_values(config, kind)
     for index, source in enumerate(wiring.inputs):
         if source is not None and configs[source].makes == "ids8":
             _require_same(configs[source], configs[index], wiring.names[source], wiring.names[index])
@@ -37,11 +40,29 @@ def _require_hu_network(config: StageConfig, kind: Kind | None) -> None:
     if kind != "hu16" or not isinstance(config, ModelStageConfig):
         return
     name = config.known()
-    if name is not None and name.network not in OF_CT:
+    if name is not None and not _is_of_ct(name):
         raise ModelError(
             f"stage {config.stage}: the source gives Hounsfield units, and {config.model} has no normalisation of them in its "
             "card; take a network that ct-autoencoder or ct-finetune trained"
         )
+
+
+def _require_known_values(config: StageConfig, kind: Kind | None) -> None:
+    """ModelError where a network of CT knows other values than it would get."""
+    if not isinstance(config, ModelStageConfig) or kind not in {"hu16", "rgb8"}:
+        return
+    name = config.known()
+    if name is None or not _is_of_ct(name):
+        return
+    from pixelmill.workers.models.ct_encoders import require_values  # which imports torch
+
+    with config.resolved() as found:
+        assert found.path is not None
+        require_values(config.stage, config.model, found.path, "hu" if kind == "hu16" else "windowed")
+
+
+def _is_of_ct(name: ModelName) -> bool:
+    return (name.network or "").partition(" ")[0] in OF_CT
 
 
 def _require_same(makes: StageConfig, reads: StageConfig, source: str, reader: str) -> None:

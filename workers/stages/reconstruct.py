@@ -33,7 +33,6 @@ from pixelmill.workers.stages.vectors import stacked
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pixelmill.workers.models.preprocess import Preprocess
 
 MIN_DECIBELS = 45.0
 """Largest difference of a reconstruction in chosen settings to eager fp32: 0.6 % of white, root mean square; the reconstruction
@@ -45,6 +44,7 @@ class ReconstructConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "reconstruct"
     task: ClassVar[Task] = "reconstruct"
+    takes: ClassVar[frozenset[Kind]] = frozenset({"rgb8", "hu16"})
     makes: ClassVar[Kind | None] = "rgb8"
     meanings: ClassVar[Mapping[str, str]] = {
         "": "the picture as decoded from its latent code, in the picture's own size",
@@ -111,14 +111,14 @@ class Reconstruct:
         """The columns of reconstructions, with an error for each that is not finite."""
         import pyarrow as pa
 
-        parts = [content(sample.native, self._preprocess) for sample in samples]
+        parts = [self._preprocess.shown_part(sample.native) for sample in samples]
         scores = [
             _squared_error(seen_CSS[:, rows, columns], made_CSS[:, rows, columns])
             for (rows, columns), seen_CSS, made_CSS in zip(parts, seen_BCSS, made_BCSS, strict=True)
         ]
         errors = {place: _not_finite() for place, score in enumerate(scores) if score != score or score == float("inf")}
         pixels = [
-            _as_large(made_CSS[:, rows, columns], sample.native)
+            _as_large(made_CSS[: self._preprocess.shown_channels, rows, columns], sample.native)
             for (rows, columns), made_CSS, sample in zip(parts, made_BCSS, samples, strict=True)
         ]
         pictures = [
@@ -127,17 +127,6 @@ class Reconstruct:
         column = Deferred([partial(_encoded, made_CHW) for made_CHW in pixels], pixels)
         picture, error = (field.name for field in self.fields)
         return Milled({picture: column, error: pa.array(scores, pa.float32())}, errors, pictures)
-
-
-def content(native: tuple[int, int], seen: Preprocess) -> tuple[slice, slice]:
-    """The rows and columns of the network's input that show the picture, without the black padding."""
-    height, width = seen.size_px
-    if seen.fit != "pad":
-        return slice(height), slice(width)
-    longer = max(native)
-    rows, columns = (side if longer <= height else max(1, round(side * height / longer)) for side in native)
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return slice(top, top + rows), slice(left, left + columns)
 
 
 def _squared_error(seen_CHW: Tensor, made_CHW: Tensor) -> float:

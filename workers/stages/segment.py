@@ -42,6 +42,7 @@ class SegmentConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "segment"
     task: ClassVar[Task] = "segment"
+    takes: ClassVar[frozenset[Kind]] = frozenset({"rgb8", "hu16"})
     makes: ClassVar[Kind | None] = "ids8"
     meanings: ClassVar[Mapping[str, str]] = {
         "": "the class of each pixel: ids from 0 as a PNG of 8 bits, or as run lengths; metadata `classes` names them",
@@ -116,10 +117,12 @@ class Segment(MakesMaps):
     def __init__(self, config: SegmentConfig, context: StageContext) -> None:
         from pixelmill.workers.prediction.dense import DensePrediction, as_it_is
         from pixelmill.workers.prediction.labels import LabelAgreement, Labels, labels_of
+        from pixelmill.workers.prediction.slices import SlicePrediction
         from pixelmill.workers.runtime.agreement import MaskAgreement
 
         model = config.loaded()
         if config.resize_px is not None:
+            _require_free_size(config.model, model)
             model = replace(model, size=replace(model.size, resize_px=config.resize_px))
         self._classes = _shown(config.model, model)
         averaging = config.averaging
@@ -132,6 +135,9 @@ class Segment(MakesMaps):
         key = f"{self.weights_sha256} {'labels' if is_labelled else 'logits'}"
         key += "" if averaging.is_plain else f" {averaging}"
         network = config.tuned(model.network, key, context, LabelAgreement() if is_labelled else MaskAgreement())
+        if model.preprocess is not None:
+            super().__init__(network, SlicePrediction(model.preprocess, network))
+            return
         per_pixel = as_it_is if is_labelled else labels_of
         super().__init__(network, DensePrediction(model, network, most_pixels=MOST_PIXELS, per_pixel=per_pixel))
 
@@ -165,6 +171,13 @@ class Segment(MakesMaps):
             fraction: pa.array(shares, pa.list_(pa.float32())),
             confidence: pa.array([mean_confidence(levels_HW) for levels_HW in confidences], pa.float32()),
         }
+
+
+def _require_free_size(name: str, model: PictureModel) -> None:
+    if model.preprocess is not None:
+        raise ModelError(
+            f"model {name}: sees every slice at {model.preprocess.size_px[0]} px, as its card says; leave resize_px out"
+        )
 
 
 def _averaged(model: PictureModel, averaging: Averaging) -> PictureModel:

@@ -6,7 +6,7 @@ Legend: C channels, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Milled
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pixelmill.workers.models.preprocess import Preprocess
     from pixelmill.workers.prediction.dense import DensePrediction, Sized
+    from pixelmill.workers.prediction.slices import SlicePrediction
     from pixelmill.workers.runtime.tuned import TunedNetwork
 
 
@@ -59,9 +60,9 @@ class SeesOneSize(_Tuned):
 class MakesMaps(_Tuned):
     """A stage that makes a map of numbers as large as each picture, whatever size its network sees."""
 
-    def __init__(self, network: TunedNetwork, prediction: DensePrediction) -> None:
+    def __init__(self, network: TunedNetwork, prediction: DensePrediction | SlicePrediction) -> None:
         super().__init__(network)
-        self._prediction = prediction
+        self._prediction: Any = prediction
 
     @property
     def batch(self) -> int:

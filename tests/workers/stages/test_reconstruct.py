@@ -26,7 +26,7 @@ from pixelmill.workers.recipes import squares
 from pixelmill.workers.recipes.registry import recipe_of
 from pixelmill.workers.recipes.scoring import evaluate
 from pixelmill.workers.stages import Deferred, Milled, StageContext
-from pixelmill.workers.stages.reconstruct import Reconstruct, ReconstructConfig, content
+from pixelmill.workers.stages.reconstruct import Reconstruct, ReconstructConfig
 from tests.corpus import photo
 from tests.shared_data import SHARED_DATA
 
@@ -105,7 +105,7 @@ def test_a_reconstruction_looks_like_its_picture(size: tuple[int, int]) -> None:
 def test_of_a_padded_picture_that_part_is_taken_which_the_network_was_shown(native: tuple[int, int]) -> None:
     seen = Preprocess(32, 32, "bilinear", (0.0,), (1.0,), "pad")
     shown_CHW = seen.applied_to(torch.full((3, *native), 255, dtype=torch.uint8))
-    rows, columns = content(native, seen)
+    rows, columns = seen.shown_part(native)
     assert shown_CHW[:, rows, columns].min() == 255
     assert shown_CHW.count_nonzero() == shown_CHW[:, rows, columns].numel()
 

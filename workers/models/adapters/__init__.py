@@ -27,15 +27,22 @@ ADAPTERS: dict[tuple[str, Task], str] = {
     ("unet", "segment"): "pixelmill.workers.models.adapters.segmentation:unet",
     ("finetuned dense", "segment"): "pixelmill.workers.models.adapters.segmentation:finetuned",
     ("finetuned classifier", "classify"): "pixelmill.workers.models.adapters.classification:finetuned",
+    ("ct-autoencoder", "reconstruct"): "pixelmill.workers.models.adapters.ct:reconstruct",
+    ("ct-finetuned segment", "segment"): "pixelmill.workers.models.adapters.ct:segment",
+    ("ct-finetuned classify", "classify"): "pixelmill.workers.models.adapters.ct:classify",
     ("faststyle", "stylize"): "pixelmill.workers.models.adapters.style:stylize",
     ("crn", "synthesize"): "pixelmill.workers.models.adapters.synthesis:synthesize",
 }
 """Import path of a function, by the kind of network (see `kind_of`) and the task; it is imported on first use."""
 
+HEADED = {"finetuned": "classifier", "ct-finetuned": "segment"}
+"""Networks that have one of several heads, and the head of a card that names none."""
+
 
 def kind_of(network: str, config: Mapping[str, object]) -> str:
     """The key in `ADAPTERS` for the network of a card: its name, with the head of a fine-tuned one, which decides its task."""
-    return f"{network} {config.get('head', 'classifier')}" if network == "finetuned" else network
+    default = HEADED.get(network)
+    return network if default is None else f"{network} {config.get('head', default)}"
 
 
 def tasks_of(network: str) -> set[Task]:

@@ -1,0 +1,39 @@
+"""Find out whether a source is what `ct ingest` wrote, so that its slices are read without being asked for by name."""
+
+from __future__ import annotations
+
+from pixelmill.jobs.documents.parsing import parse
+from pixelmill.jobs.places import absolute
+from pixelmill.pipelines.inputs.names import is_web
+from pixelmill.pipelines.outputs.columns import DATA
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.errors import PixelmillError
+
+SPEC = "_run/spec.yaml"
+MAKES_SLICES = "hu"
+"""The stage that writes slices in Hounsfield units, and the decoder that reads them."""
+
+
+def with_decoder(uri: str) -> str | dict[str, object]:
+    """The source of a job: with the decoder of slices where the folder, or its data/, is of a run that made nothing else. What
+    can't be read stays as it is, and is reported when it is listed."""
+    try:
+        return {"uri": uri, "decoder": MAKES_SLICES} if _holds_slices(absolute(uri)) else uri
+    except (PixelmillError, OSError, ValueError):
+        return uri
+
+
+def _holds_slices(uri: str) -> bool:
+    run = uri.removesuffix(f"/{DATA}")
+    if is_web(uri) or any(mark in run for mark in "*?["):
+        return False
+    stored = Folder(run, Access()).read(SPEC)
+    if stored is None:
+        return False
+    stages = parse(stored.decode(), name=SPEC, what="a mapping").document.get("stages")
+    return isinstance(stages, list) and [_kind_of(stage) for stage in stages] == [MAKES_SLICES]
+
+
+def _kind_of(stage: object) -> object:
+    return next(iter(stage)) if isinstance(stage, dict) and len(stage) == 1 else stage
