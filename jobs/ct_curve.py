@@ -30,6 +30,9 @@ from pixelmill.workers.errors import JobError
 from pixelmill.workers.recipes.registry import recipe_type
 
 PLAN, REPORT, TABLE, PICTURE = "plan.json", "curve.json", "curve.md", "curve.png"
+EARLIER = "earlier_reports"
+GROWING = ("labels", "seeds", "few_seeds")
+"""What may be added to a curve later; its report then says that the test part was looked at before."""
 OWN = frozenset({"labels", "labels_seed", "seed", "encoder_rate", "frozen"})
 """Settings that the cells differ in."""
 
@@ -57,7 +60,7 @@ def run_curve(job: CurveJob, say: Callable[[str], None]) -> str:
     plan = plan_of(job)
     out = Folder(job.out, job.access)
     encoders = open_encoders(plan, job.access)
-    _keep_plan(job, plan, out)
+    earlier = _keep_plan(job, plan, out)
     data = open_data(_split(job), {**plan.settings, **_adopted(encoders)})
     counts = [len(part.samples) for part in (data.train, data.val, data.test)]
     say("{:,} slices to train on, {:,} to validate on, {:,} to test on".format(*counts))
@@ -70,8 +73,8 @@ def run_curve(job: CurveJob, say: Callable[[str], None]) -> str:
         if is_new:
             say(f"cell {number} of {len(cells)}: {cell.arm}, n = {cell.labels or 'all'}, seed {cell.seed}")
     recipe = recipe_of({**plan.settings, **_adopted(encoders)})
-    report = {**report_of(plan, results, recipe.baselines(data.test.samples)), "rates": rates}
-    out.publish(REPORT, json.dumps(report, indent=1).encode())
+    report = {**report_of(plan, results, recipe.baselines(data.test.samples)), "rates": rates, EARLIER: earlier}
+    out.publish(REPORT, _json(report))
     out.publish(TABLE, table_of(report).encode())
     out.publish(PICTURE, drawn(report))
     out.publish(SUCCESS, json.dumps({"cells": len(results), "rates": rates}, indent=1).encode())
@@ -99,16 +102,34 @@ def _default(labels: Sequence[int | None]) -> str:
     return "4" if 4 in labels else str(labels[0] or "all")
 
 
-def _keep_plan(job: CurveJob, plan: CurvePlan, out: Folder) -> None:
-    """Write the plan down before anything is trained; a resumed curve has to have the same, its primary comparison too."""
-    stated = json.loads(json.dumps(asdict(plan) | {"validation": job.validation, "test": job.test}))
-    if not out.create(PLAN, json.dumps(stated, indent=1).encode()):
-        before: dict[str, Any] = json.loads(out.read(PLAN) or b"{}")
-        if differ := [key for key in stated if stated[key] != before.get(key)]:
-            raise JobError(
-                f"{out.uri}: holds a curve with {differ[0]} {before.get(differ[0])}, not {stated[differ[0]]}; a curve keeps "
-                "what was written down first: choose another out"
-            )
+def _keep_plan(job: CurveJob, plan: CurvePlan, out: Folder) -> list[dict[str, Any]]:
+    """Write the plan down before anything is trained; returns what earlier reports were of. A resumed curve has to have the same
+    plan, its primary comparison too; seeds and numbers of labels may be added."""
+    stated: dict[str, Any] = json.loads(json.dumps(asdict(plan) | {"validation": job.validation, "test": job.test}))
+    if out.create(PLAN, _json(stated)):
+        return []
+    before: dict[str, Any] = json.loads(out.read(PLAN) or b"{}")
+    if differ := [key for key in stated if not _continues(key, before.get(key), stated[key])]:
+        raise JobError(
+            f"{out.uri}: holds a curve with {differ[0]} {before.get(differ[0])}, not {stated[differ[0]]}; a curve keeps what "
+            "was written down first: choose another out; seeds and labels alone can be added"
+        )
+    earlier: list[dict[str, Any]] = before.get(EARLIER, [])
+    if any(stated[key] != before[key] for key in GROWING):
+        if out.exists(REPORT):
+            earlier = [*earlier, {key: before[key] for key in GROWING}]
+        out.publish(PLAN, _json(stated | {EARLIER: earlier}))
+    return earlier
+
+
+def _continues(key: str, before: Any, stated: Any) -> bool:
+    if before is None or key not in GROWING:
+        return before == stated
+    return set(before) <= set(stated) if key == "labels" else before <= stated
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, indent=1).encode()
 
 
 def _split(job: CurveJob) -> Split:

@@ -19,11 +19,11 @@ from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.reading import read_samples
+from pixelmill.pipelines.training.reading import read_each
 from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.pipelines.training.splits import Split
 from pixelmill.workers.ct.slice_facts import SliceFacts
-from pixelmill.workers.errors import JobError
+from pixelmill.workers.errors import DataError, JobError, RowError
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.models.initial_weights import fill_from, start_of
@@ -32,6 +32,7 @@ from pixelmill.workers.recipes import Recipe, Sample
 from pixelmill.workers.recipes.registry import recipe_type
 
 RECIPE = "ct-finetune"
+LEFT_OUT = "LeftOut"
 Weights = Mapping[str, Tensor]
 Say = Callable[[str], None]
 
@@ -84,7 +85,7 @@ def seen_by(card: Card) -> dict[str, Any]:
 
 
 def open_data(found: Split, settings: Mapping[str, Any]) -> CurveData:
-    """Decode every part once. JobError where one is missing."""
+    """Decode every part once, without slices of air, which training leaves out too. JobError where one is missing."""
     if found.held_out is None or found.test is None:
         raise JobError("a curve needs patients to validate on and to test on; leave --validation and --test above 0")
     recipe = recipe_of(settings)
@@ -93,7 +94,12 @@ def open_data(found: Split, settings: Mapping[str, Any]) -> CurveData:
 
 def _part(data: DataSet, recipe: Recipe) -> Part:
     assert data.slices is not None
-    return Part(read_samples(data, recipe), data.slices, data.labels)
+    read = read_each(data, recipe)
+    if broken := [each for each in read if isinstance(each, RowError) and each.error_type != LEFT_OUT]:
+        raise DataError(str(broken[0])) from broken[0]
+    kept = [index for index, each in enumerate(read) if not isinstance(each, RowError)]
+    samples = [each for each in read if not isinstance(each, RowError)]
+    return Part(samples, data.slices.take(kept), None if data.labels is None else data.labels[kept])
 
 
 def recipe_of(settings: Mapping[str, Any]) -> Any:

@@ -67,8 +67,9 @@ class CurvePlan:
                 yield Cell(arm, self.search_labels, 0, rate)
 
     def cells(self, rates: Mapping[str, float]) -> Iterator[Cell]:
-        """All cells at the chosen rates; a frozen encoder at one number of labels alone."""
-        for labels in self.labels:
+        """All cells at the chosen rates, those of the primary comparison first; a frozen encoder at one number of labels
+        alone."""
+        for labels in sorted(self.labels, key=lambda labels: labels != self.primary.labels):
             seeds = self.few_seeds if labels is not None and labels <= FEW else self.seeds
             for arm in self.arms:
                 yield from (Cell(arm, labels, seed, rates[arm]) for seed in range(seeds))

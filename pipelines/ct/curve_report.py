@@ -104,6 +104,7 @@ def table_of(report: Mapping[str, Any]) -> str:
     lines = [
         f"Primary comparison, written down first: {primary['arm']} against {SCRATCH} at n = {primary['labels'] or 'all'}, "
         f"{primary['metric']}: {_gain(primary['result'])}",
+        *_earlier(report.get("earlier_reports", [])),
         "",
         "| metric | n | arm | mean | deviation over seeds | seeds | against scratch |",
         "|---|---|---|---|---|---|---|",
@@ -115,6 +116,15 @@ def table_of(report: Mapping[str, Any]) -> str:
     ]
     lines += [f"\n{name}: {_figures(figures)}" for name, figures in report["without_learning"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _earlier(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each time that the test part was looked at before."""
+    return [
+        f"The test part was looked at before, with n {', '.join(str(n or 'all') for n in each['labels'])} and "
+        f"{each['few_seeds']} or {each['seeds']} seeds."
+        for each in reports
+    ]
 
 
 def _gain(point: Mapping[str, Any] | None) -> str:

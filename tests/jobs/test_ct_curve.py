@@ -6,8 +6,10 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pixelmill.jobs.ct_curve import CurveJob, run_curve
 from pixelmill.pipelines.ct import curve_cells
@@ -54,6 +56,33 @@ def test_a_killed_curve_goes_on_where_it_stopped_and_ends_with_the_same_figures(
     monkeypatch.setattr(curve_cells, "trained", lambda *given: trained.append(given) or train(*given))
     assert run_curve(job, said.append) == table
     assert len(trained) == 1
+
+
+def test_a_curve_is_extended_by_seeds_and_labels_and_says_that_it_was_looked_at_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = replace(job_of(tmp_path), labels="2")
+    assert "looked at before" not in run_curve(job, lambda _: None)
+    trained = list[object]()
+    train = curve_cells.trained
+    monkeypatch.setattr(curve_cells, "trained", lambda *given: trained.append(given) or train(*given))
+    larger = replace(job, labels="1,2", few_seeds=3)
+    table = run_curve(larger, lambda _: None)
+    assert "looked at before, with n 2 and 2 or 2 seeds." in table
+    assert len(trained) == 3 * 3 + 3 + 1  # three seeds of each arm at n = 1, one more at n = 2, also of the frozen one
+    assert run_curve(larger, lambda _: None) == table
+    for smaller in (replace(larger, few_seeds=2), replace(larger, labels="2")):
+        with pytest.raises(JobError, match="seeds and labels alone can be added"):
+            run_curve(smaller, lambda _: None)
+
+
+def test_slices_of_air_are_left_out_of_a_curve_as_of_a_training(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    image = next((tmp_path / "lungs/images").iterdir())
+    Image.fromarray(np.full((32, 32), -1024, np.int32)).save(image)
+    said = list[str]()
+    run_curve(job, said.append)
+    assert sum(int(word) for word in said[0].split() if word.isdecimal()) == 11
 
 
 def test_another_primary_comparison_is_refused_once_one_is_written_down(tmp_path: Path) -> None:
