@@ -28,7 +28,7 @@ setup: $(STAMP) ## the environment and nothing else
 demo: $(STAMP) ## embed an archive made from bundled photographs and look at the result
 	$(BIN)/pixelmill demo demo-output
 
-demo-ct: $(STAMP) ## index, ingest, show and pretrain on a CT archive of phantoms with every defect
+demo-ct: $(STAMP) ## index, ingest, show, pretrain on and embed a CT archive of phantoms with every defect
 	$(BIN)/pixelmill ct demo demo-ct-output
 
 test: $(STAMP) lint ## the whole suite but for what takes minutes

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelmill.jobs import ct_show, extras
+from pixelmill.jobs.ct_source import with_decoder
 from pixelmill.jobs.documents.parsing import Document, to_yaml
 from pixelmill.jobs.id_keys import make_key
 from pixelmill.jobs.job import check_document
@@ -17,6 +18,7 @@ from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.console import PrintableConsole
 from pixelmill.pipelines import explore
 from pixelmill.pipelines.ct.indexing import write_series
+from pixelmill.pipelines.ct.pooled_codes import Pooled, pool_codes
 from pixelmill.pipelines.ct.verdict_counts import VerdictKind, Verdicts, verdict_counts
 from pixelmill.pipelines.stores.folder import Folder
 
@@ -153,7 +155,7 @@ def _worded(verdict: VerdictKind) -> str:
 
 
 def _pretrained(folder: Path, size: Size, around: Surroundings, console: PrintableConsole) -> list[str]:
-    """Pretrain an autoencoder on the slices, masked; returns what there is to look at of it."""
+    """Pretrain an autoencoder on the slices, masked, and embed them with it; returns what there is to look at of both."""
     from pixelmill.jobs.train import train_job
     from pixelmill.jobs.training_job import read_recipe_file
 
@@ -167,10 +169,29 @@ def _pretrained(folder: Path, size: Size, around: Surroundings, console: Printab
     }
     job = read_recipe_file(to_yaml(recipe), name="ct demo", overrides=[], environment={})
     _say(console, f"\n{train_job(job, around)}")
+    _say(console, f"\n{_embedded(folder, around)}")
     asked = ct_show.Asked(
-        str(folder / "slices"), str(folder / "reconstructed.png"), ("wide",), count=4, model=str(folder / "encoder")
+        str(folder / "slices"),
+        str(folder / "learned.png"),
+        ("wide",),
+        count=4,
+        model=str(folder / "encoder"),
+        codes=str(folder / "codes"),
     )
     return [*ct_show.show(asked, lambda _: None), str(folder / "encoder/curve.png")]
+
+
+def _embedded(folder: Path, around: Surroundings) -> Pooled:
+    """Codes of the slices by the encoder, and of the series by theirs."""
+    document: Document = {
+        "version": 1,
+        "source": with_decoder(str(folder / "slices")),
+        "out": str(folder / "codes"),
+        "stages": [{"embed": {"model": str(folder / "encoder")}}],
+    }
+    job = check_document(document, name="ct demo", environment={})
+    run_job(job, around)
+    return pool_codes(job.open_out())
 
 
 def _say(console: PrintableConsole, text: str) -> None:

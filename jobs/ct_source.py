@@ -16,7 +16,7 @@ MAKES_SLICES = "hu"
 
 
 def with_decoder(uri: str) -> str | dict[str, object]:
-    """The source of a job: with the decoder of slices where the folder, or its data/, is of a run that made nothing else. What
+    """The source of a job: with the decoder of slices where the folder, or its data/, is of a run that made them. What
     can't be read stays as it is, and is reported when it is listed."""
     try:
         return {"uri": uri, "decoder": MAKES_SLICES} if _holds_slices(absolute(uri)) else uri
@@ -32,7 +32,7 @@ def _holds_slices(uri: str) -> bool:
     if stored is None:
         return False
     stages = parse(stored.decode(), name=SPEC, what="a mapping").document.get("stages")
-    return isinstance(stages, list) and [_kind_of(stage) for stage in stages] == [MAKES_SLICES]
+    return isinstance(stages, list) and MAKES_SLICES in [_kind_of(stage) for stage in stages]
 
 
 def _kind_of(stage: object) -> object:

@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from pixelmill.jobs.api import Overrides, Place, run_mapping
+from pixelmill.jobs.ct_source import with_decoder
 from pixelmill.jobs.opened_run import OpenedRun
 
 Sources = Place | Iterable[Place]
@@ -116,7 +117,7 @@ def _one_stage(
     *,
     quiet: bool,
 ) -> OpenedRun:
-    places = source if isinstance(source, str | os.PathLike) else list(source)
+    places = with_decoder(os.fspath(source)) if isinstance(source, str | os.PathLike) else list(source)
     given = {name: value for name, value in keys.items() if value is not None}
     job = {"version": 1, "source": places, "out": out, "stages": [{kind: given}]}
     return run_mapping(job, kind, overrides, quiet=quiet)

@@ -177,10 +177,24 @@ def show(
 
 
 @app.command()
+def pool(
+    codes: Annotated[str, typer.Argument(metavar="CODES", help="What `pixelmill embed` made of slices, on any store.")],
+) -> None:
+    """Pool the codes of slices: one code for each series, the mean of its slices. `embed` does so when it ends."""
+    from pixelmill.jobs import inspect as inspection
+    from pixelmill.pipelines.ct.pooled_codes import pool_codes
+    from pixelmill.pipelines.stores.explain import explained
+
+    folder = inspection.open_run(codes)
+    with explained(folder.uri, "pooling the codes"):
+        typer.echo(str(pool_codes(folder)))
+
+
+@app.command()
 def demo(
     folder: Annotated[str, typer.Argument(help="Folder for everything that the demo makes.")] = "demo-ct-output",
 ) -> None:
-    """Make an archive of phantoms with every defect, index it, ingest it, show it, and pretrain on it for a minute."""
+    """Make an archive of phantoms with every defect, index it, ingest it, show it, pretrain on it for a minute, and embed it."""
     from pathlib import Path
 
     from pixelmill.jobs import ct_demo

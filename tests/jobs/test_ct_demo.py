@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pixelmill.jobs import ct_demo
@@ -40,4 +41,26 @@ def test_the_command_finds_what_was_planted_shows_it_and_pretrains(user: Home, t
     sheets = [line.strip() for line in ended.stdout.partition("look at:")[2].splitlines() if line.strip()]
     assert len(sheets) >= 3
     assert all(Path(sheet).read_bytes().startswith(b"\x89PNG") for sheet in sheets)
-    assert CANARY not in ended.stdout
+    assert CANARY not in ended.stdout + ended.stderr
+    assert "codes of " in ended.stdout
+    assert {"learned.png", "curve.png"} <= {Path(sheet).name for sheet in sheets}
+    written = [path for path in (tmp_path / "demo").rglob("*") if path.is_file() and not is_of_archive(path, tmp_path)]
+    assert any(path.match("codes/explore/series/series.parquet") for path in written)
+    assert [path for path in written if holds_canary(path)] == []
+
+
+def is_of_archive(path: Path, folder: Path) -> bool:
+    """Whether a file may name objects: the archive itself, and the index, which stays with it."""
+    return path.relative_to(folder / "demo").parts[0] in {"archive", "index"}
+
+
+def holds_canary(path: Path) -> bool:
+    """Whether the file holds the canary as it is, or in a column of text of a table."""
+    if CANARY.encode() in path.read_bytes():
+        return True
+    return path.suffix == ".parquet" and CANARY in str(
+        pq.read_table(path)
+        .slice(0, 5000)
+        .drop_columns(["hu"] if "hu" in pq.read_schema(path).names else [])
+        .to_pylist()
+    )

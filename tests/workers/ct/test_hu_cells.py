@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pixelmill.workers.ct.hu_cells import HEAD_BYTES, is_packed, packed, shape_of, unpacked
+from pixelmill.workers.ct.hu_cells import HEAD_BYTES, ids_of, is_packed, packed, shape_of, unpacked
 from pixelmill.workers.errors import RowError
 
 
@@ -29,3 +29,12 @@ def test_other_bytes_and_truncated_ones_are_refused() -> None:
         shape_of(b"\x89PNG")
     with pytest.raises(RowError, match="has"):
         unpacked(packed(bytes(8), (1, 2, 2))[: HEAD_BYTES + 6])
+
+
+def test_keyed_ids_go_with_the_values() -> None:
+    values = np.arange(6, dtype="<i2").reshape(1, 2, 3)
+    data = packed(values.tobytes(), (1, 2, 3), {"series_id": "s", "slice_id": None})
+    assert ids_of(data) == {"series_id": "s", "slice_id": None}
+    assert shape_of(data) == (1, 2, 3)
+    assert np.array_equal(unpacked(data), values)
+    assert ids_of(packed(values.tobytes(), (1, 2, 3))) == {}

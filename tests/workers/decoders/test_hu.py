@@ -25,3 +25,10 @@ def test_a_slice_of_too_many_pixels_and_a_block_are_refused_by_their_heads() -> 
         decoder_of("hu").check([row()], max_pixels=5)
     with pytest.raises(RowError, match="a block of 2 slices"):
         decoder_of("hu").check([row(2)], max_pixels=50)
+
+
+def test_a_slice_brings_its_keyed_ids() -> None:
+    ids = {"series_id": "s", "slice_id": "t", "patient_id": None}
+    (decoded,) = decoder_of("hu").decode([packed(bytes(12), (1, 2, 3), ids)], max_pixels=6)
+    assert decoded.columns == ids
+    assert [field.name for field in decoder_of("hu").fields] == list(ids)
