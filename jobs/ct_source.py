@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from pixelmill.jobs.documents.parsing import parse
 from pixelmill.jobs.places import absolute
 from pixelmill.pipelines.inputs.names import is_web
@@ -32,8 +34,10 @@ def _holds_slices(uri: str) -> bool:
     if stored is None:
         return False
     stages = parse(stored.decode(), name=SPEC, what="a mapping").document.get("stages")
-    return isinstance(stages, list) and MAKES_SLICES in [_kind_of(stage) for stage in stages]
+    if not isinstance(stages, list):
+        return False
+    return any(stage == MAKES_SLICES or _names_slices(stage) for stage in cast("list[object]", stages))
 
 
-def _kind_of(stage: object) -> object:
-    return next(iter(stage)) if isinstance(stage, dict) and len(stage) == 1 else stage
+def _names_slices(stage: object) -> bool:
+    return isinstance(stage, dict) and list(cast("dict[object, object]", stage)) == [MAKES_SLICES]
