@@ -110,16 +110,20 @@ def body_square(planes_DHW: np.ndarray) -> tuple[int, int, int]:
 
 def shown_part(height: int, width: int, side_px: int) -> tuple[slice, slice]:
     """The rows and columns of SS that show a slice of this size; air lies around them."""
-    longer = max(height, width)
-    rows, columns = (max(1, round(side * side_px / longer)) for side in (height, width))
+    rows, columns = _shown_size(height, width, side_px)
     top, left = (side_px - rows) // 2, (side_px - columns) // 2
     return slice(top, top + rows), slice(left, left + columns)
 
 
+def _shown_size(height: int, width: int, side_px: int) -> tuple[int, int]:
+    longer = max(height, width)
+    return max(1, round(height * side_px / longer)), max(1, round(width * side_px / longer))
+
+
 def resized(planes_DHW: np.ndarray, side_px: int) -> np.ndarray:
     """Slices with their longer side resized to S by area, centred on air; DSS of the same type."""
-    rows, columns = shown_part(*planes_DHW.shape[1:], side_px)
-    height, width = rows.stop - rows.start, columns.stop - columns.start
+    height, width = _shown_size(planes_DHW.shape[1], planes_DHW.shape[2], side_px)
+    rows, columns = shown_part(planes_DHW.shape[1], planes_DHW.shape[2], side_px)
     air = AIR_8BIT if planes_DHW.dtype == np.uint8 else AIR_HU
     made = np.full((len(planes_DHW), side_px, side_px), air, planes_DHW.dtype)
     if planes_DHW.shape[1:] == (height, width):
@@ -134,8 +138,9 @@ def resized(planes_DHW: np.ndarray, side_px: int) -> np.ndarray:
 
 def resized_mask(mask_HW: np.ndarray, side_px: int) -> np.ndarray:
     """The same for a mask of 0 and 1, by the nearest pixel."""
-    rows, columns = shown_part(*mask_HW.shape, side_px)
-    size = rows.stop - rows.start, columns.stop - columns.start
+    height, width = mask_HW.shape
+    size = _shown_size(height, width, side_px)
+    rows, columns = shown_part(height, width, side_px)
     nearest = F.interpolate(from_numpy(mask_HW[None, None]).float(), size, mode="nearest-exact")
     made = np.zeros((side_px, side_px), np.uint8)
     made[rows, columns] = nearest[0, 0].numpy().astype(np.uint8)
