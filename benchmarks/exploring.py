@@ -146,7 +146,7 @@ def measure_report(rows: int, folder: Path) -> None:
     from pixelmill.workers.stages import StageContext
     from pixelmill.workers.stages.fingerprint import FingerprintConfig
 
-    stage = FingerprintConfig().build(StageContext("cpu", 1, 1, None))
+    stage = FingerprintConfig.model_validate({}).build(StageContext("cpu", 1, 1, None))
     out = Folder(str(folder / "run"), Access())
     out.publish("_run/spec.yaml", b"version: 1\n")
     random = np.random.default_rng(0)

@@ -108,6 +108,11 @@ def classify(
     return _one_stage("classify", {"model": model, "top": top}, source, out, overrides, quiet=quiet)
 
 
+def fingerprint(source: Sources, out: Place, *, overrides: Overrides | None = None, quiet: bool = False) -> OpenedRun:
+    """Hashes, brightness, sharpness and a thumbnail of each picture; `.duplicates()` of the result finds copies."""
+    return _one_stage("fingerprint", {}, source, out, overrides, quiet=quiet)
+
+
 def _one_stage(
     kind: str,
     keys: Mapping[str, object],
