@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pixelmill.workers.geometry.reduced import Reduced
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -24,6 +22,20 @@ hu16     int16 1HW, Hounsfield units
 volume   int16 D1HW, Hounsfield units
 header   uint8 11N, the bytes of a DICOM file, or another of CT, up to its pixels
 """
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """One pixel stands for `by` x `by` pixels of a picture of `height` x `width`; the last row and column may for fewer."""
+
+    by: int
+    height: int
+    width: int
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """The rows and columns of reduced pixels that the picture covers; a fraction where `by` does not divide its sides."""
+        return self.height / self.by, self.width / self.by
 
 
 @dataclass(frozen=True, slots=True)

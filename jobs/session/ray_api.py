@@ -35,6 +35,11 @@ def cluster_resources() -> dict[str, float]:
     return dict(cast("Any", ray).cluster_resources())
 
 
+def metrics() -> Any:
+    """Ray's module of metrics, which is not typed."""
+    return import_module("ray.util.metrics")
+
+
 def nodes() -> tuple[Node, ...]:
     """The living nodes of the connected cluster, less the CPU that this process itself was given where it was submitted as
     a job: it keeps it to the end, and a plan that counted on it would wait for ever."""

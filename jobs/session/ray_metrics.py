@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pixelmill.jobs.metrics.measures import LABELS, Measure, Metric
+from pixelmill.jobs.session import ray_api
 
 
 class RayMetrics:
@@ -29,9 +30,8 @@ class RayMetrics:
 
     def _metric(self, metric: Metric) -> Any:
         if metric.name not in self._made:
-            from ray.util import metrics
-
-            kind: Any = metrics.Counter if metric.kind == "counter" else metrics.Gauge
+            metrics = ray_api.metrics()
+            kind = metrics.Counter if metric.kind == "counter" else metrics.Gauge
             keys = (*LABELS, *(() if metric.label is None else (metric.label,)))
             self._made[metric.name] = kind(metric.name, description=metric.meaning, tag_keys=keys)
         return self._made[metric.name]

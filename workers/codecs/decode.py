@@ -40,7 +40,7 @@ from pixelmill.workers.codecs.signatures import PictureFormat, find_format
 from pixelmill.workers.codecs.tiff import read_tiff
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.geometry.orientation import turn_upright
-from pixelmill.workers.geometry.reduced import Reduced
+from pixelmill.workers.pictures import Reduced
 
 MAX_PIXELS = 2**27  # 134 megapixels, above the largest common camera; 400 MB as RGB
 

@@ -11,7 +11,8 @@ from pixelmill.workers.codecs import headers
 from pixelmill.workers.codecs.decode_errors import check_size, corrupt
 from pixelmill.workers.codecs.exif import exif_orientation
 from pixelmill.workers.codecs.pillow import loaded
-from pixelmill.workers.geometry.reduced import Reduced, factor_of
+from pixelmill.workers.geometry.reduced import factor_of
+from pixelmill.workers.pictures import Reduced
 
 
 def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:

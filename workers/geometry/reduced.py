@@ -1,23 +1,6 @@
-"""A picture that a decoder made smaller while it decoded: its own size, and what its pixels cover of it."""
+"""The fraction of its size at which a picture is decoded that no network sees whole."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Reduced:
-    """One pixel stands for `by` x `by` pixels of a picture of `height` x `width`; the last row and column may for fewer."""
-
-    by: int
-    height: int
-    width: int
-
-    @property
-    def extent(self) -> tuple[float, float]:
-        """The rows and columns of reduced pixels that the picture covers; a fraction where `by` does not divide its sides."""
-        return self.height / self.by, self.width / self.by
-
 
 LEAST_FACTOR = 2
 """A picture is decoded at twice the side that is needed at least: what is left is made smaller with antialiasing, as always."""

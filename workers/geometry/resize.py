@@ -5,14 +5,13 @@ Legend: C = 3 channels, H = height, W = width; pixels are uint8, 0 to 255.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
 from torch.nn import functional
 
 from pixelmill.workers.geometry.memory_order import interleaved
-from pixelmill.workers.geometry.reduced import Reduced
+from pixelmill.workers.pictures import Reduced
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -56,23 +55,28 @@ def resize_shorter_side(
 
 
 def _from_extent(
-    pixels_CHW: torch.Tensor, new_HW: tuple[int, int], interpolation: Interpolation, extent_HW: tuple[float, float]
+    pixels_CHW: torch.Tensor, new_HW: tuple[int, int], interpolation: Interpolation, extent: tuple[float, float]
 ) -> torch.Tensor:
-    """Resize, with antialiasing, a picture that covers `extent_HW` of its pixels.
+    """Resize, with antialiasing, a picture that covers `extent` of its rows and columns.
 
-    `functional.interpolate` takes a size or a factor; the operator below it takes both, so that each new pixel lies where it
-    would lie in the picture itself. Without that, a picture of 2001x1503 that was decoded at a half is 35 dB from the whole
-    one at 256 pixels, with it 49.
+    With a factor in the place of a size each new pixel lies where it would lie in the picture itself. Without that, a picture of
+    2001x1503 that was decoded at a half is 35 dB from the whole one at 256 pixels, with it 49. The new size is the factor times
+    all pixels, rounded down: right, as these exceed the extent by less than one, and are twice as many as new ones at least.
     """
-    operator = _OPERATORS[interpolation]
-    down, across = (new / extent for new, extent in zip(new_HW, extent_HW, strict=True))
-    return operator(pixels_CHW[None], list(new_HW), False, down, across)[0]
+    factors = [new / extent * (1 + _ABOVE) for new, extent in zip(new_HW, extent, strict=True)]
+    resized_BCHW = functional.interpolate(
+        pixels_CHW[None],
+        scale_factor=factors,
+        mode=interpolation,
+        antialias=True,
+        align_corners=False,
+        recompute_scale_factor=False,
+    )
+    return resized_BCHW[0]
 
 
-_OPERATORS: Mapping[Interpolation, Callable[..., torch.Tensor]] = {
-    "bilinear": torch.ops.aten._upsample_bilinear2d_aa.default,
-    "bicubic": torch.ops.aten._upsample_bicubic2d_aa.default,
-}
+_ABOVE = 1e-9
+"""Keeps a product that is a whole number from being rounded to the one below."""
 
 
 def _cut_extremes(pixels_CHW: torch.Tensor) -> torch.Tensor:

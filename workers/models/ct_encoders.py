@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from pixelmill.workers.ct.normalization import Normalization, Values, shown_part
 from pixelmill.workers.errors import ModelError
-from pixelmill.workers.geometry.reduced import Reduced
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.models.preprocess import Preprocess
 from pixelmill.workers.networks.ct_unet import pooled_code
+from pixelmill.workers.pictures import Reduced
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.geometry.grey import to_grey
-from pixelmill.workers.geometry.reduced import Reduced
 from pixelmill.workers.geometry.resize import (
     Interpolation,
     center_crop,
@@ -22,6 +21,7 @@ from pixelmill.workers.geometry.resize import (
     stretch,
 )
 from pixelmill.workers.models.normalization import MOST_SIDE_PX, fault_of
+from pixelmill.workers.pictures import Reduced
 
 Pooling = Literal["auto", "avg", "max", "stats", "cls", "flatten"]
 

@@ -12,8 +12,10 @@ from PIL import Image
 
 from pixelmill.workers.codecs.decode import decode_picture, decode_reduced
 from pixelmill.workers.errors import RowError
-from pixelmill.workers.geometry.reduced import LEAST_FACTOR, Reduced, factor_of
+from pixelmill.workers.geometry.reduced import LEAST_FACTOR, factor_of
+from pixelmill.workers.geometry.resize import resize_shorter_side
 from pixelmill.workers.models.preprocess import Preprocess
+from pixelmill.workers.pictures import Reduced
 from tests.corpus import encode, photo
 from tests.workers.fates import ITEMS
 
@@ -108,3 +110,13 @@ def test_other_formats_and_small_pictures_are_decoded_whole() -> None:
         pixels_CHW, reduced = decode_reduced(data, LEAST_PX)
         assert reduced is None
         assert torch.equal(pixels_CHW, decode_picture(data))
+
+
+def test_the_size_is_that_of_the_whole_picture_at_every_length() -> None:
+    for width in range(256, 700):
+        for by in (2, 4):
+            if (height := 256) // by >= 2 * 32:
+                reduced = Reduced(by, height, width)
+                pixels_CHW = torch.zeros(3, -(-height // by), -(-width // by), dtype=torch.uint8)
+                made = resize_shorter_side(pixels_CHW, 32, exact=False, reduced=reduced)
+                assert made.shape == (3, 32, int(32 * width / height))
