@@ -13,6 +13,8 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pixelmill.workers.stages import STAGES, config_class
+
 HERE = Path(__file__).resolve().parent.parent.parent
 """The folder that holds the three floors, in a checkout and in an installation."""
 FLOORS = ("jobs", "pipelines", "workers")
@@ -54,11 +56,19 @@ def code(texts: str = "") -> dict[str, bytes]:
 
 
 def _shipped(texts: str) -> Iterator[tuple[str, bytes]]:
-    """Checkpoints of the zoo that are named, with all of their files; cards of all, which are small."""
-    zoo = HERE / "workers" / "zoo"
+    """Checkpoints of the zoo that are named, also by the end of their name, as a style is; cards of all, which are small."""
+    words, zoo = _names_in(texts), HERE / "workers" / "zoo"
     for path in sorted(zoo.glob("*")):
-        is_card = path.suffix == ".json"
-        if path.is_file() and (
-            is_card or re.search(rf"(?<![\w-]){re.escape(path.name.partition('.')[0])}(?![\w-])", texts)
-        ):
+        stem = path.name.partition(".")[0]
+        is_named = stem in words or any(stem.endswith(f"-{word}") for word in words)
+        if path.is_file() and (path.suffix == ".json" or is_named):
             yield f"pixelmill/workers/zoo/{path.name}", path.read_bytes()
+
+
+def _names_in(texts: str) -> set[str]:
+    """The words of the texts, and of the defaults of the stages that they name: a default may be a checkpoint that ships."""
+    words = set(re.findall(r"[\w-]+", texts))
+    defaults = [
+        str(field.default) for kind in STAGES if kind in words for field in config_class(kind).model_fields.values()
+    ]
+    return words | set(re.findall(r"[\w-]+", " ".join(defaults)))

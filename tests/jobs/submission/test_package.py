@@ -31,5 +31,8 @@ def test_the_code_that_is_sent_runs_by_itself_in_place_of_what_is_installed(tmp_
 
 def test_checkpoints_that_ship_are_sent_where_they_are_named_and_stay_here_otherwise() -> None:
     assert not any(name.endswith(".safetensors") for name in code("model: torchvision:resnet18"))
+    styles = [name for name in code("run: [stylize, in, out, --style, udnie]") if name.endswith(".safetensors")]
+    assert "pixelmill/workers/zoo/faststyle-udnie.safetensors" in styles
+    assert any(name.endswith("autoencoder-photos.safetensors") for name in code("stages: [embed]"))  # its default
     named = [name for name in code("model: vae-mnist") if name.endswith(".safetensors")]
     assert named == ["pixelmill/workers/zoo/vae-mnist.safetensors"]
