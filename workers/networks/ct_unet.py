@@ -153,6 +153,17 @@ class CtAutoencoder(nn.Module):
             pyramid[level] = pyramid[level] + hidden_B1S * token_1C
         return self.decoder(pyramid)
 
+    def reconstructed(self, images_BCS: Tensor) -> Tensor:
+        """Whole pictures. A masked network was trained on hidden pixels alone, and what it gives for visible ones means nothing:
+        two thirds of the patches are hidden in turn, about the share of its training, and each pixel is the mean of the two
+        passes in which it was hidden."""
+        if not self.config.masked:
+            return self(images_BCS)
+        thirds_S = _in_thirds(images_BCS, self.config.stride)
+        hidden = [(thirds_S != third).to(images_BCS.dtype) for third in range(3)]
+        passes = [self(images_BCS, (1 - each).expand(len(images_BCS), 1, *each.shape)) * each for each in hidden]
+        return torch.stack(passes).sum(0) / 2
+
     def encode(self, images_BCS: Tensor) -> Tensor:
         """Codes: mean and maximum of the coarsest map."""
         return pooled_code(self.encoder(images_BCS)[-1])
@@ -213,6 +224,16 @@ def _convolution(dims: int) -> Any:
 
 def _pooled(maps_BCS: Tensor, dims: int) -> Tensor:
     return F.max_pool3d(maps_BCS, 2) if dims == 3 else F.max_pool2d(maps_BCS, 2)
+
+
+def _in_thirds(images_BCS: Tensor, stride: int) -> Tensor:
+    """0, 1 or 2 for each pixel of a picture: patches of 16 pixels and more, in diagonals."""
+    patch_px = stride * -(-_LEAST_PATCH_PX // stride)
+    cells = [torch.arange(side, device=images_BCS.device) // patch_px for side in images_BCS.shape[2:]]
+    return sum(torch.meshgrid(*cells, indexing="ij"), start=torch.zeros((), dtype=torch.int64)) % 3
+
+
+_LEAST_PATCH_PX = 16
 
 
 def _smaller(visible_B1S: Tensor, maps_BCS: Tensor) -> Tensor:

@@ -23,10 +23,10 @@ def slice_autoencoder(network: nn.Module, name: str) -> CtAutoencoder:
 
 
 def seen_and_reconstructed(network: CtAutoencoder, hu_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 SS each, of the first channel: the input, and what becomes of it when nothing is masked."""
+    """uint8 SS each, of the first channel: the input, and its reconstruction."""
     image_CSS = network.config.normalization.whole(np.array(hu_HW))
     with torch.inference_mode():
-        made_CSS = network(image_CSS[None].float())[0]
+        made_CSS = network.reconstructed(image_CSS[None].float())[0]
     return _levels(image_CSS), _levels(made_CSS)
 
 

@@ -112,3 +112,22 @@ def test_equal_seeds_give_equal_weights() -> None:
 def test_an_impossible_config_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ModelError, match="ct-unet"):
         CtAutoencoderConfig(**{**SMALL, **wrong})  # type: ignore[arg-type]
+
+
+def test_a_masked_network_reconstructs_each_pixel_from_what_surrounds_its_patch() -> None:
+    torch.manual_seed(0)
+    network = CtAutoencoder(CtAutoencoderConfig(**SMALL, masked=True)).eval()
+    images = torch.rand(2, network.config.normalization.channels, 64, 64)
+    changed = images.clone()
+    changed[:, :, 16:32, 16:32] = 0.0  # one patch
+    with torch.inference_mode():
+        first, second = network.reconstructed(images), network.reconstructed(changed)
+    assert torch.equal(first[:, :, 16:32, 16:32], second[:, :, 16:32, 16:32])
+    assert not torch.equal(first, second)
+
+
+def test_a_network_that_was_trained_on_whole_pictures_reconstructs_them_in_one_pass() -> None:
+    network = CtAutoencoder(CtAutoencoderConfig(**SMALL)).eval()
+    images = torch.rand(1, network.config.normalization.channels, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(network.reconstructed(images), network(images))

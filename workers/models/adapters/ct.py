@@ -8,7 +8,7 @@ Legend: B batch, C channels, S side of the network's input.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -18,17 +18,18 @@ from pixelmill.workers.models.ct_encoders import hu_preprocess
 from pixelmill.workers.models.loaded_checkpoint import Checkpoint
 from pixelmill.workers.models.picture_model import Classes, PictureModel, SizeFacts
 from pixelmill.workers.models.tasks import Task
+from pixelmill.workers.networks.ct_unet import CtAutoencoder
 
 
 class SliceReconstruction(nn.Module):
-    """Slices BCSS as the autoencoder has them when nothing is masked, clamped to [0, 1]."""
+    """Slices BCSS as the autoencoder has them, clamped to [0, 1]; see CtAutoencoder.reconstructed."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: CtAutoencoder) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images_BCSS: Tensor) -> Tensor:
-        return self.network(images_BCSS).clamp(0, 1)
+        return self.network.reconstructed(images_BCSS).clamp(0, 1)
 
 
 def segment(checkpoint: Checkpoint) -> PictureModel:
@@ -46,7 +47,7 @@ def reconstruct(checkpoint: Checkpoint) -> PictureModel:
             f"model {checkpoint.name}: sees a square around the body, so that its reconstructions are of no whole slices; take "
             "one that was trained without body_crop"
         )
-    return _model("reconstruct", checkpoint, SliceReconstruction(checkpoint.module), None)
+    return _model("reconstruct", checkpoint, SliceReconstruction(cast("CtAutoencoder", checkpoint.module)), None)
 
 
 def _model(task: Task, checkpoint: Checkpoint, module: nn.Module, classes: Classes | None) -> PictureModel:
