@@ -51,8 +51,13 @@ TWO = (
 
 
 def test_a_job_without_names_inputs_and_decoder_is_the_job_that_it_was() -> None:
-    assert identity(TWO) == GOLDEN
-    assert identity(TWO.replace("/data/in\n", "{uri: /data/in, decoder: picture}\n")) == GOLDEN
+    whole = TWO.replace("/data/in\n", "{uri: /data/in, decode: full}\n")
+    assert identity(whole) == GOLDEN
+    assert identity(whole.replace("decode: full", "decode: full, decoder: picture")) == GOLDEN
+
+
+def test_a_job_that_may_decode_fractions_says_so() -> None:
+    assert json.loads(identity(TWO))["source"] == json.loads(GOLDEN)["source"] | {"decode": "auto"}
 
 
 def test_a_name_and_an_input_are_part_of_the_job() -> None:
