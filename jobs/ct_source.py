@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import cast
 
+from pixelmill.jobs.documents.credentials import refuse_credentials
 from pixelmill.jobs.documents.parsing import parse
 from pixelmill.jobs.places import absolute
 from pixelmill.pipelines.inputs.names import is_web
 from pixelmill.pipelines.outputs.columns import DATA
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import PixelmillError
 
 SPEC = "_run/spec.yaml"
 MAKES_SLICES = "hu"
@@ -19,10 +19,11 @@ MAKES_SLICES = "hu"
 
 def with_decoder(uri: str) -> str | dict[str, object]:
     """The source of a job: with the decoder of slices where the folder, or its data/, is of a run that made them. What
-    can't be read stays as it is, and is reported when it is listed."""
+    can't be read stays as it is, and is reported when it is listed. Raises JobError for a source with credentials in it."""
+    refuse_credentials(uri)
     try:
         return {"uri": uri, "decoder": MAKES_SLICES} if _holds_slices(absolute(uri)) else uri
-    except (PixelmillError, OSError, ValueError):
+    except Exception:  # the client of each store raises kinds of its own, and the listing reports them in our words
         return uri
 
 
@@ -30,7 +31,7 @@ def _holds_slices(uri: str) -> bool:
     run = uri.removesuffix(f"/{DATA}")
     if is_web(uri) or any(mark in run for mark in "*?["):
         return False
-    stored = Folder(run, Access()).read(SPEC)
+    stored = Folder(run, Access(timeout_s=5, retry_for_s=0)).read(SPEC)
     if stored is None:
         return False
     stages = parse(stored.decode(), name=SPEC, what="a mapping").document.get("stages")

@@ -72,7 +72,9 @@ def pictures(config: StageConfig) -> list[Picture]:
     """One of each size, of a kind that the stage takes."""
     if hasattr(example(config.name or config.stage), "pictures"):
         return example(config.name or config.stage).pictures()
-    kind = min(config.takes - {"hu16"} or config.takes)  # which of the two a network takes depends on its card
+    kind = min(
+        config.takes - {"hu16", "volume"} or config.takes - {"volume"}
+    )  # which one a network takes is in its card
     channels, dtype = SHAPES[kind]
     generator = torch.Generator().manual_seed(0)
     most = min(getattr(example(config.name or config.stage), "LEVELS", 256), torch.iinfo(dtype).max)

@@ -43,16 +43,19 @@ DECODER = f"""
 import ctypes, os, signal, time
 
 def patch(module):
-    decode = module.decode_picture
-    def dangerous(data, **options):
+    for name in ("decode_picture", "decode_reduced"):
+        setattr(module, name, dangerous(getattr(module, name)))
+
+def dangerous(decode):
+    def decoded(data, *args, **options):
         if {KILLS!r} in data:
             os.kill(os.getpid(), signal.SIGKILL)
         if {HANGS!r} in data:
             time.sleep(10_000)
         if {GRIPS!r} in data:
             ctypes.PyDLL(None).sleep(10_000)
-        return decode(data, **options)
-    module.decode_picture = dangerous
+        return decode(data, *args, **options)
+    return decoded
 """
 
 

@@ -9,4 +9,5 @@ CHANGED = {
     "batch": 3,
     "channels_last": False,
     "compile": False,
+    "backend": "torch",
 }

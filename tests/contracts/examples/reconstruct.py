@@ -8,4 +8,5 @@ CHANGED = {
     "batch": 3,
     "channels_last": False,
     "compile": False,
+    "backend": "torch",
 }

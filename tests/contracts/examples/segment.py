@@ -14,4 +14,5 @@ CHANGED = {
     "batch": 3,
     "channels_last": False,
     "compile": False,
+    "backend": "torch",
 }

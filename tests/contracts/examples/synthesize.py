@@ -25,4 +25,5 @@ CHANGED: dict[str, object] = {
     "batch": 3,
     "channels_last": False,
     "compile": False,
+    "backend": "torch",
 }

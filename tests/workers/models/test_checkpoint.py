@@ -148,7 +148,14 @@ def test_a_card_that_asks_for_more_than_its_file_holds_is_refused_without_memory
         save_checkpoint(tmp_path, build(tmp_path, card), card)
     config = dict(SMALL[network])
     normal = config.get(option, getattr(config_of(tmp_path, card), option))
-    absurd = {int: size, float: float(size), tuple: [size] * 7, list: [size] * 7, dict: {"width": size}}[type(normal)]
+    absurd = {
+        int: size,
+        float: float(size),
+        tuple: [size] * 7,
+        list: [size] * 7,
+        type(None): [size] * 7,
+        dict: {"width": size},
+    }[type(normal)]
     raw = json.loads((tmp_path / "card.json").read_text())
     (tmp_path / "card.json").write_text(json.dumps(raw | {"config": config | {option: absurd}}))
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -83,8 +83,8 @@ def test_what_does_not_fit_is_refused_at_its_stage_and_key(
 
 
 def test_what_the_source_gives_has_to_fit_too() -> None:
-    with pytest.raises(Misfit, match="segment takes rgb8, and the source gives hu16"):
-        wire([stage("segment")], "hu16")
+    with pytest.raises(Misfit, match="depth takes rgb8, and the source gives hu16"):
+        wire([stage("depth")], "hu16")
 
 
 @given(st.data())
