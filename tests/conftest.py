@@ -21,6 +21,7 @@ from pixelmill.pipelines.stores import access
 from tests.installation import Installation, Kind, build_wheel, copy_of_the_tree, install
 from tests.servers.gateway import Gateway
 from tests.servers.moto import Moto
+from tests.shared_data import SHARED_DATA
 
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL")
 
@@ -35,6 +36,15 @@ def pytest_configure() -> None:
     # A law holds or it does not, however busy the machine is.
     hypothesis.settings.register_profile("laws", deadline=None)
     hypothesis.settings.load_profile("laws")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that are marked `shared_data` are skipped where the development data set does not lie beside the checkout."""
+    if SHARED_DATA.is_dir():
+        return
+    for item in items:
+        if item.get_closest_marker("shared_data") is not None:
+            item.add_marker(pytest.mark.skip(reason="needs shared/data beside the checkout"))
 
 
 @pytest.fixture(autouse=True, scope="session")
