@@ -5,6 +5,7 @@ ends a run. The results are in the output folder and in the exit code, whether o
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from typing import TextIO
@@ -39,7 +40,8 @@ def lasting(descriptor: int, like: TextIO | None, *, closes: bool = False) -> Te
 
 def install() -> None:
     """Replace the streams of this process. Closed descriptors are opened, or the next opened file would get their
-    numbers."""
+    numbers. What a library logs to a stream that a run has closed is dropped: Python would print a traceback for it."""
+    logging.raiseExceptions = False
     for descriptor, mode in STREAMS.items():
         try:
             os.fstat(descriptor)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 
 from pixelmill.jobs.terminal.streams import lasting
 
@@ -35,3 +37,21 @@ def test_each_line_is_seen_at_once_where_a_person_watches() -> None:
         stream.write("a line\n")
         assert os.read(reader, 100) == b"a line\n"
     os.close(reader)
+
+
+LOGS_TO_A_CLOSED_STREAM = """
+import io, logging
+from pixelmill.jobs.terminal import streams
+
+streams.install()
+closed = io.StringIO()
+logging.getLogger("library").addHandler(logging.StreamHandler(closed))
+closed.close()
+logging.getLogger("library").warning("too late")
+print("done")
+"""
+
+
+def test_what_a_library_logs_after_the_end_of_a_run_is_dropped_without_a_traceback() -> None:
+    ended = subprocess.run([sys.executable, "-c", LOGS_TO_A_CLOSED_STREAM], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("done\n", "")
