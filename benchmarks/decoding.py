@@ -81,22 +81,25 @@ def main() -> None:
         pixels_CHW, fraction = decode_reduced(data, LEAST_FACTOR * options.seen)
         return seen.applied_to(pixels_CHW, fraction)
 
+    def misplaced(data: bytes) -> torch.Tensor:
+        return seen.applied_to(decode_reduced(data, LEAST_FACTOR * options.seen)[0])
+
     @torch.inference_mode()
     def embedding(pixels_CHW: torch.Tensor) -> torch.Tensor:
         mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (seen.mean, seen.std))
         return backbone.network.module(((pixels_CHW / 255 - mean) / std)[None])[0].flatten()
 
-    table = Table("", "whole, ms", "at size, ms", "dB, median", "dB, worst", "cosine, worst")
+    table = Table("", "whole, ms", "at size, ms", "dB, median", "dB, worst", "as if whole, dB", "cosine, worst")
     for name, size in SIZES.items():
-        found: list[tuple[float, float, float, float]] = []
+        found: list[tuple[float, ...]] = []
         for number in range(options.pictures):
             data = camera_jpeg(size, number)
             whole, whole_ms = timed(lambda data=data: seen.applied_to(decode_picture(data)))
             part, part_ms = timed(lambda data=data: reduced(data))
             cosine = float(torch.cosine_similarity(embedding(whole), embedding(part), dim=0))
-            found.append((whole_ms, part_ms, decibels(whole, part), cosine))
-        whole_ms, part_ms, db, cosine = zip(*found, strict=True)
-        figures = [statistics.median(whole_ms), statistics.median(part_ms), statistics.median(db), min(db)]
+            found.append((whole_ms, part_ms, decibels(whole, part), decibels(whole, misplaced(data)), cosine))
+        whole_ms, part_ms, db, misplaced_db, cosine = zip(*found, strict=True)
+        figures = [*map(statistics.median, (whole_ms, part_ms, db)), min(db), statistics.median(misplaced_db)]
         table.add_row(name, *(f"{figure:.1f}" for figure in figures), f"{min(cosine):.5f}")
     Console(width=110).print(table)
 

@@ -6,11 +6,11 @@
     python -m benchmarks.training --only segnet --rounds 9
 
 The bare loop is written by hand: augmented batches that lie in the device's memory, forward, backward, step. It has the same
-network, precision, threads and batch. The data path is everything before the step: read, decode, augment, move. Pixelmill does
-both at once, and should reach the slower of the two: `ratio`. `step` compares the processor time of the training thread with
-that of the bare loop, which holds on a machine with other work too. All are timed in one process, in turns, after a warm-up,
-over complete steps of `pixelmill.pipelines.training.worker.Training` with schedule, log and checks, without evaluations and
-checkpoints.
+network, precision, threads and batch. The data path is everything before the step: read, decode, augment, move. Pixelmill
+does both at once, and should reach the slower of the two: `ratio`. `step` compares the processor time of the training thread
+with that of the bare loop, which holds on a machine with other work too; `kept` does so over the bare loop's own batches,
+while none are made. All are timed in one process, in turns, after a warm-up, over complete steps of
+`pixelmill.pipelines.training.worker.Training` with schedule, log and checks, without evaluations and checkpoints.
 """
 
 from __future__ import annotations
@@ -113,6 +113,14 @@ def bare(training: Training) -> Iterator[None]:
         yield
 
 
+def kept_batches(training: Training) -> Iterator[None]:
+    """Each whole step of a training, over KEPT batches as the bare loop has them: what the step costs without its data."""
+    kept = list(training.batches(range(KEPT)))
+    for step, (indices, passes) in enumerate(cycle(kept)):
+        training.step(step, indices, passes)
+        yield
+
+
 def data_path(training: Training) -> Iterator[None]:
     """Each batch on the device, and nothing done with it."""
     for _ in training.batches(range(ENDLESS)):
@@ -148,7 +156,12 @@ def measured(case: Case, scope: Scope) -> dict[str, float]:
     """Medians over the rounds, and the ratios, taken within each round."""
     with tempfile.TemporaryDirectory(prefix="pmt-") as folder:
         training = endless(Path(folder), case, scope)
-        contenders = {"pixelmill": ours(training), "bare loop": bare(training), "data path": data_path(training)}
+        contenders = {
+            "pixelmill": ours(training),
+            "bare loop": bare(training),
+            "kept": kept_batches(training),
+            "data path": data_path(training),
+        }
         batch = training.settings.batch
         for steps in contenders.values():
             turn(steps, batch, scope.device, scope.turn_s / 4)
@@ -161,7 +174,9 @@ def measured(case: Case, scope: Scope) -> dict[str, float]:
         each["pixelmill"].by_clock / min(each["bare loop"].by_clock, each["data path"].by_clock) for each in rounds
     ]
     of_step = [each["pixelmill"].by_processor / each["bare loop"].by_processor for each in rounds]
-    return medians | {"ratio": statistics.median(of_slower), "step": statistics.median(of_step)}
+    of_kept = [each["kept"].by_processor / each["bare loop"].by_processor for each in rounds]
+    figures = {"ratio": of_slower, "step": of_step, "kept": of_kept}
+    return medians | {name: statistics.median(each) for name, each in figures.items()}
 
 
 def scope_of(options: argparse.Namespace, gateway: Gateway | None) -> Scope:
@@ -189,12 +204,12 @@ def main() -> None:
         os.environ.update(gateway.env if gateway else {})
         scope = scope_of(options, gateway)
         heads = "".join(f"{head:>12s}" for head in ("pixelmill", "bare loop", "data path"))
-        print(f"{'images/s, ' + options.device:28s}{heads}{'ratio':>8s}{'step':>8s}")
+        print(f"{'images/s, ' + options.device:28s}{heads}{'ratio':>8s}{'step':>8s}{'kept':>8s}")
         for name, case in CASES.items():
             if name.startswith(options.only):
                 row = figures[name] = measured(case, scope)
                 speeds = "".join(f"{row[label]:12,.1f}" for label in ("pixelmill", "bare loop", "data path"))
-                print(f"{name:28s}{speeds}{row['ratio']:8.3f}{row['step']:8.3f}", flush=True)
+                print(f"{name:28s}{speeds}{row['ratio']:8.3f}{row['step']:8.3f}{row['kept']:8.3f}", flush=True)
     RESULTS.mkdir(exist_ok=True)
     place = f"{options.device}{'-s3' if options.from_s3 else ''}"
     (RESULTS / f"training-{place}.json").write_text(json.dumps(figures, indent=1))

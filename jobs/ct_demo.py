@@ -185,7 +185,7 @@ def _embedded(folder: Path, around: Surroundings) -> Pooled:
     """Codes of the slices by the encoder, and of the series by theirs."""
     document: Document = {
         "version": 1,
-        "source": with_decoder(str(folder / "slices")),
+        "source": with_decoder(str(folder / "slices"), "embed"),
         "out": str(folder / "codes"),
         "stages": [{"embed": {"model": str(folder / "encoder")}}],
     }

@@ -11,16 +11,22 @@ from pixelmill.pipelines.inputs.names import is_web
 from pixelmill.pipelines.outputs.columns import DATA
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.stages import config_class
 
 SPEC = "_run/spec.yaml"
 MAKES_SLICES = "hu"
 """The stage that writes slices in Hounsfield units, and the decoder that reads them."""
 
 
-def with_decoder(uri: str) -> str | dict[str, object]:
-    """The source of a job: with the decoder of slices where the folder, or its data/, is of a run that made them. What
-    can't be read stays as it is, and is reported when it is listed. Raises JobError for a source with credentials in it."""
+def with_decoder(uri: str, kind: str) -> str | dict[str, object]:
+    """The source of a job of one stage: with the decoder of slices where the folder, or its data/, is of a run that made them.
+
+    It is looked at for stages alone that can take slices. What can't be read stays as it is, and is reported when it is
+    listed. Raises JobError for a source with credentials in it.
+    """
     refuse_credentials(uri)
+    if "hu16" not in config_class(kind).takes:
+        return uri
     try:
         return {"uri": uri, "decoder": MAKES_SLICES} if _holds_slices(absolute(uri)) else uri
     except Exception:  # the client of each store raises kinds of its own, and the listing reports them in our words

@@ -122,7 +122,7 @@ def _one_stage(
     *,
     quiet: bool,
 ) -> OpenedRun:
-    places = with_decoder(os.fspath(source)) if isinstance(source, str | os.PathLike) else list(source)
+    places = with_decoder(os.fspath(source), kind) if isinstance(source, str | os.PathLike) else list(source)
     given = {name: value for name, value in keys.items() if value is not None}
     job = {"version": 1, "source": places, "out": out, "stages": [{kind: given}]}
     return run_mapping(job, kind, overrides, quiet=quiet)

@@ -170,7 +170,7 @@ def _run(kind: str, keys: Mapping[str, object], given: Mapping[str, Any]) -> Non
     around = surroundings.of_process(quiet=given["quiet"], log_level=given["log_level"], log_format=given["log_format"])
     from pixelmill.jobs.ct_source import with_decoder
 
-    document = stage_document(kind, with_decoder(given["source"]), given["out"], keys)
+    document = stage_document(kind, with_decoder(given["source"], kind), given["out"], keys)
     overrides: list[str] = [*(given["overrides"] or []), *failing(given["failures"])]
     job = job_of(document, kind, overrides, around)
     run_bulk(job, around, dry_run=given["dry_run"], after=_pooled if _embeds_slices(job) else None)

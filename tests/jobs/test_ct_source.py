@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pixelmill.jobs import ct_source
 from pixelmill.jobs.ct_source import with_decoder
+from pixelmill.pipelines.stores.folder import Folder
 from tests.ct_slices import Series, ingested, ramp
 
 
@@ -21,16 +23,25 @@ def out(tmp_path: Path) -> Path:
 def test_slices_are_read_with_their_decoder(out: Path, written: str) -> None:
     (out / "_run/spec.yaml").write_text(f"version: 1\nstages:\n{written}\n")
     for place in (str(out), f"{out}/", f"{out}/data"):
-        assert with_decoder(place) == {"uri": place, "decoder": "hu"}
+        assert with_decoder(place, "embed") == {"uri": place, "decoder": "hu"}
 
 
 @pytest.mark.parametrize("spec", ["version: 1\nstages:\n- embed\n", "version: 1\n", "stages: hu\n", "- hu\n", "{", ""])
 def test_another_run_is_a_source_as_it_was(out: Path, spec: str) -> None:
     (out / "_run/spec.yaml").write_text(spec)
-    assert with_decoder(str(out)) == str(out)
+    assert with_decoder(str(out), "embed") == str(out)
 
 
 @pytest.mark.parametrize("place", ["photos", "", "photos/*.jpg", "http://127.0.0.1:9/x", "nothing://x", "a\0b"])
 def test_what_is_no_run_is_a_source_as_it_was(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert with_decoder(place) == place
+    assert with_decoder(place, "embed") == place
+
+
+def test_a_stage_that_takes_no_slices_does_not_look_at_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object) -> bytes:
+        raise AssertionError("was read")
+
+    monkeypatch.setattr(Folder, "read", read)
+    monkeypatch.setattr(ct_source, "_holds_slices", read)
+    assert with_decoder("photos", "depth") == "photos"

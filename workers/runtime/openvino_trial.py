@@ -5,6 +5,7 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,6 @@ from pixelmill.workers.runtime.trying import try_settings
 
 PAYS_AFTER_S = 20.0
 """A job that PyTorch finishes sooner does not try it: to trace and to convert a network takes some seconds in each worker."""
-STARTS_IN_S = 5.0
 LEAST_GAIN = 1.05
 
 
@@ -75,7 +75,7 @@ def with_openvino(
         return choice
     saved_s = job_images / choice.images_per_s - job_images / trial.images_per_s
     return (
-        replace(choice, settings=trial.settings, images_per_s=trial.images_per_s) if saved_s > STARTS_IN_S else choice
+        replace(choice, settings=trial.settings, images_per_s=trial.images_per_s) if saved_s > trial.start_s else choice
     )
 
 
@@ -94,5 +94,9 @@ def _tried(choice: Choice, network: PixelNetwork, samples_BCHW: Tensor, agreemen
         choice.settings, precision="float32", channels_last=False, fold_batchnorm=False, compile=False, backend="torch"
     )
     truth = Executor(network, eager)(samples_BCHW[: eager.microbatch])
+    began_s = time.perf_counter()
     found = try_settings(network, samples_BCHW, settings, truth, agreement)
-    return found[0] if found else Trial(settings, 0.0, 0.0)
+    took_s = (
+        time.perf_counter() - began_s
+    )  # with the passes of the trial, which are short beside tracing and conversion
+    return replace(found[0], start_s=took_s) if found else Trial(settings, 0.0, 0.0)

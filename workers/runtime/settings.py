@@ -46,6 +46,8 @@ class Trial:
     settings: Settings
     images_per_s: float
     figure: float
+    start_s: float = 0.0
+    """What a worker takes to prepare it, where that was measured."""
 
 
 @dataclass(frozen=True)
@@ -63,5 +65,7 @@ class Choice:
     @classmethod
     def from_json(cls, text: str, source: Literal["probed", "cached"]) -> Choice:
         raw = json.loads(text)
-        trials = tuple(Trial(Settings(**t["settings"]), t["images_per_s"], t["figure"]) for t in raw["trials"])
+        trials = tuple(
+            Trial(Settings(**t["settings"]), t["images_per_s"], t["figure"], t["start_s"]) for t in raw["trials"]
+        )
         return cls(Settings(**raw["settings"]), source, raw["images_per_s"], trials)

@@ -18,7 +18,7 @@ from pixelmill.workers.runtime.activations import Activations
 from pixelmill.workers.runtime.agreement import Agreement
 from pixelmill.workers.runtime.settings import Choice, Pins
 
-_CACHE_VERSION = 6
+_CACHE_VERSION = 7
 
 
 def cache_file(folder: Path, network_key: str, device: str, threads: int, pins: Pins, agreement: Agreement) -> Path:

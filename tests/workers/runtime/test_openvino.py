@@ -95,17 +95,27 @@ def trial_of(rate: float) -> Trial:
         (20.0, 10_000, "openvino"),
         (20.0, 199, "torch"),  # PyTorch is done before it is tried
         (10.2, 10_000, "torch"),  # as fast, within what is measured
-        (12.0, 250, "torch"),  # saves 4 of 25 seconds, and takes 5 to start
+        (12.0, 250, "torch"),  # saves 4 of 25 seconds, and took 5 to start
+        (20.0, 250, "openvino"),  # saves 12
     ],
 )
 def test_it_is_chosen_where_it_is_faster_and_repays_its_start(
     monkeypatch: pytest.MonkeyPatch, rate: float, images: int, backend: str
 ) -> None:
     monkeypatch.setattr(probing, "probe", lambda *_: Choice(Settings(), "probed", 10.0, ()))
-    monkeypatch.setattr(openvino_trial, "try_settings", lambda *_: [trial_of(rate)])
+    monkeypatch.setattr(openvino_trial, "_tried", lambda *_: replace(trial_of(rate), start_s=5.0))
     monkeypatch.setattr(probing, "PROBE_PAYS_FROM_IMAGES", 1)
     known = {"base": Settings(), "pins": Pins(), "cache": None, "agreement": COSINE}
     assert probing.choose(network(), pictures(), job_images=images, **known).settings.backend == backend
+
+
+def test_what_a_start_takes_is_measured_and_kept(tmp_path: Path) -> None:
+    cache, torch_alone = tmp_path / "c.json", Choice(Settings(), "probed", 1e-3, ())
+    keep_choice(cache, torch_alone)
+    openvino_trial.with_openvino(torch_alone, network(), pictures(), COSINE, cache, 10**6)
+    kept = kept_choice(cache)
+    assert kept is not None
+    assert 0 < kept.trials[-1].start_s < 600
 
 
 def test_workers_of_one_machine_try_it_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
