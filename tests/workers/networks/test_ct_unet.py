@@ -126,6 +126,22 @@ def test_a_masked_network_reconstructs_each_pixel_from_what_surrounds_its_patch(
     assert not torch.equal(first, second)
 
 
+def test_two_thirds_of_a_picture_are_hidden_at_once_and_each_pixel_is_a_mean_of_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = CtAutoencoder(CtAutoencoderConfig(**SMALL, masked=True)).eval()
+    images = torch.rand(1, network.config.normalization.channels, 48, 48)
+    visible: list[float] = []
+
+    def forward(_: object, images_BCS: Tensor, visible_B1S: Tensor) -> Tensor:
+        visible.append(float(visible_B1S.mean()))
+        return torch.ones_like(images_BCS)
+
+    monkeypatch.setattr(CtAutoencoder, "forward", forward)
+    assert torch.equal(network.reconstructed(images), torch.ones_like(images))
+    assert visible == pytest.approx([1 / 3] * 3)
+
+
 def test_a_network_that_was_trained_on_whole_pictures_reconstructs_them_in_one_pass() -> None:
     network = CtAutoencoder(CtAutoencoderConfig(**SMALL)).eval()
     images = torch.rand(1, network.config.normalization.channels, 64, 64)
