@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,6 +34,8 @@ PLAN, REPORT, TABLE, PICTURE = "plan.json", "curve.json", "curve.md", "curve.png
 EARLIER = "earlier_reports"
 GROWING = ("labels", "seeds", "few_seeds")
 """What may be added to a curve later; its report then says that the test part was looked at before."""
+ABSENT = {"search_seeds": 1}
+"""What plans meant that were written before they had these keys."""
 OWN = frozenset({"labels", "labels_seed", "seed", "encoder_rate", "frozen"})
 """Settings that the cells differ in."""
 
@@ -48,6 +51,7 @@ class CurveJob:
     primary: str | None = None
     seeds: int = 3
     few_seeds: int = 10
+    search_seeds: int = 3
     validation: float = 0.2
     test: float = 0.3
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -94,8 +98,9 @@ def plan_of(job: CurveJob) -> CurvePlan:
     metrics = metrics_of(head)
     primary = primary_from(job.primary or f"{_default(labels)}:{metrics[0]}", labels, metrics)
     return CurvePlan(
-        named_encoders(job.encoders), labels, primary, job.seeds, job.few_seeds, settings={**job.settings, "head": head}
-    )
+        named_encoders(job.encoders), labels, primary, job.seeds, job.few_seeds, job.search_seeds,
+        settings={**job.settings, "head": head},
+    )  # fmt: skip
 
 
 def _default(labels: Sequence[int | None]) -> str:
@@ -108,7 +113,7 @@ def _keep_plan(job: CurveJob, plan: CurvePlan, out: Folder) -> list[dict[str, An
     stated: dict[str, Any] = json.loads(json.dumps(asdict(plan) | {"validation": job.validation, "test": job.test}))
     if out.create(PLAN, _json(stated)):
         return []
-    before: dict[str, Any] = json.loads(out.read(PLAN) or b"{}")
+    before: dict[str, Any] = ABSENT | json.loads(out.read(PLAN) or b"{}")
     if differ := [key for key in stated if not _continues(key, before.get(key), stated[key])]:
         raise JobError(
             f"{out.uri}: holds a curve with {differ[0]} {before.get(differ[0])}, not {stated[differ[0]]}; a curve keeps what "
@@ -143,13 +148,13 @@ def _adopted(encoders: Mapping[str, Encoder]) -> dict[str, Any]:
 def _chosen_rates(
     plan: CurvePlan, data: CurveData, encoders: Mapping[str, Encoder], out: Folder, say: Callable[[str], None]
 ) -> dict[str, float]:
-    """For each arm the encoder's rate that is best on validation."""
+    """For each arm the encoder's rate that is best on validation, by the mean over the seeds of the search."""
     metric = plan.primary.metric
     sign = -1 if metric in LOWER_IS_BETTER else 1
-    best: dict[str, tuple[float, float]] = {}
+    values: dict[str, dict[float, list[float]]] = {}
     for cell in plan.searched():
         value = sign * run_cell(cell, plan, data, encoders, out)["validation"].get(metric, float("-inf"))
-        best[cell.arm] = max(best.get(cell.arm, (float("-inf"), cell.rate)), (value, cell.rate))
-    rates = {arm: rate for arm, (_, rate) in best.items()}
+        values.setdefault(cell.arm, {}).setdefault(cell.rate, []).append(value)
+    rates = {arm: max(found, key=lambda rate: fmean(found[rate])) for arm, found in values.items()}
     say("encoder rates, chosen on validation: " + ", ".join(f"{arm} {rate:g}" for arm, rate in rates.items()))
     return rates

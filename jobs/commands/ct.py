@@ -130,6 +130,7 @@ def curve(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each point.")] = 3,
     few_seeds: Annotated[int, typer.Option(min=1, help="Seeds where n is 4 or fewer.")] = 10,
+    search_seeds: Annotated[int, typer.Option(min=1, help="Seeds of each encoder rate that is tried.")] = 3,
     overrides: Set = None,
     quiet: Quiet = False,
 ) -> None:
@@ -140,7 +141,7 @@ def curve(
     settings: dict[str, object] = {}
     for override in overrides or []:
         override_key(settings, override)
-    job = CurveJob(data, out, encoder or [], n, primary, seeds, few_seeds, settings=settings)
+    job = CurveJob(data, out, encoder or [], n, primary, seeds, few_seeds, search_seeds, settings=settings)
     typer.echo(run_curve(job, lambda line: None if quiet else typer.echo(line, err=True)))
 
 

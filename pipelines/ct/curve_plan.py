@@ -47,6 +47,7 @@ class CurvePlan:
     primary: Primary
     seeds: int = 3
     few_seeds: int = 10
+    search_seeds: int = 3
     rates: Sequence[float] = RATES
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -61,10 +62,11 @@ class CurvePlan:
         return min(self.labels, key=lambda n: abs(SEARCH_LABELS - n) if n is not None else 10**9)
 
     def searched(self) -> Iterator[Cell]:
-        """The cells that choose the rate of each arm, scratch with the same budget."""
+        """The cells that choose the rate of each arm, scratch with the same budget: `search_seeds` seeds of each rate, as one
+        seed on few patients often chooses by luck."""
         for arm in self.arms:
             for rate in self.rates:
-                yield Cell(arm, self.search_labels, 0, rate)
+                yield from (Cell(arm, self.search_labels, seed, rate) for seed in range(self.search_seeds))
 
     def cells(self, rates: Mapping[str, float]) -> Iterator[Cell]:
         """All cells at the chosen rates, those of the primary comparison first; a frozen encoder at one number of labels

@@ -24,6 +24,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "accuracy": ("correct",),
 }
 """The metrics of a curve, and the scores of a patient that each is made of."""
+OTHERS = {"gain": SCRATCH, "gain_over_control": SHUFFLED}
+"""What each arm is held against: no pretraining, and the same numbers without what was learned."""
 LOWER_IS_BETTER: frozenset[str] = frozenset({"hd95_px"})
 
 
@@ -75,14 +77,22 @@ def _best_on_validation(plan: CurvePlan, results: Sequence[Result]) -> str | Non
 
 
 def _point(plan: CurvePlan, results: Sequence[Result], arm: str, labels: int | None, metric: str) -> dict[str, Any]:
-    own, other = (_numbers(results, each, labels, metric) for each in (arm, SCRATCH))
+    own = _numbers(results, arm, labels, metric)
     values = [metric_of(metric, numbers_PF) for numbers_PF in own]
-    found = {"arm": arm, "labels": labels, "metric": metric, "mean": float(np.mean(values)), "seeds": len(values)}
-    found["deviation"] = float(np.std(values))
-    if arm == SCRATCH:
-        return found
-    gain = difference(own, other, lambda numbers_PF: metric_of(metric, numbers_PF), compared=max(1, len(plan.encoders)))
-    return {**found, "gain": {**asdict(gain), "excludes_zero": gain.excludes_zero}}
+    found: dict[str, Any] = {"arm": arm, "labels": labels, "metric": metric}
+    found |= {"mean": float(np.mean(values)), "deviation": float(np.std(values)), "seeds": len(values)}
+    for key, other in OTHERS.items():
+        if other != arm and arm != SCRATCH and (others := _numbers(results, other, labels, metric)).size:
+            found[key] = _gain_over(own, others, metric, compared=max(1, len(plan.encoders)))
+    return found
+
+
+def _gain_over(own_RPF: np.ndarray, others_RPF: np.ndarray, metric: str, *, compared: int) -> dict[str, Any]:
+    seeds = min(len(own_RPF), len(others_RPF))
+    gain = difference(
+        own_RPF[:seeds], others_RPF[:seeds], lambda numbers_PF: metric_of(metric, numbers_PF), compared=compared
+    )
+    return {**asdict(gain), "excludes_zero": gain.excludes_zero}
 
 
 def _numbers(results: Sequence[Result], arm: str, labels: int | None, metric: str) -> np.ndarray:
@@ -106,12 +116,12 @@ def table_of(report: Mapping[str, Any]) -> str:
         f"{primary['metric']}: {_gain(primary['result'])}",
         *_earlier(report.get("earlier_reports", [])),
         "",
-        "| metric | n | arm | mean | deviation over seeds | seeds | against scratch |",
-        "|---|---|---|---|---|---|---|",
+        "| metric | n | arm | mean | deviation over seeds | seeds | against scratch | against shuffled |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {point['metric']} | {point['labels'] or 'all'} | {point['arm']} | {point['mean']:.4f} | "
-        f"{point['deviation']:.4f} | {point['seeds']} | {_gain(point)} |"
+        f"{point['deviation']:.4f} | {point['seeds']} | {_gain(point)} | {_gain(point, 'gain_over_control')} |"
         for point in report["points"]
     ]
     lines += [f"\n{name}: {_figures(figures)}" for name, figures in report["without_learning"].items()]
@@ -127,10 +137,10 @@ def _earlier(reports: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _gain(point: Mapping[str, Any] | None) -> str:
-    if point is None or "gain" not in point:
+def _gain(point: Mapping[str, Any] | None, key: str = "gain") -> str:
+    if point is None or key not in point:
         return "-"
-    gain = point["gain"]
+    gain = point[key]
     return f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from pixelmill.jobs import ct_curve
 from pixelmill.jobs.ct_curve import CurveJob, run_curve
 from pixelmill.pipelines.ct import curve_cells
+from pixelmill.pipelines.ct.curve_plan import Cell
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import save_checkpoint
@@ -36,7 +39,7 @@ def job_of(folder: Path) -> CurveJob:
     write_lungs(folder / "lungs", patients=12, slices=1)
     encoder = f"masked={pretrained(folder / 'masked')}"
     settings = {"steps": 2, "batch": 2}
-    return CurveJob([str(folder / "lungs")], str(folder / "out"), [encoder], "1,2", "2:dice", 2, 2, settings=settings)
+    return CurveJob([str(folder / "lungs")], str(folder / "out"), [encoder], "1,2", "2:dice", 2, 2, 1, settings=settings)
 
 
 def test_a_killed_curve_goes_on_where_it_stopped_and_ends_with_the_same_figures(
@@ -76,6 +79,36 @@ def test_a_curve_is_extended_by_seeds_and_labels_and_says_that_it_was_looked_at_
             run_curve(smaller, lambda _: None)
 
 
+def test_the_rate_is_chosen_by_the_mean_over_the_seeds_of_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the first seed alone it would be 1, by the last alone 0.1."""
+    validation = {0.1: (0.1, 0.2, 0.9), 0.3: (0.5, 0.6, 0.5), 1.0: (0.9, 0.1, 0.1)}
+    run_cell = ct_curve.run_cell
+
+    def planted(cell: Cell, *given: Any) -> dict[str, Any]:
+        result = run_cell(cell, *given)
+        return result | {"validation": {"dice": validation[cell.rate][cell.seed] if cell.seed < 3 else 0.0}}
+
+    monkeypatch.setattr(ct_curve, "run_cell", planted)
+    job = replace(job_of(tmp_path), labels="2", search_seeds=3)
+    run_curve(job, lambda _: None)
+    report = json.loads((tmp_path / "out" / "curve.json").read_bytes())
+    assert report["rates"] == {"scratch": 0.3, "shuffled": 0.3, "masked": 0.3}
+
+
+def test_a_curve_that_was_planned_with_one_seed_of_search_goes_on(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    table = run_curve(job, lambda _: None)
+    path = tmp_path / "out" / "plan.json"
+    plan = json.loads(path.read_bytes())
+    del plan["search_seeds"]
+    path.write_text(json.dumps(plan))
+    assert run_curve(job, lambda _: None) == table
+    with pytest.raises(JobError, match="search_seeds 1, not 3"):
+        run_curve(replace(job, search_seeds=3), lambda _: None)
+
+
 def test_slices_of_air_are_left_out_of_a_curve_as_of_a_training(tmp_path: Path) -> None:
     job = job_of(tmp_path)
     image = next((tmp_path / "lungs/images").iterdir())
@@ -102,7 +135,7 @@ def test_encoders_that_see_slices_otherwise_are_not_compared(tmp_path: Path) -> 
 def test_classes_are_compared_by_the_area_under_the_curve(tmp_path: Path) -> None:
     write_classes(tmp_path / "heads", patients=24)
     settings = {"steps": 1, "batch": 2, "head": "classify", "widths": (4, 8), "size_px": 32}
-    job = CurveJob([str(tmp_path / "heads")], str(tmp_path / "out"), [], "1", "1:auc", 1, 1, settings=settings)
+    job = CurveJob([str(tmp_path / "heads")], str(tmp_path / "out"), [], "1", "1:auc", 1, 1, 1, settings=settings)
     assert "| auc | 1 | scratch |" in run_curve(job, lambda _: None)
 
 

@@ -25,3 +25,14 @@ def test_the_arm_of_the_primary_comparison_is_chosen_on_validation_and_not_on_th
     assert gain["confidence"] == 0.975
     assert "| dice | 4 | plain | 0.9150 |" in table_of(report)
     assert drawn(report).startswith(b"\x89PNG")
+
+
+def test_an_arm_is_held_against_the_control_too() -> None:
+    tests = {"scratch": 0.6, "shuffled": 0.65, "masked": 0.7, "plain": 0.66}
+    report = report_of(PLAN, [result(arm, seed, 0.5, test) for arm, test in tests.items() for seed in (0, 1)], {})
+    points = {point["arm"]: point for point in report["points"] if point["metric"] == "dice"}
+    assert abs(points["masked"]["gain"]["mean"] - 0.1) < 1e-9
+    assert abs(points["masked"]["gain_over_control"]["mean"] - 0.05) < 1e-9
+    assert "gain_over_control" not in points["scratch"]
+    assert "gain_over_control" not in points["shuffled"]
+    assert "| +0.1000 [+0.1000, +0.1000] | +0.0500 [+0.0500, +0.0500] |" in table_of(report)
