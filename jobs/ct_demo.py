@@ -17,8 +17,6 @@ from pixelmill.jobs.run import run_job
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.console import PrintableConsole
 from pixelmill.pipelines import explore
-from pixelmill.pipelines.ct.indexing import write_series
-from pixelmill.pipelines.ct.pooled_codes import Pooled, pool_codes
 from pixelmill.pipelines.ct.verdict_counts import VerdictKind, Verdicts, verdict_counts
 from pixelmill.pipelines.stores.folder import Folder
 
@@ -58,7 +56,6 @@ def run(folder: Path, around: Surroundings, size: Size | None = None) -> int:
     _say(console, f"archive of phantoms: {size.series} series in {archive}")
 
     outcome, index = _indexed(archive, folder / "index", key, around)
-    write_series(index)
     is_found = _compare(console, planted, failing, verdict_counts(index), outcome)
 
     document: Document = {
@@ -181,7 +178,7 @@ def _pretrained(folder: Path, size: Size, around: Surroundings, console: Printab
     return [*ct_show.show(asked, lambda _: None), str(folder / "encoder/curve.png")]
 
 
-def _embedded(folder: Path, around: Surroundings) -> Pooled:
+def _embedded(folder: Path, around: Surroundings) -> str:
     """Codes of the slices by the encoder, and of the series by theirs."""
     document: Document = {
         "version": 1,
@@ -190,8 +187,7 @@ def _embedded(folder: Path, around: Surroundings) -> Pooled:
         "stages": [{"embed": {"model": str(folder / "encoder")}}],
     }
     job = check_document(document, name="ct demo", environment={})
-    run_job(job, around)
-    return pool_codes(job.open_out())
+    return "\n".join(run_job(job, around).made)
 
 
 def _say(console: PrintableConsole, text: str) -> None:

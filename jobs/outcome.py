@@ -34,6 +34,8 @@ class Outcome:
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     busy_shares: dict[str, float] = field(default_factory=dict[str, float])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
+    made: list[str] = field(default_factory=list[str])
+    """What was made of the rows beside them (jobs/finishing.py), in words."""
 
     def add_listing(self, listed: Listed) -> None:
         self.added, self.duplicates = listed.added, listed.duplicates

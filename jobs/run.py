@@ -12,6 +12,7 @@ from functools import partial
 
 from pixelmill.jobs import checks
 from pixelmill.jobs.event_stream import EventStream
+from pixelmill.jobs.finishing import finish
 from pixelmill.jobs.identity import resumed_source
 from pixelmill.jobs.job import Job
 from pixelmill.jobs.milling import Milling
@@ -173,5 +174,7 @@ class BulkRun:
         outcome.account = account(self._out, segments)
         self._stopwatch.mark("account")
         completion.require_complete(self._out, outcome.account, retry=self._retry)
+        with explained(self._out.uri, "finishing what was made"):
+            outcome.made = finish(self._job, self._out, outcome.account.done)
         success = completion.success_of(self._out, outcome.account, segments, outcome.seconds, self._around.now())
         attempt.succeed({**success})

@@ -36,5 +36,5 @@ def summary_of(outcome: Outcome, uri: str) -> str:
         lines.append(f"{outcome.duplicates:,} inputs were named more than once and are done once")
     if outcome.ignored:
         lines.append(f"ignored: {Ignored(outcome.ignored).says()}")
-    lines.append(f"see it with: pixelmill inspect {uri}")
+    lines += [*outcome.made, f"see it with: pixelmill inspect {uri}"]
     return "\n".join(lines)

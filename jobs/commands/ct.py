@@ -8,10 +8,10 @@ import typer
 
 from pixelmill.jobs import surroundings
 from pixelmill.jobs.commands.options import DryRun, Failures, Quiet, Set, SetLogFormat, SetLogLevel
-from pixelmill.jobs.commands.running import failing, interrupted, job_of, run_bulk
+from pixelmill.jobs.commands.running import failing, job_of, run_bulk
 
 if TYPE_CHECKING:
-    from pixelmill.pipelines.ct.series import SeriesCounts
+    pass
 
 app = typer.Typer(no_args_is_help=True, help="CT archives: from DICOM to slices in Hounsfield units, without names.")
 
@@ -48,12 +48,7 @@ def index(
 ) -> None:
     """Read the headers of an archive of DICOM, NIfTI or slices as TIFF: which series are usable for 2-D and 3-D, and why not."""
     from pixelmill.jobs import extras
-    from pixelmill.jobs.ct_index import naming_of
     from pixelmill.jobs.id_keys import made_key_note
-    from pixelmill.jobs.outcome import exit_code_of
-    from pixelmill.jobs.run import run_job
-    from pixelmill.jobs.summary import summary_of
-    from pixelmill.pipelines.ct.indexing import write_series
 
     extras.require("ct", "ct index")
     around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
@@ -66,15 +61,7 @@ def index(
         "stages": [{"ct-index": {"key": key, "patient_pattern": patient, "picture_intercept_hu": picture_intercept}}],
         "run": {"max_failed_fraction": 1.0, "failures": "ok"},
     }
-    job = job_of(document, "ct index", overrides or [], around)
-    try:
-        outcome = run_job(job, around)
-        counts = write_series(job.open_out(), naming_of(job))
-    except KeyboardInterrupt:
-        interrupted("what was finished stays, and the same command resumes from there", around)
-    typer.echo(summary_of(outcome, job.open_out().uri))
-    typer.echo(worded_counts(counts))
-    raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
+    run_bulk(job_of(document, "ct index", overrides or [], around), around)
 
 
 @app.command()
@@ -202,10 +189,3 @@ def demo(
     from pixelmill.jobs.places import absolute
 
     raise typer.Exit(ct_demo.run(Path(absolute(folder)), surroundings.of_process(quiet=False)))
-
-
-def worded_counts(counts: SeriesCounts) -> str:
-    """The verdicts of all series, in words."""
-    lines = [f"{counts.series:,} series: {counts.usable_2d:,} usable in 2-D, {counts.usable_3d:,} in 3-D"]
-    lines += [f"  {kind.replace('_', ' ')}: {count:,} series" for kind, count in counts.reasons.most_common()]
-    return "\n".join([*lines, "the index holds names of objects: keep it with the archive"])

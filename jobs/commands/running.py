@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -13,7 +13,6 @@ from pixelmill.jobs import surroundings
 if TYPE_CHECKING:
     from pixelmill.jobs.job import Job
     from pixelmill.jobs.surroundings import Surroundings
-    from pixelmill.pipelines.stores.folder import Folder
 
 
 def job_of(document: dict[str, object], name: str, overrides: Sequence[str], around: Surroundings) -> Job:
@@ -30,10 +29,8 @@ def run_bulk(
     *,
     dry_run: bool = False,
     retry: bool = False,
-    after: Callable[[Folder], str] | None = None,
 ) -> NoReturn:
-    """Run the job, or show its plan, and end the command with the exit code of the outcome. `after` makes something of what a
-    run made, and says what."""
+    """Run the job, or show its plan, and end the command with the exit code of the outcome."""
     from pixelmill.jobs.outcome import exit_code_of
     from pixelmill.jobs.run import run_job
     from pixelmill.jobs.summary import note_of, summary_of
@@ -50,8 +47,6 @@ def run_bulk(
     except KeyboardInterrupt:
         interrupted("what was finished stays, and the same command resumes from there", around)
     typer.echo(summary_of(outcome, job.open_out().uri))
-    if after is not None and outcome.account.done:
-        typer.echo(after(job.open_out()))
     raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
 
 

@@ -18,8 +18,7 @@ from pixelmill.jobs.commands import options
 from pixelmill.jobs.commands.running import failing, job_of, run_bulk
 
 if TYPE_CHECKING:
-    from pixelmill.jobs.job import Job
-    from pixelmill.pipelines.stores.folder import Folder
+    pass
 
 
 @dataclass(frozen=True)
@@ -173,19 +172,7 @@ def _run(kind: str, keys: Mapping[str, object], given: Mapping[str, Any]) -> Non
     document = stage_document(kind, with_decoder(given["source"], kind), given["out"], keys)
     overrides: list[str] = [*(given["overrides"] or []), *failing(given["failures"])]
     job = job_of(document, kind, overrides, around)
-    run_bulk(job, around, dry_run=given["dry_run"], after=_pooled if _embeds_slices(job) else None)
-
-
-def _embeds_slices(job: Job) -> bool:
-    from pixelmill.jobs.ct_source import MAKES_SLICES
-
-    return job.spec.source_options.decoder == MAKES_SLICES and job.spec.configs[0].stage == "embed"
-
-
-def _pooled(codes: Folder) -> str:
-    from pixelmill.pipelines.ct.pooled_codes import pool_codes
-
-    return str(pool_codes(codes))
+    run_bulk(job, around, dry_run=given["dry_run"])
 
 
 def _signature(command: StageCommand) -> Signature:

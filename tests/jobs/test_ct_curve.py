@@ -39,7 +39,9 @@ def job_of(folder: Path) -> CurveJob:
     write_lungs(folder / "lungs", patients=12, slices=1)
     encoder = f"masked={pretrained(folder / 'masked')}"
     settings = {"steps": 2, "batch": 2}
-    return CurveJob([str(folder / "lungs")], str(folder / "out"), [encoder], "1,2", "2:dice", 2, 2, 1, settings=settings)
+    return CurveJob(
+        [str(folder / "lungs")], str(folder / "out"), [encoder], "1,2", "2:dice", 2, 2, 1, settings=settings
+    )
 
 
 def test_a_killed_curve_goes_on_where_it_stopped_and_ends_with_the_same_figures(

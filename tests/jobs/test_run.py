@@ -28,6 +28,7 @@ from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, INPUT_FIELDS
 from pixelmill.pipelines.outputs.encoding import Compression
 from pixelmill.pipelines.outputs.publishing import publish
 from pixelmill.pipelines.outputs.rows import read_files
+from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobStopped, PixelmillError
 
 ERRORS = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
@@ -132,6 +133,30 @@ def test_a_finished_run_mills_nothing_starts_no_ray_and_leaves_what_it_says_as_i
     assert (outcome.done_now, outcome.account.done) == (0, 1)
     assert run.success() == said
     assert run.record(2)["ended"] == "complete"
+
+
+def test_what_is_made_of_the_rows_is_there_before_the_run_says_that_it_is_complete(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that dies in between left a run that looked complete without its series, and no later step made them."""
+    run.add("a.jpg", "bad.jpg")
+    seen = list[tuple[int, bool]]()
+
+    def made(job: Job, out: Folder, done: int) -> list[str]:
+        seen.append((done, run.success() is None))
+        if len(seen) == 1:
+            raise OSError("the machine dies")
+        return ["2 series"]
+
+    monkeypatch.setattr(module, "finish", made)
+    with pytest.raises(PixelmillError, match="the machine dies"):
+        run.attempt()
+    assert run.success() is None
+    assert run.attempt().made == ["2 series"]
+    assert run.success() is not None
+    assert seen == [(1, True), (1, True)]
+    run.attempt(retry=True)
+    assert len(seen) == 3
 
 
 def test_what_is_new_in_the_source_is_all_that_is_milled(run: Run) -> None:

@@ -15,8 +15,6 @@ from pixelmill.jobs.stage_entries import stage_keys
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.tasks import TASKS
 from pixelmill.workers.stages import STAGES
-from tests.ct_networks import save_autoencoder
-from tests.ct_slices import Series, ingested, ramp
 from tests.support import pictures
 
 OF_CT_COMMANDS = {"ct-index", "hu"}
@@ -50,7 +48,7 @@ def test_what_is_given_is_in_the_job_and_what_is_not_is_left_to_the_stage(
 ) -> None:
     pictures(tmp_path / "in", 1)
     jobs: list[Job] = []
-    monkeypatch.setattr(stages, "run_bulk", lambda job, around, dry_run, after: jobs.append(job) if dry_run else None)
+    monkeypatch.setattr(stages, "run_bulk", lambda job, around, dry_run: jobs.append(job) if dry_run else None)
     given = ["embed", str(tmp_path / "in"), str(tmp_path / "out"), "--dry-run"]
     cli.app(given, standalone_mode=False)
     more = [
@@ -68,23 +66,6 @@ def test_what_is_given_is_in_the_job_and_what_is_not_is_left_to_the_stage(
     assert plain.model_fields_set == set()
     assert fuller.model_dump(include={"model", "batch"}) == {"model": "torchvision:resnet18/random", "batch": 3}
     assert (jobs[1].spec.run.actors, jobs[1].spec.run.failures) == (1, "ok")
-
-
-def test_the_codes_of_slices_are_pooled_when_they_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what `ct ingest` wrote, whose decoder is found; of pictures nothing is pooled, nor of another stage's output."""
-    pictures(tmp_path / "in", 1)
-    save_autoencoder(tmp_path / "m", windows=("lung",))
-    slices = ingested(tmp_path / "slices", {"part-000000.parquet": [Series("a", ramp(), range(5))]})
-    (slices / "_run/spec.yaml").write_text("version: 1\nstages:\n- hu\n")
-    made: list[tuple[str, bool]] = []
-
-    def noted(job: Job, around: object, *, dry_run: bool, after: object) -> None:
-        made.append((job.spec.source_options.decoder, after is not None))
-
-    monkeypatch.setattr(stages, "run_bulk", noted)
-    for kind, source in (("embed", slices), ("embed", tmp_path / "in"), ("reconstruct", slices)):
-        cli.app([kind, str(source), str(tmp_path / "out"), "--model", str(tmp_path / "m")], standalone_mode=False)
-    assert made == [("hu", True), ("picture", False), ("hu", False)]
 
 
 def test_a_document_has_only_the_keys_that_were_given() -> None:

@@ -1,0 +1,32 @@
+"""What is made of the rows of a finished run, before _SUCCESS says that it is whole: whoever finds _SUCCESS finds this too.
+
+By whatever command the rows came to be - the stage's own, `run`, `retry`, `resume`, a step of a flow - the same is made.
+"""
+
+from __future__ import annotations
+
+from pixelmill.jobs.ct_index import naming_of
+from pixelmill.jobs.ct_source import MAKES_SLICES
+from pixelmill.jobs.job import Job
+from pixelmill.pipelines.ct.indexing import write_series
+from pixelmill.pipelines.ct.pooled_codes import pool_codes
+from pixelmill.pipelines.ct.series import SeriesCounts
+from pixelmill.pipelines.stores.folder import Folder
+
+
+def finish(job: Job, out: Folder, done: int) -> list[str]:
+    """The series of an index of CT, the codes of series where `embed` saw slices; returns what was made, in words. `done` rows
+    are there. What was made before is made anew, as the rows may be more now."""
+    kinds = [config.stage for config in job.spec.configs]
+    if kinds == ["ct-index"]:
+        return [worded_counts(write_series(out, naming_of(job)))]
+    if kinds == ["embed"] and job.spec.source_options.decoder == MAKES_SLICES and done:
+        return [str(pool_codes(out))]
+    return []
+
+
+def worded_counts(counts: SeriesCounts) -> str:
+    """The verdicts of all series, in words."""
+    lines = [f"{counts.series:,} series: {counts.usable_2d:,} usable in 2-D, {counts.usable_3d:,} in 3-D"]
+    lines += [f"  {kind.replace('_', ' ')}: {count:,} series" for kind, count in counts.reasons.most_common()]
+    return "\n".join([*lines, "the index holds names of objects: keep it with the archive"])
