@@ -143,7 +143,10 @@ def _rows_of(folder: Folder, series: SeriesOfRows, extras: Extras, say: Callable
     if extras.near:
         with explained(folder.uri, "reading the slices"):
             nearest = list(_neighbour_tiles(folder, series, extras))
-        yield SheetRow(f"{series.series_id[:SHORT]}   and the nearest slices of other series by cosine", nearest)
+        yield SheetRow(
+            f"{series.series_id[:SHORT]}   and the nearest slices of other series, by cosine about the mean code",
+            nearest,
+        )
     if extras.network is not None:
         with explained(folder.uri, "reading the slices"):
             compared = _reconstructions(folder, series, extras.network)

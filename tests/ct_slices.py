@@ -86,9 +86,14 @@ def ingested(folder: Path, parts: Mapping[str, Sequence[Series]], *, group_rows:
 
 
 def embedded(
-    folder: Path, out: Path, parts: Mapping[str, Sequence[Series]], angles: Mapping[str, Sequence[float]]
+    folder: Path,
+    out: Path,
+    parts: Mapping[str, Sequence[Series]],
+    angles: Mapping[str, Sequence[float]],
+    about: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
-    """CODES as `embed OUT CODES` writes them: of each slice a code in the plane, at an angle in degrees by series and place."""
+    """CODES as `embed OUT CODES` writes them: of each slice a code in the plane, at an angle in degrees by series and place
+    about a point."""
     rows: list[dict[str, Any]] = []
     for name, several in parts.items():
         owners = [(series.letter, place) for series in several for place in range(len(series.hu_DHW))]
@@ -100,7 +105,7 @@ def embedded(
                     "uri": f"{out}/data/{name}",
                     "member": f"row {row}",
                     "source_id": letter * 32,
-                    "embedding": [3 * float(np.cos(angle)), 3 * float(np.sin(angle))],
+                    "embedding": [about[0] + 3 * float(np.cos(angle)), about[1] + 3 * float(np.sin(angle))],
                 }
             )
     texts = [pa.field(name, pa.string()) for name in ("id", "uri", "member", "source_id")]

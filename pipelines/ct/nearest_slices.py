@@ -1,5 +1,8 @@
 """Nearest slices by code: over the codes that a run of `embed` made of the rows of `ct ingest`.
 
+All codes of an autoencoder share most of their direction: cosines of the codes as they are lie within hundredths of 1 and say little,
+so they are taken about the mean of all codes.
+
 Rows are joined by the file and the row that they came from; `source_id`, the id of the series, shows that both belong together.
 
 Legend: N rows, Q queries, D dimension of a code.
@@ -22,7 +25,7 @@ _ROW = "row "
 
 
 class NearSlice(NamedTuple):
-    """The cosine of two codes, and where the slice stands."""
+    """The cosine of two codes about the mean of all, and where the slice stands."""
 
     cosine: float
     part: str
@@ -37,7 +40,9 @@ def nearest_slices(
     column = _column(codes)
     places = {(each.part, each.row): (number, series.input_id) for number, (series, each) in enumerate(queries)}
     found = dict[int, np.ndarray]()
+    sum_D, coded = np.zeros(1), 0
     for names, owners, codes_ND in _coded(codes, column):
+        sum_D, coded = sum_D + codes_ND.sum(0, dtype=np.float64), coded + len(codes_ND)
         for row, name in enumerate(names):
             if name in places:
                 number, owner = places[name]
@@ -48,10 +53,11 @@ def nearest_slices(
         raise JobError(
             f"{codes.uri}: holds no codes of {len(queries) - len(found):,} slices that are shown; embed them"
         )
-    queries_QD = np.stack([found[number] for number in range(len(queries))])
+    mean_D = (sum_D / max(coded, 1)).astype(np.float32)
+    queries_QD = _directions(np.stack([found[number] for number in range(len(queries))]) - mean_D)
     best: list[list[NearSlice]] = [[] for _ in queries]
     for names, owners, codes_ND in _coded(codes, column):
-        cosines_QN = queries_QD @ codes_ND.T
+        cosines_QN = queries_QD @ _directions(codes_ND - mean_D).T
         for number, (series, _) in enumerate(queries):
             others = np.array([owner != series.input_id for owner in owners])
             cosines_N = np.where(others, cosines_QN[number], -np.inf)
@@ -72,15 +78,19 @@ def _column(codes: Folder) -> str:
 
 
 def _coded(codes: Folder, column: str) -> Iterator[tuple[list[tuple[str, int]], list[str], np.ndarray]]:
-    """File and row of each code, the id of its series, and the codes with length 1."""
+    """File and row of each code, the id of its series, and the codes."""
     for batch in explore.batches(codes, ["uri", "member", "source_id", column]):
         kept = cast("Any", batch).drop_null()
         names = [_place(codes, row) for row in kept.select(["uri", "member"]).to_pylist()]
         vectors_ND = kept.column(column).flatten().to_numpy(zero_copy_only=False).astype(np.float32)
         vectors_ND = vectors_ND.reshape(len(names), -1) if names else np.zeros((0, 1), np.float32)
-        lengths_N = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
         if names:
-            yield names, kept.column("source_id").to_pylist(), vectors_ND / np.maximum(lengths_N, explore.TINY)
+            yield names, kept.column("source_id").to_pylist(), vectors_ND
+
+
+def _directions(codes_ND: np.ndarray) -> np.ndarray:
+    """The codes with length 1."""
+    return codes_ND / np.maximum(np.linalg.norm(codes_ND, axis=1, keepdims=True), explore.TINY)
 
 
 def _place(codes: Folder, row: dict[str, str]) -> tuple[str, int]:

@@ -31,14 +31,23 @@ def series_in(out: Path) -> list[SeriesOfRows]:
     return list(series_of_rows(Folder(str(out), Access())))
 
 
-def test_the_nearest_slices_are_those_of_other_series_with_the_greatest_cosine(out: Path, tmp_path: Path) -> None:
-    angles = {"a": [0, 1, 2, 3, 4], "b": [50, 51, 52, 53, 54], "c": [60, 75, 30, 5, 80]}
-    codes = Folder(str(embedded(tmp_path / "codes", out, TWO_PARTS, angles)), Access())
+@pytest.mark.parametrize("about", [(0, 0), (400, 300)])
+def test_the_nearest_slices_are_those_of_other_series_with_the_greatest_cosine_about_the_mean(
+    out: Path, tmp_path: Path, about: tuple[float, float]
+) -> None:
+    """Far from the origin the codes as they are have cosines of 1 nearly all, and others would come first."""
+    angles = {"a": [0, 120, 240, 24, 144], "b": [264, 48, 168, 288, 72], "c": [192, 312, 96, 216, 336]}
+    codes = Folder(str(embedded(tmp_path / "codes", out, TWO_PARTS, angles, about)), Access())
     first, second, _ = series_in(out)
-    of_first, of_second = nearest_slices(codes, [(first, first.slices[2]), (second, second.slices[0])], 3)
-    assert [(near.part[-9:], near.row) for near in of_first] == [("1.parquet", 3), ("1.parquet", 2), ("0.parquet", 5)]
-    assert [near.cosine for near in of_first] == pytest.approx(np.cos(np.radians([3, 28, 48])).tolist(), abs=1e-6)
-    assert [(near.part[-9:], near.row) for near in of_second] == [("1.parquet", 0), ("1.parquet", 2), ("1.parquet", 1)]
+    of_first, of_second = nearest_slices(codes, [(first, first.slices[2]), (second, second.slices[1])], 4)
+    for several, degrees in ((of_first, [24, 24, 48, 48]), (of_second, [24, 48, 48, 72])):
+        assert [near.cosine for near in several] == pytest.approx(np.cos(np.radians(degrees)).tolist(), abs=2e-4)
+    b_0, b_3, c_0, c_3 = ("0.parquet", 5), ("0.parquet", 8), ("1.parquet", 0), ("1.parquet", 3)
+    places = [(near.part[-9:], near.row) for near in of_first]
+    assert {*places[:2]} == {b_0, c_3}
+    assert {*places[2:]} == {b_3, c_0}
+    a_0, a_3, c_2 = ("0.parquet", 0), ("0.parquet", 3), ("1.parquet", 2)  # 72 at 24 degrees is of its own series
+    assert {(near.part[-9:], near.row) for near in of_second[:3]} == {a_3, a_0, c_2}
 
 
 def test_codes_of_other_slices_are_refused(out: Path, tmp_path: Path) -> None:
