@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pixelmill.jobs import surroundings
 from pixelmill.jobs.commands.options import DryRun, Failures, Quiet, Set, SetLogFormat, SetLogLevel
-from pixelmill.jobs.commands.running import failing, job_of, run_bulk
+from pixelmill.jobs.commands.running import failing, job_of, run_bulk, run_first
+from pixelmill.workers.errors import JobError
 
 if TYPE_CHECKING:
-    pass
+    from pixelmill.jobs.job import Job
+    from pixelmill.jobs.surroundings import Surroundings
+
+
+@dataclass(frozen=True)
+class Names:
+    """How an index names what states no ids, and the intercept of what states none."""
+
+    key: str = "user"
+    patient: str | None = None
+    picture_intercept: float | None = None
+
 
 app = typer.Typer(no_args_is_help=True, help="CT archives: from DICOM to slices in Hounsfield units, without names.")
 
+Patient = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX", help="The patient in names of NIfTI files and pictures: the one group, as '^([^/]+)/'."
+    ),
+]
+PictureIntercept = Annotated[
+    float | None,
+    typer.Option(metavar="HU", help="Intercept of TIFF and PNG slices, which state none, such as -32768 or -1024."),
+]
 Key = Annotated[
     str,
     typer.Option(
@@ -31,16 +54,8 @@ def index(
     ],
     out: Annotated[str, typer.Argument(metavar="INDEX", help="Folder of the index, which stays with the archive.")],
     key: Key = "user",
-    patient: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REGEX", help="The patient in names of NIfTI files and pictures: the one group, as '^([^/]+)/'."
-        ),
-    ] = None,
-    picture_intercept: Annotated[
-        float | None,
-        typer.Option(metavar="HU", help="Intercept of TIFF and PNG slices, which state none, such as -32768 or -1024."),
-    ] = None,
+    patient: Patient = None,
+    picture_intercept: PictureIntercept = None,
     overrides: Set = None,
     quiet: Quiet = False,
     log_level: SetLogLevel = "info",
@@ -48,26 +63,28 @@ def index(
 ) -> None:
     """Read the headers of an archive of DICOM, NIfTI or slices as TIFF: which series are usable for 2-D and 3-D, and why not."""
     from pixelmill.jobs import extras
-    from pixelmill.jobs.id_keys import made_key_note
 
     extras.require("ct", "ct index")
     around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
-    if (note := made_key_note(key, around.environment)) and not quiet:
-        typer.echo(note, err=True)
-    document: dict[str, object] = {
-        "version": 1,
-        "source": {"uri": archive, "format": "dicom", "decoder": "dicom-header"},
-        "out": out,
-        "stages": [{"ct-index": {"key": key, "patient_pattern": patient, "picture_intercept_hu": picture_intercept}}],
-        "run": {"max_failed_fraction": 1.0, "failures": "ok"},
-    }
-    run_bulk(job_of(document, "ct index", overrides or [], around), around)
+    run_bulk(_index_job(archive, out, Names(key, patient, picture_intercept), overrides, around), around)
 
 
 @app.command()
 def ingest(
-    source: Annotated[str, typer.Argument(metavar="INDEX", help="Folder that `ct index` wrote, on any store.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INDEX", help="Folder that `ct index` wrote, on any store; or, with --index, an archive."
+        ),
+    ],
     out: Annotated[str, typer.Argument(help="Output folder, on any store.")],
+    index_at: Annotated[
+        str | None,
+        typer.Option("--index", metavar="INDEX", help="Index the archive first, into this folder, then ingest."),
+    ] = None,
+    key: Key = "user",
+    patient: Patient = None,
+    picture_intercept: PictureIntercept = None,
     volumes: Annotated[
         bool, typer.Option("--volumes", help="Blocks of resampled volumes, of series that are usable in 3-D.")
     ] = False,
@@ -92,16 +109,37 @@ def ingest(
 
     extras.require("ct", "ct ingest")
     around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
+    names = Names(key, patient, picture_intercept)
+    if index_at is None and names != Names():
+        raise JobError("ct ingest: --key, --patient and --picture-intercept are of the index; add --index INDEX")
+    index = index_at or source
+    options = ingest_source(
+        index, volumes=volumes, spacing=spacing, block=block, overlap=overlap, shear_tilt=shear_tilt
+    )
+    document: dict[str, object] = {"version": 1, "source": options, "out": out, "stages": ["hu"]}
+    job = job_of(document, "ct ingest", [*(overrides or []), *failing(failures)], around)
+    if index_at is not None:
+        indexing = _index_job(source, index_at, names, None, around)
+        if dry_run:  # the series are known when the index is there
+            run_bulk(indexing, around, dry_run=True)
+        typer.echo(run_first(indexing, around))
+    run_bulk(job, around, dry_run=dry_run)
+
+
+def _index_job(archive: str, out: str, names: Names, overrides: list[str] | None, around: Surroundings) -> Job:
+    from pixelmill.jobs.id_keys import made_key_note
+
+    if (note := made_key_note(names.key, around.environment)) and not around.quiet:
+        typer.echo(note, err=True)
+    options = {"key": names.key, "patient_pattern": names.patient, "picture_intercept_hu": names.picture_intercept}
     document: dict[str, object] = {
         "version": 1,
-        "source": ingest_source(
-            source, volumes=volumes, spacing=spacing, block=block, overlap=overlap, shear_tilt=shear_tilt
-        ),
+        "source": {"uri": archive, "format": "dicom", "decoder": "dicom-header"},
         "out": out,
-        "stages": ["hu"],
+        "stages": [{"ct-index": options}],
+        "run": {"max_failed_fraction": 1.0, "failures": "ok"},
     }
-    given = [*(overrides or []), *failing(failures)]
-    run_bulk(job_of(document, "ct ingest", given, around), around, dry_run=dry_run)
+    return job_of(document, "ct index", overrides or [], around)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from pixelmill.jobs import surroundings
 
 if TYPE_CHECKING:
     from pixelmill.jobs.job import Job
+    from pixelmill.jobs.outcome import Outcome
     from pixelmill.jobs.surroundings import Surroundings
 
 
@@ -32,7 +33,6 @@ def run_bulk(
 ) -> NoReturn:
     """Run the job, or show its plan, and end the command with the exit code of the outcome."""
     from pixelmill.jobs.outcome import exit_code_of
-    from pixelmill.jobs.run import run_job
     from pixelmill.jobs.summary import note_of, summary_of
 
     if (note := note_of(job.spec)) and not around.quiet:
@@ -42,12 +42,25 @@ def run_bulk(
 
         show_plan(job, around)
         raise typer.Exit(0)
-    try:
-        outcome = run_job(job, around, retry=retry)
-    except KeyboardInterrupt:
-        interrupted("what was finished stays, and the same command resumes from there", around)
+    outcome = _outcome_of(job, around, retry=retry)
     typer.echo(summary_of(outcome, job.open_out().uri))
     raise typer.Exit(exit_code_of(outcome, job.spec.run.failures))
+
+
+def run_first(job: Job, around: Surroundings) -> str:
+    """Run a job whose output the command needs, and return its summary."""
+    from pixelmill.jobs.summary import summary_of
+
+    return summary_of(_outcome_of(job, around), job.open_out().uri)
+
+
+def _outcome_of(job: Job, around: Surroundings, *, retry: bool = False) -> Outcome:
+    from pixelmill.jobs.run import run_job
+
+    try:
+        return run_job(job, around, retry=retry)
+    except KeyboardInterrupt:
+        interrupted("what was finished stays, and the same command resumes from there", around)
 
 
 def run_flow(text: str, name: str, overrides: list[str], around: Surroundings, *, dry_run: bool) -> NoReturn:

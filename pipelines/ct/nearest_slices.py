@@ -1,7 +1,7 @@
 """Nearest slices by code: over the codes that a run of `embed` made of the rows of `ct ingest`.
 
-All codes of an autoencoder share most of their direction: cosines of the codes as they are lie within hundredths of 1 and say little,
-so they are taken about the mean of all codes.
+All codes of an autoencoder share most of their direction: cosines of the codes as they are lie within hundredths of 1 and say
+little, so they are taken about the mean of all codes.
 
 Rows are joined by the file and the row that they came from; `source_id`, the id of the series, shows that both belong together.
 

@@ -59,7 +59,8 @@ def series_entries(uri: str, source: Source) -> Iterator[Entry]:
     names = _file_names(index)
     if not names:
         raise JobError(
-            f"source {scrub(uri)}: holds no index of CT series; make one with: pixelmill ct index ARCHIVE INDEX"
+            f"source {scrub(uri)}: holds no index of CT series; make one with `pixelmill ct index ARCHIVE INDEX`, or "
+            "give an archive and `--index INDEX` to `pixelmill ct ingest`"
         )
     is_empty = True
     for name in names:

@@ -9,8 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pixelmill.jobs import cli
+from pixelmill.jobs.commands import ct
 from pixelmill.jobs.id_keys import VARIABLE
+from pixelmill.jobs.job import Job
 from pixelmill.workers.ct.phantom_archive import CANARY
+from pixelmill.workers.errors import JobError
 from tests.phantoms import EVERY_DEFECT, found_series, write_archive
 from tests.support import Ended, Home, Output, assert_every_input_in_one_row, pixelmill
 
@@ -44,3 +48,25 @@ def test_an_index_finds_exactly_the_planted_defects(user: Home, tmp_path: Path) 
     assert refused.code == 2
     assert "key_fingerprint" in refused.stderr
     assert "another key for tests" not in refused.stderr
+
+
+def test_an_archive_is_indexed_first_where_ingest_is_told_where_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = list[tuple[str, list[str], str]]()
+
+    def noted(job: Job, around: object, **_: object) -> str:
+        ran.append((job.spec.source_uris[0], [each.stage for each in job.spec.configs], job.spec.out_options.uri))
+        return ""
+
+    monkeypatch.setattr(ct, "run_first", noted)
+    monkeypatch.setattr(ct, "run_bulk", noted)
+    archive, index, out = (str(tmp_path / name) for name in ("archive", "index", "out"))
+    key = tmp_path / "key"
+    key.write_text("a key for tests only")
+    key.chmod(0o600)
+    cli.app(["ct", "ingest", archive, out, "--index", index, "--key", str(key)], standalone_mode=False)
+    assert ran == [(archive, ["ct-index"], index), (index, ["hu"], out)]
+    with pytest.raises(JobError, match="are of the index; add --index"):
+        cli.app(["ct", "ingest", index, out, "--key", str(key)], standalone_mode=False)
+    assert len(ran) == 2
