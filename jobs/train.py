@@ -136,6 +136,7 @@ def _succeed(job: TrainJob, held: Session, protocol: Protocol) -> None:
             "steps": None if progress is None else progress.step,
             "failed": 0 if progress is None else progress.failed,
             "identity": job.identity(protocol),
+            "inputs_digest": card.get("marks_sha256"),
             "weights": held.out.tag(WEIGHTS),
             "metrics": card.get("metrics"),
             "test_metrics": card.get("test_metrics"),

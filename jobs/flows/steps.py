@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from pixelmill.jobs.flows.graph import OF_A_STEP, file_of, needs_of
 from pixelmill.jobs.flows.spec import Flow
@@ -22,6 +22,7 @@ from pixelmill.pipelines.outputs.attempt import PASSING
 from pixelmill.pipelines.outputs.columns import DATA, FAILED, SUCCESS
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.json_files import mapping_in
 from pixelmill.workers.errors import JobError
 
 STEP = "_run/step.json"
@@ -53,7 +54,7 @@ class Step:
     def is_done(self) -> bool:
         """Whether its output was made by this command from these inputs, and is complete."""
         folder = self.folder
-        stored, success = _parsed(folder.read(STEP)), folder.read(SUCCESS)
+        stored, success = mapping_in(folder.read(STEP)), folder.read(SUCCESS)
         if success is None or not stored:
             return False
         return stored == asdict(Stamp(self.identity, dict(self.inputs), _digest_of_success(success)))
@@ -89,7 +90,7 @@ def _filled(flow: Flow, name: str, word: str) -> str:
     def value(step: str, path: str) -> str:
         if path == "out":
             return flow.step_out(step)
-        success = _parsed(Folder(flow.step_out(step), Access()).read(SUCCESS))
+        success = mapping_in(Folder(flow.step_out(step), Access()).read(SUCCESS))
         found: object = success
         for key in path.split("."):
             found = cast("dict[str, object]", found).get(key) if isinstance(found, dict) else None
@@ -111,13 +112,5 @@ def digest_of_output(folder: Folder) -> str:
 
 
 def _digest_of_success(data: bytes) -> str:
-    lasting = {key: value for key, value in _parsed(data).items() if key not in PASSING}
+    lasting = {key: value for key, value in mapping_in(data).items() if key not in PASSING}
     return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
-
-
-def _parsed(data: bytes | None) -> dict[str, Any]:
-    try:
-        found: object = json.loads(data or b"{}")
-    except ValueError:
-        return {}
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}

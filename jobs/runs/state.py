@@ -12,7 +12,6 @@ A sign of life is a beat that changes while it is watched, by the watcher's own 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from pixelmill.pipelines.outputs.claims import ATTEMPTS, BEAT, LEASE_S, RECORD, 
 from pixelmill.pipelines.outputs.columns import SUCCESS
 from pixelmill.pipelines.outputs.self_report import read_status
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.json_files import mapping_in
 
 State = Literal["queued", "running", "stalled", "failed", "interrupted", "complete"]
 STALLED_S = 600.0
@@ -107,12 +107,12 @@ def _has_changed(before: _Read) -> bool:
 
 def _read(run: RunFolder) -> _Read:
     folder, now = run.folder, standing(run.folder)
-    holders = [_parsed(folder.read(f"{now.folder}/{name}")) for name in now.claims] if not now.has_ended else []
+    holders = [mapping_in(folder.read(f"{now.folder}/{name}")) for name in now.claims] if not now.has_ended else []
     return _Read(
         run,
         now,
         folder.exists(SUCCESS),
-        _parsed(folder.read(f"{now.folder}/{RECORD}")) if now.has_ended else None,
+        mapping_in(folder.read(f"{now.folder}/{RECORD}")) if now.has_ended else None,
         folder.read(f"{now.folder}/{BEAT}") if now.epoch else None,
         bool(holders) and all(map(is_gone, holders)),
         records.newest(folder),
@@ -126,7 +126,9 @@ def _read_again(before: _Read) -> _Read:
 
 def _judged(read: _Read, *, lives: bool) -> RunState:
     state, why = _state(read, lives=lives)
-    return RunState(read.run, state, why, read.now.epoch, read.status, read.record, read.submitted, _parsed(read.beat))
+    return RunState(
+        read.run, state, why, read.now.epoch, read.status, read.record, read.submitted, mapping_in(read.beat)
+    )
 
 
 def _state(read: _Read, *, lives: bool) -> tuple[State, str]:
@@ -150,7 +152,7 @@ def _state(read: _Read, *, lives: bool) -> tuple[State, str]:
 
 
 def _living(read: _Read) -> tuple[State, str]:
-    quiet_s = _parsed(read.beat).get("quiet_s")
+    quiet_s = mapping_in(read.beat).get("quiet_s")
     if isinstance(quiet_s, int | float) and quiet_s > STALLED_S:
         return "stalled", f"attempt {read.now.epoch} lives, and has made no progress for {quiet_s / 60:.0f} min"
     return "running", f"attempt {read.now.epoch}"
@@ -168,13 +170,5 @@ def _ended(read: _Read) -> tuple[State, str]:
 
 def attempts_of(folder: Folder) -> list[dict[str, Any]]:
     """The records of the attempts that ended, in their order."""
-    found = [_parsed(folder.read(f"{ATTEMPTS}/{epoch}/{RECORD}")) for epoch in folder.folders(ATTEMPTS)]
+    found = [mapping_in(folder.read(f"{ATTEMPTS}/{epoch}/{RECORD}")) for epoch in folder.folders(ATTEMPTS)]
     return [record for record in found if record]
-
-
-def _parsed(data: bytes | None) -> dict[str, Any]:
-    try:
-        found: object = json.loads(data or b"{}")
-    except ValueError:
-        return {}
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from pixelmill.jobs.terminal.views import duration
 from pixelmill.pipelines.outputs.claims import ATTEMPTS, BEAT, RECORD
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.json_files import mapping_in
 
 LEAST_ROWS = 50
 """Fewer rows measure the start and not the rate."""
@@ -28,8 +28,8 @@ class Measured:
 def measured_in(out: Folder) -> Measured | None:
     """The newest attempt that did enough to measure; None where none did."""
     for epoch in reversed(out.folders(ATTEMPTS)):
-        record = _parsed(out.read(f"{ATTEMPTS}/{epoch}/{RECORD}"))
-        beat = _parsed(out.read(f"{ATTEMPTS}/{epoch}/{BEAT}"))
+        record = mapping_in(out.read(f"{ATTEMPTS}/{epoch}/{RECORD}"))
+        beat = mapping_in(out.read(f"{ATTEMPTS}/{epoch}/{BEAT}"))
         if (found := _measured(record, beat)) is not None:
             return found
     return None
@@ -58,14 +58,6 @@ def estimate(rows: int, measured: Measured | None, node_hour_price: float | None
         f"{least}{duration(seconds)}{cost}: {rows:,} inputs at {measured.images_per_s:,.1f} images/s, as attempt "
         f"{measured.attempt} measured on {measured.nodes:.1f} nodes"
     )
-
-
-def _parsed(data: bytes | None) -> dict[str, Any]:
-    try:
-        found: object = json.loads(data or b"{}")
-    except ValueError:
-        return {}
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def left_of(found: int, listed: Sequence[int], done: int) -> int:

@@ -21,9 +21,10 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.json_files import mapping_in
 from pixelmill.workers.errors import ClaimLost, RunHeld
 
 ATTEMPTS = "_run/attempts"
@@ -125,7 +126,7 @@ def _wait_for_silence(
     folder: Folder, held: Standing, is_gone: Callable[[Holder], bool], clock: Clock, say: Callable[[str], None]
 ) -> None:
     """Return when the holder ended, provably died, or gave no beat for a lease. Raises RunHeld when it is alive."""
-    holders = [_parsed(folder.read(f"{held.folder}/{name}")) for name in held.claims]
+    holders = [mapping_in(folder.read(f"{held.folder}/{name}")) for name in held.claims]
     if all(is_gone(holder) for holder in holders):
         return
     who = _name(next((each for each in holders if each), Holder()))
@@ -149,25 +150,17 @@ def _signs(folder: Folder, held: Standing) -> tuple[frozenset[str], bytes | None
 def _wait_for_old_lock(folder: Folder, clock: Clock, say: Callable[[str], None]) -> None:
     """Wait for the lock of versions without claims: one file that they rewrote every 10 s."""
     seen = folder.read(OLD_LOCK)
-    if seen is None or _parsed(seen).get("released", True) or folder.folders(ATTEMPTS):
+    if seen is None or mapping_in(seen).get("released", True) or folder.folders(ATTEMPTS):
         return
-    until, who = clock.monotonic() + LEASE_S, _name(_parsed(seen))
+    until, who = clock.monotonic() + LEASE_S, _name(mapping_in(seen))
     say(f"waiting up to {LEASE_S:g} s for a sign of life of {who}, which holds {folder.uri}")
     while clock.monotonic() < until:
         clock.wait(POLL_S)
         found = folder.read(OLD_LOCK)
-        if found is None or _parsed(found).get("released", True):
+        if found is None or mapping_in(found).get("released", True):
             return
         if found != seen:
             raise RunHeld(f"{folder.uri} is being written by {who}; wait for it, or stop it and run this again")
-
-
-def _parsed(data: bytes | None) -> Holder:
-    try:
-        found: object = json.loads(data or b"{}")
-    except ValueError:
-        return {}
-    return cast(Holder, found) if isinstance(found, dict) else {}
 
 
 def _name(holder: Holder) -> str:
@@ -217,7 +210,7 @@ def ended_well(folder: Folder, epoch: int) -> bool:
     """Whether the newest attempt left nothing to repair: it was complete, or there was none."""
     if epoch < 1:
         return True
-    found = _parsed(folder.read(f"{ATTEMPTS}/{epoch:04d}/{RECORD}") or folder.read(f"{ATTEMPTS}/{epoch:04d}.json"))
+    found = mapping_in(folder.read(f"{ATTEMPTS}/{epoch:04d}/{RECORD}") or folder.read(f"{ATTEMPTS}/{epoch:04d}.json"))
     return found.get("ended") == "complete"
 
 
@@ -227,7 +220,7 @@ def may_wake(folder: Folder, claim: Claim, since: int, is_gone: Callable[[Holder
         names = folder.names(f"{ATTEMPTS}/{epoch:04d}")
         held = Standing(epoch, frozenset(names))
         if held.claims and not held.has_ended:
-            holders = [_parsed(folder.read(f"{held.folder}/{name}")) for name in held.claims]
+            holders = [mapping_in(folder.read(f"{held.folder}/{name}")) for name in held.claims]
             if not all(is_gone(holder) for holder in holders):
                 return True
     return False

@@ -17,7 +17,7 @@ from pixelmill.pipelines.outputs.contents import Contents, failures, progress, p
 from pixelmill.pipelines.outputs.known import Known
 from pixelmill.pipelines.outputs.listing import Listing, tables_of
 from pixelmill.pipelines.outputs.parts import Part
-from pixelmill.pipelines.outputs.segments import Segment
+from pixelmill.pipelines.outputs.segments import Segment, digest_of_inputs
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
@@ -133,6 +133,8 @@ class Success(TypedDict):
     licences: dict[str, str]
     parts: int
     segments: int
+    inputs_digest: str | None
+    """Of their ids and versions when they were listed; None where an older version listed some of them."""
     finished_at: str
     seconds: dict[str, float]
 
@@ -152,6 +154,7 @@ def success_of(
         "licences": licences_so_far(out, held),
         "parts": sum(len(segment.part_rows) for segment in segments),
         "segments": len(segments),
+        "inputs_digest": digest_of_inputs(segments),
         "finished_at": datetime.fromtimestamp(finished_s, UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
     }

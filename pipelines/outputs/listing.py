@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -38,6 +39,7 @@ class Listing:
     supersedes: bool = False
     has_source_ids: bool = False
     pixels_by_file: list[npt.NDArray[np.int64]] = field(default_factory=list["npt.NDArray[np.int64]"])
+    _digest: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
 
     @property
     def pixels(self) -> npt.NDArray[np.int64]:
@@ -61,6 +63,7 @@ class Listing:
         self.folder.publish(file_name(self.number, self.writer, len(self.file_rows)), written)
         self.file_rows.append(table.num_rows)
         self.rows += table.num_rows
+        self._digest.update(_identifying(table))
         self.pixels_by_file.append(pixels_of(table))
 
     def segment(self, part_rows: list[int], first_part: int) -> Segment:
@@ -77,6 +80,7 @@ class Listing:
             self.writer,
             self.supersedes,
             self.has_source_ids,
+            self._digest.hexdigest() if self.rows else "",
         )
 
     def commit(self, part_rows: list[int], first_part: int) -> Segment:
@@ -91,6 +95,17 @@ class Listing:
         if found is None:
             raise FileNotFoundError(f"{self.folder.uri}/{name}")
         return Segment.from_json(found)
+
+
+def _identifying(table: pa.Table) -> bytes:
+    """The ids and the versions of inputs and of their pieces: which inputs they are, and in which state."""
+    columns = [table[name].to_pylist() for name in ("version", "pieces")]
+    rows = zip(strings_of(table["id"]), *columns, strict=True)
+    return "".join(f"{identity} {version} {_versions_of(pieces)}\n" for identity, version, pieces in rows).encode()
+
+
+def _versions_of(pieces: list[dict[str, object]] | None) -> str:
+    return "" if pieces is None else " ".join(f"{piece['uri']} {piece['version']}" for piece in pieces)
 
 
 def tables_of(source: Source, listing: Listing, known: Known) -> Iterator[pa.Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ class SegmentDocument(TypedDict):
     writer: NotRequired[str]
     supersedes: NotRequired[bool]
     has_source_ids: NotRequired[bool]
+    digest: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Segment:
     """Whether its rows replace earlier rows of the same ids once they are done."""
     has_source_ids: bool = False
     """Whether its inputs are rows of an earlier run, whose ids they carry."""
+    digest: str = ""
+    """A hash of the ids and the versions of its inputs, in their order; empty in older segments."""
 
     def to_json(self) -> bytes:
         return json.dumps(vars(self)).encode()
@@ -69,6 +73,12 @@ def read_segments(folder: Folder) -> list[Segment]:
     """The committed segments, in order; an interrupted listing is not among them."""
     names = [name for name in folder.names(FOLDER) if re.fullmatch(r"\d{6}\.json", name)]
     return [Segment.from_json(folder.read(f"{FOLDER}/{name}") or b"{}") for name in names]
+
+
+def digest_of_inputs(segments: Sequence[Segment]) -> str | None:
+    """A hash of all that was listed, and of its state then; None where an older version listed some of it."""
+    digests = [segment.digest for segment in segments if segment.rows]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest() if all(digests) else None
 
 
 def remove_strays(folder: Folder, segments: list[Segment]) -> None:

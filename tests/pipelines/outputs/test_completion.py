@@ -23,7 +23,7 @@ from pixelmill.pipelines.outputs.completion import (
     weights_so_far,
 )
 from pixelmill.pipelines.outputs.contents import Contents, progress
-from pixelmill.pipelines.outputs.segments import Segment
+from pixelmill.pipelines.outputs.segments import Segment, digest_of_inputs
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, JobStopped, PixelmillError, StoreError
 from tests.pipelines.outputs.by_hand import NAMES, Held, list_again, publish
@@ -138,6 +138,7 @@ def test_success_has_the_counts_of_the_account(folder: Folder, segments: list[Se
         "licences": {"embed": "mit"},
         "parts": 2,
         "segments": 1,
+        "inputs_digest": digest_of_inputs(segments),
         "finished_at": "2026-01-01T00:00:00+00:00",
         "seconds": {"work": 1.5},
     }

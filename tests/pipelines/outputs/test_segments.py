@@ -13,7 +13,14 @@ from pixelmill.pipelines.outputs import layout
 from pixelmill.pipelines.outputs.known import Known
 from pixelmill.pipelines.outputs.layout import FOLDER
 from pixelmill.pipelines.outputs.listing import Listing, tables_of
-from pixelmill.pipelines.outputs.segments import Segment, carries_source_ids, read_segments, remove_strays
+from pixelmill.pipelines.outputs.segments import (
+    Segment,
+    carries_source_ids,
+    digest_of_inputs,
+    read_segments,
+    remove_strays,
+)
+from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from tests.pipelines.outputs.by_hand import NAMES, listed
 from tests.pipelines.outputs.by_hand import list_into as list_by_hand
@@ -43,6 +50,34 @@ def test_the_inputs_that_a_listing_ignored_are_recorded_with_it(photos: Path, fo
     assert read_segments(folder)[0].ignored == segments[0].ignored
 
 
+def digest_of(photos: Path, out: Path) -> str:
+    segments, _, _ = list_into(Folder(str(out), Access()), Source((str(photos),)))
+    found = digest_of_inputs(segments)
+    assert found is not None
+    return found
+
+
+def test_the_digest_of_inputs_is_that_of_their_names_and_states_whatever_lists_them(
+    photos: Path, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = digest_of(photos, tmp_path / "a")
+    assert digest_of(photos, tmp_path / "b") == first
+    monkeypatch.setattr(layout, "ROWS_PER_GROUP", 8)
+    monkeypatch.setattr(layout, "ROWS_PER_FILE", 8)
+    assert digest_of(photos, tmp_path / "c") == first
+    (photos / "000.jpg").write_bytes((photos / "000.jpg").read_bytes() + b"changed")
+    changed = digest_of(photos, tmp_path / "d")
+    make_files(photos, "zzz.jpg")
+    assert len({first, changed, digest_of(photos, tmp_path / "e")}) == 3
+
+
+def test_what_an_older_version_listed_in_part_has_no_digest_of_inputs() -> None:
+    newer = Segment(0, 1, (1,), (1,), 0, digest="abc")
+    assert digest_of_inputs([newer]) is not None
+    assert digest_of_inputs([newer, Segment(1, 1, (1,), (1,), 1)]) is None
+    assert digest_of_inputs([newer, Segment(1, 0, (), (), 1)]) == digest_of_inputs([newer])  # a seal, without inputs
+
+
 def test_parts_are_ranges_of_rows_one_after_the_other_and_numbered_through(folder: Folder) -> None:
     segment = Segment(2, 10, (10,), (4, 5, 1), first_part=7, writer="0003-cccccccc")
     assert [(part.number, part.segment, part.start, part.rows, part.writer) for part in segment.parts()] == [
@@ -53,9 +88,9 @@ def test_parts_are_ranges_of_rows_one_after_the_other_and_numbered_through(folde
 
 
 def test_a_segment_is_read_back_as_written_and_one_of_an_earlier_version_with_its_own_keys() -> None:
-    segment = Segment(1, 3, (3,), (2, 1), 5, {".txt": 1}, 2, True, "0001-aaaaaaaa", True, True)
+    segment = Segment(1, 3, (3,), (2, 1), 5, {".txt": 1}, 2, True, "0001-aaaaaaaa", True, True, "abc")
     assert Segment.from_json(segment.to_json()) == segment
-    newer = {"writer", "supersedes", "has_source_ids"}
+    newer = {"writer", "supersedes", "has_source_ids", "digest"}
     old = {key: value for key, value in json.loads(segment.to_json()).items() if key not in newer}
     assert Segment.from_json(json.dumps(old).encode()) == Segment(1, 3, (3,), (2, 1), 5, {".txt": 1}, 2, True)
 
