@@ -154,7 +154,9 @@ class Limits(Strict):
         "long an attempt may take, as 6h, 90min or 2d",
     )
     max_cost: PositiveFloat | None = Field(
-        None, description="ends the run cleanly once all its attempts have cost so much; needs node_hour_price"
+        None,
+        description="ends the run cleanly once all its attempts have cost so much; needs node_hour_price. A node counts while "
+        "the command or a worker of the run is on it; nodes of others and idle ones do not",
     )
     node_hour_price: PositiveFloat | None = Field(None, description="price of one node of the cluster for an hour")
     retries: NonNegativeInt = Field(
@@ -218,7 +220,9 @@ class RunSpec(Limits):
 
 
 def _shape(value: object) -> str:
-    return "mapping" if isinstance(value, dict | BaseModel) else "list" if isinstance(value, list) else "text"
+    if isinstance(value, list):
+        return "list"
+    return "mapping" if isinstance(value, dict | BaseModel) else "text"
 
 
 SourceField = Annotated[

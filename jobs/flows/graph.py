@@ -90,4 +90,6 @@ def relation(place: str, other: str) -> Literal["same", "inside", "around"] | No
     here, there = f"{place_of(place).rstrip('/')}/", f"{place_of(other).rstrip('/')}/"
     if here == there:
         return "same"
-    return "inside" if here.startswith(there) else "around" if there.startswith(here) else None
+    if here.startswith(there):
+        return "inside"
+    return "around" if there.startswith(here) else None

@@ -6,19 +6,21 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from pixelmill.jobs import checks
 from pixelmill.jobs.documents.parsing import to_yaml
 from pixelmill.jobs.event_stream import EventStream
-from pixelmill.jobs.flows.graph import checked_order
+from pixelmill.jobs.flows.graph import checked_order, file_of
 from pixelmill.jobs.flows.processes import StepProcess
 from pixelmill.jobs.flows.scheduling import Room, Schedule
 from pixelmill.jobs.flows.sent import SentFlow, sent_flow
+from pixelmill.jobs.flows.sizing import sized
 from pixelmill.jobs.flows.spec import Flow, read_flow
 from pixelmill.jobs.flows.steps import Step, digest_of_output, step_of
 from pixelmill.jobs.outcome import Ending, Stopwatch
 from pixelmill.jobs.session import cluster
-from pixelmill.jobs.session.limits import Allowance
+from pixelmill.jobs.session.limits import Allowance, nodes_of_the_newest
 from pixelmill.jobs.session.session import JobKind, Session, session
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.screen import screen
@@ -46,7 +48,8 @@ def run_flow_text(text: str, name: str, overrides: list[str], around: Surroundin
     allowed = Allowance.of(limits.deadline, limits.max_cost, limits.node_hour_price, around.now())
     with screen(around) as shown:
         events = EventStream(shown.terminal, "flow", around.now)
-        kind = JobKind("flow", _record, _publish_log, "{dead} died", allowed)
+        at_work: dict[str, Folder] = {}
+        kind = JobKind("flow", _record, _publish_log, "{dead} died", allowed, partial(nodes_of_steps, at_work))
         with session(out, shown, events, around, stopwatch, kind) as held:
             run = FlowRun(
                 flow,
@@ -54,6 +57,7 @@ def run_flow_text(text: str, name: str, overrides: list[str], around: Surroundin
                 held,
                 around,
                 sent_flow(text, name=name, overrides=overrides, environment=around.environment),
+                at_work,
             )
             code = run.work()
     say(run.summary())
@@ -77,11 +81,25 @@ def _publish_log(out: Folder, claim: Claim, log: bytes) -> None:
     out.publish(f"{claim.folder}/log.txt", log)
 
 
-class FlowRun:
-    """One attempt at a flow."""
+def nodes_of_steps(at_work: Mapping[str, Folder]) -> int:
+    """The nodes that the steps at work use, each by its own last beat: a node that two steps share counts twice."""
+    return max(1, sum(map(nodes_of_the_newest, list(at_work.values()))))
 
-    def __init__(self, flow: Flow, order: list[str], held: Session, around: Surroundings, recorded: SentFlow) -> None:
+
+class FlowRun:
+    """One attempt at a flow. `at_work` gets the folders of the steps that run, while they do."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        order: list[str],
+        held: Session,
+        around: Surroundings,
+        recorded: SentFlow,
+        at_work: dict[str, Folder],
+    ) -> None:
         self._flow, self._held, self._around, self._recorded = flow, held, around, recorded
+        self._at_work = at_work
         self._claimed = ClaimedFolder(held.out, held.held.claim)
         self._schedule = Schedule(flow.spec.steps, order, self._room())
         self._running: dict[str, tuple[Step, StepProcess]] = {}
@@ -116,10 +134,12 @@ class FlowRun:
         return self._end()
 
     def _start(self, name: str) -> None:
+        spec = self._flow.spec.steps[name]
         try:
             step = step_of(self._flow, name)
             with explained(step.out, "reading the folder of a step"):
-                is_done = step.is_done() and not self._flow.spec.steps[name].always
+                is_done = step.is_done() and not spec.always
+            words = sized(step.words, spec, file_of(self._flow, spec))
         except PixelmillError as error:
             self._fail(name, 2, str(error))
             return
@@ -129,20 +149,20 @@ class FlowRun:
             self._held.events.say(f"{name}: is done already")
             return
         self._schedule.fates[name] = "running"
-        spec = self._flow.spec.steps[name]
         retries = self._flow.spec.run.retries if spec.retries is None else spec.retries
         self._held.events.say(f"{name}: begins: pixelmill {' '.join(self._flow.written(name))}")
         process = StepProcess(
-            step.words, self._around.environment, retries, lambda text: self._held.events.warn(f"{name}: {text}")
+            words, self._around.environment, retries, lambda text: self._held.events.warn(f"{name}: {text}")
         )
         self._running[name] = step, process
+        self._at_work[name] = step.folder
 
     def _poll(self) -> None:
         for name, (step, process) in list(self._running.items()):
             process.poll()
             if process.code is None:
                 continue
-            del self._running[name]
+            del self._running[name], self._at_work[name]
             if process.code in {0, 3}:
                 with explained(step.out, "recording that a step is done"):
                     self._held.held.require()

@@ -55,7 +55,9 @@ class StepSpec(Strict):
     )
     out: Place | None = Field(None, description="folder of the step; by default one with its name below the flow's")
     cpus: PositiveFloat | None = Field(
-        None, description="CPUs that it takes, so that others may run beside it; by default all that there are"
+        None,
+        description="CPUs that it takes, so that others may run beside it, and by which its workers are counted unless it "
+        "says run.actors; by default all that there are",
     )
     gpus: NonNegativeFloat = Field(0, description="GPUs that it takes")
     always: bool = Field(False, description="run it each time, though it is done: for what may have new inputs")

@@ -44,7 +44,7 @@ def holding(
     doing: str,
     now: Callable[[], float],
     say: Callable[[str], None],
-    allowance: Allowance = UNLIMITED,
+    limits: Limits | None = None,
     quiet_s: Callable[[], float] = lambda: 0.0,
 ) -> Generator[Holding]:
     """Hold the folder within the block. Raises RunHeld while another living process holds it. `quiet_s` says for how long the
@@ -56,7 +56,7 @@ def holding(
         "conditional_writes": folder.is_fenced,
     }
     claim = claims.take(folder, holder, is_gone=is_gone, clock=SystemClock(), say=say)
-    held = Holding(folder, claim, Limits(allowance), quiet_s)
+    held = Holding(folder, claim, limits, quiet_s)
     held.start()
     try:
         yield held
@@ -71,7 +71,7 @@ class Holding:
         self, folder: Folder, claim: Claim, limits: Limits | None = None, quiet_s: Callable[[], float] = lambda: 0.0
     ) -> None:
         self.claim = claim
-        self._limits, self._quiet_s = limits or Limits(Allowance()), quiet_s
+        self._limits, self._quiet_s = limits or Limits(UNLIMITED), quiet_s
         self._folder, self._claimed_s = folder, time.monotonic()
         brief = replace(folder.access, timeout_s=min(BEAT_S, folder.access.timeout_s), retry_for_s=BEAT_S)
         self.brief = Folder(folder.uri, brief, is_fenced=folder.is_fenced)
@@ -128,6 +128,15 @@ class Holding:
         """Whether an attempt from `since` on has neither ended nor certainly died, so that it may wake up."""
         return claims.may_wake(self._folder, self.claim, since, is_gone)
 
+    def _sign_of_life(self, count: int) -> dict[str, float]:
+        limits = self._limits
+        return {
+            "beat": count,
+            "quiet_s": round(self._quiet_s(), 1),
+            "node_s": limits.node_s,
+            "nodes": limits.nodes,
+        }
+
     def _beat(self) -> None:
         count = 0
         while not self._over.wait(BEAT_S if count else 0.0):
@@ -135,7 +144,6 @@ class Holding:
             with suppress(
                 Exception
             ):  # a store that does not answer for the length of a lease may cost the claim, but does not end the run
-                beat = {"beat": count, "quiet_s": round(self._quiet_s(), 1), "node_s": self._limits.node_s}
-                self.brief.publish(f"{self.claim.folder}/{BEAT}", json.dumps(beat).encode())
+                self.brief.publish(f"{self.claim.folder}/{BEAT}", json.dumps(self._sign_of_life(count)).encode())
                 self._limits.look(self.brief, self.claim)
                 self._lost = not claims.holds(self.brief, self.claim)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from pixelmill.jobs.session import ray_api
 from pixelmill.jobs.supervision.deadlines import seconds_until
-from pixelmill.pipelines.outputs.claims import ATTEMPTS, BEAT, STOP, Claim
+from pixelmill.pipelines.outputs.claims import ATTEMPTS, BEAT, STOP, Claim, standing
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.json_files import mapping_in
 
 METER_EVERY_S = 5.0
 
@@ -39,7 +39,7 @@ class Allowance:
 class Limits:
     """Looked at with each beat of the attempt that holds `claim`; `why` is None while it may go on."""
 
-    def __init__(self, allowance: Allowance, count_nodes: Callable[[], int] = ray_api.alive_nodes) -> None:
+    def __init__(self, allowance: Allowance, count_nodes: Callable[[], int] = ray_api.nodes_in_use) -> None:
         self._allowance = allowance
         self._began_s = self._measured_s = time.monotonic()
         self._count_nodes, self._nodes = count_nodes, 1
@@ -64,8 +64,13 @@ class Limits:
                 self._nodes = max(1, self._count_nodes())
 
     @property
+    def nodes(self) -> int:
+        """The nodes that the attempt uses now."""
+        return self._nodes
+
+    @property
     def node_s(self) -> float:
-        """Seconds of nodes that this attempt has taken so far: every node of the cluster counts while the attempt lasts."""
+        """Seconds of nodes that this attempt has taken so far."""
         now_s = time.monotonic()
         self._node_s += self._nodes * (now_s - self._measured_s)
         self._measured_s = now_s
@@ -94,9 +99,15 @@ class Limits:
 
 def node_seconds(folder: Folder, epoch: int) -> float:
     """The seconds of nodes that an attempt had taken at its last beat."""
-    try:
-        beat: Mapping[str, object] = json.loads(folder.read(f"{ATTEMPTS}/{epoch:04d}/{BEAT}") or b"{}")
-    except ValueError:
-        return 0.0
-    found = beat.get("node_s", 0.0)
-    return float(found) if isinstance(found, int | float) else 0.0
+    return _of_beat(folder, f"{ATTEMPTS}/{epoch:04d}", "node_s", 0.0)
+
+
+def nodes_of_the_newest(folder: Folder) -> int:
+    """The nodes that the newest attempt used at its last beat; 0 before the first beat and after its end."""
+    held = standing(folder)
+    return 0 if held.has_ended or not held.epoch else int(_of_beat(folder, held.folder, "nodes", 0))
+
+
+def _of_beat(folder: Folder, attempt: str, key: str, default: float) -> float:
+    found = mapping_in(folder.read(f"{attempt}/{BEAT}")).get(key, default)
+    return float(found) if isinstance(found, int | float) else default

@@ -75,13 +75,23 @@ def available_resources() -> dict[str, float]:
     return dict(cast("Any", ray).available_resources())
 
 
-def alive_nodes() -> int:
-    """The nodes of the connected cluster that are alive; 1 before any is connected."""
+def nodes_in_use() -> int:
+    """The nodes on which this process or one of its workers is alive; 1 before a cluster is connected. Nodes of others, and
+    those that stand idle, do not count. Where this Ray does not say where its workers are, every living node counts."""
     import sys
 
     if "ray" not in sys.modules:
         return 1
     import ray
 
-    found = cast("Any", ray)
-    return sum(bool(node["Alive"]) for node in found.nodes()) if found.is_initialized() else 1
+    untyped = cast("Any", ray)
+    if not untyped.is_initialized():
+        return 1
+    context = untyped.get_runtime_context()
+    try:
+        state: Any = import_module("ray._private.state")
+        job = untyped.JobID.from_hex(context.get_job_id())
+        actors: dict[str, Any] = state.actors(job_id=job, actor_state_name="ALIVE")
+        return len({str(context.get_node_id()), *(actor["Address"]["NodeID"] for actor in actors.values())})
+    except (ImportError, AttributeError, KeyError, TypeError):
+        return sum(bool(node["Alive"]) for node in untyped.nodes())

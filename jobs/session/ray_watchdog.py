@@ -143,7 +143,9 @@ def _name(process: psutil.Process) -> str | None:
     except psutil.Error:
         return None
     name = Path(words[0]).name if words else ""
-    return name if name in VITAL else "agent" if any(_AGENT.fullmatch(word) for word in words) else None
+    if name in VITAL:
+        return name
+    return "agent" if any(_AGENT.fullmatch(word) for word in words) else None
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -63,7 +63,7 @@ def test_a_request_to_an_earlier_attempt_does_not_stop_a_later_one(out: Folder) 
 
 
 def test_a_deadline_ends_the_attempt(out: Folder) -> None:
-    with holding(out, "run", lambda: 0.0, lambda _: None, Allowance(seconds=0.2)) as held:
+    with holding(out, "run", lambda: 0.0, lambda _: None, Limits(Allowance(seconds=0.2))) as held:
         assert "run.deadline" in raises_within(held)
 
 
@@ -93,3 +93,11 @@ def test_nodes_are_counted_while_the_attempt_lasts_and_a_cluster_that_hangs_hold
     hanging.begin(out, Claim(1, "a", True))
     assert hanging.node_s < 10
     hanging.end()
+
+
+def test_the_nodes_of_the_newest_attempt_are_those_of_its_last_beat_until_it_ends(out: Folder) -> None:
+    assert module.nodes_of_the_newest(out) == 0
+    with holding(out, "run", lambda: 0.0, lambda _: None, Limits(Allowance(), count_nodes=lambda: 7)) as held:
+        assert comes(lambda: module.nodes_of_the_newest(out) == 7)
+        assert held.claim.epoch == 1
+    assert module.nodes_of_the_newest(out) == 0
