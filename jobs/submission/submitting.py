@@ -173,7 +173,7 @@ def require_fit(answer: Answer | None, ended: ClusterJob | None, log: str, addre
     where = scrub(address)
     if answer is None:
         raise JobError(
-            f"{where}: the cluster could not start Pixelmill: {_last_line(log, ended)}; its image needs the packages that "
+            f"{where}: the cluster could not start Pixelmill: {_why(log, ended)}; its image needs the packages that "
             "Pixelmill needs (docs/cluster.md has a Dockerfile), and --python names the interpreter that has them"
         )
     _require_versions(answer, where, ships_code=ships_code)
@@ -217,6 +217,13 @@ def _own_version() -> str:
         return ""
 
 
-def _last_line(log: str, ended: ClusterJob | None) -> str:
-    lines = [line for line in log.strip().splitlines() if line.strip()] or [ended.message if ended else ""]
-    return scrub(lines[-1])[:300] or "it printed nothing"
+_COMMAND_FAILED = "Job entrypoint command failed"
+"""How Ray's message begins where the command itself ended badly, and the log says why."""
+
+
+def _why(log: str, ended: ClusterJob | None) -> str:
+    """The last line of the command, or Ray's reason why no command was begun."""
+    message = ended.message.strip() if ended else ""
+    lines = [line for line in log.splitlines() if line.strip()]
+    said = lines[-1] if lines and (not message or message.startswith(_COMMAND_FAILED)) else message
+    return scrub(" ".join(said.split()))[:300] or "it printed nothing"

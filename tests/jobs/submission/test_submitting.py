@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import zipfile
 from io import BytesIO
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from pixelmill.jobs.session.job_server import ClusterJob
+from pixelmill.jobs.submission.submitting import require_fit
+from pixelmill.workers.errors import JobError
 from tests.servers.job_server import LocalJobs
 from tests.support import Ended, Home, Output, assert_every_input_in_one_row, home, job_file, pictures, pixelmill
 from tests.waiting import comes
@@ -188,3 +192,25 @@ def test_a_driver_that_is_killed_is_submitted_again_while_somebody_waits(tmp_pat
         assert "was lost with its driver or cluster; submitted again in 5 s" in ended.stderr
         assert len(names(jobs)) == 2
     assert_every_input_in_one_row(Output(str(tmp_path / "out")), inputs=2)
+
+
+RAYS_LINE = "INFO job_manager.py:581 -- Runtime env is setting up.\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "message", "reason"),
+    [
+        (RAYS_LINE, "The actor died:\n its node was lost", "The actor died: its node was lost;"),
+        (
+            f"{RAYS_LINE}No module named pixelmill\n",
+            "Job entrypoint command failed with exit code 1",
+            "named pixelmill;",
+        ),
+        ("", "", "it printed nothing;"),
+    ],
+)
+def test_a_command_that_was_never_begun_is_reported_with_the_reason_that_ray_gives(
+    log: str, message: str, reason: str
+) -> None:
+    with pytest.raises(JobError, match=re.escape(reason)):
+        require_fit(None, ClusterJob("FAILED", message), log, "http://head:8265", ships_code=True)
