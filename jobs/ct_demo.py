@@ -147,7 +147,7 @@ def _verdict(expected: Expected) -> VerdictKind:
 
 def _worded(verdict: VerdictKind) -> str:
     flat, volume, reasons = verdict
-    usable = "2-D and 3-D" if volume else "2-D alone" if flat else "not usable"
+    usable = {(True, True): "2-D and 3-D", (True, False): "2-D alone", (False, False): "not usable"}[flat, volume]
     return f"{usable}: {', '.join(sorted(reasons)).replace('_', ' ')}" if reasons else usable
 
 

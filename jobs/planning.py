@@ -85,7 +85,7 @@ def _next_step(pool: WorkerPool) -> str:
 def _pool(run: RunSpec, nodes: Nodes, *, is_cluster: bool) -> WorkerPool:
     selector = run.label_selector if is_cluster else {}
     has_gpus = any(node.gpus >= 1 for node in nodes if node.has(selector))
-    gpus = (1.0 if has_gpus else 0.0) if run.num_gpus == "auto" else run.num_gpus
+    gpus = float(has_gpus) if run.num_gpus == "auto" else run.num_gpus
     each = WorkerPool(1, 1, gpus, selector=selector)
     if run.cpus_per_actor != "auto":
         each = replace(each, cpus=run.cpus_per_actor)

@@ -183,3 +183,32 @@ def long_functions(path: Path, most: int) -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - min([node.lineno, *(each.lineno for each in node.decorator_list)]) + 1 > most
     }
+
+
+# --------------------------------------------------------------------------------------------------------- expressions
+
+
+def nested_choices(path: Path) -> set[str]:
+    """Conditional expressions within conditional expressions, which few read at once."""
+    found = (node for node in ast.walk(_tree(path)) if isinstance(node, ast.IfExp))
+    return {ast.unparse(node) for node in found if any(isinstance(each, ast.IfExp) for each in _parts_of(node))}
+
+
+def _parts_of(node: ast.IfExp) -> tuple[ast.expr, ...]:
+    return node.test, node.body, node.orelse
+
+
+_CHOOSE = (ast.IfExp, ast.BoolOp, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def choices_as_statements(path: Path) -> set[str]:
+    """Expressions that choose or repeat what to do and whose value nobody takes: `if` and `for` say so."""
+    found = (node for node in ast.walk(_tree(path)) if isinstance(node, ast.Expr))
+    return {ast.unparse(node) for node in found if isinstance(node.value, _CHOOSE)}
+
+
+def names_by_loop(path: Path) -> set[str]:
+    """Loops over one thing within a comprehension, which only give it a name."""
+    found = (node.iter for node in ast.walk(_tree(path)) if isinstance(node, ast.comprehension))
+    ones = (each for each in found if isinstance(each, ast.List | ast.Tuple) and len(each.elts) == 1)
+    return {ast.unparse(each) for each in ones if not isinstance(each.elts[0], ast.Starred)}

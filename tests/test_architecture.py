@@ -25,12 +25,15 @@ from pixelmill.workers.stages import STAGES
 from tests.architecture import (
     FLOORS,
     ROOT,
+    choices_as_statements,
     imports_package,
     late_attributes,
     lines,
     long_functions,
     modules_imported,
+    names_by_loop,
     names_used,
+    nested_choices,
     private_reaches,
     relative,
     source_files,
@@ -152,11 +155,15 @@ def has_long_functions(path: Path) -> set[str]:
 
 
 OURS = (*FLOORS, "pixelmill")
+EVERYTHING = (*OURS, "benchmarks", "docs", "tests")
 RULES: dict[str, tuple[Check, tuple[str, ...], set[str]]] = {
     "only Surroundings reads arguments, environment and clock": (surroundings_read, OURS, READ_SURROUNDINGS),
     "in jobs only the session knows Ray": (ray_modules, ("jobs", "pixelmill"), IMPORT_RAY_IN_JOBS),
     "no private name is reached across files": (private_reaches, (*OURS, "benchmarks"), REACH_FOR_PRIVATE_NAMES),
     "no attribute is first set outside __init__": (late_attributes, OURS, SET_ATTRIBUTES_LATE),
+    "no choice is made within a choice": (nested_choices, EVERYTHING, set()),
+    "no expression that chooses is a statement": (choices_as_statements, EVERYTHING, set()),
+    "no loop over one thing gives it a name": (names_by_loop, EVERYTHING, set()),
     f"no file is longer than {MOST_LINES} lines": (is_long, (*OURS, "benchmarks"), ARE_LONG),
     f"no function is longer than {MOST_FUNCTION_LINES} lines": (has_long_functions, (*OURS, "benchmarks"), set()),
 }
@@ -191,6 +198,9 @@ BREAKS = {
         "class A:\n    def __init__(self):\n        self.a = 1\n    def f(self):\n        self.b = 2\n",
         "class A:\n    def f(self):\n        self.a, self.b = 1, 2\n",
     ],
+    "no choice is made within a choice": ["x = 1 if a else 2 if b else 3\n", "x = (1 if a else 2) if b else 3\n"],
+    "no expression that chooses is a statement": ["f() if a else g()\n", "a and f()\n", "[f(b) for b in c]\n"],
+    "no loop over one thing gives it a name": ["x = [b for a in c for b in [f(a)]]\n", "x = {a for a in (b,)}\n"],
     f"no file is longer than {MOST_LINES} lines": ["x = 1\n" * (MOST_LINES + 1)],
     f"no function is longer than {MOST_FUNCTION_LINES} lines": ["def f():\n" + "    x = 1\n" * MOST_FUNCTION_LINES],
 }
@@ -201,6 +211,9 @@ KEEPS = {
     "def f(a, row): return a._a, row._replace(b=1), a.__dict__\n",
     "no attribute is first set outside __init__": "class A:\n    b: int = 0\n    def __init__(self): self.a = 1\n"
     "    def f(self): self.a, self.b = 2, 3\n",
+    "no choice is made within a choice": "x = f(1 if a else 2) if b else 3\n",
+    "no expression that chooses is a statement": "f()\nx = a and b\ny = [f(b) for b in c]\n",
+    "no loop over one thing gives it a name": "x = [a for a in [b, c]]\ny = [a for a in [*b]]\n",
     f"no file is longer than {MOST_LINES} lines": "x = 1\n" * MOST_LINES,
     f"no function is longer than {MOST_FUNCTION_LINES} lines": "def f():\n" + "    x = 1\n" * (MOST_FUNCTION_LINES - 1),
 }

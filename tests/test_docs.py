@@ -31,7 +31,8 @@ def keys_of(schema: dict[str, Any]) -> set[str]:
     """Every key of a JSON Schema, at any depth."""
     found = set(schema.get("properties", {}))
     for value in schema.values():
-        for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        parts = list(value.values()) if isinstance(value, dict) else value
+        for part in parts if isinstance(parts, list) else ():
             found |= keys_of(part) if isinstance(part, dict) else set()
     return found
 

@@ -147,7 +147,8 @@ def _of_term(field: _Field, term: str) -> range:
     least, most = field.least, min(field.most, 6) if field.words is DAYS else field.most
     if match[1] not in "*?":
         least = field.number(match[1])
-        most = field.number(match[2]) if match[2] else most if match[3] else least
+        if match[2] or not match[3]:  # 5/10 is every tenth from 5 to the end
+            most = field.number(match[2] or match[1])
     step = int(match[3] or 1)
     if least > most:
         raise JobError(f"{field.name} {term}: {least} comes after {most}; write two ranges")

@@ -50,11 +50,10 @@ def report_of(
     primary, head = plan.primary, str(plan.settings.get("head", "segment"))
     chosen = _best_on_validation(plan, results)
     points = [
-        point
+        _point(plan, results, arm, labels, metric)
         for metric in metrics_of(head)
         for labels in plan.labels
         for arm in dict.fromkeys(result["arm"] for result in results if result["labels"] == labels)
-        for point in [_point(plan, results, arm, labels, metric)]
     ]
     named = (point for point in points if (point["labels"], point["metric"]) == (primary.labels, primary.metric))
     compared = [point for point in named if point["arm"] == chosen]

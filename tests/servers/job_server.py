@@ -94,7 +94,8 @@ class LocalJobs:
             return 404, f"Job {name} does not exist"
         process = self.processes.get(name)
         code = None if process is None else process.poll()
-        status = "PENDING" if process is None else "RUNNING" if code is None else "SUCCEEDED" if code == 0 else "FAILED"
+        begun = "RUNNING" if code is None else {0: "SUCCEEDED"}.get(code, "FAILED")
+        status = "PENDING" if process is None else begun
         said = {
             "type": "SUBMISSION",
             "status": status,

@@ -101,9 +101,11 @@ def _bmp(data: bytes) -> int:
 def _tiff(data: bytes) -> int:
     layout = tiff_layout.read_layout(data)
     is_grey = layout.colours == 1
-    tail = _FROM_16_BIT_GREY if is_grey else _FROM_RGB if layout.samples == 3 else _FROM_ALPHA
+    in_colour = _FROM_RGB if layout.samples == 3 else _FROM_ALPHA
+    tail = _FROM_16_BIT_GREY if is_grey else in_colour
     if tiff_layout.is_for_pillow(layout):
-        pixel_bytes = (2 if layout.bits > 8 else 1) if is_grey else 4
+        grey_bytes = 2 if layout.bits > 8 else 1
+        pixel_bytes = grey_bytes if is_grey else 4
         decoder = 2 * layout.segment_bytes  # as it lies in the file, and decompressed
         if layout.photometric == tiff_layout.YCBCR:
             decoder += 4 * layout.segment_width * layout.segment_height  # libtiff makes RGBA of it

@@ -23,8 +23,12 @@ def kernel_class(name: str) -> KernelClass | None:
     plain = name.strip().upper()
     if toshiba := _TOSHIBA.fullmatch(plain):
         number = int(toshiba[1])
-        return "sharp" if number >= _SHARP_FROM or 30 <= number < 40 else "smooth" if number < 10 else "medium"
+        if number >= _SHARP_FROM or 30 <= number < 40:
+            return "sharp"
+        return "smooth" if number < 10 else "medium"
     if numbered := _NUMBERED.fullmatch(plain):
         number = int(numbered[1])
-        return "sharp" if number >= _SHARP_FROM else "medium" if number >= _MEDIUM_FROM else "smooth"
+        if number >= _SHARP_FROM:
+            return "sharp"
+        return "medium" if number >= _MEDIUM_FROM else "smooth"
     return _BY_NAME.get(plain.partition(" ")[0])

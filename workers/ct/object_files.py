@@ -97,7 +97,9 @@ def _format_of(head: bytes) -> Literal["dicom", "nifti", "picture"]:
     """By how a file begins; what is none of the others is left to the reader of DICOM, which knows files without a signature."""
     if is_signed(head):
         return "dicom"
-    return "nifti" if is_nifti(head) else "picture" if is_picture(head) else "dicom"
+    if is_nifti(head):
+        return "nifti"
+    return "picture" if is_picture(head) else "dicom"
 
 
 def with_intercept(facts: ObjectFacts, intercept_hu: float | None) -> ObjectFacts:

@@ -17,4 +17,6 @@ def part_of(patient_id: str, *, val: float = VAL_SHARE, test: float = TEST_SHARE
         raise ValueError(f"val = {val:g} and test = {test:g} are shares of 1")
     digest = hashlib.blake2b(f"{seed}\0{patient_id}".encode(), digest_size=8).digest()
     place = int.from_bytes(digest[:4], "big") / _STEPS
-    return "test" if place < test else "val" if place >= 1 - val else "train"
+    if place < test:
+        return "test"
+    return "val" if place >= 1 - val else "train"

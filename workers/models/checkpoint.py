@@ -137,8 +137,11 @@ def _refuse_absurd(value: JsonValue) -> None:
         raise ValueError(f"{value} is larger than any size of a network")
     if isinstance(value, list | dict) and len(value) > MOST_ENTRIES:
         raise ValueError(f"a list of {len(value):,} entries is longer than any of a network")
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _refuse_absurd(inner)
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            _refuse_absurd(inner)
 
 
 def _refuse_misfit(path: Path, *, expected: Shapes, found: Shapes) -> None:

@@ -144,8 +144,8 @@ def _trained_size(card: Card, module: Any) -> tuple[int | tuple[int, int], Fit]:
     settings = card.settings
     own = getattr(module.config, "size_px", None)  # of networks that take one size only
     if own is not None:
-        fit: Fit = "stretch" if not isinstance(own, int) else "pad" if settings.get("pad") else "centre crop"
-        return own, fit
+        of_squares: Fit = "pad" if settings.get("pad") else "centre crop"
+        return own, of_squares if isinstance(own, int) else "stretch"
     if (resized := _sides(settings.get("size_px"))) is not None:
         return resized, "centre crop" if isinstance(resized, int) else "stretch"
     if (cropped := _sides(settings.get("crop_px"))) is not None:

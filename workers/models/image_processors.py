@@ -130,7 +130,8 @@ def _sizes(
     size = config.get("size")
     if size is None and "size_divisor" in config:  # each picture at its own size
         return None, crop_HW
-    shorter = size.get("shortest_edge") if isinstance(size, dict) else size if side == "shorter" else None
+    plain = size if side == "shorter" else None
+    shorter = size.get("shortest_edge") if isinstance(size, dict) else plain
     if shorter is None and isinstance(size, dict) and "longest_edge" in size and not {"height", "width"} & size.keys():
         raise ModelError(
             f"model {model}: its image processor resizes the longer side alone, to {size['longest_edge']}, which is not done "

@@ -45,7 +45,7 @@ def require_layers(source: str, depth: Literal[16, 19], layers: Collection[str])
     """ModelError where a layer, as conv3_4, relu3_4 or pool3, is not one of VGG-16 or VGG-19."""
     for layer in layers:
         block, _, number = layer[4:].partition("_")
-        last = 2 if block in {"1", "2"} else 3 if depth == 16 else 4
+        last = {16: 3, 19: 4}[depth] if block not in {"1", "2"} else 2
         if number and int(number) > last:
             raise ModelError(
                 f"{source}: VGG-{depth} has no layer {layer}; block {block} ends with {layer[:4]}{block}_{last}"

@@ -118,7 +118,8 @@ class AutoencoderRecipe:
 
     def decode(self, files: Mapping[str, bytes]) -> Sample:
         settings = self.settings
-        fit = squares.roomy if settings.crop else squares.whole if settings.pad else squares.central
+        uncropped = squares.whole if settings.pad else squares.central
+        fit = squares.roomy if settings.crop else uncropped
         return squares.decode(files, settings.channels, fit(settings.size_px))
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:

@@ -130,7 +130,8 @@ def test_only_inputs_that_are_whole_are_kept_and_each_once(folder: Folder, segme
     both(folder)
     put(folder, "part-000000", BROKEN[how](table(FIRST, places=PLACES)))
     found = repair.repair(folder, segments, lambda: None)
-    lost = {NAMES[2]} if how in {"a gap", "no first place"} else set(FIRST) if "null" in how else set()
+    of_all = set(FIRST) if "null" in how else set[str]()
+    lost = {NAMES[2]} if how in {"a gap", "no first place"} else of_all
     assert {each for ids in found.lost.values() for each in ids} == {input_id(name, None) for name in lost}
     after = account(folder, segments)
     assert (after.missing, after.twice, after.unknown, after.incomplete) == (len(lost), 0, 0, 0)

@@ -183,7 +183,8 @@ class _Web(BaseHTTPRequestHandler):
         type(self).asked += 1
         status = int(self.path[1:]) if self.path[1:].isdecimal() else 200
         status = 503 if self.path == "/flaky" and self.asked % 3 else status
-        body = LARGE if self.path == "/large" else b"0123456789" if status == 200 else b"<html>no</html>"
+        small = b"0123456789" if status == 200 else b"<html>no</html>"
+        body = LARGE if self.path == "/large" else small
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

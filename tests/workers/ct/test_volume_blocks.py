@@ -108,15 +108,14 @@ def test_an_independent_resampler_makes_the_same_voxels_where_the_spacing_shrink
             -9999.0,
         )
     )
-    inside = tuple(
-        (at >= 0) & (at <= samples.step_mm * (samples.count - 1))
-        for samples, voxels in (
-            (grid.slices, grid.planes),
-            (grid.sampled_rows, grid.rows),
-            (grid.sampled_columns, grid.columns),
-        )
-        for at in [voxels.first_mm + voxels.step_mm * np.arange(voxels.count)]
+    axes = (
+        (grid.slices, grid.planes),
+        (grid.sampled_rows, grid.rows),
+        (grid.sampled_columns, grid.columns),
     )
+    places = [voxels.first_mm + voxels.step_mm * np.arange(voxels.count) for _, voxels in axes]
+    ends = [samples.step_mm * (samples.count - 1) for samples, _ in axes]
+    inside = [(at >= 0) & (at <= end) for at, end in zip(places, ends, strict=True)]
     compared = np.ix_(*inside)
     assert reference_DHW[compared].min() > -9999
     assert np.abs(made_DHW[compared] - reference_DHW[compared]).max() <= 0.5 + 1e-3

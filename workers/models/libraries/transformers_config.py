@@ -164,7 +164,7 @@ def plan_of(model: str, config: Mapping[str, Any], task: Task) -> Plan:
         raise ModelError(
             f"model {model}: holds a {first}, which can't {verb(task)}; it can {', '.join(can) or 'do nothing here'}"
         )
-    known = KNOWN_DEPTH if gives == "depth map" else KNOWN_QUERIES if gives == "query map" else None
+    known = {"depth map": KNOWN_DEPTH, "query map": KNOWN_QUERIES}.get(gives)
     if known is not None and kind not in known:
         raise ModelError(
             f"model {model}: what a {first} gives is not known here; to {verb(task)} take {', '.join(sorted(known))}"

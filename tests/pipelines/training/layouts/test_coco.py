@@ -52,9 +52,7 @@ def test_instances_become_a_class_map_with_small_shapes_on_large_ones_and_crowds
 ) -> None:
     corner_HW = np.zeros((6, 8), np.uint8)
     corner_HW[:2, 6:] = 1
-    runs = [0]
-    for lengths in (36, 2, 4, 2, 4):  # down the columns: 6 columns outside, then twice 2 inside and 4 outside
-        runs.append(lengths) if runs != [0] else runs.__setitem__(0, lengths)
+    runs = [36, 2, 4, 2, 4]  # down the columns: 6 columns outside, then twice 2 inside and 4 outside
     annotations = [
         {"image_id": 5, "category_id": 90, "segmentation": {"size": [6, 8], "counts": encode_rle(corner_HW)[1]}},
         {"image_id": 5, "category_id": 17, "segmentation": [RIGHT]},

@@ -327,7 +327,8 @@ def test_a_folder_makes_no_connection(name: str, tmp_path: Path, monkeypatch: py
     for function in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, function, refused)
     monkeypatch.setattr(socket, "getaddrinfo", refused)
-    task: Task = "embed" if name == "clip" else "segment" if name == "maskformer" else "depth"
+    tasks: dict[str, Task] = {"clip": "embed", "maskformer": "segment"}
+    task = tasks.get(name, "depth")
     resolved = resolve(f"hf:{tmp_path}", task)
     assert load_backbone(resolved) if task == "embed" else load_model(resolved, task)
 
