@@ -5,80 +5,38 @@ python -m pytest tests/faults/test_cluster.py -s    prints the figures of docs/c
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from pixelmill.jobs.id_keys import VARIABLE
 from tests.architecture import ROOT
+from tests.faults.clusters import PATIENCE_S, attempts, client, finished, job_of, kill_driver, nodes_of
 from tests.faults.conftest import MODEL, Mine
+from tests.phantoms import found_series, write_archive
 from tests.servers.ray_cluster import RayCluster
-from tests.support import Home, Output, Run, assert_every_input_in_one_row, pixelmill
+from tests.support import Output, Run, assert_every_input_in_one_row, pixelmill
 from tests.waiting import comes
 
-pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(1800)]
-ROWS = 1400
-PATIENCE_S = 400.0
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(3600)]
+ROWS, PICTURES = 1400, 160
 
 
 @pytest.fixture
 def cluster(mine: Mine) -> Iterator[RayCluster]:
-    """A head and two workers of one CPU, whose nodes reach the store through the proxy that counts."""
-    with RayCluster({**mine.proxy.env, "OMP_NUM_THREADS": "1"}, head_cpus=1) as made:
+    """A head and two workers of one CPU, whose nodes reach the store through the proxy that counts, and hold the key of CT."""
+    with RayCluster(nodes_of(mine), head_cpus=1) as made:
         made.add_node(1)
         made.add_node(1)
         yield made
-
-
-def client(mine: Mine, cluster: RayCluster) -> Home:
-    return Home(mine.home.folder, {**mine.home.environment, **cluster.client})
-
-
-def job_of(mine: Mine, folder: Path, **run: object) -> str:
-    document = {
-        "version": 1,
-        "source": mine.source,
-        "out": mine.out,
-        "stages": [{"embed": {"model": MODEL}}],
-        "run": {"actors": 2, **run},
-    }
-    (folder / "job.yaml").write_text(yaml.safe_dump(document))
-    return str(folder / "job.yaml")
-
-
-def drivers(cluster: RayCluster) -> list[psutil.Process]:
-    """The processes of the submitted command, on whichever node it runs."""
-    nodes = [node for node in [cluster.head, *cluster.nodes] if node is not None]
-    everything = [process for node in nodes for process in node.processes()]
-    return [each for each in everything if _is_a_driver(each)]
-
-
-def _is_a_driver(process: psutil.Process) -> bool:
-    try:
-        words = " ".join(process.cmdline())
-    except psutil.Error:
-        return False
-    return "pixelmill supervise" in words or "pixelmill.jobs.child" in words
-
-
-def kill_driver(cluster: RayCluster) -> None:
-    found = drivers(cluster)
-    assert found
-    for process in found:
-        process.kill()
-
-
-def finished(mine: Mine) -> int:
-    return len(mine.output.finished_uris())
-
-
-def attempts(mine: Mine) -> int:
-    return len({name.split("/")[2] for name in mine.output.files("_run/attempts") if "/claim" in name})
 
 
 class Figures:
@@ -120,7 +78,7 @@ def test_a_job_outlives_a_worker_node_its_driver_the_shell_and_at_last_its_clust
     cluster.stop()
     said = pixelmill(user, "status", mine.out, "--json")
     assert json.loads(said.stdout)["state"] == "interrupted", said.stdout
-    ended = pixelmill(mine.home, "resume", mine.out)
+    ended = pixelmill(mine.home, "resume", mine.out, timeout_s=PATIENCE_S)
     assert ended.code == 0, ended.stderr
     assert assert_every_input_in_one_row(mine.output, inputs=ROWS) == {}
     assert mine.fetched_again() == {}
@@ -162,7 +120,7 @@ FLOW = ROOT / "jobs/examples/flow-photos.yaml"
 def test_a_flow_that_loses_a_node_and_its_driver_is_resumed_from_its_folder_and_ends_complete(
     mine: Mine, cluster: RayCluster
 ) -> None:
-    mine.fill(300)
+    mine.fill(PICTURES)
     user = client(mine, cluster)
     values = {"PHOTOS_BUCKET": mine.bucket, "RESULTS_BUCKET": mine.bucket, "EMBED_MODEL": MODEL}
     user.environment.update(values)
@@ -176,9 +134,70 @@ def test_a_flow_that_loses_a_node_and_its_driver_is_resumed_from_its_folder_and_
     before = embedded.parts() + styled.parts()
     assert comes(lambda: embedded.parts() + styled.parts() > before or "_SUCCESS" in styled.files(), PATIENCE_S)
     kill_driver(cluster)
-    ended = pixelmill(user, "resume", mine.out, *there, "--wait")
+    ended = pixelmill(user, "resume", mine.out, *there, "--wait", timeout_s=3 * PATIENCE_S)
     assert ended.code == 0, ended.stderr
     for output, vector in ((embedded, "embedding"), (styled, None)):
-        assert assert_every_input_in_one_row(output, inputs=300, vector=vector) == {}
-    assert sum(not name.startswith("_") for name in Output(f"{mine.out}/export", mine.gateway.env).files()) == 300
+        assert assert_every_input_in_one_row(output, inputs=PICTURES, vector=vector) == {}
+    assert sum(not name.startswith("_") for name in Output(f"{mine.out}/export", mine.gateway.env).files()) == PICTURES
+    assert json.loads(pixelmill(user, "status", mine.out, "--json").stdout)["state"] == "complete"
+
+
+SERIES, STRANGERS = 23, 3
+CT_FLOW = ROOT / "jobs/examples/flow-ct.yaml"
+"""Its network is made small here, and its series are allowed to be broken, as phantoms are."""
+RESUMES = re.compile(r"resumes at step ([\d,]+)")
+SMALL = {
+    "ingest": "run.max_failed_fraction=1 out.file_mb=1",
+    "pretrain": "widths=[4,8] size_px=32 crop_px=16 patch_px=8 batch=4 drop_air=false hold_out=0 run.checkpoint_every_s=1",
+}
+
+
+def small_ct_flow(folder: Path, steps: int) -> str:
+    document = yaml.safe_load(CT_FLOW.read_text())
+    document["parameters"]["steps"] = steps
+    for name, settings in SMALL.items():
+        document["steps"][name]["run"] += [word for setting in settings.split() for word in ("--set", setting)]
+    (folder / "flow.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    return str(folder / "flow.yaml")
+
+
+def resumed_at(trained: Output) -> int:
+    """The last step that an attempt says it resumes at; 0 where none did."""
+    logs = [trained.read(name).decode(errors="replace") for name in trained.files("_run") if "log" in name]
+    return max((int(found.replace(",", "")) for log in logs for found in RESUMES.findall(log)), default=0)
+
+
+def test_a_ct_flow_that_loses_a_node_and_its_driver_pretrains_on_and_embeds_every_slice_once(
+    mine: Mine, cluster: RayCluster, tmp_path: Path
+) -> None:
+    planted, failing = write_archive(tmp_path / "archive", SERIES)
+    objects = mine.gateway.put_folder(mine.bucket, "dicom", tmp_path / "archive") - STRANGERS
+    user, values = client(mine, cluster), {"SCANS_BUCKET": mine.bucket, "RESULTS_BUCKET": mine.bucket}
+    user.environment.update(values)
+    there = ["--address", cluster.address, *(word for name in values for word in ("--env", name)), "--secret", VARIABLE]
+    submitted = pixelmill(user, "submit", small_ct_flow(tmp_path, steps=300), *there)
+    assert submitted.code == 0, submitted.stderr
+    mine.out = f"s3://{mine.bucket}/flow-ct"
+    index, slices, trained, codes = (
+        Output(f"{mine.out}/{step}", mine.gateway.env) for step in ("index", "ingest", "pretrain", "embed")
+    )
+
+    assert comes(lambda: index.parts() >= 1, PATIENCE_S), "the index was not begun"
+    finished = index.finished_uris()
+    assert len(finished) < objects, "the index was complete before a node could be lost"
+    cluster.nodes[-1].kill()
+    assert comes(lambda: "_run/last.json" in trained.files(), 3 * PATIENCE_S), "no checkpoint was saved"
+    before = {uri: mine.gets(uri) for uri in index.finished_uris()}
+    kill_driver(cluster)
+    assert "_SUCCESS" not in trained.files()
+
+    ended = pixelmill(user, "resume", mine.out, *there, "--wait", timeout_s=3 * PATIENCE_S)
+    assert ended.code == 0, ended.stderr
+    assert {uri: mine.gets(uri) for uri in before} == before, "the archive was read again"
+    assert sum(assert_every_input_in_one_row(index, inputs=objects, vector=None).values()) == failing
+    assert found_series(pq.read_table(io.BytesIO(index.read("series/part-00000.parquet")))) == planted
+    listed, data, failed = slices.listed_ids(), slices.table("data"), slices.table("failed")
+    assert sorted(listed) == sorted({*data["id"].to_pylist(), *failed["id"].to_pylist()})
+    assert assert_every_input_in_one_row(codes, inputs=data.num_rows) == {}
+    assert resumed_at(trained) > 0, "the second training began anew"
     assert json.loads(pixelmill(user, "status", mine.out, "--json").stdout)["state"] == "complete"

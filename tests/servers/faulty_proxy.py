@@ -62,13 +62,13 @@ class FaultyProxy:
     faults    what was injected, by kind
     """
 
-    def __init__(self, gateway: Gateway, seed: int = 0) -> None:
+    def __init__(self, gateway: Gateway, seed: int = 0, host: str = "127.0.0.1") -> None:
         self.env = dict(gateway.env)
         self.requests: Counter[tuple[str, str]] = Counter()
         self.gets: Counter[str] = Counter()
         self.faults: Counter[Fault] = Counter()
         self._upstream = gateway.env["AWS_ENDPOINT_URL"]
-        self._seed = seed
+        self._seed, self._host = seed, host
         self._tries: Counter[tuple[str, str]] = Counter()
         self._now = Faults()
         self._ready = threading.Event()
@@ -105,9 +105,9 @@ class FaultyProxy:
         app.router.add_route("*", "/{path:.*}", self._answer)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, self._host, 0)
         await site.start()
-        self.env["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self.env["AWS_ENDPOINT_URL"] = f"http://{self._host}:{runner.addresses[0][1]}"
         unlimited = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=unlimited, auto_decompress=False) as self._client:
             self._ready.set()

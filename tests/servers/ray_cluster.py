@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,29 +25,34 @@ from types import TracebackType
 import psutil
 
 _START = """
-import sys
+import os, sys
 from ray._private import ray_constants, services
-services.get_node_ip_address = lambda address=None: "127.0.0.1"
-ray_constants.ENABLE_RAY_CLUSTER = True  # in this process, which would refuse a second node; see LOOPBACK
+services.get_node_ip_address = lambda address=None: os.environ["PIXELMILL_TEST_HOST"]
+ray_constants.ENABLE_RAY_CLUSTER = True  # in this process, which would refuse a second node; see _loopback
 from ray.scripts.scripts import main
 sys.argv[0] = "ray"
 main()
 """
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-READY_WITHIN_S = 180.0
+READY_WITHIN_S = 400.0
 MARK = "PIXELMILL_TEST_NODE"
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Makes 127.0.0.1 the address of every node, which Ray would replace by one that the network can reach."""
+
+
+def _loopback(host: str) -> dict[str, str]:
+    """Makes 127.0.0.1 the address of a node, which Ray would replace by one that the network can reach."""
+    return {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0" if host == "127.0.0.1" else "1"}
 
 
 class Node:
     """One `ray start`, alive until `kill`."""
 
-    def __init__(self, words: list[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, words: list[str], environment: Mapping[str, str], log: Path, under: Sequence[str] = ()) -> None:
         self._mark = secrets.token_hex(8)
+        self.id = ""
+        """As Ray knows it, once it has joined."""
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _START, "start", "--block", *words],
+                [*under, sys.executable, "-c", _START, "start", "--block", *words],
                 env={**environment, MARK: self._mark},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -64,6 +69,14 @@ class Node:
                 if os.getsid(process.pid) == self.process.pid or process.environ().get(MARK) == self._mark:
                     found |= {each.pid: each for each in (process, *process.children(recursive=True))}
         return list(found.values())
+
+    def titles(self) -> list[str]:
+        """What its processes call themselves; Ray's workers by what they do."""
+        found: list[str] = []
+        for process in self.processes():
+            with suppress(psutil.Error):
+                found.append(" ".join(process.cmdline()))
+        return found
 
     def kill(self) -> None:
         """SIGKILL of every process of the node, until none is left."""
@@ -89,9 +102,13 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 class RayCluster:
-    """A head, and nodes beside it; started by `with`, gone after it. `environment` is that of every node."""
+    """A head, and nodes beside it; started by `with`, gone after it. `environment` is that of every node, `host` the address of
+    the head: another one than that of loopback only in a network of the test's own."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None, *, head_cpus: int = 2) -> None:
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, *, head_cpus: int = 2, host: str = "127.0.0.1"
+    ) -> None:
+        self.host = host
         self.folder = Path(tempfile.mkdtemp(prefix="rc-", dir="/tmp"))
         self._given, self._head_cpus = dict(environment or {}), head_cpus
         self.token = secrets.token_hex(16)
@@ -104,20 +121,21 @@ class RayCluster:
     @property
     def address(self) -> str:
         """Of the dashboard."""
-        return f"http://127.0.0.1:{self.dashboard_port}"
+        return f"http://{self.host}:{self.dashboard_port}"
 
     @property
     def client(self) -> dict[str, str]:
         """The variables of whoever submits."""
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "NO_PROXY": "127.0.0.1"}
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "NO_PROXY": f"127.0.0.1,{self.host}"}
 
     @property
     def environment(self) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTEST", "AWS_"))}
-        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0", **LOOPBACK}
+        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0"}
         quick = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "3000"}
+        patient = {"RAY_raylet_start_wait_time_s": f"{READY_WITHIN_S:g}"}
         path = {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
-        return {**inherited, **quiet, **quick, **path, **self.client, **self._given}
+        return {**inherited, **quiet, **quick, **patient, **path, **self.client, **self._given}
 
     def __enter__(self) -> RayCluster:
         try:
@@ -140,22 +158,50 @@ class RayCluster:
     def start_head(self) -> None:
         """Start the head, again on the same ports after it was killed, and wait until it takes jobs."""
         words = [
-            "--head", f"--port={self.port}", f"--num-cpus={self._head_cpus}", "--dashboard-host=127.0.0.1",
+            "--head", f"--port={self.port}", f"--num-cpus={self._head_cpus}", f"--dashboard-host={self.host}",
             f"--dashboard-port={self.dashboard_port}", f"--ray-client-server-port={free_port()}",
         ]  # fmt: skip
         self.head = self._start(words)
         self._wait_until(self._takes_jobs, "the head takes jobs")
 
-    def add_node(self, cpus: int = 1, resources: Mapping[str, float] | None = None, **environment: str) -> Node:
-        """Start a node beside the head, and wait until the cluster knows it."""
+    def add_node(
+        self,
+        cpus: int = 1,
+        resources: Mapping[str, float] | None = None,
+        *,
+        host: str | None = None,
+        under: Sequence[str] = (),
+        **environment: str,
+    ) -> Node:
+        """Start a node beside the head, and wait until the cluster knows it. `under` is a program that starts it, at `host`."""
         before = self._node_ids()
-        words = [f"--address=127.0.0.1:{self.port}", f"--num-cpus={cpus}"]
-        node = self._start([*words, *([f"--resources={json.dumps(resources)}"] if resources else [])], environment)
+        words = [f"--address={self.host}:{self.port}", f"--num-cpus={cpus}"]
+        node = self._start(
+            [*words, *([f"--resources={json.dumps(resources)}"] if resources else [])], environment, host, under
+        )
         self.nodes.append(node)
         self._wait_until(lambda: self._node_ids() - before, "the node has joined")
+        (node.id,) = self._node_ids() - before
         return node
 
-    def _start(self, words: list[str], environment: Mapping[str, str] | None = None) -> Node:
+    def announce_the_loss_of(self, node: Node, within_s: int) -> None:
+        """Tell the cluster that a node will be taken away, as a provider does before it takes back a spot machine."""
+        words = [
+            "drain-node", f"--address={self.host}:{self.port}", f"--node-id={node.id}",
+            "--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot", f"--deadline-remaining-seconds={within_s}",
+        ]  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", _START, *words], env=self._of_a_node(), capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+    def _start(
+        self,
+        words: list[str],
+        environment: Mapping[str, str] | None = None,
+        host: str | None = None,
+        under: Sequence[str] = (),
+    ) -> Node:
         self._started += 1
         own = [
             "--disable-usage-stats", "--object-store-memory=200000000",
@@ -167,7 +213,11 @@ class RayCluster:
         self._place = self.folder / f"r{self._started}" if "--head" in words else self._place
         temporary = f"--temp-dir={self.folder / f'r{self._started}'}"
         log = self.folder / f"node-{self._started}.txt"
-        return Node([*words, *own, temporary], {**self.environment, **(environment or {})}, log)
+        return Node([*words, *own, temporary], {**self._of_a_node(host), **(environment or {})}, log, under)
+
+    def _of_a_node(self, host: str | None = None) -> dict[str, str]:
+        address = host or self.host
+        return {**self.environment, "PIXELMILL_TEST_HOST": address, **_loopback(address)}
 
     def alive_nodes(self) -> int:
         return len(self._node_ids())

@@ -2,6 +2,7 @@
 
 PIXELMILL_TEST_TIMES   JSON: constants of pipelines/outputs/claims.py and pipelines/stores/local_disk.py, as {"LEASE_S": 3}
 PIXELMILL_TEST_MOMENT  JSON: the write at which the first process to come there stops itself with SIGSTOP; see `Moment`
+PIXELMILL_TEST_CLOCK_S  by how much the clock of the command is wrong
 
 The folder of this file is put on PYTHONPATH, which Ray's workers inherit. Nothing of it is part of the product.
 """
@@ -13,11 +14,13 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
+CLOCK, right_time = "PIXELMILL_TEST_CLOCK_S", time.time
 Patch = Callable[[ModuleType], None]
 
 
@@ -136,7 +139,14 @@ class Finder:
         return spec
 
 
+def wrong_time() -> float:
+    """In the place of `time.time`; a function of this module, so that Ray can send it."""
+    return right_time() + float(os.environ[CLOCK])
+
+
 def install() -> None:
+    if CLOCK in os.environ:
+        time.time = wrong_time
     times, stop = constants(json.loads(os.environ.get("PIXELMILL_TEST_TIMES", "{}"))), "PIXELMILL_TEST_MOMENT"
     patches: dict[str, list[Patch]] = {
         "pixelmill.pipelines.outputs.claims": [times],
