@@ -11,7 +11,7 @@ from typing import Literal, cast, get_args
 from pixelmill.jobs.inspect import open_run
 from pixelmill.jobs.places import absolute
 from pixelmill.pipelines.export.destination import Destination
-from pixelmill.pipelines.export.exporting import Export, Order, Tally
+from pixelmill.pipelines.export.exporting import Export, ExportOptions, ExportProgress
 from pixelmill.pipelines.export.naming import Names, names_of, root_of
 from pixelmill.pipelines.export.pictures import ListedInputs, class_lists, picture_columns, schema_of_run
 from pixelmill.pipelines.export.writers import Files, Shards
@@ -52,7 +52,7 @@ class Asked:
 class Exported:
     """The exported and the missing pictures of a run."""
 
-    tally: Tally
+    tally: ExportProgress
     destination: str
     renamed: int
     failed: Counter[tuple[str, str]]
@@ -84,13 +84,13 @@ def export(asked: Asked, report: Callable[[str], None]) -> Exported:
     return _exported(run, destination, work.tally, names, len(inputs))
 
 
-def _order(asked: Asked, run: Folder) -> Order:
+def _order(asked: Asked, run: Folder) -> ExportOptions:
     if asked.format not in get_args(StoredFormat):
         raise JobError(f"--format {asked.format}: there are {', '.join(get_args(StoredFormat))}")
     if asked.shards not in (None, *get_args(ShardKind)):
         raise JobError(f"--shards {asked.shards}: there is {', '.join(get_args(ShardKind))}")
     shard_bytes = None if asked.shards is None else asked.shard_mb * MB
-    return Order(_columns(asked, run), cast("StoredFormat", asked.format), shard_bytes)
+    return ExportOptions(_columns(asked, run), cast("StoredFormat", asked.format), shard_bytes)
 
 
 def _columns(asked: Asked, run: Folder) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ def _folder(asked: Asked, run: Folder) -> Folder:
     return folder
 
 
-def _description(asked: Asked, run: Folder, order: Order, root: str) -> dict[str, object]:
+def _description(asked: Asked, run: Folder, order: ExportOptions, root: str) -> dict[str, object]:
     """The facts that identify an export."""
     return {
         "run": scrub(run.uri),
@@ -141,7 +141,7 @@ class _Progress:
         self._parts, self._report = parts, report
         self._start_s = self._last_s = time.monotonic()
 
-    def __call__(self, tally: Tally) -> None:
+    def __call__(self, tally: ExportProgress) -> None:
         now_s = time.monotonic()
         if now_s - self._last_s < EVERY_S:
             return
@@ -154,7 +154,7 @@ class _Progress:
         )
 
 
-def _exported(run: Folder, destination: Destination, tally: Tally, names: Names, listed: int) -> Exported:
+def _exported(run: Folder, destination: Destination, tally: ExportProgress, names: Names, listed: int) -> Exported:
     with explained(run.uri, "reading the inputs that failed"):
         failed: list[dict[str, object]] = list(_failed(run))
         is_complete = run.exists(SUCCESS)

@@ -13,8 +13,7 @@ from typing import Protocol
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.failure_budget import explanation, is_exceeded
 from pixelmill.jobs.session import ray_api
-from pixelmill.pipelines.bulk.deaths import Event as Trouble
-from pixelmill.pipelines.bulk.deaths import Troubles
+from pixelmill.pipelines.bulk.deaths import Trouble, Troubles
 from pixelmill.pipelines.bulk.mill import Tally
 from pixelmill.pipelines.events import RowsCounted, SampleFailed
 from pixelmill.pipelines.outputs.completion import Counted

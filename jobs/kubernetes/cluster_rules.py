@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pixelmill.jobs.kubernetes.pod_rules import label_faults, template_faults, variable
-from pixelmill.jobs.kubernetes.walking import Fault, Part
+from pixelmill.jobs.kubernetes.walking import Fault, ManifestPart
 
 AUTOSCALER_V2, REDIS_ADDRESS, REDIS_PASSWORD, REDIS_USERNAME = (
     "RAY_enable_autoscaler_v2",
@@ -22,7 +22,7 @@ TOKENS_SINCE, PRIORITIES_SINCE = (2, 52, 0), (2, 56, 0)
 GENERATED_START = "KUBERAY_GEN_AUTOSCALER_START_CMD"
 
 
-def cluster_faults(cluster: Part, annotations: Part) -> Iterator[Fault]:
+def cluster_faults(cluster: ManifestPart, annotations: ManifestPart) -> Iterator[Fault]:
     """Of a rayClusterSpec; `annotations` are those of the object around it."""
     head, groups = cluster["headGroupSpec"], list(cluster["workerGroupSpecs"].items())
     if not head.is_set:
@@ -39,18 +39,20 @@ def cluster_faults(cluster: Part, annotations: Part) -> Iterator[Fault]:
     yield from _auth_faults(cluster)
 
 
-def is_v2(cluster: Part) -> bool:
+def is_v2(cluster: ManifestPart) -> bool:
     """Whether the second version of the autoscaler is asked for, in either of the two ways."""
     found = variable(_ray_container(cluster["headGroupSpec"]), AUTOSCALER_V2)
     by_variable = found is not None and found["value"].text in {"1", "true"}
     return cluster.at("autoscalerOptions.version").value == "v2" or by_variable
 
 
-def _ray_container(group: Part) -> Part:
-    return next(group.at("template.spec.containers").items(), Part({}, f"{group.path}.template.spec.containers[0]"))
+def _ray_container(group: ManifestPart) -> ManifestPart:
+    return next(
+        group.at("template.spec.containers").items(), ManifestPart({}, f"{group.path}.template.spec.containers[0]")
+    )
 
 
-def _group_faults(group: Part) -> Iterator[Fault]:
+def _group_faults(group: ManifestPart) -> Iterator[Fault]:
     yield from template_faults(group["template"])
     params = group["rayStartParams"]
     if group["resources"] and any(params[name] for name in RESOURCE_PARAMS):
@@ -60,7 +62,7 @@ def _group_faults(group: Part) -> Iterator[Fault]:
     yield from label_faults(group["labels"])
 
 
-def _size_faults(cluster: Part, group: Part) -> Iterator[Fault]:
+def _size_faults(cluster: ManifestPart, group: ManifestPart) -> Iterator[Fault]:
     least, most = group["minReplicas"], group["maxReplicas"]
     if not cluster["enableInTreeAutoscaling"] and not (least.is_set and most.is_set):
         yield group.fault("needs minReplicas and maxReplicas where the cluster does not scale")
@@ -71,9 +73,9 @@ def _size_faults(cluster: Part, group: Part) -> Iterator[Fault]:
         yield least.fault(f"{least.value} is more than maxReplicas, {most.value}")
 
 
-def _worker_faults(cluster: Part, group: Part) -> Iterator[Fault]:
+def _worker_faults(cluster: ManifestPart, group: ManifestPart) -> Iterator[Fault]:
     if not group["groupName"].text:
-        yield group["groupName"].fault("is missing: groups are told apart by it")
+        yield group["groupName"].fault("is missing: groups are distinguished by it")
     if group["suspend"].value is True:
         why = (
             "a cluster that scales"
@@ -91,7 +93,7 @@ def _worker_faults(cluster: Part, group: Part) -> Iterator[Fault]:
             yield group["priority"].fault("needs autoscalerOptions.version: v2")
 
 
-def _twice(groups: list[Part]) -> Iterator[Fault]:
+def _twice(groups: list[ManifestPart]) -> Iterator[Fault]:
     seen: set[str] = set()
     for group in groups:
         name = group["groupName"].text
@@ -100,7 +102,7 @@ def _twice(groups: list[Part]) -> Iterator[Fault]:
         seen.add(name)
 
 
-def _redis_faults(cluster: Part, annotations: Part) -> Iterator[Fault]:
+def _redis_faults(cluster: ManifestPart, annotations: ManifestPart) -> Iterator[Fault]:
     options, head = cluster["gcsFaultToleranceOptions"], cluster["headGroupSpec"]
     params, container = head["rayStartParams"], _ray_container(head)
     if annotations[FAULT_TOLERANCE].text and options.is_set:
@@ -117,7 +119,7 @@ def _redis_faults(cluster: Part, annotations: Part) -> Iterator[Fault]:
         yield params["redis-username"].fault("belongs in gcsFaultToleranceOptions.redisUsername")
 
 
-def _autoscaler_faults(cluster: Part, groups: list[Part]) -> Iterator[Fault]:
+def _autoscaler_faults(cluster: ManifestPart, groups: list[ManifestPart]) -> Iterator[Fault]:
     options, head = cluster["autoscalerOptions"], cluster["headGroupSpec"]
     found = variable(_ray_container(head), AUTOSCALER_V2)
     if not cluster["enableInTreeAutoscaling"]:
@@ -137,7 +139,7 @@ def _autoscaler_faults(cluster: Part, groups: list[Part]) -> Iterator[Fault]:
         yield options["env"].fault(f"{GENERATED_START} is set by the operator; take it out")
 
 
-def _auth_faults(cluster: Part) -> Iterator[Fault]:
+def _auth_faults(cluster: ManifestPart) -> Iterator[Fault]:
     auth = cluster["authOptions"]
     if auth["enableK8sTokenAuth"]:
         yield auth["enableK8sTokenAuth"].fault("is not taken for a RayJob")
@@ -150,6 +152,6 @@ def _auth_faults(cluster: Part) -> Iterator[Fault]:
         yield cluster["rayVersion"].fault(f"authOptions.mode: token needs Ray 2.52.0 or newer, and this is {written}")
 
 
-def _version(cluster: Part) -> tuple[int, ...] | None:
+def _version(cluster: ManifestPart) -> tuple[int, ...] | None:
     words = cluster["rayVersion"].text.split("+")[0].split("-")[0].split(".")
     return tuple(int(word) for word in words) if len(words) > 1 and all(map(str.isdigit, words)) else None

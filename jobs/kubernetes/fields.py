@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Any, cast
 
-from pixelmill.jobs.kubernetes.walking import Fault, Part
+from pixelmill.jobs.kubernetes.walking import Fault, ManifestPart
 
 INTEGER, NUMBER, TEXT, FLAG, TEXTS, MAPPING, LIST = (
     "an integer",
@@ -105,7 +105,7 @@ RAY_JOB: Fields = {
 RAY_CRON_JOB: Fields = {"schedule": TEXT, "timeZone": TEXT, "suspend": FLAG, "jobTemplate": RAY_JOB}
 
 
-def field_faults(part: Part, fields: Fields) -> Iterator[Fault]:
+def field_faults(part: ManifestPart, fields: Fields) -> Iterator[Fault]:
     """Unknown fields, and values of another kind, at any depth."""
     if not isinstance(part.value, dict):
         yield part.fault("is no mapping")
@@ -120,7 +120,7 @@ def field_faults(part: Part, fields: Fields) -> Iterator[Fault]:
             yield from _value_faults(child, fields[key])
 
 
-def _value_faults(part: Part, kind: Any) -> Iterator[Fault]:
+def _value_faults(part: ManifestPart, kind: Any) -> Iterator[Fault]:
     if isinstance(kind, dict):
         yield from field_faults(part, cast("Fields", kind))
     elif isinstance(kind, list):
@@ -136,7 +136,7 @@ def _value_faults(part: Part, kind: Any) -> Iterator[Fault]:
         yield part.fault(f"{str(part.value)[:60]!r} is not {kind}{_quoted_hint(part, kind)}")
 
 
-def _is(part: Part, kind: str) -> bool:
+def _is(part: ManifestPart, kind: str) -> bool:
     value = part.value
     match kind:
         case "an integer":
@@ -155,7 +155,7 @@ def _is(part: Part, kind: str) -> bool:
             return isinstance(value, dict)
 
 
-def _quoted_hint(part: Part, kind: str) -> str:
+def _quoted_hint(part: ManifestPart, kind: str) -> str:
     if kind == TEXTS and isinstance(part.value, dict):
         wrong = [key for key, child in part.pairs() if not isinstance(child.value, str)]
         return f" for {', '.join(wrong)}: write it in quotes"

@@ -11,14 +11,14 @@ from pixelmill.jobs.kubernetes.names import (
     label_value_fault,
     subdomain_fault,
 )
-from pixelmill.jobs.kubernetes.walking import Fault, Part
+from pixelmill.jobs.kubernetes.walking import Fault, ManifestPart
 
 LEAST_GRACE_S = 60
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 LONGEST_NAME = 63
 
 
-def template_faults(template: Part) -> Iterator[Fault]:
+def template_faults(template: ManifestPart) -> Iterator[Fault]:
     """Of a pod template with at least one container."""
     pod = template["spec"]
     if not list(pod["containers"].items()):
@@ -37,7 +37,7 @@ def template_faults(template: Part) -> Iterator[Fault]:
         yield grace.fault(f"{grace.value} is no number of seconds")
 
 
-def _container_faults(container: Part, volumes: set[str]) -> Iterator[Fault]:
+def _container_faults(container: ManifestPart, volumes: set[str]) -> Iterator[Fault]:
     name = container["name"]
     if fault := label_fault(name.text, LONGEST_NAME):
         yield name.fault(f"{name.text!r} {fault}")
@@ -60,7 +60,7 @@ def _container_faults(container: Part, volumes: set[str]) -> Iterator[Fault]:
             yield variable["value"].fault(f"{variable['value'].value} is no text; write it in quotes")
 
 
-def _resource_faults(resources: Part) -> Iterator[Fault]:
+def _resource_faults(resources: ManifestPart) -> Iterator[Fault]:
     for kind in ("requests", "limits"):
         for name, amount in resources[kind].pairs():
             if not is_quantity(str(amount.value)):
@@ -73,7 +73,7 @@ def _resource_faults(resources: Part) -> Iterator[Fault]:
                 yield amount.fault(f"{name} has another request than limit; the API server takes only equal ones")
 
 
-def label_faults(labels: Part) -> Iterator[Fault]:
+def label_faults(labels: ManifestPart) -> Iterator[Fault]:
     """Of labels, of Kubernetes or of Ray: both have the same form."""
     for key, value in labels.pairs():
         if fault := label_key_fault(key):
@@ -84,6 +84,6 @@ def label_faults(labels: Part) -> Iterator[Fault]:
             yield value.fault(f"value {value.text!r} {fault}")
 
 
-def variable(container: Part, name: str) -> Part | None:
+def variable(container: ManifestPart, name: str) -> ManifestPart | None:
     """A variable of a container's environment."""
     return next((each for each in container["env"].items() if each["name"].text == name), None)

@@ -10,7 +10,7 @@ from pixelmill.jobs.kubernetes.cluster_rules import cluster_faults
 from pixelmill.jobs.kubernetes.fields import RAY_JOB, field_faults
 from pixelmill.jobs.kubernetes.names import LONGEST_RAY_JOB, label_fault
 from pixelmill.jobs.kubernetes.pod_rules import template_faults
-from pixelmill.jobs.kubernetes.walking import Fault, Part
+from pixelmill.jobs.kubernetes.walking import Fault, ManifestPart
 
 SELECTOR = "ray.io/cluster"
 KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
@@ -21,7 +21,7 @@ POLICIES = ("DeleteCluster", "DeleteWorkers", "DeleteSelf", "DeleteNone")
 ORDER = ("DeleteWorkers", "DeleteCluster", "DeleteSelf")
 
 
-def ray_job_faults(job: Part) -> Iterator[Fault]:
+def ray_job_faults(job: ManifestPart) -> Iterator[Fault]:
     """Of the whole object."""
     name = job.at("metadata.name")
     if fault := label_fault(name.text, LONGEST_RAY_JOB, letter_first=True):
@@ -31,7 +31,7 @@ def ray_job_faults(job: Part) -> Iterator[Fault]:
         yield from _kueue_faults(job["spec"], job.at("metadata.annotations"))
 
 
-def spec_faults(spec: Part, annotations: Part) -> Iterator[Fault]:
+def spec_faults(spec: ManifestPart, annotations: ManifestPart) -> Iterator[Fault]:
     """Of a RayJob's spec, which may stand in a RayCronJob; `annotations` are those of the object around it."""
     yield from field_faults(spec, RAY_JOB)
     yield from _ending_faults(spec)
@@ -44,7 +44,7 @@ def spec_faults(spec: Part, annotations: Part) -> Iterator[Fault]:
         yield from cluster_faults(spec["rayClusterSpec"], annotations)
 
 
-def _ending_faults(spec: Part) -> Iterator[Fault]:
+def _ending_faults(spec: ManifestPart) -> Iterator[Fault]:
     shuts_down = spec["shutdownAfterJobFinishes"].value is True
     if spec["suspend"].value is True and not shuts_down:
         yield spec["suspend"].fault("needs shutdownAfterJobFinishes: true")
@@ -55,7 +55,7 @@ def _ending_faults(spec: Part) -> Iterator[Fault]:
         yield ttl.fault("needs shutdownAfterJobFinishes: true")
 
 
-def _selector_faults(spec: Part) -> Iterator[Fault]:
+def _selector_faults(spec: ManifestPart) -> Iterator[Fault]:
     selector = spec["clusterSelector"]
     if not selector:
         if not spec["rayClusterSpec"].is_set:
@@ -71,7 +71,7 @@ def _selector_faults(spec: Part) -> Iterator[Fault]:
         yield spec["backoffLimit"].fault("is not taken beside clusterSelector: a retry is a new cluster")
 
 
-def _mode_faults(spec: Part) -> Iterator[Fault]:
+def _mode_faults(spec: ManifestPart) -> Iterator[Fault]:
     mode = spec["submissionMode"].value
     if mode == "InteractiveMode" and spec["backoffLimit"]:
         yield spec["backoffLimit"].fault("is not taken in InteractiveMode")
@@ -89,7 +89,7 @@ def _mode_faults(spec: Part) -> Iterator[Fault]:
             yield policy.fault("Always: Kubernetes refuses it for a Job; write Never or OnFailure")
 
 
-def _number_faults(spec: Part) -> Iterator[Fault]:
+def _number_faults(spec: ManifestPart) -> Iterator[Fault]:
     for key in ("activeDeadlineSeconds", "preRunningDeadlineSeconds"):
         if (seconds := spec[key].number) is not None and seconds <= 0:
             yield spec[key].fault(f"{spec[key].value} is not more than 0")
@@ -103,7 +103,7 @@ def _number_faults(spec: Part) -> Iterator[Fault]:
             yield part.fault(f"{part.value} is negative")
 
 
-def _entrypoint_faults(spec: Part) -> Iterator[Fault]:
+def _entrypoint_faults(spec: ManifestPart) -> Iterator[Fault]:
     if not spec["entrypoint"].text.strip() and spec["submissionMode"].value != "InteractiveMode":
         yield spec["entrypoint"].fault("is missing: it is the command that the job is")
     try:
@@ -113,12 +113,12 @@ def _entrypoint_faults(spec: Part) -> Iterator[Fault]:
         return
     if document is not None and not isinstance(document, dict):
         yield spec["runtimeEnvYAML"].fault("is no mapping")
-    for key, value in Part(cast("object", document), spec["runtimeEnvYAML"].path)["env_vars"].pairs():
+    for key, value in ManifestPart(cast("object", document), spec["runtimeEnvYAML"].path)["env_vars"].pairs():
         if not isinstance(value.value, str):
             yield value.fault(f"{key} is {value.value}, and Ray takes texts only; write it in quotes")
 
 
-def _kueue_faults(spec: Part, annotations: Part) -> Iterator[Fault]:
+def _kueue_faults(spec: ManifestPart, annotations: ManifestPart) -> Iterator[Fault]:
     cluster = spec["rayClusterSpec"]
     if spec["clusterSelector"]:
         yield spec["clusterSelector"].fault("Kueue admits no job for a cluster that is there")
@@ -133,7 +133,7 @@ def _kueue_faults(spec: Part, annotations: Part) -> Iterator[Fault]:
         yield cluster["workerGroupSpecs"].fault(f"has {groups} groups, and Kueue admits {MOST_KUEUE_GROUPS}")
 
 
-def _deletion_faults(spec: Part) -> Iterator[Fault]:
+def _deletion_faults(spec: ManifestPart) -> Iterator[Fault]:
     """KubeRay's strategies of deletion, which a gate of the operator guards."""
     strategy = spec["deletionStrategy"]
     if not strategy.is_set:
@@ -151,14 +151,14 @@ def _deletion_faults(spec: Part) -> Iterator[Fault]:
         yield from _policy_faults(spec, [each["policy"] for each in legacy])
 
 
-def _policy_faults(spec: Part, policies: list[Part]) -> Iterator[Fault]:
+def _policy_faults(spec: ManifestPart, policies: list[ManifestPart]) -> Iterator[Fault]:
     for policy in policies:
         yield from _unfit_policy(spec, policy)
         if policy.value == "DeleteNone" and spec["shutdownAfterJobFinishes"].value is True:
             yield policy.fault("DeleteNone contradicts shutdownAfterJobFinishes: true")
 
 
-def _unfit_policy(spec: Part, policy: Part) -> Iterator[Fault]:
+def _unfit_policy(spec: ManifestPart, policy: ManifestPart) -> Iterator[Fault]:
     if policy.value not in POLICIES:
         yield policy.fault(f"{policy.value} is none of {', '.join(POLICIES)}")
     if spec["clusterSelector"] and policy.value in {"DeleteCluster", "DeleteWorkers"}:
@@ -167,7 +167,7 @@ def _unfit_policy(spec: Part, policy: Part) -> Iterator[Fault]:
         yield policy.fault("DeleteWorkers is not taken where the cluster scales")
 
 
-def _rule_faults(spec: Part, rules: list[Part]) -> Iterator[Fault]:
+def _rule_faults(spec: ManifestPart, rules: list[ManifestPart]) -> Iterator[Fault]:
     seen: dict[tuple[object, object], dict[str, float]] = {}
     for rule in rules:
         yield from _unfit_policy(spec, rule["policy"])

@@ -26,7 +26,7 @@ from pixelmill.jobs.kubernetes.names import (
 )
 from pixelmill.jobs.kubernetes.pod_rules import label_faults, template_faults
 from pixelmill.jobs.kubernetes.ray_job_rules import ray_job_faults, spec_faults
-from pixelmill.jobs.kubernetes.walking import Fault, Part
+from pixelmill.jobs.kubernetes.walking import Fault, ManifestPart
 from pixelmill.jobs.scheduling import cron
 from pixelmill.workers.errors import JobError
 
@@ -45,7 +45,7 @@ MOST_CONFIG_BYTES = 1 << 20
 MOST_CHARACTERS = 4 << 20
 
 
-def documents(text: str, name: str) -> list[Part]:
+def documents(text: str, name: str) -> list[ManifestPart]:
     """The objects of a file with one or more documents. Raises JobError where it is no YAML, or holds none."""
     try:
         found = [yamlfile.read(each) for each in _split(text)]
@@ -56,7 +56,7 @@ def documents(text: str, name: str) -> list[Part]:
         raise JobError(
             f"{name}: holds no object of Kubernetes; each document is a mapping with apiVersion, kind, metadata and spec"
         )
-    return [Part(each, _named(cast("dict[str, object]", each))) for each in objects]
+    return [ManifestPart(each, _named(cast("dict[str, object]", each))) for each in objects]
 
 
 def _split(text: str) -> list[str]:
@@ -78,13 +78,13 @@ def _named(value: dict[str, object]) -> str:
     return f"{value.get('kind', 'object')}/{name or '?'}"
 
 
-def faults_of(objects: list[Part]) -> list[Fault]:
+def faults_of(objects: list[ManifestPart]) -> list[Fault]:
     """Everything that is wrong in them, each fault once."""
     found = [fault for each in objects for fault in _object_faults(each)]
     return list(dict.fromkeys([*found, *_reference_faults(objects)]))
 
 
-def _object_faults(each: Part) -> Iterator[Fault]:
+def _object_faults(each: ManifestPart) -> Iterator[Fault]:
     kind, version = each["kind"].text, each["apiVersion"].text
     if not kind or not version:
         yield each.fault("has no kind or no apiVersion")
@@ -109,7 +109,7 @@ def _object_faults(each: Part) -> Iterator[Fault]:
     yield from _RULES[kind](each)
 
 
-def _ray_cluster_faults(each: Part) -> Iterator[Fault]:
+def _ray_cluster_faults(each: ManifestPart) -> Iterator[Fault]:
     name = each.at("metadata.name")
     if fault := label_fault(name.text, LONGEST_CLUSTER, letter_first=True):
         yield name.fault(f"{name.text!r} {fault}")
@@ -117,18 +117,18 @@ def _ray_cluster_faults(each: Part) -> Iterator[Fault]:
     yield from cluster_faults(each["spec"], each.at("metadata.annotations"))
 
 
-def _ray_cron_job_faults(each: Part) -> Iterator[Fault]:
+def _ray_cron_job_faults(each: ManifestPart) -> Iterator[Fault]:
     name, spec = each.at("metadata.name"), each["spec"]
     if fault := label_fault(name.text, LONGEST_RAY_CRON_JOB, letter_first=True):
         yield name.fault(f"{name.text!r} {fault}")
     yield from field_faults(
-        Part({key: part.value for key, part in spec.pairs() if key != "jobTemplate"}, spec.path), RAY_CRON_JOB
+        ManifestPart({key: part.value for key, part in spec.pairs() if key != "jobTemplate"}, spec.path), RAY_CRON_JOB
     )
     yield from _schedule_faults(spec)
     yield from spec_faults(spec["jobTemplate"], each.at("metadata.annotations"))
 
 
-def _cron_job_faults(each: Part) -> Iterator[Fault]:
+def _cron_job_faults(each: ManifestPart) -> Iterator[Fault]:
     name, spec = each.at("metadata.name"), each["spec"]
     if fault := subdomain_fault(name.text, LONGEST_CRON_JOB):
         yield name.fault(f"{name.text!r} {fault}")
@@ -149,7 +149,7 @@ def _cron_job_faults(each: Part) -> Iterator[Fault]:
         yield restarts.fault(f"{restarts.value}: podFailurePolicy needs Never")
 
 
-def _schedule_faults(spec: Part) -> Iterator[Fault]:
+def _schedule_faults(spec: ManifestPart) -> Iterator[Fault]:
     schedule, zone = spec["schedule"], spec["timeZone"]
     try:
         cron.parse(schedule.text, sunday_is_7=False)
@@ -159,13 +159,13 @@ def _schedule_faults(spec: Part) -> Iterator[Fault]:
         yield zone.fault(f"there is no time zone {zone.value!r}; write one such as Europe/Berlin, or leave it out")
 
 
-def _subdomain_faults(each: Part) -> Iterator[Fault]:
+def _subdomain_faults(each: ManifestPart) -> Iterator[Fault]:
     name = each.at("metadata.name")
     if fault := subdomain_fault(name.text):
         yield name.fault(f"{name.text!r} {fault}")
 
 
-def _config_map_faults(each: Part) -> Iterator[Fault]:
+def _config_map_faults(each: ManifestPart) -> Iterator[Fault]:
     yield from _subdomain_faults(each)
     size = 0
     for key, value in each["data"].pairs():
@@ -176,7 +176,7 @@ def _config_map_faults(each: Part) -> Iterator[Fault]:
         yield each["data"].fault(f"has {size:,} bytes, and at most {MOST_CONFIG_BYTES:,} are taken")
 
 
-def _role_faults(each: Part) -> Iterator[Fault]:
+def _role_faults(each: ManifestPart) -> Iterator[Fault]:
     yield from _subdomain_faults(each)
     for rule in each["rules"].items():
         for key in ("apiGroups", "resources", "verbs"):
@@ -186,7 +186,7 @@ def _role_faults(each: Part) -> Iterator[Fault]:
             yield rule["resourceNames"].fault("create can't be granted for a name: no object has one before it is made")
 
 
-_RULES: dict[str, Callable[[Part], Iterator[Fault]]] = {
+_RULES: dict[str, Callable[[ManifestPart], Iterator[Fault]]] = {
     "RayJob": ray_job_faults,
     "RayCluster": _ray_cluster_faults,
     "RayCronJob": _ray_cron_job_faults,
@@ -198,7 +198,7 @@ _RULES: dict[str, Callable[[Part], Iterator[Fault]]] = {
 }
 
 
-def _reference_faults(objects: list[Part]) -> Iterator[Fault]:
+def _reference_faults(objects: list[ManifestPart]) -> Iterator[Fault]:
     """Names that a CronJob or a binding refers to within the same file, where objects of that kind are in it."""
     there = {(each["kind"].text, each.at("metadata.name").text) for each in objects}
     kinds = {kind for kind, _ in there}

@@ -19,17 +19,17 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Part:
+class ManifestPart:
     """A value of a manifest and its path; a missing value is None."""
 
     value: object
     path: str
 
-    def __getitem__(self, key: str) -> Part:
+    def __getitem__(self, key: str) -> ManifestPart:
         mapping = cast("dict[str, object]", self.value) if isinstance(self.value, dict) else {}
-        return Part(mapping.get(key), f"{self.path}.{key}")
+        return ManifestPart(mapping.get(key), f"{self.path}.{key}")
 
-    def at(self, keys: str) -> Part:
+    def at(self, keys: str) -> ManifestPart:
         """The part below several keys, separated by dots."""
         part = self
         for key in keys.split("."):
@@ -43,15 +43,15 @@ class Part:
     def is_set(self) -> bool:
         return self.value is not None
 
-    def items(self) -> Iterator[Part]:
+    def items(self) -> Iterator[ManifestPart]:
         """The entries of a list."""
         for index, value in enumerate(cast("list[object]", self.value) if isinstance(self.value, list) else []):
-            yield Part(value, f"{self.path}[{index}]")
+            yield ManifestPart(value, f"{self.path}[{index}]")
 
-    def pairs(self) -> Iterator[tuple[str, Part]]:
+    def pairs(self) -> Iterator[tuple[str, ManifestPart]]:
         """The keys of a mapping with their values."""
         for key, value in (cast("dict[str, object]", self.value) if isinstance(self.value, dict) else {}).items():
-            yield str(key), Part(value, f"{self.path}.{key}")
+            yield str(key), ManifestPart(value, f"{self.path}.{key}")
 
     @property
     def text(self) -> str:

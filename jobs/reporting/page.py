@@ -20,7 +20,7 @@ from pixelmill.jobs.inspect import Counts
 from pixelmill.jobs.reporting.charts import bar_lines, columns
 from pixelmill.jobs.reporting.content import Content, Reason
 from pixelmill.jobs.reporting.map_points import STEPS, TILE_PX, TILES_PER_SIDE, MapPoints
-from pixelmill.jobs.reporting.sheets import Card, Sheet, Tile
+from pixelmill.jobs.reporting.sheets import RowCard, Sheet, Tile
 from pixelmill.jobs.terminal.printable import printable
 from pixelmill.jobs.terminal.views import duration
 from pixelmill.pipelines.findings.run_facts import Histogram, Shares, Throughput
@@ -145,7 +145,7 @@ def _sheet(sheet: Sheet) -> str:
     return f'<section><h2>{_text(sheet.title)}</h2>{note}<div class="sheet">{cards}</div></section>'
 
 
-def _card(card: Card) -> str:
+def _card(card: RowCard) -> str:
     has_labels = len(card.tiles) > 1
     tiles = "".join(_tile(tile, card.name, has_label=has_labels) for tile in card.tiles)
     tiles = tiles or '<div class="none">no picture</div>'

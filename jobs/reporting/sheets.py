@@ -35,7 +35,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Card:
+class RowCard:
     """One row: its tiles, its name, and a few words."""
 
     id: str
@@ -48,7 +48,7 @@ class Card:
 class Sheet:
     title: str
     note: str
-    cards: list[Card]
+    cards: list[RowCard]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def sheets_of(
 
 
 def _as_sheet(plan: _Plan, tiles: dict[str, tuple[str, list[Tile]]]) -> Sheet:
-    cards = [Card(row, tiles[row][0], words, tiles[row][1]) for row, words in plan.rows if row in tiles]
+    cards = [RowCard(row, tiles[row][0], words, tiles[row][1]) for row, words in plan.rows if row in tiles]
     return Sheet(plan.title, plan.note, cards)
 
 

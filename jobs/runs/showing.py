@@ -18,7 +18,7 @@ NEXT: dict[str, str] = {
     "queued": "stop it with: pixelmill stop {uri}",
     "running": "follow it with: pixelmill logs {uri} -f",
     "stalled": "look at its log: pixelmill logs {uri}; stop it, and resume it: pixelmill stop {uri}",
-    "failed": "see why with: pixelmill logs {uri}; once that is mended: pixelmill resume {uri}",
+    "failed": "see why with: pixelmill logs {uri}; once that is corrected: pixelmill resume {uri}",
     "interrupted": "go on with: pixelmill resume {uri}",
     "complete": "see it with: pixelmill inspect {uri}",
 }

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from pixelmill.jobs.host.process import ProcessIdentity
-from pixelmill.jobs.session.limits import Allowance, Limits
+from pixelmill.jobs.session.limits import Allowance, LimitWatch
 from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.outputs.claims import BEAT, BEAT_S, RECORD, SETTLE_S, Claim, Holder
 from pixelmill.pipelines.stores.folder import Folder
@@ -44,7 +44,7 @@ def holding(
     doing: str,
     now: Callable[[], float],
     say: Callable[[str], None],
-    limits: Limits | None = None,
+    limits: LimitWatch | None = None,
     quiet_s: Callable[[], float] = lambda: 0.0,
 ) -> Generator[Holding]:
     """Hold the folder within the block. Raises RunHeld while another living process holds it. `quiet_s` says for how long the
@@ -68,10 +68,10 @@ class Holding:
     """A claim, and the beat that shows that its holder is alive; see `holding`."""
 
     def __init__(
-        self, folder: Folder, claim: Claim, limits: Limits | None = None, quiet_s: Callable[[], float] = lambda: 0.0
+        self, folder: Folder, claim: Claim, limits: LimitWatch | None = None, quiet_s: Callable[[], float] = lambda: 0.0
     ) -> None:
         self.claim = claim
-        self._limits, self._quiet_s = limits or Limits(UNLIMITED), quiet_s
+        self._limits, self._quiet_s = limits or LimitWatch(UNLIMITED), quiet_s
         self._folder, self._claimed_s = folder, time.monotonic()
         brief = replace(folder.access, timeout_s=min(BEAT_S, folder.access.timeout_s), retry_for_s=BEAT_S)
         self.brief = Folder(folder.uri, brief, is_fenced=folder.is_fenced)

@@ -36,7 +36,7 @@ class Allowance:
         )
 
 
-class Limits:
+class LimitWatch:
     """Looked at with each beat of the attempt that holds `claim`; `why` is None while it may go on."""
 
     def __init__(self, allowance: Allowance, count_nodes: Callable[[], int] = ray_api.nodes_in_use) -> None:

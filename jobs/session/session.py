@@ -17,7 +17,7 @@ from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.outcome import Ending, Stopwatch, ending_of
 from pixelmill.jobs.session import cluster, ray_api
 from pixelmill.jobs.session.holding import UNLIMITED, Holding, holding
-from pixelmill.jobs.session.limits import Allowance, Limits
+from pixelmill.jobs.session.limits import Allowance, LimitWatch
 from pixelmill.jobs.session.publisher import AttemptPublisher, LogTail
 from pixelmill.jobs.session.ray_session import RayPlace, RaySession, ray_session
 from pixelmill.jobs.session.ray_watchdog import RayWatchdog, run_mark
@@ -109,7 +109,7 @@ def session(
     """Hold the folder and show the terminal within the block; every end is recorded. Raises RunRefused while another
     attempt lives, and ClaimLost in place of any error where another attempt has taken over.
     """
-    limits = Limits(kind.allowance, kind.count_nodes)
+    limits = LimitWatch(kind.allowance, kind.count_nodes)
     with holding(out, kind.doing, around.now, events.warn, limits, events.quiet_s) as held:
         made = Session(out, held, screen, events, around, stopwatch, kind)
         made.begin()

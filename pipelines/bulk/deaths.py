@@ -22,7 +22,7 @@ TOGETHER, ALONE, OUTSIDE = 2, 2, 3
 """Deaths until an order is done input by input, until an input is blamed, and outside any input until the run ends."""
 FAULTS_IN_A_ROW, STARTS_IN_VAIN = 3, 5
 
-Cause = Literal["died", "stalled"]
+DeathCause = Literal["died", "stalled"]
 
 
 class Notes(Protocol):
@@ -49,14 +49,14 @@ class Record:
     alone: str | None = None
     """The id of the input that is done at this moment, alone."""
     deaths_alone: dict[str, int] = field(default_factory=dict)
-    culprits: dict[str, Cause] = field(default_factory=dict)
+    culprits: dict[str, DeathCause] = field(default_factory=dict)
     has_stalled: bool = False
     is_forgiven: bool = False
     deaths_outside: int = 0
 
     def count_death(self) -> None:
         """The worker that had begun the order is gone: what that says about its inputs."""
-        cause: Cause = "stalled" if self.has_stalled else "died"
+        cause: DeathCause = "stalled" if self.has_stalled else "died"
         self.deaths += 1
         if self.alone is not None:
             self._suspect(self.alone, cause)
@@ -65,7 +65,7 @@ class Record:
         self.is_careful = self.is_careful or self.has_stalled or self.deaths >= TOGETHER
         self.alone, self.has_stalled = None, False
 
-    def _suspect(self, identity: str, cause: Cause) -> None:
+    def _suspect(self, identity: str, cause: DeathCause) -> None:
         self.deaths_outside = 0
         self.deaths_alone[identity] = self.deaths_alone.get(identity, 0) + 1
         if cause == "stalled" or self.deaths_alone[identity] >= ALONE:
@@ -159,7 +159,7 @@ class Careful:
 
 
 @dataclass(frozen=True)
-class Event:
+class Trouble:
     """What a person at the terminal has to know of."""
 
     kind: Literal["death", "fault"]
@@ -183,8 +183,8 @@ class Start:
             self._is_noted = False
 
 
-def event_of(text: str) -> Event:
-    return Event(**json.loads(text))
+def event_of(text: str) -> Trouble:
+    return Trouble(**json.loads(text))
 
 
 class Troubles:
@@ -195,8 +195,8 @@ class Troubles:
         self._faults_in_a_row: list[str] = []
         self._starts = 0
 
-    def hear(self, events: Iterable[Event], starts: int) -> list[str]:
-        """Take note of what happened; gives the lines that a person should read."""
+    def hear(self, events: Iterable[Trouble], starts: int) -> list[str]:
+        """Count what happened; returns the lines that a person should read."""
         self._starts = starts
         lines: list[str] = []
         for event in events:
@@ -239,7 +239,7 @@ def _text(record: Record) -> str:
     return json.dumps(vars(record))
 
 
-def _killed(cause: Cause, stall_s: float) -> RowError:
+def _killed(cause: DeathCause, stall_s: float) -> RowError:
     if cause == "stalled":
         fact = f"was alone in its worker and made no progress for {stall_s:g} s (run.stall_s)"
         advice = "raise run.stall_s if it may take longer, and run `pixelmill retry`"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Protocol
 
-from pixelmill.pipelines.bulk.deaths import EVENT_PREFIX, START_PREFIX, Event, event_of
+from pixelmill.pipelines.bulk.deaths import EVENT_PREFIX, START_PREFIX, Trouble, event_of
 from pixelmill.pipelines.bulk.mill import Tally
 
 TALLY, PHASE = "tally", "phase"
@@ -41,7 +41,7 @@ class BulkReports:
         """The number of workers by activity."""
         return Counter(self._store.reports(PHASE))
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[Trouble]:
         """Events since the last call: deaths of workers, faults of devices."""
         new = [key for key in self._store.keys(EVENT_PREFIX) if key not in self._heard]
         self._heard.update(new)

@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Part:
+class LabelledSlices:
     """Decoded samples with their patients and classes."""
 
     samples: Sequence[Sample]
@@ -50,9 +50,9 @@ class Part:
 class CurveData:
     """The parts of the labelled data."""
 
-    train: Part
-    val: Part
-    test: Part
+    train: LabelledSlices
+    val: LabelledSlices
+    test: LabelledSlices
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ def open_data(found: Split, settings: Mapping[str, Any]) -> CurveData:
     return CurveData(*(_part(each, recipe) for each in (found.train, found.held_out, found.test)))
 
 
-def _part(data: DataSet, recipe: Recipe) -> Part:
+def _part(data: DataSet, recipe: Recipe) -> LabelledSlices:
     assert data.slices is not None
     read = read_each(data, recipe)
     if broken := [each for each in read if isinstance(each, RowError) and each.error_type != LEFT_OUT]:
         raise DataError(str(broken[0])) from broken[0]
     kept = [index for index, each in enumerate(read) if not isinstance(each, RowError)]
     samples = [each for each in read if not isinstance(each, RowError)]
-    return Part(samples, data.slices.take(kept), None if data.labels is None else data.labels[kept])
+    return LabelledSlices(samples, data.slices.take(kept), None if data.labels is None else data.labels[kept])
 
 
 def recipe_of(settings: Mapping[str, Any]) -> Any:

@@ -34,7 +34,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Order:
+class ExportOptions:
     """Which pictures of a run to export, and how."""
 
     columns: tuple[str, ...]
@@ -44,7 +44,7 @@ class Order:
 
 
 @dataclass
-class Tally:
+class ExportProgress:
     """The progress of an export."""
 
     parts: int = 0
@@ -97,12 +97,14 @@ class Writer(Protocol):
 class Export:
     """The pictures of one run on their way to one destination."""
 
-    def __init__(self, run: Folder, names: Names, order: Order, destination: Destination, writer: Writer) -> None:
+    def __init__(
+        self, run: Folder, names: Names, order: ExportOptions, destination: Destination, writer: Writer
+    ) -> None:
         self._run, self._names, self._order = run, names, order
         self._destination, self._writer = destination, writer
-        self.tally = Tally()
+        self.tally = ExportProgress()
 
-    def work(self, parts: Sequence[str], report: Callable[[Tally], None]) -> None:
+    def work(self, parts: Sequence[str], report: Callable[[ExportProgress], None]) -> None:
         """Export every missing part. RunRefused if the destination has files of another run or from elsewhere."""
         finished = self._destination.finished_parts()
         for part in sorted(parts, key=lambda part: (part.removesuffix(".parquet") not in self._writer.begun, part)):
@@ -130,7 +132,7 @@ class Export:
         files = record.get("files")
         self.tally.files_before += files if isinstance(files, int) else 0
 
-    def _do(self, part: str, name: str, made_as: str, report: Callable[[Tally], None]) -> None:
+    def _do(self, part: str, name: str, made_as: str, report: Callable[[ExportProgress], None]) -> None:
         self._writer.start(name)
         index: list[dict[str, object]] = []
         with explained(self._run.uri, "reading the run"), ThreadPoolExecutor(THREADS) as pool:

@@ -21,7 +21,7 @@ THREADS = 16
 
 def as_now(rows: pa.Table, source: Source) -> pa.Table:
     """The same inputs as they are now: changed objects with their new size and version, members of changed archives
-    with their new place. Inputs that are gone, or of which the store tells nothing, stay as they were listed. Inputs of
+    with their new place. Inputs that are gone, or of which the store says nothing, stay as they were listed. Inputs of
     several pieces are listed again, with pieces that were added since.
     """
     has_pieces = is_valid(rows["pieces"])

@@ -78,7 +78,7 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Decoder:
+class SampleDecoder:
     """Decodes windows of one data set, and adds the broken samples that it meets to `broken`."""
 
     data: DataSet

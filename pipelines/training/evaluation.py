@@ -30,7 +30,7 @@ def evaluate_network(
 ) -> tuple[dict[str, float], Tensor]:
     """The metrics of a network over samples, and a picture, uint8 CHW, of its results for the first ones.
 
-    Samples that can't be read are left out and noted in `broken`. Raises DataError where more are than it admits.
+    Samples that can't be read are left out and added to `broken`. Raises DataError where more are than it admits.
     """
     samples = open_samples(data, recipe, CACHE_BYTES, broken)
     metrics, picture_CHW = judged(recipe, network.to(device).eval(), samples)

@@ -59,14 +59,14 @@ def planned_start(recipe: Recipe, initial: InitialWeights, access: Access) -> In
 
 
 def initial_notes(recipe: Recipe, initial: InitialWeights | None, access: Access) -> list[str]:
-    """What a person is told about the weights that a training begins with. ModelError where they do not fit."""
+    """What is reported about the weights that a training begins with. ModelError where they do not fit."""
     if initial is not None:
         return [str(planned_start(recipe, initial, access))]
     return [f"begins with {recipe.report}"] if isinstance(recipe, StatesStart) and recipe.report is not None else []
 
 
 def seen_before(initial: InitialWeights | None, parts: Mapping[str, DataSet | None]) -> list[str]:
-    """What a person is told of samples that judge this training, by the name of their part, and that trained the weights it
+    """What is reported of samples that judge this training, by the name of their part, and that trained the weights it
     begins with."""
     if initial is None or not initial.trained_on:
         return []

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.decoding import Decoder
+from pixelmill.pipelines.training.decoding import SampleDecoder
 from pixelmill.pipelines.training.mapped_samples import ENTRY, Damaged, MappedSamples, write_samples
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.recipes import Recipe, RecipeSettings, Sample
@@ -45,7 +45,7 @@ class SampleCache:
     most_bytes: int
     code: str
 
-    def opened(self, decoder: Decoder) -> MappedSamples | None:
+    def opened(self, decoder: SampleDecoder) -> MappedSamples | None:
         """The samples of the decoder's data, decoded now unless they are there; their broken ones are added to the
         decoder's. None where they do not fit, or their folder can't be used or trusted.
         """
@@ -61,7 +61,7 @@ class SampleCache:
             LOGGER.warning("decoded samples are not kept in %s: %s", folder, error)
             return None
 
-    def _kept(self, entry: Path, decoder: Decoder) -> MappedSamples | None:
+    def _kept(self, entry: Path, decoder: SampleDecoder) -> MappedSamples | None:
         for part in entry.parent.glob(f"{entry.name}.*{_PART}"):
             shutil.rmtree(part, ignore_errors=True)  # its writer was killed, or it would hold the lock
         if not entry.exists():
@@ -75,7 +75,7 @@ class SampleCache:
         os.utime(entry / ENTRY)
         return found
 
-    def _decoded(self, entry: Path, decoder: Decoder, needed: int) -> MappedSamples:
+    def _decoded(self, entry: Path, decoder: SampleDecoder, needed: int) -> MappedSamples:
         self._make_room(entry.parent, needed)
         part = entry.with_name(f"{entry.name}.{uuid.uuid4().hex}{_PART}")
         part.mkdir(mode=0o700)
@@ -88,7 +88,7 @@ class SampleCache:
         finally:
             shutil.rmtree(part, ignore_errors=True)  # its pages stay for as long as they are mapped
 
-    def _mapped(self, place: Path, entry: Path, decoder: Decoder) -> MappedSamples:
+    def _mapped(self, place: Path, entry: Path, decoder: SampleDecoder) -> MappedSamples:
         def otherwise(index: int) -> Sample | None:
             LOGGER.warning("sample %d is decoded again, since what was kept in %s is damaged", index, entry)
             _remove(entry)
@@ -135,7 +135,7 @@ def cache_key(data: DataSet, recipe: Recipe, code: str) -> str | None:
     return hashed.hexdigest()[:32]
 
 
-def _as_json(decoder: Decoder) -> list[list[int | str]]:
+def _as_json(decoder: SampleDecoder) -> list[list[int | str]]:
     return [[index, error.stage, error.error_type, str(error)] for index, error in decoder.broken.errors.items()]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.broken_samples import BrokenSamples
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.decoding import Decoder, share_of_cluster
+from pixelmill.pipelines.training.decoding import SampleDecoder, share_of_cluster
 from pixelmill.pipelines.training.measuring import MEASURED, measure
 from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.pipelines.training.sample_order import SampleOrder, spread
@@ -57,7 +57,7 @@ class Memory:
 class Stream:
     """Samples that do not fit into memory: they are read and decoded shortly before they are needed."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: SampleDecoder) -> None:
         self._decoder = decoder
         self.broken = decoder.broken
         self.in_blocks = decoder.data.is_contained
@@ -123,7 +123,7 @@ def open_samples(
     """
     size = measure(data, recipe)
     broken = BrokenSamples(data) if broken is None else broken
-    decoder = Decoder(data, recipe, size, broken, share_of_cluster(workers))
+    decoder = SampleDecoder(data, recipe, size, broken, share_of_cluster(workers))
     is_large = size.mean * len(data) > cache_bytes
     if disk is not None and (kept := disk.opened(decoder)) is not None:
         return Memory(kept, broken, in_blocks=is_large and data.is_contained)

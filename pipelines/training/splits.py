@@ -34,7 +34,7 @@ TABLE_SUFFIXES = (".parquet", ".pq")
 @dataclass(frozen=True)
 class Split:
     """The samples of a training. `held_out` selects the best step, `test` is looked at once, at the end; `says`
-    describes them, `has_own` tells whether folders are the split."""
+    describes them, `has_own` says whether folders are the split."""
 
     train: DataSet
     held_out: DataSet | None

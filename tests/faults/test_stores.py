@@ -72,7 +72,7 @@ def test_an_outage_of_30_s_in_the_middle_costs_no_row(mine: Mine) -> None:
 # Refusals
 
 
-def test_wrong_credentials_are_said_before_ray_starts_and_do_not_show(mine: Mine) -> None:
+def test_wrong_credentials_are_reported_before_ray_starts_and_do_not_show(mine: Mine) -> None:
     mine.fill(1)
     mine.home.environment["AWS_SECRET_ACCESS_KEY"] = "ab5c0ffee-wrong-secret"
     said = refused(mine.home, *mine.command(), code=1)
@@ -81,27 +81,27 @@ def test_wrong_credentials_are_said_before_ray_starts_and_do_not_show(mine: Mine
     assert "ab5c0ffee" not in said
 
 
-def test_no_credentials_are_said_before_ray_starts(mine: Mine) -> None:
+def test_no_credentials_are_reported_before_ray_starts(mine: Mine) -> None:
     mine.fill(1)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         del mine.home.environment[name]
     assert "credentials" in refused(mine.home, *mine.command(), code=1)
 
 
-def test_a_missing_bucket_for_the_output_is_said_before_ray_starts(mine: Mine) -> None:
+def test_a_missing_bucket_for_the_output_is_reported_before_ray_starts(mine: Mine) -> None:
     mine.fill(1)
     said = refused(mine.home, "embed", mine.source, "s3://there-is-none/out", code=1)
     assert "s3://there-is-none/out: does not exist" in said
     assert "check the name of the bucket" in said
 
 
-def test_a_missing_bucket_for_the_source_is_said_before_ray_starts(mine: Mine) -> None:
+def test_a_missing_bucket_for_the_source_is_reported_before_ray_starts(mine: Mine) -> None:
     said = refused(mine.home, "embed", "s3://there-is-none/in", mine.out, code=1)
     assert "s3://there-is-none/in: does not exist" in said
     assert mine.output.files("_run/manifest") == []
 
 
-def test_an_empty_source_is_said_before_ray_starts(mine: Mine, tmp_path: Path) -> None:
+def test_an_empty_source_is_reported_before_ray_starts(mine: Mine, tmp_path: Path) -> None:
     said = refused(mine.home, "embed", str(tmp_path), mine.out, code=2)
     assert "no input was found" in said
 
@@ -113,7 +113,7 @@ def completes_after_repair(mine: Mine, rows: int) -> None:
     assert mine.fetched_again() == {}
 
 
-def test_a_store_that_denies_writing_is_said_before_ray_starts(mine: Mine) -> None:
+def test_a_store_that_denies_writing_is_reported_before_ray_starts(mine: Mine) -> None:
     mine.fill(1)
     mine.proxy.set(deny_puts=True)
     said = refused(mine.home, *mine.command(), code=1)
@@ -121,7 +121,7 @@ def test_a_store_that_denies_writing_is_said_before_ray_starts(mine: Mine) -> No
     assert mine.output.files() == []
 
 
-def test_a_full_store_is_said_before_ray_starts(mine: Mine) -> None:
+def test_a_full_store_is_reported_before_ray_starts(mine: Mine) -> None:
     mine.fill(1)
     mine.proxy.set(full=True)
     said = refused(mine.home, *mine.command(), code=1)
@@ -179,7 +179,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_read_only_folder_is_said_before_ray_starts(
+def test_a_read_only_folder_is_reported_before_ray_starts(
     user: Home, tmp_path: Path, small_disk: Callable[[int], Path]
 ) -> None:
     pictures(tmp_path / "in", 4)
@@ -199,7 +199,7 @@ def read_only(tmp_path: Path, small_disk: Callable[[int], Path]) -> Path:
     return tmp_path / "out"
 
 
-def test_a_disk_without_space_is_said_before_anything_is_lost(
+def test_a_disk_without_space_is_reported_before_anything_is_lost(
     user: Home, tmp_path: Path, small_disk: Callable[[int], Path]
 ) -> None:
     pictures(tmp_path / "in", 4)

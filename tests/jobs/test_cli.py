@@ -158,7 +158,7 @@ def test_words_that_nobody_reads_end_nothing(user: Home, arguments: list[str]) -
     assert (closed.code, closed.stderr) == (0, "")
 
 
-def test_a_run_ends_well_though_nobody_reads_it_and_its_names_are_told_on_a_terminal_of_ascii(
+def test_a_run_ends_well_though_nobody_reads_it_and_its_names_are_reported_on_a_terminal_of_ascii(
     user: Home, tmp_path: Path
 ) -> None:
     pictures(tmp_path / "\u00e9t\u00e9", 3)

@@ -99,7 +99,7 @@ BAD: list[tuple[tuple[str, ...], str]] = [
 
 
 @pytest.mark.parametrize(("words", "said"), BAD)
-def test_what_can_not_be_asked_is_said_before_anything_is_written(
+def test_what_can_not_be_asked_is_reported_before_anything_is_written(
     out: Folder, words: tuple[str, ...], said: str
 ) -> None:
     with pytest.raises(JobError, match=said):

@@ -99,7 +99,7 @@ def test_arrays_have_the_unit_of_their_column(run: Folder, tmp_path: Path) -> No
     assert (ids.dtype, ids.shape) == (np.uint8, raw.shape)
 
 
-def test_what_a_format_can_not_hold_is_said_and_not_written(run: Folder, tmp_path: Path) -> None:
+def test_what_a_format_can_not_hold_is_reported_and_not_written(run: Folder, tmp_path: Path) -> None:
     made = do(run, tmp_path / "to", "depth_m", format="jpeg")
     assert files(tmp_path / "to") == {}
     assert made.tally.unfit_count == 4

@@ -113,7 +113,7 @@ def test_the_watched_file_sees_a_thread_of_arrow() -> None:
     assert file.strangers
 
 
-def test_where_an_attempt_is_or_was_killed_is_said_until_it_has_ended(
+def test_where_an_attempt_is_or_was_killed_is_reported_until_it_has_ended(
     out: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     milling = [

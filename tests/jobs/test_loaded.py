@@ -168,7 +168,7 @@ def test_a_checkpoint_on_a_store_is_fetched_and_does_the_same(
         (lambda: load(STYLE, device="tpu"), JobError, "device tpu: there are cpu and cuda"),
     ],
 )
-def test_what_can_not_be_done_is_said(call: Any, kind: type[Exception], words: str) -> None:
+def test_what_can_not_be_done_is_reported(call: Any, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         call()
 

@@ -120,7 +120,7 @@ def test_samples_that_do_not_fit_into_memory_are_streamed_to_the_same_weights(
 
 
 @pytest.mark.slow  # Ray Train tries it three times
-def test_an_error_of_a_worker_that_nobody_foresaw_is_told_in_one_sentence(
+def test_an_error_of_a_worker_that_nobody_foresaw_is_reported_in_one_sentence(
     user: Home, photos: str, tmp_path: Path
 ) -> None:
     ended = pixelmill(
@@ -163,7 +163,7 @@ def test_two_workers_skip_a_file_that_is_no_picture_and_record_it_once(user: Hom
         (["--set", "profile=AKIA1234567890123456"], "carries credentials"),
     ],
 )
-def test_a_wrong_setting_is_told_before_anything_starts(
+def test_a_wrong_setting_is_reported_before_anything_starts(
     user: Home, photos: str, tmp_path: Path, options: list[str], said: str
 ) -> None:
     ended = pixelmill(user, "train", "vae", "--data", photos, "--out", str(tmp_path / "out"), *options)
@@ -180,7 +180,7 @@ def test_a_wrong_setting_is_told_before_anything_starts(
         (lambda folder: folder.rmdir(), "does not exist"),
     ],
 )
-def test_bad_data_is_told_with_its_name(user: Home, tmp_path: Path, make: Any, said: str) -> None:
+def test_bad_data_is_reported_with_its_name(user: Home, tmp_path: Path, make: Any, said: str) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     make(folder)
@@ -306,7 +306,7 @@ def zoo_bytes(name: str) -> bytes:
         (["padding=same", "rates={trunk: 0.1}"], "no parameter's name begins with trunk"),
     ],
 )
-def test_what_a_training_cannot_begin_with_is_told_before_anything_starts(
+def test_what_a_training_cannot_begin_with_is_reported_before_anything_starts(
     user: Home, tmp_path: Path, options: list[str], said: str
 ) -> None:
     data = streets(tmp_path / "data", ["road", "boat", "sky"])

@@ -171,7 +171,7 @@ def test_samples_that_the_initial_weights_were_trained_on_are_marked_too(photos:
     assert set(marked) == {"mark", *plain}
 
 
-def test_held_out_samples_that_the_initial_weights_were_trained_on_are_said(photos: Path, tmp_path: Path) -> None:
+def test_held_out_samples_that_the_initial_weights_were_trained_on_are_reported(photos: Path, tmp_path: Path) -> None:
     plain = plan_training(job(photos, tmp_path / "out", "hold_out=3"), str(tmp_path / "out")).plan
     before = InitialWeights("gone", "prior", "vae", "", trained_on=(*plain.trained_on, plain.selected_on[0]))
     made = replace(job(photos, tmp_path / "out", "hold_out=3"), initial=before)

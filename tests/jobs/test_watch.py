@@ -11,7 +11,7 @@ from pixelmill.jobs import watch
 from pixelmill.jobs.event_stream import EventStream
 from pixelmill.jobs.terminal.display import Terminal
 from pixelmill.jobs.watch import RATE_OVER_S, Rate, Watch, Watched, watching
-from pixelmill.pipelines.bulk.deaths import Event
+from pixelmill.pipelines.bulk.deaths import Trouble
 from pixelmill.pipelines.bulk.mill import Tally
 from pixelmill.pipelines.outputs.completion import Counted
 from pixelmill.pipelines.placement import WorkerPool
@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Reports:
     """What workers reported, as a fake of those in Ray."""
 
-    def __init__(self, tally: Tally | None = None, troubles: list[Event] | None = None) -> None:
+    def __init__(self, tally: Tally | None = None, troubles: list[Trouble] | None = None) -> None:
         self._tally, self._troubles = tally or Tally(), troubles or []
         self.is_cleared = False
 
@@ -39,7 +39,7 @@ class Reports:
     def phases(self) -> Counter[str]:
         return Counter({"milling": 2})
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[Trouble]:
         troubles, self._troubles = self._troubles, []
         return troubles
 
@@ -63,7 +63,7 @@ def nothing_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch.ray_api, "available_resources", dict)
 
 
-def test_a_steady_rate_is_told_as_it_is(clock: Clock) -> None:
+def test_a_steady_rate_is_reported_as_it_is(clock: Clock) -> None:
     rate = Rate()
     assert rate.update(0) is None
     told = []
@@ -109,7 +109,7 @@ def test_before_the_work_the_terminal_names_what_is_waited_for(
 def test_what_workers_report_is_added_to_what_was_there_before() -> None:
     events = stream()
     reason = ("decode", "Truncated")
-    reports = Reports(Tally(20, 1, Counter({reason: 1}), {reason: "a.jpg"}), [Event("death", "a worker died")])
+    reports = Reports(Tally(20, 1, Counter({reason: 1}), {reason: "a.jpg"}), [Trouble("death", "a worker died")])
     with watching(watched(), reports, events):
         pass
     status = events.status

@@ -1,4 +1,4 @@
-"""One object of an archive, of whatever format: DICOM, NIfTI, or a picture of a slice; told apart by how its bytes begin."""
+"""One object of an archive, of whatever format: DICOM, NIfTI, or a picture of a slice; distinguished by how its bytes begin."""
 
 from __future__ import annotations
 

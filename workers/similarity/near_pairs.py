@@ -77,8 +77,8 @@ def near_pairs(units_ND: np.ndarray, least_cosine: float, seed: int = 0, exact_r
 def _require_few(pairs: int, least_cosine: float) -> int:
     if pairs > MOST_PAIRS:
         raise JobError(
-            f"more than {MOST_PAIRS:,} pairs of vectors have a cosine of {least_cosine:g} or more, so that it tells no "
-            "duplicates apart; give a higher --threshold, or embed with another model"
+            f"more than {MOST_PAIRS:,} pairs of vectors have a cosine of {least_cosine:g} or more, so that it distinguishes no "
+            "duplicates; give a higher --threshold, or embed with another model"
         )
     return pairs
 

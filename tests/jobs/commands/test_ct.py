@@ -50,7 +50,7 @@ def test_an_index_finds_exactly_the_planted_defects(user: Home, tmp_path: Path) 
     assert "another key for tests" not in refused.stderr
 
 
-def test_an_archive_is_indexed_first_where_ingest_is_told_where_to(
+def test_an_archive_is_indexed_first_where_ingest_is_reported_where_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = list[tuple[str, list[str], str]]()

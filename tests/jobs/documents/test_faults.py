@@ -41,7 +41,7 @@ def test_each_wrong_value_is_one_readable_line(text: str, override: str, line: s
     assert line in lines[0]
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     message = fault(SMALLEST.replace("version: 1\n", "") + "run: {actors: -1, acters: 2}\nlimit: 3\n")
     assert [line.split()[0].rstrip(":") for line in message.splitlines()[1:]] == [
         "version",

@@ -58,7 +58,7 @@ def test_the_reason_stays_where_it_does_not_show_the_value() -> None:
     assert "model torchvision:resnet18/${SECRET}: resnet18 has no weights ${SECRET}; it has IMAGENET1K_V1" in message
 
 
-def test_where_the_reason_shows_a_part_of_the_value_the_reference_is_all_that_is_said() -> None:
+def test_where_the_reason_shows_a_part_of_the_value_the_reference_is_all_that_is_reported() -> None:
     message = fault(SMALLEST, "stages.0.model=${SECRET}", SECRET=f"torchvision:{CANARY}")
     assert message.startswith("job.yaml: a value of the environment can't be used: ${SECRET}; ")
     assert CANARY not in message

@@ -44,6 +44,6 @@ def test_a_ray_of_our_own_tells_its_makers_nothing(monkeypatch: pytest.MonkeyPat
         ("ray://127.0.0.1:9", "ray:// can't run a job .*ray job submit"),
     ],
 )
-def test_an_address_where_nobody_answers_is_told_at_once(address: str, fact: str) -> None:
+def test_an_address_where_nobody_answers_is_reported_at_once(address: str, fact: str) -> None:
     with pytest.raises(JobError, match=f"{re.escape(address)}: {fact}"):
         connect(address)

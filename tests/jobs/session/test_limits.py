@@ -11,7 +11,7 @@ import pytest
 from pixelmill.jobs.session import holding as holding_module
 from pixelmill.jobs.session import limits as module
 from pixelmill.jobs.session.holding import holding
-from pixelmill.jobs.session.limits import Allowance, Limits
+from pixelmill.jobs.session.limits import Allowance, LimitWatch
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -63,7 +63,7 @@ def test_a_request_to_an_earlier_attempt_does_not_stop_a_later_one(out: Folder) 
 
 
 def test_a_deadline_ends_the_attempt(out: Folder) -> None:
-    with holding(out, "run", lambda: 0.0, lambda _: None, Limits(Allowance(seconds=0.2))) as held:
+    with holding(out, "run", lambda: 0.0, lambda _: None, LimitWatch(Allowance(seconds=0.2))) as held:
         assert "run.deadline" in raises_within(held)
 
 
@@ -72,8 +72,8 @@ def test_the_cost_of_every_node_and_of_all_attempts_counts_against_the_budget(ou
     out.publish("_run/attempts/0001/beat.json", json.dumps({"beat": 9, "node_s": 5 * hour_s}).encode())
     out.publish("_run/attempts/0002/beat.json", json.dumps({"beat": 9, "node_s": 4 * hour_s}).encode())
     within, beyond = (
-        Limits(Allowance(max_cost=20.0, node_hour_price=2.0)),
-        Limits(Allowance(max_cost=17.0, node_hour_price=2.0)),
+        LimitWatch(Allowance(max_cost=20.0, node_hour_price=2.0)),
+        LimitWatch(Allowance(max_cost=17.0, node_hour_price=2.0)),
     )
     for limits in (within, beyond):
         limits.begin(out, Claim(3, "a", True))
@@ -85,11 +85,11 @@ def test_the_cost_of_every_node_and_of_all_attempts_counts_against_the_budget(ou
 
 
 def test_nodes_are_counted_while_the_attempt_lasts_and_a_cluster_that_hangs_holds_nothing_up(out: Folder) -> None:
-    limits = Limits(Allowance(), count_nodes=lambda: 1000)
+    limits = LimitWatch(Allowance(), count_nodes=lambda: 1000)
     limits.begin(out, Claim(1, "a", True))
     assert comes(lambda: limits.node_s > 50)  # a twentieth of a second of a thousand nodes
     limits.end()
-    hanging = Limits(Allowance(), count_nodes=lambda: int(threading.Event().wait(60)))
+    hanging = LimitWatch(Allowance(), count_nodes=lambda: int(threading.Event().wait(60)))
     hanging.begin(out, Claim(1, "a", True))
     assert hanging.node_s < 10
     hanging.end()
@@ -97,7 +97,7 @@ def test_nodes_are_counted_while_the_attempt_lasts_and_a_cluster_that_hangs_hold
 
 def test_the_nodes_of_the_newest_attempt_are_those_of_its_last_beat_until_it_ends(out: Folder) -> None:
     assert module.nodes_of_the_newest(out) == 0
-    with holding(out, "run", lambda: 0.0, lambda _: None, Limits(Allowance(), count_nodes=lambda: 7)) as held:
+    with holding(out, "run", lambda: 0.0, lambda _: None, LimitWatch(Allowance(), count_nodes=lambda: 7)) as held:
         assert comes(lambda: module.nodes_of_the_newest(out) == 7)
         assert held.claim.epoch == 1
     assert module.nodes_of_the_newest(out) == 0

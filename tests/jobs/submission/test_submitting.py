@@ -126,7 +126,7 @@ def test_a_reference_that_names_another_place_there_is_refused(tmp_path: Path) -
         assert submit(user, job, jobs, "--env", "WHERE").code == 0
 
 
-def test_what_the_cluster_does_not_have_is_said_with_the_next_step(tmp_path: Path) -> None:
+def test_what_the_cluster_does_not_have_is_reported_with_the_next_step(tmp_path: Path) -> None:
     pictures(tmp_path / "in", 1)
     job = job_file(tmp_path / "job.yaml", str(tmp_path / "in"), str(tmp_path / "out"))
     with home() as user, LocalJobs(user.environment) as jobs:
@@ -151,7 +151,7 @@ def test_a_wrong_token_a_wrong_address_and_no_address_are_refused(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_an_address_of_the_environment_that_overrides_the_given_one_is_said(tmp_path: Path) -> None:
+def test_an_address_of_the_environment_that_overrides_the_given_one_is_reported(tmp_path: Path) -> None:
     pictures(tmp_path / "in", 1)
     job = job_file(tmp_path / "job.yaml", str(tmp_path / "in"), str(tmp_path / "out"))
     with home() as user, LocalJobs(user.environment) as jobs, LocalJobs(user.environment) as other:

@@ -23,7 +23,7 @@ def test_hours_and_cost_are_rows_by_rate_and_nodes_by_price() -> None:
     assert estimate(36_000, Measured(2, 10.0, 3.0), None, is_least=True).startswith("at least 1 h")
 
 
-def test_what_was_not_measured_is_said_and_not_guessed(tmp_path: Path) -> None:
+def test_what_was_not_measured_is_reported_and_not_guessed(tmp_path: Path) -> None:
     out = Folder(str(tmp_path), Access())
     assert measured_in(out) is None
     record(out, 1, done=3, rate=99.0)  # too few to measure

@@ -39,7 +39,7 @@ def shown_and_logged(capfd: Captured, with_these: Surroundings) -> tuple[str, st
 
 
 @streams_of_descriptors()
-def test_what_is_said_is_on_the_terminal_and_what_is_printed_and_logged_is_in_the_log(
+def test_what_is_reported_is_on_the_terminal_and_what_is_printed_and_logged_is_in_the_log(
     capfd: Captured,
 ) -> None:
     terminal, log = shown_and_logged(capfd, around())

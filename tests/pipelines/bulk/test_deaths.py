@@ -16,8 +16,8 @@ from pixelmill.pipelines.bulk.deaths import (
     OUTSIDE,
     TOGETHER,
     Deaths,
-    Event,
     Start,
+    Trouble,
     Troubles,
     event_of,
 )
@@ -49,7 +49,7 @@ class Kept:
         self.asked += 1
         self.values.pop(key, None)
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[Trouble]:
         return [event_of(text) for key, text in self.values.items() if key.startswith(EVENT_PREFIX)]
 
 
@@ -168,12 +168,12 @@ def test_a_fault_of_the_device_is_no_death_and_blames_nobody() -> None:
 
 def test_faults_in_a_row_end_the_run_unless_an_order_was_finished_between() -> None:
     troubles = Troubles(workers=2)
-    fault = Event("fault", "embed on host: CUDA error")
+    fault = Trouble("fault", "embed on host: CUDA error")
     for _ in range(4):
         assert troubles.hear([fault] * (FAULTS_IN_A_ROW - 1), 0)
         assert troubles.why() is None
         troubles.order_finished()
-    lines = troubles.hear([Event("death", "a worker died")] * 9 + [fault] * FAULTS_IN_A_ROW, 0)
+    lines = troubles.hear([Trouble("death", "a worker died")] * 9 + [fault] * FAULTS_IN_A_ROW, 0)
     assert len(lines) == 9 + FAULTS_IN_A_ROW
     assert "embed on host: CUDA error" in str(troubles.why())
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pixelmill.pipelines.export.exporting import Tally, in_order
+from pixelmill.pipelines.export.exporting import ExportProgress, in_order
 
 
 def test_results_come_in_order_and_only_so_many_items_are_taken_ahead() -> None:
@@ -53,7 +53,7 @@ def test_an_error_stops_files_that_were_not_begun() -> None:
 
 
 def test_only_the_first_pictures_that_do_not_fit_are_kept_and_all_are_counted() -> None:
-    tally = Tally()
+    tally = ExportProgress()
     for number in range(100):
         tally.add_unfit(str(number))
     assert (tally.unfit, tally.unfit_count) == (["0", "1", "2", "3", "4"], 100)

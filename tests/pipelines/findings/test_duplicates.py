@@ -94,7 +94,7 @@ def test_nothing_repeats_where_nothing_does(tmp_path: Path) -> None:
     assert (made.rows.num_rows, made.summary["duplicates"]) == (0, 0)
 
 
-def test_a_run_with_nothing_to_compare_by_is_told_which_stages_make_it(tmp_path: Path) -> None:
+def test_a_run_with_nothing_to_compare_by_is_reported_which_stages_make_it(tmp_path: Path) -> None:
     folder = open_out(tmp_path)
     add_part(folder, ["a"])
     with pytest.raises(JobError, match=r"neither vectors nor fingerprints.*fingerprint and embed"):

@@ -51,7 +51,7 @@ def test_a_piece_is_looked_up_where_its_object_lies(index: Folder) -> None:
 
 
 @pytest.mark.parametrize("name", ["ct:0123/facts", "ct:{series}/0123"])
-def test_what_the_index_does_not_hold_any_more_is_said(index: Folder, name: str) -> None:
+def test_what_the_index_does_not_hold_any_more_is_reported(index: Folder, name: str) -> None:
     series = series_of(index)[0]["series_id"]
     with pytest.raises(RowError, match="has changed"):
         SeriesIndex(index.uri, Access()).look_up(name.format(series=series))

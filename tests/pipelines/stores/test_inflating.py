@@ -39,7 +39,7 @@ def test_a_bomb_is_refused_before_it_is_inflated(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("data", [b"\xff" * 30, _deflated(ALL)[:-20]])
-def test_broken_and_cut_members_are_told(data: bytes) -> None:
+def test_broken_and_cut_members_are_reported(data: bytes) -> None:
     with pytest.raises(RowError, match="broken or cut off"):
         inflated(data, 1 << 20)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pixelmill.pipelines.training.broken_samples import BrokenSamples
-from pixelmill.pipelines.training.decoding import Decoder, share_of_cluster
+from pixelmill.pipelines.training.decoding import SampleDecoder, share_of_cluster
 from pixelmill.pipelines.training.measuring import SampleBytes
 from pixelmill.workers.recipes import Sample
 from tests.pipelines.training.sources import Verbatim, numbers, some
@@ -34,7 +34,7 @@ def main() -> None:
     data, recipe = some(Path(sys.argv[1]), 6, 2), Dies()
     api: Any = ray
     api.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    made = Decoder(data, recipe, SampleBytes(1.0, 1), BrokenSamples(data, 1.0), share_of_cluster(1))  # type: ignore[arg-type]
+    made = SampleDecoder(data, recipe, SampleBytes(1.0, 1), BrokenSamples(data, 1.0), share_of_cluster(1))  # type: ignore[arg-type]
     read = [numbers([sample])[0] for _, sample in made.read(map(np.array, WINDOWS), substitutes=True)]
     errors = {index: error.error_type for index, error in made.broken.errors.items()}
     sys.stdout.write(f"{json.dumps([read, errors])}\n")

@@ -11,7 +11,7 @@ from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.training.broken_samples import BrokenSamples
 from pixelmill.pipelines.training.dataset import DataSet
-from pixelmill.pipelines.training.decoding import Decoder, DecodingShare
+from pixelmill.pipelines.training.decoding import DecodingShare, SampleDecoder
 from pixelmill.pipelines.training.measuring import SampleBytes
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Sample
@@ -51,10 +51,10 @@ def some(folder: Path, count: int, *broken: int) -> DataSet:
     return put(folder, *(b"broken %d" % n if n in broken else b"%d" % n for n in range(count)))
 
 
-def decoder(data: DataSet, most: int = 1 << 20, recipe: Any = None) -> Decoder:
+def decoder(data: DataSet, most: int = 1 << 20, recipe: Any = None) -> SampleDecoder:
     """A decoder of samples of so many bytes at most."""
     made: Any = recipe or Verbatim()
-    return Decoder(data, made, SampleBytes(float(most), most), BrokenSamples(data, 1.0), DecodingShare())
+    return SampleDecoder(data, made, SampleBytes(float(most), most), BrokenSamples(data, 1.0), DecodingShare())
 
 
 def numbers(samples: Any) -> list[int]:

@@ -32,7 +32,7 @@ class Uncut(VaeRecipe):
         return {"images": torch.stack([torch.from_numpy(sample["pixels"]) for sample in samples])}
 
 
-def test_samples_of_different_sizes_in_one_batch_are_told_with_their_sizes() -> None:
+def test_samples_of_different_sizes_in_one_batch_are_reported_with_their_sizes() -> None:
     two = Memory([{"pixels": np.zeros((side, 8, 1))} for side in (8, 9)])
     recipe = Uncut(VaeRecipe.Settings(**SETTINGS), {})
     with pytest.raises(DataError, match=r"images of 8x8x1 and 9x8x1 don't fit into one batch"):

@@ -48,7 +48,7 @@ def _judged(*slices: np.ndarray) -> str | None:
     return misscaled(seen)
 
 
-def test_pictures_that_are_no_hounsfield_units_are_told_by_their_histogram() -> None:
+def test_pictures_that_are_no_hounsfield_units_are_reported_by_their_histogram() -> None:
     random = np.random.default_rng(0)
     body = np.where(random.random((64, 64)) < 0.4, -1000, 40) + random.normal(0, 12, (64, 64))
     assert _judged(body) is None

@@ -46,7 +46,7 @@ def test_a_frame_of_another_size_or_cut_off_is_refused() -> None:
             list(slices_in(broken, max_pixels=1 << 20))
 
 
-def test_without_the_package_its_name_is_said() -> None:
+def test_without_the_package_its_name_is_reported() -> None:
     assert "pylibjpeg-openjpeg" in (
         refusal_of(f"{PREFIX}.201", installed_packages() - {"pylibjpeg-openjpeg"}, 12) or ""
     )

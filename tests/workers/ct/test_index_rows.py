@@ -24,7 +24,7 @@ def test_no_text_of_a_header_reaches_a_row() -> None:
     assert row["transfer_syntax"] == UNKNOWN_SYNTAX
 
 
-def test_the_same_patient_has_one_id_and_issuers_are_told_apart() -> None:
+def test_the_same_patient_has_one_id_and_issuers_are_reported_apart() -> None:
     def patient(**tags: str) -> str:
         return index_row(facts_of(a_slice(**tags)), "digest", KEY, NONE)["patient_id"]
 

@@ -22,7 +22,7 @@ def test_scores_are_pooled_over_all_pixels() -> None:
     )
 
 
-def test_a_class_that_is_said_and_never_true_counts_as_a_failure() -> None:
+def test_a_class_that_is_reported_and_never_true_counts_as_a_failure() -> None:
     metrics = confusion_scores(torch.tensor([[3, 1], [0, 0]]), ["a", "b"])
     assert metrics["iou_b"] == 0
     assert metrics["miou"] == pytest.approx(3 / 8)

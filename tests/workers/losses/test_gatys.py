@@ -134,7 +134,7 @@ def test_the_callers_pictures_and_random_state_are_left_alone(vgg: Vgg) -> None:
     assert torch.equal(photos_BCHW, kept_BCHW)
 
 
-def test_progress_is_told_at_every_step_for_every_picture(vgg: Vgg) -> None:
+def test_progress_is_reported_at_every_step_for_every_picture(vgg: Vgg) -> None:
     told: list[tuple[int, Mapping[str, Tensor]]] = []
     stylize(random_images(), random_images(1, 20, 9), vgg, QUICK, lambda step, terms: told.append((step, terms)))
     assert [step for step, _ in told] == list(range(12))

@@ -15,7 +15,7 @@ from pixelmill.workers.models.picture_model import Classes
 from tests.workers.saved import card_of, make_card, weights_of
 
 
-def test_missing_weights_and_a_missing_card_are_told_apart(saved: Path) -> None:
+def test_missing_weights_and_a_missing_card_are_reported_apart(saved: Path) -> None:
     weights = weights_of(saved).rename(weights_of(saved).with_suffix(".away"))
     with pytest.raises(ModelError, match="no such file"):
         load_checkpoint(saved)

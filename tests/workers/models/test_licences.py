@@ -15,7 +15,7 @@ from pixelmill.workers.models.licences import is_restricted, licence_warning
         *("research only", "for research and education", "academic use", "some-research-licence"),
     ],
 )
-def test_one_that_does_not_grant_commercial_use_is_told(name: str) -> None:
+def test_one_that_does_not_grant_commercial_use_is_reported(name: str) -> None:
     assert is_restricted(name)
     assert f"masks: the weights of its model are licensed as {name}" in str(licence_warning("masks", name))
 

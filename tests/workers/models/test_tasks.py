@@ -5,7 +5,7 @@ from __future__ import annotations
 from pixelmill.workers.models.tasks import TASKS, WITH_CLASSES, verb
 
 
-def test_a_task_is_said_as_a_verb() -> None:
+def test_a_task_is_reported_as_a_verb() -> None:
     assert {task: verb(task) for task in TASKS if verb(task) != task} == {"depth": "estimate depth"}
 
 

@@ -57,7 +57,7 @@ def test_the_structure_of_outputs_stays() -> None:
     assert torch.allclose(made["means"][0], truth["means"][0], atol=1e-5)
 
 
-def test_nothing_is_told_to_its_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_reported_to_its_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
     telemetry = pytest.importorskip("openvino_telemetry")
 
     def refused(*_: object, **__: object) -> None:
@@ -142,12 +142,12 @@ def test_workers_of_one_machine_try_it_once(monkeypatch: pytest.MonkeyPatch, tmp
         ({}, "cpu", "float16", "does not compute in float16"),
     ],
 )
-def test_what_it_does_not_run_is_said(changes: dict[str, Any], device: str, precision: str, message: str) -> None:
+def test_what_it_does_not_run_is_reported(changes: dict[str, Any], device: str, precision: str, message: str) -> None:
     assert why_not(network(), "cpu", "auto") is None
     assert message in str(why_not(replace(network(), **changes), device, precision))
 
 
-def test_a_user_who_asks_for_it_without_the_package_is_told_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_who_asks_for_it_without_the_package_is_reported_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino, "is_installed", lambda: False)
     config = config_class("embed").model_validate({"model": "autoencoder-photos", "backend": "openvino"})
     with pytest.raises(ModelError, match=r"embed: backend openvino is not installed: pip install 'pixelmill\[cpu\]'"):

@@ -34,7 +34,7 @@ def test_a_header_becomes_keyed_ids_and_numbers() -> None:
     assert (row["position_mm"], row["intercept"], row["kernel"]) == ([0, 0, 6], -1024, "sharp")
 
 
-def test_objects_without_a_uid_are_told_apart_by_their_headers() -> None:
+def test_objects_without_a_uid_are_reported_apart_by_their_headers() -> None:
     stage = _config().build(CONTEXT)
     first, same, other = (a_slice(n, SOPInstanceUID="") for n in (0, 0, 1))
     for dataset in (first, same, other):

@@ -201,7 +201,7 @@ def test_the_baseline_of_what_ships_need_not_be_given() -> None:
     assert np.array_equal(values(run(stage_of(camera={"focal_px": 300}), pixels_CHW), "depth_m"), given)
 
 
-def test_who_names_no_model_is_told_what_the_default_knows() -> None:
+def test_who_names_no_model_is_reported_what_the_default_knows() -> None:
     assert "monodepth-kitti learned from one street of KITTI" in (DepthConfig.model_validate({}).note() or "")
     assert DepthConfig.model_validate({"model": "monodepth-kitti"}).note() is None
 

@@ -67,7 +67,7 @@ def test_masks_of_more_classes_are_refused(known: Sequence[str] | None) -> None:
         (stage("embed", model="segnet-camvid", layer="code"), "has no code"),
     ],
 )
-def test_what_a_network_lacks_is_said_before_anything_starts(wrong: StageConfig, words: str) -> None:
+def test_what_a_network_lacks_is_reported_before_anything_starts(wrong: StageConfig, words: str) -> None:
     wrong.identity()  # which knows nothing of it
     with pytest.raises(ModelError, match=words):
         check_models([wrong], "rgb8")

@@ -24,7 +24,7 @@ def test_a_class_is_the_first_folder_below_the_data_whatever_lies_in_it(tmp_path
     assert labelled(root) == {"1.png": "cats", "2.png": "cats", "3.png": "dogs", "4.png": "dogs"}
 
 
-def test_which_folder_is_the_class_is_said_where_folders_lie_in_it(tmp_path: Path) -> None:
+def test_which_folder_is_the_class_is_reported_where_folders_lie_in_it(tmp_path: Path) -> None:
     root = draw(tmp_path, "set/cats/2019/may/1.png", "set/dogs/4.png")
     note, counts = find(layout_of("classes").ROLES, [root], ACCESS).says()
     assert note.endswith("the first folder below the data, whatever folders lie in it: cats/2019/may/1.png is cats")
@@ -59,7 +59,7 @@ def test_pictures_beside_the_folders_of_classes_are_refused(tmp_path: Path) -> N
         labelled(root)
 
 
-def test_what_is_hidden_is_no_class_and_classes_are_told(tmp_path: Path) -> None:
+def test_what_is_hidden_is_no_class_and_classes_are_reported(tmp_path: Path) -> None:
     draw(tmp_path, "cats/1.png", "cats/.ipynb_checkpoints/1-checkpoint.png", ".ipynb_checkpoints/2.png", "dogs/._3.png")
     root = draw(tmp_path, "dogs/4.png", "_other/5.png")
     (tmp_path / "notes.txt").touch()

@@ -20,7 +20,7 @@ def pairs(uri: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("ending", ["_mask", "_label", "_gt"])
-def test_masks_beside_their_pictures_pair_without_their_ending_which_is_said(tmp_path: Path, ending: str) -> None:
+def test_masks_beside_their_pictures_pair_without_their_ending_which_is_reported(tmp_path: Path, ending: str) -> None:
     root = draw(tmp_path, "cat.png", f"cat{ending}.png", "10.png", f"10{ending}.png", "1.png", f"1{ending}.png")
     assert pairs(root) == [(f"{name}.png", f"{name}{ending}.png") for name in ("1", "10", "cat")]
     assert f"each picture NAME is paired with its mask NAME{ending}" in find(ROLES, [root], ACCESS).says()

@@ -22,7 +22,7 @@ from pixelmill.workers.errors import DataError, PixelmillError
         (["cat", "dog", "cat"], "column label holds string, not integers"),
     ],
 )
-def test_labels_of_a_table_that_are_no_classes_are_told_by_row_where_they_are_needed(
+def test_labels_of_a_table_that_are_no_classes_are_reported_by_row_where_they_are_needed(
     tmp_path: Path, labels: list[Any], said: str
 ) -> None:
     table = str(tmp_path / "table.parquet")

@@ -36,7 +36,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("at", ["scalars", "picture", "publish", "close"])
-def test_a_call_that_fails_is_the_last_one_and_its_reason_is_said_once_without_credentials(at: str) -> None:
+def test_a_call_that_fails_is_the_last_one_and_its_reason_is_reported_once_without_credentials(at: str) -> None:
     warnings, failing = list[str](), Failing(at)
     tracker: Tracker = GuardedTracker("wandb", lambda: failing, warnings.append)
     for _ in range(2):
@@ -52,7 +52,7 @@ def test_a_call_that_fails_is_the_last_one_and_its_reason_is_said_once_without_c
     assert "hunter2" not in warning
 
 
-def test_a_tracker_that_can_not_be_opened_is_said_once() -> None:
+def test_a_tracker_that_can_not_be_opened_is_reported_once() -> None:
     def build() -> Tracker:
         raise ImportError("no module wandb")
 

@@ -46,7 +46,7 @@ def test_ids_are_fed_as_the_executor_feeds_pixels_and_the_first_of_several_outpu
     assert 0 <= float(made_B3HW.min()) <= float(made_B3HW.max()) <= 1
 
 
-def test_ids_are_told_apart_in_short_floats() -> None:
+def test_ids_are_reported_apart_in_short_floats() -> None:
     model = load_model(resolve("crn-facades", "synthesize"), "synthesize")
     ids_B1HW = torch.randint(0, 12, (1, 1, 128, 128), generator=torch.Generator().manual_seed(0)).float()
     with torch.inference_mode():

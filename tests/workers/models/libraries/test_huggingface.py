@@ -280,7 +280,7 @@ def test_a_folder_that_does_not_say_how_pictures_are_prepared_is_refused_before_
         resolve(f"hf:{vit}", "classify")
 
 
-def test_a_pickle_is_never_loaded_and_the_way_to_convert_it_is_said(vit: Path, tmp_path: Path) -> None:
+def test_a_pickle_is_never_loaded_and_the_way_to_convert_it_is_reported(vit: Path, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     (vit / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(marker)))
     load_model(resolve(f"hf:{vit}", "classify"), "classify")  # beside safetensors it is not looked at

@@ -41,7 +41,7 @@ def test_a_label_that_cannot_be_learned_from_is_refused(label: bytes, message: s
         recipe().decode(files(label=label))
 
 
-def test_other_strangers_are_told_what_they_may_be() -> None:
+def test_other_strangers_are_reported_what_they_may_be() -> None:
     with pytest.raises(DataError, match="where 255 stands for no class, set ignore_index to 255"):
         recipe().decode(files(np.where(ids() == 1, 255, 0).astype(np.uint8)))
     with pytest.raises(DataError, match="set classes, or give the right ids with map_ids"):

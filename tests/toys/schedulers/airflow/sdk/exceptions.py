@@ -1,0 +1,5 @@
+"""The error after which a task is not begun again."""
+
+
+class AirflowFailException(Exception):
+    pass
