@@ -38,10 +38,15 @@ def sent_flow(text: str, *, name: str, overrides: list[str], environment: Mappin
             files[words[1]] = path.read_bytes()
         steps[step]["run"] = words
         if isinstance(out := steps[step].get("out"), str):
-            steps[step]["out"] = _complete(out)
+            steps[step]["out"] = _place(out)
     document["steps"] = steps
-    document["out"] = _complete(str(document["out"]))
+    document["out"] = _place(str(document["out"]))
     return SentFlow(document, flow.open_out(), files, frozenset({"out", *flow.spec.parameters}))
+
+
+def _place(written: str) -> str:
+    """The place of an output with a complete path, whether it exists yet or not; a reference has its value where it is run."""
+    return written if "${" in written else absolute(written)
 
 
 def _complete(word: str) -> str:
