@@ -26,6 +26,7 @@ from pixelmill.pipelines.findings.run_facts import (
     shares_of,
     throughput_of,
 )
+from pixelmill.pipelines.inputs.entries import Source
 from pixelmill.pipelines.outputs.contents import failures
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
@@ -142,6 +143,12 @@ def reasons_of(run: Folder) -> list[Reason]:
 
 def inputs_of(run: Folder, environment: Mapping[str, str], notes: Sequence[str] | list[str]) -> Inputs | None:
     """The way to the inputs of a run, by its job file; None, with a note, where there is none."""
+    source = source_of(run, environment, notes)
+    return None if source is None else Inputs(run, source)
+
+
+def source_of(run: Folder, environment: Mapping[str, str], notes: Sequence[str] | list[str]) -> Source | None:
+    """The source of a run whose inputs are pictures that can be shown; None, with a note, where it is not known here."""
     try:
         job = job_of(run, environment)
     except PixelmillError as error:
@@ -150,7 +157,7 @@ def inputs_of(run: Folder, environment: Mapping[str, str], notes: Sequence[str] 
         return None
     if job.spec.source_options.decoder not in SHOWABLE or job.spec.source_options.group is not None:
         return None
-    return Inputs(run, job.source(run))
+    return job.source(run)
 
 
 def job_of(run: Folder, environment: Mapping[str, str]) -> Job:

@@ -61,8 +61,8 @@ def map_of(run: Folder, column: str | None, most: int, inputs: Inputs | None, se
     x_N, y_N = (np.array(points[name].take(order).to_pylist(), np.float64) for name in ("x", "y"))
     return MapPoints(
         names,
-        _whole_numbers(x_N),
-        STEPS - _whole_numbers(y_N),
+        whole_numbers(x_N),
+        STEPS - whole_numbers(y_N),
         np.minimum(labels[order], MOST_CLUSTERS).astype(np.uint8),
         tiles_N,
         atlases,
@@ -81,7 +81,7 @@ def _placed(run: Folder, column: str | None) -> tuple[pa.Table, np.ndarray]:
     return projected(vectors).rows, np.array(labels.to_pylist(), np.int64)
 
 
-def _whole_numbers(values_N: np.ndarray) -> np.ndarray:
+def whole_numbers(values_N: np.ndarray) -> np.ndarray:
     """Coordinates between the percentiles 0.1 and 99.9, so that one far point does not squeeze all others."""
     if not len(values_N):
         return np.zeros(0, np.uint16)

@@ -68,9 +68,7 @@ def map_page(points: MapPoints, title: str) -> str:
 
 def document(title: str, body: str, points: MapPoints | None) -> str:
     """A page with our style and, where there is a map, our script; its policy allows these two alone, by their digests."""
-    style, script = (
-        files("pixelmill.jobs.reporting").joinpath(name).read_text("utf-8") for name in ("report.css", "map.js")
-    )
+    style, script = _file("report.css"), _script()
     data = "" if points is None else f'<script type="application/json" id="points">{_json(_packed(points))}</script>'
     code = "" if points is None else f"<script>{script}</script>"
     policy = (
@@ -83,6 +81,17 @@ def document(title: str, body: str, points: MapPoints | None) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
         f"<title>{_text(title)}</title><style>{style}</style></head>\n<body><main>\n{body}\n</main>{data}{code}</body></html>\n"
     )
+
+
+def _file(name: str) -> str:
+    return files("pixelmill.jobs.reporting").joinpath(name).read_text("utf-8")
+
+
+def _script() -> str:
+    """The map and what the report makes of it, in one script: a page alone can import no module."""
+    renderer, export, _ = _file("point_map.js").rpartition("\nexport {")
+    assert export
+    return f'"use strict";\n(() => {{\n{renderer}\n{_file("map.js")}}})();'
 
 
 def _digest(text: str) -> str:

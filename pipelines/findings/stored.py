@@ -68,8 +68,11 @@ class Made:
 def covers_of(folder: Folder) -> Covers:
     """What a result covers that is made of the folder now."""
     names = folder.names(DATA)
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-    return {"parts": len(names), "rows": explore.count_rows(folder), "digest": digest}
+    return {"parts": len(names), "rows": explore.count_rows(folder), "digest": _digest_of(names)}
+
+
+def _digest_of(parts: list[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def folder_for(run: Folder, name: str) -> Folder:
@@ -96,7 +99,7 @@ def read(run: Folder, name: str) -> Found | None:
             raise JobError(f"{folder.uri}/{ROWS}: was not written by pixelmill; remove it, and make the result again")
         facts = cast("Facts", json.loads(text))
         rows = read_rows(parquet)
-    return Found(rows.replace_schema_metadata(None), facts, facts["covers"]["digest"] != covers_of(run)["digest"])
+    return Found(rows.replace_schema_metadata(None), facts, facts["covers"]["digest"] != _digest_of(run.names(DATA)))
 
 
 def names(run: Folder) -> list[str]:
