@@ -19,6 +19,7 @@ from pixelmill.jobs.commands import (
     outputs,
     runs,
     scheduling,
+    serving,
     stages,
     submitting,
     supervising,
@@ -56,6 +57,7 @@ app.command()(exploring.outliers)
 app.command()(exploring.sample)
 app.command()(exploring.project)
 app.command()(exploring.report)
+app.command()(serving.serve)
 app.command()(networks.train)
 app.command()(networks.recipes)
 app.command(name="eval")(networks.evaluate)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pixelmill.workers.errors import JobError
 
-Extra = Literal["train", "demo", "timm", "hf", "spandrel", "open_clip", "onnx", "ct", "cpu"]
+Extra = Literal["train", "demo", "timm", "hf", "spandrel", "open_clip", "onnx", "ct", "cpu", "serve"]
 PACKAGES: dict[Extra, tuple[str, ...]] = {
     "train": ("matplotlib", "scipy", "skimage", "sklearn", "tensorboardX", "torchmetrics"),
     "demo": ("skimage",),
@@ -18,6 +18,7 @@ PACKAGES: dict[Extra, tuple[str, ...]] = {
     "open_clip": ("open_clip",),
     "onnx": ("onnxruntime",),
     "cpu": ("openvino",),
+    "serve": ("duckdb", "starlette", "uvicorn"),
     "ct": ("pydicom", "gdcm", "jpeg_ls", "openjpeg", "rle", "nibabel"),
 }
 """By their import names. No module imports them at its top."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -14,6 +15,9 @@ from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.stages import StageConfig
+
+if TYPE_CHECKING:
+    from pixelmill.workers.pictures import Picture
 
 ONE_PICTURE: dict[str, object] = {"precision": "float32", "batch": 1, "channels_last": False, "compile": False}
 """Settings for which nothing is probed."""
@@ -32,6 +36,13 @@ def near_picture(run: Folder, picture: str, count: int, column: str | None) -> p
     """The rows nearest to a picture, which the network of the run embeds."""
     from pixelmill.jobs.loaded import as_picture
 
+    name, encode = picture_encoder(run, column)
+    return _near(run, name, encode(as_picture(picture)), count)
+
+
+def picture_encoder(run: Folder, column: str | None) -> tuple[str, Callable[[Picture], list[float]]]:
+    """The column of vectors, and the network that made it as a function of one picture. JobError where its weights are others
+    by now."""
     with explained(run.uri, "reading the run"):
         name = vector_column(run, column)
         space = space_of(run, name)
@@ -42,15 +53,24 @@ def near_picture(run: Folder, picture: str, count: int, column: str | None) -> p
             f"{run.uri}: was made with other weights than {_model_of(config)} has now, so that their vectors can't be compared; "
             "restore the weights, or make the run again"
         )
-    milled = stage.run([stage.prepare(as_picture(picture))])
-    if milled.errors:
-        raise milled.errors[0]
-    vector: Any = milled.columns[name][0].as_py()
-    return _near(run, name, vector, count)
+
+    def encode(picture: Picture) -> list[float]:
+        milled = stage.run([stage.prepare(picture)])
+        if milled.errors:
+            raise milled.errors[0]
+        return milled.columns[name][0].as_py()
+
+    return name, encode
 
 
 def near_sentence(run: Folder, sentence: str, count: int, column: str | None) -> pa.Table:
     """The rows nearest to a sentence. JobError unless a model of open_clip made the vectors, whose text tower reads it."""
+    name, encode = sentence_encoder(run, column)
+    return _near(run, name, encode(sentence), count)
+
+
+def sentence_encoder(run: Folder, column: str | None) -> tuple[str, Callable[[str], list[float]]]:
+    """The column of vectors, and the text tower of its model as a function of a sentence. JobError for a model without one."""
     with explained(run.uri, "reading the run"):
         name = vector_column(run, column)
         space_of(run, name)
@@ -60,13 +80,17 @@ def near_sentence(run: Folder, sentence: str, count: int, column: str | None) ->
             f"{run.uri}: {name} was made by {_model_of(config)}, which knows no words; embed with a model of open_clip, such as "
             "open_clip:ViT-B-32/laion2b_s34b_b79k, to search by text"
         )
-    if not sentence.strip():
-        raise JobError("search: the text is empty; describe what you look for")
     from pixelmill.workers.models.libraries.open_clip import text_encoder
 
     with cast("Any", config).resolved() as model:
-        vectors: Any = text_encoder(model)([sentence])
-    return _near(run, name, vectors[0].tolist(), count)
+        tower: Any = text_encoder(model)
+
+    def encode(sentence: str) -> list[float]:
+        if not sentence.strip():
+            raise JobError("search: the text is empty; describe what you look for")
+        return tower([sentence])[0].tolist()
+
+    return name, encode
 
 
 def _near(run: Folder, column: str, vector: list[float], count: int) -> pa.Table:
@@ -94,6 +118,11 @@ def _built(config: StageConfig) -> Any:
 
 def _model_of(config: StageConfig) -> str:
     return str(getattr(config, "model", config.stage))
+
+
+def model_of_column(run: Folder, column: str) -> str:
+    """The model that made a column, as the job names it, or the kind of its stage."""
+    return _model_of(_stage_of(run, column))
 
 
 def as_rows(found: pa.Table) -> list[dict[str, object]]:

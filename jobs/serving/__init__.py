@@ -1,0 +1,1 @@
+"""`pixelmill serve`: runs in a browser, read alone, on this machine."""
