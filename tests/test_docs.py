@@ -8,17 +8,21 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from docs import reference
 from pixelmill.jobs import catalogue, spec
 from pixelmill.pipelines.inputs.manifest_rows import SCHEMA
 from pixelmill.pipelines.outputs.columns import FAILED_SCHEMA, input_fields
+from tests.jobs.serving.browser import CHROMIUM, browser, tab
 from tests.support import COMMAND, Home, home, pictures
 
 ROOT = Path(__file__).parent.parent
@@ -134,7 +138,50 @@ def follow(page: str, folder: Path, user: Home) -> None:
         else:
             for line in block.text.splitlines():
                 expected = int(block.options.removeprefix("exit=") or 0)
-                run([COMMAND, *shlex.split(line)[1:]], folder, user, expected)
+                words = shlex.split(line)[1:]
+                if words[0] == "serve":
+                    look(page, line, folder, user)
+                else:
+                    run([COMMAND, *words], folder, user, expected)
+
+
+def steps_after(page: str, line: str) -> list[str]:
+    """What the page says to press, in bold, in the numbered list after a command that serves."""
+    text = (TUTORIALS / f"{page}.md").read_text(encoding="utf-8")
+    after = text[text.index(f"{line}\n```") :]
+    (listed,) = re.findall(r"^1\. .*?(?=\n\n[^ 0-9])", after, re.MULTILINE | re.DOTALL)[:1]
+    return re.findall(r"\*\*(.+?)\*\*", listed)
+
+
+def look(page: str, line: str, folder: Path, user: Home) -> None:
+    """Serve, do what the page says in a browser, and keep what is downloaded; without a browser, ask for the page alone."""
+    words = [COMMAND, *shlex.split(line)[1:]]
+    with subprocess.Popen(words, cwd=folder, env=user.environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = re.search(r"http://\S+", process.stdout.readline())
+        assert address is not None
+        if CHROMIUM is None:
+            urllib.request.urlopen(address[0]).close()
+        else:
+            press_all(address[0], steps_after(page, line), folder)
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def press_all(address: str, labels: list[str], folder: Path) -> None:
+    with browser() as opened, tab(opened, accept_downloads=True) as seen:
+        seen.page.goto(address)
+        for label in labels:
+            found = seen.page.get_by_role("link", name=label, exact=True).or_(
+                seen.page.get_by_role("button", name=label, exact=True)
+            )
+            if label.startswith("Download"):
+                with seen.page.expect_download() as waiting:
+                    found.first.click()
+                waiting.value.save_as(folder / waiting.value.suggested_filename)
+            else:
+                found.first.click()
+        assert seen.said == []
 
 
 def run(command: list[str], folder: Path, user: Home, expected: int) -> None:
@@ -164,7 +211,28 @@ def test_a_researcher_can_follow_their_page(tmp_path: Path, user: Home) -> None:
     assert (tmp_path / "classifier/card.json").is_file()
 
 
-@pytest.mark.parametrize("page", ["curator", "engineer", "researcher"])
+@pytest.mark.timeout(1200)
+def test_who_looks_into_a_run_can_follow_their_page(tmp_path: Path, user: Home) -> None:
+    """Three of the new pictures are old ones, two of them compressed once more; one of 33 photographs is no picture."""
+    old = pictures(tmp_path / "old", 12, size=(64, 64))
+    pictures(tmp_path / "new", 9, first=50, size=(64, 64))
+    for number, path in enumerate(old[:3]):
+        with Image.open(path) as picture:
+            picture.save(tmp_path / f"new/again-{number}.jpg", quality=90 - 20 * number)
+    pictures(tmp_path / "photos", 32, size=(48, 48))
+    (tmp_path / "photos/broken.jpg").write_bytes(b"<html>not found</html>")
+    follow("looking", tmp_path, user)
+    leaked = pq.read_table(tmp_path / "out-new/explore/leaks/rows.parquet")["uri"].to_pylist()
+    assert sorted(Path(uri).name for uri in leaked) == ["again-0.jpg", "again-1.jpg", "again-2.jpg"]
+    if CHROMIUM is not None:
+        dropped = (tmp_path / "out-new-leaks-drop.csv").read_text()
+        assert [name in dropped for name in ("again-0", "again-1", "again-2", "00050")] == [True, True, True, False]
+        failed = (tmp_path / "out-photos-failed.csv").read_text().splitlines()
+        assert len(failed) == 2
+        assert "broken.jpg" in failed[1]
+
+
+@pytest.mark.parametrize("page", ["curator", "engineer", "looking", "researcher"])
 def test_a_page_has_commands_and_each_is_one_of_ours(page: str) -> None:
     commands = [line for block in blocks_of(page) if block.language == "bash" for line in block.text.splitlines()]
     assert len(commands) >= 4
