@@ -92,6 +92,9 @@ def nodes_in_use() -> int:
         state: Any = import_module("ray._private.state")
         job = untyped.JobID.from_hex(context.get_job_id())
         actors: dict[str, Any] = state.actors(job_id=job, actor_state_name="ALIVE")
-        return len({str(context.get_node_id()), *(actor["Address"]["NodeID"] for actor in actors.values())})
+        workers = [
+            actor for actor in actors.values() if not actor["IsDetached"]
+        ]  # those are Ray's own, wherever there is room
+        return len({str(context.get_node_id()), *(worker["Address"]["NodeID"] for worker in workers)})
     except (ImportError, AttributeError, KeyError, TypeError):
         return sum(bool(node["Alive"]) for node in untyped.nodes())

@@ -26,9 +26,9 @@ def test_a_step_that_states_its_cpus_takes_a_worker_for_each() -> None:
 
 
 def test_a_step_with_gpus_takes_a_worker_for_each_of_them_and_leaves_a_cpu_for_publishing() -> None:
-    assert settings(sized(EMBED, step(cpus=9, gpus=2), None)) == [
+    assert settings(sized(EMBED, step(cpus=8, gpus=2), None)) == [
         "run.actors=2",
-        "run.cpus_per_actor=4",
+        "run.cpus_per_actor=3",
         "run.num_gpus=1",
     ]
     assert settings(sized(EMBED, step(cpus=1, gpus=0.5), None)) == [
