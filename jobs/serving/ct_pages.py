@@ -56,6 +56,11 @@ def _series(run: ServedRun) -> list[SeriesOfRows]:
     return run.kept("series", lambda: run.stamp, read)
 
 
+def _why_flat(each: SeriesOfRows) -> list[str]:
+    """Why a series is no volume, by its rows alone."""
+    return [] if each.is_volume else [each.why_flat()]
+
+
 def _described(each: SeriesOfRows, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
     first, verdict = each.slices[0], known.get(each.series_id)
     return {
@@ -68,7 +73,7 @@ def _described(each: SeriesOfRows, known: dict[str, dict[str, Any]]) -> dict[str
         "usable_2d": True,
         "usable_3d": each.is_volume,
         "reasons_2d": [] if verdict is None else verdict["reasons_2d"],
-        "reasons_3d": verdict["reasons_3d"] if verdict is not None else [] if each.is_volume else [each.why_flat()],
+        "reasons_3d": _why_flat(each) if verdict is None else verdict["reasons_3d"],
         "positions_mm": [slice_row.position_mm for slice_row in each.slices],
     }
 
