@@ -18,7 +18,7 @@ from tests.servers.job_server import LocalJobs
 from tests.support import Ended, Home, Output, assert_every_input_in_one_row, home, job_file, pictures, pixelmill
 from tests.waiting import comes
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 SECRET = "hunter2-hunter2"
 
 
@@ -55,7 +55,9 @@ def test_a_job_runs_there_with_the_code_of_this_one_and_its_exit_code_comes_back
         assert name.endswith("-0001")
         again = submit(user, job, jobs, "--wait")
         assert again.code == 3
-        assert names(jobs)[1].endswith("-0002")
+        assert (
+            names(jobs)[1].rpartition("-")[2] > "0001"
+        )  # "0002", unless the first one was interrupted and tried again
     assert_every_input_in_one_row(Output(str(tmp_path / "out")), inputs=6)
     assert "pixelmill/jobs/cli.py" in zipfile.ZipFile(BytesIO(next(iter(jobs.packages.values())))).namelist()
 
