@@ -118,7 +118,7 @@ def measure_map(browser: Browser, address: str, renderer: str) -> None:
     sizes: dict[str, int] = {}
     page.on("response", lambda answer: sizes.update({answer.url: int(answer.headers.get("content-length", 0))}))
     page.goto(f"{address}#/0/map?renderer={renderer}")
-    while not page.evaluate("document.body.dataset.colouredMs"):
+    while not page.evaluate("document.body?.dataset.drawnMs"):
         page.wait_for_timeout(20)
     data: dict[str, str] = page.evaluate("({ ...document.body.dataset })")
     page.focus("canvas")

@@ -218,7 +218,7 @@ class PointMap {
     this.hidden = new Set();
     this.colours = [];
     this.zoom = 1;
-    this.left = this.top = this.width = this.height = 0;
+    this.left = this.top = this.width = this.height = this.size = 0;
     this.chosen = -1;
     this.pinned = this.asked = false;
     this.held = new Map();
@@ -305,8 +305,9 @@ class PointMap {
     if (!this.width) return;
     const count = this.points.x.length;
     const size = Math.max(count > 200000 ? 0.8 : 1.6, Math.min(5, 60 / Math.sqrt(count + 1))) * Math.min(2.6, Math.sqrt(this.zoom));
+    this.size = size;
     this.painter.paint(this.view, size, this.slots);
-    this.placeTip(size);
+    this.placeTip();
     if (this.told.painted) this.told.painted();
   }
 
@@ -327,11 +328,12 @@ class PointMap {
     this.chosen = i;
     this.parts.tip.hidden = this.ring.hidden = i < 0;
     this.told.choose(i, this.pinned);
-    this.draw();
+    requestAnimationFrame(() => this.placeTip());  // the ring is an element: no point is drawn again
   }
 
-  placeTip(size) {
+  placeTip() {
     if (this.chosen < 0) return;
+    const size = this.size;
     const [x, y] = this.place(this.chosen), tip = this.parts.tip, w = tip.offsetWidth, h = tip.offsetHeight, r = Math.max(6, size + 4);
     const tx = x + 14 + w > this.width ? Math.max(4, x - 14 - w) : x + 14;
     const ty = Math.max(4, Math.min(this.height - h - 4, y - h / 2));

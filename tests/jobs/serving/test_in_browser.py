@@ -16,7 +16,7 @@ from pixelmill.jobs.reporting.page import page_of
 from pixelmill.pipelines.stores.folder import Folder
 from tests.jobs.serving.browser import Tab, browser, needs_browser, tab
 from tests.jobs.serving.served import Served, explored_run, served
-from tests.pipelines.findings.explored import add_part, compressed, directions, noise
+from tests.pipelines.findings.explored import add_part, compressed, directions, noise, open_out
 
 pytestmark = [needs_browser, pytest.mark.timeout(900)]
 
@@ -228,6 +228,29 @@ def test_duplicates_are_reviewed_by_keys_and_the_list_is_what_was_decided(
         assert page.locator("button.member").first.get_attribute("data-mark") == "keep"
         page.click("text=Forget the marks")
         seen.wait("document.querySelectorAll('button.member')[1].dataset.mark === 'drop'")
+        assert seen.said == []
+
+
+def test_leaks_stand_beside_their_originals_in_the_other_run(run: Folder, chromium: Any, tmp_path: Path) -> None:
+    test = open_out(tmp_path / "test")
+    add_part(test, ["x", "y"], directions(3, 1)[:2] - 2, [noise(3), noise(5_000)])
+    CliRunner().invoke(cli.app, ["leaks", run.uri, test.uri], catch_exceptions=False)
+    with served(tmp_path / "t", test.uri, run.uri) as both, tab(chromium, accept_downloads=True) as seen:
+        page = seen.page
+        seen.open(both.url, "#/")
+        page.click("text=test >> nth=0")
+        page.click("nav >> text=Duplicates")
+        page.wait_for_selector("button.member")
+        seen.wait(
+            "document.images.length === 2 && [...document.images].every(each => each.complete && each.naturalWidth > 0)"
+        )
+        assert page.inner_text("h1") == "Leaks"
+        assert page.locator(".member.fixed").count() == page.locator("button.member").count() == 1
+        with page.expect_download() as waiting:
+            page.click("text=Download what to drop")
+        assert waiting.value.suggested_filename == "test-leaks-drop.csv"
+        assert _listed(page, "Download what to drop", tmp_path) == ["id-x"]
+        assert _listed(page, "Download what to keep", tmp_path) == []
         assert seen.said == []
 
 
