@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,6 +157,12 @@ def test_an_address_that_is_taken_is_a_plain_word(at: Served) -> None:
     taken.close()
     with pytest.raises(JobError, match="--host no such host"):
         bound("no such host", 0)
+
+
+def test_who_opens_the_address_before_it_is_served_waits_and_is_not_refused() -> None:
+    listening = bound("127.0.0.1", 0)
+    socket.create_connection(listening.getsockname(), timeout=5).close()
+    listening.close()
 
 
 def test_the_run_is_as_it_was_after_all_was_asked(tmp_path: Path) -> None:
