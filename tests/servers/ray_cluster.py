@@ -133,7 +133,10 @@ class RayCluster:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTEST", "AWS_"))}
         quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0"}
         quick = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "3000"}
-        patient = {"RAY_raylet_start_wait_time_s": f"{READY_WITHIN_S:g}"}
+        patient = {
+            "RAY_raylet_start_wait_time_s": f"{READY_WITHIN_S:g}",
+            "RAY_agent_register_timeout_ms": f"{1000 * READY_WITHIN_S:g}",  # a raylet whose agent takes 15 s dies otherwise
+        }
         path = {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
         return {**inherited, **quiet, **quick, **patient, **path, **self.client, **self._given}
 
@@ -191,7 +194,7 @@ class RayCluster:
             "--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot", f"--deadline-remaining-seconds={within_s}",
         ]  # fmt: skip
         done = subprocess.run(
-            [sys.executable, "-c", _START, *words], env=self._of_a_node(), capture_output=True, text=True
+            [sys.executable, "-c", _START, *words], env=self.of_a_node(), capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
 
@@ -213,9 +216,10 @@ class RayCluster:
         self._place = self.folder / f"r{self._started}" if "--head" in words else self._place
         temporary = f"--temp-dir={self.folder / f'r{self._started}'}"
         log = self.folder / f"node-{self._started}.txt"
-        return Node([*words, *own, temporary], {**self._of_a_node(host), **(environment or {})}, log, under)
+        return Node([*words, *own, temporary], {**self.of_a_node(host), **(environment or {})}, log, under)
 
-    def _of_a_node(self, host: str | None = None) -> dict[str, str]:
+    def of_a_node(self, host: str | None = None) -> dict[str, str]:
+        """The environment of what runs on a node."""
         address = host or self.host
         return {**self.environment, "PIXELMILL_TEST_HOST": address, **_loopback(address)}
 

@@ -20,6 +20,7 @@ NODE = {"num_cpus": 2, "object_store_memory": 100 << 20}
 def cluster() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="pmc-", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_raylet_start_wait_time_s", "400")  # a machine that others use too is slow
+        patch.setenv("RAY_agent_register_timeout_ms", "400000")
         patch.setenv("RAY_TMPDIR", folder)  # short, as a socket's path has to be; the address is noted there for "auto"
         (Path(folder) / "ray").mkdir()
         nodes = Cluster(initialize_head=True, head_node_args={**NODE, "temp_dir": folder, "include_dashboard": False})
