@@ -318,7 +318,7 @@ def test_a_run_that_was_killed_in_another_pid_namespace_is_followed_after_a_leas
         pytest.skip("a PID namespace can't be made here")
     command, clock = fill(local), {CLOCK: str(clock_s)}
     with asleep(local, RUN_MOMENTS["its first beat"], command, variables=clock, under=unshare) as dead:
-        (claimed,) = [json.loads(local.output.read(name)) for name in local.output.files("_run/attempts")]
+        claimed = json.loads(local.output.read("_run/attempts/0001/claim.json"))
         dead.destroy()
         assert "waiting up to 3 s for a sign of life of process" in completes(local, *command)
     began = datetime.fromisoformat(claimed["claimed_at"]).timestamp()
