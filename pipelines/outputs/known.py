@@ -10,40 +10,46 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pixelmill.pipelines.arrow import Column, is_valid, strings_of, texts_in
-from pixelmill.pipelines.inputs.manifest_rows import SCHEMA
 from pixelmill.pipelines.outputs.rows import read_files
+from pixelmill.pipelines.outputs.seen_ids import packed_ids
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
 
+_Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
+_NOTHING: _Columns = (np.zeros(0, "S16"), np.zeros(0, np.uint64), np.zeros(0, np.uint64))
+
 
 class Known:
-    """The inputs of the segments so far, sorted by id, with marks of what a new listing found."""
+    """The inputs of the segments so far, sorted by id, with marks of what a new listing found; about 33 bytes a row."""
 
     def __init__(self, folder: Folder, segments: list[Segment]) -> None:
-        columns = ["id", "uri", "container", "version"]
-        tables = [
-            table.append_column("is_limited", pa.repeat(segment.is_limited, table.num_rows))
+        self._archives: dict[str, str | None] = {}
+        files = [
+            self._file(table, segment)
             for segment in reversed(segments)  # the newest row of an input counts
-            for table in read_files(folder, segment, columns)
+            for table in read_files(folder, segment, ["id", "uri", "container", "version"])
         ]
-        rows = (
-            pa.concat_tables(tables)
-            if tables
-            else SCHEMA.empty_table().append_column("is_limited", pa.array([], pa.bool_()))
-        )
-        ids = _binary(rows["id"])
-        self.ids, order = np.unique(ids, return_index=True)
-        self.versions = _hashes(rows["version"])[order]
-        is_archived = is_valid(rows["container"])
-        # A listing with a limit may have ended within an archive: such archives are indexed again.
-        indexed = pc.and_not(is_archived, rows["is_limited"])
-        archived = rows.filter(indexed).group_by("uri", use_threads=False).aggregate([("version", "first")])
-        self._archives = dict(zip(archived["uri"].to_pylist(), archived["version_first"].to_pylist(), strict=True))
-        self._archive_of = _hashes(pc.if_else(is_archived, rows["uri"], None))[order]
+        ids, versions, archives = (np.concatenate(columns) for columns in zip(_NOTHING, *files, strict=True))
+        del files
+        order = np.argsort(ids, kind="stable")
+        ids = ids[order]
+        order = order[np.concatenate([np.ones(min(1, len(ids)), bool), ids[1:] != ids[:-1]])]
+        self.ids = np.unique(ids) if len(order) < len(ids) else ids
+        self.versions, self._archive_of = versions[order], archives[order]
         self._seen = np.zeros(len(self.ids), bool)
         self._seen_archives: list[int] = []
         self.changed = 0
         self.sees_all = True
+
+    def _file(self, table: pa.Table, segment: Segment) -> _Columns:
+        """The ids, hashes of versions, and hashes of archives of the rows of a file, 32 bytes a row: names are held for one file."""
+        is_archived = is_valid(table["container"])
+        if not segment.is_limited:  # such a listing may have ended within an archive, and archives are indexed again
+            archived = table.filter(is_archived).group_by("uri", use_threads=False).aggregate([("version", "first")])
+            for uri, version in zip(strings_of(archived["uri"]), texts_in(archived["version_first"]), strict=True):
+                self._archives.setdefault(uri, version)
+        archives = pc.if_else(is_archived, table["uri"], None)
+        return packed_ids(table["id"]), _hashes(table["version"]), _hashes(archives)
 
     def is_indexed(self, uri: str, version: str | None) -> bool:
         """Whether an archive was indexed before; it is not read again."""
@@ -57,7 +63,7 @@ class Known:
         """The rows that were never listed before; the others are marked as present."""
         if not len(self.ids):
             return table
-        ids = _binary(table["id"])
+        ids = packed_ids(table["id"])
         places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
         known: npt.NDArray[np.bool_] = self.ids[places] == ids
         self._seen[places[known]] = True
@@ -72,10 +78,6 @@ class Known:
             return 0
         in_seen_archive = np.isin(self._archive_of, np.array(self._seen_archives, np.uint64))
         return int((~(self._seen | in_seen_archive)).sum())
-
-
-def _binary(ids: Column) -> np.ndarray:
-    return np.frombuffer("".join(strings_of(ids)).encode("ascii"), "S32")
 
 
 def _hashes(versions: Column) -> np.ndarray:

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pixelmill.pipelines.arrow import rows_where, strings_of
 from pixelmill.pipelines.inputs.entries import Ignored, Source
 from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import entries
 from pixelmill.pipelines.outputs import layout
 from pixelmill.pipelines.outputs.known import Known
 from pixelmill.pipelines.outputs.layout import copy_name, file_name, segment_name
+from pixelmill.pipelines.outputs.seen_ids import SeenIds, packed_ids
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.outputs.sizing import pixels_of
 from pixelmill.pipelines.stores.folder import Folder
@@ -113,7 +113,7 @@ def tables_of(source: Source, listing: Listing, known: Known) -> Iterator[pa.Tab
     listing.is_limited, known.sees_all = source.limit is not None, source.limit is None
     stream = entries(source, listing.ignored, known.is_indexed)
     # One folder can't name a file twice; lists can, and so can sources that overlap.
-    seen: set[str] | None = set() if len(source.uris) > 1 or source.format in {"auto", "list"} else None
+    seen = SeenIds() if len(source.uris) > 1 or source.format in {"auto", "list"} else None
     while batch := list(islice(stream, layout.ROWS_PER_GROUP)):
         table = table_of(batch)
         if seen is not None and (len(source.uris) > 1 or batch[0].version is None):
@@ -121,10 +121,7 @@ def tables_of(source: Source, listing: Listing, known: Known) -> Iterator[pa.Tab
         yield known.fresh(table)
 
 
-def _first_of_each(table: pa.Table, seen: set[str], listing: Listing) -> pa.Table:
-    keep: list[bool] = []
-    for identity in strings_of(table["id"]):
-        keep.append(identity not in seen)
-        seen.add(identity)
-    listing.duplicates += keep.count(False)
-    return rows_where(table, keep)
+def _first_of_each(table: pa.Table, seen: SeenIds, listing: Listing) -> pa.Table:
+    is_first = seen.add(packed_ids(table["id"]))
+    listing.duplicates += int((~is_first).sum())
+    return table if is_first.all() else table.filter(pa.array(is_first))

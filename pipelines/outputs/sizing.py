@@ -5,7 +5,7 @@ Legend: N inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ PX_PER_BYTE_BY_SUFFIX: dict[tuple[str, ...], float] = {
 }
 MOST_PX = 1 << 40
 _SAMPLES = 128
+_BLOCK = 1 << 16
 
 _untyped: Any = pc  # its stubs leave open what columns come and go
 
@@ -47,15 +48,36 @@ def foreseen_bytes(pixels_N: Numbers, row_bytes: Callable[[int], int], rows_per_
 
     An input of unknown size is assumed to have the mean of the others.
     """
-    known_N = pixels_N[pixels_N > 0]
-    usual_px = int(known_N.mean()) if len(known_N) else TYPICAL_PX * rows_per_input
-    row_px_N = np.where(pixels_N > 0, pixels_N, usual_px) / rows_per_input
-    if not len(row_px_N):
+    if not len(pixels_N):
         return np.zeros(0, np.int64)
+    usual_px, least_px, most_px = _usual_least_most(pixels_N, TYPICAL_PX * rows_per_input)
     # Evaluated at a few sizes and interpolated, because there may be millions of inputs.
-    at_S = np.geomspace(max(1.0, row_px_N.min()), max(1.0, row_px_N.max()) + 1, _SAMPLES)
+    at_S = np.geomspace(max(1.0, least_px / rows_per_input), max(1.0, most_px / rows_per_input) + 1, _SAMPLES)
     bytes_S = np.array([max(1, row_bytes(int(px))) for px in at_S], float)
-    return np.maximum(1, np.interp(row_px_N, at_S, bytes_S) * rows_per_input).astype(np.int64)
+    bytes_N = np.empty(len(pixels_N), np.int64)
+    for some_N, made_N in zip(_blocks(pixels_N), _blocks(bytes_N), strict=True):
+        row_px_N = np.where(some_N > 0, some_N, usual_px) / rows_per_input
+        made_N[:] = np.maximum(1, np.interp(row_px_N, at_S, bytes_S) * rows_per_input)
+    return bytes_N
+
+
+def _usual_least_most(pixels_N: Numbers, typical_px: float) -> tuple[float, float, float]:
+    """The mean of the known sizes, which the unknown ones are assumed to have, the smallest size, and the largest."""
+    known, total_px, least_px, most_px = 0, 0, MOST_PX, 0
+    for some_N in _blocks(pixels_N):
+        there_N = some_N[some_N > 0]
+        if len(there_N):
+            known, total_px = known + len(there_N), total_px + int(there_N.sum())
+            least_px, most_px = min(least_px, int(there_N.min())), max(most_px, int(there_N.max()))
+    usual_px = total_px // known if known else typical_px
+    if known == len(pixels_N):
+        return usual_px, least_px, most_px
+    return usual_px, min(least_px, usual_px), max(most_px, usual_px)
+
+
+def _blocks(values_N: Numbers) -> Iterator[Numbers]:
+    """Views of so many values at a time, so that what is computed of them takes little memory."""
+    return (values_N[start : start + _BLOCK] for start in range(0, len(values_N), _BLOCK))
 
 
 def cut_large(part_rows: Sequence[int], bytes_N: Numbers, file_bytes: int, multiple: int) -> list[int]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from pixelmill.pipelines.inputs.sources import Source
+from pixelmill.pipelines.outputs import layout
+from pixelmill.pipelines.outputs.known import Known
+from pixelmill.pipelines.outputs.listing import Listing
 from pixelmill.pipelines.outputs.rows import Rows, read_files
+from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.folder import Folder
+from tests.pipelines.outputs.by_hand import listed
 from tests.pipelines.outputs.listings import list_into, make_files, uris_of
 
 
@@ -85,3 +92,21 @@ def test_a_limit_holds_for_every_listing_and_hides_nothing_from_the_next(tmp_pat
     assert (listing.rows, known.removed) == (0, 0)
     _, known, listing = list_into(folder, Source(uris, limit=5))
     assert (listing.rows, known.removed) == (0, 0)
+
+
+def test_what_is_known_takes_some_bytes_a_row_and_no_names(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "ROWS_PER_FILE", 1000)
+
+    def peak_bytes(rows: int) -> int:
+        listing = Listing(folder, len(read_segments(folder)))
+        listing.write(listed([f"/archive/{rows}/{row:09d}.jpg" for row in range(a, a + 1000)]) for a in range(0, rows, 1000))
+        listing.commit([rows], 0)
+        tracemalloc.start()
+        try:
+            known = Known(folder, read_segments(folder)[-1:])
+            assert len(known.ids) == rows
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak_bytes(40_000) - peak_bytes(10_000) < 30_000 * 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from itertools import accumulate
 
 import numpy as np
@@ -94,3 +95,14 @@ def test_millions_of_inputs_are_sized_in_seconds() -> None:
     parts = size_parts(pixels, lambda px: px // 2, file_bytes=128 << 20)
     assert time.process_time() - start_s < 10
     assert sum(parts) == len(pixels)
+
+
+def test_to_size_parts_takes_the_memory_of_two_numbers_an_input() -> None:
+    pixels = np.random.default_rng(0).integers(0, 20_000_000, 1_000_000)
+    tracemalloc.start()
+    try:
+        size_parts(pixels, lambda px: px // 2, file_bytes=128 << 20)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 24 * len(pixels)
