@@ -3,11 +3,10 @@
     python -m benchmarks.growth                 1,000, 10,000 and 100,000 rows, and 10,000 parts
     python -m benchmarks.growth --full          a million rows too: about a quarter of an hour on two cores
 
-Planning lists a store of synthetic keys. The run is a real one, over Parquet files of tiny pictures, with a stage that does nothing;
-then its output is accounted for, inspected, and looked into. Every phase is a process of its own. The table shows its processor time,
-of a run that of its driver alone, and the memory that it took at its peak beyond what it had when it began; what takes more time for
-each row than with a tenth of the rows is marked. On a machine with nothing else to do, the seconds are those of a clock too, but for
-runs, whose workers do most.
+Planning lists a store of synthetic keys. The run is a real one, over Parquet files of tiny pictures, with a stage that does
+nothing; then its output is accounted for, inspected, and looked into. Every phase is a process of its own. The table shows its
+processor time, of a run that of its driver alone, and the memory that it took at its peak beyond what it had when it began;
+what takes more time for each row than with a tenth of the rows is marked.
 """
 
 from __future__ import annotations
@@ -89,7 +88,9 @@ def _run(folder: Path, rows: int, assumed_bytes: int = 2048) -> dict[str, Figure
     job = folder / f"job-{rows}.yaml"
     stage = {"column": "level", "assumed_bytes": assumed_bytes}
     written = {"uri": str(out), "file_mb": 1}
-    job.write_text(json.dumps({"version": 1, "source": {"uri": str(source)}, "stages": [{"level": stage}], "out": written}))
+    job.write_text(
+        json.dumps({"version": 1, "source": {"uri": str(source)}, "stages": [{"level": stage}], "out": written})
+    )
     found = {"run": _followed([sys.executable, "-m", "benchmarks.growth_stage", "run", str(job), "--quiet"], out)}
     return found | {phase: _phase(phase, out, rows) for phase in AFTERWARDS}
 
@@ -140,7 +141,7 @@ def table_of(found: dict[str, dict[str, Figures]]) -> Table:
 
 
 def _cost_before(found: dict[str, dict[str, Figures]], label: str, phase: str) -> float | None:
-    """Processor seconds of the phase with a tenth of the rows, times ten; None where that was not measured or too short to say."""
+    """Processor seconds with a tenth of the rows, times ten; None where that was not measured or too short to say."""
     tenth = found.get(f"{int(label.replace(',', '')) // 10:,}") if "parts" not in label else None
     seconds = tenth[phase]["cpu_s"] if tenth and phase in tenth else 0.0
     return 10 * seconds if seconds > 0.5 else None

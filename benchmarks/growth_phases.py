@@ -53,7 +53,12 @@ class SyntheticStore(AbstractFileSystem):
             return [{"name": f"{top}/{number:07d}", "type": "directory", "size": 0} for number in range(count)]
         first = int(folder) * FILES_PER_FOLDER
         return [
-            {"name": f"{top}/{folder}/IMG_{row:09d}.jpg", "type": "file", "size": 100_000 + row % 50_000, "ETag": f"{row:032x}"}
+            {
+                "name": f"{top}/{folder}/IMG_{row:09d}.jpg",
+                "type": "file",
+                "size": 100_000 + row % 50_000,
+                "ETag": f"{row:032x}",
+            }
             for row in range(first, min(first + FILES_PER_FOLDER, rows))
         ]
 

@@ -20,7 +20,9 @@ class LevelConfig(StageConfig):
     takes: ClassVar[frozenset[Kind]] = frozenset({"rgb8", "grey8"})
 
     column: str = Field("level", description="name of the output column")
-    assumed_bytes: PositiveInt = Field(2048, description="bytes that a row is taken to make, which decides how large parts are")
+    assumed_bytes: PositiveInt = Field(
+        2048, description="bytes that a row is taken to make, which decides how large parts are"
+    )
 
     def columns(self) -> tuple[str, ...]:
         return (self.column,)

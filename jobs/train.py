@@ -152,7 +152,7 @@ def _train(job: TrainJob, plan: TrainingPlan, held: Session, around: Surrounding
         held.events.say(f"resumes at step {before.step:,}")
     run, machine = job.spec.run, cluster.this_machine()
     address = cluster.address_of(run.address, around.environment)
-    with held.ray(address or PrivateRay(machine, pool_of(run, machine))) as ray:
+    with held.ray(address or PrivateRay(machine, pool_of(run, machine), makes_environments=True)) as ray:
         connected = ray.connect()
         scale = scale_of(run, machine, connected.nodes, is_cluster=address is not None)
         store = ProgressStore()

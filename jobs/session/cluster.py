@@ -22,6 +22,7 @@ import psutil
 
 from pixelmill.jobs.host import scratch
 from pixelmill.jobs.session import minimal_ray, ray_api
+from pixelmill.jobs.session.idle_agents import idle_agents
 from pixelmill.jobs.session.ray_watchdog import RUN_VARIABLE, RayWatchdog, run_mark
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.workers.credentials import scrub
@@ -45,6 +46,7 @@ QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
 """Variables that are set before a private Ray is imported, unless the user set them."""
+PRELOAD_VARIABLE = "RAY_preload_python_modules"
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,26 @@ def address_of(address: str | None, environment: Mapping[str, str]) -> str | Non
     return found
 
 
-def start_local(pool: WorkerPool, machine: Machine, environment: MutableMapping[str, str]) -> Path:
+def start_local(
+    pool: WorkerPool,
+    machine: Machine,
+    environment: MutableMapping[str, str],
+    *,
+    makes_environments: bool = False,
+    preloaded: str | None = None,
+) -> Path:
     """Start a private Ray with the logical CPUs that the plan needs; returns its folder, for `stop`.
 
-    The plan matches threads to cores. A graph that asks Ray for more logical CPUs than it has would wait for ever.
+    The plan matches threads to cores. A graph that asks Ray for more logical CPUs than it has would wait for ever. With
+    `makes_environments` it can start workers in runtime environments; they import the module `preloaded` when they have started.
     """
     folder = scratch.make()
     _remember(environment)
-    environment.update({**QUIET, **environment, **_private()})
+    early = {} if preloaded is None else {PRELOAD_VARIABLE: preloaded}
+    environment.update({**QUIET, **environment, **_private(), **early})
     try:
-        _start(pool, machine, folder / "r")  # Ray opens it to every user, so the folder around it is closed
+        # Ray opens its folder to every user, so the folder around it is closed.
+        _start(pool, machine, folder / "r", makes_environments=makes_environments)
     except BaseException:
         _end_local(folder)
         raise
@@ -100,10 +112,11 @@ def _private() -> dict[str, str]:
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), RUN_VARIABLE: run_mark()}
 
 
-def _start(pool: WorkerPool, machine: Machine, folder: Path) -> None:
+def _start(pool: WorkerPool, machine: Machine, folder: Path, *, makes_environments: bool) -> None:
     ray_api.import_ray()
     _reread_environment()
-    with minimal_ray.without_services(), minimal_ray.on_loopback():
+    idle = ["dashboard_agent"] if makes_environments else ["dashboard_agent", "runtime_env_agent"]
+    with minimal_ray.without_services(), minimal_ray.on_loopback(), idle_agents(idle):
         ray_api.init(
             address="local",
             num_cpus=math.ceil(pool.total_cpus),

@@ -7,8 +7,6 @@ so. An existing cluster is not changed.
 
 from __future__ import annotations
 
-import inspect
-import logging
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -16,8 +14,8 @@ from importlib import import_module
 from typing import Any
 
 from pixelmill.jobs.session import ray_api
+from pixelmill.jobs.session.replacing import or_logged, replaced
 
-LOGGER = logging.getLogger(__name__)
 Replace = Callable[[Any, str, object], None]
 """Replaces an owner's attribute by a stand-in. Raises AttributeError where there is no such attribute."""
 
@@ -29,8 +27,8 @@ def without_services() -> Generator[None]:
 
     with ExitStack() as undo:
         for name in ("start_api_server", "start_monitor", "start_log_monitor"):
-            with _or_logged(f"starts without Node.{name}"):
-                _replace(undo, Node, name, _nothing)
+            with or_logged(f"starts without Node.{name}"):
+                replaced(undo, Node, name, _nothing)
         yield
 
 
@@ -39,10 +37,10 @@ def on_loopback() -> Generator[None]:
     """Start Ray on the address that it is given: it would replace a loopback address by one that the network can
     reach."""
     with ExitStack() as undo:
-        with _or_logged("keeps to 127.0.0.1"):
+        with or_logged("keeps to 127.0.0.1"):
             from ray._private import services
 
-            _replace(undo, services, "resolve_ip_for_localhost", _as_it_is)
+            replaced(undo, services, "resolve_ip_for_localhost", _as_it_is)
         yield
 
 
@@ -51,8 +49,8 @@ def without_helpers() -> Generator[None]:
     """Run Ray Data without the actors that it starts beside the workers; Ray must be connected."""
     with ExitStack() as undo:
         for what, change in CHANGES.items():
-            with _or_logged(f"works without {what}"):
-                change(partial(_replace, undo))
+            with or_logged(f"works without {what}"):
+                change(partial(replaced, undo))
         yield
 
 
@@ -63,21 +61,12 @@ def without_cleaner() -> Generator[None]:
     its end for the answer.
     """
     with ExitStack() as undo:
-        with _or_logged("trains without PlacementGroupCleaner"):
+        with or_logged("trains without PlacementGroupCleaner"):
             from ray.train.v2._internal.execution.callback import ControllerCallback
             from ray.train.v2.api import data_parallel_trainer
 
-            _replace(undo, data_parallel_trainer, "PlacementGroupCleanerCallback", ControllerCallback)
+            replaced(undo, data_parallel_trainer, "PlacementGroupCleanerCallback", ControllerCallback)
         yield
-
-
-@contextmanager
-def _or_logged(what: str) -> Generator[None]:
-    """Skip a change that this version of Ray has no place for, and log that."""
-    try:
-        yield
-    except (ImportError, AttributeError) as error:
-        LOGGER.warning("skipped a change of Ray by which it %s: %s", what, error)
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -90,11 +79,6 @@ def _as_it_is(host: str) -> str:
 
 def _nowhere(_: object) -> dict[object, object]:
     return {}
-
-
-def _replace(undo: ExitStack, owner: Any, name: str, stand_in: object) -> None:
-    undo.callback(setattr, owner, name, inspect.getattr_static(owner, name))
-    setattr(owner, name, stand_in)
 
 
 def _without_statistics(replace: Replace) -> None:

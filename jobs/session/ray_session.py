@@ -22,6 +22,10 @@ class PrivateRay:
 
     machine: Machine
     pool: WorkerPool
+    makes_environments: bool = False
+    """Whether it starts workers in runtime environments, as Ray Train does."""
+    preloaded: str | None = None
+    """A module that every worker imports as soon as it has started."""
 
 
 RayPlace = str | PrivateRay
@@ -81,7 +85,14 @@ class RaySession:
             cluster.connect(self._place)
             return scratch.make()
         self._watchdog.start()
-        return cluster.start_local(self._place.pool, self._place.machine, self._environment)
+        place = self._place
+        return cluster.start_local(
+            place.pool,
+            place.machine,
+            self._environment,
+            makes_environments=place.makes_environments,
+            preloaded=place.preloaded,
+        )
 
 
 @contextmanager

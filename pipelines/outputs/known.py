@@ -42,7 +42,7 @@ class Known:
         self.sees_all = True
 
     def _file(self, table: pa.Table, segment: Segment) -> _Columns:
-        """The ids, hashes of versions, and hashes of archives of the rows of a file, 32 bytes a row: names are held for one file."""
+        """Ids, hashes of versions and hashes of archives of the rows of a file: no more than one file's names are in memory."""
         is_archived = is_valid(table["container"])
         if not segment.is_limited:  # such a listing may have ended within an archive, and archives are indexed again
             archived = table.filter(is_archived).group_by("uri", use_threads=False).aggregate([("version", "first")])

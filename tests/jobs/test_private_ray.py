@@ -31,17 +31,17 @@ before = dict(os.environ)
 watchdog = RayWatchdog(lambda name: os._exit(9), run_mark(), os.environ)
 watchdog.start()
 machine = cluster.Machine(2, 0, 8 << 30)
-folder = cluster.start_local(WorkerPool(1, 1, 0), machine, os.environ)
+folder = cluster.start_local(WorkerPool(1, 1, 0), machine, os.environ, preloaded="colorsys")
 import ray, ray.data
 
 @ray.remote
 class Worker:
     def look(self):
         print("a word of a worker", flush=True)
-        return os.getpid(), os.environ.get("RAY_AUTH_MODE")
+        return os.getpid(), os.environ.get("RAY_AUTH_MODE"), "colorsys" in sys.modules
 
 worker = Worker.remote()
-pid, mode = ray.get(worker.look.remote())
+pid, mode, is_preloaded = ray.get(worker.look.remote())
 with minimal_ray.without_helpers():
     assert ray.data.range(8).map_batches(lambda batch: batch, concurrency=1).count() == 8
 mine = [psutil.Process(), *psutil.Process().children(recursive=True)]
@@ -63,6 +63,7 @@ found = {
     "address": ray.get_runtime_context().gcs_address,
     "token": os.environ["RAY_AUTH_TOKEN"],
     "mode": mode,
+    "is preloaded": is_preloaded,
     "mode of the way to it": oct(folder.stat().st_mode & 0o777),
     "folder": str(folder),
     "session": str(session),
@@ -100,7 +101,6 @@ def seen() -> Iterator[dict[str, Any]]:
 def test_every_server_listens_on_the_loopback_alone(seen: dict[str, Any]) -> None:
     processes = {name for name, _, _ in seen["listening"]}
     assert {"raylet", "gcs_server", "ray::Worker"} <= processes
-    assert any("Agent" in name for name in processes)
     addresses = {address.removeprefix("::ffff:") for _, address, _ in seen["listening"]}
     assert addresses <= {"127.0.0.1", "::1"}, seen["listening"]
 
@@ -129,14 +129,24 @@ def test_it_leaves_no_folder_and_no_change_of_the_environment(seen: dict[str, An
     assert seen["changed"] == []
 
 
+def test_a_worker_has_imported_what_is_preloaded(seen: dict[str, Any]) -> None:
+    assert seen["is preloaded"]
+
+
 def test_every_change_of_ray_takes_on_this_version(seen: dict[str, Any]) -> None:
     assert "skipped a change of Ray" not in seen["log"]
-    left_out = ("dashboard.py", "monitor.py", "log_monitor", "_StatsActor", "AutoscalingCoordinator", "LocationTracker")
-    assert not [title for title in seen["titles"] if any(word in title for word in left_out)]
+    stand_ins = [words for words in map(str.split, seen["titles"]) if words[1:2] == ["-SE"]]
+    assert [words[2].endswith("/jobs/session/agent.py") for words in stand_ins] == [True, True]
+    left_out = ("ray/dashboard/agent.py", "runtime_env/agent", "dashboard.py", "monitor.py", "log_monitor")
+    actors = ("_StatsActor", "AutoscalingCoordinator", "LocationTracker")
+    titles = [
+        title for title in seen["titles"] if "raylet/raylet" not in title
+    ]  # whose command holds those of its agents
+    assert not [title for title in titles if any(word in title for word in (*left_out, *actors))]
 
 
 def test_the_environment_is_put_back_when_ray_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         assert environment["RAY_AUTH_MODE"] == "token"
         raise ZeroDivisionError
 

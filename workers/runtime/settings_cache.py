@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,6 +15,7 @@ import torch
 from pixelmill.workers.runtime import openvino
 from pixelmill.workers.runtime.activations import Activations
 from pixelmill.workers.runtime.agreement import Agreement
+from pixelmill.workers.runtime.processor import processor_name
 from pixelmill.workers.runtime.settings import Choice, Pins
 
 _CACHE_VERSION = 7
@@ -32,12 +32,7 @@ def device_name(device: str) -> str:
     """The hardware in the cache key: the model of the processor or of the GPU."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-        picked = {line.partition(":")[0].strip(): line for line in lines if line.startswith(("model", "flags"))}
-        return hashlib.sha256("".join(sorted(picked.values())).encode()).hexdigest()
-    return f"{platform.machine()} {platform.processor()}"
+    return processor_name()
 
 
 def kept_choice(cache: Path) -> Choice | None:

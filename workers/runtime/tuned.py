@@ -18,7 +18,13 @@ from pixelmill.workers.runtime.execution import Executor, PixelNetwork
 from pixelmill.workers.runtime.outputs import Outputs
 from pixelmill.workers.runtime.probing import DENSE_MICROBATCH, choose
 from pixelmill.workers.runtime.settings import Choice, Pins, Settings
-from pixelmill.workers.runtime.settings_cache import cache_file, keep_activations, kept_activations, measured_file
+from pixelmill.workers.runtime.settings_cache import (
+    cache_file,
+    keep_activations,
+    kept_activations,
+    kept_choice,
+    measured_file,
+)
 
 
 class TunedNetwork:
@@ -68,6 +74,11 @@ class TunedNetwork:
     def choice(self) -> Choice | None:
         """The settings with the trials that led to them; None before the first batch."""
         return self._choice
+
+    @property
+    def cached_in(self) -> Path | None:
+        """The file that holds the choice for the next job; None where there is none."""
+        return self._cache if self._cache is not None and kept_choice(self._cache) is not None else None
 
     @property
     def pinned_batch(self) -> int | None:

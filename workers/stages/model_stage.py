@@ -13,6 +13,7 @@ from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.assets import AssetKind, is_remote
+from pixelmill.workers.stages.kept_plans import KeptPlan
 from pixelmill.workers.stages.network_options import NetworkStageConfig
 from pixelmill.workers.stages.plan_lines import NetworkStage, plan_lines
 
@@ -73,4 +74,5 @@ class ModelStageConfig(NetworkStageConfig):
 
     def describe(self, context: StageContext, *, here: bool) -> list[str]:
         with self.resolved() as name:
-            return plan_lines(name, lambda: self.build(context), here=here)
+            kept = KeptPlan(self, self.identity(), context) if here else None
+            return plan_lines(name, lambda: self.build(context), here=here, kept=kept)

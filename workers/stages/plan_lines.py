@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from pixelmill.workers.models.model_names import ModelName
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.stages import Stage
+from pixelmill.workers.stages.kept_plans import KeptPlan
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +30,11 @@ class NetworkStage(Stage, Protocol):
     def network(self) -> TunedNetwork: ...
 
 
-def plan_lines(name: ModelName, build: Callable[[], NetworkStage], *, here: bool) -> list[str]:
-    """The lines of a plan; with `here` the stage is built and run over a batch of noise in place of its first batch."""
+def plan_lines(
+    name: ModelName, build: Callable[[], NetworkStage], *, here: bool, kept: KeptPlan | None = None
+) -> list[str]:
+    """The lines of a plan; with `here` the stage is built and run over a batch of noise in place of its first batch, unless what
+    that says is `kept`."""
     lines = [", ".join(f"{key} {value}" for key, value in name.identity.items() if isinstance(value, str))]
     if name.classes is not None:
         names = name.classes.names
@@ -39,10 +43,23 @@ def plan_lines(name: ModelName, build: Callable[[], NetworkStage], *, here: bool
         )
     if not here:
         return [*lines, "settings are chosen on the workers when the job starts"]
-    stage = build()
+    measured = None if kept is None else kept.read()
+    return [*lines, *(_measured(build(), kept) if measured is None else measured)]
+
+
+def _measured(stage: NetworkStage, kept: KeptPlan | None) -> list[str]:
+    """What a batch of noise shows, kept for the next plan where its settings are."""
     stage.run([stage.prepare(Picture(noise)) for noise in _noise(_count(stage))])
-    lines += [f"column {field.name}: {field.type}" for field in stage.fields]
-    lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in stage.settings.items()))
+    settings = stage.network.cached_in
+    if kept is not None and settings is not None:
+        kept.keep(_lines_of(stage, {"chosen": "cached"}), settings)
+    return _lines_of(stage, {})
+
+
+def _lines_of(stage: NetworkStage, instead: Mapping[str, object]) -> list[str]:
+    settings = {**stage.settings, **instead}
+    lines = [f"column {field.name}: {field.type}" for field in stage.fields]
+    lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
     return lines + [f"  tried {trial}" for trial in stage.network.trials()]
 
 

@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,13 +35,15 @@ class Rays:
         self.may_start = threading.Event()
         self.may_start.set()
         self.error: Exception | None = None
+        self.options: dict[str, object] = {}
         self.events = EventStream(Terminal(io.StringIO(), is_terminal=False), "run", lambda: 0.0)
 
     def start(self) -> None:
         """As the watchdog's."""
         self.asked.append("watch")
 
-    def start_local(self, pool: WorkerPool, machine: Machine, environment: object) -> Path:
+    def start_local(self, pool: WorkerPool, machine: Machine, environment: object, **options: object) -> Path:
+        self.options = options
         self.threads.add(threading.get_ident())
         assert self.may_start.wait(20)
         self.asked.append(f"start {pool.actors} of {machine.cores}")
@@ -91,6 +94,17 @@ def test_a_ray_of_our_own_is_watched_before_it_starts_once_and_stopped_with_its_
         assert (ray.connect().nodes, ray.connect().folder) == ((Node({"CPU": 4.0}),), rays.folder)
     assert rays.asked == ["remove stale", "watch", "start 3 of 8", f"stop {rays.folder}"]
     assert threading.get_ident() not in rays.threads
+
+
+def test_what_is_preloaded_and_whether_there_are_environments_reaches_the_start(rays: Rays) -> None:
+    for place, options in (
+        (OWN, {"makes_environments": False, "preloaded": None}),
+        (replace(OWN, makes_environments=True), {"makes_environments": True, "preloaded": None}),
+        (replace(OWN, preloaded="a.module"), {"makes_environments": False, "preloaded": "a.module"}),
+    ):
+        with rays.session(place) as ray:
+            ray.connect()
+        assert rays.options == options
 
 
 def test_a_cluster_is_connected_to_and_not_watched(rays: Rays) -> None:

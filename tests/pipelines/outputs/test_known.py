@@ -99,7 +99,9 @@ def test_what_is_known_takes_some_bytes_a_row_and_no_names(folder: Folder, monke
 
     def peak_bytes(rows: int) -> int:
         listing = Listing(folder, len(read_segments(folder)))
-        listing.write(listed([f"/archive/{rows}/{row:09d}.jpg" for row in range(a, a + 1000)]) for a in range(0, rows, 1000))
+        listing.write(
+            listed([f"/archive/{rows}/{row:09d}.jpg" for row in range(a, a + 1000)]) for a in range(0, rows, 1000)
+        )
         listing.commit([rows], 0)
         tracemalloc.start()
         try:
