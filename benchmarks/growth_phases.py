@@ -41,12 +41,11 @@ FILE_BYTES, ROW_BYTES = 128 << 20, 2048
 class SyntheticStore(AbstractFileSystem):
     """A store that lists `synthetic://ROWS` as so many keys, a thousand in a folder, and holds no bytes."""
 
-    protocol = "synthetic"
+    protocol: ClassVar[str] = "synthetic"
     cachable = False
-    is_local: ClassVar[bool] = False
 
     def ls(self, path: str, detail: bool = True, **_: object) -> list[Any]:
-        top, _, folder = self._strip_protocol(path).partition("/")
+        top, _, folder = str(self._strip_protocol(path)).partition("/")
         rows = int(top)
         if not folder:
             count = -(-rows // FILES_PER_FOLDER)

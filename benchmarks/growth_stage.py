@@ -44,11 +44,11 @@ class Level:
     weights_sha256 = None
     batch = 64
     batch_pixels: int | None = None
-    settings: ClassVar[dict[str, object]] = {}
 
     def __init__(self, config: LevelConfig) -> None:
         import pyarrow as pa
 
+        self.settings: dict[str, object] = {}
         self.fields: tuple[Any, ...] = (pa.field(config.column, pa.float32()),)
 
     def prepare(self, picture: Picture) -> int:

@@ -41,7 +41,6 @@ from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.stages.wiring import output_row_bytes
 
 LOG = "log.txt"
-PRELOADED = "pixelmill.pipelines.bulk.preloaded"
 RAY_DIED = (
     "Ray's {dead} died, killed from outside or out of memory; what was finished stays, "
     "and the same command resumes from there"
@@ -119,11 +118,7 @@ class BulkRun:
         return segments, held, weights
 
     def _ray_place(self) -> RayPlace:
-        if self._address is not None:
-            return self._address
-        pool = self._plan(None).pool
-        has_others = pool.gpus or pool.total_cpus > pool.actors  # Ray starts a process for each CPU
-        return PrivateRay(self._machine, pool, preloaded=None if has_others else PRELOADED)
+        return self._address or PrivateRay(self._machine, self._plan(None).pool)
 
     def _plan(self, nodes: Nodes | None) -> Plan:
         return make_plan(self._job.spec.run, self._machine, self._address, nodes)

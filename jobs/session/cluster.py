@@ -46,7 +46,6 @@ QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
 """Variables that are set before a private Ray is imported, unless the user set them."""
-PRELOAD_VARIABLE = "RAY_preload_python_modules"
 
 
 @dataclass(frozen=True)
@@ -86,17 +85,15 @@ def start_local(
     environment: MutableMapping[str, str],
     *,
     makes_environments: bool = False,
-    preloaded: str | None = None,
 ) -> Path:
     """Start a private Ray with the logical CPUs that the plan needs; returns its folder, for `stop`.
 
     The plan matches threads to cores. A graph that asks Ray for more logical CPUs than it has would wait for ever. With
-    `makes_environments` it can start workers in runtime environments; they import the module `preloaded` when they have started.
+    `makes_environments` it can start workers in runtime environments.
     """
     folder = scratch.make()
     _remember(environment)
-    early = {} if preloaded is None else {PRELOAD_VARIABLE: preloaded}
-    environment.update({**QUIET, **environment, **_private(), **early})
+    environment.update({**QUIET, **environment, **_private()})
     try:
         # Ray opens its folder to every user, so the folder around it is closed.
         _start(pool, machine, folder / "r", makes_environments=makes_environments)

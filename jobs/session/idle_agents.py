@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pixelmill.jobs.session.replacing import or_logged, replaced
 
@@ -31,13 +31,13 @@ def idle_agents(agents: Sequence[str]) -> Generator[None]:
     """Start raylets with stand-ins for these agents."""
     with ExitStack() as undo:
         with or_logged(f"starts without {', '.join(agents)}"):
+            from ray import _raylet
             from ray._private import services
-            from ray._raylet import persist_port
 
-            start: Callable[..., Any] = services.start_ray_process
+            start, persist = cast("Any", services).start_ray_process, cast("Any", _raylet).persist_port
 
             def start_idle(command: list[str], *arguments: Any, **options: Any) -> Any:
-                return start(with_stand_ins(command, agents, persist_port), *arguments, **options)
+                return start(with_stand_ins(command, agents, persist), *arguments, **options)
 
             replaced(undo, services, "start_ray_process", start_idle)
         yield

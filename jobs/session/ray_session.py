@@ -24,8 +24,6 @@ class PrivateRay:
     pool: WorkerPool
     makes_environments: bool = False
     """Whether it starts workers in runtime environments, as Ray Train does."""
-    preloaded: str | None = None
-    """A module that every worker imports as soon as it has started."""
 
 
 RayPlace = str | PrivateRay
@@ -87,11 +85,7 @@ class RaySession:
         self._watchdog.start()
         place = self._place
         return cluster.start_local(
-            place.pool,
-            place.machine,
-            self._environment,
-            makes_environments=place.makes_environments,
-            preloaded=place.preloaded,
+            place.pool, place.machine, self._environment, makes_environments=place.makes_environments
         )
 
 

@@ -31,17 +31,17 @@ before = dict(os.environ)
 watchdog = RayWatchdog(lambda name: os._exit(9), run_mark(), os.environ)
 watchdog.start()
 machine = cluster.Machine(2, 0, 8 << 30)
-folder = cluster.start_local(WorkerPool(1, 1, 0), machine, os.environ, preloaded="colorsys")
+folder = cluster.start_local(WorkerPool(1, 1, 0), machine, os.environ)
 import ray, ray.data
 
 @ray.remote
 class Worker:
     def look(self):
         print("a word of a worker", flush=True)
-        return os.getpid(), os.environ.get("RAY_AUTH_MODE"), "colorsys" in sys.modules
+        return os.getpid(), os.environ.get("RAY_AUTH_MODE")
 
 worker = Worker.remote()
-pid, mode, is_preloaded = ray.get(worker.look.remote())
+pid, mode = ray.get(worker.look.remote())
 with minimal_ray.without_helpers():
     assert ray.data.range(8).map_batches(lambda batch: batch, concurrency=1).count() == 8
 mine = [psutil.Process(), *psutil.Process().children(recursive=True)]
@@ -63,7 +63,6 @@ found = {
     "address": ray.get_runtime_context().gcs_address,
     "token": os.environ["RAY_AUTH_TOKEN"],
     "mode": mode,
-    "is preloaded": is_preloaded,
     "mode of the way to it": oct(folder.stat().st_mode & 0o777),
     "folder": str(folder),
     "session": str(session),
@@ -127,10 +126,6 @@ def test_what_the_workers_printed_is_kept_and_nothing_that_was_planted_beside_it
 def test_it_leaves_no_folder_and_no_change_of_the_environment(seen: dict[str, Any]) -> None:
     assert not seen["folder is there"]
     assert seen["changed"] == []
-
-
-def test_a_worker_has_imported_what_is_preloaded(seen: dict[str, Any]) -> None:
-    assert seen["is preloaded"]
 
 
 def test_every_change_of_ray_takes_on_this_version(seen: dict[str, Any]) -> None:

@@ -42,7 +42,6 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.source, self.out = folder / "in", folder / "out"
         self.milled, self.rays = list[str](), 0
-        self.preloaded: object = None
         self.before_milling: Callable[[], None] = lambda: None
         self.makes_nothing = False
         self.source.mkdir()
@@ -76,7 +75,6 @@ class Run:
         return CORRUPT if name.startswith("bad") else {"embedding": [1.0, 0.0]}
 
     def start_ray(self, *_: object, **options: object) -> Path:
-        self.preloaded = options["preloaded"]
         self.rays += 1
         return scratch.make()
 
@@ -118,7 +116,6 @@ def test_a_run_accounts_for_every_input_and_then_says_that_it_is_complete(run: R
     assert sorted(run.milled) == ["a.jpg", "b.jpg", "bad.jpg"]
     assert (outcome.account.listed, outcome.account.done, outcome.account.failed) == (3, 2, 1)
     assert outcome.account.is_exact
-    assert run.preloaded == module.PRELOADED
     success = run.success()
     assert success is not None
     assert (success["inputs"], success["done"], success["failed"]) == (3, 2, 1)

@@ -96,15 +96,11 @@ def test_a_ray_of_our_own_is_watched_before_it_starts_once_and_stopped_with_its_
     assert threading.get_ident() not in rays.threads
 
 
-def test_what_is_preloaded_and_whether_there_are_environments_reaches_the_start(rays: Rays) -> None:
-    for place, options in (
-        (OWN, {"makes_environments": False, "preloaded": None}),
-        (replace(OWN, makes_environments=True), {"makes_environments": True, "preloaded": None}),
-        (replace(OWN, preloaded="a.module"), {"makes_environments": False, "preloaded": "a.module"}),
-    ):
-        with rays.session(place) as ray:
-            ray.connect()
-        assert rays.options == options
+@pytest.mark.parametrize("makes_environments", [False, True])
+def test_whether_there_are_environments_reaches_the_start(rays: Rays, makes_environments: bool) -> None:
+    with rays.session(replace(OWN, makes_environments=makes_environments)) as ray:
+        ray.connect()
+    assert rays.options == {"makes_environments": makes_environments}
 
 
 def test_a_cluster_is_connected_to_and_not_watched(rays: Rays) -> None:
