@@ -64,9 +64,9 @@ format: $(STAMP) ## rewrite the code in the project's format
 docs: $(STAMP) ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-benchmark: $(STAMP) ## the table of benchmarks/README.md
+benchmark: $(STAMP) ## the table of the README
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[benchmarks]'
-	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks
 
 zoo: $(STAMP) ## how each checkpoint of the zoo was made
 	$(BIN)/python -m benchmarks.zoo

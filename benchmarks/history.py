@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,8 +80,9 @@ def readme_table(measured: Measured) -> str:
         cells = (label, _figure(figures.images_per_s, 1), _figure(figures.of_limit, 2))
         lines.append(f"| {' | '.join(f'{mark}{cell}{mark}' for cell in cells)} | {others} |")
     machine = measured.machine
-    return "\n".join([*lines, "", f"Version {measured.version}, {measured.measured_on}, by `{measured.command}`: "
-                      f"{machine.cores} cores of {machine.processor}. {measured.note}"])  # fmt: skip
+    by = f"Version {measured.version}, {measured.measured_on}, by `{measured.command}`"
+    below = f"{by}: {machine.cores} cores of {machine.processor}. {measured.note}"
+    return "\n".join([*lines, "", *textwrap.wrap(below, 130, break_long_words=False, break_on_hyphens=False)])
 
 
 def _figure(rounds: Sequence[float], digits: int) -> str:

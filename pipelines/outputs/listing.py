@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.inputs.entries import Ignored, Source
 from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import entries
