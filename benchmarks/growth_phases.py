@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
@@ -41,11 +41,12 @@ FILE_BYTES, ROW_BYTES = 128 << 20, 2048
 class SyntheticStore(AbstractFileSystem):
     """A store that lists `synthetic://ROWS` as so many keys, a thousand in a folder, and holds no bytes."""
 
-    protocol: ClassVar[str] = "synthetic"
+    protocol = "synthetic"
     cachable = False
 
     def ls(self, path: str, detail: bool = True, **_: object) -> list[Any]:
-        top, _, folder = str(self._strip_protocol(path)).partition("/")
+        top, *folders = str(self._strip_protocol(path)).split("/")
+        folder = "".join(folders)
         rows = int(top)
         if not folder:
             count = -(-rows // FILES_PER_FOLDER)

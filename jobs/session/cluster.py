@@ -22,7 +22,6 @@ import psutil
 
 from pixelmill.jobs.host import scratch
 from pixelmill.jobs.session import minimal_ray, ray_api
-from pixelmill.jobs.session.idle_agents import idle_agents
 from pixelmill.jobs.session.ray_watchdog import RUN_VARIABLE, RayWatchdog, run_mark
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.workers.credentials import scrub
@@ -113,7 +112,7 @@ def _start(pool: WorkerPool, machine: Machine, folder: Path, *, makes_environmen
     ray_api.import_ray()
     _reread_environment()
     idle = ["dashboard_agent"] if makes_environments else ["dashboard_agent", "runtime_env_agent"]
-    with minimal_ray.without_services(), minimal_ray.on_loopback(), idle_agents(idle):
+    with minimal_ray.without_services(), minimal_ray.on_loopback(), minimal_ray.without_agents(idle):
         ray_api.init(
             address="local",
             num_cpus=math.ceil(pool.total_cpus),

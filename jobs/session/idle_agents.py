@@ -1,4 +1,4 @@
-"""Start a private Ray with agents that do nothing: a raylet starts no worker before its agents report their ports.
+"""Start raylets with agents that do nothing: a raylet starts no worker before its agents report their ports.
 
 Each agent is a Python process that imports Ray. The dashboard's agent serves a dashboard, submitted jobs and metrics, which a
 private Ray has none of. That of runtime environments is kept where workers are started in one, as Ray Train does.
@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
-
-from pixelmill.jobs.session.replacing import or_logged, replaced
 
 AGENTS: Mapping[str, tuple[str, ...]] = {
     "dashboard_agent": ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port"),
@@ -24,23 +20,6 @@ NOT_SERVED = -1
 """What Ray's own agents report for a port of a service that is not running."""
 _RAYLET = "raylet"
 Persist = Callable[[str, str, str, int], None]
-
-
-@contextmanager
-def idle_agents(agents: Sequence[str]) -> Generator[None]:
-    """Start raylets with stand-ins for these agents."""
-    with ExitStack() as undo:
-        with or_logged(f"starts without {', '.join(agents)}"):
-            from ray import _raylet
-            from ray._private import services
-
-            start, persist = cast("Any", services).start_ray_process, cast("Any", _raylet).persist_port
-
-            def start_idle(command: list[str], *arguments: Any, **options: Any) -> Any:
-                return start(with_stand_ins(command, agents, persist), *arguments, **options)
-
-            replaced(undo, services, "start_ray_process", start_idle)
-        yield
 
 
 def with_stand_ins(command: Sequence[str], agents: Sequence[str], persist: Persist) -> list[str]:

@@ -7,13 +7,14 @@ so. An existing cluster is not changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from pixelmill.jobs.session import ray_api
+from pixelmill.jobs.session.idle_agents import with_stand_ins
 from pixelmill.jobs.session.replacing import or_logged, replaced
 
 Replace = Callable[[Any, str, object], None]
@@ -29,6 +30,23 @@ def without_services() -> Generator[None]:
         for name in ("start_api_server", "start_monitor", "start_log_monitor"):
             with or_logged(f"starts without Node.{name}"):
                 replaced(undo, Node, name, _nothing)
+        yield
+
+
+@contextmanager
+def without_agents(agents: Sequence[str]) -> Generator[None]:
+    """Start raylets with stand-ins for these agents."""
+    with ExitStack() as undo:
+        with or_logged(f"starts without {', '.join(agents)}"):
+            from ray import _raylet
+            from ray._private import services
+
+            start, persist = cast("Any", services).start_ray_process, cast("Any", _raylet).persist_port
+
+            def start_idle(command: list[str], *arguments: Any, **options: Any) -> Any:
+                return start(with_stand_ins(command, agents, persist), *arguments, **options)
+
+            replaced(undo, services, "start_ray_process", start_idle)
         yield
 
 

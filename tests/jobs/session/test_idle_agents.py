@@ -11,7 +11,8 @@ import psutil
 import pytest
 from ray._private import services
 
-from pixelmill.jobs.session.idle_agents import AGENTS, NOT_SERVED, idle_agents, with_stand_ins
+from pixelmill.jobs.session import minimal_ray
+from pixelmill.jobs.session.idle_agents import AGENTS, NOT_SERVED, with_stand_ins
 from tests.waiting import comes
 
 RAYLET = [
@@ -54,7 +55,7 @@ def test_a_ray_without_these_places_goes_on_with_its_agents(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delattr(services, "start_ray_process")
-    with idle_agents(["dashboard_agent"]):
+    with minimal_ray.without_agents(["dashboard_agent"]):
         assert not hasattr(services, "start_ray_process")
     assert "by which it starts without dashboard_agent: " in caplog.text
 
