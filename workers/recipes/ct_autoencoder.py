@@ -176,7 +176,8 @@ class CtAutoencoderRecipe:
         return means(scores)
 
     def pictures(self, network: nn.Module, samples: Sequence[Sample]) -> Tensor:
-        """Rows of slices, of what the network saw of them, and of reconstructions."""
+        """Rows of slices, of what the network saw of them, and of reconstructions: of masked ones what was hidden, around what
+        was seen, as nothing trains the pixels that were seen."""
         device = next(network.parameters()).device
         batch = {name: tensor.to(device) for name, tensor in self._judged(samples).items()}
         images_BCS, visible_B1S = batch["images"], batch.get("visible")
@@ -186,7 +187,8 @@ class CtAutoencoderRecipe:
                 made_BCS = network(seen_BCS)
             else:
                 seen_BCS = images_BCS * visible_B1S
-                made_BCS = cast("CtAutoencoder", network)(images_BCS, visible_B1S)
+                guessed_BCS = cast("CtAutoencoder", network)(images_BCS, visible_B1S)
+                made_BCS = torch.where(visible_B1S > 0, images_BCS, guessed_BCS)
         return squares.in_rows(*(_shown(each) for each in (images_BCS, seen_BCS, made_BCS)))
 
 

@@ -50,6 +50,28 @@ def test_the_loss_counts_masked_pixels_only() -> None:
     assert float(recipe.losses(Zero(), batch)["loss"]) == pytest.approx(0.25, abs=1e-5)
 
 
+def test_pictures_of_masked_slices_show_what_was_seen_and_what_was_guessed_of_the_rest() -> None:
+    """Nothing trains the pixels that were seen; a network's output there is noise to whoever looks."""
+    recipe = recipe_of()
+
+    class Half(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+            return torch.where(visible > 0, images * 0, images * 0 + 0.5)
+
+    grid = recipe.pictures(Half(), phantoms(1))[0]
+    image, seen, made = (grid[2 + 34 * row : 34 + 34 * row, 2:34] for row in range(3))  # two pixels of border
+    hidden = (seen == 0) & (image != 0)
+    assert bool(hidden.any())
+    assert bool((made[hidden] == made[hidden][0]).all())
+    shown = seen != 0
+    assert bool(shown.any())
+    assert torch.equal(made[shown], image[shown])
+
+
 def test_noise_is_added_to_the_input_and_not_to_the_target() -> None:
     batch = recipe_of(pretext="denoising", noise=0.2).batch(phantoms(4), np.random.default_rng(0))
     assert float((batch["inputs"] - batch["images"]).std()) == pytest.approx(0.2, rel=0.1)
