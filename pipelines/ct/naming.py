@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 from pixelmill.workers.ct.keyed_ids import IdKey
@@ -37,8 +38,18 @@ class Naming:
     def name_of(self, row: Mapping[str, Any]) -> str:
         """The path of an object below the root, and that of a member within its archive behind it."""
         uri: str = row["uri"]
-        below = uri.removeprefix(self.root).lstrip("/") if uri.startswith(f"{self.root}/") else uri.rpartition("/")[2]
+        below = self._below(uri) if uri.startswith(f"{self.root}/") else uri.rpartition("/")[2]
         return f"{below}/{row['member']}" if row.get("member") else below
+
+    def folder_of(self, row: Mapping[str, Any]) -> str:
+        """The folder of an object below the root, and that of a member within its archive behind it; not the archive's name, as
+        shards cut a folder anywhere."""
+        folder, member = PurePosixPath(self._below(row["uri"])).parent, PurePosixPath(row.get("member") or "").parent
+        return str(folder / member)
+
+    def _below(self, uri: str) -> str:
+        """The path below the root; the whole of what lies elsewhere."""
+        return uri.removeprefix(self.root).lstrip("/") if uri.startswith(f"{self.root}/") else uri
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:

@@ -115,7 +115,7 @@ def series_keys(batch: pa.RecordBatch, naming: Naming | None = None) -> list[str
     """For each object the id of its series: that of its uid, or where it has none of its frame of reference, number and
     time, its folder and its matrix and orientation; of a NIfTI file or a picture that of its name."""
     rows = batch.select(_KEY_COLUMNS).to_pylist()
-    return [(naming.identified(row) if naming else row)["series_id"] or _loose_key(row) for row in rows]
+    return [(naming.identified(row) if naming else row)["series_id"] or _loose_key(row, naming) for row in rows]
 
 
 def series_row(series_id: str, objects: Sequence[Mapping[str, Any]], places: Mapping[str, Place]) -> dict[str, Any]:
@@ -192,8 +192,9 @@ def _stack_columns(verdict: Verdict) -> dict[str, float | None]:
     return {"step_mm": stack and stack.step_mm, "tilt_degrees": stack and stack.tilt_degrees}
 
 
-def _loose_key(row: Mapping[str, Any]) -> str:
+def _loose_key(row: Mapping[str, Any], naming: Naming | None) -> str:
+    """Of the folder below the archive, so that the id stays when the archive moves."""
     directions = [f"{value + 0.0:.2f}" for value in row["orientation"] or ()]
-    folder = str(PurePosixPath(row["uri"]).parent)
+    folder = str(PurePosixPath(row["uri"]).parent) if naming is None else naming.folder_of(row)
     key = "\0".join([row["loose_series_id"], folder, str(row["rows"]), str(row["columns"]), *directions])
     return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

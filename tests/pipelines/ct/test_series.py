@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pixelmill.pipelines.ct.indexing import write_series
+from pixelmill.pipelines.ct.naming import Naming
 from pixelmill.pipelines.ct.places import Place
 from pixelmill.pipelines.ct.series import counted, series_keys, series_row, series_rows
 from pixelmill.pipelines.inputs.manifest_rows import SCHEMA as MANIFEST
@@ -98,6 +99,33 @@ def test_a_uid_joins_objects_of_several_folders() -> None:
     (batch,) = _batches(spread)
     assert len(set(series_keys(batch))) == 1
     assert _made(spread)["usable_3d"]
+
+
+def _keys_at(root: str, *places: tuple[str, str | None]) -> list[str]:
+    """Of objects without a uid, at uris below a root and members within."""
+    rows = [
+        each | {"uri": f"{root}/{uri}", "member": member}
+        for (uri, member), each in zip(places, _rows("", len(places)), strict=True)
+    ]
+    return series_keys(pa.RecordBatch.from_pylist(rows, SCHEMA), Naming(KEY, root))
+
+
+def test_a_series_without_a_uid_keeps_its_id_when_the_archive_moves() -> None:
+    places = [("a/1.dcm", None), ("a/2.dcm", None), ("b/1.dcm", None), ("t.tar", "c/1.dcm")]
+    here = _keys_at("/home/one/archive", *places)
+    assert _keys_at("s3://bucket/archive", *places) == here
+    assert here[0] == here[1]
+    assert len(set(here)) == 3
+
+
+def test_shards_that_cut_a_folder_do_not_cut_its_series_and_folders_of_one_shard_stay_apart() -> None:
+    first, second, other = _keys_at("/a", ("s-0.tar", "c/1.dcm"), ("s-1.tar", "c/2.dcm"), ("s-1.tar", "d/1.dcm"))
+    assert first == second != other
+
+
+def test_objects_outside_of_the_listed_folder_are_told_apart_by_their_whole_path() -> None:
+    rows = [each | {"uri": uri} for uri, each in zip(("/x/f/1", "/y/f/1"), _rows("", 2), strict=True)]
+    assert len(set(series_keys(pa.RecordBatch.from_pylist(rows, SCHEMA), Naming(KEY, "/a")))) == 2
 
 
 def test_an_object_that_repeats_a_uid_counts_once() -> None:
