@@ -4,12 +4,15 @@
     python -m benchmarks.training --from-s3                streamed from an S3 server on this machine, decoded each time
     python -m benchmarks.training --device cuda            the papers' sizes on a GPU, in less than 8 minutes
     python -m benchmarks.training --only segnet --rounds 9
+    python -m benchmarks.training --beside                 also the bare loop while another process makes batches
 
 The bare loop is written by hand: augmented batches that lie in the device's memory, forward, backward, step. It has the same
 network, precision, threads and batch. The data path is everything before the step: read, decode, augment, move. Pixelmill
 does both at once, and should reach the slower of the two: `ratio`. `step` compares the processor time of the training thread
 with that of the bare loop, which holds on a machine with other work too; `kept` does so over the bare loop's own batches,
-while none are made. All are timed in one process, in turns, after a warm-up, over complete steps of
+while none are made. With --beside, `bare beside` is the bare loop while another process makes batches on another core, at the
+rate at which Pixelmill takes them, and `of beside` is Pixelmill's share of it: what the cores take from one another, through
+memory, cache and clock, is in both. All are timed in one process, in turns, after a warm-up, over complete steps of
 `pixelmill.pipelines.training.worker.Training` with schedule, log and checks, without evaluations and checkpoints.
 """
 
@@ -19,10 +22,12 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -58,6 +63,7 @@ class Scope:
     rounds: int
     turn_s: float
     gateway: Gateway | None
+    beside: bool = False
 
 
 def endless(folder: Path, case: Case, scope: Scope) -> Training:
@@ -147,12 +153,40 @@ def turn(steps: Iterator[None], batch: int, device: str, turn_s: float) -> Turn:
     return Turn(count * batch / (time.perf_counter() - began_s), count * batch / (time.thread_time() - busy_s))
 
 
+@contextmanager
+def batches_beside(name: str, scope: Scope, images_per_s: float) -> Iterator[None]:
+    """Within the block, another process makes batches of the case, so many images a second."""
+    command = [sys.executable, "-m", "benchmarks.training", "--make-batches", name, "--pace", str(images_per_s)]
+    with subprocess.Popen(
+        [*command, "--threads", str(scope.threads)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        try:
+            process.stdout.readline()  # it has made its first batches
+            yield
+        finally:
+            process.kill()
+
+
+def make_batches(case: Case, scope: Scope, images_per_s: float) -> None:
+    """Make batches at this pace until the process is ended."""
+    with tempfile.TemporaryDirectory(prefix="pmt-") as folder:
+        training = endless(Path(folder), case, scope)
+        steps, batch = data_path(training), training.settings.batch
+        for _ in range(UNTIMED):
+            next(steps)
+        print("ready", flush=True)
+        began_s = time.perf_counter()
+        for number, _ in enumerate(steps, 1):
+            time.sleep(max(0.0, began_s + number * batch / images_per_s - time.perf_counter()))
+
+
 def _wait_for(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
 
 
-def measured(case: Case, scope: Scope) -> dict[str, float]:
+def measured(name: str, case: Case, scope: Scope) -> dict[str, float]:
     """Medians over the rounds, and the ratios, taken within each round."""
     with tempfile.TemporaryDirectory(prefix="pmt-") as folder:
         training = endless(Path(folder), case, scope)
@@ -165,17 +199,25 @@ def measured(case: Case, scope: Scope) -> dict[str, float]:
         batch = training.settings.batch
         for steps in contenders.values():
             turn(steps, batch, scope.device, scope.turn_s / 4)
-        rounds = [
-            {label: turn(steps, batch, scope.device, scope.turn_s) for label, steps in contenders.items()}
-            for _ in range(scope.rounds)
-        ]
-    medians = {label: statistics.median(each[label].by_clock for each in rounds) for label in contenders}
+        rounds = list[dict[str, Turn]]()
+        for _ in range(scope.rounds):
+            turns = {label: turn(steps, batch, scope.device, scope.turn_s) for label, steps in contenders.items()}
+            if scope.beside:
+                with batches_beside(name, scope, turns["pixelmill"].by_clock):
+                    turns["bare beside"] = turn(contenders["bare loop"], batch, scope.device, scope.turn_s)
+            rounds.append(turns)
+    medians = {label: statistics.median(each[label].by_clock for each in rounds) for label in rounds[0]}
     of_slower = [
         each["pixelmill"].by_clock / min(each["bare loop"].by_clock, each["data path"].by_clock) for each in rounds
     ]
     of_step = [each["pixelmill"].by_processor / each["bare loop"].by_processor for each in rounds]
     of_kept = [each["kept"].by_processor / each["bare loop"].by_processor for each in rounds]
     figures = {"ratio": of_slower, "step": of_step, "kept": of_kept}
+    if scope.beside:
+        figures["of beside"] = [
+            each["pixelmill"].by_clock / min(each["bare beside"].by_clock, each["data path"].by_clock)
+            for each in rounds
+        ]
     return medians | {name: statistics.median(each) for name, each in figures.items()}
 
 
@@ -184,7 +226,9 @@ def scope_of(options: argparse.Namespace, gateway: Gateway | None) -> Scope:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     beside = threads_beside(cores, 1, options.threads, on_gpu=options.device == "cuda")
     batch_threads = options.batch_threads or beside
-    return Scope(options.device, options.threads, batch_threads, options.rounds, options.turn_s, gateway)
+    return Scope(
+        options.device, options.threads, batch_threads, options.rounds, options.turn_s, gateway, options.beside
+    )
 
 
 def main() -> None:
@@ -196,20 +240,27 @@ def main() -> None:
     parser.add_argument("--batch-threads", type=int, help="by default the cores that training leaves")
     parser.add_argument("--from-s3", action="store_true")
     parser.add_argument("--only", default="", help="cases whose names begin so")
+    parser.add_argument("--beside", action="store_true", help="also the bare loop while another process makes batches")
+    parser.add_argument("--make-batches", metavar="CASE", help=argparse.SUPPRESS)
+    parser.add_argument("--pace", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
     keep_freed_memory()
+    if options.make_batches:
+        make_batches(CASES[options.make_batches], scope_of(options, None), options.pace)
     figures: dict[str, Any] = {}
     with ExitStack() as stack:
         gateway = stack.enter_context(Gateway()) if options.from_s3 else None
         os.environ.update(gateway.env if gateway else {})
         scope = scope_of(options, gateway)
-        heads = "".join(f"{head:>12s}" for head in ("pixelmill", "bare loop", "data path"))
-        print(f"{'images/s, ' + options.device:28s}{heads}{'ratio':>8s}{'step':>8s}{'kept':>8s}")
+        speeds = ("pixelmill", "bare loop", "data path", *(["bare beside"] if options.beside else []))
+        ratios = ("ratio", "step", "kept", *(["of beside"] if options.beside else []))
+        heads = "".join(f"{head:>12s}" for head in speeds) + "".join(f"{head:>10s}" for head in ratios)
+        print(f"{'images/s, ' + options.device:28s}{heads}")
         for name, case in CASES.items():
             if name.startswith(options.only):
-                row = figures[name] = measured(case, scope)
-                speeds = "".join(f"{row[label]:12,.1f}" for label in ("pixelmill", "bare loop", "data path"))
-                print(f"{name:28s}{speeds}{row['ratio']:8.3f}{row['step']:8.3f}{row['kept']:8.3f}", flush=True)
+                row = figures[name] = measured(name, case, scope)
+                cells = "".join(f"{row[each]:12,.1f}" for each in speeds)
+                print(f"{name:28s}{cells}" + "".join(f"{row[each]:10.3f}" for each in ratios), flush=True)
     RESULTS.mkdir(exist_ok=True)
     place = f"{options.device}{'-s3' if options.from_s3 else ''}"
     (RESULTS / f"training-{place}.json").write_text(json.dumps(figures, indent=1))
