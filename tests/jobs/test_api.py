@@ -16,6 +16,9 @@ import pytest
 import yaml
 
 import pixelmill
+from pixelmill.jobs import api
+from pixelmill.jobs.child import Request
+from pixelmill.jobs.training_job import read_recipe_file
 from pixelmill.workers.errors import JobError, ModelError, RunRefused
 from tests.installation import ROOT
 from tests.support import Home, Output, assert_every_input_in_one_row, pictures
@@ -121,6 +124,17 @@ def test_a_job_is_a_mapping_a_text_or_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
+def test_what_a_training_begins_with_is_what_its_job_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = list[Request]()
+    monkeypatch.setattr(api, "run_in_child", lambda request: requests.append(request) or "out")
+    start = tmp_path / "a folder: [with] {marks}"
+    pixelmill.train("vae", data=tmp_path / "in", out=tmp_path / "out", init_from=start)
+    (request,) = requests
+    job = read_recipe_file(request.text, name=request.name, overrides=list(request.overrides), environment={})
+    assert job.spec.init_from == str(start)
+    assert job.spec.data_uris == [str(tmp_path / "in")]
+
+
 def test_train_returns_a_checkpoint_that_load_takes(tmp_path: Path) -> None:
     pictures(tmp_path / "in", 24, size=(16, 16))
     small = {"batch": 8, "size_px": 16, "latent_size": 4, "hidden": 32, "channels": 3, "steps": 10, "run.threads": 1}
