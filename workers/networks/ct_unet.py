@@ -1,8 +1,8 @@
 """A convolutional autoencoder of U-Net shape for CT, in two or three dimensions, and its encoder under heads.
 
 Ronneberger et al. 2015 with group normalisation, whose statistics do not differ between masked and whole inputs. With `masked`
-it is pretrained in the way of SparK (Tian et al. 2023): learned tokens stand for masked pixels, features are masked again at
-each scale, and the skip of full resolution is dropped.
+it is pretrained in the way of SparK (Tian et al. 2023): learned tokens stand for masked pixels, features are masked again after each
+convolution, normalisations count visible places alone, and the skip of full resolution is dropped.
 
 Legend: B batch, C channels, K classes, H height, W width, S spatial axes: HW, or DHW of blocks.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -95,12 +95,15 @@ class CtEncoder(nn.Module):
         self.levels = nn.ModuleList([block(before, width, config.dims) for before, width in pairs])
 
     def forward(self, images_BCS: Tensor, visible_B1S: Tensor | None = None) -> Pyramid:
-        """`visible_B1S`, 1 where the input is seen, masks the features at each scale."""
+        """`visible_B1S`, 1 where the input is seen, masks the features after each convolution, and normalisations count visible
+        places alone, as SparK's sparse ones do: features of what is seen have the same scale as those of a whole picture."""
         maps_BCS, pyramid = images_BCS, list[Tensor]()
         for level, convolve in enumerate(self.levels):
-            maps_BCS = convolve(_pooled(maps_BCS, self.dims) if level else maps_BCS)
-            if visible_B1S is not None:
-                maps_BCS = maps_BCS * _smaller(visible_B1S, maps_BCS)
+            maps_BCS = _pooled(maps_BCS, self.dims) if level else maps_BCS
+            if visible_B1S is None:
+                maps_BCS = convolve(maps_BCS)
+            else:
+                maps_BCS = _of_visible(cast("nn.Sequential", convolve), maps_BCS, _smaller(visible_B1S, maps_BCS))
             pyramid.append(maps_BCS)
         return pyramid
 
@@ -210,6 +213,28 @@ def block(channels_in: int, channels_out: int, dims: int) -> nn.Sequential:
         steps.append(_convolution(dims)(channels, channels_out, 3, padding=1, bias=False))
         steps += [nn.GroupNorm(math.gcd(GROUPS, channels_out), channels_out), nn.ReLU()]
     return nn.Sequential(*steps)
+
+
+def _of_visible(steps: nn.Sequential, maps_BCS: Tensor, visible_B1S: Tensor) -> Tensor:
+    """What a block makes of the visible places; all others stay 0."""
+    for step in steps:
+        made_BCS = _normalised(step, maps_BCS, visible_B1S) if isinstance(step, nn.GroupNorm) else step(maps_BCS)
+        maps_BCS = made_BCS * visible_B1S
+    return maps_BCS
+
+
+def _normalised(norm: nn.GroupNorm, maps_BCS: Tensor, visible_B1S: Tensor) -> Tensor:
+    """Group normalisation whose mean and variance are those of the visible places, where masked ones are 0."""
+    batch, channels, *space = maps_BCS.shape
+    grouped_BGN = maps_BCS.float().reshape(batch, norm.num_groups, -1)
+    weights_BGN = visible_B1S.float().expand(batch, channels, *space).reshape(grouped_BGN.shape)
+    counts_BG1 = weights_BGN.sum(2, keepdim=True).clamp(min=1)
+    means_BG1 = grouped_BGN.sum(2, keepdim=True) / counts_BG1
+    centred_BGN = (grouped_BGN - means_BG1) * weights_BGN
+    variances_BG1 = centred_BGN.square().sum(2, keepdim=True) / counts_BG1
+    scaled_BCS = (centred_BGN * torch.rsqrt(variances_BG1 + norm.eps)).reshape(maps_BCS.shape).to(maps_BCS.dtype)
+    ones = (1,) * len(space)
+    return scaled_BCS * norm.weight.reshape(1, -1, *ones) + norm.bias.reshape(1, -1, *ones)
 
 
 def pooled_code(maps_BCS: Tensor) -> Tensor:
