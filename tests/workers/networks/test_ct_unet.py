@@ -43,6 +43,35 @@ def test_features_are_masked_at_each_scale() -> None:
         assert maps[..., half:, half:].abs().sum() > 0
 
 
+@torch.no_grad()
+def test_features_of_what_is_seen_have_the_scale_that_they_have_in_a_whole_picture() -> None:
+    """Normalisations that counted the hidden zeros would make them larger, and the encoder would not know whole pictures."""
+    torch.manual_seed(0)
+    encoder = CtAutoencoder(CtAutoencoderConfig(widths=(8, 16), size_px=64, masked=True)).encoder
+    images = torch.rand(1, 1, 64, 64)
+    visible = torch.zeros(1, 1, 64, 64)
+    visible[..., :32] = 1
+    whole, masked = encoder(images), encoder(images * visible, visible)
+    for whole_BCS, masked_BCS in zip(whole, masked, strict=True):
+        inner = slice(0, whole_BCS.shape[-1] // 2 - 4)  # convolutions see the border of the mask
+        ratio = masked_BCS[..., inner].square().mean() / whole_BCS[..., inner].square().mean()
+        assert float(ratio) == pytest.approx(1, abs=0.1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_picture_of_which_all_is_visible_is_seen_as_without_a_mask(dims: int) -> None:
+    torch.manual_seed(0)
+    encoder = CtAutoencoder(CtAutoencoderConfig(**SMALL, dims=dims, masked=True)).encoder
+    for level in encoder.modules():
+        if isinstance(level, torch.nn.GroupNorm):
+            level.weight.uniform_(0.5, 2)
+            level.bias.uniform_(-1, 1)
+    images = torch.rand(2, 1, *(16,) * dims)
+    for whole, masked in zip(encoder(images), encoder(images, torch.ones_like(images)), strict=True):
+        torch.testing.assert_close(masked, whole, rtol=1e-4, atol=1e-5)
+
+
 def test_the_skip_of_full_resolution_is_dropped_where_pixels_are_masked() -> None:
     network = CtAutoencoder(CtAutoencoderConfig(**SMALL, masked=True))
     plain = CtAutoencoder(CtAutoencoderConfig(**SMALL))
