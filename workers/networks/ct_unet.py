@@ -1,8 +1,8 @@
 """A convolutional autoencoder of U-Net shape for CT, in two or three dimensions, and its encoder under heads.
 
 Ronneberger et al. 2015 with group normalisation. With `masked` it is pretrained in the way of SparK (Tian et al. 2023): learned
-tokens stand for masked pixels, features are masked again after each convolution, normalisations count visible places alone, so that
-their statistics are those of whole inputs, and the skip of full resolution is dropped.
+tokens stand for masked pixels, features are masked again after each convolution, normalisations count visible places alone, so
+that their statistics are those of whole inputs, and the skip of full resolution is dropped.
 
 Legend: B batch, C channels, K classes, H height, W width, S spatial axes: HW, or DHW of blocks.
 """
