@@ -26,6 +26,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """The metrics of a curve, and the scores of a patient that each is made of."""
 OTHERS = {"gain": SCRATCH, "gain_over_control": SHUFFLED}
 """What each arm is held against: no pretraining, and the same numbers without what was learned."""
+DODGE = 0.05
+"""Between the arms of one number of labels in the picture, in distances of two numbers."""
 LOWER_IS_BETTER: frozenset[str] = frozenset({"hd95_px"})
 
 
@@ -157,9 +159,11 @@ def drawn(report: Mapping[str, Any]) -> bytes:
     axes: Any = figure.subplots()
     points = [point for point in report["points"] if point["metric"] == metric]
     ticks = list(dict.fromkeys(str(point["labels"] or "all") for point in points))
-    for arm in dict.fromkeys(point["arm"] for point in points):
+    arms = list(dict.fromkeys(point["arm"] for point in points))
+    for number, arm in enumerate(arms):
+        aside = DODGE * (number - (len(arms) - 1) / 2)  # so that no bar hides another
         own = [point for point in points if point["arm"] == arm]
-        places = [ticks.index(str(point["labels"] or "all")) for point in own]
+        places = [ticks.index(str(point["labels"] or "all")) + aside for point in own]
         style = ":" if arm == SHUFFLED or arm.endswith(FROZEN) else "-"
         means, spreads = [point["mean"] for point in own], [point["deviation"] for point in own]
         axes.errorbar(places, means, spreads, label=arm, linestyle=style, marker="o", markersize=3, capsize=2)
