@@ -13,6 +13,8 @@ from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
 
 BYTES, JPEG, JSON = "application/octet-stream", "image/jpeg", "application/json"
+MOST_EXACT = 2**53 - 1
+"""The largest whole number that every browser holds exactly; a perceptual hash has 64 bits."""
 KEEP = {"Cache-Control": "private, max-age=600"}
 """For pictures, whose addresses change when the server starts anew or rows get other numbers."""
 
@@ -61,11 +63,14 @@ def as_answer(value: object, status: int = 200) -> Answer:
 
 
 def shown(value: object) -> Any:
-    """A value that JSON can hold: texts scrubbed and printable, numbers that are none as null."""
+    """A value that JSON can hold and a browser reads as it is: texts scrubbed and printable, numbers that are none as null, whole
+    numbers that a browser would round as texts."""
     if isinstance(value, str):
         return printable(scrub(value))
-    if isinstance(value, bool) or value is None or isinstance(value, int):
+    if isinstance(value, bool) or value is None:
         return value
+    if isinstance(value, int):
+        return value if abs(value) <= MOST_EXACT else str(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
