@@ -191,6 +191,8 @@ ROW_ERRORS = {
     "NotAnImage": "it is something else: a web page, a PDF, a video; the message says what",
     "NotDicom": "it is no DICOM object; leave it out of the archive, or name a pattern",
     "NotFinite": "a value is NaN or infinite: of a CT file, write it as air; of a network, try `precision: float32`",
+    "NotMade": "`pixelmill serve`: this row holds no such picture; look at another one of it",
+    "NotShown": "`pixelmill serve`: inputs of this kind of source can't be shown; look at what was made of them",
     "NotFound": "gone since it was listed, or it is a folder",
     "NotHu": "the values are no Hounsfield units: windowed, scaled to 0 to 1, or with an offset",
     "NullUri": "the list has no URI in this line",

@@ -112,6 +112,7 @@ def test_the_task_is_the_one_that_the_network_was_trained_for(model: str, task: 
 TASKS_OF_THE_ZOO = {
     "autoencoder": "encode",
     "crn": "synthesize",
+    "ct": "reconstruct",
     "faststyle": "stylize",
     "fcn8s": "segment",
     "monodepth": "depth",

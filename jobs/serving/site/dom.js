@@ -27,6 +27,18 @@ export async function ask(path, options = {}) {
   return found;
 }
 
+/** Signals for questions of which only the newest counts: each one ends that before it, and `signal` ends all. */
+export function newest(signal) {
+  let mine = new AbortController();
+  signal.addEventListener("abort", () => mine.abort());
+  return () => {
+    mine.abort();
+    mine = new AbortController();
+    if (signal.aborted) mine.abort();
+    return mine.signal;
+  };
+}
+
 /** A head as JSON, and the numbers after it: see `packed` of the server. */
 export async function askPacked(path, options = {}) {
   const answer = await fetch(path, options);

@@ -1,7 +1,7 @@
 // Inputs that failed: by reason, with their names and what to do, and a text to find them by.
 
 import { addressOf } from "./app.js";
-import { ask, count, download, h, problem, query, say } from "./dom.js";
+import { ask, count, download, h, newest, problem, query, say } from "./dom.js";
 
 const PAGE = 100;
 
@@ -12,9 +12,13 @@ export async function failuresPage(main, run, asked, signal) {
   const keep = () => history.replaceState(null, "", addressOf(run.run, "failures", { stage: state.stage, error_type: state.error_type, text: state.text }));
   const asking = (offset, limit) => `/api/runs/${run.run}/failures?${query({ stage: state.stage, error_type: state.error_type, text: state.text, offset, limit })}`;
 
+  const begin = newest(signal);
+
   async function load() {
+    const mine = begin();
     try {
-      const found = await ask(asking(state.offset, PAGE), { signal });
+      const found = await ask(asking(state.offset, PAGE), { signal: mine });
+      if (mine.aborted) return;
       const all = found.reasons.reduce((sum, each) => sum + each.count, 0), most = found.reasons[0]?.count ?? 1;
       const reason = (stage, kind, label, number) => h("li", {}, h("button", { type: "button", "aria-pressed": String(state.stage === stage && state.error_type === kind), onclick: () => change({ stage, error_type: kind }) }, label),
         h("meter", { min: 0, max: most, value: Math.min(number, most), "aria-label": `${number} inputs` }), h("span", {}, count(number)));
@@ -26,7 +30,7 @@ export async function failuresPage(main, run, asked, signal) {
       say(told.textContent);
       const turn = (by, label, can) => h("button", { type: "button", disabled: !can, onclick: () => { state.offset = Math.max(0, state.offset + by); load(); } }, label);
       pages.replaceChildren(turn(-PAGE, "\u2190 Previous", state.offset > 0), turn(PAGE, "Next \u2192", state.offset + found.rows.length < found.total));
-    } catch (error) { if (!signal.aborted) told.replaceChildren(problem(error)); }
+    } catch (error) { if (!mine.aborted) told.replaceChildren(problem(error)); }
   }
 
   function change(values) {

@@ -1,7 +1,7 @@
 // The rows of a run as pictures: filtered, sorted, page by page.
 
 import { addressOf } from "./app.js";
-import { ask, count, h, problem, query, say, worded } from "./dom.js";
+import { ask, count, h, newest, problem, query, say, worded } from "./dom.js";
 import { filterBar } from "./filters.js";
 import { openLightbox } from "./lightbox.js";
 import { tile, walkable } from "./tiles.js";
@@ -18,14 +18,17 @@ function filtersIn(asked) {
 export async function gridPage(main, run, asked, signal) {
   const state = { filters: filtersIn(asked), sort: asked.get("sort") || "", falling: asked.get("falling") === "1", offset: Number(asked.get("offset")) || 0, which: asked.get("which") || run.pictures[0] || "" };
   const grid = walkable(h("div", { class: "grid", role: "group", "aria-label": "Rows" })), told = h("p", { class: "note", role: "status" }), pages = h("nav", { class: "pages", "aria-label": "Pages of rows" });
+  const begin = newest(signal);
   let rows = [];
 
   const keep = () => history.replaceState(null, "", addressOf(run.run, "grid", { filters: state.filters.length ? JSON.stringify(state.filters) : "", sort: state.sort, falling: state.falling ? 1 : "", offset: state.offset || "", which: state.which === run.pictures[0] ? "" : state.which }));
 
   async function load(focus) {
+    const mine = begin();
     grid.setAttribute("aria-busy", "true");
     try {
-      const found = await ask(`/api/runs/${run.run}/rows?${query({ filters: JSON.stringify(state.filters), sort: state.sort, falling: state.falling ? 1 : "", offset: state.offset, limit: PAGE })}`, { signal });
+      const found = await ask(`/api/runs/${run.run}/rows?${query({ filters: JSON.stringify(state.filters), sort: state.sort, falling: state.falling ? 1 : "", offset: state.offset, limit: PAGE })}`, { signal: mine });
+      if (mine.aborted) return;
       rows = found.rows;
       grid.replaceChildren(...rows.map((row, at) => tile(run, row, state.which, state.sort ? worded(row[state.sort]) : "", () => open(at))));
       const last = Math.min(found.total, state.offset + rows.length);
@@ -34,7 +37,8 @@ export async function gridPage(main, run, asked, signal) {
       pages.replaceChildren(turn(-PAGE, "\u2190 Previous", state.offset > 0), turn(PAGE, "Next \u2192", last < found.total));
       if (focus) grid.querySelector("button")?.focus();
     } catch (error) {
-      if (!signal.aborted) grid.replaceChildren(problem(error));
+      if (mine.aborted) return;
+      grid.replaceChildren(problem(error));
     }
     grid.removeAttribute("aria-busy");
     document.body.dataset.rows = rows.map((row) => row._row).join(" ");

@@ -1,6 +1,6 @@
 // The map of a run: points coloured by a column, filtered as in the grid; a point shows its picture, a click opens it.
 
-import { ask, askPacked, count, h, problem, query, say, shortName, worded } from "./dom.js";
+import { ask, askPacked, count, h, newest, problem, query, say, shortName, worded } from "./dom.js";
 import { filterBar } from "./filters.js";
 import { openLightbox } from "./lightbox.js";
 import { asCss, groupColours, PointMap, scaleColours } from "./point_map.js";
@@ -62,15 +62,22 @@ export async function mapPage(main, run, asked, signal) {
     }, 60);
   }
 
+  const beginColour = newest(signal), beginFilter = newest(signal);
+
   async function colour(column) {
+    const mine = beginColour();
     legend.replaceChildren();
     if (!column) { map.colourBy(new Uint8Array(head.count), groupColours(1)); return; }
     try {
-      const found = await askPacked(`/api/runs/${run.run}/map/colours?${query({ by: column })}`, { signal });
+      const found = await askPacked(`/api/runs/${run.run}/map/colours?${query({ by: column })}`, { signal: mine });
+      if (mine.aborted) return;
       const numbers = new Uint8Array(found.data, found.start, head.count);
       if (found.head.kind === "scale") scale(found.head, numbers);
       else groups(found.head, numbers);
-    } catch (error) { if (!signal.aborted) legend.replaceChildren(problem(error)); }
+    } catch (error) {
+      if (mine.aborted) return;
+      legend.replaceChildren(problem(error));
+    }
     document.body.dataset.colouredMs = Math.round(performance.now() - began);
   }
 
@@ -94,12 +101,14 @@ export async function mapPage(main, run, asked, signal) {
   }
 
   async function filter(filters) {
+    const mine = beginFilter();
     try {
-      const found = await askPacked(`/api/runs/${run.run}/map/shown?${query({ filters: JSON.stringify(filters) })}`, { signal });
+      const found = await askPacked(`/api/runs/${run.run}/map/shown?${query({ filters: JSON.stringify(filters) })}`, { signal: mine });
+      if (mine.aborted) return;
       map.show(new Uint8Array(found.data, found.start, head.count));
       said.textContent = `${count(found.head.count)} of ${count(head.count)} points pass`;
       say(said.textContent);
-    } catch (error) { if (!signal.aborted) said.textContent = error.message; }
+    } catch (error) { if (!mine.aborted) said.textContent = error.message; }
   }
 
   await colour(by.value);

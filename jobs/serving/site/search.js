@@ -1,6 +1,6 @@
 // Rows near a picture that is dropped, or near a sentence; each with the reason where a run can't.
 
-import { ask, h, problem, query } from "./dom.js";
+import { ask, h, newest, problem, query } from "./dom.js";
 import { openLightbox } from "./lightbox.js";
 import { tile, walkable } from "./tiles.js";
 
@@ -20,16 +20,22 @@ export async function searchPage(main, run, asked, signal) {
     document.body.dataset.found = numbers.join(" ");
   }
 
+  const begin = newest(signal);
+
   async function look(work) {
+    const mine = begin();
     found.replaceChildren(h("p", { class: "note" }, "looking; the first time, the network is loaded\u2026"));
-    try { show((await work()).rows); } catch (error) { if (!signal.aborted) found.replaceChildren(problem(error)); }
+    try {
+      const { rows } = await work(mine);
+      if (!mine.aborted) show(rows);
+    } catch (error) { if (!mine.aborted) found.replaceChildren(problem(error)); }
   }
 
   function byPicture(given) {
     const shown = h("img", { alt: "what is looked for", src: URL.createObjectURL(given) });
     shown.addEventListener("load", () => URL.revokeObjectURL(shown.src));
     preview.replaceChildren(shown);
-    return look(() => ask(`/api/runs/${run.run}/search?count=${COUNT}`, { method: "POST", body: given, signal }));
+    return look((mine) => ask(`/api/runs/${run.run}/search?count=${COUNT}`, { method: "POST", body: given, signal: mine }));
   }
 
   const over = (event) => { event.preventDefault(); drop.classList.add("over"); };
@@ -43,7 +49,7 @@ export async function searchPage(main, run, asked, signal) {
   main.replaceChildren(h("h1", {}, "Search"), can.why_not ? h("p", { class: "problem" }, can.why_not) : "",
     h("form", { class: "search", role: "search", onsubmit: (event) => {
       event.preventDefault();
-      look(() => ask(`/api/runs/${run.run}/search?${query({ text: text.value, count: COUNT })}`, { signal }));
+      look((mine) => ask(`/api/runs/${run.run}/search?${query({ text: text.value, count: COUNT })}`, { signal: mine }));
     } }, text, h("button", { type: "submit", disabled: !can.text }, "Search")),
     !can.why_not && can.why_no_text ? h("p", { class: "note" }, `By words: ${can.why_no_text}.`) : "", drop, found);
 }

@@ -63,7 +63,8 @@ def test_a_mouse_goes_from_the_overview_to_a_row_and_its_neighbours(at: Served, 
         page.select_option("[aria-label='Sort by']", "fingerprint_brightness")
         page.click("text=Largest first")
         seen.wait(
-            "document.querySelector('[aria-pressed=true]') && document.querySelectorAll('.caption b').length === 60"
+            "(() => { const shown = [...document.querySelectorAll('.caption b')].map(each => Number(each.textContent));"
+            " return shown.length === 60 && shown[0] > shown[59]; })()"
         )
         shown = [float(text) for text in page.locator(".caption b").all_inner_texts()]
         assert shown == sorted(shown, reverse=True)
@@ -356,3 +357,30 @@ def faults_of(seen: Tab) -> list[str]:
         for each in found
         if each["impact"] in ("serious", "critical")
     ]
+
+
+LATE = """() => {
+  const real = window.fetch;
+  window.fetch = async (path, options) => {
+    const answer = await real(path, options);
+    if (String(path).includes("/rows?") && !String(path).includes("falling=1")) await new Promise((go) => setTimeout(go, 700));
+    document.body.dataset.asked = Number(document.body.dataset.asked || 0) + 1;
+    return answer;
+  };
+}"""
+"""Answers about rows in rising order come late."""
+
+
+def test_an_answer_that_comes_late_does_not_replace_that_to_a_newer_question(at: Served, chromium: Any) -> None:
+    with tab(chromium) as seen:
+        page = seen.page
+        seen.open(at.url, "#/0/grid")
+        seen.wait("document.querySelectorAll('button.tile').length === 60")
+        page.evaluate(LATE)
+        page.select_option("[aria-label='Sort by']", "fingerprint_brightness")
+        page.click("text=Largest first")
+        seen.wait("document.body.dataset.asked === '2'")
+        page.wait_for_timeout(200)
+        shown = [float(text) for text in page.locator(".caption b").all_inner_texts()]
+        assert len(shown) == 60
+        assert shown == sorted(shown, reverse=True)
