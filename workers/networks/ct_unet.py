@@ -235,10 +235,9 @@ def _normalised(norm: nn.GroupNorm, maps_BCS: Tensor, counts_B1: Tensor) -> Tens
     batch, channels = maps_BCS.shape[:2]
     flat_BCN = maps_BCS.float().flatten(2)
     counts_BG = (counts_B1 * (channels // norm.num_groups)).clamp(min=1)
-    means_BG, squares_BG = (
-        each_BC.reshape(batch, norm.num_groups, -1).sum(2) / counts_BG
-        for each_BC in (flat_BCN.sum(2), torch.linalg.vector_norm(flat_BCN, dim=2).square())
-    )
+    norms_BC = cast("Tensor", torch.linalg.vector_norm(flat_BCN, dim=2))  # pyright: ignore[reportUnknownMemberType]
+    means_BG = flat_BCN.sum(2).reshape(batch, norm.num_groups, -1).sum(2) / counts_BG
+    squares_BG = norms_BC.square().reshape(batch, norm.num_groups, -1).sum(2) / counts_BG
     scales_BG = torch.rsqrt((squares_BG - means_BG.square()).clamp(min=0) + norm.eps)
     of_group = torch.arange(channels, device=maps_BCS.device) // (channels // norm.num_groups)
     scales_BC = scales_BG[:, of_group] * norm.weight

@@ -362,10 +362,13 @@ def faults_of(seen: Tab) -> list[str]:
 LATE = """() => {
   const real = window.fetch;
   window.fetch = async (path, options) => {
-    const answer = await real(path, options);
-    if (String(path).includes("/rows?") && !String(path).includes("falling=1")) await new Promise((go) => setTimeout(go, 700));
-    document.body.dataset.asked = Number(document.body.dataset.asked || 0) + 1;
-    return answer;
+    try {
+      const answer = await real(path, options);
+      if (String(path).includes("/rows?") && !String(path).includes("falling=1")) await new Promise((go) => setTimeout(go, 700));
+      return answer;
+    } finally {
+      document.body.dataset.asked = Number(document.body.dataset.asked || 0) + 1;
+    }
   };
 }"""
 """Answers about rows in rising order come late."""
