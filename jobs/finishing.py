@@ -5,13 +5,14 @@ By whatever command the rows came to be - the stage's own, `run`, `retry`, `resu
 
 from __future__ import annotations
 
-from pixelmill.jobs.ct_index import naming_of
+from typing import TYPE_CHECKING
+
 from pixelmill.jobs.ct_source import MAKES_SLICES
 from pixelmill.jobs.job import Job
-from pixelmill.pipelines.ct.indexing import write_series
-from pixelmill.pipelines.ct.pooled_codes import pool_codes
-from pixelmill.pipelines.ct.series import SeriesCounts
 from pixelmill.pipelines.stores.folder import Folder
+
+if TYPE_CHECKING:
+    from pixelmill.pipelines.ct.series import SeriesCounts
 
 
 def finish(job: Job, out: Folder, done: int) -> list[str]:
@@ -19,10 +20,23 @@ def finish(job: Job, out: Folder, done: int) -> list[str]:
     are there. What was made before is made anew, as the rows may be more now."""
     kinds = [config.stage for config in job.spec.configs]
     if kinds == ["ct-index"]:
-        return [worded_counts(write_series(out, naming_of(job)))]
+        return [_series(job, out)]
     if kinds == ["embed"] and job.spec.source_options.decoder == MAKES_SLICES and done:
-        return [str(pool_codes(out))]
+        return [_codes(out)]
     return []
+
+
+def _series(job: Job, out: Folder) -> str:
+    from pixelmill.jobs.ct_index import naming_of
+    from pixelmill.pipelines.ct.indexing import write_series
+
+    return worded_counts(write_series(out, naming_of(job)))
+
+
+def _codes(out: Folder) -> str:
+    from pixelmill.pipelines.ct.pooled_codes import pool_codes
+
+    return str(pool_codes(out))
 
 
 def worded_counts(counts: SeriesCounts) -> str:

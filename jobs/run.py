@@ -174,6 +174,7 @@ class BulkRun:
         outcome.account = account(self._out, segments)
         self._stopwatch.mark("account")
         completion.require_complete(self._out, outcome.account, retry=self._retry)
+        self._session.held.require()  # an attempt that wakes up late would put its older series in the place of newer ones
         with explained(self._out.uri, "finishing what was made"):
             outcome.made = finish(self._job, self._out, outcome.account.done)
         success = completion.success_of(self._out, outcome.account, segments, outcome.seconds, self._around.now())

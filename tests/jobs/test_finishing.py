@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pixelmill.jobs import finishing
 from pixelmill.jobs.finishing import finish
 from pixelmill.jobs.job import Job, check_document
+from pixelmill.pipelines.ct import pooled_codes
 from pixelmill.pipelines.ct.pooled_codes import Pooled
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -46,7 +46,7 @@ def test_the_codes_of_slices_are_pooled_and_nothing_of_pictures_or_of_other_stag
         pooled.append(codes.uri)
         return Pooled(1, 2, "codes")
 
-    monkeypatch.setattr(finishing, "pool_codes", pool)
+    monkeypatch.setattr(pooled_codes, "pool_codes", pool)
     save_autoencoder(tmp_path / "m", windows=("lung",))
     ours = {"model": str(tmp_path / "m")}
     out, slices = Folder(str(tmp_path), Access()), {"uri": str(tmp_path / "in"), "decoder": "hu"}

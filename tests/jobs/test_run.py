@@ -22,14 +22,17 @@ from pixelmill.jobs.job import Job, check_document
 from pixelmill.jobs.outcome import Outcome
 from pixelmill.jobs.run import run_job
 from pixelmill.jobs.session import cluster, ray_api
+from pixelmill.jobs.session.holding import SystemClock
 from pixelmill.jobs.session.ray_watchdog import RayWatchdog
 from pixelmill.jobs.surroundings import Surroundings
+from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, INPUT_FIELDS
 from pixelmill.pipelines.outputs.encoding import Compression
 from pixelmill.pipelines.outputs.publishing import publish
 from pixelmill.pipelines.outputs.rows import read_files
+from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import JobStopped, PixelmillError
+from pixelmill.workers.errors import ClaimLost, JobStopped, PixelmillError
 
 ERRORS = [pa.field(name, pa.string()) for name in ERROR_COLUMNS]
 SCHEMA = pa.schema([*INPUT_FIELDS, pa.field("embedding", pa.list_(pa.float32(), 2)), *ERRORS])
@@ -157,6 +160,23 @@ def test_what_is_made_of_the_rows_is_there_before_the_run_says_that_it_is_comple
     assert seen == [(1, True), (1, True)]
     run.attempt(retry=True)
     assert len(seen) == 3
+
+
+def test_an_attempt_that_wakes_up_late_makes_nothing_of_the_rows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it read before it slept would replace what the newer attempt made."""
+    run.add("a.jpg")
+    finished = list[object]()
+    monkeypatch.setattr(module, "finish", lambda *given: finished.append(given) or [])
+
+    def another_takes_over() -> None:
+        folder = Folder(str(run.out), Access())
+        claims.take(folder, {"host": "other"}, is_gone=lambda _: True, clock=SystemClock(), say=lambda _: None)
+
+    run.before_milling = another_takes_over
+    with pytest.raises(ClaimLost):
+        run.attempt()
+    assert finished == []
+    assert run.success() is None
 
 
 def test_what_is_new_in_the_source_is_all_that_is_milled(run: Run) -> None:
