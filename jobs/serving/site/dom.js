@@ -27,7 +27,7 @@ export async function ask(path, options = {}) {
   return found;
 }
 
-/** Signals for questions of which only the newest counts: each one ends that before it, and `signal` ends all. */
+/** Signals for questions of which only the newest counts: each one ends that before it, whose `ask` then throws, and `signal` ends all. */
 export function newest(signal) {
   let mine = new AbortController();
   signal.addEventListener("abort", () => mine.abort());

@@ -18,7 +18,6 @@ export async function failuresPage(main, run, asked, signal) {
     const mine = begin();
     try {
       const found = await ask(asking(state.offset, PAGE), { signal: mine });
-      if (mine.aborted) return;
       const all = found.reasons.reduce((sum, each) => sum + each.count, 0), most = found.reasons[0]?.count ?? 1;
       const reason = (stage, kind, label, number) => h("li", {}, h("button", { type: "button", "aria-pressed": String(state.stage === stage && state.error_type === kind), onclick: () => change({ stage, error_type: kind }) }, label),
         h("meter", { min: 0, max: most, value: Math.min(number, most), "aria-label": `${number} inputs` }), h("span", {}, count(number)));

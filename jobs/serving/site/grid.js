@@ -28,7 +28,6 @@ export async function gridPage(main, run, asked, signal) {
     grid.setAttribute("aria-busy", "true");
     try {
       const found = await ask(`/api/runs/${run.run}/rows?${query({ filters: JSON.stringify(state.filters), sort: state.sort, falling: state.falling ? 1 : "", offset: state.offset, limit: PAGE })}`, { signal: mine });
-      if (mine.aborted) return;
       rows = found.rows;
       grid.replaceChildren(...rows.map((row, at) => tile(run, row, state.which, state.sort ? worded(row[state.sort]) : "", () => open(at))));
       const last = Math.min(found.total, state.offset + rows.length);

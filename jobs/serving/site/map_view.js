@@ -70,7 +70,6 @@ export async function mapPage(main, run, asked, signal) {
     if (!column) { map.colourBy(new Uint8Array(head.count), groupColours(1)); return; }
     try {
       const found = await askPacked(`/api/runs/${run.run}/map/colours?${query({ by: column })}`, { signal: mine });
-      if (mine.aborted) return;
       const numbers = new Uint8Array(found.data, found.start, head.count);
       if (found.head.kind === "scale") scale(found.head, numbers);
       else groups(found.head, numbers);
@@ -104,7 +103,6 @@ export async function mapPage(main, run, asked, signal) {
     const mine = beginFilter();
     try {
       const found = await askPacked(`/api/runs/${run.run}/map/shown?${query({ filters: JSON.stringify(filters) })}`, { signal: mine });
-      if (mine.aborted) return;
       map.show(new Uint8Array(found.data, found.start, head.count));
       said.textContent = `${count(found.head.count)} of ${count(head.count)} points pass`;
       say(said.textContent);

@@ -25,10 +25,7 @@ export async function searchPage(main, run, asked, signal) {
   async function look(work) {
     const mine = begin();
     found.replaceChildren(h("p", { class: "note" }, "looking; the first time, the network is loaded\u2026"));
-    try {
-      const { rows } = await work(mine);
-      if (!mine.aborted) show(rows);
-    } catch (error) { if (!mine.aborted) found.replaceChildren(problem(error)); }
+    try { show((await work(mine)).rows); } catch (error) { if (!mine.aborted) found.replaceChildren(problem(error)); }
   }
 
   function byPicture(given) {
