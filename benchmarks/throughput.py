@@ -26,6 +26,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,8 @@ def _run(command: list[str], environment: Mapping[str, str]) -> None:
 def table(bench: Bench, rounds: int, only: list[str], console: Console) -> dict[str, Any]:
     """Run every contender `rounds` times and tabulate medians."""
     contenders = [c for c in CONTENDERS if not only or c.module in only or c.module == "limit"]
+    if any(each.module == "daft_udf" for each in contenders) and find_spec("daft") is None:
+        raise SystemExit("Daft is not installed here: pip install 'pixelmill[benchmarks]'")
     bench.measure(OURS)  # fills the cache of settings, which the limit also uses
     measured: dict[str, list[dict[str, Any]]] = {c.label: [] for c in contenders}
     for number in range(rounds):

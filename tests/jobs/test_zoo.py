@@ -42,8 +42,11 @@ def test_its_figure_is_the_one_on_its_card(name: str) -> None:
     card = read_card(zoo.zoo_path(name) or Path())
     recipe: Any = expanded(yaml.safe_load((RECIPES / f"{name}.yaml").read_text()), dict(os.environ), name)
     judged = recipe["test"] if isinstance(recipe.get("test"), str) else recipe["data"]
+    places = [judged] if isinstance(judged, str) else judged
+    if missing := [place for place in places if not Path(place).exists()]:
+        pytest.skip(f"{missing[0]} is made first, as the recipe file says")
     kind = recipe_type(card.recipe)
     given = [f"{asset}={recipe['settings'][asset]}" for asset in kind.JUDGED_WITH]
-    report = evaluate(card.network, name, [judged] if isinstance(judged, str) else judged, "auto", given, None)
+    report = evaluate(card.network, name, places, "auto", given, None)
     goal = kind.GOAL[0]
     assert report["metrics"][goal] == pytest.approx((card.test_metrics or card.metrics)[goal], rel=WITHIN)
