@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.export_zoo import split_of
-from pixelmill.jobs.training_job import TrainJob, read_recipe_file
+from pixelmill.jobs.training.job import TrainJob, read_recipe_file
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
 from tests.in_process_training import training_of

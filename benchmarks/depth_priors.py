@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.export_zoo import split_of
 from pixelmill.jobs import catalogue
-from pixelmill.jobs.training_job import read_recipe_file
+from pixelmill.jobs.training.job import read_recipe_file
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.reading import read_samples
 from pixelmill.workers.evaluation.depth import depth_errors, is_scored

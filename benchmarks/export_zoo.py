@@ -20,7 +20,7 @@ from torch import nn
 from benchmarks.curves import keep
 from pixelmill.jobs import catalogue
 from pixelmill.jobs.evaluation import judging
-from pixelmill.jobs.training_job import TrainJob, read_recipe_file
+from pixelmill.jobs.training.job import TrainJob, read_recipe_file
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.dataset import DataSet

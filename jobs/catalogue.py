@@ -108,7 +108,7 @@ def described(name: str) -> dict[str, Any]:
     """A recipe, or a file that ships with its recipe: what it trains, how its data must lie, and every setting."""
     if name not in names():
         raise JobError(f"{name}: there is no such recipe{_near(name)}; `pixelmill recipes` lists them")
-    from pixelmill.jobs.resuming import MAY_CHANGE
+    from pixelmill.jobs.training.resuming import MAY_CHANGE
     from pixelmill.pipelines.training.layouts.registry import layouts_for
     from pixelmill.workers.recipes.registry import recipe_type
 

@@ -224,7 +224,7 @@ def _run(request: Request) -> Reply:
 
 def _train(request: Request) -> Reply:
     from pixelmill.jobs.train import train_job
-    from pixelmill.jobs.training_job import read_recipe_file
+    from pixelmill.jobs.training.job import read_recipe_file
 
     around = surroundings.of_process(quiet=request.quiet)
     overrides = list(request.overrides)

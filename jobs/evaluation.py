@@ -16,7 +16,7 @@ from pixelmill.jobs.documents.faults import faults
 from pixelmill.jobs.documents.overrides import override_key
 from pixelmill.jobs.documents.parsing import Document
 from pixelmill.jobs.places import absolute
-from pixelmill.jobs.training_job import known_settings, with_places
+from pixelmill.jobs.training.job import known_settings, with_places
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.broken_samples import LEFT_OUT, BrokenSamples

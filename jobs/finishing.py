@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pixelmill.jobs.ct_source import MAKES_SLICES
+from pixelmill.jobs.ct.source import MAKES_SLICES
 from pixelmill.jobs.job import Job
 from pixelmill.pipelines.stores.folder import Folder
 
@@ -27,7 +27,7 @@ def finish(job: Job, out: Folder, done: int) -> list[str]:
 
 
 def _series(job: Job, out: Folder) -> str:
-    from pixelmill.jobs.ct_index import naming_of
+    from pixelmill.jobs.ct.index import naming_of
     from pixelmill.pipelines.ct.indexing import write_series
 
     return worded_counts(write_series(out, naming_of(job)))

@@ -11,30 +11,26 @@ from collections.abc import Mapping
 from functools import partial
 
 from pixelmill.jobs import checks
+from pixelmill.jobs.committing import commit
 from pixelmill.jobs.event_stream import EventStream
-from pixelmill.jobs.finishing import finish
-from pixelmill.jobs.identity import resumed_source
 from pixelmill.jobs.job import Job
 from pixelmill.jobs.milling import Milling
 from pixelmill.jobs.outcome import Ending, Outcome, Stopwatch, record_of
 from pixelmill.jobs.planning import Nodes, Plan, make_plan
+from pixelmill.jobs.run_source import RunSource
 from pixelmill.jobs.session import cluster
 from pixelmill.jobs.session.limits import Allowance
 from pixelmill.jobs.session.ray_session import PrivateRay, RayPlace, RaySession
 from pixelmill.jobs.session.session import JobKind, Session, session
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.screen import screen
-from pixelmill.pipelines.events import InputsFound
-from pixelmill.pipelines.inputs.relisting import as_now
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs import completion
-from pixelmill.pipelines.outputs.accounting import account
 from pixelmill.pipelines.outputs.attempt import Attempt, pending
 from pixelmill.pipelines.outputs.claims import Claim
-from pixelmill.pipelines.outputs.completion import Counted, Weights
+from pixelmill.pipelines.outputs.completion import Weights
 from pixelmill.pipelines.outputs.contents import Contents, progress
 from pixelmill.pipelines.outputs.segments import Segment
-from pixelmill.pipelines.outputs.settling import settle
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders import decoder_of
@@ -81,40 +77,44 @@ class BulkRun:
     def __init__(
         self, job: Job, source: Source, around: Surroundings, held: Session, outcome: Outcome, *, retry: bool
     ) -> None:
-        self._job, self._source, self._around, self._session = job, source, around, held
+        self._job, self._around, self._session = job, around, held
         self._outcome, self._retry = outcome, retry
-        self._out, self._events, self._stopwatch = held.out, held.events, held.stopwatch
+        self._source = RunSource(job, source, held, outcome, retry=retry)
         self._address = cluster.address_of(job.spec.run.address, around.environment)
         self._machine = cluster.this_machine()
 
     def work(self) -> None:
-        decoder = decoder_of(self._job.spec.source_options.decoder)
-        file_bytes = self._job.spec.out_options.file_mb << 20
-        row_bytes = partial(output_row_bytes, self._job.spec.configs, decoder.kind)
-        attempt = Attempt(self._out, self._session.held, row_bytes, file_bytes, decoder.rows_per_input)
+        out, claimed, events = self._session.out, self._session.held, self._session.events
+        attempt = self._attempt()
         segments, held, weights = self._resume(attempt)
         with self._session.ray(self._ray_place()) as ray:
             if self._retry or not completion.is_finished(segments, held):
                 self._start_early(ray)
-            self._sign(attempt)
-            segments = self._list(attempt, segments)
+            self._source.sign(attempt)
+            segments = self._source.list_into(attempt, segments)
             parts = pending(segments, held, retry=self._retry)
-            before = completion.count_before(self._out, segments, parts, held, retry=self._retry)
-            self._events.emit(self._events.status.rows.model_copy(update=vars(before)))
+            before = completion.count_before(out, segments, parts, held, retry=self._retry)
+            events.emit(events.status.rows.model_copy(update=vars(before)))
             if parts:
-                self._session.held.require()
-                milling = Milling(self._job, self._source, self._around, self._session, self._outcome)
+                claimed.require()
+                milling = Milling(self._job, self._source.source, self._around, self._session, self._outcome)
                 milling.do(parts, segments, self._connect(ray), before, weights)
-        with explained(self._out.uri, "accounting for what was made"):
-            settle(self._out, segments)
-            self._commit(attempt, segments, before)
+        commit(self._job, attempt, segments, before, self._session, self._outcome, retry=self._retry)
+
+    def _attempt(self) -> Attempt:
+        spec = self._job.spec
+        decoder = decoder_of(spec.source_options.decoder)
+        row_bytes = partial(output_row_bytes, spec.configs, decoder.kind)
+        file_bytes = spec.out_options.file_mb << 20
+        return Attempt(self._session.out, self._session.held, row_bytes, file_bytes, decoder.rows_per_input)
 
     def _resume(self, attempt: Attempt) -> tuple[list[Segment], Contents, Weights | None]:
-        with explained(self._out.uri, "reading what an earlier run made"):
+        out = self._session.out
+        with explained(out.uri, "reading what an earlier run made"):
             segments, self._outcome.repaired = attempt.resume()
-            held = progress(self._out)
-            weights = completion.weights_so_far(self._out, held)
-        self._events.phase("reading what an earlier run made" if segments else "listing")
+            held = progress(out)
+            weights = completion.weights_so_far(out, held)
+        self._session.events.phase("reading what an earlier run made" if segments else "listing")
         return segments, held, weights
 
     def _ray_place(self) -> RayPlace:
@@ -125,57 +125,10 @@ class BulkRun:
 
     def _start_early(self, ray: RaySession) -> None:
         ray.start()
-        self._events.phase("starting Ray")
+        self._session.events.phase("starting Ray")
         import pixelmill.pipelines.bulk.graph  # noqa: F401  # pyright: ignore[reportUnusedImport]  while Ray starts: importing ray.data takes as long as a short job
 
     def _connect(self, ray: RaySession) -> Plan:
         connected = ray.connect()
-        self._stopwatch.mark_once("ray")
+        self._session.stopwatch.mark_once("ray")
         return self._plan(None if self._address is None else connected.nodes)
-
-    def _sign(self, attempt: Attempt) -> None:
-        """Say in the folder whose run this is."""
-        with explained(self._out.uri, "writing to the output folder"):
-            attempt.sign(dict(self._job.identity()), self._agree, None if self._retry else self._job.to_yaml())
-
-    def _agree(self, stored: bytes) -> None:
-        identity = self._job.identity()
-        self._source = resumed_source(self._out, stored, identity, self._source, retry=self._retry)
-
-    def _list(self, attempt: Attempt, segments: list[Segment]) -> list[Segment]:
-        """The manifest with what is new in the source, or for a retry with what failed, listed again."""
-        self._events.phase("listing")
-        with explained(self._out.uri, "writing the manifest"):
-            if self._retry:
-                listed = attempt.list_failed(segments, lambda rows: as_now(rows, self._source))
-            else:
-                listed = self._list_source(attempt, segments)
-            return attempt.seal(listed)
-
-    def _list_source(self, attempt: Attempt, segments: list[Segment]) -> list[Segment]:
-        listed = completion.list_source(attempt, segments, self._source, self._count_found)
-        self._outcome.add_listing(listed)
-        self._stopwatch.mark("list")
-        completion.require_inputs(self._source, listed)
-        return listed.segments
-
-    def _count_found(self, rows: int) -> None:
-        self._session.held.raise_if_over()
-        self._events.emit(InputsFound(found=self._events.status.found + rows))
-
-    def _commit(self, attempt: Attempt, segments: list[Segment], before: Counted) -> None:
-        """Hold what was made against the manifest, and say so in _SUCCESS when every input is accounted for."""
-        outcome, rows = self._outcome, self._events.status.rows
-        if outcome.done_now or outcome.failed_now:  # the reports may have missed the last second
-            done, failed = before.done + outcome.done_now, before.failed + outcome.failed_now
-            rows = rows.model_copy(update={"done": done, "failed": failed})
-        self._events.emit(rows)
-        self._events.phase("accounting")
-        outcome.account = account(self._out, segments)
-        self._stopwatch.mark("account")
-        completion.require_complete(self._out, outcome.account, retry=self._retry)
-        self._session.held.require()  # an attempt that wakes up late would put its older series in the place of newer ones
-        with explained(self._out.uri, "finishing what was made"):
-            outcome.made = finish(self._job, self._out, outcome.account.done)
-        success = completion.success_of(self._out, outcome.account, segments, outcome.seconds, self._around.now())
-        attempt.succeed({**success})

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from pixelmill.jobs.api import Overrides, Place, run_mapping
-from pixelmill.jobs.ct_source import with_decoder
+from pixelmill.jobs.ct.source import with_decoder
 from pixelmill.jobs.opened_run import OpenedRun
 
 Sources = Place | Iterable[Place]

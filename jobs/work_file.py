@@ -27,7 +27,7 @@ def read_work_file(path: str, environment: Mapping[str, str]) -> WorkFile:
     text = read_file(path)
     kind = kind_of(text, path)
     if kind == "training":
-        from pixelmill.jobs.training_job import read_recipe_file
+        from pixelmill.jobs.training.job import read_recipe_file
 
         return WorkFile(kind, read_recipe_file(text, name=path, overrides=[], environment=environment).document)
     if kind == "flow":

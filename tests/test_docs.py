@@ -247,7 +247,7 @@ TRAINS = re.findall(r"^pixelmill (train .*)$", TRAINING, re.MULTILINE)
 
 @pytest.mark.parametrize("command", TRAINS)
 def test_each_command_of_the_page_on_training_is_a_training(command: str) -> None:
-    from pixelmill.jobs.training_job import read_recipe_file
+    from pixelmill.jobs.training.job import read_recipe_file
 
     _, recipe, *words = shlex.split(command)
     pairs = list(zip(words[::2], words[1::2], strict=True))
@@ -257,7 +257,7 @@ def test_each_command_of_the_page_on_training_is_a_training(command: str) -> Non
 
 
 def test_the_page_on_training_names_every_setting_that_may_change_and_all_of_optimisers_and_schedules() -> None:
-    from pixelmill.jobs.resuming import MAY_CHANGE
+    from pixelmill.jobs.training.resuming import MAY_CHANGE
     from pixelmill.workers.recipes.optimizers import OptimizerSettings
     from pixelmill.workers.recipes.schedules import ScheduleSettings
 

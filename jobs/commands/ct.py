@@ -105,7 +105,7 @@ def ingest(
 ) -> None:
     """Decode the usable series of an index to Hounsfield units, as slices or blocks, without anything that names a patient."""
     from pixelmill.jobs import extras
-    from pixelmill.jobs.ct_index import ingest_source
+    from pixelmill.jobs.ct.index import ingest_source
 
     extras.require("ct", "ct ingest")
     around = surroundings.of_process(quiet=quiet, log_level=log_level, log_format=log_format)
@@ -160,7 +160,7 @@ def curve(
     quiet: Quiet = False,
 ) -> None:
     """Train arms of a fine-tuning on few and on many labels: what pretraining gains. A whole curve takes hours."""
-    from pixelmill.jobs.ct_curve import CurveJob, run_curve
+    from pixelmill.jobs.ct.curve import CurveJob, run_curve
     from pixelmill.jobs.documents.overrides import override_key
 
     settings: dict[str, object] = {}
@@ -195,10 +195,10 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Draw contact sheets as PNG: each series through its middle in three planes, or some of its slices where it is no volume."""
-    from pixelmill.jobs import ct_show
+    from pixelmill.jobs.ct import show
 
-    asked = ct_show.Asked(out, to, tuple(window or ct_show.DEFAULT_WINDOWS), series, count, model, codes)
-    for sheet in ct_show.show(asked, lambda text: None if quiet else typer.echo(text)):
+    asked = show.Asked(out, to, tuple(window or show.DEFAULT_WINDOWS), series, count, model, codes)
+    for sheet in show.show(asked, lambda text: None if quiet else typer.echo(text)):
         typer.echo(sheet)
 
 
@@ -223,7 +223,7 @@ def demo(
     """Make an archive of phantoms with every defect, index it, ingest it, show it, pretrain on it for a minute, and embed it."""
     from pathlib import Path
 
-    from pixelmill.jobs import ct_demo
+    from pixelmill.jobs.ct import demo
     from pixelmill.jobs.places import absolute
 
-    raise typer.Exit(ct_demo.run(Path(absolute(folder)), surroundings.of_process(quiet=False)))
+    raise typer.Exit(demo.run(Path(absolute(folder)), surroundings.of_process(quiet=False)))

@@ -27,7 +27,7 @@ def train(
     from pixelmill.jobs import catalogue
 
     text = catalogue.recipe_text(recipe)  # before torch is imported, so that a misspelt name is reported at once
-    from pixelmill.jobs.training_job import read_recipe_file
+    from pixelmill.jobs.training.job import read_recipe_file
 
     given: dict[str, Any] = ({"data": data} if data else {}) | ({} if out is None else {"out": out})
     options = [f"{key}={quoted(value)}" for key, value in given.items()]

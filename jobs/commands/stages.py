@@ -167,7 +167,7 @@ def stage_document(kind: str, source: object, out: object, keys: Mapping[str, ob
 
 def _run(kind: str, keys: Mapping[str, object], given: Mapping[str, Any]) -> None:
     around = surroundings.of_process(quiet=given["quiet"], log_level=given["log_level"], log_format=given["log_format"])
-    from pixelmill.jobs.ct_source import with_decoder
+    from pixelmill.jobs.ct.source import with_decoder
 
     document = stage_document(kind, with_decoder(given["source"], kind), given["out"], keys)
     overrides: list[str] = [*(given["overrides"] or []), *failing(given["failures"])]

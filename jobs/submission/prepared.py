@@ -77,7 +77,7 @@ def _job(text: str, name: str, overrides: list[str], environment: Mapping[str, s
 
 
 def _training(text: str, name: str, overrides: list[str], environment: Mapping[str, str]) -> Prepared:
-    from pixelmill.jobs.training_job import read_recipe_file, with_places
+    from pixelmill.jobs.training.job import read_recipe_file, with_places
 
     job = read_recipe_file(text, name=name, overrides=overrides, environment=environment)
     out = job.open_out()

@@ -90,7 +90,7 @@ def may_begin(out: Folder, submission: str | None) -> bool:
 def _task_of(text: str, name: str, overrides: list[str], around: Surroundings) -> tuple[Folder, Limits, Task]:
     """The task of a job or a training. Raises PixelmillError where it is wrong: nothing is started then."""
     if kind_of(text, name) == "training":
-        from pixelmill.jobs.training_job import read_recipe_file
+        from pixelmill.jobs.training.job import read_recipe_file
 
         training = read_recipe_file(text, name=name, overrides=overrides, environment=around.environment)
         request = Request("train", text, name, tuple(overrides), around.quiet)

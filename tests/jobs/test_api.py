@@ -18,7 +18,7 @@ import yaml
 import pixelmill
 from pixelmill.jobs import api
 from pixelmill.jobs.child import Request
-from pixelmill.jobs.training_job import read_recipe_file
+from pixelmill.jobs.training.job import read_recipe_file
 from pixelmill.workers.errors import JobError, ModelError, RunRefused
 from tests.installation import ROOT
 from tests.support import Home, Output, assert_every_input_in_one_row, pictures

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from pixelmill.jobs import catalogue
-from pixelmill.jobs.training_job import read_recipe_file
+from pixelmill.jobs.training.job import read_recipe_file
 from pixelmill.pipelines.training.layouts.registry import LAYOUTS, layouts_for
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.recipes.registry import RECIPES, recipe_type

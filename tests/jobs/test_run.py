@@ -151,7 +151,7 @@ def test_what_is_made_of_the_rows_is_there_before_the_run_says_that_it_is_comple
             raise OSError("the machine dies")
         return ["2 series"]
 
-    monkeypatch.setattr(module, "finish", made)
+    monkeypatch.setattr("pixelmill.jobs.committing.finish", made)
     with pytest.raises(PixelmillError, match="the machine dies"):
         run.attempt()
     assert run.success() is None
@@ -166,7 +166,7 @@ def test_an_attempt_that_wakes_up_late_makes_nothing_of_the_rows(run: Run, monke
     """What it read before it slept would replace what the newer attempt made."""
     run.add("a.jpg")
     finished = list[object]()
-    monkeypatch.setattr(module, "finish", lambda *given: finished.append(given) or [])
+    monkeypatch.setattr("pixelmill.jobs.committing.finish", lambda *given: finished.append(given) or [])
 
     def another_takes_over() -> None:
         folder = Folder(str(run.out), Access())

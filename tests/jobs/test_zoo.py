@@ -12,7 +12,7 @@ import yaml
 from pixelmill.jobs import catalogue
 from pixelmill.jobs.documents.references import expanded
 from pixelmill.jobs.evaluation import evaluate
-from pixelmill.jobs.training_job import read_recipe_file
+from pixelmill.jobs.training.job import read_recipe_file
 from pixelmill.workers.models import zoo
 from pixelmill.workers.models.card import read_card
 from pixelmill.workers.recipes.registry import recipe_type

@@ -1,7 +1,7 @@
 """Trackers of a training, one per file: TensorBoard, Weights & Biases, MLflow.
 
 To add one: a file with a class that follows `Tracker`, a line in `TRACKERS` in registry.py and in `TrackerName`, and what
-it needs in jobs/trackers.py.
+it needs in jobs/training/trackers.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pixelmill.jobs.training_job import read_recipe_file
+from pixelmill.jobs.training.job import read_recipe_file
 from pixelmill.workers.errors import JobError
 from tests.jobs.job_files import SMALLEST, load
 

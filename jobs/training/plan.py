@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 
 from pixelmill.jobs.planning import Nodes
 from pixelmill.jobs.session.cluster import Machine
-from pixelmill.jobs.training_job import TrainJob
-from pixelmill.jobs.training_spec import TrainRun
+from pixelmill.jobs.training.job import TrainJob
+from pixelmill.jobs.training.spec import TrainRun
 from pixelmill.jobs.versions import git_revision, versions
 from pixelmill.pipelines.placement import WorkerPool, places, shortfall
 from pixelmill.pipelines.training import checkpoints

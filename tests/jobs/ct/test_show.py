@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from pixelmill.jobs import cli, ct_show
-from pixelmill.jobs.ct_show import Asked
+from pixelmill.jobs import cli
+from pixelmill.jobs.ct import show as sheets
+from pixelmill.jobs.ct.show import Asked
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.checkpoint import save_checkpoint
 from pixelmill.workers.networks.ct_unet import CtAutoencoder, CtAutoencoderConfig
@@ -32,7 +33,7 @@ def out(tmp_path: Path) -> Path:
 
 def shown(asked: Asked) -> tuple[list[str], list[str]]:
     said: list[str] = []
-    return ct_show.show(asked, said.append), said
+    return sheets.show(asked, said.append), said
 
 
 def size(sheet: str) -> tuple[int, int]:

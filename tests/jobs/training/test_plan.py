@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from pixelmill.jobs.session.cluster import Machine
-from pixelmill.jobs.training_job import TrainJob, read_recipe_file
-from pixelmill.jobs.training_plan import plan_training, pool_of, scale_of
-from pixelmill.jobs.training_spec import TrainRun
+from pixelmill.jobs.training.job import TrainJob, read_recipe_file
+from pixelmill.jobs.training.plan import plan_training, pool_of, scale_of
+from pixelmill.jobs.training.spec import TrainRun
 from pixelmill.jobs.versions import versions
 from pixelmill.pipelines.placement import Node
 from pixelmill.pipelines.training.initial import InitialWeights

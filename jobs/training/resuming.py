@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from pixelmill.jobs.training_job import TrainJob
+from pixelmill.jobs.training.job import TrainJob
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.worker import total_steps

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelmill.jobs import ct_show, extras
-from pixelmill.jobs.ct_source import with_decoder
+from pixelmill.jobs import extras
+from pixelmill.jobs.ct import show
+from pixelmill.jobs.ct.source import with_decoder
 from pixelmill.jobs.documents.parsing import Document, to_yaml
 from pixelmill.jobs.id_keys import make_key
 from pixelmill.jobs.job import check_document
@@ -68,8 +69,8 @@ def run(folder: Path, around: Surroundings, size: Size | None = None) -> int:
     run_job(slices, around)
     rows = sum(batch.num_rows for batch in explore.batches(slices.open_out(), ["id"]))
     _say(console, f"\ningested: {rows:,} slices in Hounsfield units in {folder / 'slices'}; how each series is shown:")
-    asked = ct_show.Asked(str(folder / "slices"), str(folder / "sheet.png"), count=size.series)
-    sheets = ct_show.show(asked, lambda text: _say(console, f"  {text}"))
+    asked = show.Asked(str(folder / "slices"), str(folder / "sheet.png"), count=size.series)
+    sheets = show.show(asked, lambda text: _say(console, f"  {text}"))
     if size.steps:
         sheets += _pretrained(folder, size, around, console)
     _say(console, "\n".join(["\nlook at:", *(f"  {sheet}" for sheet in sheets)]))
@@ -154,7 +155,7 @@ def _worded(verdict: VerdictKind) -> str:
 def _pretrained(folder: Path, size: Size, around: Surroundings, console: PrintableConsole) -> list[str]:
     """Pretrain an autoencoder on the slices, masked, and embed them with it; returns what there is to look at of both."""
     from pixelmill.jobs.train import train_job
-    from pixelmill.jobs.training_job import read_recipe_file
+    from pixelmill.jobs.training.job import read_recipe_file
 
     recipe: dict[str, Any] = {
         "recipe": "ct-autoencoder",
@@ -167,7 +168,7 @@ def _pretrained(folder: Path, size: Size, around: Surroundings, console: Printab
     job = read_recipe_file(to_yaml(recipe), name="ct demo", overrides=[], environment={})
     _say(console, f"\n{train_job(job, around)}")
     _say(console, f"\n{_embedded(folder, around)}")
-    asked = ct_show.Asked(
+    asked = show.Asked(
         str(folder / "slices"),
         str(folder / "learned.png"),
         ("wide",),
@@ -175,7 +176,7 @@ def _pretrained(folder: Path, size: Size, around: Surroundings, console: Printab
         model=str(folder / "encoder"),
         codes=str(folder / "codes"),
     )
-    return [*ct_show.show(asked, lambda _: None), str(folder / "encoder/curve.png")]
+    return [*show.show(asked, lambda _: None), str(folder / "encoder/curve.png")]
 
 
 def _embedded(folder: Path, around: Surroundings) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pixelmill.jobs.initial_weights import STORED, initialised, keep_initial
-from pixelmill.jobs.training_job import TrainJob, read_recipe_file
+from pixelmill.jobs.training.initial_weights import STORED, initialised, keep_initial
+from pixelmill.jobs.training.job import TrainJob, read_recipe_file
 from pixelmill.pipelines.outputs.claims import ClaimedFolder
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -94,7 +94,7 @@ def test_published_weights_begin_the_trunk_of_a_network_that_has_one(out: Folder
 def test_a_resumed_training_takes_its_network_from_its_folder(out: Folder, tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     source = tmp_path / "weights/mine.safetensors"
-    zoo = Path(__file__).parents[2] / "workers/zoo"
+    zoo = Path(__file__).parents[3] / "workers/zoo"
     source.write_bytes((zoo / "vdsr-t91.safetensors").read_bytes())
     source.with_suffix(".json").write_bytes((zoo / "vdsr-t91.json").read_bytes())
     first = initialised(job("vdsr", str(source)), out)

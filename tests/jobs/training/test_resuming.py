@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pixelmill.jobs.identity import require_same_training
-from pixelmill.jobs.resuming import LENGTH, MAY_CHANGE, Resumption
-from pixelmill.jobs.training_job import TrainJob, read_recipe_file
+from pixelmill.jobs.training.job import TrainJob, read_recipe_file
+from pixelmill.jobs.training.resuming import LENGTH, MAY_CHANGE, Resumption
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training.checkpoints import TrainingProgress

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pixelmill.jobs.training_job import TrainJob
+from pixelmill.jobs.training.job import TrainJob
 from pixelmill.pipelines.outputs.claims import ClaimedFolder
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pixelmill.jobs.training_spec import TrainSpec, known_keys, paths_of_all_keys
+from pixelmill.jobs.training.spec import TrainSpec, known_keys, paths_of_all_keys
 from pixelmill.pipelines.stores.access import Access
 
 SMALLEST: dict[str, object] = {"recipe": "vae", "data": "photos", "out": "runs/vae"}

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pixelmill.jobs import ct_curve
-from pixelmill.jobs.ct_curve import CurveJob, run_curve
+from pixelmill.jobs.ct import curve
+from pixelmill.jobs.ct.curve import CurveJob, run_curve
 from pixelmill.pipelines.ct import curve_cells
 from pixelmill.pipelines.ct.curve_plan import Cell
 from pixelmill.workers.errors import JobError
@@ -86,13 +86,13 @@ def test_the_rate_is_chosen_by_the_mean_over_the_seeds_of_the_search(
 ) -> None:
     """By the first seed alone it would be 1, by the last alone 0.1."""
     validation = {0.1: (0.1, 0.2, 0.9), 0.3: (0.5, 0.6, 0.5), 1.0: (0.9, 0.1, 0.1)}
-    run_cell = ct_curve.run_cell
+    run_cell = curve.run_cell
 
     def planted(cell: Cell, *given: Any) -> dict[str, Any]:
         result = run_cell(cell, *given)
         return result | {"validation": {"dice": validation[cell.rate][cell.seed] if cell.seed < 3 else 0.0}}
 
-    monkeypatch.setattr(ct_curve, "run_cell", planted)
+    monkeypatch.setattr(curve, "run_cell", planted)
     job = replace(job_of(tmp_path), labels="2", search_seeds=3)
     run_curve(job, lambda _: None)
     report = json.loads((tmp_path / "out" / "curve.json").read_bytes())

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pixelmill.jobs import ct_demo
-from pixelmill.jobs.ct_demo import Size
+from pixelmill.jobs.ct import demo
+from pixelmill.jobs.ct.demo import Size
 from pixelmill.workers.ct.phantom_archive import CANARY, DEFECTS
 from tests.support import Home, pixelmill
 
@@ -18,16 +18,16 @@ SMALL = Size(series=len(DEFECTS), slices=12, side_px=16, steps=0)
 
 def test_an_archive_that_is_made_again_is_left_as_it_was(tmp_path: Path) -> None:
     few = Size(series=3, slices=4, side_px=16)
-    planted, failing = ct_demo.make_archive(tmp_path, few)
+    planted, failing = demo.make_archive(tmp_path, few)
     assert [defect.name for defect in planted] == [defect.name for defect in DEFECTS[:3]]
     assert failing == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    ct_demo.make_archive(tmp_path, few)
+    demo.make_archive(tmp_path, few)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_all_objects_of_a_truncated_series_and_one_of_a_malformed_one_must_fail(tmp_path: Path) -> None:
-    _, failing = ct_demo.make_archive(tmp_path, SMALL)
+    _, failing = demo.make_archive(tmp_path, SMALL)
     assert failing == 12 + 1
 
 

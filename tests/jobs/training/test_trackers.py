@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pixelmill.jobs.trackers import tracking_of
-from pixelmill.jobs.training_job import read_recipe_file
+from pixelmill.jobs.training.job import read_recipe_file
+from pixelmill.jobs.training.trackers import tracking_of
 from pixelmill.workers.errors import JobError
 from tests.pipelines.training.trackers.packages import installed
 
@@ -16,12 +16,12 @@ from tests.pipelines.training.trackers.packages import installed
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("wandb", "mlflow"):
         installed(name, tmp_path, monkeypatch)
-    monkeypatch.setattr("pixelmill.jobs.trackers.find_spec", lambda name: name)
+    monkeypatch.setattr("pixelmill.jobs.training.trackers.find_spec", lambda name: name)
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_a_package_that_is_missing_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelmill.jobs.trackers.find_spec", lambda _: None)
+    monkeypatch.setattr("pixelmill.jobs.training.trackers.find_spec", lambda _: None)
     with pytest.raises(
         JobError, match=rf"run.trackers: {name} is not installed here; pip install 'pixelmill\[{name}\]'"
     ):

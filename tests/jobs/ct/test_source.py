@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pixelmill.jobs import ct_source
-from pixelmill.jobs.ct_source import with_decoder
+from pixelmill.jobs.ct import source
+from pixelmill.jobs.ct.source import with_decoder
 from tests.ct_slices import Series, ingested, ramp
 
 
@@ -39,7 +39,7 @@ def test_what_is_no_run_is_a_source_as_it_was(place: str, tmp_path: Path, monkey
 
 def test_a_stage_that_takes_no_slices_does_not_look_at_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    monkeypatch.setattr(ct_source, "_holds_slices", lambda uri: looked.append(uri) or True)
+    monkeypatch.setattr(source, "_holds_slices", lambda uri: looked.append(uri) or True)
     assert with_decoder("photos", "depth") == "photos"
     assert looked == []
     assert with_decoder("photos", "embed") == {"uri": "photos", "decoder": "hu"}

@@ -9,8 +9,8 @@ import pytest
 
 from pixelmill.jobs import catalogue
 from pixelmill.jobs.identity import TrainingIdentity, protocol_of, require_same_training
-from pixelmill.jobs.resuming import MAY_CHANGE
-from pixelmill.jobs.training_job import TrainJob, read_recipe_file
+from pixelmill.jobs.training.job import TrainJob, read_recipe_file
+from pixelmill.jobs.training.resuming import MAY_CHANGE
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training.protocol import Protocol

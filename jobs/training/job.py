@@ -14,7 +14,7 @@ from pixelmill.jobs.documents.parsing import Document
 from pixelmill.jobs.documents.reading import checked, read_document
 from pixelmill.jobs.identity import TrainingIdentity
 from pixelmill.jobs.places import absolute
-from pixelmill.jobs.training_spec import TrainSpec, is_published_name, known_keys, paths_of_all_keys
+from pixelmill.jobs.training.spec import TrainSpec, is_published_name, known_keys, paths_of_all_keys
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training.initial import InitialWeights
 from pixelmill.pipelines.training.protocol import TESTED, Protocol
