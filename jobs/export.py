@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -65,7 +65,7 @@ def export(asked: Asked, report: Callable[[str], None]) -> Exported:
     """Export the existing parts; parts that an equal earlier export finished are skipped. `report` gets lines of progress."""
     run = open_run(asked.out)
     order = _order(asked, run)
-    destination = Destination(_folder(asked, run), overwrite=asked.overwrite)
+    destination = destination_of(asked, run)
     with explained(run.uri, "reading the run"):
         inputs = ListedInputs(run, read_segments(run))
         root = root_of(inputs)
@@ -88,7 +88,7 @@ def _order(asked: Asked, run: Folder) -> ExportOptions:
     if asked.format not in get_args(StoredFormat):
         raise JobError(f"--format {asked.format}: there are {', '.join(get_args(StoredFormat))}")
     if asked.shards not in (None, *get_args(ShardKind)):
-        raise JobError(f"--shards {asked.shards}: there is {', '.join(get_args(ShardKind))}")
+        raise JobError(f"--shards {asked.shards}: there are webdataset, parquet")
     shard_bytes = None if asked.shards is None else asked.shard_mb * MB
     return ExportOptions(_columns(asked, run), cast("StoredFormat", asked.format), shard_bytes)
 
@@ -101,16 +101,16 @@ def _columns(asked: Asked, run: Folder) -> tuple[str, ...]:
         raise JobError(f"{run.uri}: holds no finished row yet; export it when a part is done")
     if not there:
         raise JobError(
-            f"{run.uri}: has no column of pictures, only {', '.join(schema.names)}; they are in data/*.parquet, "
-            "which pandas, DuckDB and `pixelmill.open_run(OUT).table()` read"
+            f"{run.uri}: has no column of pictures, only {', '.join(schema.names)}; `--shards parquet` exports them, and "
+            "pandas, DuckDB and `pixelmill.open_run(OUT).table()` read them in data/*.parquet"
         )
     if unknown := [name for name in asked.columns if name not in there]:
         raise JobError(f"{run.uri}: {unknown[0]} is no column of pictures; there are {', '.join(there)}")
     return tuple(dict.fromkeys(asked.columns)) or tuple(there)
 
 
-def _folder(asked: Asked, run: Folder) -> Folder:
-    """The destination. JobError if it is inside of the run, or the run inside of it."""
+def destination_of(asked: Asked, run: Folder) -> Destination:
+    """JobError if it is inside of the run, or the run inside of it."""
     uri = absolute(asked.destination)
     here, there = f"{place_of(uri)}/", f"{place_of(run.uri)}/"
     if here.startswith(there) or there.startswith(here):
@@ -118,7 +118,7 @@ def _folder(asked: Asked, run: Folder) -> Folder:
     folder = Folder(uri, Access())
     if not folder.is_local:
         folder.check_writable()
-    return folder
+    return Destination(folder, overwrite=asked.overwrite)
 
 
 def _description(asked: Asked, run: Folder, order: ExportOptions, root: str) -> dict[str, object]:
@@ -156,16 +156,21 @@ class _Progress:
 
 def _exported(run: Folder, destination: Destination, tally: ExportProgress, names: Names, listed: int) -> Exported:
     with explained(run.uri, "reading the inputs that failed"):
-        failed: list[dict[str, object]] = list(_failed(run))
+        failed: list[dict[str, object]] = list(failed_rows(run))
         is_complete = run.exists(SUCCESS)
     if failed:
         destination.list_failed(failed)
-    reasons = Counter((str(row["stage"]), str(row["error_type"])) for row in failed)
     examples = tuple(f"{row['uri']}: {row['error']}" for row in failed[:SHOWN_FAILURES])
-    return Exported(tally, destination.uri, len(names.renamed), reasons, examples, listed, is_complete)
+    return Exported(tally, destination.uri, len(names.renamed), reasons_of(failed), examples, listed, is_complete)
 
 
-def _failed(run: Folder) -> Iterator[dict[str, object]]:
+def reasons_of(failed: Sequence[Mapping[str, object]]) -> Counter[tuple[str, str]]:
+    """How many inputs failed, by stage and kind of error."""
+    return Counter((str(row["stage"]), str(row["error_type"])) for row in failed)
+
+
+def failed_rows(run: Folder) -> Iterator[dict[str, object]]:
+    """The inputs that failed, without credentials."""
     for _, table in failures(run):
         for row in cast("list[dict[str, object]]", table.to_pylist()):
             yield {**row, "uri": scrub(str(row["uri"]))}

@@ -32,7 +32,8 @@ def export(
     out: Annotated[str, typer.Argument(help="Output folder of a run, complete or not.")],
     destination: Annotated[str, typer.Argument(metavar="DEST", help="Folder for the pictures; local or on any store.")],
     column: Annotated[
-        list[str] | None, typer.Option(help="A column of pictures, several times; all of them by default.")
+        list[str] | None,
+        typer.Option(help="A column of pictures, several times, or any with --shards parquet; all of them by default."),
     ] = None,
     picture_format: Annotated[
         str,
@@ -44,9 +45,12 @@ def export(
     ] = "stored",
     shards: Annotated[
         str | None,
-        typer.Option(metavar="webdataset", help="Write tar shards with a .json for each sample instead of files."),
+        typer.Option(
+            metavar="webdataset|parquet",
+            help="Write tar shards with a .json for each sample, or all rows as a data set with its card, instead of files.",
+        ),
     ] = None,
-    shard_mb: Annotated[int, typer.Option(min=1, help="No shard is much larger.")] = 128,
+    shard_mb: Annotated[int, typer.Option(min=1, help="No tar shard is much larger.")] = 128,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing files that have other content.")
     ] = False,
@@ -64,17 +68,26 @@ def export(
     Run it again to resume it, or to export new results. DEST/_export records progress, an index of the files and failed inputs.
     """
     from pixelmill.jobs import export as exporting
+    from pixelmill.jobs import export_rows as exporting_rows
 
     asked = exporting.Asked(
         out, destination, tuple(column or ()), picture_format, shards, shard_mb, overwrite, portable
     )
+
+    def report(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
     try:
-        made = exporting.export(asked, lambda text: None if quiet else typer.echo(text, err=True))
+        if shards == "parquet":
+            lines = exporting_rows.lines_of_rows(exporting_rows.export_rows(asked, report))
+        else:
+            lines = exporting.summary_lines(exporting.export(asked, report))
     except KeyboardInterrupt:
         interrupted(
             "exported files are kept, and the same command resumes from there", surroundings.of_process(quiet=quiet)
         )
-    typer.echo("\n".join(exporting.summary_lines(made)))
+    typer.echo("\n".join(lines))
 
 
 def zoo(as_json: AsJson = False) -> None:

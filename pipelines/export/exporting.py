@@ -108,26 +108,15 @@ class Export:
         """Export every missing part. RunRefused if the destination has files of another run or from elsewhere."""
         finished = self._destination.finished_parts()
         for part in sorted(parts, key=lambda part: (part.removesuffix(".parquet") not in self._writer.begun, part)):
-            made_as, name = self._made_as(part), part.removesuffix(".parquet")
+            made_as, name = identity_of_part(self._run, part), part.removesuffix(".parquet")
             if name in finished:
                 self._skip(part, finished[name], made_as)
             else:
                 self._do(part, name, made_as, report)
             report(self.tally)
 
-    def _made_as(self, part: str) -> str:
-        """A digest that distinguishes this data file from another one of the same name: of its metadata and its rows."""
-        with explained(self._run.uri, "reading the run"), self._run.open(f"{DATA}/{part}") as file:
-            metadata = open_parquet(file).metadata
-        stated = sorted((metadata.metadata or {}).items())
-        return hashlib.blake2b(repr((metadata.num_rows, stated)).encode(), digest_size=16).hexdigest()
-
     def _skip(self, part: str, record: Mapping[str, object], made_as: str) -> None:
-        if record.get("made_as") != made_as:
-            raise RunRefused(
-                f"{self._destination.uri}: its files of {part} were exported of other data than {self._run.uri} holds now; "
-                "choose another folder"
-            )
+        require_same(record, made_as, part, self._run, self._destination)
         self.tally.parts_before += 1
         files = record.get("files")
         self.tally.files_before += files if isinstance(files, int) else 0
@@ -171,6 +160,23 @@ class Export:
         self.tally.without += sum(data is None for data in sample.row.pictures.values())
         for column, why in sample.unfit.items():
             self.tally.add_unfit(f"{column} of {sample.row.name.uri}: {why}")
+
+
+def identity_of_part(run: Folder, part: str) -> str:
+    """A digest that distinguishes a data file from another one of the same name: of its metadata and its rows."""
+    with explained(run.uri, "reading the run"), run.open(f"{DATA}/{part}") as file:
+        metadata = open_parquet(file).metadata
+    stated = sorted((metadata.metadata or {}).items())
+    return hashlib.blake2b(repr((metadata.num_rows, stated)).encode(), digest_size=16).hexdigest()
+
+
+def require_same(record: Mapping[str, object], made_as: str, part: str, run: Folder, destination: Destination) -> None:
+    """RunRefused if a finished part was made of another data file than there is now."""
+    if record.get("made_as") != made_as:
+        raise RunRefused(
+            f"{destination.uri}: its files of {part} were exported of other data than {run.uri} holds now; "
+            "choose another folder"
+        )
 
 
 def in_order(

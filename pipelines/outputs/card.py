@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import cast
 from urllib.parse import urlsplit
+
+import yaml
 
 from pixelmill.pipelines.inputs.names import is_local
 from pixelmill.pipelines.outputs.columns import MEANINGS
@@ -40,30 +43,55 @@ duckdb.sql("select * from 'OUT/data/*.parquet' limit 3")
 
 import polars
 rows = polars.read_parquet("OUT/data/*.parquet")
-
+"""
+_READ_RUN = """
 import pixelmill
 run = pixelmill.open_run("OUT")
 ```
 
 `OUT` is this folder. `data/` has the rows, `failed/` the inputs that could not be done and why, `_run/` how it was made.
 """
+_READ_DATA_SET = """```
+
+`OUT` is this folder, or the name under which it is published.
+"""
 
 
-def card_of(success: Mapping[str, object], columns: Mapping[str, str], units: Mapping[str, str] | None = None) -> str:
-    """The card of a complete run, from the content of its _SUCCESS and the types of its columns by name.
+@dataclass(frozen=True)
+class DataSet:
+    """The rows of a run in a folder of their own, to be published."""
+
+    features: list[dict[str, object]] | None
+    """As the front matter states them; see `features.stated_features`."""
+    rows: int
+    memory_bytes: int
+    file_bytes: int
+    meanings: Mapping[str, str]
+    """Of columns that hold something else than in the run."""
+
+
+def card_of(
+    success: Mapping[str, object],
+    columns: Mapping[str, str],
+    units: Mapping[str, str] | None = None,
+    data_set: DataSet | None = None,
+) -> str:
+    """The card of a complete run, from the content of its _SUCCESS and the types of its columns by name; or of a data set that
+    was made of a run.
 
     `units` are those that the metadata of columns state.
 
     It holds no credentials, and only the last name of a local path: cards are published with the data.
     """
     meanings = {name: _meaning(name, success, (units or {}).get(name)) for name in columns}
+    meanings |= {} if data_set is None else data_set.meanings
     described = ((name, shown_type(kind), meanings[name]) for name, kind in columns.items())
     sections = [
-        _front_matter(has_failed=bool(success.get("failed"))),
+        _front_matter(has_failed=bool(success.get("failed"))) if data_set is None else _front_of(data_set),
         _summary(success),
         _table("Columns", ("column", "type", "meaning"), described),
         _table("Failed inputs", ("reason", "inputs"), ((name, f"{count:,}") for name, count in _reasons(success))),
-        _READ_ANYWHERE,
+        _READ_ANYWHERE + (_READ_RUN if data_set is None else _READ_DATA_SET),
         _licences(success),
     ]
     text = "\n".join(section for section in sections if section)
@@ -104,6 +132,21 @@ def _front_matter(*, has_failed: bool) -> str:
     failed = ["- config_name: failed", "  data_files: failed/*.parquet"] if has_failed else []
     data = ["- config_name: default", "  data_files: data/*.parquet"]
     return "\n".join(["---", "license: unknown", "tags: [pixelmill]", "configs:", *data, *failed, "---", ""])
+
+
+def _front_of(data_set: DataSet) -> str:
+    """The front matter of a data set, whose columns and size are known before a file is read. The licence is its publisher's."""
+    split = {"name": "train", "num_bytes": data_set.memory_bytes, "num_examples": data_set.rows}
+    info: dict[str, object] = {} if data_set.features is None else {"features": data_set.features}
+    info |= {"splits": [split], "download_size": data_set.file_bytes, "dataset_size": data_set.memory_bytes}
+    files = [{"split": "train", "path": "data/*.parquet"}]
+    stated = {
+        "license": "unknown",
+        "tags": ["pixelmill"],
+        "dataset_info": info,
+        "configs": [{"config_name": "default", "data_files": files}],
+    }
+    return f"---\n{yaml.safe_dump(stated, sort_keys=False, allow_unicode=True)}---\n"
 
 
 def _summary(success: Mapping[str, object]) -> str:

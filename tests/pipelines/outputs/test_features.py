@@ -19,7 +19,7 @@ from pixelmill.pipelines.outputs.attempt import Attempt
 from pixelmill.pipelines.outputs.card import CARD
 from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, INPUT_FIELDS
 from pixelmill.pipelines.outputs.encoding import Compression
-from pixelmill.pipelines.outputs.features import picture_features, shown_type
+from pixelmill.pipelines.outputs.features import picture_features, shown_type, stated_features
 from pixelmill.pipelines.outputs.publishing import publish
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -89,3 +89,31 @@ def test_the_card_calls_them_images(tmp_path: Path) -> None:
 
 def test_an_output_without_pictures_has_no_such_metadata() -> None:
     assert picture_features(pa.schema([*INPUT_FIELDS, pa.field("share", pa.list_(pa.float32()))])) == {}
+
+
+AGREE = """
+import datasets, json, pyarrow as pa, sys
+schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(sys.argv[1])))
+stated = datasets.Features._from_yaml_list(json.loads(sys.argv[2]))
+print(stated == datasets.Features.from_arrow_schema(schema))
+"""
+
+
+def test_stated_features_are_those_that_datasets_finds_itself(tmp_path: Path) -> None:
+    kinds = [pa.string(), pa.bool_(), pa.float16(), pa.float32(), pa.float64(), pa.int8(), pa.uint64()]
+    lists = [
+        pa.list_(pa.float32(), 4),
+        pa.list_(pa.string()),
+        pa.list_(pa.list_(pa.int16())),
+        pa.list_(pa.float64(), 1),
+    ]
+    schema = pa.schema([pa.field(f"c{number}", kind) for number, kind in enumerate([*kinds, *lists])])
+    command = [sys.executable, "-W", "ignore", "-c", AGREE, schema.serialize().to_pybytes().hex()]
+    command.append(json.dumps(stated_features(schema)))
+    caches = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, env=os.environ | caches, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["True"], done.stderr
+
+
+def test_a_column_without_a_feature_leaves_all_of_them_to_datasets() -> None:
+    assert stated_features(pa.schema([("id", pa.string()), ("pair", pa.struct([("x", pa.int8())]))])) is None

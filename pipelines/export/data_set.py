@@ -1,0 +1,136 @@
+"""Write the rows of a run as a data set that can be published: Parquet and a card, with no folder of a machine in it.
+
+DEST/
+  README.md                 the card: front matter for `datasets`, columns, counts, how the run made them
+  data/PART.parquet         the rows of a part of the run; `uri` is the place below the folder that all inputs share
+  _export/                  the records of `destination.py`; not to be published
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pixelmill.pipelines.arrow import fields_of
+from pixelmill.pipelines.export.destination import Destination
+from pixelmill.pipelines.export.exporting import identity_of_part, require_same
+from pixelmill.pipelines.outputs.card import CARD, DataSet, card_of, is_ours
+from pixelmill.pipelines.outputs.columns import DATA, PLACE
+from pixelmill.pipelines.outputs.encoding import encode
+from pixelmill.pipelines.outputs.features import picture_features, stated_features
+from pixelmill.pipelines.stores.explain import explained
+from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.tables import declared_schema, open_parquet, read_rows
+from pixelmill.workers.errors import JobError
+
+KEYS = ("id", "uri", "member", PLACE.name)
+"""Columns that every data set has, as far as the run has them."""
+MEANINGS = {"uri": "where the input lies below the folder that all inputs share"}
+
+
+@dataclass
+class RowsExported:
+    """The progress of an export of rows."""
+
+    parts: int = 0
+    parts_before: int = 0
+    """Parts that an earlier call exported."""
+    rows: int = 0
+    rows_before: int = 0
+    memory_bytes: int = 0
+    file_bytes: int = 0
+    """Of all parts, those of an earlier call included; memory_bytes too."""
+
+
+def chosen_columns(schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
+    """The keys and the columns that were asked for, in the order of the run; all of them where none was. JobError for a column
+    that there is not."""
+    if unknown := [name for name in wanted if name not in schema.names]:
+        raise JobError(f"--column {unknown[0]}: is no column of this run; there are {', '.join(schema.names)}")
+    return [name for name in schema.names if not wanted or name in wanted or name in KEYS]
+
+
+class DataSetExport:
+    """The rows of one run on their way to one destination, a part at a time in memory."""
+
+    def __init__(self, run: Folder, columns: Sequence[str], root: str, destination: Destination) -> None:
+        self._run, self._columns, self._root, self._destination = run, tuple(columns), root, destination
+        self.tally = RowsExported()
+
+    def work(self, parts: Sequence[str], report: Callable[[RowsExported], None]) -> None:
+        """Export every missing part. RunRefused if the destination has files of another run or from elsewhere."""
+        finished = self._destination.finished_parts()
+        for part in parts:
+            name = part.removesuffix(".parquet")
+            identity = identity_of_part(self._run, part)
+            record = finished.get(name)
+            if record is None:
+                record = self._do(part, name, identity)
+                self.tally.parts += 1
+                self.tally.rows += _number(record, "rows")
+            else:
+                require_same(record, identity, part, self._run, self._destination)
+                self.tally.parts_before += 1
+                self.tally.rows_before += _number(record, "rows")
+            self.tally.memory_bytes += _number(record, "memory_bytes")
+            self.tally.file_bytes += _number(record, "file_bytes")
+            report(self.tally)
+
+    def _do(self, part: str, name: str, identity: str) -> dict[str, object]:
+        with explained(self._run.uri, "reading the run"):
+            table = self._rows_of(part)
+        data = encode(table)
+        self._destination.put(f"{DATA}/{part}", data)
+        record = {"made_as": identity, "rows": table.num_rows, "memory_bytes": table.nbytes, "file_bytes": len(data)}
+        self._destination.finish_part(name, record, ())
+        return record
+
+    def _rows_of(self, part: str) -> pa.Table:
+        with self._run.open(f"{DATA}/{part}") as file, open_parquet(file) as parquet:
+            declared = declared_schema(parquet)
+            names = [name for name in self._columns if name in declared.names]
+            fields = {field.name: field for field in fields_of(declared)}
+            schema = pa.schema([fields[name] for name in names], metadata=picture_features(declared_of(fields, names)))
+            table = read_rows(parquet, names).select(names).cast(schema)
+        places = below(table["uri"], self._root)
+        return table.set_column(names.index("uri"), fields["uri"], cast("Any", places))
+
+    def publish_card(self, success: Mapping[str, object], schema: pa.Schema, units: Mapping[str, str]) -> bool:
+        """Write the card; False where a README.md stays that somebody wrote or changed."""
+        fields = {field.name: field for field in fields_of(schema)}
+        features = stated_features(declared_of(fields, self._columns))
+        tally = self.tally
+        size = DataSet(features, tally.rows + tally.rows_before, tally.memory_bytes, tally.file_bytes, MEANINGS)
+        types = {name: str(fields[name].type) for name in self._columns}
+        text = card_of(success, types, units, size).encode()
+        with explained(f"{self._destination.uri}/{CARD}", "writing the card"):
+            there = self._destination.folder.read(CARD)
+            if there is not None and not is_ours(there):
+                return False
+            if there != text:
+                self._destination.folder.publish(CARD, text)
+        return True
+
+
+def declared_of(fields: Mapping[str, pa.Field[Any]], names: Sequence[str]) -> pa.Schema:
+    """These columns alone."""
+    return pa.schema([fields[name] for name in names])
+
+
+def below(uris: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
+    """Each place below the shared folder; the last name of one that does not lie below it, as an archive does whose members are
+    all of the inputs."""
+    prefix = f"{root}/"
+    inside = pc.starts_with(cast("Any", uris), prefix)
+    shortened = pc.utf8_slice_codeunits(cast("Any", uris), len(prefix))
+    last = pc.replace_substring_regex(cast("Any", uris), r"^.*/", "")
+    return cast("Any", pc.if_else(inside, shortened, last))
+
+
+def _number(record: Mapping[str, object], name: str) -> int:
+    found = record.get(name)
+    return found if isinstance(found, int) else 0
