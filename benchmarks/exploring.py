@@ -2,11 +2,14 @@
 
     python -m benchmarks.exploring duplicates --rows 200000
     python -m benchmarks.exploring clusters CHECKPOINT TRAIN.parquet TEST.parquet
+    python -m benchmarks.exploring maps CHECKPOINT TEST.parquet --out maps.jpg
     python -m benchmarks.exploring report --points 20000 --out FOLDER
 
 duplicates: vectors of many groups with copies planted among them; time, peak memory, and the share of the exact pairs of
 sampled rows that was found. clusters: codes of MNIST beside PCA and raw pixels, as `pixelmill cluster` sees them: vectors of
-length 1. report: a run of so many rows with thumbnails; time to write the page, its size, and the page itself to look at.
+length 1. maps: codes of MNIST in the plane, how often the nearest points of a map are of one digit, and a picture of it; UMAP
+needs pixelmill[explore]. report: a run of so many rows with thumbnails; time to write the page, its size, and the page itself
+to look at.
 
 Legend: N rows, M sampled rows, D numbers in a vector.
 """
@@ -19,10 +22,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
+from matplotlib import pyplot
 from sklearn.metrics import normalized_mutual_info_score
+from sklearn.neighbors import NearestNeighbors
 
-from benchmarks.cluster_codes import Network, read, spaces
+from benchmarks.cluster_codes import Network, encode, read, spaces
+from pixelmill.pipelines.findings.projection import Method, projected
+from pixelmill.pipelines.findings.row_vectors import RowVectors
 from pixelmill.workers.evaluation.clustering import hungarian_accuracy
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.recipes.registry import recipe_of
@@ -45,6 +53,10 @@ def main() -> None:
     for name in ("checkpoint", "train", "test"):
         clusters.add_argument(name, type=Path)
     clusters.add_argument("--train-count", type=int, default=20_000)
+    maps = commands.add_parser("maps")
+    for name in ("checkpoint", "test"):
+        maps.add_argument(name, type=Path)
+    maps.add_argument("--out", type=Path, required=True)
     report = commands.add_parser("report")
     report.add_argument("--points", type=int, default=20_000)
     report.add_argument("--out", type=Path, required=True)
@@ -53,6 +65,8 @@ def main() -> None:
         measure_duplicates(arguments.rows, arguments.dimension, arguments.sampled)
     elif arguments.command == "clusters":
         measure_clusters(arguments.checkpoint, arguments.train, arguments.test, arguments.train_count)
+    elif arguments.command == "maps":
+        measure_maps(arguments.checkpoint, arguments.test, arguments.out)
     else:
         measure_report(arguments.points, arguments.out)
 
@@ -128,13 +142,40 @@ def measure_clusters(checkpoint: Path, train_table: Path, test_table: Path, trai
             print(f"| {shown} | {train_ND.shape[1]} | {nmi:.3f} | {accuracy:.3f} | {silhouette} |", flush=True)
 
 
+# ----------------------------------------------------------------------------------------------------------------- maps
+
+
+def measure_maps(checkpoint: Path, test_table: Path, picture: Path) -> None:
+    """As `pixelmill project` makes them, of the codes of the test set."""
+    network, card = load_checkpoint(checkpoint)
+    assert isinstance(network, Network)
+    test = read(test_table, recipe_of(card), None)
+    labels_M = np.array([int(sample["label"]) for sample in test])
+    codes_MD = units_of(encode(network, test, network.config.size_px))
+    names = pa.array(map(str, range(len(test))))
+    vectors = RowVectors(pa.table({"id": names, "uri": names}), codes_MD, "latent", {})
+    methods: list[Method] = ["pca", "umap"]
+    figure, axes = pyplot.subplots(1, len(methods), figsize=(12, 6), dpi=90)
+    for method, axis in zip(methods, axes, strict=True):
+        start_s = time.perf_counter()
+        rows = projected(vectors, method).rows
+        points_M2 = np.stack([rows["x"].to_numpy(), rows["y"].to_numpy()], 1)
+        took_s = time.perf_counter() - start_s
+        near_MK = NearestNeighbors(n_neighbors=11).fit(points_M2).kneighbors(points_M2, return_distance=False)[:, 1:]
+        share = float((labels_M[near_MK] == labels_M[:, None]).mean())
+        print(f"{method}: {share:.3f} of the 10 nearest points are of the same digit; {took_s:.0f} s", flush=True)
+        axis.scatter(*points_M2.T, c=labels_M, cmap="tab10", s=2, linewidths=0)
+        axis.set_title(f"{method}: {share:.2f} of the 10 nearest points are of the same digit")
+        axis.set_axis_off()
+    figure.tight_layout()
+    figure.savefig(picture)
+
+
 # --------------------------------------------------------------------------------------------------------------- report
 
 
 def measure_report(rows: int, folder: Path) -> None:
     """A run of so many rows, published by hand: vectors of 40 groups, and thumbnails of coloured noise, which compress badly."""
-    import pyarrow as pa
-
     from pixelmill.jobs.reporting.content import Wanted, content_of
     from pixelmill.jobs.reporting.page import page_of
     from pixelmill.pipelines.outputs.columns import ERROR_COLUMNS, INPUT_FIELDS

@@ -17,13 +17,15 @@ from pixelmill.workers.similarity.units import as_float32, blocks
 Method = Literal["pca", "umap"]
 FIRST_COMPONENTS = 50
 """UMAP gets so many components, not the vectors themselves, as its authors advise for speed."""
+FEWEST_ROWS = 5
+"""Fewer have no neighbourhoods that UMAP could keep, and get their principal components."""
 
 
 def projected(vectors: RowVectors, method: Method = "pca", seed: int = 0) -> Made:
     """Columns x and y, float32. Raises JobError for UMAP where it is not installed."""
     if method == "umap":
         require_umap()
-    wanted = 2 if method == "pca" else min(FIRST_COMPONENTS, vectors.units_ND.shape[1])
+    wanted = 2 if method == "pca" else max(2, min(FIRST_COMPONENTS, vectors.units_ND.shape[1]))
     points_NC, shares_C = components_of(vectors.units_ND, wanted)
     if method == "umap":
         points_NC = _umap(points_NC, seed)
@@ -49,6 +51,9 @@ def require_umap() -> None:
 
 
 def _umap(points_NC: np.ndarray, seed: int) -> np.ndarray:
+    if len(points_NC) < FEWEST_ROWS:
+        return points_NC[:, :2]
     module: Any = import_module("umap")
-    few = max(2, min(15, len(points_NC) - 1))
-    return np.asarray(module.UMAP(n_neighbors=few, random_state=seed).fit_transform(points_NC), np.float32)
+    few = min(15, len(points_NC) - 1)
+    reducer = module.UMAP(n_neighbors=few, random_state=seed, n_jobs=1)  # one thread is what a seed allows
+    return np.asarray(reducer.fit_transform(points_NC), np.float32)

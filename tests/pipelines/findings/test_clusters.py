@@ -1,4 +1,4 @@
-"""Clusters, maps, outliers and samples of a run's vectors."""
+"""Clusters, outliers and samples of a run's vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from PIL import Image
 from pixelmill.pipelines.findings import clusters, outliers
 from pixelmill.pipelines.findings.clusters import ClusterOptions, clusters_of
 from pixelmill.pipelines.findings.outliers import looks_of, outliers_of, scores_of
-from pixelmill.pipelines.findings.projection import projected
 from pixelmill.pipelines.findings.row_vectors import RowVectors, read_vectors
 from pixelmill.pipelines.findings.samples import k_centre
 from pixelmill.workers.errors import JobError
@@ -52,24 +51,6 @@ def test_clusters_that_are_fitted_over_blocks_are_those_of_the_whole(
 def test_more_clusters_than_rows_are_refused(vectors: RowVectors, count: int) -> None:
     with pytest.raises(JobError, match="give 1 to 24, or auto"):
         clusters_of(vectors, ClusterOptions(count))
-
-
-def test_a_map_shows_the_groups_apart(vectors: RowVectors) -> None:
-    made = projected(vectors)
-    points = np.stack([made.rows["x"].to_numpy(), made.rows["y"].to_numpy()], 1)
-    centres = np.stack([points[label == LABELS].mean(0) for label in range(3)])
-    nearest = np.linalg.norm(points[:, None] - centres[None], axis=2).argmin(1)
-    assert nearest.tolist() == LABELS.tolist()
-
-
-def test_umap_is_asked_for_by_name_where_it_is_missing(vectors: RowVectors) -> None:
-    try:
-        import umap  # noqa: F401
-    except ModuleNotFoundError:
-        with pytest.raises(JobError, match=r"pixelmill\[explore\]"):
-            projected(vectors, "umap")
-    else:
-        assert projected(vectors, "umap").rows.num_rows == 24
 
 
 def test_a_row_that_is_alone_is_the_farthest_outlier_and_a_copy_is_not_unique(tmp_path: Path) -> None:
