@@ -14,6 +14,8 @@ from typing import Annotated, cast
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from pixelmill.workers.small_files import small_text
+
 Level = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Level, Level, Level]
 """Red, green, blue."""
@@ -45,7 +47,7 @@ def _read(written: object) -> object:
     if not isinstance(written, str):
         return written
     try:
-        stated = json.loads(written if written.lstrip().startswith("{") else Path(written).read_text(encoding="utf-8"))
+        stated = json.loads(written if written.lstrip().startswith("{") else small_text(Path(written)))
     except OSError as error:
         raise ValueError(f"{written}: can't be read ({error.strerror}); {WRITE}") from error
     except ValueError as error:

@@ -10,6 +10,10 @@ import yaml
 
 from pixelmill.jobs.documents import yamlfile
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.small_files import small_text
+
+MAX_BYTES = 4 * yamlfile.MAX_CHARACTERS
+"""The most bytes of a file, whose characters have four each at most."""
 
 Document = dict[str, object]
 """A file as it was written, with its references to the environment."""
@@ -25,7 +29,7 @@ class Parsed:
 
 def read_file(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return small_text(Path(path), MAX_BYTES)
     except FileNotFoundError as error:
         raise JobError(f"{path}: there is no such job file") from error
     except (OSError, UnicodeDecodeError) as error:

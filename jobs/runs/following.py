@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pixelmill.pipelines.outputs.claims import ATTEMPTS, RECORD, standing
 from pixelmill.pipelines.outputs.self_report import read_log
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.whole_files import MOST_TABLE_BYTES
 from pixelmill.workers.errors import JobError
 
 POLL_S = 1.0
@@ -16,7 +17,7 @@ WHOLE = "log.txt"
 
 def log_of(folder: Folder, epoch: int) -> str:
     """The log of an attempt so far."""
-    whole = folder.read(f"{ATTEMPTS}/{epoch:04d}/{WHOLE}")
+    whole = folder.read(f"{ATTEMPTS}/{epoch:04d}/{WHOLE}", MOST_TABLE_BYTES)
     return whole.decode("utf-8", "replace") if whole is not None else read_log(folder, epoch)
 
 

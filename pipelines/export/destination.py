@@ -19,6 +19,7 @@ from typing import Literal, cast
 from pixelmill.pipelines.export.naming import MARKS
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.whole_files import ANY_SIZE
 from pixelmill.workers.errors import RunRefused
 
 Put = Literal["written", "kept", "replaced"]
@@ -54,7 +55,7 @@ class Destination:
         with explained(f"{self.uri}/{name}", "writing a picture"):
             if self.folder.create(name, data):
                 return "written"
-            if self.folder.read(name) == data:
+            if self.folder.read(name, ANY_SIZE) == data:
                 return "kept"
             if not self._overwrite:
                 raise RunRefused(

@@ -16,6 +16,7 @@ from pixelmill.pipelines.outputs.parts import Part
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import Parquet, open_parquet, read_group, read_rows
+from pixelmill.pipelines.stores.whole_files import MOST_TABLE_BYTES
 from pixelmill.workers.errors import StoreError
 
 
@@ -27,7 +28,7 @@ def read_files(folder: Folder, segment: Segment, columns: list[str] | None = Non
 
 
 def _opened(folder: Folder, name: str) -> Parquet:
-    data = folder.read(name)
+    data = folder.read(name, MOST_TABLE_BYTES)
     if data is None:
         raise StoreError(f"{folder.uri}/{name}: is gone, and the manifest names it; copy it back")
     return open_parquet(pa.BufferReader(data))

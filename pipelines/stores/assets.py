@@ -5,6 +5,7 @@ from __future__ import annotations
 from pixelmill.pipelines.stores.access import Access, join
 from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.whole_files import ANY_SIZE, MOST_DOCUMENT_BYTES
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import ModelError
 
@@ -50,6 +51,6 @@ def _read(folder: Folder, name: str, otherwise: str) -> bytes:
 
 def _found(folder: Folder, name: str) -> bytes | None:
     try:
-        return folder.read(name)
+        return folder.read(name, MOST_DOCUMENT_BYTES if name.endswith(".json") else ANY_SIZE)
     except Exception as error:
         raise explain(error, join(folder.uri, name), "reading it") from error

@@ -11,10 +11,12 @@ the writes of an attempt that wakes up after an hour of suspension are refused.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from pixelmill.pipelines.stores.tags import digest, tag_by_reading
+from pixelmill.pipelines.stores.whole_files import read_object
 
 NOT_IMPLEMENTED = frozenset({400, 405, 501})
 
@@ -25,8 +27,8 @@ class ConditionalWrites(Protocol):
     is_fenced: bool
     """Whether the store itself refuses; otherwise a late write may still land."""
 
-    def read(self, path: str) -> tuple[bytes, str] | None:
-        """The content with its tag; None where there is none."""
+    def read(self, path: str, most_bytes: int = sys.maxsize) -> tuple[bytes, str] | None:
+        """The content with its tag; None where there is none. NotReadable for more than `most_bytes`."""
         ...
 
     def tag(self, path: str) -> str | None:
@@ -50,9 +52,9 @@ class Unfenced:
     def __init__(self, store: Any) -> None:
         self._store = store
 
-    def read(self, path: str) -> tuple[bytes, str] | None:
+    def read(self, path: str, most_bytes: int = sys.maxsize) -> tuple[bytes, str] | None:
         try:
-            data = bytes(self._store.cat_file(path))
+            data = read_object(self._store, path, most_bytes)
         except FileNotFoundError:
             return None
         return data, digest(data)

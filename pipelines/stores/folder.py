@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from pixelmill.pipelines.stores import conditional
 from pixelmill.pipelines.stores.access import Access, open_store, scheme_of
@@ -14,7 +15,11 @@ from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.local_disk import LocalDisk, write_local
 from pixelmill.pipelines.stores.retries import retried, status_of
 from pixelmill.pipelines.stores.s3 import S3
+from pixelmill.pipelines.stores.whole_files import MOST_DOCUMENT_BYTES, NotReadable, read_local, read_object, read_s3
+from pixelmill.workers.credentials import scrub
+from pixelmill.workers.errors import StoreError
 
+Result = TypeVar("Result")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
@@ -62,24 +67,40 @@ class Folder:
         changed."""
         return retried(lambda: self._writes.replace(self._path(name), data, tag), for_s=self.access.retry_for_s)
 
-    def read_tagged(self, name: str) -> tuple[bytes, str] | None:
-        """The bytes of a file and the tag under which it can be replaced; None when there is none."""
-        return retried(lambda: self._writes.read(self._path(name)), for_s=self.access.retry_for_s)
+    def read_tagged(self, name: str, most_bytes: int = MOST_DOCUMENT_BYTES) -> tuple[bytes, str] | None:
+        """The bytes of a file and the tag under which it can be replaced; None when there is none. Refuses as `read`."""
+        return self._read(name, lambda: self._writes.read(self._path(name), most_bytes))
 
     def tag(self, name: str) -> str | None:
         """The tag under which a file can be replaced; None when there is none."""
         return retried(lambda: self._writes.tag(self._path(name)), for_s=self.access.retry_for_s)
 
-    def read(self, name: str) -> bytes | None:
-        """The bytes of a file, or None when there is none."""
+    def read(self, name: str, most_bytes: int = MOST_DOCUMENT_BYTES) -> bytes | None:
+        """The bytes of a file, or None when there is none.
+
+        Raises StoreError for more than `most_bytes`, and for a pipe or a device: anybody may have put it there.
+        """
 
         def work() -> bytes | None:
             try:
-                return bytes(self.store.cat_file(self._path(name)))
+                return self._whole(self._path(name), most_bytes)
             except FileNotFoundError:
                 return None
 
-        return retried(work, for_s=self.access.retry_for_s)
+        return self._read(name, work)
+
+    def _read(self, name: str, work: Callable[[], Result]) -> Result:
+        try:
+            return retried(work, for_s=self.access.retry_for_s)
+        except NotReadable as error:
+            raise StoreError(f"{scrub(self.uri)}/{name}: {error}") from error
+
+    def _whole(self, path: str, most_bytes: int) -> bytes:
+        if self.is_local:
+            return read_local(path, most_bytes)
+        if scheme_of(self.uri) in {"s3", "s3a"}:
+            return read_s3(self.store, path, most_bytes)[0]
+        return read_object(self.store, path, most_bytes)
 
     def exists(self, name: str) -> bool:
         return retried(lambda: bool(self.store.exists(self._path(name))), for_s=self.access.retry_for_s)

@@ -10,6 +10,6 @@ def mapping_in(data: bytes | None) -> dict[str, Any]:
     """The object in a file; empty where there is no file, and where it holds anything else."""
     try:
         found: object = json.loads(data or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):  # nested ten thousand times
         return {}
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Generator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pixelmill.pipelines.stores.tags import digest, tag_by_reading
+from pixelmill.pipelines.stores.whole_files import read_local
 from pixelmill.workers.errors import StoreError
 
 Result = TypeVar("Result")
@@ -29,9 +31,9 @@ class LocalDisk:
     def __init__(self, root: str) -> None:
         self._root = Path(root)
 
-    def read(self, path: str) -> tuple[bytes, str] | None:
+    def read(self, path: str, most_bytes: int = sys.maxsize) -> tuple[bytes, str] | None:
         try:
-            data = Path(path).read_bytes()
+            data = read_local(path, most_bytes)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return data, digest(data)

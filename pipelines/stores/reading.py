@@ -7,20 +7,19 @@ s3:// objects are read with obstore, which costs a sixth of s3fs's processor tim
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import re
-import stat
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from pixelmill.pipelines.stores import versions
 from pixelmill.pipelines.stores.access import Access, open_store, scheme_of
 from pixelmill.pipelines.stores.inflating import inflated, is_deflated, plain
 from pixelmill.pipelines.stores.obstore_clients import s3_store
 from pixelmill.pipelines.stores.retries import status_of
+from pixelmill.pipelines.stores.whole_files import NotReadable, open_regular, read_to_end
 from pixelmill.workers.errors import RowError
 
 if TYPE_CHECKING:
@@ -136,45 +135,24 @@ def _read_local(
 ) -> bytes:
     """The bytes of a regular file. Refuses a pipe or a device without waiting for the process at its other end."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ENXIO:  # a socket, or a device that does not exist
-            raise _no_file() from error
-        raise
-    with open(handle, "rb") as file:
-        status = os.fstat(handle)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        if not stat.S_ISREG(status.st_mode):
-            raise _no_file()
+        file = open_regular(path)
+    except NotReadable as error:
+        raise RowError("fetch", "NotAFile", str(error)) from error
+    with file:
+        status = os.fstat(file.fileno())
         if size is None and status.st_size > max_bytes:
             raise too_many_bytes(status.st_size, max_bytes)
         if size is None:
             expect(status.st_size)
         if start:
             file.seek(start)
-        data = file.read(size) if size is not None else _whole(file, status.st_size, max_bytes)
-        for seen in (status, os.fstat(handle)):  # it may have been changed meanwhile
+        data = file.read(size) if size is not None else read_to_end(file, status.st_size, max_bytes)
+        for seen in (status, os.fstat(file.fileno())):  # it may have been changed meanwhile
             if version is not None and not versions.is_same_file(version, seen):
                 raise versions.changed()
     if len(data) > max_bytes:  # a file that grows, or one without a stated size
         raise too_many_bytes(len(data), max_bytes)
     return data
-
-
-def _whole(file: BinaryIO, stated_bytes: int, max_bytes: int) -> bytes:
-    """All of a file that states its size, and at most one byte more than `max_bytes`.
-
-    Python allocates as much as it is asked to read: were that always `max_bytes`, files would lie scattered over the heap.
-    """
-    data = file.read(min(stated_bytes, max_bytes) + 1)
-    return data if len(data) <= stated_bytes else data + file.read(max_bytes + 1 - len(data))
-
-
-def _no_file() -> RowError:
-    return RowError(
-        "fetch", "NotAFile", "is a pipe, a socket or a device; only files are read: take it out of the list"
-    )
 
 
 def _read_fsspec(

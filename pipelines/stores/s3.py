@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
+
+from pixelmill.pipelines.stores.whole_files import read_s3
 
 PRECONDITION_FAILED, CONFLICT = 412, 409
 
@@ -16,11 +19,9 @@ class S3:
     def __init__(self, store: Any, status_of: Callable[[BaseException], int | None]) -> None:
         self._store, self._status_of = store, status_of
 
-    def read(self, path: str) -> tuple[bytes, str] | None:
-        bucket, _, key = path.partition("/")
+    def read(self, path: str, most_bytes: int = sys.maxsize) -> tuple[bytes, str] | None:
         try:
-            answer = self._store.call_s3("get_object", Bucket=bucket, Key=key)
-            return bytes(_body(self._store, answer)), answer["ETag"]
+            return read_s3(self._store, path, most_bytes)
         except FileNotFoundError:
             return None
 
@@ -52,9 +53,3 @@ class S3:
                 raise ConnectionError("the store is at work on another write of this file") from None
             raise
         return True
-
-
-def _body(store: Any, answer: Any) -> bytes:
-    from fsspec.asyn import sync  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
-
-    return bytes(cast("bytes | None", sync(store.loop, answer["Body"].read)) or b"")

@@ -16,6 +16,7 @@ from pixelmill.pipelines.outputs.columns import FAILED, FAILED_SCHEMA
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import open_parquet, read_rows, write_parquet
+from pixelmill.pipelines.stores.whole_files import MOST_TABLE_BYTES
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.workers.errors import DataError, RowError
 
@@ -109,7 +110,7 @@ class FailedFile:
         return self._store.reports(FAILED) if self._workers > 1 else []
 
     def _kept(self) -> list[dict[str, str | None]]:
-        data = self._folder.read(FILE)
+        data = self._folder.read(FILE, MOST_TABLE_BYTES)
         if data is None:
             return []
         return read_rows(open_parquet(pa.BufferReader(data)), FAILED_SCHEMA.names).cast(FAILED_SCHEMA).to_pylist()

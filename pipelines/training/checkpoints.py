@@ -29,6 +29,7 @@ from torch.optim import Optimizer
 from pixelmill.pipelines.stores.access import Access, scheme_of
 from pixelmill.pipelines.stores.assets import checkpoint_at, file_at
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.whole_files import ANY_SIZE
 from pixelmill.pipelines.training.averaging import WeightAverage
 from pixelmill.workers.errors import RunRefused
 from pixelmill.workers.models.card import Card
@@ -155,7 +156,7 @@ def load_training(
     """Restore the newest checkpoint's weights, their average and the optimiser's state, bit for bit."""
     name = json.loads(folder.read(LAST) or b"{}")["folder"]
     files = (WEIGHTS, "training.safetensors", "training.json", *((AVERAGE,) if average else ()))
-    parts = [folder.read(f"{name}/{file}") for file in files]
+    parts = [folder.read(f"{name}/{file}", ANY_SIZE) for file in files]
     if None in parts:
         raise RunRefused(f"{folder.uri}/{name}: the checkpoint is not whole; choose another output folder")
     weights, state, text, *averaged = (part or b"" for part in parts)

@@ -9,7 +9,11 @@ from typing import TypedDict, cast
 from pixelmill.pipelines.inputs.names import is_hidden, is_local
 from pixelmill.pipelines.stores.access import Access, join, open_store
 from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.retries import retried
+
+MOST_ANNOTATION_BYTES = 2 << 30
+"""The most bytes of a file that belongs to every sample: annotations of COCO have half a gigabyte."""
 
 
 class _Child(TypedDict):
@@ -48,9 +52,9 @@ def shared_file(uri: str, role: str, name: str, access: Access) -> dict[str, byt
 
 def file_bytes(uri: str, access: Access) -> bytes | None:
     """The content of one file; None where there is none."""
-    store, path = open_store(uri, access)
+    parent, _, name = uri.rpartition("/")
     try:
-        return bytes(retried(lambda: store.cat_file(path), for_s=access.retry_for_s))
+        return Folder(parent or "/", access).read(name, MOST_ANNOTATION_BYTES)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except Exception as error:

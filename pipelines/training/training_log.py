@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.whole_files import MOST_TABLE_BYTES
 from pixelmill.pipelines.training.curve import LogRow, drawn_curve
 from pixelmill.pipelines.training.trackers import Tracker
 from pixelmill.workers.codecs.encode import encode_png_tensor
@@ -69,7 +70,7 @@ class TrainingLog:
 
 
 def _read(folder: Folder) -> list[LogRow]:
-    text = (folder.read(LOG) or b"").decode()
+    text = (folder.read(LOG, MOST_TABLE_BYTES) or b"").decode()
     return [{name: value for name, value in row.items() if value} for row in csv.DictReader(io.StringIO(text))]
 
 

@@ -20,6 +20,7 @@ from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.pictures import Kind, Picture
+from pixelmill.workers.small_files import small_text
 from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat
 from pixelmill.workers.stages.model_stage import ModelStageConfig
@@ -96,7 +97,7 @@ class SynthesizeConfig(ModelStageConfig):
         """ModelError if the palette and the network have different numbers of classes."""
         if self.palette is None or name.path is None:
             return
-        card = json.loads(checkpoint_files(name.path)[1].read_text(encoding="utf-8"))
+        card = json.loads(small_text(checkpoint_files(name.path)[1]))
         count = cast("int", card["config"].get("classes"))
         if count != len(self.palette):
             raise ModelError(
@@ -108,7 +109,7 @@ class SynthesizeConfig(ModelStageConfig):
         """ModelError if the network makes fewer pictures for a layout."""
         if self.output == 1 or name.path is None:
             return
-        card = json.loads(checkpoint_files(name.path)[1].read_text(encoding="utf-8"))
+        card = json.loads(small_text(checkpoint_files(name.path)[1]))
         count = cast("int", card["config"].get("outputs", 1))
         if self.output > count:
             raise ModelError(

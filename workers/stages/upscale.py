@@ -20,6 +20,7 @@ from pixelmill.workers.models.libraries import load_model
 from pixelmill.workers.models.model_names import ModelName, checkpoint_files
 from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.pictures import Kind
+from pixelmill.workers.small_files import small_text
 from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.encoded_pictures import BYTES_PER_PIXEL, PictureFormat
 from pixelmill.workers.stages.model_stage import ModelStageConfig
@@ -94,7 +95,7 @@ class UpscaleConfig(ModelStageConfig):
 def scales_of(name: ModelName) -> tuple[int, ...]:
     """The scales that a model offers, from its card; a model without a card is loaded to find them."""
     if name.library == "file" and name.path is not None:
-        settings: dict[str, Any] = json.loads(checkpoint_files(name.path)[1].read_text(encoding="utf-8"))["settings"]
+        settings: dict[str, Any] = json.loads(small_text(checkpoint_files(name.path)[1]))["settings"]
         if scales := settings.get("scales"):
             return tuple(sorted(cast("list[int]", scales)))
     return load_model(name, "upscale").scales

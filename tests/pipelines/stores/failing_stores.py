@@ -41,7 +41,7 @@ class Server:
         if method == "get_object":
             if self.there is None:
                 raise FileNotFoundError(options["Key"])
-            return {"Body": Body(self.there), "ETag": '"tag"'}
+            return {"Body": Body(self.there), "ETag": '"tag"', "ContentLength": len(self.there)}
         self.puts += 1
         status = self.answers.pop(0)
         if status is None or self.lands:
@@ -67,3 +67,6 @@ class Body:
 
     async def read(self) -> bytes:
         return self._data
+
+    def close(self) -> None:
+        pass

@@ -18,6 +18,7 @@ from pixelmill.workers.models.safetensors_header import require_whole
 from pixelmill.workers.models.stated_classes import classes_in
 from pixelmill.workers.models.tasks import WITH_CLASSES, Task, verb
 from pixelmill.workers.models.zoo import ZOO
+from pixelmill.workers.small_files import small_text
 
 OF_CT = frozenset({"ct-autoencoder", "ct-finetuned"})
 """Networks of CT slices, which take Hounsfield units and can embed; their cards have the normalisation."""
@@ -151,8 +152,8 @@ def _does(card: Path, task: Task) -> bool:
 def _written(card: Path) -> dict[str, Any] | None:
     """The JSON of a card; None if it can't be read."""
     try:
-        written: Any = json.loads(card.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        written: Any = json.loads(small_text(card))
+    except (OSError, ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", written) if isinstance(written, dict) else None
 
