@@ -56,8 +56,15 @@ def walk_local(root: str, ignored: Ignored, exclude: str | None) -> Iterator[Fou
             continue
         pending += [item.path for item in reversed(items) if item.is_dir(follow_symlinks=False)]
         if not has_hidden(folder[len(root) :]):
-            links += [item.path for item in items if item.is_symlink() and item.is_dir() and not is_hidden(item.name)]
+            links += [item.path for item in items if _is_linked_folder(item) and not is_hidden(item.name)]
         yield from _files_among(items, ignored)
+
+
+def _is_linked_folder(item: os.DirEntry[str]) -> bool:
+    """Whether this is a link to a folder; one that leads back to itself is none."""
+    with suppress(OSError):
+        return item.is_symlink() and item.is_dir()
+    return False
 
 
 def _number(status: os.stat_result) -> tuple[int, int]:

@@ -27,6 +27,8 @@ def row_error(error: Exception, uri: str) -> RowError:
         return RowError("fetch", "PermissionDenied", f"may not be read; check {_what_grants(uri)}")
     if isinstance(error, IsADirectoryError):
         return RowError("fetch", "NotFound", "is a folder, not a file")
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return RowError("fetch", "NotFound", "is a link that leads back to itself")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return RowError("fetch", "NotFound", "the name is longer than this file system allows")
     detail = f"{name}: {_first_line(error) or 'no detail'}"

@@ -13,7 +13,7 @@ from pixelmill.workers.ct.frames import Frame, frames_of
 from pixelmill.workers.ct.geometry import Geometry
 from pixelmill.workers.ct.header import is_dicomdir, transfer_syntax_of
 from pixelmill.workers.ct.kernels import KernelClass, kernel_class
-from pixelmill.workers.ct.values import has, number, numbers, text, texts, whole
+from pixelmill.workers.ct.values import has, is_other_quantity, number, numbers, text, texts, whole
 from pixelmill.workers.errors import RowError
 
 if TYPE_CHECKING:
@@ -81,11 +81,15 @@ class ObjectFacts:
     slope: float | None
     intercept: float | None
     padding: int | None
+    """PixelPaddingValue in stored values; with `padding_limit` it is one end of a range."""
     thickness_mm: float | None
     is_burned_in: bool
     phase_percent: float | None
     acquisition: int | None
     kernel: KernelClass | None = None
+    padding_limit: int | None = None
+    is_other_quantity: bool = False
+    """RescaleType states what is no Hounsfield unit, such as an effective atomic number."""
     frames: tuple[Frame, ...] = ()
     """Of an enhanced object or a volume, where all of them state their geometry and scale; otherwise none."""
     refusal: str | None = None
@@ -110,12 +114,14 @@ def facts_of(dataset: Dataset) -> ObjectFacts:
         geometry=_geometry(dataset),
         slope=frames[0].slope if frames else number(dataset, "RescaleSlope"),
         intercept=frames[0].intercept if frames else number(dataset, "RescaleIntercept"),
-        padding=_padding(dataset),
+        padding=_or_none(dataset, "PixelPaddingValue"),
         thickness_mm=number(dataset, "SliceThickness"),
         is_burned_in=text(dataset, "BurnedInAnnotation").upper() == "YES",
         phase_percent=_phase_percent(dataset),
         acquisition=_or_none(dataset, "AcquisitionNumber"),
         kernel=_kernel(dataset),
+        padding_limit=_or_none(dataset, "PixelPaddingRangeLimit"),
+        is_other_quantity=is_other_quantity(dataset) or any(frame.is_other_quantity for frame in frames),
         frames=frames,
     )
 
@@ -143,7 +149,7 @@ def kind_of(dataset: Dataset) -> ObjectKind:
 def identity_of(dataset: Dataset) -> Identity:
     """The texts that keyed ids are made of."""
     return Identity(
-        patient=text(dataset, "PatientID"),
+        patient=_patient(dataset),
         issuer=text(dataset, "IssuerOfPatientID"),
         series=text(dataset, "SeriesInstanceUID"),
         object=text(dataset, "SOPInstanceUID") or _meta(dataset, "MediaStorageSOPInstanceUID"),
@@ -152,6 +158,17 @@ def identity_of(dataset: Dataset) -> Identity:
         series_time=text(dataset, "SeriesTime"),
         scanner="\0".join(text(dataset, name) for name in ("Manufacturer", "ManufacturerModelName")),
     )
+
+
+def _patient(dataset: Dataset) -> str:
+    """PatientID. Where it is empty, as after many anonymizations, name and date of birth where both are stated, else the study,
+    else the series: all patients without an ID are not one."""
+    if found := text(dataset, "PatientID"):
+        return found
+    born = [text(dataset, name) for name in ("PatientName", "PatientBirthDate")]
+    if all(born):
+        return "\0".join(("", *born))
+    return "\0".join(("", "", text(dataset, "StudyInstanceUID") or text(dataset, "SeriesInstanceUID")))
 
 
 def _layout(dataset: Dataset) -> Layout:
@@ -176,19 +193,16 @@ def _frames(dataset: Dataset, layout: Layout | None) -> tuple[Frame, ...]:
 
 
 def _geometry(dataset: Dataset) -> Geometry | None:
-    """Position, orientation and spacing; None where one of them is missing, as in multi-frame objects."""
+    """Position, orientation and spacing; None where one of them is missing, as in multi-frame objects, or pixels have no size."""
     position = numbers(dataset, "ImagePositionPatient", 3)
     orientation = numbers(dataset, "ImageOrientationPatient", 6)
     spacing = numbers(dataset, "PixelSpacing", 2)
     if position is None or orientation is None or spacing is None:
         return None
     (x, y, z), (a, b, c, d, e, f), (down, across) = position, orientation, spacing
+    if down <= 0 or across <= 0:
+        return None
     return Geometry((x, y, z), (a, b, c, d, e, f), (down, across))
-
-
-def _padding(dataset: Dataset) -> int | None:
-    """PixelPaddingValue, in stored values. Its type follows PixelRepresentation, which pydicom may read too late."""
-    return _or_none(dataset, "PixelPaddingValue")
 
 
 def _phase_percent(dataset: Dataset) -> float | None:

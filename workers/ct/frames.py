@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pixelmill.workers.ct.geometry import Geometry, normal_of
-from pixelmill.workers.ct.values import malformed, number, numbers
+from pixelmill.workers.ct.values import is_other_quantity, malformed, number, numbers
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -20,6 +20,7 @@ class Frame:
     geometry: Geometry
     slope: float
     intercept: float
+    is_other_quantity: bool = False
 
 
 def frames_of(dataset: Dataset) -> tuple[Frame, ...]:
@@ -67,7 +68,9 @@ def _frame(own: Dataset, shared: Dataset | None) -> Frame | None:
     if xyz is None or directions is None or spacing is None or not slope or intercept is None:
         return None
     (x, y, z), (a, b, c, d, e, f), (down, across) = xyz, directions, spacing
-    return Frame(Geometry((x, y, z), (a, b, c, d, e, f), (down, across)), slope, intercept)
+    if down <= 0 or across <= 0:
+        return None
+    return Frame(Geometry((x, y, z), (a, b, c, d, e, f), (down, across)), slope, intercept, is_other_quantity(scale))
 
 
 def _items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:

@@ -11,6 +11,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from pixelmill.workers.ct.transfer_syntaxes import DEFLATED
@@ -26,7 +27,24 @@ _PIXEL_TAGS = frozenset({(0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010)})
 _NO_LENGTH = 0xFFFFFFFF
 _SILENT = logging.CRITICAL + 1
 _SIGNATURE = b"DICM"
+_PACKED = (
+    (b"PK\3\4", "zip within another archive, or without its suffix"),
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+    (b"7z\xbc\xaf", "7-Zip"),
+    (b"Rar!", "RAR"),
+)
+"""How files begin that hold objects perhaps, and are not read."""
 _SIGNATURE_AT = 128
+
+
+@dataclass(frozen=True)
+class Header:
+    """The elements before the pixel data, and whether pixel data follows them."""
+
+    dataset: Dataset
+    has_pixels: bool
 
 
 def parse_header(head: bytes, *, is_whole: bool) -> Dataset | None:
@@ -34,18 +52,24 @@ def parse_header(head: bytes, *, is_whole: bool) -> Dataset | None:
 
     Raises RowError where it is no DICOM object, or where a whole file ends within an element.
     """
+    header = read_header(head, is_whole=is_whole)
+    return None if header is None else header.dataset
+
+
+def read_header(head: bytes, *, is_whole: bool) -> Header | None:
+    """As `parse_header`, with what follows the elements."""
     file = io.BytesIO(head)
-    dataset = _parsed(file, is_whole=is_whole)
+    dataset = _parsed(file, head, is_whole=is_whole)
     if dataset is None:
         return None
     ends_well = _ends_well(file, head, dataset, is_whole=is_whole)
     if not ends_well and not is_whole:
         return None
     if not is_signed(head) and not _is_plausible(dataset):
-        raise _no_dicom()
+        raise _no_dicom(head)
     if not ends_well:
         raise RowError("decode", "Truncated", "the file ends within its header; copy it again")
-    return dataset
+    return Header(dataset, transfer_syntax_of(dataset) == DEFLATED or _has_pixels(head, file.tell()))
 
 
 def digest_of(dataset: Dataset) -> str:
@@ -85,7 +109,7 @@ def silence_values() -> None:
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
-def _parsed(file: io.BytesIO, *, is_whole: bool) -> Dataset | None:
+def _parsed(file: io.BytesIO, head: bytes, *, is_whole: bool) -> Dataset | None:
     import pydicom
 
     silence_values()
@@ -97,7 +121,7 @@ def _parsed(file: io.BytesIO, *, is_whole: bool) -> Dataset | None:
     except Exception:
         if not is_whole:
             return None
-        raise _no_dicom() from None
+        raise _no_dicom(head) from None
 
 
 def _ends_well(file: io.BytesIO, head: bytes, dataset: Dataset, *, is_whole: bool) -> bool:
@@ -107,6 +131,15 @@ def _ends_well(file: io.BytesIO, head: bytes, dataset: Dataset, *, is_whole: boo
     if end == len(head):
         return is_whole and len(dataset) > 0 and _last_end(dataset) in (None, end)
     return _tag_at(head, end) in _PIXEL_TAGS
+
+
+def _has_pixels(head: bytes, place: int) -> bool:
+    """Whether an element of pixel data begins here that is not empty; one whose length is cut off counts as such."""
+    if _tag_at(head, place) not in _PIXEL_TAGS:
+        return False
+    is_explicit = head[place + 4 : place + 6].isalpha()
+    length = head[place + 8 : place + 12] if is_explicit else head[place + 4 : place + 8]
+    return length != bytes(4)
 
 
 def _last_end(dataset: Dataset) -> int | None:
@@ -141,5 +174,8 @@ def _is_plausible(dataset: Dataset) -> bool:
     return bool(text(dataset, "SOPClassUID")) or (has(dataset, "Modality") and has(dataset, "Rows"))
 
 
-def _no_dicom() -> RowError:
+def _no_dicom(head: bytes) -> RowError:
+    packed = next((name for begins, name in _PACKED if head.startswith(begins)), None)
+    if packed is not None:
+        return RowError("decode", "UnsupportedFormat", f"is packed by {packed}; unpack it, and index the folder")
     return RowError("decode", "NotDicom", "is no DICOM object; leave it out of the archive, or name a pattern")

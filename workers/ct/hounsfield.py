@@ -30,16 +30,29 @@ class HuSlice:
     padded: int
 
 
-def to_hu(stored_HW: np.ndarray, slope: float, intercept: float, padding: int | None, *, is_inverted: bool) -> HuSlice:
-    """Hounsfield units of stored values. Raises RowError where the scale is none."""
+def to_hu(
+    stored_HW: np.ndarray,
+    slope: float,
+    intercept: float,
+    padding: int | None,
+    *,
+    padding_limit: int | None = None,
+    is_inverted: bool,
+) -> HuSlice:
+    """Hounsfield units of stored values. `padding` is a stored value that was not measured, and with `padding_limit` one end of
+    a range of such. Raises RowError where the scale is none."""
     if not np.isfinite([slope, intercept]).all() or slope == 0:
         raise RowError("decode", "NotHu", "RescaleSlope or RescaleIntercept is not a usable number")
     if is_inverted:
-        raise RowError("decode", "NotHu", "MONOCHROME1 stores no Hounsfield units: bright means little")
+        raise RowError("decode", "NotHu", "MONOCHROME1, of which readers disagree whether its values are inverted")
     rounded_HW = np.rint(stored_HW.astype(np.float64) * slope + intercept)
     clipped = int(((rounded_HW < LEAST_HU) | (rounded_HW > MOST_HU)).sum())
-    padded = 0 if padding is None else int((stored_HW == padding).sum())
+    padded = 0 if padding is None else _within(stored_HW, padding, padding if padding_limit is None else padding_limit)
     return HuSlice(np.clip(rounded_HW, LEAST_HU, MOST_HU).astype(np.int16), clipped, padded)
+
+
+def _within(stored_HW: np.ndarray, one: int, other: int) -> int:
+    return int(((stored_HW >= min(one, other)) & (stored_HW <= max(one, other))).sum())
 
 
 class HuHistogram:

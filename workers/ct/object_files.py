@@ -10,7 +10,7 @@ from pixelmill.workers.ct import nifti
 from pixelmill.workers.ct.decoding_packages import installed_packages
 from pixelmill.workers.ct.facts import Identity, Layout, ObjectFacts, facts_of
 from pixelmill.workers.ct.frames import Frame
-from pixelmill.workers.ct.header import PREFIXES_BYTES, digest_of, is_signed, parse_header
+from pixelmill.workers.ct.header import PREFIXES_BYTES, digest_of, is_signed, parse_header, read_header
 from pixelmill.workers.ct.hounsfield import HuSlice
 from pixelmill.workers.ct.nifti import NiftiHeader, is_nifti
 from pixelmill.workers.ct.picture_slices import is_picture, picture_facts, picture_slice
@@ -43,11 +43,12 @@ def facts_in(head: bytes, *, is_whole: bool) -> tuple[ObjectFacts, str] | None:
     if what == "picture":
         found = picture_facts(head, is_whole=is_whole)
         return None if found is None else (found, "")
-    header = parse_header(head, is_whole=is_whole)
+    header = read_header(head, is_whole=is_whole)
     if header is None:
         return None
-    digest = digest_of(header)
-    return facts_of(header), digest
+    digest = digest_of(header.dataset)
+    facts = facts_of(header.dataset)
+    return (facts if header.has_pixels else replace(facts, layout=None)), digest
 
 
 def is_header(head: bytes, *, is_whole: bool) -> bool:

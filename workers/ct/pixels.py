@@ -63,8 +63,14 @@ def _hu(facts: ObjectFacts, stored_HW: np.ndarray) -> HuSlice:
     assert facts.layout is not None
     assert facts.slope is not None
     assert facts.intercept is not None
-    padding = _as_stored(facts.padding, facts)
-    return to_hu(stored_HW, facts.slope, facts.intercept, padding, is_inverted=facts.layout.is_inverted)
+    return to_hu(
+        stored_HW,
+        facts.slope,
+        facts.intercept,
+        _as_stored(facts.padding, facts),
+        padding_limit=_as_stored(facts.padding_limit, facts),
+        is_inverted=facts.layout.is_inverted,
+    )
 
 
 def _whole(data: bytes) -> Dataset:

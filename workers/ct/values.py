@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 _MOST_INTEGER = 1 << 31
 """Integers of DICOM are below this in size."""
+_OTHER_QUANTITIES = frozenset({"OD", "MGML", "Z_EFF", "ED", "EDW", "PCT"})
+"""Optical density, mg/ml, effective atomic number, electron density twice, percent: of spectral CT and perfusion."""
 
 
 def has(dataset: Dataset, keyword: str) -> bool:
@@ -54,6 +56,11 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | N
     if len(several) != count:
         raise malformed(keyword, f"has {len(several)} values, and {count} belong there")
     return tuple(_converted(keyword, each, _finite) for each in several)
+
+
+def is_other_quantity(dataset: Dataset) -> bool:
+    """Whether RescaleType states that the values are no Hounsfield units; a word that DICOM does not define says nothing."""
+    return text(dataset, "RescaleType").upper() in _OTHER_QUANTITIES
 
 
 def malformed(keyword: str, fact: str) -> RowError:

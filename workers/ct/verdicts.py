@@ -70,6 +70,8 @@ def slice_problem(facts: ObjectFacts, installed: frozenset[str]) -> str | None:
     decode."""
     if (not_slice := _NOT_SLICES.get(facts.kind)) is not None and not facts.frames:
         return not_slice
+    if facts.kind == "slice" and facts.layout is not None and facts.layout.frames > 1:
+        return _NOT_SLICES["multi-frame"]
     if facts.refusal is not None:
         return facts.refusal
     if facts.is_burned_in:
@@ -104,7 +106,7 @@ def _by_direction(members: Sequence[Member], placed: Sequence[int]) -> list[int]
 
 def _layout_problem(layout: Layout | None) -> str | None:
     if layout is None:
-        return "no_pixels: Rows and Columns are missing"
+        return "no_pixels: the pixel data is missing or empty"
     if layout.samples != 1 or not layout.is_grey:
         return "colour: the picture has colours, and CT values have none"
     if layout.bits_allocated not in (8, 16, 32, 64) or layout.bits_stored > layout.bits_allocated:
@@ -125,6 +127,10 @@ def _scale_problem(facts: ObjectFacts) -> str | None:
         return "not_hu: RescaleSlope and RescaleIntercept are missing, so values are not Hounsfield units"
     if facts.slope == 0:
         return "not_hu: RescaleSlope is 0"
+    if facts.is_other_quantity:
+        return "not_hu: RescaleType states another quantity than Hounsfield units"
+    if facts.layout.is_inverted:
+        return "not_hu: MONOCHROME1, of which readers disagree whether its values are inverted"
     return None
 
 

@@ -87,6 +87,7 @@ def test_every_error_of_a_store_has_a_fact_and_a_next_step(error: Exception, wor
         (client_error(410), "NotFound"),
         (IsADirectoryError(errno.EISDIR, "x"), "NotFound"),
         (OSError(errno.ENAMETOOLONG, "x"), "NotFound"),
+        (OSError(errno.ELOOP, "x"), "NotFound"),
         (PermissionError("x"), "PermissionDenied"),
         (client_error(403), "PermissionDenied"),
         (obstore_error(401), "PermissionDenied"),

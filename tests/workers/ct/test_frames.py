@@ -29,6 +29,18 @@ def test_one_frame_without_geometry_or_scale_refuses_the_object_by_name(group: s
     assert (slice_problem(facts, frozenset()) or "").startswith("multi_frame: ")
 
 
+def test_frames_of_another_quantity_are_no_hounsfield_units() -> None:
+    dataset = an_enhanced_object()
+    dataset.PerFrameFunctionalGroupsSequence[2].PixelValueTransformationSequence[0].RescaleType = "Z_EFF"
+    assert (slice_problem(facts_of(dataset), frozenset()) or "").startswith("not_hu: ")
+
+
+def test_a_frame_whose_pixels_have_no_size_refuses_the_object() -> None:
+    dataset = an_enhanced_object()
+    dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [0.7, 0]
+    assert facts_of(dataset).frames == ()
+
+
 def test_a_count_of_frames_that_differs_refuses_the_object() -> None:
     dataset = an_enhanced_object()
     dataset.NumberOfFrames = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pixelmill.workers.ct.header import is_dicomdir, parse_header, transfer_syntax_of
+from pixelmill.workers.ct.header import is_dicomdir, parse_header, read_header, transfer_syntax_of
 from pixelmill.workers.errors import RowError
 from tests.workers.ct.objects import a_slice, saved
 
@@ -40,7 +40,7 @@ def _is_accepted(data: bytes) -> bool:
     "data", [b"", b"\xff\xd8\xff\xe0" + b"\0" * 600, b"PK\x03\x04" + bytes(range(256)) * 4, b"a,b\n" * 99]
 )
 def test_other_files_are_no_dicom_objects(data: bytes) -> None:
-    with pytest.raises(RowError, match=r"no DICOM object|ends within"):
+    with pytest.raises(RowError, match=r"no DICOM object|ends within|packed by zip"):
         parse_header(data, is_whole=True)
 
 
@@ -58,6 +58,18 @@ def test_a_directory_of_a_medium_is_recognized() -> None:
     header = parse_header(saved(a_slice(SOPClassUID="1.2.840.10008.1.3.10")), is_whole=True)
     assert header is not None
     assert is_dicomdir(header)
+
+
+@pytest.mark.parametrize("uid", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"])
+def test_an_object_says_whether_pixel_data_follows_its_header(uid: str) -> None:
+    full, empty, none = a_slice(), a_slice(), a_slice()
+    empty.PixelData = b""
+    del none.PixelData
+    for dataset, has_pixels in ((full, True), (empty, False), (none, False)):
+        dataset.file_meta.TransferSyntaxUID = uid
+        header = read_header(saved(dataset), is_whole=True)
+        assert header is not None
+        assert header.has_pixels == has_pixels
 
 
 def test_values_that_break_a_rule_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:

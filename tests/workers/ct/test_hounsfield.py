@@ -30,6 +30,12 @@ def test_padding_is_counted_and_keeps_its_value() -> None:
     assert (found.hu_HW.tolist(), found.padded) == ([[-3024, -1024, 40]], 1)
 
 
+@pytest.mark.parametrize(("one", "other"), [(65000, 65010), (65010, 65000)])
+def test_a_range_of_padding_is_counted_from_either_end(one: int, other: int) -> None:
+    stored = np.array([[64999, 65000, 65005, 65010, 65011]], np.uint16)
+    assert to_hu(stored, 1.0, -1024, one, padding_limit=other, is_inverted=False).padded == 3
+
+
 @pytest.mark.parametrize(("slope", "intercept"), [(0.0, 0.0), (float("nan"), 0.0), (1.0, float("inf"))])
 def test_a_scale_that_is_none_is_refused(slope: float, intercept: float) -> None:
     with pytest.raises(RowError, match="RescaleSlope"):
