@@ -179,6 +179,13 @@ def report(
     score: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Show the rows with its greatest and least values.")
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|folder|none",
+            help="Show rows of each class; by default by what a classifier found, else by the folders of the source.",
+        ),
+    ] = None,
     column: Column = None,
 ) -> None:
     """Write one page about a run: pictures, failures, classes, throughput and map; it needs a browser and nothing else."""
@@ -189,7 +196,7 @@ def report(
     around = surroundings.of_process(quiet=False)
     place = place_of(page)
     content = content_of(
-        out, Wanted(sampled, points, score, column), around.environment, lambda text: typer.echo(text, err=True)
+        out, Wanted(sampled, points, score, column, by), around.environment, lambda text: typer.echo(text, err=True)
     )
     text = page_of(content)
     write(place, text)

@@ -13,7 +13,7 @@ from pixelmill.jobs.inspect import report as inspected
 from pixelmill.jobs.job import Job
 from pixelmill.jobs.outcome import AttemptRecord
 from pixelmill.jobs.reporting.map_points import MapPoints, map_of
-from pixelmill.jobs.reporting.sheets import Sheet, sheets_of
+from pixelmill.jobs.reporting.sheets import Chosen, Sheet, sheets_of
 from pixelmill.jobs.spec import JobSpec, known_keys
 from pixelmill.pipelines import explore
 from pixelmill.pipelines.findings import stored
@@ -57,6 +57,7 @@ class Wanted:
     points: int = 20_000
     score: str | None = None
     column: str | None = None
+    by: str | None = None
     seed: int = 0
 
 
@@ -88,7 +89,8 @@ def content_of(out: str, wanted: Wanted, environment: Mapping[str, str], say: Ca
         say("reading pictures")
         has_rows = explore.count_rows(run) > 0
         points = _map(run, wanted, inputs, notes) if has_rows else None
-        sheets = sheets_of(run, schema, inputs, wanted.sampled, wanted.score, wanted.seed) if has_rows else []
+        chosen = Chosen(wanted.sampled, wanted.score, wanted.by, wanted.seed)
+        sheets = sheets_of(run, schema, inputs, chosen) if has_rows else []
         _note_staleness(run, notes)
         return Content(
             uri=scrub(run.uri),

@@ -1,9 +1,9 @@
-"""Contact sheets: inputs beside what was made of them; drawn at random, at both ends of a score, by cluster."""
+"""Contact sheets: inputs beside what was made of them; drawn at random, at both ends of a score, by class, by cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow as pa
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.findings import stored
 from pixelmill.pipelines.findings.chosen_rows import ChosenRow, Inputs, chosen_rows, picture_names, sampled_ids
+from pixelmill.pipelines.findings.class_rows import FOLDER, NOTHING, classes_of
 from pixelmill.pipelines.findings.fingerprint_rows import THUMBNAIL, base_of
 from pixelmill.pipelines.findings.run_facts import ranked_ids, score_columns
 from pixelmill.pipelines.stores.folder import Folder
@@ -21,6 +22,7 @@ from pixelmill.workers.errors import JobError, RowError
 TILE_PX = 200
 ENDS = 8
 CLUSTERS, PER_CLUSTER = 8, 6
+CLASSES, PER_CLASS = 12, 6
 PREFERRED_SCORES = ("_error", "_confidence", "outlier_score", "_sharpness")
 """Ends of the names of columns, the first that a run has is shown where no score is named."""
 
@@ -60,12 +62,25 @@ class _Plan:
     rows: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
-def sheets_of(
-    run: Folder, schema: pa.Schema, inputs: Inputs | None, sampled: int, score: str | None, seed: int
-) -> list[Sheet]:
-    """The sheets of a run with finished rows. JobError for a score that is no column of numbers."""
-    drawn = [(each, "") for each in sampled_ids(run, sampled, seed)]
-    plans = [_Plan("Sampled", "drawn at random", drawn), *_by_score(run, schema, score), *_by_cluster(run)]
+@dataclass(frozen=True)
+class Chosen:
+    """Which rows to show: how many at random, the score and the classes (None: what suits the run), and the seed."""
+
+    sampled: int
+    score: str | None = None
+    by: str | None = None
+    seed: int = 0
+
+
+def sheets_of(run: Folder, schema: pa.Schema, inputs: Inputs | None, chosen: Chosen) -> list[Sheet]:
+    """The sheets of a run with finished rows. JobError for a score that is no column of numbers, or no column of classes."""
+    drawn = [(each, "") for each in sampled_ids(run, chosen.sampled, chosen.seed)]
+    plans = [
+        _Plan("Sampled", "drawn at random", drawn),
+        *_by_score(run, schema, chosen.score),
+        *_by_class(run, chosen),
+        *_by_cluster(run),
+    ]
     ids = [row for plan in plans for row, _ in plan.rows]
     tiles = tiles_of(run, schema, inputs, ids)
     return [_as_sheet(plan, tiles) for plan in plans if plan.rows]
@@ -102,6 +117,22 @@ def _outliers(run: Folder) -> list[_Plan]:
     ids = strings_of(found.rows["id"].take(order))
     rows = [(row, f"{score:.3f}") for row, score in zip(ids, scores_N[order].tolist(), strict=True)]
     return [_Plan("Outliers", "farthest from their nearest neighbours, by cosine distance", rows)]
+
+
+def _by_class(run: Folder, chosen: Chosen) -> list[_Plan]:
+    if chosen.by == NOTHING:
+        return []
+    found = classes_of(run, chosen.by, CLASSES, PER_CLASS, chosen.seed)
+    if found is None:
+        return []
+    what = "Folder" if found.by == FOLDER else found.by
+    plans = [
+        _Plan(f"{what} {each.name}", f"{each.rows:,} rows; drawn at random", [(row, "") for row in each.ids])
+        for each in found.largest
+    ]
+    if found.others and plans:
+        plans[-1] = replace(plans[-1], note=f"{plans[-1].note}; {found.others:,} more of its kind are not shown")
+    return plans
 
 
 def _by_cluster(run: Folder) -> list[_Plan]:

@@ -85,6 +85,16 @@ def test_inputs_stand_beside_what_was_made_of_them(drawn: Folder) -> None:
     assert "drawn / Blue" in Elements(page_of(content)).text
 
 
+def test_rows_of_each_folder_are_shown_together_unless_nobody_wants_them(tmp_path: Path) -> None:
+    run = make_run(tmp_path, {f"{kind}/{n}.png": (9 * n, 9, 9) for kind in ("cat", "dog") for n in range(2)})
+    titles = [sheet.title for sheet in content_of(run.uri, Wanted(), {}, lambda _: None).sheets]
+    assert titles[-2:] == ["Folder cat", "Folder dog"]
+    cats = content_of(run.uri, Wanted(), {}, lambda _: None).sheets[-2]
+    assert [Path(card.name).parent.name for card in cats.cards] == ["cat", "cat"]
+    without = content_of(run.uri, Wanted(by="none"), {}, lambda _: None).sheets
+    assert not any("Folder" in sheet.title for sheet in without)
+
+
 def test_nothing_is_loaded_from_elsewhere_and_no_script_but_ours_may_run(mapped: Folder) -> None:
     text = page(mapped)
     elements = Elements(text)
