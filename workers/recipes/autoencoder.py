@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.evaluation.clustering import cluster
 from pixelmill.workers.evaluation.principal_components import through_components
+from pixelmill.workers.geometry.mirroring import mirrored
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.networks.autoencoder import AutoencoderConfig, ConvAutoencoder
 from pixelmill.workers.recipes import (
@@ -132,7 +133,7 @@ class AutoencoderRecipe:
             images_BSSC = squares.centers(pixels, settings.size_px)
         if settings.flip:
             mirrored_B = chances_B5[:, 4] < 0.5
-            images_BSSC[mirrored_B] = images_BSSC[mirrored_B, :, ::-1]
+            images_BSSC[mirrored_B] = mirrored(images_BSSC[mirrored_B])
         return {"images": squares.to_floats(images_BSSC)}
 
     def _cropped(self, pixels_HWC: np.ndarray, chances_5: np.ndarray) -> np.ndarray:

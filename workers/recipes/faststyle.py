@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.geometry.mirroring import mirrored
 from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side
 from pixelmill.workers.losses.perceptual import StyleTransferLoss, moved
 from pixelmill.workers.losses.style_choice import LossScale, StyleChoice
@@ -201,4 +202,4 @@ def random_crop(pixels_HWC: np.ndarray, size_px: int, random: np.random.Generato
     top = int(down * (pixels_HWC.shape[0] - size_px + 1))
     left = int(right * (pixels_HWC.shape[1] - size_px + 1))
     crop_SSC = cut(pixels_HWC, top, left, size_px, size_px)
-    return np.ascontiguousarray(crop_SSC[:, ::-1]) if mirror < 0.5 else crop_SSC
+    return mirrored(crop_SSC) if mirror < 0.5 else crop_SSC

@@ -20,6 +20,7 @@ from pydantic import JsonValue, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pixelmill.workers.errors import DataError, ModelError
+from pixelmill.workers.geometry.mirroring import mirrored
 from pixelmill.workers.models.card import Card, SquareInput, read_card
 from pixelmill.workers.models.checkpoint import config_of, load_checkpoint
 from pixelmill.workers.models.picture_model import Classes
@@ -192,10 +193,10 @@ class FinetuneRecipe:
         return sample | ({"classes": np.frombuffer(files["classes"], np.uint8)} if "classes" in files else {})
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
-        mirrored = [random.random() < 0.5 for _ in samples]
+        turned = [random.random() < 0.5 for _ in samples]
         images = [
-            sample["pixels"][:, ::-1] if self.settings.flip and mirror else sample["pixels"]
-            for sample, mirror in zip(samples, mirrored, strict=True)
+            mirrored(sample["pixels"]) if self.settings.flip and is_turned else sample["pixels"]
+            for sample, is_turned in zip(samples, turned, strict=True)
         ]
         labels = torch.tensor([int(sample["label"]) for sample in samples])
         return {"images": squares.to_floats(np.stack(images)), "labels": labels}

@@ -11,6 +11,7 @@ import numpy as np
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from pixelmill.workers.geometry.mirroring import mirrored
 from pixelmill.workers.recipes import Batch, Sample
 from pixelmill.workers.typed_torch import from_numpy
 
@@ -34,7 +35,7 @@ def augment(sample: Sample, random: np.random.Generator, *, flip: bool, smallest
     rows, columns = _span(height, kept, down), _span(width, kept, right)
     cropped = {name: sample[name][rows, columns] for name in ("photo", "layout")}
     if flip and mirror < 0.5:
-        cropped = {name: array[:, ::-1] for name, array in cropped.items()}
+        cropped = {"photo": mirrored(cropped["photo"]), "layout": cropped["layout"][:, ::-1]}
     return resized(cropped, (height, width))
 
 

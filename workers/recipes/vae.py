@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.evaluation import latent
+from pixelmill.workers.geometry.mirroring import mirrored
 from pixelmill.workers.models.card import SquareInput
 from pixelmill.workers.networks.vae import Architecture, Output, Vae, VaeConfig, draw
 from pixelmill.workers.recipes import PICTURES, Batch, RecipeSettings, Role, Sample, Scores, config_from, squares
@@ -102,7 +103,7 @@ class VaeRecipe:
         drawn = random.standard_normal((len(samples), 1 + self.settings.latent_size), dtype=np.float32)
         mirrored_N, noise_ND = drawn[:, 0] < 0, np.ascontiguousarray(drawn[:, 1:])
         if self.settings.flip:
-            pixels_NSSC[mirrored_N] = pixels_NSSC[mirrored_N, :, ::-1]
+            pixels_NSSC[mirrored_N] = mirrored(pixels_NSSC[mirrored_N])
         return {"images": squares.to_floats(pixels_NSSC), "noise": from_numpy(noise_ND)}
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
