@@ -21,6 +21,7 @@ from pixelmill.pipelines.ct.curve_cells import (
     run_cell,
     seen_by,
 )
+from pixelmill.pipelines.ct.curve_documents import CellResult, Earlier, StoredPlan, StoredPrimary
 from pixelmill.pipelines.ct.curve_plan import CurvePlan, labels_from, named_encoders, primary_from
 from pixelmill.pipelines.ct.curve_report import LOWER_IS_BETTER, drawn, metrics_of, report_of, table_of
 from pixelmill.pipelines.outputs.columns import SUCCESS
@@ -34,8 +35,6 @@ PLAN, REPORT, TABLE, PICTURE = "plan.json", "curve.json", "curve.md", "curve.png
 EARLIER = "earlier_reports"
 GROWING = ("labels", "seeds", "few_seeds")
 """What may be added to a curve later; its report then says that the test part was looked at before."""
-ABSENT = {"search_seeds": 1}
-"""What plans meant that were written before they had these keys."""
 OWN = frozenset({"labels", "labels_seed", "seed", "encoder_rate", "frozen"})
 """Settings that the cells differ in."""
 
@@ -70,15 +69,15 @@ def run_curve(job: CurveJob, say: Callable[[str], None]) -> str:
     say("{:,} slices to train on, {:,} to validate on, {:,} to test on".format(*counts))
     rates = _chosen_rates(plan, data, encoders, out, say)
     cells = list(plan.cells(rates))
-    results: list[dict[str, Any]] = []
+    results = list[CellResult]()
     for number, cell in enumerate(cells, 1):
         is_new = finished(cell, out) is None
         results.append(run_cell(cell, plan, data, encoders, out))
         if is_new:
             say(f"cell {number} of {len(cells)}: {cell.arm}, n = {cell.labels or 'all'}, seed {cell.seed}")
     recipe = recipe_of({**plan.settings, **_adopted(encoders)})
-    report = {**report_of(plan, results, recipe.baselines(data.test.samples)), "rates": rates, EARLIER: earlier}
-    out.publish(REPORT, _json(report))
+    report = report_of(plan, results, recipe.baselines(data.test.samples), rates, earlier)
+    out.publish(REPORT, report.to_json())
     out.publish(TABLE, table_of(report).encode())
     out.publish(PICTURE, drawn(report))
     out.publish(SUCCESS, json.dumps({"cells": len(results), "rates": rates}, indent=1).encode())
@@ -107,34 +106,42 @@ def _default(labels: Sequence[int | None]) -> str:
     return "4" if 4 in labels else str(labels[0] or "all")
 
 
-def _keep_plan(job: CurveJob, plan: CurvePlan, out: Folder) -> list[dict[str, Any]]:
+def _keep_plan(job: CurveJob, plan: CurvePlan, out: Folder) -> Sequence[Earlier]:
     """Write the plan down before anything is trained; returns what earlier reports were of. A resumed curve has to have the same
     plan, its primary comparison too; seeds and numbers of labels may be added."""
-    stated: dict[str, Any] = json.loads(json.dumps(asdict(plan) | {"validation": job.validation, "test": job.test}))
-    if out.create(PLAN, _json(stated)):
-        return []
-    before: dict[str, Any] = ABSENT | json.loads(out.read(PLAN) or b"{}")
-    if differ := [key for key in stated if not _continues(key, before.get(key), stated[key])]:
-        raise JobError(
-            f"{out.uri}: holds a curve with {differ[0]} {before.get(differ[0])}, not {stated[differ[0]]}; a curve keeps what "
-            "was written down first: choose another out; seeds and labels alone can be added"
-        )
-    earlier: list[dict[str, Any]] = before.get(EARLIER, [])
-    if any(stated[key] != before[key] for key in GROWING):
+    stated = StoredPlan.of(json.dumps(asdict(plan) | {"validation": job.validation, "test": job.test}).encode())
+    if out.create(PLAN, stated.to_json()):
+        return ()
+    before = _stored_plan(out)
+    for key, value in stated:
+        if key != EARLIER and not _continues(key, kept := getattr(before, key), value):
+            raise JobError(
+                f"{out.uri}: holds a curve with {key} {_worded(kept)}, not {_worded(value)}; a curve keeps what was written "
+                "down first: choose another out; seeds and labels alone can be added"
+            )
+    earlier = before.earlier_reports
+    if any(getattr(stated, key) != getattr(before, key) for key in GROWING):
         if out.exists(REPORT):
-            earlier = [*earlier, {key: before[key] for key in GROWING}]
-        out.publish(PLAN, _json(stated | {EARLIER: earlier}))
+            earlier = (*earlier, Earlier(labels=before.labels, seeds=before.seeds, few_seeds=before.few_seeds))
+        out.publish(PLAN, stated.model_copy(update={EARLIER: earlier}).to_json())
     return earlier
 
 
+def _stored_plan(out: Folder) -> StoredPlan:
+    try:
+        return StoredPlan.of(out.read(PLAN) or b"{}")
+    except ValueError as error:
+        raise JobError(f"{out.uri}/{PLAN}: is no plan of a curve; choose another out") from error
+
+
 def _continues(key: str, before: Any, stated: Any) -> bool:
-    if before is None or key not in GROWING:
+    if key not in GROWING:
         return before == stated
     return set(before) <= set(stated) if key == "labels" else before <= stated
 
 
-def _json(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, indent=1).encode()
+def _worded(value: object) -> str:
+    return str(value.model_dump() if isinstance(value, StoredPrimary) else value)
 
 
 def _split(job: CurveJob) -> Split:
@@ -153,7 +160,7 @@ def _chosen_rates(
     sign = -1 if metric in LOWER_IS_BETTER else 1
     values: dict[str, dict[float, list[float]]] = {}
     for cell in plan.searched():
-        value = sign * run_cell(cell, plan, data, encoders, out)["validation"].get(metric, float("-inf"))
+        value = sign * run_cell(cell, plan, data, encoders, out).validation.get(metric, float("-inf"))
         values.setdefault(cell.arm, {}).setdefault(cell.rate, []).append(value)
     rates = {arm: max(found, key=lambda rate: fmean(found[rate])) for arm, found in values.items()}
     say("encoder rates, chosen on validation: " + ", ".join(f"{arm} {rate:g}" for arm, rate in rates.items()))

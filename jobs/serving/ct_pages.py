@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from pixelmill.jobs.serving.exchange import JPEG, KEEP, Answer, Asked, as_answer
 from pixelmill.jobs.serving.pictures import DEFAULT_WINDOW, SIZES, Pictures, windowed_picture
 from pixelmill.jobs.serving.served_run import ServedRun
 from pixelmill.pipelines.browsing.row_table import Place
+from pixelmill.pipelines.ct.curve_documents import CurveReport
 from pixelmill.pipelines.ct.slice_rows import SeriesOfRows, SliceRow, require_slices, series_of_rows
 from pixelmill.pipelines.inputs.ct_series import SERIES
 from pixelmill.pipelines.stores.explain import explained
@@ -108,10 +108,12 @@ def _section(run: ServedRun, wanted: SliceRow) -> Any:
 
 def curve(run: ServedRun, asked: Asked) -> Answer:
     """The points of a curve of labels."""
-    try:
-        found = cast("object", json.loads(run.folder.read("curve.json") or b"null"))
-    except ValueError as error:
-        raise JobError(f"{run.folder.uri}/curve.json: is no JSON") from error
-    if not isinstance(found, dict):
+    stored = run.folder.read("curve.json")
+    if stored is None:
         raise JobError(f"{run.folder.uri}: holds no curve; `pixelmill ct curve` writes one")
-    return as_answer(cast("object", found))
+    try:
+        return as_answer(CurveReport.of(stored).model_dump())
+    except ValueError as error:
+        raise JobError(
+            f"{run.folder.uri}/curve.json: is no report of a curve; run `pixelmill ct curve` again"
+        ) from error

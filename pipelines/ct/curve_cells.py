@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pixelmill.pipelines.ct.curve_documents import CellResult
 from pixelmill.pipelines.ct.curve_plan import FROZEN, SCRATCH, SHUFFLED, Cell, CurvePlan
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
@@ -107,14 +108,12 @@ def recipe_of(settings: Mapping[str, Any]) -> Any:
     return kind(kind.Settings.model_validate(dict(settings)), {})
 
 
-def finished(cell: Cell, out: Folder) -> dict[str, Any] | None:
+def finished(cell: Cell, out: Folder) -> CellResult | None:
     stored = out.read(cell.name)
-    return None if stored is None else json.loads(stored)
+    return None if stored is None else CellResult.of(stored)
 
 
-def run_cell(
-    cell: Cell, plan: CurvePlan, data: CurveData, encoders: Mapping[str, Encoder], out: Folder
-) -> dict[str, Any]:
+def run_cell(cell: Cell, plan: CurvePlan, data: CurveData, encoders: Mapping[str, Encoder], out: Folder) -> CellResult:
     """The result of a cell, which is trained unless it is finished already."""
     if (stored := finished(cell, out)) is not None:
         return stored
@@ -125,16 +124,16 @@ def run_cell(
     recipe.restore(recipe.prepare(data.train.samples))
     network = trained(recipe, samples, lambda made: begin(made, cell, encoders))
     with torch.inference_mode():
-        result = {
-            "arm": cell.arm,
-            "labels": cell.labels,
-            "seed": cell.seed,
-            "rate": cell.rate,
-            "slices": len(samples),
-            "validation": recipe.metrics(recipe.scores(network, data.val.samples)),
-            "test": by_patient(recipe.scores(network, data.test.samples), data.test.slices.patients),
-        }
-    out.create(cell.name, json.dumps(result).encode())
+        result = CellResult(
+            arm=cell.arm,
+            labels=cell.labels,
+            seed=cell.seed,
+            rate=cell.rate,
+            slices=len(samples),
+            validation=recipe.metrics(recipe.scores(network, data.val.samples)),
+            test=by_patient(recipe.scores(network, data.test.samples), data.test.slices.patients),
+        )
+    out.create(cell.name, result.to_json())
     return result
 
 

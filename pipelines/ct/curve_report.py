@@ -12,11 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from pixelmill.pipelines.ct.curve_documents import (
+    CellResult,
+    CurveReport,
+    Earlier,
+    Gain,
+    Point,
+    PrimaryResult,
+)
 from pixelmill.pipelines.ct.curve_plan import FROZEN, SCRATCH, SHUFFLED, CurvePlan
 from pixelmill.workers.evaluation.mask_scores import auc_of
 from pixelmill.workers.evaluation.paired_bootstrap import difference
 
-Result = Mapping[str, Any]
 COLUMNS: dict[str, tuple[str, ...]] = {
     "dice": ("dice",),
     "hd95_px": ("hd95_px",),
@@ -24,8 +31,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "accuracy": ("correct",),
 }
 """The metrics of a curve, and the scores of a patient that each is made of."""
-OTHERS = {"gain": SCRATCH, "gain_over_control": SHUFFLED}
-"""What each arm is held against: no pretraining, and the same numbers without what was learned."""
 DODGE = 0.05
 """Between the arms of one number of labels in the picture, in distances of two numbers."""
 LOWER_IS_BETTER: frozenset[str] = frozenset({"hd95_px"})
@@ -43,9 +48,13 @@ def metric_of(name: str, numbers_PF: np.ndarray) -> float:
 
 
 def report_of(
-    plan: CurvePlan, results: Sequence[Result], baselines: Mapping[str, Mapping[str, float]]
-) -> dict[str, Any]:
-    """Every point of the curve with its difference to scratch, and the primary comparison, as JSON.
+    plan: CurvePlan,
+    results: Sequence[CellResult],
+    baselines: Mapping[str, Mapping[str, float]],
+    rates: Mapping[str, float],
+    earlier: Sequence[Earlier] = (),
+) -> CurveReport:
+    """Every point of the curve with its difference to scratch, and the primary comparison.
 
     The arm of the primary comparison is the one that is best on validation; intervals are corrected for the arms compared.
     """
@@ -55,119 +64,126 @@ def report_of(
         _point(plan, results, arm, labels, metric)
         for metric in metrics_of(head)
         for labels in plan.labels
-        for arm in dict.fromkeys(result["arm"] for result in results if result["labels"] == labels)
+        for arm in dict.fromkeys(result.arm for result in results if result.labels == labels)
     ]
-    named = (point for point in points if (point["labels"], point["metric"]) == (primary.labels, primary.metric))
-    compared = [point for point in named if point["arm"] == chosen]
-    return {
-        "primary": {**asdict(primary), "arm": chosen, "result": compared[0] if compared else None},
-        "without_learning": {name: dict(figures) for name, figures in baselines.items()},
-        "points": points,
-        "arms": plan.arms,
-    }
+    named = (point for point in points if (point.labels, point.metric) == (primary.labels, primary.metric))
+    compared = next((point for point in named if point.arm == chosen), None)
+    return CurveReport(
+        primary=PrimaryResult(labels=primary.labels, metric=primary.metric, arm=chosen, result=compared),
+        without_learning=baselines,
+        points=points,
+        arms=plan.arms,
+        rates=rates,
+        earlier_reports=tuple(earlier),
+    )
 
 
-def _best_on_validation(plan: CurvePlan, results: Sequence[Result]) -> str | None:
+def _best_on_validation(plan: CurvePlan, results: Sequence[CellResult]) -> str | None:
     """The pretrained arm that is best on validation where the primary comparison is made."""
     means: dict[str, float] = {}
     for arm in plan.encoders:
-        those = [each for each in results if (each["arm"], each["labels"]) == (arm, plan.primary.labels)]
-        means[arm] = float(np.mean([each["validation"].get(plan.primary.metric, np.nan) for each in those]))
+        those = [each for each in results if (each.arm, each.labels) == (arm, plan.primary.labels)]
+        means[arm] = float(np.mean([each.validation.get(plan.primary.metric, np.nan) for each in those]))
     sign = -1 if plan.primary.metric in LOWER_IS_BETTER else 1
     return max(means, key=lambda arm: sign * means[arm], default=None)
 
 
-def _point(plan: CurvePlan, results: Sequence[Result], arm: str, labels: int | None, metric: str) -> dict[str, Any]:
-    own = _numbers(results, arm, labels, metric)
-    values = [metric_of(metric, numbers_PF) for numbers_PF in own]
-    found: dict[str, Any] = {"arm": arm, "labels": labels, "metric": metric}
-    found |= {"mean": float(np.mean(values)), "deviation": float(np.std(values)), "seeds": len(values)}
-    for key, other in OTHERS.items():
-        if other != arm and arm != SCRATCH and (others := _numbers(results, other, labels, metric)).size:
-            found[key] = _gain_over(own, others, metric, compared=max(1, len(plan.encoders)))
-    return found
+def _point(plan: CurvePlan, results: Sequence[CellResult], arm: str, labels: int | None, metric: str) -> Point:
+    own_RPF = _numbers(results, arm, labels, metric)
+    values = [metric_of(metric, numbers_PF) for numbers_PF in own_RPF]
+    compared = max(1, len(plan.encoders))
+
+    def gain_over(other: str) -> Gain | None:
+        if arm in {SCRATCH, other}:
+            return None
+        return _gain(own_RPF, _numbers(results, other, labels, metric), metric, compared=compared)
+
+    return Point(
+        arm=arm,
+        labels=labels,
+        metric=metric,
+        mean=float(np.mean(values)),
+        deviation=float(np.std(values)),
+        seeds=len(values),
+        gain=gain_over(SCRATCH),
+        gain_over_control=gain_over(SHUFFLED),
+    )
 
 
-def _gain_over(own_RPF: np.ndarray, others_RPF: np.ndarray, metric: str, *, compared: int) -> dict[str, Any]:
+def _gain(own_RPF: np.ndarray, others_RPF: np.ndarray, metric: str, *, compared: int) -> Gain | None:
+    """None where the other arm was not trained."""
+    if not others_RPF.size:
+        return None
     seeds = min(len(own_RPF), len(others_RPF))
     gain = difference(
         own_RPF[:seeds], others_RPF[:seeds], lambda numbers_PF: metric_of(metric, numbers_PF), compared=compared
     )
-    return {**asdict(gain), "excludes_zero": gain.excludes_zero}
+    return Gain(**asdict(gain), excludes_zero=gain.excludes_zero)
 
 
-def _numbers(results: Sequence[Result], arm: str, labels: int | None, metric: str) -> np.ndarray:
+def _numbers(results: Sequence[CellResult], arm: str, labels: int | None, metric: str) -> np.ndarray:
     """RPF of one point, seeds and patients in order."""
-    those = sorted((r for r in results if (r["arm"], r["labels"]) == (arm, labels)), key=lambda r: r["seed"])
+    those = sorted((each for each in results if (each.arm, each.labels) == (arm, labels)), key=lambda each: each.seed)
     rows = [
-        [[each[patient][column] for column in COLUMNS[metric]] for patient in sorted(each)] for each in _tests(those)
+        [[each.test[patient][column] for column in COLUMNS[metric]] for patient in sorted(each.test)] for each in those
     ]
     return np.array(rows)
 
 
-def _tests(results: Sequence[Result]) -> list[dict[str, dict[str, float]]]:
-    return [result["test"] for result in results]
-
-
-def table_of(report: Mapping[str, Any]) -> str:
+def table_of(report: CurveReport) -> str:
     """The curve as Markdown."""
-    primary = report["primary"]
+    primary = report.primary
+    shown = None if primary.result is None else primary.result.gain
     lines = [
-        f"Primary comparison, written down first: {primary['arm']} against {SCRATCH} at n = {primary['labels'] or 'all'}, "
-        f"{primary['metric']}: {_gain(primary['result'])}",
-        *_earlier(report.get("earlier_reports", [])),
+        f"Primary comparison, written down first: {primary.arm} against {SCRATCH} at n = {primary.labels or 'all'}, "
+        f"{primary.metric}: {_interval(shown)}",
+        *map(_earlier, report.earlier_reports),
         "",
         "| metric | n | arm | mean | deviation over seeds | seeds | against scratch | against shuffled |",
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {point['metric']} | {point['labels'] or 'all'} | {point['arm']} | {point['mean']:.4f} | "
-        f"{point['deviation']:.4f} | {point['seeds']} | {_gain(point)} | {_gain(point, 'gain_over_control')} |"
-        for point in report["points"]
+        f"| {point.metric} | {point.labels or 'all'} | {point.arm} | {point.mean:.4f} | {point.deviation:.4f} | "
+        f"{point.seeds} | {_interval(point.gain)} | {_interval(point.gain_over_control)} |"
+        for point in report.points
     ]
-    lines += [f"\n{name}: {_figures(figures)}" for name, figures in report["without_learning"].items()]
+    lines += [f"\n{name}: {_figures(figures)}" for name, figures in report.without_learning.items()]
     return "\n".join(lines) + "\n"
 
 
-def _earlier(reports: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each time that the test part was looked at before."""
-    return [
-        f"The test part was looked at before, with n {', '.join(str(n or 'all') for n in each['labels'])} and "
-        f"{each['few_seeds']} or {each['seeds']} seeds."
-        for each in reports
-    ]
+def _earlier(report: Earlier) -> str:
+    """That the test part was looked at before."""
+    labels = ", ".join(str(n or "all") for n in report.labels)
+    return f"The test part was looked at before, with n {labels} and {report.few_seeds} or {report.seeds} seeds."
 
 
-def _gain(point: Mapping[str, Any] | None, key: str = "gain") -> str:
-    if point is None or key not in point:
-        return "-"
-    gain = point[key]
-    return f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]"
+def _interval(gain: Gain | None) -> str:
+    return "-" if gain is None else f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
 
 
 def _figures(figures: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
-def drawn(report: Mapping[str, Any]) -> bytes:
+def drawn(report: CurveReport) -> bytes:
     """The primary metric by the number of labels, a line for each arm, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    metric = report["primary"]["metric"]
+    metric = report.primary.metric
     figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
     axes: Any = figure.subplots()
-    points = [point for point in report["points"] if point["metric"] == metric]
-    ticks = list(dict.fromkeys(str(point["labels"] or "all") for point in points))
-    arms = list(dict.fromkeys(point["arm"] for point in points))
+    points = [point for point in report.points if point.metric == metric]
+    ticks = list(dict.fromkeys(str(point.labels or "all") for point in points))
+    arms = list(dict.fromkeys(point.arm for point in points))
     for number, arm in enumerate(arms):
         aside = DODGE * (number - (len(arms) - 1) / 2)  # so that no bar hides another
-        own = [point for point in points if point["arm"] == arm]
-        places = [ticks.index(str(point["labels"] or "all")) + aside for point in own]
+        own = [point for point in points if point.arm == arm]
+        places = [ticks.index(str(point.labels or "all")) + aside for point in own]
         style = ":" if arm == SHUFFLED or arm.endswith(FROZEN) else "-"
-        means, spreads = [point["mean"] for point in own], [point["deviation"] for point in own]
+        means, spreads = [point.mean for point in own], [point.deviation for point in own]
         axes.errorbar(places, means, spreads, label=arm, linestyle=style, marker="o", markersize=3, capsize=2)
-    for name, figures in report["without_learning"].items():
+    for name, figures in report.without_learning.items():
         if metric in figures:
             axes.axhline(figures[metric], color="grey", linewidth=0.8, label=name)
     axes.set(xlabel="labelled patients", ylabel=f"test: {metric}", xticks=range(len(ticks)), xticklabels=ticks)

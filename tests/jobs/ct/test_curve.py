@@ -15,6 +15,7 @@ from PIL import Image
 from pixelmill.jobs.ct import curve
 from pixelmill.jobs.ct.curve import CurveJob, run_curve
 from pixelmill.pipelines.ct import curve_cells
+from pixelmill.pipelines.ct.curve_documents import CellResult
 from pixelmill.pipelines.ct.curve_plan import Cell
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.card import Card
@@ -88,9 +89,10 @@ def test_the_rate_is_chosen_by_the_mean_over_the_seeds_of_the_search(
     validation = {0.1: (0.1, 0.2, 0.9), 0.3: (0.5, 0.6, 0.5), 1.0: (0.9, 0.1, 0.1)}
     run_cell = curve.run_cell
 
-    def planted(cell: Cell, *given: Any) -> dict[str, Any]:
+    def planted(cell: Cell, *given: Any) -> CellResult:
         result = run_cell(cell, *given)
-        return result | {"validation": {"dice": validation[cell.rate][cell.seed] if cell.seed < 3 else 0.0}}
+        dice = validation[cell.rate][cell.seed] if cell.seed < 3 else 0.0
+        return result.model_copy(update={"validation": {"dice": dice}})
 
     monkeypatch.setattr(curve, "run_cell", planted)
     job = replace(job_of(tmp_path), labels="2", search_seeds=3)

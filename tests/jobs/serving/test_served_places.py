@@ -121,14 +121,21 @@ def test_a_run_of_photographs_has_no_series_in_words(tmp_path: Path) -> None:
 
 def test_a_curve_is_served_beside_runs(tmp_path: Path) -> None:
     point = {"arm": "scratch", "labels": 4, "metric": "auc", "mean": 0.7, "deviation": 0.02, "seeds": 3}
-    Folder(str(tmp_path / "curve"), Access()).publish(
-        "curve.json", json.dumps({"points": [point], "primary": {}}).encode()
-    )
+    primary = {"labels": 4, "metric": "auc"}
+    report = {"points": [point], "primary": primary, "without_learning": {}, "arms": ["scratch"]}
+    Folder(str(tmp_path / "curve"), Access()).publish("curve.json", json.dumps(report).encode())
     with served(tmp_path / "t", str(tmp_path / "curve")) as at:
         (run,) = at.json("/api/runs")["runs"]
         assert (run["kind"], run["state"]) == ("curve", "complete")
-        assert at.json("/api/runs/0/curve")["points"] == [point]
+        assert at.json("/api/runs/0/curve")["points"] == [point | {"gain": None, "gain_over_control": None}]
         assert "is a curve, which has no rows" in at.get("/api/runs/0/rows").json["error"]
+
+
+@pytest.mark.parametrize("stored", [b"{", b"null", b"[]", b'{"points": [{"arm": 3}]}'])
+def test_a_file_that_is_no_curve_is_refused_in_words(stored: bytes, tmp_path: Path) -> None:
+    Folder(str(tmp_path / "curve"), Access()).publish("curve.json", stored)
+    with served(tmp_path / "t", str(tmp_path / "curve")) as at:
+        assert "curve.json: is no report of a curve" in at.get("/api/runs/0/curve").json["error"]
 
 
 # ---------------------------------------------------------------------------------------------------------------- stores
