@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.folding import folded
 from pixelmill.workers.runtime.openvino import OpenVinoNetwork
+from pixelmill.workers.runtime.openvino_sizes import OpenVinoBySize, SizeRules
 from pixelmill.workers.runtime.outputs import Outputs, as_numbers_on_cpu, first_rows, joined
 from pixelmill.workers.runtime.settings import PRECISIONS, Precision, Settings
 
@@ -42,12 +43,14 @@ class Float32Input(nn.Module):
 class Executor:
     """A network with its settings applied: `executor(images_BCHW)` returns its outputs on the CPU, floats as float32.
 
-    If the device runs out of memory, the microbatch is halved permanently and the pass is repeated.
+    If the device runs out of memory, the microbatch is halved permanently and the pass is repeated. `rules` are for a network
+    that takes any size and is run by OpenVINO.
     """
 
-    def __init__(self, network: PixelNetwork, settings: Settings) -> None:
+    def __init__(self, network: PixelNetwork, settings: Settings, rules: SizeRules | None = None) -> None:
         self.settings = settings
-        self._run = _prepared(network, settings)
+        self._run = _prepared(network, settings, rules or SizeRules())
+        self._has_one_shape = settings.compile or (settings.backend == "openvino" and network.input_px is not None)
         takes_float32 = isinstance(network.module, Float32Input)
         is_given_float32 = takes_float32 or settings.backend == "openvino"
         self._dtype = torch.float32 if is_given_float32 else getattr(torch, settings.precision)
@@ -81,8 +84,7 @@ class Executor:
     def _padded(self, images_BCHW: Tensor) -> Tensor:
         """Pad to the one shape of a compiled network: another shape would be compiled again, which takes as long."""
         missing = self.settings.microbatch - len(images_BCHW)
-        is_compiled = self.settings.compile or self.settings.backend == "openvino"
-        if not is_compiled or missing == 0:
+        if not self._has_one_shape or missing == 0:
             return images_BCHW
         return torch.cat([images_BCHW, images_BCHW.new_zeros(missing, *images_BCHW.shape[1:])])
 
@@ -96,16 +98,32 @@ class Executor:
         return self._run(torch.addcmul(self._shift_1C11, images_BCHW, self._scale_1C11).to(self._dtype))
 
 
-def _prepared(network: PixelNetwork, settings: Settings) -> Callable[[Tensor], Outputs]:
+def _prepared(network: PixelNetwork, settings: Settings, rules: SizeRules) -> Callable[[Tensor], Outputs]:
     torch.set_num_threads(settings.threads)
+    if settings.backend == "torch":
+        return _by_torch(network, settings)
+    if network.input_px is not None:
+        return OpenVinoNetwork(_copied(network, settings).float(), settings.precision, settings.threads)
+    run, dtype = _by_torch(network, settings), getattr(torch, settings.precision)
+
+    def by_torch(images_BCHW: Tensor) -> Outputs:
+        return run(images_BCHW.to(dtype))
+
+    return OpenVinoBySize(network.module, by_torch, settings.precision, settings.threads, rules)
+
+
+def _copied(network: PixelNetwork, settings: Settings) -> nn.Module:
     module = copy.deepcopy(network.module).eval().requires_grad_(False)
-    if settings.fold_batchnorm:
-        module = folded(module)
-    if settings.backend == "openvino":
-        return OpenVinoNetwork(module.float(), settings.precision, settings.threads)
+    return folded(module) if settings.fold_batchnorm else module
+
+
+def _by_torch(network: PixelNetwork, settings: Settings) -> Callable[[Tensor], Outputs]:
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-    module = module.to(settings.device).to(getattr(torch, settings.precision)).to(memory_format=layout)
+    module = _copied(network, settings).to(settings.device).to(getattr(torch, settings.precision))
+    module = module.to(memory_format=layout)
     if not settings.compile:
         return module
+    # Weights become constants on a CPU, which lays them out for its kernels. Inductor keeps graphs as pickles, so none is kept.
+    options = {"freezing": settings.device == "cpu", "fx_graph_cache": False}
     # Pictures of any size are compiled once, with dynamic sizes; otherwise each size would be compiled separately.
-    return torch.compile(module, dynamic=True if network.input_px is None else None)
+    return torch.compile(module, dynamic=True if network.input_px is None else None, options=options)

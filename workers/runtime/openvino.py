@@ -82,8 +82,8 @@ def _converted(module: nn.Module, example_BCHW: Tensor, options: dict[str, objec
         made = compiled(images_BCHW.contiguous().numpy())
         tensors = iter([from_numpy(made[place].copy()) for place in range(len(compiled.outputs))])
 
-        def its_own(_: Tensor) -> Tensor:
-            return next(tensors)
+        def its_own(like: Tensor) -> Tensor:
+            return next(tensors).to(like.dtype)
 
         return mapped(its_own, structure)
 

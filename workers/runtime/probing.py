@@ -14,14 +14,19 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from pixelmill.workers.runtime.agreement import Agreement, figure_of
+from pixelmill.workers.runtime.backend_trial import (
+    COMPILE_PAYS_AFTER_S,
+    by_openvino,
+    compiled,
+    openvino_may_pay,
+    with_candidate,
+)
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
-from pixelmill.workers.runtime.openvino_trial import openvino_may_pay, with_openvino
 from pixelmill.workers.runtime.settings import Choice, Pins, Precision, Settings, Trial
 from pixelmill.workers.runtime.settings_cache import keep_choice, kept_choice
 from pixelmill.workers.runtime.trying import PROBE_SECONDS, SLOW_PART, rate, try_settings
 
 PROBE_PAYS_FROM_IMAGES = 256
-COMPILE_PAYS_AFTER_S = 300.0
 MICROBATCHES_CPU = (8, 16, 32, 64)
 MICROBATCHES_CUDA = (64, 128, 256)
 DENSE_MICROBATCH = 4
@@ -50,15 +55,25 @@ def choose(
     if choice is None and job_images < PROBE_PAYS_FROM_IMAGES:
         return Choice(base, "pinned" if pins != Pins() else "default")
     choice = choice or _probed_once(network, samples_BCHW, base, pins, agreement, cache)
+    known = (network, samples_BCHW, agreement, cache, job_images)
     if pins.backend is not None:
         choice = replace(choice, settings=replace(choice.settings, backend=pins.backend))
     elif openvino_may_pay(network, choice, pins, job_images):
-        choice = with_openvino(choice, network, samples_BCHW, agreement, cache, job_images)
-    return (
-        choice
-        if choice.settings.backend == "openvino"
-        else _with_compile(choice, network, samples_BCHW, pins, job_images)
-    )
+        choice = with_candidate(choice, by_openvino(choice.settings, network), *known)
+    if choice.settings.backend == "openvino":
+        return choice
+    if pins.compile is not None:
+        return replace(choice, settings=replace(choice.settings, compile=pins.compile))
+    if not _compilation_may_pay(network, choice, job_images):
+        return choice
+    return with_candidate(choice, compiled(choice.settings), *known)
+
+
+def _compilation_may_pay(network: PixelNetwork, choice: Choice, job_images: int) -> bool:
+    """Whether the job is long enough to try it, and the pictures have one size."""
+    if network.input_px is None or choice.images_per_s is None:
+        return False
+    return job_images / choice.images_per_s >= COMPILE_PAYS_AFTER_S
 
 
 def _probed_once(
@@ -147,26 +162,3 @@ def _microbatches(network: PixelNetwork, settings: Settings, pins: Pins) -> list
     else:
         offered = MICROBATCHES_CUDA if on_cuda else MICROBATCHES_CPU
     return [size for size in offered if size != settings.microbatch]
-
-
-def _with_compile(choice: Choice, network: PixelNetwork, samples_BCHW: Tensor, pins: Pins, job_images: int) -> Choice:
-    """Compilation is tried only if the rest of the job is long enough to repay it, and for pictures of one size."""
-    if pins.compile is not None:
-        return replace(choice, settings=replace(choice.settings, compile=pins.compile))
-    if network.input_px is None or choice.images_per_s is None:
-        return choice
-    eager_s = job_images / choice.images_per_s
-    if eager_s < COMPILE_PAYS_AFTER_S:
-        return choice
-    settings = replace(choice.settings, compile=True)
-    images_BCHW = torch.zeros(settings.microbatch, *samples_BCHW.shape[1:], dtype=samples_BCHW.dtype)
-    try:
-        start_s = time.perf_counter()
-        executor = Executor(network, settings)
-        executor(images_BCHW)
-        compile_s = time.perf_counter() - start_s
-        images_per_s = max(rate(executor, images_BCHW) for _ in range(3))
-    except Exception:  # no compiler, an operator that inductor does not support, ...: eager works
-        return choice
-    repays = eager_s - job_images / images_per_s > compile_s
-    return replace(choice, settings=settings, images_per_s=images_per_s) if repays else choice

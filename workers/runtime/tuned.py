@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pixelmill.workers.runtime.activations import Activations, activations_of, memory_for_batches
 from pixelmill.workers.runtime.agreement import Agreement
+from pixelmill.workers.runtime.backend_trial import size_rules
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
 from pixelmill.workers.runtime.outputs import Outputs
 from pixelmill.workers.runtime.probing import DENSE_MICROBATCH, choose
@@ -118,7 +119,8 @@ class TunedNetwork:
                 cache=self._cache,
                 job_images=self._job_images * pictures_each,
             )
-            self._executor = Executor(self._network, self._choice.settings)
+            rules = size_rules(self._choice, self._agreement)
+            self._executor = Executor(self._network, self._choice.settings, rules)
         return self._executor
 
     def trials(self) -> list[str]:
@@ -135,4 +137,6 @@ class TunedNetwork:
 def _layout(settings: Settings) -> str:
     if settings.backend == "openvino":
         return "OpenVINO"
+    if settings.compile:
+        return "compiled"
     return "channels_last" if settings.channels_last else "contiguous"

@@ -45,7 +45,7 @@ class NetworkStageConfig(StageConfig):
         ModelError if the network does not compute correctly in the requested precision.
         """
         from pixelmill.workers.errors import ModelError
-        from pixelmill.workers.runtime.openvino_trial import why_not
+        from pixelmill.workers.runtime.backend_trial import why_not
         from pixelmill.workers.runtime.settings import Pins, Settings
         from pixelmill.workers.runtime.tuned import TunedNetwork
 
