@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelmill.workers.errors import JobError
-from pixelmill.workers.similarity.kmeans import fit, squared_distances
-from pixelmill.workers.similarity.units import as_float32, blocks
+from pixelmill.workers.similarity.kmeans import fit
+from pixelmill.workers.similarity.units import as_float32, blocks, units_of
 
 EXACT_ROWS = 20_000
 CELLS_EACH = 3
@@ -92,15 +92,19 @@ def _pairs_within(units_ND: np.ndarray, least_cosine: float, seed: int, exact_ro
 
 
 def cells_of(units_ND: np.ndarray, seed: int = 0) -> Iterator[np.ndarray]:
-    """The rows of each cell; every row is in its CELLS_EACH nearest ones."""
+    """The rows of each cell; every row is in its CELLS_EACH nearest ones.
+
+    Near by the cosine to the centre: by the distance, a centre between many groups, which is short, would be the second or
+    third of nearly every row, and its cell as large as the run (129,000 of 150,000 rows, where the largest now has 7,300).
+    """
     cells = max(CELLS_EACH, len(units_ND) // ROWS_PER_CELL)
     random = np.random.default_rng(seed)
     sample = np.sort(random.permutation(len(units_ND))[: cells * SAMPLED_PER_CELL])
-    centres_KD = fit(as_float32(units_ND[sample]), cells, seed, starts=1)
+    centres_KD = units_of(fit(as_float32(units_ND[sample]), cells, seed, starts=1))
     nearest = np.zeros((len(units_ND), CELLS_EACH), np.int32)
     for block in blocks(len(units_ND)):
-        distances_BK = squared_distances(as_float32(units_ND[block]), centres_KD)
-        nearest[block] = np.argpartition(distances_BK, CELLS_EACH - 1, axis=1)[:, :CELLS_EACH]
+        cosines_BK = as_float32(units_ND[block]) @ centres_KD.T
+        nearest[block] = np.argpartition(cosines_BK, -CELLS_EACH, axis=1)[:, -CELLS_EACH:]
     order = np.argsort(nearest, axis=None, kind="stable")
     bounds = np.searchsorted(nearest.ravel()[order], np.arange(cells + 1))
     for first, last in pairwise(bounds):
@@ -113,7 +117,10 @@ def _pairs_among(units_ND: np.ndarray, rows_M: np.ndarray, least_cosine: float) 
     for block in blocks(len(rows_M)):
         for others in blocks(len(rows_M) - block.start, OTHERS_AT_ONCE):
             cosines_BO = own_MD[block] @ own_MD[block.start :][others].T
-            left, right = np.nonzero(cosines_BO >= least_cosine)
+            places = np.flatnonzero(
+                cosines_BO >= least_cosine
+            )  # which is several times faster than nonzero of a matrix
+            left, right = np.divmod(places, cosines_BO.shape[1])
             later = right + others.start > left
             left, right = left[later], right[later]
             if len(left):

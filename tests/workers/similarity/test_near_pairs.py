@@ -52,6 +52,17 @@ def test_pairs_across_cells_are_found() -> None:
     assert len(in_one_cell) < len(found)
 
 
+def test_no_cell_attracts_the_rows_of_all_others() -> None:
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(60, 256))
+    units_ND = units_of(centres[random.integers(60, size=6000)] + random.normal(size=(6000, 256)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_pairs, "ROWS_PER_CELL", 200)
+        sizes = [len(rows) for rows in near_pairs.cells_of(units_ND)]
+    assert sum(sizes) == 3 * 6000
+    assert max(sizes) <= 3 * np.mean(sizes)
+
+
 def test_vectors_that_are_all_alike_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_pairs, "MOST_PAIRS", 100)
     with pytest.raises(JobError, match="give a higher --threshold"):
