@@ -13,6 +13,9 @@ export function h(name, attributes = {}, ...children) {
   return made;
 }
 
+/** A table that scrolls by itself where it is wider than the window, also by the arrow keys. */
+export const wide = (name, table) => h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": name }, table);
+
 /** An answer of the server as JSON. Throws an Error with the server's words. */
 export async function ask(path, options = {}) {
   let answer;

@@ -1,7 +1,7 @@
 // Inputs that failed: by reason, with their names and what to do, and a text to find them by.
 
 import { addressOf } from "./app.js";
-import { ask, count, download, h, newest, problem, query, say } from "./dom.js";
+import { ask, count, download, h, newest, problem, query, say, wide } from "./dom.js";
 
 const PAGE = 100;
 
@@ -56,6 +56,6 @@ export async function failuresPage(main, run, asked, signal) {
   } });
   const heads = ["input", "reason", "what happened, and what to do"].map((name) => h("th", { scope: "col" }, name));
   main.replaceChildren(h("h1", {}, "Failures"), reasons, h("div", { class: "controls" }, text, h("button", { type: "button", onclick: save }, "Download this list")), told,
-    h("div", { class: "wide" }, h("table", { class: "failures" }, h("thead", {}, h("tr", {}, heads)), rows)), pages);
+    wide("Failed inputs", h("table", { class: "failures" }, h("thead", {}, h("tr", {}, heads)), rows)), pages);
   await load();
 }

@@ -1,7 +1,7 @@
 // The list of runs, the page of one run, and its log; each follows a run that goes on.
 
 import { addressOf } from "./app.js";
-import { ask, count, duration, h, poll, say, worded } from "./dom.js";
+import { ask, count, duration, h, poll, say, wide, worded } from "./dom.js";
 
 const STATES = { complete: "good", running: "live", queued: "live", looking: "soft", failed: "bad", stalled: "bad", interrupted: "open", unknown: "bad" };
 const EVERY_MS = 3000;
@@ -24,7 +24,7 @@ export async function runsPage(main, runs, signal) {
     h("td", {}, run.kind !== "curve" && h("a", { href: addressOf(run.run, "log") }, "log")))));
   fill(runs);
   const heads = ["run", "kind", "state", "done", ""].map((name) => h("th", { scope: "col" }, name));
-  main.replaceChildren(h("h1", {}, `${count(runs.length)} runs`), h("div", { class: "wide" }, h("table", { class: "runs" }, h("thead", {}, h("tr", {}, heads)), rows)));
+  main.replaceChildren(h("h1", {}, `${count(runs.length)} runs`), wide("Runs", h("table", { class: "runs" }, h("thead", {}, h("tr", {}, heads)), rows)));
   poll(signal, EVERY_MS, async () => fill((await ask("/api/runs", { signal })).runs));
 }
 
@@ -57,7 +57,7 @@ const resultsOf = (run) => (run.results?.length ? h("section", {}, h("h2", {}, "
 const noteList = (run) => (run.notes?.length ? h("section", { class: "notes" }, h("h2", {}, "Notes"), h("ul", {}, run.notes.map((note) => h("li", {}, note)))) : null);
 
 const columnsOf = (run) => (run.types && Object.keys(run.types).length ? h("details", {}, h("summary", {}, `${Object.keys(run.types).length} columns`),
-  h("div", { class: "wide" }, h("table", {}, h("tbody", {}, Object.entries(run.types).map(([name, kind]) =>
+  wide("Columns", h("table", {}, h("tbody", {}, Object.entries(run.types).map(([name, kind]) =>
     h("tr", {}, h("td", {}, h("code", {}, name)), h("td", {}, kind + (run.units[name] ? `, ${run.units[name]}` : "")))))))) : null);
 
 export async function overviewPage(main, run, asked, signal) {

@@ -1,6 +1,6 @@
 // CT: the series of a run with their verdicts, slices through windows to scroll through, and curves of labels.
 
-import { ask, count, h, say, worded } from "./dom.js";
+import { ask, count, h, say, wide, worded } from "./dom.js";
 import { WINDOWS } from "./lightbox.js";
 
 const yes = (value) => h("span", { class: value ? "good" : "bad" }, value ? "yes" : "no");
@@ -19,7 +19,7 @@ export async function seriesPage(main, run, asked, signal) {
   });
   const usable = (key) => found.series.filter((each) => each[key]).length;
   main.replaceChildren(h("h1", {}, "Series"), h("p", { class: "note" }, `${count(found.series.length)} series: ${count(usable("usable_2d"))} usable in 2-D, ${count(usable("usable_3d"))} in 3-D`), viewer,
-    h("div", { class: "wide" }, h("table", { class: "series" }, h("thead", {}, h("tr", {}, heads)), body)));
+    wide("Series", h("table", { class: "series" }, h("thead", {}, h("tr", {}, heads)), body)));
   if (found.kind === "slices" && found.series.length) show(viewer, run, found.series, 0, signal, false);
 }
 
@@ -98,6 +98,6 @@ export async function curvePage(main, run, asked, signal) {
   const primary = found.primary ?? {};
   main.replaceChildren(h("h1", {}, run.name), h("p", { class: "note" }, `The comparison that was written down first: ${primary.arm ?? "none"} against scratch at n = ${primary.labels ?? "all"}, ${primary.metric}: ${primary.result ? gain(primary.result) : "\u2013"}`),
     ...metrics.map((metric) => chart(found.points, metric)),
-    h("div", { class: "wide" }, h("table", {}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, found.points.map((each) => h("tr", {}, h("td", {}, each.metric), h("td", {}, each.labels ?? "all"), h("td", {}, each.arm), h("td", {}, each.mean.toFixed(4)), h("td", {}, each.deviation.toFixed(4)), h("td", {}, each.seeds), h("td", {}, gain(each))))))));
+    wide("Points of the curve", h("table", {}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, found.points.map((each) => h("tr", {}, h("td", {}, each.metric), h("td", {}, each.labels ?? "all"), h("td", {}, each.arm), h("td", {}, each.mean.toFixed(4)), h("td", {}, each.deviation.toFixed(4)), h("td", {}, each.seeds), h("td", {}, gain(each))))))));
 }
 

@@ -78,3 +78,15 @@ def tab(opened: Any, size: str = "desktop", scheme: Scheme = "light", **options:
         yield found
     finally:
         context.close()
+
+
+def faults_of(seen: Tab) -> list[str]:
+    """The rules of axe that are broken, serious and critical ones, each with an element that breaks it."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(seen.page).response["violations"]
+    return [
+        f"{each['id']}: {each['nodes'][0]['html'][:200]} {each['nodes'][0].get('failureSummary', '')[:300]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]

@@ -14,7 +14,7 @@ from pixelmill.jobs import cli
 from pixelmill.jobs.reporting.content import Wanted, content_of
 from pixelmill.jobs.reporting.page import page_of
 from pixelmill.pipelines.stores.folder import Folder
-from tests.jobs.serving.browser import Tab, browser, needs_browser, tab
+from tests.jobs.serving.browser import Tab, browser, faults_of, needs_browser, tab
 from tests.jobs.serving.served import Served, explored_run, served
 from tests.pipelines.findings.explored import add_part, compressed, directions, noise, open_out
 
@@ -345,18 +345,6 @@ def test_axe_finds_no_serious_fault_in_the_report(run: Folder, chromium: Any, tm
         seen.wait("document.body.dataset.ready === 'yes'")
         assert seen.widest() == 0
         assert faults_of(seen) == []
-
-
-def faults_of(seen: Tab) -> list[str]:
-    """The rules of axe that are broken, serious and critical ones, each with an element that breaks it."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(seen.page).response["violations"]
-    return [
-        f"{each['id']}: {each['nodes'][0]['html'][:200]} {each['nodes'][0].get('failureSummary', '')[:300]}"
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
 
 
 LATE = """() => {

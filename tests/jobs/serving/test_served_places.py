@@ -14,65 +14,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from pixelmill.jobs import cli
 from pixelmill.jobs.session.holding import holding
-from pixelmill.pipelines.ct.series import SERIES_SCHEMA
 from pixelmill.pipelines.events import RowsCounted, Started
 from pixelmill.pipelines.outputs.self_report import SelfReport
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from tests.conftest import Reach
-from tests.ct_slices import Series, ingested, ramp
 from tests.jobs.serving.served import Served, explored_run, numbers_in, served
+from tests.jobs.serving.served_ct import SECRET_NAME, ct_run, curve_of
 from tests.servers.gateway import Gateway
-
-FIVE_MM = [0.0, 2.0, 4.0, 6.0, 8.0]
-SECRET_NAME = "DOE^JANE"
-
 
 # -------------------------------------------------------------------------------------------------------------------- CT
 
 
 @pytest.fixture
 def slices(tmp_path: Path) -> str:
-    """Two series; the second is no volume. An index beside them says why, and names an object."""
-    several = [Series("a", ramp(), FIVE_MM), Series("b", ramp(), FIVE_MM, usable_3d=False)]
-    out = Folder(str(ingested(tmp_path / "slices", {"part-000000.parquet": several})), Access())
-    out.publish("_run/spec.yaml", b"version: 1\n")
-    index = Folder(str(tmp_path / "index"), Access())
-    index.publish("_run/spec.yaml", b"version: 1\nstages: [ct-index]\n")
-    rows = [
-        {
-            "series_id": letter * 32,
-            "patient_id": "p" * 32,
-            "objects": 6,
-            "slices": 5,
-            "usable_2d": True,
-            "usable_3d": letter == "a",
-        }
-        | {
-            "reasons_2d": ["localizer: 1"],
-            "reasons_3d": [] if letter == "a" else ["gap: of 12 mm"],
-            "rows": 8,
-            "columns": 6,
-        }
-        | {
-            "members": [
-                {"object_id": "o", "uri": f"/archive/{SECRET_NAME}.dcm", "offset": 0, "size": 1, "version": None}
-            ]
-        }
-        for letter in "ab"
-    ]
-    file = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, SERIES_SCHEMA), file)
-    index.publish("series/part-0.parquet", file.getvalue())
-    return out.uri
+    return ct_run(tmp_path)
 
 
 def levels(at: Served, series: int, place: int, window: str) -> np.ndarray:
@@ -120,10 +82,7 @@ def test_a_run_of_photographs_has_no_series_in_words(tmp_path: Path) -> None:
 
 
 def test_a_curve_is_served_beside_runs(tmp_path: Path) -> None:
-    point = {"arm": "scratch", "labels": 4, "metric": "auc", "mean": 0.7, "deviation": 0.02, "seeds": 3}
-    primary = {"labels": 4, "metric": "auc"}
-    report = {"points": [point], "primary": primary, "without_learning": {}, "arms": ["scratch"]}
-    Folder(str(tmp_path / "curve"), Access()).publish("curve.json", json.dumps(report).encode())
+    point = curve_of(tmp_path / "curve")
     with served(tmp_path / "t", str(tmp_path / "curve")) as at:
         (run,) = at.json("/api/runs")["runs"]
         assert (run["kind"], run["state"]) == ("curve", "complete")
