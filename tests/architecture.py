@@ -212,3 +212,27 @@ def names_by_loop(path: Path) -> set[str]:
     found = (node.iter for node in ast.walk(_tree(path)) if isinstance(node, ast.comprehension))
     ones = (each for each in found if isinstance(each, ast.List | ast.Tuple) and len(each.elts) == 1)
     return {ast.unparse(each) for each in ones if not isinstance(each.elts[0], ast.Starred)}
+
+
+# --------------------------------------------------------------------------------------------------------------- tests
+
+
+def has_functions(path: Path) -> bool:
+    """Whether a module has logic of its own; configs and constants have none."""
+    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(_tree(path)))
+
+
+def has_tests(path: Path) -> bool:
+    """Whether a test file holds a test."""
+    return path.is_file() and any(
+        isinstance(node, ast.FunctionDef) and node.name.startswith("test_") for node in ast.walk(_tree(path))
+    )
+
+
+def lacks_tests(path: Path, root: Path = ROOT) -> bool:
+    """Whether a module with logic has no test file of its name at the mirrored place: jobs/a/b.py, tests/jobs/a/test_b.py.
+
+    The `__init__.py` of a room holds what all of its modules share, and contract tests hold them against it.
+    """
+    inside = path.relative_to(root)
+    return inside.name != "__init__.py" and has_functions(path) and not has_tests(root / "tests" / inside.parent / f"test_{inside.name}")

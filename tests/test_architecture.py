@@ -26,7 +26,9 @@ from tests.architecture import (
     FLOORS,
     ROOT,
     choices_as_statements,
+    has_tests,
     imports_package,
+    lacks_tests,
     late_attributes,
     lines,
     long_functions,
@@ -303,6 +305,140 @@ def test_what_those_rules_look_for_is_found(tmp_path: Path) -> None:
     assert {"torch.load", "pyarrow.parquet.ParquetFile"} <= names_used(file)
     assert all(imports_package(file, name) for name in ("pickle", "ray.train", "benchmarks"))
     assert not imports_package(file, "ray.data")
+
+
+# -------------------------------------------------------------------------------------------------- tests in one place
+
+TESTED_ELSEWHERE = {
+    "jobs/commands/argo.py": "tests/jobs/flows/test_argo.py",
+    "jobs/commands/diagnosing.py": "tests/jobs/doctor/test_doctor.py",
+    "jobs/commands/scheduling.py": "tests/jobs/scheduling/test_schedule.py",
+    "jobs/commands/serving.py": "tests/jobs/serving/test_served_places.py",
+    "jobs/commands/submitting.py": "tests/jobs/submission/test_submitting.py",
+}
+"""Commands that only hand their options on, and the tests that call what they call."""
+
+LACK_TESTS = {
+    "jobs/commands/exploring.py",
+    "jobs/committing.py",
+    "jobs/ct/index.py",
+    "jobs/doctor/examining.py",
+    "jobs/doctor/findings.py",
+    "jobs/doctor/first_row.py",
+    "jobs/doctor/machine.py",
+    "jobs/doctor/ray_place.py",
+    "jobs/doctor/stores.py",
+    "jobs/documents/kinds.py",
+    "jobs/flows/scheduling.py",
+    "jobs/flows/spec.py",
+    "jobs/kubernetes/cluster_rules.py",
+    "jobs/kubernetes/comments.py",
+    "jobs/kubernetes/fields.py",
+    "jobs/kubernetes/manifest.py",
+    "jobs/kubernetes/names.py",
+    "jobs/kubernetes/pod_rules.py",
+    "jobs/kubernetes/pods.py",
+    "jobs/kubernetes/ray_job_rules.py",
+    "jobs/kubernetes/schedules.py",
+    "jobs/kubernetes/spec.py",
+    "jobs/kubernetes/verdicts.py",
+    "jobs/kubernetes/walking.py",
+    "jobs/metrics/exposition.py",
+    "jobs/metrics/measures.py",
+    "jobs/metrics/metering.py",
+    "jobs/reporting/charts.py",
+    "jobs/reporting/content.py",
+    "jobs/reporting/map_points.py",
+    "jobs/reporting/page.py",
+    "jobs/reporting/sheets.py",
+    "jobs/reporting/writing.py",
+    "jobs/run_source.py",
+    "jobs/runs/folders.py",
+    "jobs/runs/resumption.py",
+    "jobs/runs/showing.py",
+    "jobs/runs/stopping.py",
+    "jobs/scheduling/planning.py",
+    "jobs/scheduling/timers.py",
+    "jobs/serving/answers.py",
+    "jobs/serving/catalogue.py",
+    "jobs/serving/ct_pages.py",
+    "jobs/serving/live.py",
+    "jobs/serving/maps.py",
+    "jobs/serving/nearness.py",
+    "jobs/serving/pictures.py",
+    "jobs/serving/served_run.py",
+    "jobs/serving/server.py",
+    "jobs/serving/vectors.py",
+    "jobs/session/job_server.py",
+    "jobs/session/ray_metrics.py",
+    "jobs/session/replacing.py",
+    "jobs/session/session.py",
+    "jobs/submission/waiting.py",
+    "jobs/supervision/exit_codes.py",
+    "jobs/supervision/supervising.py",
+    "jobs/training/following.py",
+    "jobs/training/marks.py",
+    "jobs/training/summary.py",
+    "jobs/work_file.py",
+    "pipelines/browsing/bounded_cache.py",
+    "pipelines/browsing/queries.py",
+    "pipelines/browsing/row_cells.py",
+    "pipelines/browsing/row_table.py",
+    "pipelines/browsing/small_columns.py",
+    "pipelines/bulk/graph.py",
+    "pipelines/ct/naming.py",
+    "pipelines/ct/verdict_counts.py",
+    "pipelines/findings/chosen_rows.py",
+    "pipelines/findings/fingerprint_rows.py",
+    "pipelines/findings/leaks.py",
+    "pipelines/findings/outliers.py",
+    "pipelines/findings/run_facts.py",
+    "pipelines/findings/samples.py",
+    "pipelines/training/layouts/stereo.py",
+    "pipelines/training/ray_worker.py",
+    "workers/ct/object_files.py",
+    "workers/ct/series_slices.py",
+    "workers/ct/volume_grid.py",
+    "workers/ct/volume_options.py",
+    "workers/geometry/reduced.py",
+    "workers/models/features.py",
+    "workers/models/libraries/checkpoint.py",
+    "workers/models/libraries/torchvision.py",
+    "workers/models/libraries/transformers_config.py",
+    "workers/models/picture_model.py",
+    "workers/models/upscalers.py",
+    "workers/networks/registry.py",
+    "workers/prediction/slices.py",
+    "workers/recipes/registry.py",
+    "workers/runtime/device_memory.py",
+    "workers/runtime/openvino_trial.py",
+    "workers/runtime/processor.py",
+    "workers/runtime/trying.py",
+    "workers/stages/kept_plans.py",
+    "workers/stages/mask_encoding.py",
+}
+
+
+def test_a_module_with_logic_has_a_test_file_of_its_name() -> None:
+    found = {relative(path) for path in source_files(*FLOORS) if lacks_tests(path)}
+    listed = LACK_TESTS | set(TESTED_ELSEWHERE)
+    assert not found - listed, "write tests/FLOOR/ROOM/test_MODULE.py"
+    assert not listed - found, "these have tests of their own by now: take them off the list"
+    assert all(has_tests(ROOT / path) for path in TESTED_ELSEWHERE.values())
+
+
+def test_a_module_without_tests_of_its_own_is_found(tmp_path: Path) -> None:
+    module, tests = tmp_path / "jobs/a/b.py", tmp_path / "tests/jobs/a/test_b.py"
+    for folder in (module.parent, tests.parent):
+        folder.mkdir(parents=True)
+    module.write_text("A = 1\n")
+    assert not lacks_tests(module, tmp_path)
+    module.write_text("class A:\n    def f(self):\n        return 1\n")
+    assert lacks_tests(module, tmp_path)
+    tests.write_text("from jobs.a import b\n")
+    assert lacks_tests(module, tmp_path)
+    tests.write_text("def test_b():\n    assert True\n")
+    assert not lacks_tests(module, tmp_path)
 
 
 # ----------------------------------------------------------------------------------------------------- cost of importing

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from pixelmill.jobs import cli
 from pixelmill.jobs.flows.argo import config_map_of, workflow_of
 from pixelmill.jobs.flows.spec import Flow, read_flow
 from pixelmill.workers.errors import JobError
@@ -78,3 +80,13 @@ def test_what_a_workflow_can_t_say_is_refused(tmp_path: Path) -> None:
     for name in ("Nightly", "a_b", "-a", "a" * 59):
         with pytest.raises(JobError, match="Kubernetes takes"):
             made(flow_of(tmp_path, embed_all=EMBED), name=name)
+
+
+def test_the_command_prints_the_files_of_the_steps_and_then_the_workflow(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("version: 1\n")
+    (tmp_path / "flow.yaml").write_text(yaml.safe_dump({"version": 1, "out": "s3://b/x", "steps": {"a": EMBED}}))
+    asked = ["argo", str(tmp_path / "flow.yaml"), "--image", "i:1", "--name", "nightly", "--set", "out=s3://b/y"]
+    shown = CliRunner().invoke(cli.app, asked, catch_exceptions=False)
+    files, workflow = yaml.safe_load_all(shown.stdout)
+    assert (files["kind"], workflow["kind"]) == ("ConfigMap", "Workflow")
+    assert "out=s3://b/y/a" in workflow["spec"]["templates"][1]["container"]["args"]
