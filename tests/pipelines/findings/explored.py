@@ -85,3 +85,11 @@ def compressed(picture_HWC: np.ndarray, quality: int = 40) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(picture_HWC).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file))
+
+
+def vectors(*rows: list[float]) -> np.ndarray:
+    return np.array(rows, np.float32)
+
+
+def by_id(made: Any) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in made.rows.to_pylist()}
