@@ -50,9 +50,10 @@ class ServedRun:
     def name(self) -> str:
         return self.folder.uri.rstrip("/").rpartition("/")[2] or self.folder.uri
 
-    @cached_property
+    @property
     def cells(self) -> RowCells:
-        return RowCells(self.folder)
+        """Reads anew where parts were removed: the next part of such a name may hold other rows."""
+        return self.kept("cells", lambda: self.table.generation, lambda: RowCells(self.folder))
 
     @property
     def table(self) -> RowTable:

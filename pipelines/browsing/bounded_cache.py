@@ -43,11 +43,6 @@ class BoundedCache(Generic[Value]):
                     self._making.pop(key, None)
             return value
 
-    def clear(self) -> None:
-        with self._lock:
-            self._held.clear()
-            self._held_bytes = 0
-
     def _keep(self, key: Hashable, value: Value) -> None:
         """A value above the bound is given to its caller and not kept."""
         size = self._size_of(value)
