@@ -18,6 +18,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,7 +121,9 @@ def _by_onnx_runtime(network: PixelNetwork, batch_BCHW: Tensor) -> Callable[[Ten
     import onnxruntime
 
     written, example_BCHW = io.BytesIO(), torch.zeros(batch_BCHW.shape)
-    torch.onnx.export(network.module.eval(), (example_BCHW,), written, dynamo=False, opset_version=17)
+    export: Any = torch.onnx.export  # its stubs know no buffers
+    with redirect_stdout(io.StringIO()):  # it prints the whole graph of what it can't export
+        export(network.module.eval(), (example_BCHW,), written, dynamo=False, opset_version=17)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(written.getvalue(), options, providers=["CPUExecutionProvider"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,8 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.stages import StageContext
 from pixelmill.workers.stages.embed import EmbedConfig
 
+Backend = Literal["auto", "torch", "openvino"]
+
 WARM_UP_IMAGES = 256
 """The size of the first order, in which settings are probed and kernels are chosen on first use."""
 
@@ -38,13 +41,30 @@ class Embedded:
     images_per_s: float
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One order: its pictures, and the processor time that the stage took for them."""
+
+    pictures: int
+    stage_s: float
+
+
 class InProcessMill:
     """An `embed` stage over every picture of a folder, as a worker of a job would run it."""
 
-    def __init__(self, model: str, pictures: Path, device: str, *, decode_threads: int) -> None:
+    def __init__(
+        self,
+        model: str,
+        pictures: Path,
+        device: str,
+        *,
+        decode_threads: int,
+        backend: Backend = "auto",
+    ) -> None:
         self.settings: dict[str, Any] = {}
         """The settings of the stage, after it has run."""
         self._model, self._device, self._decode_threads = model, device, decode_threads
+        self._backend: Backend = backend
         self._out = Folder(str(pictures.with_name("out")), Access())
         self._segment = self._listed(pictures)
 
@@ -54,14 +74,34 @@ class InProcessMill:
         warm_up = min(WARM_UP_IMAGES, listing.rows // 2)
         return listing.segment([warm_up, listing.rows - warm_up], 0)
 
-    def _mill(self, stage: EmbedConfig, device: str, decode_threads: int) -> Mill:
-        context = StageContext(device, os.cpu_count() or 1, self._segment.rows, None)
+    def _mill(self, stage: EmbedConfig, device: str, decode_threads: int, threads: int | None = None) -> Mill:
+        context = StageContext(device, threads or os.cpu_count() or 1, self._segment.rows, None)
         config = MillConfig(
             out=self._out.uri, out_access=Access(), source_access=Access(), column=None, segments=(self._segment,),
             stages=(stage,), context=context, fetch=FetchLimits(), max_pixels=100_000_000,
             decode_threads=decode_threads, weights=None,
         )  # fmt: skip
         return Mill(config, lambda tally: None)
+
+    def turns(self) -> Iterator[Turn]:
+        """The same order again and again on one thread, one each time that it is asked; the first also chooses settings."""
+        stage = EmbedConfig(model=self._model, backend=self._backend)  # pyright: ignore[reportCallIssue]
+        mill = self._mill(stage, self._device, self._decode_threads, threads=1)
+        _, second = self._segment.parts()
+        (stage_of_mill,) = mill.stages
+        run, spent_s = stage_of_mill.run, [0.0]
+
+        def timed(samples: Sequence[Any]) -> Any:
+            start_s = time.process_time()
+            made = run(samples)
+            spent_s[0] += time.process_time() - start_s
+            return made
+
+        vars(stage_of_mill)["run"] = timed
+        while True:
+            spent_s[0] = 0.0
+            _milled(mill, Order(second.name, (second,)))
+            yield Turn(second.rows, spent_s[0])
 
     def embed_all(self) -> Embedded:
         """Embed every picture once; the rate covers all orders but the first, and includes their decoding."""

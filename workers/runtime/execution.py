@@ -8,11 +8,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.runtime import stall_watchdog
+from pixelmill.workers.runtime.device_lanes import CudaLanes, Lanes
+from pixelmill.workers.runtime.device_pipeline import DevicePipeline, Pictures
+from pixelmill.workers.runtime.faults import free_cached_memory
 from pixelmill.workers.runtime.folding import folded
 from pixelmill.workers.runtime.openvino import OpenVinoNetwork
 from pixelmill.workers.runtime.openvino_sizes import OpenVinoBySize, SizeRules
@@ -43,11 +47,17 @@ class Float32Input(nn.Module):
 class Executor:
     """A network with its settings applied: `executor(images_BCHW)` returns its outputs on the CPU, floats as float32.
 
-    If the device runs out of memory, the microbatch is halved permanently and the pass is repeated. `rules` are for a network
-    that takes any size and is run by OpenVINO.
+    If the device runs out of memory, the microbatch is halved permanently and all pictures are run again. `rules` are for a
+    network that takes any size and is run by OpenVINO. Batches go through a GPU by `lanes`, and one by one through a CPU.
     """
 
-    def __init__(self, network: PixelNetwork, settings: Settings, rules: SizeRules | None = None) -> None:
+    def __init__(
+        self,
+        network: PixelNetwork,
+        settings: Settings,
+        rules: SizeRules | None = None,
+        lanes: Lanes | None = None,
+    ) -> None:
         self.settings = settings
         self._run = _prepared(network, settings, rules or SizeRules())
         self._has_one_shape = settings.compile or (settings.backend == "openvino" and network.input_px is not None)
@@ -57,29 +67,47 @@ class Executor:
         std = torch.tensor(network.std)
         self._scale_1C11 = (1 / (255 * std)).view(1, -1, 1, 1).to(settings.device)
         self._shift_1C11 = (-torch.tensor(network.mean) / std).view(1, -1, 1, 1).to(settings.device)
+        lanes = CudaLanes(settings.device) if lanes is None and settings.device.startswith("cuda") else lanes
+        self._pipeline = None if lanes is None else DevicePipeline(lanes, self._on_device)
 
     @torch.inference_mode()
-    def __call__(self, images_BCHW: Tensor) -> Outputs:
-        outputs: list[Outputs] = []
-        start = 0
-        while start < len(images_BCHW):
-            chunk = images_BCHW[start : start + self.settings.microbatch]
+    def __call__(self, images: Pictures) -> Outputs:
+        while True:
             try:
-                outputs.append(first_rows(self._forward(self._padded(chunk)), len(chunk)))
+                return self._all(images)
             except torch.OutOfMemoryError:
                 if self.settings.microbatch == 1:
                     raise
-                torch.cuda.empty_cache()
-                self.settings = replace(self.settings, microbatch=self.settings.microbatch // 2)
-                continue
-            start += len(chunk)
-            stall_watchdog.progress()
-        return joined([as_numbers_on_cpu(output) for output in outputs])
+            # Outside of the except block the exception is released, and with it the tensors that its traceback holds.
+            self.settings = replace(self.settings, microbatch=self._smaller())
 
     @torch.inference_mode()
     def in_one_pass(self, images_BCHW: Tensor) -> Outputs:
         """Run all pictures in one pass: for sizes other than the one for which the microbatch was chosen."""
+        if self._pipeline is not None:
+            return self._pipeline.run(images_BCHW, len(images_BCHW))
         return as_numbers_on_cpu(self._forward(images_BCHW))
+
+    def _all(self, images: Pictures) -> Outputs:
+        microbatch = self.settings.microbatch
+        if self._pipeline is not None:
+            return self._pipeline.run(images, microbatch)
+        return joined([self._pass(images[start : start + microbatch]) for start in range(0, len(images), microbatch)])
+
+    def _pass(self, images_BCHW: Tensor) -> Outputs:
+        outputs = self._forward(self._padded(images_BCHW))
+        stall_watchdog.progress()
+        return as_numbers_on_cpu(first_rows(outputs, len(images_BCHW)))
+
+    def _smaller(self) -> int:
+        if self._pipeline is not None:
+            return self._pipeline.halved(self.settings.microbatch)
+        free_cached_memory()
+        return self.settings.microbatch // 2
+
+    def _on_device(self, images_BCHW: Tensor) -> Outputs:
+        """A pass of pictures that lie on the device, padded there."""
+        return first_rows(self._forward(self._padded(images_BCHW)), len(images_BCHW))
 
     def _padded(self, images_BCHW: Tensor) -> Tensor:
         """Pad to the one shape of a compiled network: another shape would be compiled again, which takes as long."""
@@ -89,9 +117,7 @@ class Executor:
         return torch.cat([images_BCHW, images_BCHW.new_zeros(missing, *images_BCHW.shape[1:])])
 
     def _forward(self, images_BCHW: Tensor) -> Outputs:
-        if self.settings.device.startswith("cuda"):
-            images_BCHW = images_BCHW.pin_memory()
-        images_BCHW = images_BCHW.to(self.settings.device, non_blocking=True)
+        images_BCHW = images_BCHW.to(self.settings.device)
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         images_BCHW = images_BCHW.to(torch.float32, memory_format=layout)
         # Normalized in fp32: the rounded mean and std of bfloat16 would shift every pixel the same way.
@@ -124,6 +150,9 @@ def _by_torch(network: PixelNetwork, settings: Settings) -> Callable[[Tensor], O
     if not settings.compile:
         return module
     # Weights become constants on a CPU, which lays them out for its kernels. Inductor keeps graphs as pickles, so none is kept.
-    options = {"freezing": settings.device == "cpu", "fx_graph_cache": False}
+    options: dict[str, str | int | bool | Callable[..., Any]] = {
+        "freezing": settings.device == "cpu",
+        "fx_graph_cache": False,
+    }
     # Pictures of any size are compiled once, with dynamic sizes; otherwise each size would be compiled separately.
     return torch.compile(module, dynamic=True if network.input_px is None else None, options=options)

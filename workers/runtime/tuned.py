@@ -15,6 +15,7 @@ from torch import Tensor
 from pixelmill.workers.runtime.activations import Activations, activations_of, memory_for_batches
 from pixelmill.workers.runtime.agreement import Agreement
 from pixelmill.workers.runtime.backend_trial import size_rules
+from pixelmill.workers.runtime.device_pipeline import BATCHES_A_RUN, Pictures
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
 from pixelmill.workers.runtime.outputs import Outputs
 from pixelmill.workers.runtime.probing import DENSE_MICROBATCH, choose
@@ -64,6 +65,11 @@ class TunedNetwork:
         return (self._executor.settings if self._executor else self._base).microbatch
 
     @property
+    def batch_a_run(self) -> int:
+        """How many pictures a stage hands over at once: on a GPU several batches, which then overlap."""
+        return self.batch * (BATCHES_A_RUN if self._base.device.startswith("cuda") else 1)
+
+    @property
     def settings(self) -> dict[str, object]:
         """The settings, and the licence of the weights if known, for the record; empty before the first batch."""
         if self._choice is None or self._executor is None:
@@ -86,8 +92,12 @@ class TunedNetwork:
         """The microbatch that the user fixed."""
         return self._pins.microbatch
 
-    def __call__(self, images_BCHW: Tensor) -> Outputs:
-        return self._tuned_on(images_BCHW)(images_BCHW)
+    def __call__(self, images: Pictures) -> Outputs:
+        """The outputs of all pictures BCHW; what makes a batch of each slice is asked for one microbatch at a time."""
+        if self._executor is None:
+            self._tuned_on(images[:])
+        assert self._executor is not None
+        return self._executor(images)
 
     def activations(self, sizes: Sequence[tuple[int, int]]) -> Activations | None:
         """What the activations of a picture take, measured at these sizes or kept from a job before; None: can't be measured."""

@@ -16,7 +16,7 @@ from pixelmill.workers.pictures import Kind
 from pixelmill.workers.stages import Milled, StageContext
 from pixelmill.workers.stages.model_stage import ModelStageConfig
 from pixelmill.workers.stages.shared_runs import SeesOneSize
-from pixelmill.workers.stages.vectors import NumberType, stacked, vector_column, vector_type
+from pixelmill.workers.stages.vectors import Crops, NumberType, vector_column, vector_type
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,7 +98,7 @@ class Embed(SeesOneSize):
         super().__init__(config.tuned(backbone.network, key, context, Cosine(MIN_COSINE)), backbone.preprocess)
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
-        return self.milled(self.network(stacked(samples)))
+        return self.milled(self.network(Crops(samples)))
 
     def milled(self, vectors_BD: Tensor) -> Milled:
         """The column of vectors, with an error for each that is not finite in the stored type."""

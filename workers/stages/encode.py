@@ -15,7 +15,7 @@ from pixelmill.workers.models.tasks import Task
 from pixelmill.workers.stages import Deferred, Milled, StageContext
 from pixelmill.workers.stages.model_stage import ModelStageConfig
 from pixelmill.workers.stages.shared_runs import SeesOneSize
-from pixelmill.workers.stages.vectors import NumberType, stacked, vector_column, vector_type
+from pixelmill.workers.stages.vectors import Crops, NumberType, vector_column, vector_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,7 +75,7 @@ class Encode(SeesOneSize):
     def run(self, samples: Sequence[Tensor]) -> Milled:
         from torch import Tensor
 
-        outputs = self.network(stacked(samples))
+        outputs = self.network(Crops(samples))
         if isinstance(outputs, Tensor):
             return self.milled(outputs)
         mean_BD, logvar_BD = outputs

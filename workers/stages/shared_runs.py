@@ -43,7 +43,7 @@ class SeesOneSize(_Tuned):
 
     @property
     def batch(self) -> int:
-        return self.network.batch
+        return self.network.batch_a_run
 
     @property
     def batch_pixels(self) -> None:

@@ -32,6 +32,19 @@ def stacked(crops: Sequence[Tensor]) -> Tensor:
     return torch.stack([crop_CHW.permute(1, 2, 0) for crop_CHW in crops]).permute(0, 3, 1, 2)
 
 
+class Crops:
+    """Crops CHW of one size, of which a slice is a batch BCHW: a GPU computes the first while the next is stacked."""
+
+    def __init__(self, crops: Sequence[Tensor]) -> None:
+        self._crops = crops
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def __getitem__(self, part: slice) -> Tensor:
+        return stacked(self._crops[part])
+
+
 def vector_column(
     vectors_BD: Tensor, output: NumberType, stage: str, called: str
 ) -> tuple[pa.Array[Any], dict[int, RowError]]:

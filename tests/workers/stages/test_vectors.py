@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pixelmill.workers.stages.vectors import NumberType, stacked, vector_column, vector_type
+from pixelmill.workers.stages.vectors import Crops, NumberType, stacked, vector_column, vector_type
 
 
 @pytest.mark.parametrize("output", ["float32", "float16"])
@@ -34,3 +34,12 @@ def test_crops_are_stacked_with_the_channels_of_a_pixel_side_by_side() -> None:
     batch_BCHW = stacked(crops)
     assert torch.equal(batch_BCHW, torch.stack(crops))
     assert batch_BCHW.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_slice_of_crops_is_a_batch_of_those_alone_as_they_lie_in_memory() -> None:
+    crops = [torch.full((3, 4, 5), number, dtype=torch.uint8) for number in range(7)]
+    batch_BCHW = Crops(crops)[4:9]
+    assert len(Crops(crops)) == 7
+    assert batch_BCHW[:, 0, 0, 0].tolist() == [4, 5, 6]
+    assert batch_BCHW.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(Crops(crops)[:], stacked(crops))
