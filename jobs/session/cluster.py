@@ -45,6 +45,12 @@ QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
 """Variables that are set before a private Ray is imported, unless the user set them."""
+PATIENT = {
+    "RAY_agent_register_timeout_ms": "300000",  # Ray's own 30 s pass where a busy machine takes as long to import Ray
+    "RAY_gcs_server_port_wait_time_s": "120",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+}
+"""Likewise: how long a private Ray waits for its own processes, which only a busy machine delays. Ray would end itself."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def start_local(
     """
     folder = scratch.make()
     _remember(environment)
-    environment.update({**QUIET, **environment, **_private()})
+    environment.update({**QUIET, **PATIENT, **environment, **_private()})
     try:
         # Ray opens its folder to every user, so the folder around it is closed.
         _start(pool, machine, folder / "r", makes_environments=makes_environments)

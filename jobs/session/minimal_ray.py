@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from pixelmill.jobs.session import ray_api
-from pixelmill.jobs.session.idle_agents import with_stand_ins
+from pixelmill.jobs.session.idle_agents import with_known_port, with_stand_ins
 from pixelmill.jobs.session.replacing import or_logged, replaced
 
 Replace = Callable[[Any, str, object], None]
@@ -35,7 +35,7 @@ def without_services() -> Generator[None]:
 
 @contextmanager
 def without_agents(agents: Sequence[str]) -> Generator[None]:
-    """Start raylets with stand-ins for these agents."""
+    """Start raylets with stand-ins for these agents, and without the need to wait for the other ones."""
     with ExitStack() as undo:
         with or_logged(f"starts without {', '.join(agents)}"):
             from ray import _raylet
@@ -44,7 +44,8 @@ def without_agents(agents: Sequence[str]) -> Generator[None]:
             start, persist = cast("Any", services).start_ray_process, cast("Any", _raylet).persist_port
 
             def start_idle(command: list[str], *arguments: Any, **options: Any) -> Any:
-                return start(with_stand_ins(command, agents, persist), *arguments, **options)
+                changed = with_known_port(with_stand_ins(command, agents, persist), persist)
+                return start(changed, *arguments, **options)
 
             replaced(undo, services, "start_ray_process", start_idle)
         yield

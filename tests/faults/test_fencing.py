@@ -328,15 +328,22 @@ def test_a_run_that_was_killed_in_another_pid_namespace_is_followed_after_a_leas
 
 @pytest.mark.slow
 @pytest.mark.parametrize("clock_s", [3600, -3600])
-def test_clocks_an_hour_apart_do_not_let_another_run_take_over_a_living_one(local: Local, clock_s: int) -> None:
-    command = fill(local)
-    with asleep(local, RUN_MOMENTS["its listing"], command) as sleeper:
-        with Run(user_of(local, LONG_LEASE, **{CLOCK: str(clock_s)}), *command) as other:
+@pytest.mark.parametrize("whose", ["holder", "other"])
+def test_clocks_an_hour_apart_do_not_let_another_run_take_over_a_living_one(
+    local: Local, whose: str, clock_s: int
+) -> None:
+    command, clock = fill(local), {CLOCK: str(clock_s)}
+    holders, others = (clock, {}) if whose == "holder" else ({}, clock)
+    with asleep(local, RUN_MOMENTS["its listing"], command, variables=holders) as sleeper:
+        claimed = json.loads(local.output.read("_run/attempts/0001/claim.json"))
+        with Run(user_of(local, LONG_LEASE, **others), *command) as other:
             other.wait_until(lambda: "waiting up to 300 s" in other.stderr, "it waited")
             sleeper.wake()
             assert other.wait() == 75
             assert f"is being written by process {sleeper.pid} on" in other.stderr.splitlines()[-1]
         assert sleeper.wait() == 3, sleeper.stderr
+    began = datetime.fromisoformat(claimed["claimed_at"]).timestamp()
+    assert abs(began - float(holders.get(CLOCK, 0)) - time.time()) < 1800
     assert assert_every_input_in_one_row(local.output, inputs=ROWS + BROKEN) == {"Truncated": BROKEN}
 
 

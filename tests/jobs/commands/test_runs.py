@@ -10,7 +10,8 @@ import pytest
 from tests.support import Home, Output, Run, assert_every_input_in_one_row, home, job_file, pictures, pixelmill
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-ROWS = 600
+ROWS = 2400
+"""So many that two commands fit into the run, also where it shares its cores with others."""
 
 
 def state(user: Home, out: str) -> str:
@@ -48,26 +49,20 @@ def test_a_run_is_followed_stopped_and_resumed_from_its_folder_alone(tmp_path: P
 def test_a_deadline_ends_a_training_with_a_checkpoint_and_resume_takes_the_other_steps(tmp_path: Path) -> None:
     pictures(tmp_path / "in", 24, size=(16, 16))
     out = str(tmp_path / "out")
-    words = [
-        "train",
-        "vae",
-        "--data",
-        str(tmp_path / "in"),
-        "--out",
-        out,
-        "--set",
-        "steps=200000",
-        "--set",
-        "run.deadline=25s",
-    ]
+    words = ["train", "vae", "--data", str(tmp_path / "in"), "--out", out, "--set", "steps=200000"]
     with home() as user:
-        stopped = pixelmill(user, *words)
-        assert stopped.code == 4, stopped.stderr
-        assert "run.deadline" in stopped.stderr.splitlines()[-1]
-        assert state(user, out) == "interrupted"
-        at = json.loads(pixelmill(user, "status", out, "--json").stdout)["progress"]["done"]
+        for deadline_s in (25, 75, 225):  # where the machine is busy, the first passes before the first step
+            stopped = pixelmill(user, *words, "--set", f"run.deadline={deadline_s}s")
+            assert stopped.code == 4, stopped.stderr
+            assert "run.deadline" in stopped.stderr.splitlines()[-1]
+            assert state(user, out) == "interrupted"
+            at = json.loads(pixelmill(user, "status", out, "--json").stdout)["progress"]["done"]
+            if at > 0:
+                break
         assert at > 0
-        again = pixelmill(user, "resume", out, "--set", f"steps={at + 5}", "--set", "run.deadline=1h")
+        saved = json.loads(Output(out).read("_run/last.json"))["step"]
+        assert saved >= at
+        again = pixelmill(user, "resume", out, "--set", f"steps={saved + 5}", "--set", "run.deadline=1h")
         assert again.code == 0, again.stderr
-        assert json.loads(Output(out).read("_SUCCESS"))["steps"] >= at
+        assert json.loads(Output(out).read("_SUCCESS"))["steps"] == saved + 5
         assert state(user, out) == "complete"
