@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Literal
 
+from pixelmill.jobs.documents.parsing import parse
+from pixelmill.jobs.documents.references import texts
 from pixelmill.jobs.flows.spec import Flow, StepSpec
 from pixelmill.pipelines.inputs.names import is_local, place_of
 from pixelmill.workers.errors import JobError
 
 OF_A_STEP = re.compile(r"\$\{([a-z][a-z0-9_-]*)\.([\w.]+)\}")
 """`${embed.out}`, or a value of the step's _SUCCESS: `${embed.done}`."""
+_SETTING = re.compile(r"([a-z][\w.]*)=(.*)")
+"""A word behind --set."""
+_SOURCES = ("source", "data")
 FILES: frozenset[str] = frozenset({"run", "train"})
 """The commands whose first word may name a file."""
 
@@ -70,12 +76,24 @@ def _check_places(flow: Flow, name: str) -> None:
         for other, place in outs.items():
             if other != step:
                 _refuse_overlap(name, step, outs[step], f"writes where another does, {other}", place)
-        for word in spec.run[1:]:
-            if "/" in word and "${" not in word and relation(word, outs[step]) in {"same", "inside"}:
+        for place in _places_read(flow, spec):
+            if relation(place, outs[step]) in {"same", "inside"}:
                 raise JobError(
-                    f"{name}: steps.{step}.out: {outs[step]} is, or holds, what the step reads ({word}); give "
+                    f"{name}: steps.{step}.out: {outs[step]} is, or holds, what the step reads ({place}); give "
                     "it a folder of its own"
                 )
+
+
+def _places_read(flow: Flow, spec: StepSpec) -> Iterator[str]:
+    """The places that a step reads as far as they are written out: in its words, in values of --set, and in the file it names."""
+    settings = [match for word in spec.run[1:] if (match := _SETTING.fullmatch(word))]
+    read = [match[2] for match in settings if match[1].startswith(_SOURCES)]
+    path = file_of(flow, spec)
+    if path is not None and not read:
+        document = parse(path.read_text(encoding="utf-8"), name=str(path), what="a mapping").document
+        read += [text for key in _SOURCES for text in texts(document.get(key))]
+    words = [word for word in spec.run[1:] if "/" in word and not _SETTING.fullmatch(word)]
+    yield from (place for place in [*words, *read] if "${" not in place)
 
 
 def _refuse_overlap(name: str, step: str, out: str, fault: str, place: str) -> None:

@@ -170,7 +170,11 @@ class FlowRun:
                 self._schedule.fates[name] = "done"
                 self._held.events.say(f"{name}: done")
             else:
-                self._fail(name, process.code, f"ended with exit code {process.code}; the log above says why")
+                self._fail(
+                    name,
+                    process.code,
+                    f"ended with exit code {process.code}; see why with: pixelmill logs {self._held.out.uri}",
+                )
 
     def _fail(self, name: str, code: int, why: str) -> None:
         held_back = self._schedule.fail(name)

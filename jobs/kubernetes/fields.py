@@ -34,6 +34,7 @@ HEAD: Fields = {
     **GROUP,
     "headService": MAPPING,
     "enableIngress": FLAG,
+    "ingressOptions": MAPPING,
     "serviceType": ("ClusterIP", "NodePort", "LoadBalancer"),
 }
 WORKERS: Fields = {

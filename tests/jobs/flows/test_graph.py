@@ -54,6 +54,10 @@ def test_a_step_follows_what_it_names_and_what_it_lists(tmp_path: Path) -> None:
         ({"a": EMBED, "b": {"run": ["embed", "${a.out}", "${out}"], "out": "flow/a"}}, "writes into its own input"),
         ({"a": EMBED, "b": {"run": ["embed", "${a.out}", "${out}"], "out": "flow/a/b"}}, "writes into its own input"),
         ({"a": {"run": ["embed", "pictures/in", "${out}"], "out": "pictures"}}, "is, or holds, what the step reads"),
+        (
+            {"a": {"run": ["embed", "s3://b", "${out}", "--set", "source.uri=pictures/in"], "out": "pictures"}},
+            "is, or holds, what the step reads",
+        ),
         ({"a": {**EMBED, "out": "flow"}}, "is, or holds, the flow's own folder"),
         ({"a": {**EMBED, "out": "same"}, "b": {**EMBED, "out": "same"}}, "writes where another does"),
         ({"a": {"run": ["run", "missing.yaml"]}}, "there is no file"),
@@ -68,6 +72,21 @@ def test_a_flow_that_can_t_be_is_refused_with_its_reason(
         order_of(tmp_path, steps)
     assert words in str(raised.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "reads", [{"source": "pictures/in"}, {"source": {"uri": ["x", "pictures/in"]}}, {"data": "pictures"}]
+)
+def test_a_step_whose_file_reads_what_it_writes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(reads))
+    with pytest.raises(JobError, match=r"steps\.a\.out: .*pictures is, or holds, what the step reads \(pictures"):
+        order_of(tmp_path, {"a": {"run": ["run", "job.yaml"], "out": "pictures"}})
+    assert order_of(tmp_path, {"a": {"run": ["run", "job.yaml"], "out": "another"}}) == ["a"]
+    elsewhere = ["--set", "source=s3://b/in", "--set", "data=s3://b/in", "--set", "out=pictures/out"]
+    assert order_of(tmp_path, {"a": {"run": ["run", "job.yaml", *elsewhere], "out": "pictures/out"}}) == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import yaml
 
 from pixelmill.jobs.kubernetes.rules import documents, faults_of
 from pixelmill.workers.errors import JobError
-from tests.jobs.kubernetes.manifests import made, written
+from tests.jobs.kubernetes.manifests import RIGHT, made, written
 
 CORPUS: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "wrong_manifests.yaml").read_text())
 
@@ -69,35 +69,6 @@ def test_a_wrong_manifest_is_refused_for_its_reason_and_for_no_other(entry: dict
     assert any(entry["says"] in fault for fault in faults), faults
     others = [fault for fault in faults if not any(says in fault for says in (entry["says"], *entry.get("also", ())))]
     assert not others
-
-
-RIGHT = [
-    {},
-    {
-        "overrides": [
-            "groups.0.gpus=1",
-            "groups.0.spot=true",
-            "groups.0.labels={zone: a}",
-            "groups.0.node_selector={pool: a}",
-        ]
-    },
-    {"overrides": ["groups=[{name: cpu, max: 2}, {name: gpu, gpus: 4, min: 1, max: 3}]", "deadline_s=3600"]},
-    {"overrides": ["groups.0.min=2", "groups.0.max=2"]},
-    {"overrides": ["secret=store-keys", "service_account=vision", "auth=disabled", "retries=0", "ttl_s=0"]},
-    {
-        "overrides": [
-            "volumes=[{claim: scans, path: /data}]",
-            "starts_within_s=900",
-            "head.node_selector={pool: stable}",
-        ]
-    },
-    {"overrides": ["queue.kueue=vision", "queue.priority_class=low"]},
-    {"overrides": ["queue.volcano=vision", "queue.priority_class=low"]},
-    {"overrides": ["queue.yunikorn=root.vision"]},
-    {"schedule": "0 2 * * *", "overrides": ["time_zone=Europe/Berlin", "secret=store-keys"]},
-    {"schedule": "@weekly"},
-    {"schedule": "*/30 6-20 * * 1-5", "is_ray_cron_job": True, "overrides": ["queue.volcano=vision"]},
-]
 
 
 @pytest.mark.parametrize("asked", RIGHT, ids=range(len(RIGHT)))
