@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pixelmill.jobs.doctor import first_row, machine, ray_place, stores
-from pixelmill.jobs.doctor.findings import Finding, ok, reported
+from pixelmill.jobs.doctor.findings import Finding, fault, ok, reported
 from pixelmill.jobs.doctor.machine import Places
+from pixelmill.jobs.documents.kinds import Kind, kind_of
 from pixelmill.jobs.documents.parsing import read_file
 from pixelmill.jobs.job import Job, read_job
 from pixelmill.jobs.planning import make_plan
 from pixelmill.jobs.session import cluster
 from pixelmill.jobs.surroundings import Surroundings
+
+CHECKED_BY: dict[Kind, str] = {
+    "flow": "examine the job files of its steps; the flow is checked by: pixelmill run {name} --dry-run",
+    "training": "`pixelmill train {name}` checks its data and its output before anything is started",
+}
 
 
 @dataclass(frozen=True)
@@ -46,18 +52,17 @@ def examine(asked: Asked, around: Surroundings) -> Iterator[Finding]:
 def _examine_job(asked: Asked, around: Surroundings) -> Iterator[Finding]:
     if asked.job is None:
         return
-    read: list[Job] = []
+    read, name = list[Job](), asked.job
 
     def read_it() -> Iterator[Finding]:
-        read.append(
-            read_job(
-                read_file(str(asked.job)),
-                name=str(asked.job),
-                overrides=asked.overrides,
-                environment=around.environment,
+        text = read_file(name)
+        if (kind := kind_of(text, name)) in CHECKED_BY:
+            yield fault(
+                "job", f"{name} is a {kind}, and job files are examined here", CHECKED_BY[kind].format(name=name)
             )
-        )
-        yield ok("job", f"{asked.job} can be run")
+            return
+        read.append(read_job(text, name=name, overrides=asked.overrides, environment=around.environment))
+        yield ok("job", f"{name} can be run")
 
     yield from reported("job", read_it, "compare it with `pixelmill schema` and jobs/examples")
     for job in read:
@@ -73,7 +78,7 @@ def _examine_job(asked: Asked, around: Surroundings) -> Iterator[Finding]:
         if not asked.is_quick and all(each.grade != "fault" for each in found):
             yield from reported(
                 "first row",
-                lambda: first_row.examine_first_row(str(asked.job), asked.overrides, around),
+                lambda: first_row.examine_first_row(name, asked.overrides, around),
                 "run the job with --log-level debug",
             )
 

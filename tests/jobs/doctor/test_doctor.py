@@ -141,6 +141,14 @@ def a_key_that_is_none(planted: Planted) -> None:
     planted.overrides = ["run.actorss=8"]
 
 
+def a_flow(planted: Planted) -> None:
+    (planted.folder / "job.yaml").write_text("version: 1\nout: o\nsteps: {a: {run: [embed, '${in}', '${out}']}}\n")
+
+
+def a_training(planted: Planted) -> None:
+    (planted.folder / "job.yaml").write_text("recipe: vae\ndata: d\nout: o\n")
+
+
 Plant = Callable[[Planted], None]
 
 PLANTS: list[tuple[Plant, str, str, str]] = [
@@ -158,6 +166,8 @@ PLANTS: list[tuple[Plant, str, str, str]] = [
     (output_below_a_file, "output", "is a file, or has one above it", "choose another folder"),
     (more_gpus_than_there_are, "plan", "can't be placed: .* with 8 GPUs", "lower run.actors"),
     (a_key_that_is_none, "job", "actorss", "."),
+    (a_flow, "job", "is a flow, and job files are examined", "run .*job.yaml --dry-run"),
+    (a_training, "job", "is a training, and job files are examined", "pixelmill train .*job.yaml"),
 ]
 
 
