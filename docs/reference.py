@@ -160,7 +160,8 @@ EXIT_CODES: dict[int, str] = {
     outcome.EXIT_FAILED: "failed; what was finished stays, and the same command resumes",
     EXIT_BAD_JOB: "the job file, the plan or the output folder is wrong; nothing was started",
     outcome.EXIT_WITH_FAILURES: "complete, and some inputs failed; `run.failures: ok` makes it 0 as long as any was done",
-    EXIT_STOPPED: "stopped cleanly by `pixelmill stop`, `run.deadline` or `run.max_cost`; `pixelmill resume` goes on",
+    EXIT_STOPPED: "stopped cleanly by `pixelmill stop`, `run.deadline`, `run.max_cost` or `run.max_failed_fraction`; "
+    "`pixelmill resume` goes on",
     EXIT_TRY_AGAIN: "interrupted from outside: Ray, a node or a store was lost; the same command resumes",
     outcome.EXIT_INTERRUPTED: "interrupted by Ctrl-C or SIGTERM; the same command resumes",
 }

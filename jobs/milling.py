@@ -80,7 +80,7 @@ class Milling:
     def do(
         self, parts: list[Part], segments: list[Segment], plan: Plan, before: Counted, weights: Weights | None
     ) -> None:
-        """Publish every part. JobStopped where too much fails, ClaimLost where another attempt has taken over."""
+        """Publish every part. TooManyFailed where too much fails, ClaimLost where another attempt has taken over."""
         from pixelmill.pipelines.bulk import graph
         from pixelmill.pipelines.progress import ProgressStore
 

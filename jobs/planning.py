@@ -11,7 +11,7 @@ from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.session.resources import worker_memory_bytes
 from pixelmill.jobs.spec import NodeGroup, RunSpec
 from pixelmill.pipelines.placement import CPU, GPU, MEMORY, Node, WorkerPool, cpus_beside, room_for, shortfall
-from pixelmill.workers.errors import JobError
+from pixelmill.workers.errors import NoRoom
 from pixelmill.workers.runtime.memory import FOR_BATCHES
 from pixelmill.workers.stages import StageContext
 
@@ -42,13 +42,13 @@ class Plan:
 def make_plan(run: RunSpec, machine: Machine, address: str | None, nodes: Nodes | None) -> Plan:
     """Plan for the `nodes` of a cluster and those that it may start; with None, for a Ray that the run starts on this machine.
 
-    JobError, with figures, if they do not suffice for the fewest workers.
+    NoRoom, with figures, if they do not suffice for the fewest workers.
     """
     there = [_as_node(machine)] if nodes is None else _with_groups(nodes, run.node_groups)
     pool = _pool(run, there, is_cluster=nodes is not None)
     room = [Node({**node.resources, CPU: LOGICAL_CPUS}) for node in there] if nodes is None else there
     if lack := shortfall(pool, room):
-        raise JobError(f"run: {pool.least} workers can't be placed: {lack}; {_next_step(pool)}")
+        raise NoRoom(f"run: {pool.least} workers can't be placed: {lack}; {_next_step(pool)}")
     return Plan(
         pool,
         _threads(pool, machine.cores, is_cluster=nodes is not None),

@@ -18,7 +18,7 @@ from pixelmill.pipelines.bulk.mill import Tally
 from pixelmill.pipelines.events import RowsCounted, SampleFailed
 from pixelmill.pipelines.outputs.completion import Counted
 from pixelmill.pipelines.placement import WorkerPool
-from pixelmill.workers.errors import JobStopped
+from pixelmill.workers.errors import TooManyFailed
 
 POLL_S = 0.5
 RATE_OVER_S = 30.0
@@ -77,9 +77,9 @@ class Watch:
             self._reports.clear()
 
     def raise_if_stopped(self) -> None:
-        """Raises JobStopped, with the reason, unless all inputs are done anyway."""
+        """Raises TooManyFailed, with the reason, unless all inputs are done anyway."""
         if self._why is not None and self._finished < self._watched.rows:
-            raise JobStopped(self._why)
+            raise TooManyFailed(self._why)
 
     def judge(self, done: int, failed: int, written_bytes: int = 0) -> None:
         """Decide by the published counts whether to stop the job: a short one may be over before the next reports are
@@ -157,7 +157,7 @@ class Watch:
 
 @contextmanager
 def watching(watched: Watched, reports: Reports, events: EventStream) -> Generator[Watch]:
-    """Follow the workers within the block. Raises JobStopped at its end where the job should stop itself."""
+    """Follow the workers within the block. Raises TooManyFailed at its end where the job should stop itself."""
     watch = Watch(watched, reports, events, ray_api.available_resources())
     watch.start()
     try:

@@ -2,17 +2,19 @@
 
     PixelmillError            a message for a user: the thing, the fact, the next step
     |-- JobError              the job file, the command line or the plan is wrong; nothing was started
-    |   `-- ClusterUnreachable   no cluster answers at the address
+    |   |-- ClusterUnreachable   no cluster answers at the address
+    |   `-- NoRoom               the nodes have no room for the workers that the job asks for
     |-- RunRefused            the output folder holds something that this job may not be mixed with
     |   `-- RunHeld           another living attempt holds the output folder
     |-- StoreError            a whole store can't be used: credentials, bucket, permission, no space left
     |   `-- StoreUnavailable  a store gave no good answer for as long as it was waited for
     |-- ModelError            a model can't be built or its weights can't be loaded
     |-- DataError             a data set can't be trained on: labels missing, a mask of another size, an id out of range
-    |-- JobStopped            the job stopped itself: too many rows fail
+    |-- JobStopped            the job stopped itself
     |   |-- ClaimLost         another attempt has taken over the output folder
     |   |-- RayLost           a process of Ray that the run can't do without has died
-    |   `-- StopRequested     `pixelmill stop`, a deadline or a budget ended the attempt; the run resumes from there
+    |   |-- StopRequested     `pixelmill stop`, a deadline or a budget ended the attempt; the run resumes from there
+    |   `-- TooManyFailed     more inputs fail than run.max_failed_fraction allows; a person decides how the run goes on
     |-- TrainingFailed        a training can't continue: a loss that is no number, a worker that dies
     `-- RowError              one input can't be done; it becomes one row in failed/ and the job continues
 
@@ -36,6 +38,10 @@ class JobError(PixelmillError):
 
 class ClusterUnreachable(JobError):
     """No cluster answers at the address."""
+
+
+class NoRoom(JobError):
+    """The nodes have no room for the workers that the job asks for."""
 
 
 class RunRefused(PixelmillError):
@@ -80,6 +86,10 @@ class RayLost(JobStopped):
 
 class StopRequested(JobStopped):
     """The attempt was asked to end; the run resumes from there."""
+
+
+class TooManyFailed(JobStopped):
+    """More of the inputs fail than the job allows. Trying again by itself would file the rest as failed too, a few at a time."""
 
 
 class RowError(PixelmillError):

@@ -4,7 +4,7 @@
     running       its newest attempt shows signs of life
     stalled       it shows signs of life, but has made no progress for STALLED_S
     failed        its newest attempt ended with an error that no further attempt would help, or ran out of tries
-    interrupted   its newest attempt was stopped, killed or lost: it can be resumed
+    interrupted   its newest attempt was stopped, killed or lost, or is about to be tried again: it can be resumed
     complete      _SUCCESS is there, and no later attempt began
 
 A sign of life is a beat that changes while it is watched, by the watcher's own clock: clocks of two machines are never compared.
@@ -24,7 +24,7 @@ from pixelmill.jobs.submission import records
 from pixelmill.jobs.submission.records import Submitted
 from pixelmill.jobs.supervision.causes import Cause
 from pixelmill.pipelines.events import Status
-from pixelmill.pipelines.outputs.claims import ATTEMPTS, BEAT, LEASE_S, RECORD, Standing, standing
+from pixelmill.pipelines.outputs.claims import AGAIN, ATTEMPTS, BEAT, LEASE_S, RECORD, STOP, Standing, standing
 from pixelmill.pipelines.outputs.columns import SUCCESS
 from pixelmill.pipelines.outputs.self_report import read_status
 from pixelmill.pipelines.stores.folder import Folder
@@ -165,6 +165,9 @@ def _ended(read: _Read) -> tuple[State, str]:
         return ("complete", f"attempt {read.now.epoch}") if read.is_complete else ("interrupted", "_SUCCESS is missing")
     cause = cast("Cause", record.get("cause") or ("interruption" if ended == "KeyboardInterrupt" else "error"))
     why = f"attempt {read.now.epoch} ended by {ended}" + (f": {error}" if error else "")
+    if read.run.folder.exists(f"{read.now.folder}/{AGAIN}"):
+        is_over = read.run.folder.exists(f"{read.now.folder}/{STOP}")
+        return "interrupted", f"{why}; it was {'asked to stop since' if is_over else 'to be tried again'}"
     return ("failed" if cause in _FAILED else "interrupted"), why
 
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from pixelmill.jobs.runs.folders import RunFolder
 from pixelmill.jobs.submission import records
-from pixelmill.pipelines.outputs.claims import BEAT_S, STOP, standing
+from pixelmill.pipelines.outputs.claims import AGAIN, BEAT_S, STOP, standing
+from pixelmill.pipelines.stores.folder import Folder
 
 
 def stop(run: RunFolder, now: Callable[[], float]) -> str:
@@ -27,4 +28,20 @@ def stop(run: RunFolder, now: Callable[[], float]) -> str:
         return (
             f"{run.uri}: {submitted.submission_id} was asked not to begin; resume it with: pixelmill resume {run.uri}"
         )
+    if held.epoch and folder.exists(f"{held.folder}/{AGAIN}"):
+        folder.create(f"{held.folder}/{STOP}", asked)
+        return f"{run.uri}: attempt {held.epoch} will not be tried again; resume it with: pixelmill resume {run.uri}"
     return f"{run.uri}: nothing is at work on it, so there is nothing to stop"
+
+
+def request_of(folder: Folder) -> str | None:
+    """The name of the request by which the newest attempt was asked to end, which may have died before it could; None without."""
+    name = f"{standing(folder).folder}/{STOP}"
+    return name if folder.exists(name) else None
+
+
+def announce_another(folder: Folder) -> None:
+    """Write down that the newest attempt, which is over, will be followed by another one."""
+    newest = standing(folder)
+    if newest.has_ended:
+        folder.create(f"{newest.folder}/{AGAIN}", b"{}")

@@ -43,6 +43,7 @@ QUIET = {
     "RAY_gcs_pull_resource_loads_period_milliseconds": "10000",
     "RAY_io_context_event_loop_lag_collection_interval_ms": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a thread of Ray that outlives the session would start another Ray
 }
 """Variables that are set before a private Ray is imported, unless the user set them."""
 PATIENT = {
@@ -117,6 +118,7 @@ def _private() -> dict[str, str]:
 def _start(pool: WorkerPool, machine: Machine, folder: Path, *, makes_environments: bool) -> None:
     ray_api.import_ray()
     _reread_environment()
+    _let_ray_data_log(True)
     idle = ["dashboard_agent"] if makes_environments else ["dashboard_agent", "runtime_env_agent"]
     with minimal_ray.without_services(), minimal_ray.on_loopback(), minimal_ray.without_agents(idle):
         ray_api.init(
@@ -135,9 +137,15 @@ def _start(pool: WorkerPool, machine: Machine, folder: Path, *, makes_environmen
 def stop(watchdog: RayWatchdog, folder: Path | None) -> None:
     """Shut Ray down. Of a private Ray, keep what the workers printed and remove everything else."""
     with watchdog.released():
+        _let_ray_data_log(False)
         ray_api.shutdown()
     if folder is not None:
         _end_local(folder)
+
+
+def _let_ray_data_log(may: bool) -> None:
+    """Threads of Ray Data that outlive a session would log with a traceback that they have no Ray, after our last message."""
+    logging.getLogger("ray.data").setLevel(logging.DEBUG if may else logging.CRITICAL)
 
 
 def _end_local(folder: Path) -> None:
@@ -248,6 +256,7 @@ def connect(address: str) -> None:
     ray_api.import_ray()
     from ray.exceptions import RayError
 
+    _let_ray_data_log(True)
     try:
         ray_api.init(address=address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:

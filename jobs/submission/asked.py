@@ -10,6 +10,7 @@ from pixelmill.jobs.session.job_server import JobServer, address_of
 from pixelmill.jobs.submission.prepared import Prepared, prepared
 from pixelmill.jobs.submission.submitting import Submission, Wanted
 from pixelmill.jobs.submission.waiting import Waiting
+from pixelmill.jobs.supervision.supervising import between_attempts
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.workers.errors import JobError
 
@@ -84,11 +85,12 @@ def submit_text(text: str, asked: Asked, around: Surroundings, say: Say) -> int:
         made = Submission(server, sent, wanted, around.now, say).submit()
         return server, made.submission_id
 
+    may_go_on = between_attempts(sent.out).may_go_on
     server, submission_id = submit_once()
     say(f"submitted as {submission_id}; follow it with: pixelmill logs {sent.out.uri} -f")
     if not asked.waits:
         return 0
-    return Waiting(server, submission_id, submit_once, say, follows=asked.follows).end()
+    return Waiting(server, submission_id, submit_once, say, follows=asked.follows, may_go_on=may_go_on).end()
 
 
 def check_output(sent: Prepared, environment: Mapping[str, str]) -> None:

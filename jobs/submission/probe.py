@@ -48,6 +48,8 @@ class Answer:
     fault: str | None = None
     is_elsewhere: bool = False
     """Whether references of the file name other places there than where it was submitted."""
+    lack: str | None = None
+    """What the nodes of the cluster lack for the workers that the file asks for."""
 
     def to_line(self) -> str:
         return f"{MARK}{json.dumps(asdict(self))}"
@@ -71,7 +73,8 @@ def answered(question: Question, text: str, environment: Mapping[str, str]) -> A
     missing = tuple(name for name in question.names if not environment.get(name))
     unseen = tuple(place for place in question.local_places if not _is_seen(place))
     fault, is_elsewhere = (None, False) if missing or unseen else _read(question, text, environment)
-    return Answer(found["python"], found.get("pixelmill", ""), missing, unseen, fault, is_elsewhere)
+    lack = None if missing or unseen or fault or is_elsewhere else lack_of(question.kind, text, environment)
+    return Answer(found["python"], found.get("pixelmill", ""), missing, unseen, fault, is_elsewhere, lack)
 
 
 def _is_seen(place: str) -> bool:
@@ -90,6 +93,37 @@ def _read(question: Question, text: str, environment: Mapping[str, str]) -> tupl
     except PixelmillError as error:
         return scrub(str(error)), False
     return None, found.places_digest != question.places_digest
+
+
+def lack_of(kind: Kind, text: str, environment: Mapping[str, str]) -> str | None:
+    """What the nodes of the cluster around this process lack for the workers of the file.
+
+    None where they lack nothing, where there is no cluster, and for a flow, whose steps find out one by one.
+    """
+    from pixelmill.jobs.checks import nodes_of
+    from pixelmill.jobs.session import cluster
+    from pixelmill.workers.errors import NoRoom
+
+    address = cluster.address_of(None, environment)
+    if address is None or kind == "flow":
+        return None
+    machine, nodes = cluster.this_machine(), nodes_of(address)
+    try:
+        if kind == "job":
+            from pixelmill.jobs.job import read_job
+            from pixelmill.jobs.planning import make_plan
+
+            run = read_job(text, name=FILE, overrides=[], environment=environment).spec.run
+            make_plan(run, machine, address, nodes)
+        else:
+            from pixelmill.jobs.training.job import read_recipe_file
+            from pixelmill.jobs.training.plan import scale_of
+
+            training = read_recipe_file(text, name=FILE, overrides=[], environment=environment)
+            scale_of(training.spec.run, machine, nodes, is_cluster=True)
+    except NoRoom as error:
+        return str(error)
+    return None
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from pixelmill.jobs.submission.records import Submitted
 from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.workers.credentials import carries_credentials, scrub
-from pixelmill.workers.errors import JobError
+from pixelmill.workers.errors import JobError, NoRoom
 
 STOP_WAIT_S = 90
 """How long the cluster waits between SIGTERM and SIGKILL: a training saves a checkpoint within a minute."""
@@ -169,7 +169,7 @@ def require_same_ray(server: JobServer) -> None:
 
 
 def require_fit(answer: Answer | None, ended: ClusterJob | None, log: str, address: str, *, ships_code: bool) -> None:
-    """Raises JobError, with the next step, where the cluster can't run what would be sent."""
+    """Raises JobError, with the next step, where the cluster can't run what is sent: NoRoom where only nodes are missing."""
     where = scrub(address)
     if answer is None:
         raise JobError(
@@ -189,6 +189,8 @@ def require_fit(answer: Answer | None, ended: ClusterJob | None, log: str, addre
         )
     if answer.fault is not None:
         raise JobError(f"{where}: on the cluster this can't be run: {answer.fault}")
+    if answer.lack is not None:
+        raise NoRoom(f"{where}: {answer.lack}")
     if answer.is_elsewhere:
         raise JobError(
             f"{where}: references of the file, as ${{NAME}}, have other values on the cluster, and name another source or "

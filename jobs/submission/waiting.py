@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from pixelmill.jobs.session.job_server import ClusterJob, JobServer
 from pixelmill.jobs.supervision.causes import Cause
-from pixelmill.jobs.supervision.exit_codes import EXIT_TRY_AGAIN
+from pixelmill.jobs.supervision.exit_codes import EXIT_STOPPED, EXIT_TRY_AGAIN
 from pixelmill.jobs.supervision.policy import Attempted, End, next_step, pause_s
 from pixelmill.jobs.terminal.views import duration
-from pixelmill.workers.errors import ClusterUnreachable
+from pixelmill.workers.errors import ClusterUnreachable, NoRoom
 
 POLL_S = 1.0
 LOST_EXIT_CODE = 128
@@ -38,9 +38,18 @@ class Waiting:
     """See `end`."""
 
     def __init__(
-        self, server: JobServer, submission_id: str, submit: Submit, say: Callable[[str], None], *, follows: bool
+        self,
+        server: JobServer,
+        submission_id: str,
+        submit: Submit,
+        say: Callable[[str], None],
+        *,
+        follows: bool,
+        may_go_on: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_go_on` says before another submission whether the run was not asked to stop."""
         self._server, self._id, self._submit, self._say = server, submission_id, submit, say
+        self._may_go_on = may_go_on
         self._follows, self._printed = follows, 0
         self._attempts: list[Attempted] = []
 
@@ -54,6 +63,9 @@ class Waiting:
                 return step.code
             self._say(f"{self._id} was lost with its driver or cluster; submitted again in {duration(step.after_s)}")
             time.sleep(step.after_s)
+            if not self._may_go_on():
+                self._say("not submitted again, as `pixelmill stop` asked")
+                return EXIT_STOPPED
             self._submit_again()
 
     def _ended(self) -> tuple[Cause, int]:
@@ -73,14 +85,17 @@ class Waiting:
                 time.sleep(min(30.0, pause_s(failures)))
 
     def _submit_again(self) -> None:
+        """Until a cluster answers and has room: its head may be back before its nodes are."""
         failures = 0
         while True:
             try:
                 self._server, self._id = self._submit()
                 self._printed = 0
                 return
-            except ClusterUnreachable:
+            except (ClusterUnreachable, NoRoom) as error:
                 failures += 1
+                if failures == 1:
+                    self._say(f"{error}; waiting until that changes")
                 time.sleep(min(30.0, pause_s(failures)))
 
     def _print(self) -> None:

@@ -11,20 +11,22 @@ from pixelmill.workers.errors import (
     DataError,
     JobError,
     ModelError,
+    NoRoom,
     RayLost,
     RunHeld,
     RunRefused,
     StopRequested,
     StoreUnavailable,
+    TooManyFailed,
 )
 
 Cause = Literal["complete", "stopped", "interruption", "unreachable", "held", "memory", "error", "job", "overtaken"]
 """What ended an attempt.
 
     complete       every input is in one row, or the training has taken its steps
-    stopped        `pixelmill stop`, run.deadline or run.max_cost
+    stopped        `pixelmill stop`, run.deadline, run.max_cost or run.max_failed_fraction: a person decides how to go on
     interruption   a node, a process, Ray or a store was lost: nobody's fault, and tried again for as long as it takes
-    unreachable    no cluster answers: a mistake at the first attempt, later a matter of time
+    unreachable    no cluster answers, or it has no room: a mistake at the first attempt, later a matter of time
     held           another attempt holds the run, perhaps one whose parent was just killed: tried again until it lets go
     memory         out of memory: tried again with a smaller batch
     error          anything else that went wrong, a defect too: tried again a few times
@@ -48,11 +50,11 @@ def cause_of(error: BaseException | None) -> Cause:
     match error:
         case None:
             return "complete"
-        case StopRequested():
+        case StopRequested() | TooManyFailed():
             return "stopped"
         case ClaimLost():
             return "overtaken"
-        case ClusterUnreachable():
+        case ClusterUnreachable() | NoRoom():
             return "unreachable"
         case RunHeld():
             return "held"

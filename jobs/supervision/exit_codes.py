@@ -4,7 +4,7 @@
 1    an error; what was finished stays
 2    the job, the command line or the cluster is wrong; nothing was started
 3    complete, and some inputs failed (run.failures: ok makes it 0)
-4    stopped cleanly before the end, by `pixelmill stop`, a deadline or a budget; the run can be resumed
+4    stopped cleanly before the end, by `pixelmill stop`, a deadline, a budget or too many failures; the run can be resumed
 75   interrupted from outside: a node, the cluster or a store was lost, or another attempt holds the run; try again
 130  interrupted by Ctrl-C or SIGTERM
 """

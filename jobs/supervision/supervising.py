@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 
 from pixelmill.jobs.child import Request
 from pixelmill.jobs.documents.kinds import kind_of
 from pixelmill.jobs.documents.parsing import read_file
 from pixelmill.jobs.outcome import EXIT_FAILED, EXIT_INTERRUPTED
+from pixelmill.jobs.runs import stopping
 from pixelmill.jobs.spec import Limits
 from pixelmill.jobs.submission import records
 from pixelmill.jobs.supervision.exit_codes import EXIT_STOPPED, exit_code_of_error
 from pixelmill.jobs.supervision.notifying import notify, payload
-from pixelmill.jobs.supervision.supervisor import Supervisor, Task, smaller_batches
+from pixelmill.jobs.supervision.supervisor import Between, Supervisor, Task, smaller_batches
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
@@ -36,7 +38,7 @@ def supervise_text(
     if kind_of(text, name) == "flow":
         return _supervise_flow(text, name, overrides, around, say, submission)
     out, limits, task = _task_of(text, name, overrides, around)
-    supervisor = Supervisor(task, say, may_begin=partial(may_begin, out, submission))
+    supervisor = Supervisor(task, say, may_begin=partial(may_begin, out, submission), between=between_attempts(out))
     return _reported(supervisor.run, limits, out, task.request.kind, lambda: len(supervisor.attempts), around, say)
 
 
@@ -85,6 +87,23 @@ def _reported(
 def may_begin(out: Folder, submission: str | None) -> bool:
     """Whether the submission was not asked to stop before it began."""
     return submission is None or not out.exists(f"{records.FOLDER}/{submission}.stop")
+
+
+def between_attempts(out: Folder) -> Between:
+    """As the run's folder has it: a request to stop counts that comes from now on. A store that does not answer holds up nothing:
+    the next attempt will say so."""
+
+    def request() -> str | None:
+        with suppress(Exception):
+            return stopping.request_of(out)
+        return None
+
+    def announce() -> None:
+        with suppress(Exception):
+            stopping.announce_another(out)
+
+    before = request()
+    return Between(announce, lambda: request() in {None, before})
 
 
 def _task_of(text: str, name: str, overrides: list[str], around: Surroundings) -> tuple[Folder, Limits, Task]:

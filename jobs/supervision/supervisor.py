@@ -28,6 +28,15 @@ class Task:
     """The overrides by which batches are halved so often."""
 
 
+@dataclass(frozen=True)
+class Between:
+    """What is done between two attempts: before the pause others are told of the next one, after it one is asked whether it may
+    begin."""
+
+    announce: Callable[[], None] = lambda: None
+    may_go_on: Callable[[], bool] = lambda: True
+
+
 class Supervisor:
     """Runs attempts until there is an end to report."""
 
@@ -38,17 +47,18 @@ class Supervisor:
         do: Do = child.asked,
         wait: Wait = time.sleep,
         may_begin: Callable[[], bool] = lambda: True,
+        between: Between = Between(),
     ) -> None:
-        """`may_begin` is asked before each attempt, and says no once the run was asked to stop."""
+        """`may_begin` is asked before each attempt, and says no once the run was asked not to begin."""
         self._task, self._say, self._do, self._wait = task, say, do, wait
-        self._may_begin = may_begin
+        self._may_begin, self._between = may_begin, between
         self.attempts: list[Attempted] = []
 
     def run(self) -> int:
         """Returns the exit code of the last attempt. Raises KeyboardInterrupt after the attempt has shut down."""
         halvings = 0
         while True:
-            if not self._may_begin():
+            if not self._may_begin() or (self.attempts and not self._between.may_go_on()):
                 self._say("stopped before it began, as `pixelmill stop` asked")
                 return EXIT_STOPPED
             self.attempts.append(self._attempt(halvings))
@@ -57,6 +67,7 @@ class Supervisor:
                 return step.code
             halvings = step.halvings
             self._say(self._what_now(step.after_s))
+            self._between.announce()
             self._wait(step.after_s)
 
     def _what_now(self, after_s: float) -> str:

@@ -22,7 +22,7 @@ from pixelmill.pipelines.training.marks import marks_of
 from pixelmill.pipelines.training.plan import TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.protocol import TESTED, Protocol
 from pixelmill.pipelines.training.splits import Split, split
-from pixelmill.workers.errors import JobError
+from pixelmill.workers.errors import JobError, NoRoom
 from pixelmill.workers.recipes import ChoosesSlices
 
 LEAST_DATA_CPUS = 1
@@ -121,14 +121,14 @@ def pool_of(run: TrainRun, machine: Machine) -> WorkerPool:
 
 
 def scale_of(run: TrainRun, machine: Machine, nodes: Nodes, *, is_cluster: bool) -> WorkerGroup:
-    """The number of workers and what each has. Raises JobError, with figures, where the resources do not suffice."""
+    """The number of workers and what each has. Raises NoRoom, with figures, where the resources do not suffice."""
     if run.compile and run.most_workers > 1:
         raise JobError(
             f"run.compile is {run.compile} with {run.most_workers} workers; it is for one: leave one of them out"
         )
     gpus_each = _gpus_each(run, machine, nodes, is_cluster=is_cluster)
     if lack := shortfall(_with_data(run.least_workers, gpus_each), nodes):
-        raise JobError(
+        raise NoRoom(
             f"run: {run.least_workers} workers, and a CPU to read the data for them, can't be placed: {lack}; "
             "lower run.workers or run.num_gpus"
         )

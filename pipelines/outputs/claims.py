@@ -4,6 +4,7 @@
     _run/attempts/0007/beat.json    written again and again while the holder lives
     _run/attempts/0007/stop.json    written by whoever asks the holder to end; it looks at each beat
     _run/attempts/0007/record.json  written when the attempt is over, whatever its end
+    _run/attempts/0007/again.json   written then by whoever is going to begin another attempt after a pause
 
 The highest epoch holds the run. An attempt that ended, or whose process has provably ended, is taken over at once; any
 other once its beat has not changed for LEASE_S by the observer's own clock. Clocks of two machines are never compared.
@@ -28,7 +29,7 @@ from pixelmill.pipelines.stores.json_files import mapping_in
 from pixelmill.workers.errors import ClaimLost, RunHeld
 
 ATTEMPTS = "_run/attempts"
-RECORD, BEAT, STOP = "record.json", "beat.json", "stop.json"
+RECORD, BEAT, STOP, AGAIN = "record.json", "beat.json", "stop.json", "again.json"
 OLD_LOCK = "_run/lock.json"
 LEASE_S = 45.0
 BEAT_S = 5.0

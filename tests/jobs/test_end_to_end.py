@@ -175,7 +175,7 @@ def test_a_job_that_goes_wrong_stops_itself_goes_on_with_a_raised_fraction_and_i
         path.write_bytes(b"<html>gone</html>")
     command = ["embed", "in", "out", "--model", MODEL]
     stopped = pixelmill(user, *command, cwd=tmp_path)
-    assert stopped.code == 1, stopped.stderr
+    assert stopped.code == 4, stopped.stderr
     assert "run.max_failed_fraction = 0.05" in stopped.stderr
     assert "decode/NotAnImage, as " in stopped.stderr
     kept = Output(str(out)).published("_run/")

@@ -78,6 +78,14 @@ found["stranger"] = subprocess.run(
     [sys.executable, "-c", script, found["address"]], env=stranger, capture_output=True, text=True
 ).stdout
 cluster.stop(watchdog, folder)
+import logging
+
+logging.getLogger("ray.data.stats").warning("a thread that has no Ray any more")
+try:
+    ray.cancel(worker.look.remote())
+except Exception as error:
+    found["late"] = type(error).__name__
+found["started another"] = ray.is_initialized()
 found["folder is there"] = folder.exists()
 found["changed"] = [name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)]
 print("\\n" + json.dumps(found))
@@ -126,6 +134,12 @@ def test_what_the_workers_printed_is_kept_and_nothing_that_was_planted_beside_it
 def test_it_leaves_no_folder_and_no_change_of_the_environment(seen: dict[str, Any]) -> None:
     assert not seen["folder is there"]
     assert seen["changed"] == []
+
+
+def test_a_thread_that_outlives_it_logs_nothing_and_starts_no_other_one(seen: dict[str, Any]) -> None:
+    assert "has no Ray any more" not in seen["log"]
+    assert seen["late"]
+    assert not seen["started another"]
 
 
 def test_every_change_of_ray_takes_on_this_version(seen: dict[str, Any]) -> None:

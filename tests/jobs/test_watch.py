@@ -15,7 +15,7 @@ from pixelmill.pipelines.bulk.deaths import Trouble
 from pixelmill.pipelines.bulk.mill import Tally
 from pixelmill.pipelines.outputs.completion import Counted
 from pixelmill.pipelines.placement import WorkerPool
-from pixelmill.workers.errors import JobStopped
+from pixelmill.workers.errors import TooManyFailed
 from tests.clock import Clock
 
 
@@ -126,7 +126,7 @@ def test_a_run_in_which_too_much_fails_stops_itself_with_the_reason() -> None:
     reason = ("decode", "Truncated")
     reports = Reports(Tally(50, 60, Counter({reason: 60}), {reason: "a.jpg"}))
     with (
-        pytest.raises(JobStopped, match="60 of the first 110 inputs failed"),
+        pytest.raises(TooManyFailed, match="60 of the first 110 inputs failed"),
         watching(watched(), reports, stream()) as seen,
     ):
         seen.judge(50, 60)

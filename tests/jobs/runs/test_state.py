@@ -18,6 +18,7 @@ from pixelmill.jobs.runs.showing import NEXT, described, lines_of
 from pixelmill.jobs.runs.state import STALLED_S, RunState, state_of, states_of
 from pixelmill.jobs.submission import records
 from pixelmill.jobs.submission.records import Submitted
+from pixelmill.jobs.supervision.supervising import between_attempts
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
@@ -114,6 +115,16 @@ def test_an_attempt_that_ended_is_judged_by_its_cause(out: Folder, record: dict[
     assert found(out).state == state
 
 
+def test_an_attempt_that_will_be_tried_again_has_not_failed_until_the_last_one(out: Folder) -> None:
+    failed = {"ended": "RuntimeError", "cause": "error", "error": "why"}
+    attempt(out, 1, DEAD, failed)
+    stopping.announce_another(out)
+    assert found(out).state == "interrupted"
+    assert found(out).why == "attempt 1 ended by RuntimeError: why; it was to be tried again"
+    attempt(out, 2, DEAD, failed)
+    assert found(out).state == "failed"
+
+
 def test_a_run_is_complete_with_success_and_no_later_attempt(out: Folder) -> None:
     out.publish("_SUCCESS", b"{}")
     attempt(out, 1, DEAD, {"ended": "complete", "cause": "complete"})
@@ -182,6 +193,30 @@ def test_stop_asks_a_queued_run_not_to_begin(out: Folder) -> None:
     assert "was asked not to begin" in stopping.stop(open_any(out.uri), lambda: 0.0)
     assert out.exists(made.stop_name)
     assert found(out).state == "interrupted"
+
+
+def test_stop_between_two_attempts_holds_back_the_next_one(out: Folder) -> None:
+    attempt(out, 1, DEAD, {"ended": "RayLost", "cause": "interruption"})
+    between = between_attempts(out)
+    stopping.announce_another(out)
+    assert between.may_go_on()
+    assert "attempt 1 will not be tried again" in stopping.stop(open_any(out.uri), lambda: 0.0)
+    assert not between.may_go_on()
+    assert "asked to stop since" in found(out).why
+    assert between_attempts(out).may_go_on(), "a later command knows that it was asked before, and resumes"
+
+
+def test_an_attempt_that_dies_before_it_sees_that_it_should_stop_is_not_tried_again(out: Folder) -> None:
+    between = between_attempts(out)
+    attempt(out, 1, DEAD)
+    stopping.stop(open_any(out.uri), lambda: 0.0)
+    assert not between.may_go_on()
+
+
+def test_nothing_is_announced_of_an_attempt_that_lives(out: Folder) -> None:
+    attempt(out, 1, ELSEWHERE)
+    stopping.announce_another(out)
+    assert out.names("_run/attempts/0001") == ["beat.json", "claim.json"]
 
 
 def test_stop_of_a_run_that_ended_writes_nothing(out: Folder) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pixelmill.jobs.child import Reply, Request
 from pixelmill.jobs.stage_entries import StageEntry
 from pixelmill.jobs.supervision.supervising import more_passes
-from pixelmill.jobs.supervision.supervisor import Supervisor, Task, smaller_batches
+from pixelmill.jobs.supervision.supervisor import Between, Supervisor, Task, smaller_batches
 
 KILLED = b"", -9
 DONE = Reply("out", code=3, summary="60 done")
@@ -80,6 +80,16 @@ def test_a_run_that_was_asked_to_stop_before_it_began_starts_nothing() -> None:
     task = Task(Request("run", "text", "job.yaml"), 2, no_change)
     assert Supervisor(task, list[str]().append, processes, may_begin=lambda: False).run() == 4
     assert processes.asked == []
+
+
+def test_another_attempt_is_announced_before_the_pause_and_held_back_where_a_stop_was_asked_for_meanwhile() -> None:
+    processes, did = Processes(KILLED, KILLED, DONE), list[str]()
+    may = iter([True, False])
+    between = Between(lambda: did.append("announced"), lambda: next(may))
+    task = Task(Request("run", "text", "job.yaml"), 2, no_change)
+    code = Supervisor(task, list[str]().append, processes, lambda s: did.append(f"{s:g} s"), between=between).run()
+    assert (code, did) == (4, ["announced", "5 s", "announced", "10 s"])
+    assert len(processes.asked) == 2
 
 
 @pytest.mark.parametrize(
