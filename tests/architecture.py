@@ -235,4 +235,8 @@ def lacks_tests(path: Path, root: Path = ROOT) -> bool:
     The `__init__.py` of a room holds what all of its modules share, and contract tests hold them against it.
     """
     inside = path.relative_to(root)
-    return inside.name != "__init__.py" and has_functions(path) and not has_tests(root / "tests" / inside.parent / f"test_{inside.name}")
+    return (
+        inside.name != "__init__.py"
+        and has_functions(path)
+        and not has_tests(root / "tests" / inside.parent / f"test_{inside.name}")
+    )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from pixelmill.pipelines.training import batches as module
 from pixelmill.pipelines.training.batch_share import BatchShare
-from pixelmill.pipelines.training.batches import Batches, ahead
+from pixelmill.pipelines.training.batches import Batches, Made, ahead
 from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.pipelines.training.samples import Memory
 from pixelmill.workers.errors import DataError
@@ -91,6 +93,43 @@ def test_an_error_of_a_sample_ends_the_batches_with_its_message(threads: int) ->
     recipe, source = Bad(VaeRecipe.Settings(**SETTINGS), {}), Memory([{}] * 4)
     with pytest.raises(DataError, match=r"a\.png: is empty"):
         list(ahead(Batches(source, recipe, SampleOrder(4, 0), BatchShare(4), threads)(range(9))))
+
+
+def small(count: int) -> Iterator[Made]:
+    for number in range(count):
+        yield np.array([number]), []
+
+
+def test_small_batches_are_made_several_at_a_time_and_come_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    bursts = list[int]()
+
+    def counted(batches: Iterator[Made]) -> object:
+        burst = batches_of_burst(batches)
+        bursts.append(len(burst.made))
+        return burst
+
+    batches_of_burst = module.next_burst
+    monkeypatch.setattr(module, "next_burst", counted)
+    assert [int(indices[0]) for indices, _ in ahead(small(100))] == list(range(100))
+    assert max(bursts) == module.BURST
+
+
+@pytest.mark.parametrize("limit", ["BURST_BYTES", "BURST_S"])
+def test_a_large_batch_and_one_that_takes_long_come_alone(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, limit, 0)
+    burst = module.next_burst(small(100))
+    assert len(burst.made) == 1
+
+
+def test_the_batches_before_one_that_fails_are_used_first() -> None:
+    def failing() -> Iterator[Made]:
+        yield from small(10)
+        raise DataError("a.png: is empty")
+
+    batches = ahead(failing())
+    assert [int(indices[0]) for indices, _ in islice(batches, 10)] == list(range(10))
+    with pytest.raises(DataError, match=r"a\.png: is empty"):
+        next(batches)
 
 
 def test_threads_end_with_the_training() -> None:
