@@ -4,7 +4,7 @@
     python -m benchmarks.training --from-s3                streamed from an S3 server on this machine, decoded each time
     python -m benchmarks.training --device cuda            the papers' sizes on a GPU, in less than 8 minutes
     python -m benchmarks.training --only segnet --rounds 9
-    python -m benchmarks.training --beside                 also the bare loop while another process makes batches
+    python -m benchmarks.training --beside                 also what making batches on another core costs, by its causes
 
 The bare loop is written by hand: augmented batches that lie in the device's memory, forward, backward, step. It has the same
 network, precision, threads and batch. The data path is everything before the step: read, decode, augment, move. Pixelmill
@@ -12,7 +12,9 @@ does both at once, and should reach the slower of the two: `ratio`. `step` compa
 with that of the bare loop, which holds on a machine with other work too; `kept` does so over the bare loop's own batches,
 while none are made. With --beside, `bare beside` is the bare loop while another process makes batches on another core, at the
 rate at which Pixelmill takes them, and `of beside` is Pixelmill's share of it: what the cores take from one another, through
-memory, cache and clock, is in both. All are timed in one process, in turns, after a warm-up, over complete steps of
+memory, cache and clock, is in both. `woken` is the step over kept batches while another thread of the process is woken for
+each, which has nothing to do, and `dropped` while it makes a batch, which is dropped: what a thread costs, and what Python's
+lock does, as shares of the bare loop. All are timed in one process, in turns, after a warm-up, over complete steps of
 `pixelmill.pipelines.training.worker.Training` with schedule, log and checks, without evaluations and checkpoints.
 """
 
@@ -25,8 +27,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import cycle
@@ -40,6 +43,7 @@ from benchmarks.throughput import RESULTS
 from benchmarks.training_cases import CASES, Case, make_assets, make_data
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.batch_threads import threads_beside
+from pixelmill.pipelines.training.batches import Batches
 from pixelmill.pipelines.training.layouts.registry import find
 from pixelmill.pipelines.training.worker import Training
 from pixelmill.workers.recipes import ClipsGradients
@@ -127,6 +131,29 @@ def kept_batches(training: Training) -> Iterator[None]:
         yield
 
 
+def beside_a_thread(training: Training, work: Callable[[], object]) -> Iterator[None]:
+    """Each whole step over KEPT batches, for each of which another thread is woken and works."""
+    kept, due = list(training.batches(range(KEPT))), threading.Semaphore(0)
+
+    def serve() -> None:
+        torch.set_num_threads(1)
+        while True:
+            due.acquire()
+            work()
+
+    threading.Thread(target=serve, daemon=True).start()
+    for step, (indices, passes) in enumerate(cycle(kept)):
+        due.release()
+        training.step(step, indices, passes)
+        yield
+
+
+def made_batches(training: Training) -> Iterator[object]:
+    """Batches without a thread of their own."""
+    order = training.samples.order(training.settings.seed, training.progress.in_blocks)
+    return Batches(training.samples, training.recipe, order, training.share)(range(ENDLESS))
+
+
 def data_path(training: Training) -> Iterator[None]:
     """Each batch on the device, and nothing done with it."""
     for _ in training.batches(range(ENDLESS)):
@@ -196,6 +223,10 @@ def measured(name: str, case: Case, scope: Scope) -> dict[str, float]:
             "kept": kept_batches(training),
             "data path": data_path(training),
         }
+        if scope.beside:
+            made = made_batches(training)
+            contenders["woken"] = beside_a_thread(training, lambda: None)
+            contenders["dropped"] = beside_a_thread(training, lambda: next(made))
         batch = training.settings.batch
         for steps in contenders.values():
             turn(steps, batch, scope.device, scope.turn_s / 4)
@@ -214,6 +245,8 @@ def measured(name: str, case: Case, scope: Scope) -> dict[str, float]:
     of_kept = [each["kept"].by_processor / each["bare loop"].by_processor for each in rounds]
     figures = {"ratio": of_slower, "step": of_step, "kept": of_kept}
     if scope.beside:
+        for label in ("woken", "dropped"):
+            figures[label] = [each[label].by_clock / each["bare loop"].by_clock for each in rounds]
         figures["of beside"] = [
             each["pixelmill"].by_clock / min(each["bare beside"].by_clock, each["data path"].by_clock)
             for each in rounds
@@ -253,7 +286,7 @@ def main() -> None:
         os.environ.update(gateway.env if gateway else {})
         scope = scope_of(options, gateway)
         speeds = ("pixelmill", "bare loop", "data path", *(["bare beside"] if options.beside else []))
-        ratios = ("ratio", "step", "kept", *(["of beside"] if options.beside else []))
+        ratios = ("ratio", "step", "kept", *(["of beside", "woken", "dropped"] if options.beside else []))
         heads = "".join(f"{head:>12s}" for head in speeds) + "".join(f"{head:>10s}" for head in ratios)
         print(f"{'images/s, ' + options.device:28s}{heads}")
         for name, case in CASES.items():
