@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from pixelmill.jobs.runs.state import RunState, attempts_of
@@ -14,12 +15,14 @@ from pixelmill.jobs.terminal.printable import printable
 from pixelmill.jobs.terminal.views import view_of
 from pixelmill.pipelines.events import Status
 
+MOST_COLUMNS = 10_000
+
 NEXT: dict[str, str] = {
     "queued": "stop it with: pixelmill stop {uri}",
     "running": "follow it with: pixelmill logs {uri} -f",
     "stalled": "look at its log: pixelmill logs {uri}; stop it, and resume it: pixelmill stop {uri}",
     "failed": "see why with: pixelmill logs {uri}; once that is corrected: pixelmill resume {uri}",
-    "interrupted": "go on with: pixelmill resume {uri}",
+    "interrupted": "resume it with: pixelmill resume {uri}",
     "complete": "see it with: pixelmill inspect {uri}",
 }
 
@@ -64,12 +67,12 @@ def lines_of(found: RunState) -> list[str]:
     if found.status is not None and found.state in {"running", "stalled", "interrupted", "failed"}:
         lines.append(f"  {printable(view_of(found.status).line(), one_line=True)}")
         lines += [f"  warning: {printable(text, one_line=True)}" for text in found.status.warnings]
-    lines.append(NEXT[found.state].format(uri=found.run.uri))
+    lines.append(printable(NEXT[found.state].format(uri=found.run.uri), one_line=True))
     return lines
 
 
 def print_jobs(found: Sequence[RunState], store: str) -> None:
-    """A line for each run."""
+    """A line for each run, never cut: many are longer than a terminal is wide, and scripts read them through a pipe."""
     console = PrintableConsole(highlight=False, soft_wrap=True)
     if not found:
         console.print(f"{store}: holds no runs, and none up to three folders below it", markup=False)
@@ -82,4 +85,6 @@ def print_jobs(found: Sequence[RunState], store: str) -> None:
         numbers = [f"{counts[key]:,}" for key in ("done", "failed", "total")]
         place = escape(printable(state.run.uri, one_line=True))
         table.add_row(place, state.run.kind or "", state.state, str(state.attempt), *numbers)
+    unbounded = console.options.update(max_width=MOST_COLUMNS)
+    console.width = Measurement.get(console, unbounded, table).maximum
     console.print(table)

@@ -4,25 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.training.failures import Failure, failures_in, repeated, report_failure
-
-
-class InMemory(ProgressStore):
-    """A store without Ray."""
-
-    def __init__(self) -> None:
-        super().__init__("run")
-        self.texts: dict[str, str] = {}
-
-    def put(self, key: str, value: str) -> None:
-        self.texts[key] = value
-
-    def get(self, key: str) -> str | None:
-        return self.texts.get(key)
-
-    def keys(self, prefix: str) -> list[str]:
-        return [key for key in self.texts if key.startswith(prefix)]
+from tests.in_memory_progress import InMemory
 
 
 def test_the_worker_that_failed_is_named_and_those_that_only_lost_it_are_not() -> None:
