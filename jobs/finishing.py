@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pixelmill.jobs.ct.source import MAKES_SLICES
+from pixelmill.jobs.ct.source import MAKES_SLICES, READS_BLOCKS
 from pixelmill.jobs.job import Job
 from pixelmill.pipelines.stores.folder import Folder
 
@@ -21,7 +21,7 @@ def finish(job: Job, out: Folder, done: int) -> list[str]:
     kinds = [config.stage for config in job.spec.configs]
     if kinds == ["ct-index"]:
         return [_series(job, out)]
-    if kinds == ["embed"] and job.spec.source_options.decoder == MAKES_SLICES and done:
+    if kinds == ["embed"] and job.spec.source_options.decoder in {MAKES_SLICES, READS_BLOCKS} and done:
         return [_codes(out)]
     return []
 

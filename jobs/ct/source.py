@@ -1,4 +1,4 @@
-"""Find out whether a source is what `ct ingest` wrote, so that its slices are read without being asked for by name."""
+"""Find out whether a source is what `ct ingest` wrote, so that its slices or blocks are read without being asked for by name."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from pixelmill.workers.stages import config_class
 
 SPEC = "_run/spec.yaml"
 MAKES_SLICES = "hu"
-"""The stage that writes slices in Hounsfield units, and the decoder that reads them."""
+"""The stage that writes slices in Hounsfield units, or blocks, and the decoder that reads slices."""
+READS_BLOCKS = "hu-block"
+"""The decoder that reads blocks."""
 
 
 def with_decoder(uri: str, kind: str) -> str | dict[str, object]:
-    """The source of a job of one stage: with the decoder of slices where the folder, or its data/, is of a run that made them.
+    """The source of a job of one stage: with the decoder of slices or blocks where the folder, or its data/, is of a run that
+    made them.
 
     It is looked at for stages alone that can take slices. What can't be read stays as it is, and is reported when it is
     listed. Raises JobError for a source with credentials in it.
@@ -28,22 +31,27 @@ def with_decoder(uri: str, kind: str) -> str | dict[str, object]:
     if "hu16" not in config_class(kind).takes:
         return uri
     try:
-        return {"uri": uri, "decoder": MAKES_SLICES} if _holds_slices(absolute(uri)) else uri
+        decoder = _decoder_of(absolute(uri))
+        return uri if decoder is None else {"uri": uri, "decoder": decoder}
     except Exception:  # the client of each store raises kinds of its own, and the listing reports them in our words
         return uri
 
 
-def _holds_slices(uri: str) -> bool:
+def _decoder_of(uri: str) -> str | None:
+    """What reads the rows of a run; None where it made no slices and no blocks."""
     run = uri.removesuffix(f"/{DATA}")
     if is_web(uri) or any(mark in run for mark in "*?["):
-        return False
+        return None
     stored = Folder(run, Access(timeout_s=5, retry_for_s=0)).read(SPEC)
     if stored is None:
-        return False
-    stages = parse(stored.decode(), name=SPEC, what="a mapping").document.get("stages")
+        return None
+    document = parse(stored.decode(), name=SPEC, what="a mapping").document
+    stages, source = document.get("stages"), document.get("source")
     if not isinstance(stages, list):
-        return False
-    return any(stage == MAKES_SLICES or _names_slices(stage) for stage in cast("list[object]", stages))
+        return None
+    if not any(stage == MAKES_SLICES or _names_slices(stage) for stage in cast("list[object]", stages)):
+        return None
+    return READS_BLOCKS if isinstance(source, dict) and source.get("decoder") == "ct-volume" else MAKES_SLICES
 
 
 def _names_slices(stage: object) -> bool:

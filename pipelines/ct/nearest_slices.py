@@ -69,7 +69,7 @@ def nearest_slices(
 
 def _column(codes: Folder) -> str:
     columns, schema = explore.vector_columns(codes), explore.schema_of(codes).names
-    if len(columns) != 1 or "source_id" not in schema:
+    if len(columns) != 1 or "source_id" not in schema or "block" in schema:
         raise JobError(
             f"{codes.uri}: holds no codes of slices: one column of vectors and source_id are needed, and it has "
             f"{', '.join(schema) or 'no rows'}; name what `pixelmill embed` made of the slices"

@@ -1,4 +1,4 @@
-"""Codes of series: the mean over the slices of each, of the codes that a run of `embed` made of what `ct ingest` wrote.
+"""Codes of series: the mean over the slices or blocks of each, of the codes that `embed` made of what `ct ingest` wrote.
 
 Legend: N slices, D dimension of a code.
 """
@@ -25,12 +25,12 @@ class _Sum:
     """What is known of one series so far; one sum for each series is held in memory."""
 
     patient_id: str | None
-    slices: int = 0
+    rows: int = 0
     total_D: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
     def add(self, codes_ND: np.ndarray) -> None:
         self.total_D = self.total_D + codes_ND.sum(0, dtype=np.float64)
-        self.slices += len(codes_ND)
+        self.rows += len(codes_ND)
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,26 @@ class Pooled:
     """How much was pooled, and into which file."""
 
     series: int
-    slices: int
+    rows: int
     uri: str
+    what: str = "slices"
 
     def __str__(self) -> str:
-        return f"codes of {self.series:,} series, each the mean of its slices, {self.slices:,} in all: {self.uri}"
+        return f"codes of {self.series:,} series, each the mean of its {self.what}, {self.rows:,} in all: {self.uri}"
 
 
 def pool_codes(codes: Folder) -> Pooled:
-    """Write CODES/explore/series/series.parquet anew: series_id, patient_id, slices, and the mean of the vectors. A slice without
-    a code counts for nothing. JobError for a run of something else."""
+    """Write CODES/explore/series/series.parquet anew: series_id, patient_id, the number of slices or blocks, and the mean of the
+    vectors. A slice without a code counts for nothing. JobError for a run of something else."""
     column = _column(codes)
     sums: dict[str, _Sum] = {}
     for batch in explore.batches(codes, [*OWN, column]):
         _add(sums, batch, column)
     if not sums:
         raise JobError(f"{codes.uri}: holds no codes yet; run `pixelmill embed` to its end")
-    table = _table(sums, column)
-    codes.publish(SERIES_CODES, write_parquet(table))
-    return Pooled(len(sums), sum(each.slices for each in sums.values()), f"{codes.uri}/{SERIES_CODES}")
+    what = "blocks" if "block" in explore.schema_of(codes).names else "slices"
+    codes.publish(SERIES_CODES, write_parquet(_table(sums, column, what)))
+    return Pooled(len(sums), sum(each.rows for each in sums.values()), f"{codes.uri}/{SERIES_CODES}", what)
 
 
 def _column(codes: Folder) -> str:
@@ -84,17 +85,17 @@ def _add(sums: dict[str, _Sum], batch: pa.RecordBatch, column: str) -> None:
             sums.setdefault(series, _Sum(patient)).add(codes_ND[rows])
 
 
-def _table(sums: dict[str, _Sum], column: str) -> pa.Table:
-    """A row for each series, by its keyed id, so that the order says nothing of dates."""
+def _table(sums: dict[str, _Sum], column: str, what: str) -> pa.Table:
+    """A row for each series, with the number of `what` was pooled, by its keyed id, so that the order says nothing of dates."""
     ordered = sorted(sums.items())
-    means_ND = np.stack([each.total_D / each.slices for _, each in ordered]).astype(np.float32)
+    means_ND = np.stack([each.total_D / each.rows for _, each in ordered]).astype(np.float32)
     lists: Any = pa.FixedSizeListArray
     vectors = lists.from_arrays(pa.array(means_ND.ravel(), pa.float32()), means_ND.shape[1])
     return pa.table(
         {
             "series_id": pa.array([series for series, _ in ordered], pa.string()),
             "patient_id": pa.array([each.patient_id for _, each in ordered], pa.string()),
-            "slices": pa.array([each.slices for _, each in ordered], pa.int32()),
+            what: pa.array([each.rows for _, each in ordered], pa.int32()),
             column: vectors,
         }
     )

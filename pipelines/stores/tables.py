@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixelmill.pipelines.arrow import Column, type_of
-from pixelmill.workers.ct.hu_cells import IDS, packed
+from pixelmill.workers.ct.hu_cells import IDS, PLACE, packed
 
 Parquet = pq.ParquetFile
 Batches = Iterator[pa.RecordBatch]
@@ -166,6 +166,10 @@ def _is_hu(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) and pa.types.is_int16(cast("Any", kind).value_type)
 
 
+def _is_place(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) and pa.types.is_int32(cast("Any", kind).value_type)
+
+
 class Elsewhere(NamedTuple):
     """A row of a struct<bytes, path> without bytes, whose path names the picture."""
 
@@ -192,7 +196,7 @@ def _hu_cell(batch: pa.RecordBatch, column: str, row: int) -> pa.Buffer | None:
         return None
     depth, height, width = (columns[name][row].as_py() or 0 if name in columns else 1 for name in SHAPE)
     values = listed.values.to_numpy(zero_copy_only=False)
-    ids = {name: columns[name][row].as_py() for name in IDS if name in columns}
+    ids = {name: columns[name][row].as_py() for name in (*IDS, PLACE) if name in columns}
     return pa.py_buffer(packed(values.astype("<i2").tobytes(), (depth, height, width), ids))
 
 
@@ -203,7 +207,8 @@ def _paths(parquet: Parquet, column: str) -> list[str]:
     kind = type_of(schema, column)
     if _is_hu(kind):
         texts = [name for name in IDS if name in schema.names and pa.types.is_string(type_of(schema, name))]
-        return [column, *(name for name in SHAPE if name in schema.names), *texts]
+        places = [PLACE] if PLACE in schema.names and _is_place(type_of(schema, PLACE)) else []
+        return [column, *(name for name in SHAPE if name in schema.names), *texts, *places]
     if not pa.types.is_struct(kind):
         return [column]
     has_path = kind.get_field_index("path") >= 0 and pa.types.is_string(type_of(kind, "path"))

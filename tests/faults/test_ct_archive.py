@@ -1,36 +1,70 @@
-"""An archive of 200 series with planted defects, indexed from S3, killed and resumed."""
+"""Archives in S3 are indexed and ingested, each killed and resumed: a generated one of 200 series, and the real ones."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 
-from pixelmill.jobs.id_keys import VARIABLE
 from tests.faults.conftest import Mine
+from tests.faults.ct_runs import (
+    FAILURES_ARE_EXPECTED,
+    SMALL_FILES,
+    differing_slices,
+    killed_and_resumed,
+    members_of,
+    series_rows,
+    upload,
+)
 from tests.phantoms import found_series, write_archive
-from tests.support import Run, assert_every_input_in_one_row
+from tests.shared_data import SHARED_DATA
+from tests.support import Output, assert_every_input_in_one_row
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 SERIES = 200
 
 
-def test_an_index_that_was_killed_finds_exactly_what_was_planted(mine: Mine, tmp_path: Path) -> None:
-    planted, failed = write_archive(tmp_path / "archive", SERIES)
-    objects = sum(1 for path in (tmp_path / "archive").rglob("*") if path.is_file()) - 3
-    mine.gateway.put_folder(mine.bucket, "in", tmp_path / "archive")
-    mine.home.environment[VARIABLE] = "a key for tests only"
-    command = ["ct", "index", mine.source, mine.out]
-    with Run(mine.home, *command) as run:
-        run.wait_until(lambda: len(mine.output.finished_uris()) > 0.2 * objects, "a fifth was done", 3000)
-        run.kill()
-        assert run.wait_until_gone() == []
-    assert 0.2 * objects < mine.seal() < objects
-    with Run(mine.home, *command) as run:
-        assert run.wait(3000) == 0, run.stderr
-    assert mine.fetched_again() == {}
-    assert sum(assert_every_input_in_one_row(mine.output, inputs=objects, vector=None).values()) == failed
-    assert found_series(pq.read_table(io.BytesIO(mine.output.read("series/part-00000.parquet")))) == planted
+def _index(mine: Mine) -> Output:
+    return Output(f"{mine.out}-index", mine.gateway.env)
+
+
+def test_an_index_and_an_ingest_that_were_killed_find_exactly_what_was_planted(mine: Mine, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    planted, failed = write_archive(archive, SERIES, side_px=32)
+    objects = sum(1 for path in archive.rglob("*") if path.is_file()) - 3
+    upload(mine, archive)
+    command = ["ct", "index", mine.source, f"{mine.out}-index"]
+    done, listed = killed_and_resumed(mine, _index(mine), *command, finished=0.2 * objects)
+    assert 0.2 * objects < done < listed == objects
+    assert sum(assert_every_input_in_one_row(_index(mine), inputs=objects, vector=None).values()) == failed
+    series = series_rows(_index(mine))
+    assert found_series(pa.Table.from_pylist(series)) == planted
+
+    usable = [row for row in series if row["usable_2d"]]
+    command = ["ct", "ingest", f"{mine.out}-index", mine.out, *SMALL_FILES]
+    done, listed = killed_and_resumed(mine, mine.output, *command, finished=0, members=members_of(series))
+    assert 0 < done < listed == len(usable)
+    assert mine.output.table("failed").num_rows == 0
+    slices = sum(len(row["members"]) for row in usable)
+    assert differing_slices(mine, series, archive) == (slices, [])
+
+
+@pytest.mark.shared_data
+def test_real_archives_are_those_of_an_independent_reader_through_kills(mine: Mine, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for name in ("dicom", "dicom_cases"):
+        (archive / name).symlink_to(SHARED_DATA / "ct" / name)
+        mine.gateway.put_folder(mine.bucket, f"in/{name}", SHARED_DATA / "ct" / name)
+    upload(mine, tmp_path / "nothing more")
+    command = ["ct", "index", mine.source, f"{mine.out}-index"]
+    done, listed = killed_and_resumed(mine, _index(mine), *command, finished=0)
+    assert 0 < done < listed == sum(1 for path in (SHARED_DATA / "ct").glob("dicom*/**/*") if path.is_file())
+    series = series_rows(_index(mine))
+    command = ["ct", "ingest", f"{mine.out}-index", mine.out, *SMALL_FILES, *FAILURES_ARE_EXPECTED]
+    done, listed = killed_and_resumed(mine, mine.output, *command, finished=0, members=members_of(series))
+    assert 0 < done < listed == sum(row["usable_2d"] for row in series)
+    compared, wrong = differing_slices(mine, series, archive)
+    assert (compared, wrong) == (mine.output.table("data").num_rows, [])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pixelmill.workers.errors import RowError
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 MAGIC = b"\x93HU16\n"
 IDS = ("series_id", "slice_id", "patient_id")
 """The keyed ids of a row that go with its values."""
+PLACE = "block"
+"""The place of a block in its volume, which goes with its values too."""
 _HEAD = struct.Struct("<4I")
 HEAD_BYTES = len(MAGIC) + _HEAD.size
 
 
 def packed(
-    values: bytes | memoryview, shape_DHW: tuple[int, int, int], ids: Mapping[str, str | None] | None = None
+    values: bytes | memoryview, shape_DHW: tuple[int, int, int], ids: Mapping[str, object] | None = None
 ) -> bytes:
     """The bytes of int16 values, little-endian and row by row, behind their shape and ids. RowError where they are not so
     many."""
@@ -47,8 +49,8 @@ def shape_of(data: bytes) -> tuple[int, int, int]:
     return slices, height, width
 
 
-def ids_of(data: bytes) -> dict[str, str | None]:
-    """The ids of the row by column; empty where it was packed without any. RowError for bytes of another kind."""
+def ids_of(data: bytes) -> dict[str, Any]:
+    """The ids of the row by column, and the place of a block; empty where it was packed without any. RowError as `shape_of`."""
     length = _head(data)[3]
     return json.loads(data[HEAD_BYTES : HEAD_BYTES + length]) if length else {}
 

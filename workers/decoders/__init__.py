@@ -22,6 +22,7 @@ DECODERS: dict[str, str] = {
     "ct-series": "pixelmill.workers.decoders.ct_series:CtSeriesDecoder",
     "ct-volume": "pixelmill.workers.decoders.ct_volume:CtVolumeDecoder",
     "hu": "pixelmill.workers.decoders.hu:HuDecoder",
+    "hu-block": "pixelmill.workers.decoders.hu_block:HuBlockDecoder",
 }
 """Every decoder that a job can name, with the import path of its class; each is imported on first use."""
 

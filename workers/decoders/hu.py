@@ -40,7 +40,9 @@ class HuDecoder:
 
         slices, height, width = shape_of(pieces[0])
         if slices != 1:
-            raise RowError("decode", "UnsupportedFormat", f"is a block of {slices} slices, and stages take single ones")
+            raise RowError(
+                "decode", "UnsupportedFormat", f"is a block of {slices} slices; read it with decoder: hu-block"
+            )
         if (pixels := height * width) > max_pixels:
             raise RowError("decode", "TooLarge", f"a slice has {pixels:,} pixels, over max_pixels = {max_pixels:,}")
 

@@ -48,7 +48,7 @@ def load_backbone(name: ModelName, *, layer: str | None = None, pooling: Pooling
 
 
 def _output_dim(network: nn.Module, preprocess: Preprocess, name: ModelName, layer: str | None) -> int:
-    blank_BCHW = torch.zeros(1, len(preprocess.mean), *preprocess.size_px)
+    blank_BCHW = preprocess.blank()
     try:
         with torch.inference_mode():
             features_BD = network(blank_BCHW)

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-from pixelmill.workers.ct.normalization import Normalization, Values, shown_part
+from pixelmill.workers.ct.normalization import AIR_HU, Normalization, Values, shown_part
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.checkpoint import load_checkpoint
 from pixelmill.workers.models.preprocess import Preprocess
@@ -43,6 +45,38 @@ class HuPreprocess(Preprocess):
         return shown_part(*native, self.normalization.size_px)
 
 
+@dataclass(frozen=True)
+class HuBlockPreprocess(HuPreprocess):
+    """Blocks of Hounsfield units: the slices of each channel behind each other, as channels of a flat picture. Slices of air make
+    them a multiple of `stride`, half of them on either side."""
+
+    stride: int = 1
+
+    def applied_to(self, pixels_D1HW: Tensor, reduced: Reduced | None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """uint8 NSS of int16 D1HW, with N = channels x slices."""
+        fitted_DSS = self.normalization.fitted(pixels_D1HW[:, 0].numpy())
+        missing = -len(fitted_DSS) % self.stride
+        beyond = ((missing // 2, missing - missing // 2), (0, 0), (0, 0))
+        padded_DSS = np.pad(fitted_DSS, beyond, constant_values=AIR_HU)
+        image_CDSS = self.normalization.applied(padded_DSS, self.normalization.spread_of(fitted_DSS))
+        return (image_CDSS * 255).round().byte().flatten(0, 1)
+
+    def blank(self) -> Tensor:
+        return torch.zeros(1, self.normalization.channels * self.stride, *self.size_px)
+
+
+class BlockCode(nn.Module):
+    """`SliceCode` of blocks BNHW, with N = channels x slices."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.code = SliceCode(network)
+        self._channels = network.config.normalization.channels
+
+    def forward(self, images_BNHW: Tensor) -> Tensor:
+        return self.code(images_BNHW.unflatten(1, (self._channels, -1)))
+
+
 class SliceCode(nn.Module):
     """Mean and maximum of the coarsest map of an encoder of CT."""
 
@@ -55,16 +89,29 @@ class SliceCode(nn.Module):
 
 
 def ct_encoder(name: str, network: Any, layer: str | None) -> tuple[nn.Module, Preprocess]:
-    """The encoder and its input. ModelError for a layer, or for a network of blocks."""
+    """The encoder and its input. ModelError for a layer."""
     if layer not in {None, "code"}:
         raise ModelError(f"model {name}: has the layer code alone; leave the layer out")
+    if network.config.dims == 3:
+        return BlockCode(network), _block_preprocess(network.config)
     return SliceCode(network), hu_preprocess(name, network.config)
+
+
+def _block_preprocess(config: Any) -> HuBlockPreprocess:
+    """One mean for all channels, as their number follows from the blocks; no fixed side, so that few blocks are taken at once."""
+    side_px, seen = config.size_px, config.normalization
+    size_px = (side_px, side_px)
+    return HuBlockPreprocess(
+        side_px, size_px, "bilinear", (0.0,), (1.0,), "pad", normalization=seen, stride=config.stride
+    )
 
 
 def hu_preprocess(name: str, config: Any) -> HuPreprocess:
     """The input of a network of CT, by the normalisation in its card. ModelError for a network of blocks."""
     if config.dims != 2:
-        raise ModelError(f"model {name}: takes blocks, and stages take slices; take a network with dims 2")
+        raise ModelError(
+            f"model {name}: was trained on blocks, of which `embed` alone makes something; take one with dims 2"
+        )
     normalization: Normalization = config.normalization
     channels, size_px = normalization.channels, normalization.size_px
     mean, std = (0.0,) * channels, (1.0,) * channels

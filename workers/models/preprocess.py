@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from pixelmill.workers.errors import ModelError
@@ -53,6 +54,10 @@ class Preprocess:
     def size_px(self) -> tuple[int, int]:
         """Height and width of the network's input."""
         return (self.crop_px, self.crop_px) if isinstance(self.crop_px, int) else self.crop_px
+
+    def blank(self) -> Tensor:
+        """A batch of one picture of zeros, in the network's size."""
+        return torch.zeros(1, len(self.mean), *self.size_px)
 
     @property
     def seen_px(self) -> int | None:

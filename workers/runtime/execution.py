@@ -144,9 +144,10 @@ def _copied(network: PixelNetwork, settings: Settings) -> nn.Module:
 
 
 def _by_torch(network: PixelNetwork, settings: Settings) -> Callable[[Tensor], Outputs]:
-    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     module = _copied(network, settings).to(settings.device).to(getattr(torch, settings.precision))
-    module = module.to(memory_format=layout)
+    has_blocks = any(weight.dim() == 5 for weight in module.parameters())
+    last = torch.channels_last_3d if has_blocks else torch.channels_last
+    module = module.to(memory_format=last if settings.channels_last else torch.contiguous_format)
     if not settings.compile:
         return module
     # Weights become constants on a CPU, which lays them out for its kernels. Inductor keeps graphs as pickles, so none is kept.

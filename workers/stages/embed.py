@@ -16,7 +16,7 @@ from pixelmill.workers.pictures import Kind
 from pixelmill.workers.stages import Milled, StageContext
 from pixelmill.workers.stages.model_stage import ModelStageConfig
 from pixelmill.workers.stages.shared_runs import SeesOneSize
-from pixelmill.workers.stages.vectors import Crops, NumberType, vector_column, vector_type
+from pixelmill.workers.stages.vectors import Crops, NumberType, by_shape, vector_column, vector_type
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ class EmbedConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "embed"
     task: ClassVar[Task] = "embed"
-    takes: ClassVar[frozenset[Kind]] = frozenset({"rgb8", "hu16"})
+    takes: ClassVar[frozenset[Kind]] = frozenset({"rgb8", "hu16", "volume"})
     meanings: ClassVar[Mapping[str, str]] = {
         "": "a vector of features, in the network's own units; compare vectors by cosine",
     }
@@ -98,7 +98,7 @@ class Embed(SeesOneSize):
         super().__init__(config.tuned(backbone.network, key, context, Cosine(MIN_COSINE)), backbone.preprocess)
 
     def run(self, samples: Sequence[Tensor]) -> Milled:
-        return self.milled(self.network(Crops(samples)))
+        return self.milled(by_shape(samples, lambda of_one: self.network(Crops(of_one))))
 
     def milled(self, vectors_BD: Tensor) -> Milled:
         """The column of vectors, with an error for each that is not finite in the stored type."""

@@ -18,6 +18,8 @@ from pixelmill.workers.stages.wiring import wire
 
 TRIED = StageContext(device="cpu", threads=1, job_images=1, cache_dir=None)
 LISTED = 4
+_HU = frozenset({"hu16", "volume"})
+"""Kinds in Hounsfield units: slices and blocks."""
 
 
 def check_models(configs: Sequence[StageConfig], original: Kind) -> None:
@@ -37,7 +39,7 @@ def check_models(configs: Sequence[StageConfig], original: Kind) -> None:
 
 def _require_hu_network(config: StageConfig, kind: Kind | None) -> None:
     """ModelError where Hounsfield units would reach a network that was not trained on CT."""
-    if kind != "hu16" or not isinstance(config, ModelStageConfig):
+    if kind not in _HU or not isinstance(config, ModelStageConfig):
         return
     name = config.known()
     if name is not None and not _is_of_ct(name):
@@ -47,18 +49,39 @@ def _require_hu_network(config: StageConfig, kind: Kind | None) -> None:
         )
 
 
+def _require_dims(config: ModelStageConfig, dims: int) -> None:
+    """ModelError where slices would reach a network of blocks, or blocks one of slices."""
+    from pixelmill.workers.models.card import read_card  # which imports torch
+
+    with config.resolved() as found:
+        assert found.path is not None
+        trained = read_card(found.path).config.get("dims", 2)
+    if trained == dims:
+        return
+    if dims == 3:
+        raise ModelError(
+            f"stage {config.stage}: the source gives blocks of volumes, and {config.model} was trained on slices; take a network "
+            "that ct-autoencoder trained with dims=3, or what `ct ingest` writes without --volumes"
+        )
+    raise ModelError(
+        f"stage {config.stage}: the source gives slices, and {config.model} was trained on blocks; take a network with dims=2, "
+        "or what `ct ingest --volumes` writes"
+    )
+
+
 def _require_known_values(config: StageConfig, kind: Kind | None) -> None:
     """ModelError where a network of CT knows other values than it would get."""
-    if not isinstance(config, ModelStageConfig) or kind not in {"hu16", "rgb8"}:
+    if not isinstance(config, ModelStageConfig) or kind not in {*_HU, "rgb8"}:
         return
     name = config.known()
     if name is None or not _is_of_ct(name):
         return
+    _require_dims(config, 3 if kind == "volume" else 2)
     from pixelmill.workers.models.ct_encoders import require_values  # which imports torch
 
     with config.resolved() as found:
         assert found.path is not None
-        require_values(config.stage, config.model, found.path, "hu" if kind == "hu16" else "windowed")
+        require_values(config.stage, config.model, found.path, "hu" if kind in _HU else "windowed")
 
 
 def _is_of_ct(name: ModelName) -> bool:

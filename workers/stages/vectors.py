@@ -5,7 +5,7 @@ Legend: B batch, C channels, H height, W width, D dimension of a vector.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pixelmill.workers.errors import RowError
@@ -43,6 +43,18 @@ class Crops:
 
     def __getitem__(self, part: slice) -> Tensor:
         return stacked(self._crops[part])
+
+
+def by_shape(samples: Sequence[Tensor], run: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
+    """What `run` makes of samples of one shape, BD, in the order of the samples; blocks of several runs have several shapes."""
+    import torch
+
+    shapes = list(dict.fromkeys(sample.shape for sample in samples))
+    if len(shapes) == 1:
+        return run(samples)
+    order = [index for shape in shapes for index, sample in enumerate(samples) if sample.shape == shape]
+    made_BD = torch.cat([run([sample for sample in samples if sample.shape == shape]) for shape in shapes])
+    return made_BD[torch.tensor(order).argsort()]
 
 
 def vector_column(

@@ -122,4 +122,6 @@ def _check_kind(
     takes = f"{config.stage} takes {' or '.join(sorted(config.takes))}"
     whose = "the source" if source is None else names[source]
     gives = "makes no picture" if made is None else f"gives {made}"
+    if made == "volume":
+        gives += ", blocks of volumes: `ct ingest` without --volumes writes slices"
     raise Misfit(index, "from", f"{takes}, and {whose} {gives}")

@@ -4,6 +4,7 @@ printed or logged."""
 from __future__ import annotations
 
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -127,11 +128,17 @@ def test_blocks_of_volumes_train_a_network_in_3d_and_nothing_names_a_patient(use
     arguments = [part for setting in (*settings, "drop_air=false") for part in ("--set", setting)]
     trained = pixelmill(user, "train", "ct-autoencoder", "--data", str(out), "--out", str(run), *arguments)
     assert trained.code == 0, trained.stderr
+    codes = tmp_path / "codes"
+    embedded = pixelmill(user, "embed", str(out), str(codes), "--model", str(run))
+    assert embedded.code == 0, embedded.stderr
+    pooled = pq.read_table(codes / "explore/series/series.parquet").to_pylist()
+    assert {row["series_id"]: row["blocks"] for row in pooled} == Counter(row["series_id"] for row in rows)
     refused = _run(user, "ingest", str(index), str(tmp_path / "other"), "--block", "8x8x8")
     assert (refused.code, "add --volumes" in refused.stderr) == (2, True)
     (tmp_path / "printed").mkdir()
-    (tmp_path / "printed/all").write_text("".join((ended.stdout, ended.stderr, trained.stdout, trained.stderr)))
-    for folder in (out, run, tmp_path / "printed"):
+    printed = "".join(part for each in (ended, trained, embedded) for part in (each.stdout, each.stderr))
+    (tmp_path / "printed/all").write_text(printed)
+    for folder in (out, run, codes, tmp_path / "printed"):
         assert leaks(folder, *SECRETS, str(archive)) == []
 
 

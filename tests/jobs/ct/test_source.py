@@ -25,6 +25,12 @@ def test_slices_are_read_with_their_decoder(out: Path, written: str) -> None:
         assert with_decoder(place, "embed") == {"uri": place, "decoder": "hu"}
 
 
+def test_blocks_are_read_with_theirs_by_every_stage_that_takes_slices(out: Path) -> None:
+    (out / "_run/spec.yaml").write_text("version: 1\nsource: {uri: index, decoder: ct-volume}\nstages:\n- hu\n")
+    for stage in ("embed", "segment"):
+        assert with_decoder(str(out), stage) == {"uri": str(out), "decoder": "hu-block"}
+
+
 @pytest.mark.parametrize("spec", ["version: 1\nstages:\n- embed\n", "version: 1\n", "stages: hu\n", "- hu\n", "{", ""])
 def test_another_run_is_a_source_as_it_was(out: Path, spec: str) -> None:
     (out / "_run/spec.yaml").write_text(spec)
@@ -39,7 +45,7 @@ def test_what_is_no_run_is_a_source_as_it_was(place: str, tmp_path: Path, monkey
 
 def test_a_stage_that_takes_no_slices_does_not_look_at_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    monkeypatch.setattr(source, "_holds_slices", lambda uri: looked.append(uri) or True)
+    monkeypatch.setattr(source, "_decoder_of", lambda uri: looked.append(uri) or "hu")
     assert with_decoder("photos", "depth") == "photos"
     assert looked == []
     assert with_decoder("photos", "embed") == {"uri": "photos", "decoder": "hu"}

@@ -58,6 +58,15 @@ def test_small_differences_survive_the_sum_of_many_slices(tmp_path: Path) -> Non
     assert made[0] == np.float32(stored)
 
 
+def test_blocks_are_counted_as_such(tmp_path: Path) -> None:
+    folder = codes(tmp_path, [[("a", [1, 2]), ("a", [3, 4])]])
+    path = tmp_path / "data/part-0.parquet"
+    places = pa.array([[0, 0, 0], [0, 0, 64]], pa.list_(pa.int32()))
+    pq.write_table(pq.read_table(path).append_column("block", places), path)
+    assert "each the mean of its blocks, 2 in all" in str(pool_codes(folder))
+    assert pq.read_table(tmp_path / SERIES_CODES).column_names == ["series_id", "patient_id", "blocks", "embedding"]
+
+
 def test_codes_without_series_are_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     folder = Folder(str(tmp_path), Access())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pytest
 import torch
+from torch import Tensor
 
-from pixelmill.workers.stages.vectors import Crops, NumberType, stacked, vector_column, vector_type
+from pixelmill.workers.stages.vectors import Crops, NumberType, by_shape, stacked, vector_column, vector_type
 
 
 @pytest.mark.parametrize("output", ["float32", "float16"])
@@ -43,3 +46,15 @@ def test_a_slice_of_crops_is_a_batch_of_those_alone_as_they_lie_in_memory() -> N
     assert batch_BCHW[:, 0, 0, 0].tolist() == [4, 5, 6]
     assert batch_BCHW.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(Crops(crops)[:], stacked(crops))
+
+
+def test_samples_of_several_shapes_are_run_by_shape_and_keep_their_order() -> None:
+    ran = list[int]()
+
+    def run(samples: Sequence[Tensor]) -> Tensor:
+        ran.append(len(samples))
+        return torch.stack([sample.flatten()[:1] for sample in samples])
+
+    samples = [torch.full((depth, 2, 2), float(number)) for number, depth in enumerate((3, 1, 3, 2, 1))]
+    assert by_shape(samples, run).flatten().tolist() == [0, 1, 2, 3, 4]
+    assert ran == [2, 2, 1]
