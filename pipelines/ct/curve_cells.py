@@ -5,6 +5,7 @@ Samples are decoded once for all cells. The scores of the test part are stored p
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,8 +115,13 @@ def finished(cell: Cell, out: Folder) -> CellResult | None:
 
 
 def run_cell(cell: Cell, plan: CurvePlan, data: CurveData, encoders: Mapping[str, Encoder], out: Folder) -> CellResult:
-    """The result of a cell, which is trained unless it is finished already."""
+    """The result of a cell, which is trained unless it is finished already. JobError where it was tested on other patients."""
+    tested_on = digest_of(data.test.slices.patients)
     if (stored := finished(cell, out)) is not None:
+        if stored.tested_on not in {None, tested_on}:  # cells of before have none
+            raise JobError(
+                f"{out.uri}: its cells were tested on other patients; the labelled data has changed: choose another out"
+            )
         return stored
     settings = settings_of(cell, plan, encoders)
     recipe = recipe_of(settings)
@@ -130,6 +136,7 @@ def run_cell(cell: Cell, plan: CurvePlan, data: CurveData, encoders: Mapping[str
             seed=cell.seed,
             rate=cell.rate,
             slices=len(samples),
+            tested_on=tested_on,
             validation=recipe.metrics(recipe.scores(network, data.val.samples)),
             test=by_patient(recipe.scores(network, data.test.samples), data.test.slices.patients),
         )
@@ -186,9 +193,17 @@ def trained(recipe: Any, samples: Sequence[Sample], start: Callable[[nn.Module],
 
 
 def by_patient(scores: Mapping[str, np.ndarray], patients: Sequence[str]) -> dict[str, dict[str, float]]:
-    """The mean of each score over the slices of a patient."""
+    """The mean of each score over the slices of a patient. Patients have numbers in the order of their names, which stay out of
+    what is written: those of labelled files may be anybody's."""
     found: dict[str, dict[str, float]] = {}
-    for patient in sorted(set(patients)):
+    for number, patient in enumerate(sorted(set(patients))):
         rows = [index for index, each in enumerate(patients) if each == patient]
-        found[patient] = {name: float(np.mean(values[rows])) for name, values in scores.items()}
+        found[f"{number:06d}"] = {name: float(np.mean(values[rows])) for name, values in scores.items()}
     return found
+
+
+def digest_of(patients: Sequence[str]) -> str:
+    """Of all patients of the test part together: shows whether two cells were tested on the same ones."""
+    return hashlib.blake2b(
+        "\0".join(sorted(set(patients))).encode("utf-8", "surrogatepass"), digest_size=16
+    ).hexdigest()

@@ -24,13 +24,15 @@ class Document(BaseModel):
 
 
 class CellResult(Document):
-    """One training, judged. `labels` None: all patients; `test` has the scores of each patient, by its keyed id."""
+    """One training, judged. `labels` None: all patients; `test` has the scores of each patient, by its number in the order of
+    names, which `tested_on` is a digest of all together."""
 
     arm: str
     labels: int | None = None
     seed: int
     rate: float
     slices: int
+    tested_on: str | None = None
     validation: Mapping[str, float]
     test: Mapping[str, Mapping[str, float]]
 

@@ -61,7 +61,8 @@ SERIES_SCHEMA = pa.schema(
         pa.field("members", pa.list_(MEMBER)),
     ]
 )
-"""reasons_2d count objects that are no usable slices, as "kind: number"; reasons_3d say why the usable slices are no volume.
+"""reasons_2d count objects that are no usable slices, as "kind: number", with what decodes them where a package is missing;
+reasons_3d say why the usable slices are no volume.
 intercept_hu is that of pictures, which state none. members are the usable objects in order along the normal, pictures in that of
 their names, with the places where they lie."""
 
@@ -133,7 +134,10 @@ def series_row(series_id: str, objects: Sequence[Mapping[str, Any]], places: Map
         "objects": len(ordered),
         "usable_2d": verdict.usable_2d,
         "usable_3d": verdict.usable_3d,
-        "reasons_2d": [f"{kind}: {count:,}" for kind, count in sorted(verdict.reasons_2d.items())],
+        "reasons_2d": [
+            f"{kind}: {count:,}{_packages_of(members) if kind == 'transfer_syntax' else ''}"
+            for kind, count in sorted(verdict.reasons_2d.items())
+        ],
         "reasons_3d": list(verdict.reasons_3d),
         "slices": len(verdict.members),
         "rows": first["rows"],
@@ -163,6 +167,12 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> SeriesCounts:
 
 def _kind(reason: str) -> str:
     return reason.partition(":")[0]
+
+
+def _packages_of(members: Sequence[Member]) -> str:
+    """Which transfer syntaxes have no decoder, and the packages that do, as a reason continues its number."""
+    problems = {each.problem.partition(": ") for each in members if each.problem is not None}
+    return "; " + "; ".join(sorted(sentence for kind, _, sentence in problems if kind == "transfer_syntax"))
 
 
 def _without_copies(objects: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[Member]]:

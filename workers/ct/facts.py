@@ -32,6 +32,10 @@ _SECONDARY: Final = "1.2.840.10008.5.1.4.1.1.7"
 _REPORT: Final = "1.2.840.10008.5.1.4.1.1.88"
 _LOCALIZERS: Final = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM"})
 _SECONDARY_TYPES: Final = frozenset({"SCREEN SAVE", "SCREENSAVE", "DOSE", "DOSE_INFO"})
+_MAPS: Final = frozenset(
+    {"CBF", "CBV", "MTT", "TTP", "TMAX", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY", "MAT_SPECIFIC", "MAT_FRACTIONAL"}
+)
+"""Maps of perfusion and of spectral CT, which are stored as CT."""
 _GREY: Final = frozenset({"MONOCHROME1", "MONOCHROME2"})
 
 
@@ -66,6 +70,11 @@ class Layout:
     is_grey: bool
     is_inverted: bool
 
+    @property
+    def native_bytes(self) -> int:
+        """Of the pixels where they are not compressed."""
+        return self.rows * self.columns * self.frames * self.samples * self.bits_allocated // 8
+
 
 @dataclass(frozen=True)
 class ObjectFacts:
@@ -89,7 +98,7 @@ class ObjectFacts:
     kernel: KernelClass | None = None
     padding_limit: int | None = None
     is_other_quantity: bool = False
-    """RescaleType states what is no Hounsfield unit, such as an effective atomic number."""
+    """RescaleType or ImageType states what is no Hounsfield unit, such as an effective atomic number or a flow of blood."""
     frames: tuple[Frame, ...] = ()
     """Of an enhanced object or a volume, where all of them state their geometry and scale; otherwise none."""
     refusal: str | None = None
@@ -115,13 +124,13 @@ def facts_of(dataset: Dataset) -> ObjectFacts:
         slope=frames[0].slope if frames else number(dataset, "RescaleSlope"),
         intercept=frames[0].intercept if frames else number(dataset, "RescaleIntercept"),
         padding=_or_none(dataset, "PixelPaddingValue"),
-        thickness_mm=number(dataset, "SliceThickness"),
+        thickness_mm=_number_or_none(dataset, "SliceThickness"),
         is_burned_in=text(dataset, "BurnedInAnnotation").upper() == "YES",
         phase_percent=_phase_percent(dataset),
         acquisition=_or_none(dataset, "AcquisitionNumber"),
         kernel=_kernel(dataset),
         padding_limit=_or_none(dataset, "PixelPaddingRangeLimit"),
-        is_other_quantity=is_other_quantity(dataset) or any(frame.is_other_quantity for frame in frames),
+        is_other_quantity=_is_other_quantity(dataset) or any(frame.is_other_quantity for frame in frames),
         frames=frames,
     )
 
@@ -171,6 +180,10 @@ def _patient(dataset: Dataset) -> str:
     return "\0".join(("", "", text(dataset, "StudyInstanceUID") or text(dataset, "SeriesInstanceUID")))
 
 
+def _is_other_quantity(dataset: Dataset) -> bool:
+    return is_other_quantity(dataset) or bool({value.upper() for value in texts(dataset, "ImageType")} & _MAPS)
+
+
 def _layout(dataset: Dataset) -> Layout:
     rows, columns, bits = (_needed(dataset, name) for name in ("Rows", "Columns", "BitsAllocated"))
     photometric = text(dataset, "PhotometricInterpretation") or "MONOCHROME2"
@@ -208,7 +221,7 @@ def _geometry(dataset: Dataset) -> Geometry | None:
 def _phase_percent(dataset: Dataset) -> float | None:
     for keyword in ("NominalPercentageOfCardiacPhase", "NominalPercentageOfRespiratoryPhase"):
         if has(dataset, keyword):
-            return number(dataset, keyword)
+            return _number_or_none(dataset, keyword)
     return None
 
 
@@ -229,6 +242,14 @@ def _or_none(dataset: Dataset, keyword: str) -> int | None:
     """A number that decides nothing important: malformed counts as missing."""
     try:
         return whole(dataset, keyword)
+    except RowError:
+        return None
+
+
+def _number_or_none(dataset: Dataset, keyword: str) -> float | None:
+    """As `_or_none`, for a number that is not whole."""
+    try:
+        return number(dataset, keyword)
     except RowError:
         return None
 

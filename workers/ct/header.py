@@ -26,6 +26,8 @@ PREFIXES_BYTES = (16 << 10, 64 << 10, 256 << 10)
 _PIXEL_TAGS = frozenset({(0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010)})
 _NO_LENGTH = 0xFFFFFFFF
 _SILENT = logging.CRITICAL + 1
+_WARNING = r"pydicom|pixelmill\.workers\."
+"""The modules that a warning of pydicom may be attributed to."""
 _SIGNATURE = b"DICM"
 _PACKED = (
     (b"PK\3\4", "zip within another archive, or without its suffix"),
@@ -41,10 +43,11 @@ _SIGNATURE_AT = 128
 
 @dataclass(frozen=True)
 class Header:
-    """The elements before the pixel data, and whether pixel data follows them."""
+    """The elements before the pixel data, and how many bytes of that follow as its length states: None where it states none, as
+    compressed pixels don't."""
 
     dataset: Dataset
-    has_pixels: bool
+    pixel_bytes: int | None
 
 
 def parse_header(head: bytes, *, is_whole: bool) -> Dataset | None:
@@ -69,7 +72,8 @@ def read_header(head: bytes, *, is_whole: bool) -> Header | None:
         raise _no_dicom(head)
     if not ends_well:
         raise RowError("decode", "Truncated", "the file ends within its header; copy it again")
-    return Header(dataset, transfer_syntax_of(dataset) == DEFLATED or _has_pixels(head, file.tell()))
+    is_deflated = transfer_syntax_of(dataset) == DEFLATED
+    return Header(dataset, None if is_deflated else _pixel_bytes(head, file.tell()))
 
 
 def digest_of(dataset: Dataset) -> str:
@@ -98,7 +102,10 @@ def transfer_syntax_of(dataset: Dataset) -> str:
 
 
 def silence_values() -> None:
-    """Keep pydicom from logging values that break a rule: they identify patients."""
+    """Keep pydicom from showing values that break a rule, in its log or in warnings: they identify patients.
+
+    Its warnings are silenced for the whole process: filters of one thread are those of all.
+    """
     import pydicom.config
 
     logger = logging.getLogger("pydicom")
@@ -107,6 +114,8 @@ def silence_values() -> None:
     ):  # setting it empties the caches of all loggers, which takes longer than to parse a header
         logger.setLevel(_SILENT)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    if not any(getattr(module, "pattern", None) == _WARNING for *_, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", category=UserWarning, module=_WARNING)
 
 
 def _parsed(file: io.BytesIO, head: bytes, *, is_whole: bool) -> Dataset | None:
@@ -114,10 +123,8 @@ def _parsed(file: io.BytesIO, head: bytes, *, is_whole: bool) -> Dataset | None:
 
     silence_values()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they show values too
-            read = cast("Callable[..., Dataset]", pydicom.dcmread)  # pyright: ignore[reportUnknownMemberType]
-            return read(file, stop_before_pixels=True, force=True)
+        read = cast("Callable[..., Dataset]", pydicom.dcmread)  # pyright: ignore[reportUnknownMemberType]
+        return read(file, stop_before_pixels=True, force=True)
     except Exception:
         if not is_whole:
             return None
@@ -133,13 +140,15 @@ def _ends_well(file: io.BytesIO, head: bytes, dataset: Dataset, *, is_whole: boo
     return _tag_at(head, end) in _PIXEL_TAGS
 
 
-def _has_pixels(head: bytes, place: int) -> bool:
-    """Whether an element of pixel data begins here that is not empty; one whose length is cut off counts as such."""
+def _pixel_bytes(head: bytes, place: int) -> int | None:
+    """The length of the pixel data that begins here, 0 where none does; None where the length is not stated, or cut off."""
     if _tag_at(head, place) not in _PIXEL_TAGS:
-        return False
+        return 0
     is_explicit = head[place + 4 : place + 6].isalpha()
     length = head[place + 8 : place + 12] if is_explicit else head[place + 4 : place + 8]
-    return length != bytes(4)
+    if len(length) < 4 or length == b"\xff" * 4:
+        return None
+    return int.from_bytes(length, "little" if head[place : place + 2] == b"\xe0\x7f" else "big")
 
 
 def _last_end(dataset: Dataset) -> int | None:

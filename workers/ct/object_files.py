@@ -47,8 +47,18 @@ def facts_in(head: bytes, *, is_whole: bool) -> tuple[ObjectFacts, str] | None:
     if header is None:
         return None
     digest = digest_of(header.dataset)
-    facts = facts_of(header.dataset)
-    return (facts if header.has_pixels else replace(facts, layout=None)), digest
+    return _with_pixels(facts_of(header.dataset), header.pixel_bytes), digest
+
+
+def _with_pixels(facts: ObjectFacts, pixel_bytes: int | None) -> ObjectFacts:
+    """The facts of an object with so many bytes of pixels, as far as they are stated."""
+    if facts.layout is None or pixel_bytes is None:
+        return facts
+    if pixel_bytes == 0:
+        return replace(facts, layout=None)
+    if pixel_bytes < facts.layout.native_bytes:
+        return replace(facts, refusal="no_pixels: the pixel data is shorter than rows, columns and bits say")
+    return facts
 
 
 def is_header(head: bytes, *, is_whole: bool) -> bool:

@@ -53,6 +53,8 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | N
     if value is None or value == "":
         return None
     several = list(_several(value))
+    if all(each is None or str(each).strip() == "" for each in several):  # blanked, and its separators left
+        return None
     if len(several) != count:
         raise malformed(keyword, f"has {len(several)} values, and {count} belong there")
     return tuple(_converted(keyword, each, _finite) for each in several)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pixelmill.workers.runtime import openvino
 from pixelmill.workers.runtime.agreement import Agreement
-from pixelmill.workers.runtime.execution import Executor, Float32Input, PixelNetwork
+from pixelmill.workers.runtime.execution import Executor, Float32Input, PixelNetwork, has_volumes
 from pixelmill.workers.runtime.openvino_sizes import SizeRules
 from pixelmill.workers.runtime.settings import Choice, Pins, Settings, Trial
 from pixelmill.workers.runtime.settings_cache import keep_choice, kept_choice
@@ -39,6 +39,8 @@ def why_not(network: PixelNetwork, device: str, precision: str) -> str | None:
         return f"runs on CPUs, and the workers have the device {device}"
     if isinstance(network.module, Float32Input):
         return "rounds where this network must not be rounded"
+    if has_volumes(network.module):
+        return "is not tried for networks of volumes"
     if precision not in {"auto", *openvino.PRECISIONS}:
         return f"does not compute in {precision}"
     return None

@@ -124,6 +124,11 @@ class Executor:
         return self._run(torch.addcmul(self._shift_1C11, images_BCHW, self._scale_1C11).to(self._dtype))
 
 
+def has_volumes(module: nn.Module) -> bool:
+    """Whether it convolves along three axes."""
+    return any(weight.dim() == 5 for weight in module.parameters())
+
+
 def _prepared(network: PixelNetwork, settings: Settings, rules: SizeRules) -> Callable[[Tensor], Outputs]:
     torch.set_num_threads(settings.threads)
     if settings.backend == "torch":
@@ -145,8 +150,7 @@ def _copied(network: PixelNetwork, settings: Settings) -> nn.Module:
 
 def _by_torch(network: PixelNetwork, settings: Settings) -> Callable[[Tensor], Outputs]:
     module = _copied(network, settings).to(settings.device).to(getattr(torch, settings.precision))
-    has_blocks = any(weight.dim() == 5 for weight in module.parameters())
-    last = torch.channels_last_3d if has_blocks else torch.channels_last
+    last = torch.channels_last_3d if has_volumes(module) else torch.channels_last
     module = module.to(memory_format=last if settings.channels_last else torch.contiguous_format)
     if not settings.compile:
         return module

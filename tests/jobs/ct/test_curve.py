@@ -21,6 +21,7 @@ from pixelmill.workers.errors import JobError
 from pixelmill.workers.models.card import Card
 from pixelmill.workers.models.checkpoint import save_checkpoint
 from pixelmill.workers.networks.ct_unet import CtAutoencoder, CtAutoencoderConfig
+from tests.canaries import leaks
 from tests.ct_tables import write_classes, write_lungs
 
 
@@ -120,6 +121,16 @@ def test_slices_of_air_are_left_out_of_a_curve_as_of_a_training(tmp_path: Path) 
     said = list[str]()
     run_curve(job, said.append)
     assert sum(int(word) for word in said[0].split() if word.isdecimal()) == 11
+
+
+def test_a_curve_over_other_patients_is_refused_and_holds_no_names(tmp_path: Path) -> None:
+    job = job_of(tmp_path)
+    run_curve(job, lambda _: None)
+    assert leaks(tmp_path / "out", "ID_00") == []
+    for path in sorted((tmp_path / "lungs").rglob("ID_*")):
+        path.rename(path.with_name(path.name.replace("ID_00", "ID_90")))
+    with pytest.raises(JobError, match="tested on other patients"):
+        run_curve(job, lambda _: None)
 
 
 def test_another_primary_comparison_is_refused_once_one_is_written_down(tmp_path: Path) -> None:

@@ -18,5 +18,5 @@ def test_shuffled_weights_are_the_same_numbers_in_another_order() -> None:
 
 
 def test_a_patient_has_the_mean_of_its_slices() -> None:
-    found = by_patient({"dice": np.array([0.0, 1.0, 0.5])}, ["p", "p", "q"])
-    assert found == {"p": {"dice": 0.5}, "q": {"dice": 0.5}}
+    found = by_patient({"dice": np.array([0.0, 1.0, 0.25])}, ["q", "q", "p"])
+    assert found == {"000000": {"dice": 0.25}, "000001": {"dice": 0.5}}  # by their names, which are not written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +119,23 @@ def _with_empty_pixels(dataset: FileDataset) -> None:
     dataset.PixelData = b""
 
 
+def _with_few_pixels(dataset: FileDataset) -> None:
+    dataset.PixelData = dataset.PixelData[:-2]
+
+
+def _with_texts(texts: dict[int, Any]) -> Made:
+    """Tags as text, whatever type they should have."""
+
+    def make(number: int) -> FileDataset:
+        dataset = _object(number)
+        for tag, value in texts.items():
+            dataset.pop(tag, None)
+            dataset.add_new(tag, "LO", value)
+        return dataset
+
+    return make
+
+
 def _of_frames(dataset: FileDataset) -> None:
     dataset.NumberOfFrames = 3
     dataset.PixelData *= 3
@@ -155,11 +173,15 @@ USABLE: dict[str, Made] = {
     "bits of an overlay above the values": _with_values(_with_high_bits),
     "fractional scale": _with(RescaleSlope="0.9768", RescaleIntercept="-1024.5", BitsStored=16, HighBit=15),
     "modified Hounsfield units": _with(RescaleType="HU_MOD"),
+    "thickness and phase that are no numbers": _with_texts({0x00180050: "5.0 mm", 0x00209241: "70 percent"}),
+    "names in another character set than stated": _with_texts({0x00080005: "ISO_IR 999", 0x00100010: "M\xfcller"}),
     "unknown rescale type": _with(RescaleType="something"),
 }  # fmt: skip
 REASONS: dict[str, tuple[Made, set[str]]] = {
     "tilted gantry": (_at(ImagePositionPatient=lambda n: [0, 0.5 * n, 2.0 * n]), {"tilt"}),
     "pixels without a size": (_with(PixelSpacing=[0, 0]), {"no_position"}),
+    "blanked positions": (_with(ImagePositionPatient=["", "", ""]), {"no_position"}),
+    "one object with too few pixels": (_one(2, _with_few_pixels), {"no_pixels", "missing_slices"}),
     "directions of nothing": (_with(ImageOrientationPatient=[0] * 6), {"orientation"}),
     "one object without pixel data": (_one(2, _without_pixels), {"no_pixels", "missing_slices"}),
     "one object with empty pixel data": (_one(2, _with_empty_pixels), {"no_pixels", "missing_slices"}),
@@ -168,6 +190,7 @@ REASONS: dict[str, tuple[Made, set[str]]] = {
 UNUSABLE: dict[str, Made] = {
     "MONOCHROME1": _with(PhotometricInterpretation="MONOCHROME1"),
     "effective atomic numbers": _with(RescaleType="Z_EFF"),
+    "blood flow": _with(ImageType=["DERIVED", "PRIMARY", "CBF"]),
     "iodine": _with(RescaleType="mgml"),
 }
 
@@ -177,7 +200,9 @@ def _write(folder: Path, make: Made) -> Path:
     for number in range(SLICES):
         dataset = make(number)
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-        (folder / f"s/{number}").write_bytes(saved(dataset))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's, of what is wrong by design
+            (folder / f"s/{number}").write_bytes(saved(dataset))
     return folder
 
 

@@ -83,3 +83,6 @@ def test_transfer_syntaxes_without_a_decoder_are_named_and_the_others_count_once
     assert errors == {}
     assert (slices["objects"], slices["slices"]) == (16, 3)
     assert {"transfer_syntax", "not_hu", "copy"} <= _kinds(slices["reasons_2d"])
+    (named,) = (reason for reason in slices["reasons_2d"] if reason.startswith("transfer_syntax: 3; "))
+    assert "(process 10 and 12) (1.2.840.10008.1.2.4.55) has no decoder" in named
+    assert "pip install pylibjpeg pylibjpeg-libjpeg (GPLv3)" in named

@@ -61,15 +61,15 @@ def test_a_directory_of_a_medium_is_recognized() -> None:
 
 
 @pytest.mark.parametrize("uid", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"])
-def test_an_object_says_whether_pixel_data_follows_its_header(uid: str) -> None:
+def test_an_object_says_how_much_pixel_data_follows_its_header(uid: str) -> None:
     full, empty, none = a_slice(), a_slice(), a_slice()
     empty.PixelData = b""
     del none.PixelData
-    for dataset, has_pixels in ((full, True), (empty, False), (none, False)):
+    for dataset, pixel_bytes in ((full, len(full.PixelData)), (empty, 0), (none, 0)):
         dataset.file_meta.TransferSyntaxUID = uid
         header = read_header(saved(dataset), is_whole=True)
         assert header is not None
-        assert header.has_pixels == has_pixels
+        assert header.pixel_bytes == pixel_bytes
 
 
 def test_values_that_break_a_rule_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -42,7 +42,7 @@ def test_a_lossy_slice_is_close() -> None:
 def test_a_frame_of_another_size_or_cut_off_is_refused() -> None:
     data = _object(f"{PREFIX}.201", reversible=True)
     for broken in (_object(f"{PREFIX}.201", reversible=True, rows=32), data[: len(data) - 3000]):
-        with pytest.raises(RowError, match=r"can.t be decoded|can be read"):
+        with pytest.raises(RowError, match=r"can.t be decoded|can be read|holds no PixelData"):
             list(slices_in(broken, max_pixels=1 << 20))
 
 
