@@ -51,7 +51,8 @@ def _decoder_of(uri: str) -> str | None:
         return None
     if not any(stage == MAKES_SLICES or _names_slices(stage) for stage in cast("list[object]", stages)):
         return None
-    return READS_BLOCKS if isinstance(source, dict) and source.get("decoder") == "ct-volume" else MAKES_SLICES
+    decoder = cast("dict[str, object]", source).get("decoder") if isinstance(source, dict) else None
+    return READS_BLOCKS if decoder == "ct-volume" else MAKES_SLICES
 
 
 def _names_slices(stage: object) -> bool:

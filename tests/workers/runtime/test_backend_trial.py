@@ -97,6 +97,7 @@ def test_workers_of_one_machine_try_it_once(monkeypatch: pytest.MonkeyPatch, tmp
     ("changes", "device", "precision", "message"),
     [
         ({"module": Float32Input()}, "cpu", "auto", "must not be rounded"),
+        ({"module": nn.Conv3d(1, 1, 1)}, "cpu", "auto", "networks of volumes"),
         ({}, "cuda", "auto", "runs on CPUs"),
         ({}, "cpu", "float16", "does not compute in float16"),
     ],
