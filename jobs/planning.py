@@ -44,7 +44,7 @@ def make_plan(run: RunSpec, machine: Machine, address: str | None, nodes: Nodes 
 
     NoRoom, with figures, if they do not suffice for the fewest workers.
     """
-    there = [_as_node(machine)] if nodes is None else _with_groups(nodes, run.node_groups)
+    there = [_as_node(machine)] if nodes is None else with_groups(nodes, run.node_groups)
     pool = _pool(run, there, is_cluster=nodes is not None)
     room = [Node({**node.resources, CPU: LOGICAL_CPUS}) for node in there] if nodes is None else there
     if lack := shortfall(pool, room):
@@ -63,7 +63,7 @@ def _as_node(machine: Machine) -> Node:
     return Node({CPU: float(machine.cores), GPU: float(machine.gpus)})
 
 
-def _with_groups(nodes: Nodes, groups: Sequence[NodeGroup]) -> list[Node]:
+def with_groups(nodes: Nodes, groups: Sequence[NodeGroup]) -> list[Node]:
     """The nodes as they are when every group of an autoscaling cluster is up: what is up of a group counts as it is."""
     up = Counter(node.shape for node in nodes)
     grown = [node for group in groups for node in [_of_group(group)] * max(0, group.max - up[group.cpus, group.gpus])]

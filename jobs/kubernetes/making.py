@@ -63,7 +63,7 @@ def _work(path: str, spec: KubernetesSpec, environment: Mapping[str, str]) -> Wo
             f"{path}: {lost[0]} is a place on this machine, which the pods do not see; put it on a store (s3://, gs://, "
             "az://), or on a volume: --set 'volumes=[{claim: NAME, path: /data}]'"
         )
-    return replace(work, document=_sized(work.document, spec)) if work.kind == "job" else work
+    return work if work.kind == "flow" else replace(work, document=_sized(work.document, spec))
 
 
 def _lies_here(text: str, spec: KubernetesSpec) -> bool:
@@ -80,7 +80,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _sized(document: Document, spec: KubernetesSpec) -> Document:
-    """The job with the groups that the cluster may start, so that its plan does not depend on what is up at first."""
+    """The job or training with the groups that the cluster may start, so that its plan does not depend on what is up at first."""
     run = dict(cast("Document", document.get("run") or {}))
     if scales(spec) and "node_groups" not in run:
         run["node_groups"] = [_written(as_node_group(group).model_dump()) for group in spec.groups]

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from pixelmill.jobs.planning import Nodes
+from pixelmill.jobs.planning import Nodes, with_groups
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.training.job import TrainJob
 from pixelmill.jobs.training.spec import TrainRun
@@ -121,16 +121,20 @@ def pool_of(run: TrainRun, machine: Machine) -> WorkerPool:
 
 
 def scale_of(run: TrainRun, machine: Machine, nodes: Nodes, *, is_cluster: bool) -> WorkerGroup:
-    """The number of workers and what each has. Raises NoRoom, with figures, where the resources do not suffice."""
+    """The number of workers and what each has, on the nodes that there are and those that a cluster may start.
+
+    Raises NoRoom, with figures, where they do not suffice.
+    """
     if run.compile and run.most_workers > 1:
         raise JobError(
             f"run.compile is {run.compile} with {run.most_workers} workers; it is for one: leave one of them out"
         )
-    gpus_each = _gpus_each(run, machine, nodes, is_cluster=is_cluster)
-    if lack := shortfall(_with_data(run.least_workers, gpus_each), nodes):
+    there = with_groups(nodes, run.node_groups) if is_cluster else nodes
+    gpus_each = _gpus_each(run, machine, there, is_cluster=is_cluster)
+    if lack := shortfall(_with_data(run.least_workers, gpus_each), there):
         raise NoRoom(
             f"run: {run.least_workers} workers, and a CPU to read the data for them, can't be placed: {lack}; "
-            "lower run.workers or run.num_gpus"
+            "lower run.workers or run.num_gpus; a cluster that starts nodes when they are asked for has them in run.node_groups"
         )
     shared = 1 if is_cluster else max(1, machine.cores // run.most_workers)  # a worker asks a cluster for one CPU
     threads = shared if run.threads == "auto" else run.threads

@@ -15,6 +15,8 @@ from pixelmill.jobs.kubernetes.comments import explained
 from pixelmill.jobs.kubernetes.making import Asked, make
 from pixelmill.jobs.planning import make_plan
 from pixelmill.jobs.session.cluster import Machine
+from pixelmill.jobs.training.job import read_recipe_file
+from pixelmill.jobs.training.plan import scale_of
 from pixelmill.pipelines.placement import Node
 from pixelmill.workers.errors import JobError
 from tests.jobs.kubernetes.manifests import JOB, made, one, written
@@ -151,7 +153,12 @@ def test_the_job_in_the_cluster_plans_for_nodes_that_are_not_up_yet_and_leaves_t
 def test_a_training_is_a_rayjob_too(tmp_path: Path) -> None:
     objects = made(tmp_path, job=TRAINING, name="pretrain.yaml")
     assert one(objects, "RayJob")["kind"] == "RayJob"
-    assert one(objects, "ConfigMap")["data"]["job.yaml"] == TRAINING
+    text = one(objects, "ConfigMap")["data"]["job.yaml"]
+    recipe = read_recipe_file(text, name="job.yaml", overrides=["run.workers=3"], environment={})
+    alone = Node({"CPU": 8.0}, taken_cpus=1)
+    assert scale_of(recipe.spec.run, Machine(2, 0, 1 << 34), [Node({}), alone], is_cluster=True).workers == 3
+    fixed = made(tmp_path, job=TRAINING, name="pretrain.yaml", overrides=["groups.0.min=2", "groups.0.max=2"])
+    assert one(fixed, "ConfigMap")["data"]["job.yaml"] == TRAINING
 
 
 def test_a_flow_brings_the_files_that_its_steps_name(tmp_path: Path) -> None:

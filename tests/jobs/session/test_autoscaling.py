@@ -1,7 +1,9 @@
-"""A job on a cluster that begins with no node that could work: they come once the job waits, as an autoscaler brings them."""
+"""Jobs and trainings on a cluster that begins with no node that could work: they come once they are waited for, as an autoscaler
+brings them."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,3 +50,22 @@ def test_a_job_begins_with_no_node_and_ends_on_those_that_come(cluster: Cluster,
             cluster.add_node(**SMALL, num_cpus=2)
         assert run.wait() == 0, run.stderr
     assert_every_input_in_one_row(Output(str(tmp_path / "out")), inputs=24)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_training_begins_with_no_node_and_ends_on_those_that_come(
+    cluster: Cluster, user: Home, tmp_path: Path
+) -> None:
+    pictures(tmp_path / "in", 24, size=(16, 16))
+    small = ["steps=20", "batch=8", "size_px=16", "latent_size=4", "hidden=32", "channels=3"]
+    command = ["train", "vae", "--data", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    command += [word for setting in small for word in ("--set", setting)]
+    refused = pixelmill(user, *command)
+    assert refused.code == 2
+    assert "a cluster that starts nodes when they are asked for has them in run.node_groups" in refused.stderr
+    with Run(user, *command, "--set", "run.node_groups=[{max: 1, cpus: 2}]") as run:
+        run.wait_until(lambda: "starting the workers, 5 s" in run.stderr, "waiting for a node")
+        cluster.add_node(**SMALL, num_cpus=2)
+        assert run.wait() == 0, run.stderr
+    assert json.loads(Output(str(tmp_path / "out")).read("_SUCCESS"))["steps"] == 20

@@ -16,7 +16,7 @@ from pixelmill.jobs.versions import versions
 from pixelmill.pipelines.placement import Node
 from pixelmill.pipelines.training.initial import InitialWeights
 from pixelmill.pipelines.training.marks import are_marked
-from pixelmill.workers.errors import DataError, JobError, ModelError
+from pixelmill.workers.errors import DataError, JobError, ModelError, NoRoom
 from tests.support import pictures
 
 MACHINE = Machine(8, 0, 1 << 34)
@@ -72,6 +72,16 @@ def test_workers_that_can_not_be_placed_with_those_who_read_for_them_are_refused
 ) -> None:
     with pytest.raises(JobError, match=rf"run: \d workers, and a CPU to read .* can't be placed: {lack}; lower"):
         scale_of(run(**keys), MACHINE, [Node(each) for each in nodes], is_cluster=True)
+
+
+def test_workers_are_planned_for_nodes_that_an_autoscaling_cluster_may_start() -> None:
+    head, group = [Node({"CPU": 1.0})], {"max": 4, "cpus": 8, "gpus": 1}
+    planned = run(workers=4, node_groups=[group])
+    assert scale_of(planned, MACHINE, head, is_cluster=True).gpus == 1.0
+    with pytest.raises(NoRoom, match=r"5 workers, .* can't be placed: .* run\.node_groups"):
+        scale_of(run(workers=5, num_gpus=1, node_groups=[group]), MACHINE, head, is_cluster=True)
+    with pytest.raises(NoRoom):
+        scale_of(run(workers=4, node_groups=[group]), MACHINE, head, is_cluster=False)
 
 
 @pytest.mark.parametrize(
