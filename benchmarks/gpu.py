@@ -1,6 +1,6 @@
 """Measure Pixelmill on one device, in one process and without Ray: speed against a bare forward, agreement with the CPU.
 
-    python -m benchmarks.gpu                       on the GPU: three networks over 4,000 JPEGs, one training step each
+    python -m benchmarks.gpu                       on the GPU: four networks over 4,000 JPEGs, one over 12 MP, training steps
     python -m benchmarks.gpu --device cpu --small  the same in less than a minute, wherever Python runs
 
 It needs torch, torchvision, timm, pyarrow and pydantic, and what these bring along; no Ray, no server, no download: the
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import resource
@@ -35,7 +36,13 @@ from pixelmill.workers.runtime.execution import folded
 
 Result = dict[str, Any]
 
-NETWORKS = ("torchvision:resnet18/random", "torchvision:resnet50/random", "timm:vit_base_patch16_224/random")
+NETWORKS = (
+    "torchvision:resnet18/random",
+    "torchvision:resnet50/random",
+    "timm:vit_base_patch16_224/random",
+    "timm:vit_base_patch14_dinov2/random",
+)
+LARGE_NETWORK, LARGE_WH, LARGE_IMAGES = "torchvision:resnet50/random", (4032, 3024), 512
 SMALL_NETWORKS = ("torchvision:resnet18/random", "timm:vit_tiny_patch16_224/random")
 COMPARED = 32
 """Pictures whose embeddings are computed on the CPU too, in float32."""
@@ -92,6 +99,10 @@ def measure(scope: Scope) -> Iterator[Result]:
         pictures = write_jpegs(Path(folder) / "pictures", scope.images)
         for model in scope.networks:
             yield network(model, pictures, scope)
+    if scope.device == "cuda":
+        with tempfile.TemporaryDirectory(prefix="pixelmill-gpu-") as folder:
+            pictures = write_jpegs(Path(folder) / "pictures", LARGE_IMAGES, LARGE_WH)
+            yield network(LARGE_NETWORK, pictures, scope) | {"pictures": "12 MP"}
     for recipe in RECIPES:
         yield training(recipe, scope)
 
@@ -117,11 +128,14 @@ def machine(scope: Scope) -> Result:
 def network(model: str, pictures: Path, scope: Scope) -> Result:
     """One network through the mill, beside its bare forward in the same settings, and held against the CPU."""
     _forget_peak(scope.device)
+    is_cuda = scope.device == "cuda"
     mill = InProcessMill(model, pictures, scope.device, decode_threads=scope.decode_threads)
     embedded = mill.embed_all()
     peak_bytes = _peak_bytes(scope.device)
     settings = mill.settings
-    forward_per_s = bare_forward(model, settings, scope)
+    eager_per_s = bare_forward(model, settings, scope)
+    forward_per_s = max(eager_per_s, bare_forward(model, settings, scope, compiles=True)) if is_cuda else eager_per_s
+    decode_per_s = max(1, scope.decode_threads) / embedded.decode_s
     cosine = mill.least_cosine_to_cpu(embedded, COMPARED)
     return {
         "what": "network",
@@ -129,6 +143,10 @@ def network(model: str, pictures: Path, scope: Scope) -> Result:
         "settings": settings,
         "mill_images_per_s": embedded.images_per_s,
         "forward_images_per_s": forward_per_s,
+        "eager_images_per_s": eager_per_s,
+        "decode_images_per_s": decode_per_s,
+        "cores_to_decode_for_forward": forward_per_s * embedded.decode_s,
+        "is_decode_bound": decode_per_s < forward_per_s,
         "of_forward": embedded.images_per_s / forward_per_s,
         "failed_rows": embedded.failed_rows,
         "least_cosine_to_cpu": cosine,
@@ -138,7 +156,7 @@ def network(model: str, pictures: Path, scope: Scope) -> Result:
 
 
 @torch.inference_mode()
-def bare_forward(model: str, settings: Result, scope: Scope) -> float:
+def bare_forward(model: str, settings: Result, scope: Scope, *, compiles: bool = False) -> float:
     """Images a second of the network alone, on one batch that lies normalized in the device's memory."""
     pixels = backbones.load_backbone(resolve(model)).network
     assert pixels.input_px is not None
@@ -147,6 +165,7 @@ def bare_forward(model: str, settings: Result, scope: Scope) -> float:
     module = folded(pixels.module).to(scope.device, dtype).to(memory_format=layout)
     images_BCHW = torch.randn(settings["microbatch"], 3, pixels.input_px, pixels.input_px)
     images_BCHW = images_BCHW.to(scope.device, dtype).to(memory_format=layout)
+    module = torch.compile(module) if compiles else module
     for _ in range(3):
         module(images_BCHW)
     _wait_for(scope.device)
@@ -212,11 +231,19 @@ def _machine_line(result: Result) -> str:
 def _network_line(result: Result) -> str:
     settings = result["settings"]
     return (
-        f"{result['name']:36s} mill {result['mill_images_per_s']:9,.1f} images/s  "
+        f"{result['name'] + ' ' + result.get('pictures', ''):44s} mill {result['mill_images_per_s']:9,.1f} images/s  "
         f"forward {result['forward_images_per_s']:9,.1f}  ratio {result['of_forward']:.2f}  "
+        f"decoding {result['decode_images_per_s']:9,.1f}{_short_of(result)}  "
         f"cosine to the CPU {result['least_cosine_to_cpu']:.5f}  peak {result['peak_memory_bytes'] / 1e9:.2f} GB  "
         f"({settings['precision']}, batch {settings['microbatch']})"
     )
+
+
+def _short_of(result: Result) -> str:
+    """What is missing where the cores decode slower than the network computes."""
+    if not result["is_decode_bound"]:
+        return ""
+    return f" (short: {math.ceil(result['cores_to_decode_for_forward'])} cores would keep up)"
 
 
 def _training_line(result: Result) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig
+from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig, Tally
 from pixelmill.pipelines.bulk.orders import Order
 from pixelmill.pipelines.inputs.fetch import FetchLimits
 from pixelmill.pipelines.inputs.sources import Source
@@ -39,6 +39,8 @@ class Embedded:
     vectors: dict[str, np.ndarray]
     failed_rows: int
     images_per_s: float
+    decode_s: float
+    """What fetching aside a picture takes of a thread that decodes: decoding, resizing, cropping."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +57,25 @@ class InProcessMill:
     def __init__(
         self,
         model: str,
-        pictures: Path,
+        pictures: Path | str,
         device: str,
         *,
         decode_threads: int,
         backend: Backend = "auto",
+        out: Path | None = None,
     ) -> None:
+        """`pictures` is a folder, or the URI of one where `out` is given."""
         self.settings: dict[str, Any] = {}
         """The settings of the stage, after it has run."""
         self._model, self._device, self._decode_threads = model, device, decode_threads
         self._backend: Backend = backend
-        self._out = Folder(str(pictures.with_name("out")), Access())
-        self._segment = self._listed(pictures)
+        self._tallies: list[Tally] = []
+        self._out = Folder(str(out or Path(pictures).with_name("out")), Access())
+        self._segment = self._listed(str(pictures))
 
-    def _listed(self, pictures: Path) -> Segment:
+    def _listed(self, pictures: str) -> Segment:
         listing = Listing(self._out, 0)
-        listing.write(tables_of(Source((str(pictures),)), listing, Known(self._out, [])))
+        listing.write(tables_of(Source((pictures,)), listing, Known(self._out, [])))
         warm_up = min(WARM_UP_IMAGES, listing.rows // 2)
         return listing.segment([warm_up, listing.rows - warm_up], 0)
 
@@ -81,7 +86,7 @@ class InProcessMill:
             stages=(stage,), context=context, fetch=FetchLimits(), max_pixels=100_000_000,
             decode_threads=decode_threads, weights=None,
         )  # fmt: skip
-        return Mill(config, lambda tally: None)
+        return Mill(config, self._tallies.append)
 
     def turns(self) -> Iterator[Turn]:
         """The same order again and again on one thread, one each time that it is asked; the first also chooses settings."""
@@ -108,12 +113,13 @@ class InProcessMill:
         mill = self._mill(EmbedConfig(model=self._model), self._device, self._decode_threads)  # pyright: ignore[reportCallIssue]
         first, second = self._segment.parts()
         warm = _milled(mill, Order(first.name, (first,)))
-        began_s = time.perf_counter()
+        decoded_s, began_s = self._tallies[-1].busy_s["decode"], time.perf_counter()
         rest = _milled(mill, Order(second.name, (second,)))
         images_per_s = second.rows / (time.perf_counter() - began_s)
         self.settings = _settings_of(rest)
         vectors = _vectors_of(warm) | _vectors_of(rest)
-        return Embedded(vectors, self._segment.rows - len(vectors), images_per_s)
+        decode_s = (self._tallies[-1].busy_s["decode"] - decoded_s) / second.rows
+        return Embedded(vectors, self._segment.rows - len(vectors), images_per_s, decode_s)
 
     def least_cosine_to_cpu(self, embedded: Embedded, count: int) -> float:
         """The lowest cosine between these embeddings and those of the CPU in float32, over the first `count` pictures."""

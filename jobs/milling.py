@@ -22,7 +22,7 @@ from pixelmill.pipelines.bulk.mill import MillConfig
 from pixelmill.pipelines.bulk.orders import orders_for
 from pixelmill.pipelines.bulk.reports import BulkReports
 from pixelmill.pipelines.events import PartPublished, SettingsChosen
-from pixelmill.pipelines.inputs.fetch import FetchLimits
+from pixelmill.pipelines.inputs.requests import limits_for
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs.completion import Counted, Weights
 from pixelmill.pipelines.outputs.encoding import Compression
@@ -57,7 +57,7 @@ def mill_config(
         segments=tuple(segments),
         stages=job.spec.configs,
         context=plan.stage_context(rows // plan.pool.actors, cache_dir),
-        fetch=FetchLimits(in_flight=options.in_flight, max_bytes=options.max_bytes),
+        fetch=limits_for(plan.device, options.in_flight, options.max_bytes),
         max_pixels=options.max_pixels,
         decoder=DECODERS[options.decoder],
         decodes_whole=source.decodes_whole,

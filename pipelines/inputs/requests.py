@@ -31,6 +31,20 @@ class FetchLimits:
     """The most of the worker's memory that one input may take; `max_bytes` where None."""
 
 
+GPU_ROWS_AHEAD = 2048
+"""A GPU takes a thousand pictures at once, and finds the next thousand fetched and decoded if so many may wait."""
+MOST_OF_A_TABLE = 16
+"""Rows of a table that one request reads: their bytes are not known before, and are planned for as if each had a megabyte."""
+
+
+def limits_for(device: str, in_flight: int, max_bytes: int) -> FetchLimits:
+    """The limits of a worker of a bulk job; the window's bytes bound what may wait, whatever its rows are."""
+    rows = max(FetchLimits.window_rows, 4 * in_flight)
+    if device.startswith("cuda"):
+        rows = max(rows, GPU_ROWS_AHEAD)
+    return FetchLimits(in_flight=in_flight, window_rows=rows, max_bytes=max_bytes)
+
+
 @dataclass(frozen=True)
 class Input:
     """One manifest row to be read; `pieces` are its objects or ranges where it has several."""
@@ -129,7 +143,7 @@ def _together(group: list[Input], item: Input, limits: FetchLimits) -> bool:
     ):
         return False
     if item.container == "parquet":
-        return True
+        return len(group) < MOST_OF_A_TABLE
     if last.offset is None or item.offset is None or item.size is None or last.size is None:
         return False
     gap = item.offset - (last.offset + last.size)

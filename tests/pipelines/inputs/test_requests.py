@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelmill.pipelines.inputs.entries import Piece
 from pixelmill.pipelines.inputs.manifest_rows import table_of
-from pixelmill.pipelines.inputs.requests import FetchLimits, Input, inputs_of, plan_requests
+from pixelmill.pipelines.inputs.requests import FetchLimits, Input, inputs_of, limits_for, plan_requests
 from pixelmill.pipelines.inputs.sources import Entry
 
 LIMITS = FetchLimits()
@@ -77,3 +78,21 @@ def test_local_files_come_a_few_at_a_time_and_objects_of_a_store_one_by_one() ->
 def test_the_rows_of_a_manifest_are_numbered_from_zero(tmp_path: Path) -> None:
     rows = inputs_of(table_of([Entry("/a"), Entry("/b.tar", "m", "tar", 512, 7)]).slice(1))
     assert rows == [Input(0, "/b.tar", "tar", 512, 7, None)]
+
+
+@pytest.mark.parametrize(
+    ("device", "in_flight", "rows"), [("cpu", 16, 64), ("cpu", 64, 256), ("cuda", 16, 2048), ("cuda:0", 1000, 4000)]
+)
+def test_more_may_wait_for_a_gpu_and_for_more_requests_at_once(device: str, in_flight: int, rows: int) -> None:
+    limits = limits_for(device, in_flight, 1 << 20)
+    assert (limits.in_flight, limits.window_rows, limits.max_bytes) == (in_flight, rows, 1 << 20)
+    assert limits.window_bytes == LIMITS.window_bytes
+
+
+def test_a_shard_is_read_in_few_large_ranges_for_a_gpu_and_a_table_in_as_few_rows_as_ever() -> None:
+    limits = limits_for("cuda", 16, 1 << 28)
+    shard = [Input(place, "/a.tar", "tar", place * 50_000, 50_000, None) for place in range(1000)]
+    rows = [Input(place, "/a.parquet", "parquet", None, None, None) for place in range(1000)]
+    assert max(len(request.inputs) for request in plan_requests(shard, LIMITS)) == 16
+    assert {len(request.inputs) for request in plan_requests(shard, limits)} == {83, 1000 % 83}  # 4 MiB each
+    assert max(len(request.inputs) for request in plan_requests(rows, limits)) == 16
