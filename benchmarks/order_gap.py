@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--delay-s", type=float, default=0.0)
     options = parser.parse_args()
     keep_freed_memory()
-    waits, took_s = Waits(), []
+    waits, took_s, pictures = Waits(), [], 0
     with tempfile.TemporaryDirectory(prefix="gap-") as folder, Gateway() as gateway:
         make_jpegs(Path(folder) / "pictures", options.images)
         gateway.make_bucket("gap")
