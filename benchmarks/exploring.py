@@ -152,7 +152,7 @@ def measure_maps(checkpoint: Path, test_table: Path, picture: Path) -> None:
     test = read(test_table, recipe_of(card), None)
     labels_M = np.array([int(sample["label"]) for sample in test])
     codes_MD = units_of(encode(network, test, network.config.size_px))
-    names = pa.array(map(str, range(len(test))))
+    names = [str(row) for row in range(len(test))]
     vectors = RowVectors(pa.table({"id": names, "uri": names}), codes_MD, "latent", {})
     methods: list[Method] = ["pca", "umap"]
     figure, axes = pyplot.subplots(1, len(methods), figsize=(12, 6), dpi=90)

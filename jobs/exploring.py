@@ -12,7 +12,7 @@ from pixelmill.jobs.session.holding import holding
 from pixelmill.jobs.terminal.printable import printable
 from pixelmill.pipelines.findings import stored
 from pixelmill.pipelines.findings.clusters import ClusterOptions, clusters_of
-from pixelmill.pipelines.findings.duplicates import DuplicateOptions, duplicates_of
+from pixelmill.pipelines.findings.duplicates import DuplicateOptions, ReadVectors, duplicates_of
 from pixelmill.pipelines.findings.fingerprint_rows import base_of, statistics
 from pixelmill.pipelines.findings.leaks import leaks_of
 from pixelmill.pipelines.findings.outliers import outliers_of
@@ -51,10 +51,10 @@ class Answer:
         return {**self.facts, "place": self.place, "run_is_complete": self.is_complete}
 
 
-def cluster(out: str, name: str, column: str | None, k: str) -> Exploration:
+def cluster(out: str, name: str, column: str | None, k: str, read: ReadVectors = read_vectors) -> Exploration:
     options = ClusterOptions(_cluster_count(k))
     return Exploration(
-        out, "cluster", name, {"k": k, "column": column}, lambda run: clusters_of(read_vectors(run, column), options)
+        out, "cluster", name, {"k": k, "column": column}, lambda run: clusters_of(read(run, column), options)
     )
 
 
@@ -64,7 +64,7 @@ def _cluster_count(k: str) -> int | None:
     return None if k == "auto" else int(k)
 
 
-def project(out: str, name: str, column: str | None, method: str) -> Exploration:
+def project(out: str, name: str, column: str | None, method: str, read: ReadVectors = read_vectors) -> Exploration:
     if method not in ("pca", "umap"):
         raise JobError(f"--method {method}: there are pca, umap")
     if method == "umap":
@@ -75,12 +75,12 @@ def project(out: str, name: str, column: str | None, method: str) -> Exploration
         "project",
         name,
         {"method": method, "column": column},
-        lambda run: projected(read_vectors(run, column), chosen),
+        lambda run: projected(read(run, column), chosen),
     )
 
 
-def duplicates(out: str, name: str, options: DuplicateOptions) -> Exploration:
-    return Exploration(out, "duplicates", name, _as_options(options), lambda run: duplicates_of(run, options))
+def duplicates(out: str, name: str, options: DuplicateOptions, read: ReadVectors = read_vectors) -> Exploration:
+    return Exploration(out, "duplicates", name, _as_options(options), lambda run: duplicates_of(run, options, read))
 
 
 def leaks(train: str, test: str, name: str, options: DuplicateOptions) -> Exploration:

@@ -82,10 +82,12 @@ def table(folder: Folder, columns: Sequence[str] | None = None) -> pa.Table:
     return pa.Table.from_batches(batches(folder, columns), chosen)
 
 
-def batches(folder: Folder, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Every finished row, at most BATCH_ROWS at a time, with the types as they were written."""
+def batches(
+    folder: Folder, columns: Sequence[str] | None = None, parts: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Every finished row of these parts, or of all, at most BATCH_ROWS at a time, with the types as they were written."""
     chosen = None if columns is None else list(columns)
-    for name in folder.names(DATA):
+    for name in folder.names(DATA) if parts is None else parts:
         with folder.open(f"{DATA}/{name}") as file, open_parquet(file) as parquet:
             declared = declared_schema(parquet).remove_metadata()
             wanted = declared if chosen is None else _part_of(declared, chosen)

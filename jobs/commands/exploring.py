@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pixelmill.jobs.exploring import Exploration
+    from pixelmill.pipelines.findings.duplicates import ReadVectors
 
 OutRun = Annotated[str, typer.Argument(metavar="OUT", help="Output folder of a run, complete or not.")]
 Column = Annotated[str | None, typer.Option(help="The column of vectors; needed where there are several.")]
@@ -26,6 +27,14 @@ MostBits = Annotated[
 
 
 Name = Annotated[str, typer.Option(help="The result is OUT/explore/NAME/rows.parquet, and replaces one of this name.")]
+OnRay = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on a Ray cluster, `auto` on one of its nodes; `local` starts a Ray here. In this process by default.",
+    ),
+]
 Count = Annotated[int, typer.Option("--count", "-k", min=1, help="How many rows.")]
 
 
@@ -36,12 +45,13 @@ def cluster(
     ] = "auto",
     column: Column = None,
     name: Name = "clusters",
+    ray: OnRay = None,
     as_json: AsJson = False,
 ) -> None:
     """Group the rows of a run by k-means over their vectors."""
     from pixelmill.jobs import exploring
 
-    _answer(exploring.cluster(out, name, column, k), as_json=as_json)
+    _answer(exploring.cluster(out, name, column, k, _reader(ray)), ray, as_json=as_json)
 
 
 def project(
@@ -49,12 +59,13 @@ def project(
     method: Annotated[str, typer.Option(metavar="pca|umap", help="umap needs pixelmill[explore].")] = "pca",
     column: Column = None,
     name: Name = "map",
+    ray: OnRay = None,
     as_json: AsJson = False,
 ) -> None:
     """Lay the rows of a run out on a map: x and y of every vector."""
     from pixelmill.jobs import exploring
 
-    _answer(exploring.project(out, name, column, method), as_json=as_json)
+    _answer(exploring.project(out, name, column, method, _reader(ray)), ray, as_json=as_json)
 
 
 def duplicates(
@@ -63,13 +74,15 @@ def duplicates(
     most_bits: MostBits = 4,
     column: Column = None,
     name: Name = "duplicates",
+    ray: OnRay = None,
     as_json: AsJson = False,
 ) -> None:
     """Find equal and nearly equal pictures of a run, by fingerprints and vectors as far as it has them."""
     from pixelmill.jobs import exploring
     from pixelmill.pipelines.findings.duplicates import DuplicateOptions
 
-    _answer(exploring.duplicates(out, name, DuplicateOptions(column, threshold, most_bits)), as_json=as_json)
+    options = DuplicateOptions(column, threshold, most_bits)
+    _answer(exploring.duplicates(out, name, options, _reader(ray)), ray, as_json=as_json)
 
 
 def leaks(
@@ -146,12 +159,21 @@ def search(
     _show(querying.near_sentence(open_run(out), text, count, column), as_json=as_json)
 
 
-def _answer(asked: Exploration, *, as_json: bool) -> None:
+def _reader(ray: str | None) -> ReadVectors:
+    from pixelmill.jobs.exploring_ray import read_on_ray
+    from pixelmill.pipelines.findings.row_vectors import read_vectors
+
+    return read_vectors if ray is None else read_on_ray
+
+
+def _answer(asked: Exploration, ray: str | None = None, *, as_json: bool) -> None:
     from pixelmill.jobs import exploring
+    from pixelmill.jobs.exploring_ray import connected
 
     around = surroundings.of_process(quiet=as_json)
     try:
-        result = exploring.answer(asked, around.now, lambda text: None if as_json else typer.echo(text, err=True))
+        with connected(ray, around.environment):
+            result = exploring.answer(asked, around.now, lambda text: None if as_json else typer.echo(text, err=True))
     except KeyboardInterrupt:
         interrupted("nothing was stored, and the same command begins anew", around)
     typer.echo(json.dumps(result.to_json(), indent=1) if as_json else "\n".join(exploring.lines_of(result)))

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pixelmill.pipelines.arrow import fields_of
+from pixelmill.pipelines.arrow import Column, fields_of
 from pixelmill.pipelines.export.destination import Destination
 from pixelmill.pipelines.export.exporting import identity_of_part, require_same
 from pixelmill.pipelines.outputs.card import CARD, DataSet, card_of, is_ours
@@ -26,6 +26,8 @@ from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import declared_schema, open_parquet, read_rows
 from pixelmill.workers.errors import JobError
+
+_untyped: Any = pc  # its stubs leave open what columns come and go
 
 KEYS = ("id", "uri", "member", PLACE.name)
 """Columns that every data set has, as far as the run has them."""
@@ -85,7 +87,12 @@ class DataSetExport:
             table = self._rows_of(part)
         data = encode(table)
         self._destination.put(f"{DATA}/{part}", data)
-        record = {"made_as": identity, "rows": table.num_rows, "memory_bytes": table.nbytes, "file_bytes": len(data)}
+        record: dict[str, object] = {
+            "made_as": identity,
+            "rows": table.num_rows,
+            "memory_bytes": table.nbytes,
+            "file_bytes": len(data),
+        }
         self._destination.finish_part(name, record, ())
         return record
 
@@ -94,10 +101,11 @@ class DataSetExport:
             declared = declared_schema(parquet)
             names = [name for name in self._columns if name in declared.names]
             fields = {field.name: field for field in fields_of(declared)}
-            schema = pa.schema([fields[name] for name in names], metadata=picture_features(declared_of(fields, names)))
+            plain: Any = declared_of(fields, names)
+            schema: pa.Schema = plain.with_metadata(picture_features(plain))
             table = read_rows(parquet, names).select(names).cast(schema)
-        places = below(table["uri"], self._root)
-        return table.set_column(names.index("uri"), fields["uri"], cast("Any", places))
+        places: Any = below(table["uri"], self._root)
+        return table.set_column(names.index("uri"), fields["uri"], places)
 
     def publish_card(self, success: Mapping[str, object], schema: pa.Schema, units: Mapping[str, str]) -> bool:
         """Write the card; False where a README.md stays that somebody wrote or changed."""
@@ -121,14 +129,13 @@ def declared_of(fields: Mapping[str, pa.Field[Any]], names: Sequence[str]) -> pa
     return pa.schema([fields[name] for name in names])
 
 
-def below(uris: pa.ChunkedArray, root: str) -> pa.ChunkedArray:
+def below(uris: Column, root: str) -> Column:
     """Each place below the shared folder; the last name of one that does not lie below it, as an archive does whose members are
     all of the inputs."""
     prefix = f"{root}/"
-    inside = pc.starts_with(cast("Any", uris), prefix)
-    shortened = pc.utf8_slice_codeunits(cast("Any", uris), len(prefix))
-    last = pc.replace_substring_regex(cast("Any", uris), r"^.*/", "")
-    return cast("Any", pc.if_else(inside, shortened, last))
+    inside = _untyped.starts_with(uris, prefix)
+    shortened = _untyped.utf8_slice_codeunits(uris, len(prefix))
+    return _untyped.if_else(inside, shortened, _untyped.replace_substring_regex(uris, r"^.*/", ""))
 
 
 def _number(record: Mapping[str, object], name: str) -> int:

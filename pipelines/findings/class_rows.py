@@ -99,8 +99,11 @@ def _values(folder: Folder, column: str) -> Iterator[tuple[list[str], Sequence[s
     for batch in explore.batches(folder, ["id", *wanted]):
         ids = cast("list[str]", batch["id"].to_pylist())
         if column == FOLDER:
-            places = zip(batch["uri"].to_pylist(), batch["member"].to_pylist(), strict=True)
-            yield ids, [_folder_of(cast("str", uri), cast("str | None", member)) for uri, member in places]
+            uris, members = (
+                cast("list[str]", batch["uri"].to_pylist()),
+                cast("list[str | None]", batch["member"].to_pylist()),
+            )
+            yield ids, [_folder_of(uri, member) for uri, member in zip(uris, members, strict=True)]
         else:
             yield ids, [_name_of(value) for value in cast("list[object]", batch[column].to_pylist())]
 

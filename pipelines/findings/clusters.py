@@ -1,19 +1,19 @@
-"""Clusters of a run's vectors: mini-batch k-means over blocks, with k by the silhouette of a sample."""
+"""Clusters of a run's vectors: k-means over blocks, with k by the silhouette of a sample."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
-from pixelmill.pipelines.findings.row_vectors import RowVectors
+from pixelmill.pipelines.findings.row_vectors import KeyedVectors, RowVectors
 from pixelmill.pipelines.findings.stored import Made, keyed
 from pixelmill.workers.errors import JobError
-from pixelmill.workers.similarity.kmeans import SAMPLE_ROWS, Choice, assign, choose_clusters, fit_over_blocks
-from pixelmill.workers.similarity.units import as_float32, blocks
+from pixelmill.workers.similarity.kmeans import SAMPLE_ROWS, Choice, assign, choose_clusters, cluster_sums, fit, moved
 
-BATCH_ROWS = 4096
 EXEMPLARS = 3
 SHOWN_CLUSTERS = 50
 
@@ -26,21 +26,22 @@ class ClusterOptions:
     seed: int = 0
 
 
-def clusters_of(vectors: RowVectors, options: ClusterOptions) -> Made:
+def clusters_of(rows: RowVectors | KeyedVectors, options: ClusterOptions) -> Made:
     """Columns cluster (int32, 0 the largest) and distance (float32, to the centre). JobError for more clusters than rows."""
+    vectors = rows.vectors
     if options.clusters is not None and not 1 <= options.clusters <= len(vectors):
         raise JobError(f"--k {options.clusters}: there are {len(vectors):,} rows; give 1 to {len(vectors)}, or auto")
-    random = np.random.default_rng(options.seed)
-    sample = np.sort(random.permutation(len(vectors))[:SAMPLE_ROWS])
-    sample_SD = as_float32(vectors.units_ND[sample])
+    sample = np.sort(np.random.default_rng(options.seed).permutation(len(vectors))[:SAMPLE_ROWS])
+    sample_SD = vectors.take(sample)
     choice = choose_clusters(sample_SD, seed=options.seed) if options.clusters is None else Choice(options.clusters, 0)
-    order = random.permutation(len(vectors)) if len(vectors) > SAMPLE_ROWS else np.zeros(0, np.int64)
-    batches = (as_float32(vectors.units_ND[np.sort(order[block])]) for block in blocks(len(order), BATCH_ROWS))
-    centres_KD = fit_over_blocks(sample_SD, batches, choice.clusters, options.seed)
-    labels_N, distances_N = assign(vectors.units_ND, centres_KD)
+    centres_KD = fit(sample_SD, choice.clusters, options.seed)
+    if len(vectors) > SAMPLE_ROWS:
+        centres_KD = moved(centres_KD, vectors.map(partial(cluster_sums, centres_KD=centres_KD)))
+    found = list(vectors.map(partial(assign, centres_KD=centres_KD)))
+    labels_N, distances_N = (np.concatenate([each[part] for each in found]) for part in (0, 1))
     labels_N = _largest_first(labels_N)
-    summary = _summary(vectors, labels_N, distances_N) | {"silhouette": round(choice.silhouette, 4) or None}
-    return Made(keyed(vectors.keys, {"cluster": labels_N, "distance": np.sqrt(distances_N)}), summary)
+    summary = _summary(rows.keys, labels_N, distances_N) | {"silhouette": round(choice.silhouette, 4) or None}
+    return Made(keyed(rows.keys, {"cluster": labels_N, "distance": np.sqrt(distances_N)}), summary)
 
 
 def _largest_first(labels_N: np.ndarray) -> np.ndarray:
@@ -51,12 +52,12 @@ def _largest_first(labels_N: np.ndarray) -> np.ndarray:
     return place_of[labels_N]
 
 
-def _summary(vectors: RowVectors, labels_N: np.ndarray, distances_N: np.ndarray) -> dict[str, object]:
-    uris = vectors.keys["uri"]
+def _summary(keys: pa.Table, labels_N: np.ndarray, distances_N: np.ndarray) -> dict[str, object]:
+    uris = keys["uri"]
     counts = np.bincount(labels_N)
     shown: list[dict[str, object]] = []
     for label in range(min(len(counts), SHOWN_CLUSTERS)):
         members = np.flatnonzero(labels_N == label)
         nearest = members[np.argsort(distances_N[members], kind="stable")[:EXEMPLARS]]
         shown.append({"cluster": label, "rows": int(counts[label]), "examples": strings_of(uris.take(nearest))})
-    return {"rows": len(vectors), "clusters": len(counts), "largest": shown}
+    return {"rows": len(labels_N), "clusters": len(counts), "largest": shown}

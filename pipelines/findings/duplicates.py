@@ -9,6 +9,7 @@ Legend: N rows, M distinct rows, P pairs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,19 +19,19 @@ import pyarrow as pa
 from pixelmill.pipelines import explore
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.findings.fingerprint_rows import Fingerprints, read_fingerprints, thumbnail_shapes
-from pixelmill.pipelines.findings.row_vectors import read_vectors, require_rows, vector_column
+from pixelmill.pipelines.findings.row_vectors import KeyedVectors, RowVectors, read_vectors, require_rows, vector_column
 from pixelmill.pipelines.findings.stored import Made, keyed
+from pixelmill.pipelines.findings.vector_set import VectorSet
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.similarity.fingerprints import MOST_DIFFERENT_BITS, near_hashes
 from pixelmill.workers.similarity.near_pairs import (
     NO_PAIRS,
     Pairs,
-    equal_vectors,
+    digests_of,
     first_of_equals,
     groups_of,
     joined,
-    near_pairs,
 )
 
 LEAST_COSINE = 0.97
@@ -54,11 +55,15 @@ class Comparable:
 
     keys: pa.Table
     fingerprints: Fingerprints | None
-    units_ND: np.ndarray | None
+    vectors: VectorSet | None
     folder: Folder
 
 
-def read_comparable(folder: Folder, column: str | None) -> Comparable:
+ReadVectors = Callable[[Folder, str | None], RowVectors | KeyedVectors]
+"""How the vectors of a run are read: into this process, or on Ray."""
+
+
+def read_comparable(folder: Folder, column: str | None, read: ReadVectors = read_vectors) -> Comparable:
     """Raises JobError for a run without vectors and without fingerprints."""
     schema = explore.schema_of(folder)
     fingerprints = read_fingerprints(folder)
@@ -70,18 +75,18 @@ def read_comparable(folder: Folder, column: str | None) -> Comparable:
                 "fingerprint and embed over its source, and give that run"
             )
         return Comparable(fingerprints.keys, fingerprints, None, folder)
-    vectors = read_vectors(folder, vector_column(folder, column))
-    if fingerprints is not None and len(fingerprints) != len(vectors):
+    rows = read(folder, vector_column(folder, column))
+    if fingerprints is not None and len(fingerprints) != len(rows.vectors):
         fingerprints = None  # rows without a vector would shift the others
-    return Comparable(vectors.keys, fingerprints, vectors.units_ND, folder)
+    return Comparable(rows.keys, fingerprints, rows.vectors, folder)
 
 
-def duplicates_of(folder: Folder, options: DuplicateOptions) -> Made:
+def duplicates_of(folder: Folder, options: DuplicateOptions, read: ReadVectors = read_vectors) -> Made:
     """One row for each row that has a duplicate: group (int32, the largest first), representative (its id), is_representative,
     nearness to the representative (1 for equal), and the tier that found it.
     """
     require_threshold(options.threshold)
-    rows = read_comparable(folder, options.column)
+    rows = read_comparable(folder, options.column, read)
     first_N = first_equal(rows)
     distinct_M = np.unique(first_N)
     pairs, tiers_P = pairs_among(rows, distinct_M, options)
@@ -100,8 +105,8 @@ def first_equal(rows: Comparable) -> np.ndarray:
         return first_of_equals(
             [(sha256 or f"row {row}").encode() for row, sha256 in enumerate(rows.fingerprints.sha256_N)]
         )
-    assert rows.units_ND is not None
-    return equal_vectors(rows.units_ND)
+    assert rows.vectors is not None
+    return first_of_equals([digest for several in rows.vectors.map(digests_of) for digest in several])
 
 
 def pairs_among(rows: Comparable, distinct_M: np.ndarray, options: DuplicateOptions) -> tuple[Pairs, np.ndarray]:
@@ -109,8 +114,8 @@ def pairs_among(rows: Comparable, distinct_M: np.ndarray, options: DuplicateOpti
     by_hash, by_cosine = NO_PAIRS, NO_PAIRS
     if rows.fingerprints is not None:
         by_hash = near_hashes(rows.fingerprints.hashes_N[distinct_M], options.most_bits)
-    if rows.units_ND is not None:
-        by_cosine = near_pairs(rows.units_ND[distinct_M], options.threshold, options.seed)
+    if rows.vectors is not None:
+        by_cosine = rows.vectors.near_pairs(distinct_M, options.threshold, options.seed)
     by_hash, by_cosine = (_confirmed(rows, distinct_M, pairs) for pairs in (by_hash, by_cosine))
     pairs = joined([by_hash, by_cosine])
     is_by_hash = np.isin(_codes(pairs), _codes(by_hash))
@@ -203,7 +208,7 @@ def _summary(rows: Comparable, table: pa.Table, tiers: np.ndarray, groups: int) 
         "by_tier": found,
         "compared_by": [
             *(["fingerprints"] if rows.fingerprints else []),
-            *(["vectors"] if rows.units_ND is not None else []),
+            *(["vectors"] if rows.vectors is not None else []),
         ],
         "largest": members[:SHOWN],
     }

@@ -15,6 +15,7 @@ from pixelmill.pipelines.findings.duplicates import (
 )
 from pixelmill.pipelines.findings.row_vectors import require_one_space, space_of, vector_column
 from pixelmill.pipelines.findings.stored import Made, keyed
+from pixelmill.pipelines.findings.vector_set import LocalVectors
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.similarity.fingerprints import near_hashes
@@ -31,7 +32,7 @@ def leaks_of(train: Folder, test: Folder, options: DuplicateOptions) -> Made:
     if train.uri == test.uri:
         raise JobError(f"{train.uri}: is given as both runs; `pixelmill duplicates` looks within one run")
     ours, theirs = read_comparable(test, options.column), read_comparable(train, options.column)
-    by_vectors = ours.units_ND is not None and theirs.units_ND is not None
+    by_vectors = ours.vectors is not None and theirs.vectors is not None
     if not by_vectors and (ours.fingerprints is None or theirs.fingerprints is None):
         raise JobError(
             f"{train.uri} and {test.uri}: one has vectors alone and the other fingerprints alone; "
@@ -59,9 +60,9 @@ def _found(ours: Comparable, theirs: Comparable, options: DuplicateOptions, *, b
         note(*_equal_content(ours.fingerprints.sha256_N, theirs.fingerprints.sha256_N), "content")
         note(*_near_hashes(ours.fingerprints.hashes_N, theirs.fingerprints.hashes_N, options.most_bits), "perceptual")
     if by_vectors:
-        assert ours.units_ND is not None
-        assert theirs.units_ND is not None
-        rows_N1, cosines_N1 = nearest(ours.units_ND, theirs.units_ND, 1)
+        assert isinstance(ours.vectors, LocalVectors)
+        assert isinstance(theirs.vectors, LocalVectors)
+        rows_N1, cosines_N1 = nearest(ours.vectors.units_ND, theirs.vectors.units_ND, 1)
         rows = np.flatnonzero(cosines_N1[:, 0] >= options.threshold)
         note(rows, rows_N1[rows, 0], np.minimum(cosines_N1[rows, 0], 1), "cosine")
     leaked = np.flatnonzero(source_N >= 0)

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pixelmill.pipelines.findings.row_vectors import RowVectors
+from pixelmill.pipelines.findings.row_vectors import KeyedVectors, RowVectors
 from pixelmill.pipelines.findings.stored import Made, keyed
+from pixelmill.pipelines.findings.vector_set import VectorSet
 from pixelmill.workers.errors import JobError
-from pixelmill.workers.similarity.components import principal_components
-from pixelmill.workers.similarity.units import as_float32, blocks
+from pixelmill.workers.similarity.components import components_of_moments, moments_of
 
 Method = Literal["pca", "umap"]
 FIRST_COMPONENTS = 50
@@ -21,26 +21,24 @@ FEWEST_ROWS = 5
 """Fewer have no neighbourhoods that UMAP could keep, and get their principal components."""
 
 
-def projected(vectors: RowVectors, method: Method = "pca", seed: int = 0) -> Made:
+def projected(rows: RowVectors | KeyedVectors, method: Method = "pca", seed: int = 0) -> Made:
     """Columns x and y, float32. Raises JobError for UMAP where it is not installed."""
     if method == "umap":
         require_umap()
-    wanted = 2 if method == "pca" else max(2, min(FIRST_COMPONENTS, vectors.units_ND.shape[1]))
-    points_NC, shares_C = components_of(vectors.units_ND, wanted)
+    wanted = 2 if method == "pca" else max(2, min(FIRST_COMPONENTS, rows.vectors.dimension))
+    points_NC, shares_C = components_of(rows.vectors, wanted)
     if method == "umap":
         points_NC = _umap(points_NC, seed)
-    summary: dict[str, object] = {"rows": len(vectors), "method": method}
+    summary: dict[str, object] = {"rows": len(points_NC), "method": method}
     if method == "pca":
         summary["share_of_variance"] = [round(float(share), 4) for share in shares_C]
-    return Made(keyed(vectors.keys, {"x": points_NC[:, 0], "y": points_NC[:, 1]}), summary)
+    return Made(keyed(rows.keys, {"x": points_NC[:, 0], "y": points_NC[:, 1]}), summary)
 
 
-def components_of(units_ND: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
+def components_of(vectors: VectorSet, components: int) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates NC along the axes of the greatest variance, and the share of the variance along each."""
-    batches = (as_float32(units_ND[block]) for block in blocks(len(units_ND)))
-    fitted = principal_components(batches, units_ND.shape[1], components)
-    parts = [fitted.project(as_float32(units_ND[block])) for block in blocks(len(units_ND))]
-    return np.concatenate(parts), fitted.shares_C
+    fitted = components_of_moments(vectors.map(moments_of), vectors.dimension, components)
+    return np.concatenate(list(vectors.map(fitted.project))), fitted.shares_C
 
 
 def require_umap() -> None:

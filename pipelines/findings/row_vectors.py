@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pixelmill.pipelines import explore
 from pixelmill.pipelines.arrow import type_of
+from pixelmill.pipelines.findings.vector_set import LocalVectors, VectorSet
 from pixelmill.pipelines.outputs.attempt import IDENTITY
 from pixelmill.pipelines.outputs.columns import DATA, PLACE
 from pixelmill.pipelines.outputs.contents import provenance_of
@@ -30,6 +31,17 @@ NOT_OF_THE_SPACE = frozenset({"column", "output", "precision", "model", "weights
 
 
 @dataclass(frozen=True)
+class KeyedVectors:
+    """Every finished row that has a vector, and the vectors wherever they lie."""
+
+    keys: pa.Table
+    """id, uri, and place where an input makes many rows."""
+    vectors: VectorSet
+    column: str
+    space: Mapping[str, object]
+
+
+@dataclass(frozen=True)
 class RowVectors:
     """Every finished row that has a vector, and the vectors as units: float32, or float16 where they are many."""
 
@@ -41,6 +53,10 @@ class RowVectors:
 
     def __len__(self) -> int:
         return len(self.units_ND)
+
+    @property
+    def vectors(self) -> VectorSet:
+        return LocalVectors(self.units_ND)
 
 
 def key_columns(schema: pa.Schema) -> list[str]:
@@ -76,9 +92,8 @@ def read_vectors(folder: Folder, column: str | None = None) -> RowVectors:
     name = vector_column(folder, column)
     space = space_of(folder, name)
     keys = key_columns(explore.schema_of(folder))
-    rows, dimension = _size_of(folder, name)
-    kind = np.float16 if rows * dimension * 4 > HALF_FROM_BYTES else np.float32
-    units_ND = np.empty((rows, dimension), kind)
+    rows, dimension = size_of(folder, name)
+    units_ND = np.empty((rows, dimension), kind_of(rows, dimension))
     held: list[pa.RecordBatch] = []
     filled = 0
     for batch, units_BD in batches_of_units(folder, name, keys):
@@ -90,16 +105,23 @@ def read_vectors(folder: Folder, column: str | None = None) -> RowVectors:
     return RowVectors(pa.Table.from_batches(held), units_ND[:filled], name, space)
 
 
-def batches_of_units(folder: Folder, column: str, keys: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-    """Keys and vectors BD of length 1, batch by batch; rows without a vector are left out."""
-    for batch in explore.batches(folder, [*keys, column]):
+def batches_of_units(
+    folder: Folder, column: str, keys: Sequence[str], parts: Sequence[str] | None = None
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Keys and vectors BD of length 1, batch by batch, of these parts or of all; rows without a vector are left out."""
+    for batch in explore.batches(folder, [*keys, column], parts):
         there = batch.filter(cast("Any", pc).is_valid(batch[column]))
         values = cast("Any", there[column])
         flat = values.flatten().to_numpy(zero_copy_only=False)
         yield there.select(list(keys)), units_of(flat.reshape(there.num_rows, -1))
 
 
-def _size_of(folder: Folder, column: str) -> tuple[int, int]:
+def kind_of(rows: int, dimension: int) -> type[np.floating[Any]]:
+    """The numbers in which so many vectors are held."""
+    return np.float16 if rows * dimension * 4 > HALF_FROM_BYTES else np.float32
+
+
+def size_of(folder: Folder, column: str) -> tuple[int, int]:
     """The number of finished rows, by the footers, and the numbers in a vector."""
     kind = cast("Any", type_of(explore.schema_of(folder), column))
     return explore.count_rows(folder), int(kind.list_size)

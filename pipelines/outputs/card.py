@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import yaml
@@ -146,7 +146,8 @@ def _front_of(data_set: DataSet) -> str:
         "dataset_info": info,
         "configs": [{"config_name": "default", "data_files": files}],
     }
-    return f"---\n{yaml.safe_dump(stated, sort_keys=False, allow_unicode=True)}---\n"
+    text: str = cast("Any", yaml).safe_dump(stated, sort_keys=False, allow_unicode=True)
+    return f"---\n{text}---\n"
 
 
 def _summary(success: Mapping[str, object]) -> str:

@@ -24,16 +24,35 @@ class Components:
         return ((vectors_BD - self.mean_D) @ self.axes_CD.T).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Moments:
+    """What components need to know of some vectors: how many, their sum, and the sum of their products."""
+
+    count: int
+    sums_D: np.ndarray
+    products_DD: np.ndarray
+
+
+def moments_of(vectors_BD: np.ndarray) -> Moments:
+    products_DD = vectors_BD.T.astype(np.float64) @ vectors_BD
+    return Moments(len(vectors_BD), vectors_BD.sum(0, dtype=np.float64), products_DD)
+
+
 def principal_components(batches: Iterable[np.ndarray], dimension: int, components: int) -> Components:
-    """Fit to all vectors of the batches BD. Each axis points to where its greatest weight is positive, so that maps of equal
-    vectors are equal; vectors with fewer numbers than `components` get axes of zeros for the rest.
+    """Fit to all vectors of the batches BD; see `components_of_moments`."""
+    return components_of_moments(map(moments_of, batches), dimension, components)
+
+
+def components_of_moments(many: Iterable[Moments], dimension: int, components: int) -> Components:
+    """Fit to all vectors of which these are the moments. Each axis points to where its greatest weight is positive, so that
+    maps of equal vectors are equal; vectors with fewer numbers than `components` get axes of zeros for the rest.
     """
     count, sums_D = 0, np.zeros(dimension)
     products_DD = np.zeros((dimension, dimension))
-    for vectors_BD in batches:
-        count += len(vectors_BD)
-        sums_D += vectors_BD.sum(0, dtype=np.float64)
-        products_DD += vectors_BD.T.astype(np.float64) @ vectors_BD
+    for each in many:
+        count += each.count
+        sums_D += each.sums_D
+        products_DD += each.products_DD
     mean_D = sums_D / max(count, 1)
     variances_D, columns_DD = np.linalg.eigh(products_DD / max(count, 1) - np.outer(mean_D, mean_D))
     axes_CD = np.zeros((components, dimension))

@@ -1,4 +1,4 @@
-"""k-means over blocks of vectors: centres fitted to a sample, moved on by mini-batches, and k by the silhouette.
+"""k-means over blocks of vectors: centres fitted to a sample, moved on by a pass over all blocks, and k by the silhouette.
 
 Vectors of length 1 are expected: their Euclidean distances then rank as their cosines do.
 
@@ -29,46 +29,62 @@ class Choice:
     silhouette: float
 
 
-def assign(units_ND: np.ndarray, centres_KD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest centre of each vector, N int32, and the squared distance to it."""
+def assign(
+    units_ND: np.ndarray, centres_KD: np.ndarray, lengths_N: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest centre of each vector, N int32, and the squared distance to it. `lengths_N` are the squared lengths of the
+    vectors, where they are known."""
     labels_N = np.zeros(len(units_ND), np.int32)
     distances_N = np.zeros(len(units_ND), np.float32)
     for block in blocks(len(units_ND)):
-        distances_BK = squared_distances(as_float32(units_ND[block]), centres_KD)
+        lengths_B = None if lengths_N is None else lengths_N[block]
+        distances_BK = squared_distances(as_float32(units_ND[block]), centres_KD, lengths_B)
         labels_N[block] = distances_BK.argmin(1)
         distances_N[block] = distances_BK.min(1)
     return labels_N, distances_N
 
 
-def squared_distances(left_BD: np.ndarray, right_KD: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances, BK, never below 0."""
-    lengths_BK = (left_BD**2).sum(1)[:, None] + (right_KD**2).sum(1)[None]
-    return np.maximum(lengths_BK - 2 * left_BD @ right_KD.T, 0)
+def squared_distances(left_BD: np.ndarray, right_KD: np.ndarray, lengths_B: np.ndarray | None = None) -> np.ndarray:
+    """Squared Euclidean distances, BK, never below 0. `lengths_B` are the squared lengths on the left, where they are known."""
+    lengths_B = squared_lengths(left_BD) if lengths_B is None else lengths_B
+    distances_BK = left_BD @ right_KD.T
+    distances_BK *= -2
+    distances_BK += lengths_B[:, None]
+    distances_BK += squared_lengths(right_KD)[None]
+    return np.maximum(distances_BK, 0, out=distances_BK)
+
+
+def squared_lengths(vectors_BD: np.ndarray) -> np.ndarray:
+    return np.einsum("bd,bd->b", vectors_BD, vectors_BD)
 
 
 def fit(sample_SD: np.ndarray, clusters: int, seed: int = 0, starts: int = STARTS) -> np.ndarray:
     """Centres KD by Lloyd's algorithm, the best of some k-means++ starts (Arthur & Vassilvitskii 2007) by its inertia."""
     random = np.random.default_rng(seed)
-    found = [_lloyd(sample_SD, _spread_start(sample_SD, clusters, random)) for _ in range(starts)]
+    lengths_S = squared_lengths(sample_SD)
+    found = [_lloyd(sample_SD, lengths_S, _spread_start(sample_SD, lengths_S, clusters, random)) for _ in range(starts)]
     return min(found, key=lambda each: each[1])[0]
 
 
-def _spread_start(sample_SD: np.ndarray, clusters: int, random: np.random.Generator) -> np.ndarray:
+def _spread_start(
+    sample_SD: np.ndarray, lengths_S: np.ndarray, clusters: int, random: np.random.Generator
+) -> np.ndarray:
     chosen = [int(random.integers(len(sample_SD)))]
-    distances_S = squared_distances(sample_SD, sample_SD[chosen])[:, 0]
+    distances_S = squared_distances(sample_SD, sample_SD[chosen], lengths_S)[:, 0]
     while len(chosen) < clusters:
         total = float(distances_S.sum(dtype=np.float64))
         weights_S = None if total <= 0 else distances_S.astype(np.float64) / total
         weights_S = None if weights_S is None else weights_S / weights_S.sum()
         chosen.append(int(random.choice(len(sample_SD), p=weights_S)))
-        distances_S = np.minimum(distances_S, squared_distances(sample_SD, sample_SD[chosen[-1:]])[:, 0])
+        newest_S = squared_distances(sample_SD, sample_SD[chosen[-1:]], lengths_S)[:, 0]
+        distances_S = np.minimum(distances_S, newest_S)
     return sample_SD[chosen].astype(np.float32)
 
 
-def _lloyd(sample_SD: np.ndarray, centres_KD: np.ndarray) -> tuple[np.ndarray, float]:
+def _lloyd(sample_SD: np.ndarray, lengths_S: np.ndarray, centres_KD: np.ndarray) -> tuple[np.ndarray, float]:
     inertia = now = np.inf
     for _ in range(PASSES):
-        labels_S, distances_S = assign(sample_SD, centres_KD)
+        labels_S, distances_S = assign(sample_SD, centres_KD, lengths_S)
         now = float(distances_S.sum(dtype=np.float64))
         centres_KD = _means(sample_SD, labels_S, distances_S, centres_KD)
         if now > inertia * (1 - 1e-4):
@@ -96,30 +112,28 @@ def _sums(vectors_BD: np.ndarray, labels_B: np.ndarray, clusters: int) -> np.nda
     return sums_KD
 
 
-class Centres:
-    """Centres that mini-batches move on: each by the mean of all vectors that it was given so far (Sculley 2010)."""
+@dataclass(frozen=True)
+class ClusterSums:
+    """Of the vectors of a block by cluster: their sums KD and their counts K."""
 
-    def __init__(self, centres_KD: np.ndarray, counts_K: np.ndarray) -> None:
-        self.centres_KD = np.array(centres_KD, np.float32)
-        self._counts_K = counts_K.astype(np.float64)
-
-    def add(self, units_BD: np.ndarray) -> None:
-        labels_B, _ = assign(units_BD, self.centres_KD)
-        counts_K = np.bincount(labels_B, minlength=len(self.centres_KD)).astype(np.float64)
-        sums_KD = _sums(units_BD, labels_B, len(self.centres_KD))
-        self._counts_K += counts_K
-        rates_K1 = np.where(self._counts_K > 0, 1 / np.maximum(self._counts_K, 1), 0)[:, None].astype(np.float32)
-        self.centres_KD += rates_K1 * (sums_KD - counts_K[:, None].astype(np.float32) * self.centres_KD)
+    sums_KD: np.ndarray
+    counts_K: np.ndarray
 
 
-def fit_over_blocks(sample_SD: np.ndarray, batches: Iterable[np.ndarray], clusters: int, seed: int = 0) -> np.ndarray:
-    """Centres KD fitted to the sample, then moved on once over all batches BD."""
-    fitted_KD = fit(sample_SD, clusters, seed)
-    labels_S, _ = assign(sample_SD, fitted_KD)
-    centres = Centres(fitted_KD, np.bincount(labels_S, minlength=clusters))
-    for units_BD in batches:
-        centres.add(units_BD)
-    return centres.centres_KD
+def cluster_sums(units_BD: np.ndarray, centres_KD: np.ndarray) -> ClusterSums:
+    labels_B, _ = assign(units_BD, centres_KD)
+    sums_KD = _sums(units_BD, labels_B, len(centres_KD))
+    return ClusterSums(sums_KD, np.bincount(labels_B, minlength=len(centres_KD)))
+
+
+def moved(centres_KD: np.ndarray, many: Iterable[ClusterSums]) -> np.ndarray:
+    """Each centre at the mean of all vectors of its cluster, whatever the blocks; one without a vector stays."""
+    sums_KD, counts_K = np.zeros(centres_KD.shape), np.zeros(len(centres_KD), np.int64)
+    for each in many:
+        sums_KD += each.sums_KD
+        counts_K += each.counts_K
+    means_KD = (sums_KD / np.maximum(counts_K, 1)[:, None]).astype(np.float32)
+    return np.where(counts_K[:, None] > 0, means_KD, centres_KD)
 
 
 def choose_clusters(sample_SD: np.ndarray, candidates: Sequence[int] = CANDIDATES, seed: int = 0) -> Choice:

@@ -9,7 +9,7 @@ Legend: N vectors, P pairs, D numbers in a vector, K cells.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -61,9 +61,14 @@ def near_pairs(units_ND: np.ndarray, least_cosine: float, seed: int = 0, exact_r
 
     Raises JobError for more than MOST_PAIRS of them.
     """
+    return gathered(_pairs_within(units_ND, least_cosine, seed, exact_rows), least_cosine)
+
+
+def gathered(many: Iterable[Pairs], least_cosine: float) -> Pairs:
+    """All pairs, each once, sorted. Raises JobError for more than MOST_PAIRS of them."""
     found: list[Pairs] = []
     held = 0
-    for pairs in _pairs_within(units_ND, least_cosine, seed, exact_rows):
+    for pairs in many:
         found.append(pairs)
         held += len(pairs)
         if held > 2 * MOST_PAIRS or (held > MOST_PAIRS and len(found) > 1):
@@ -85,35 +90,56 @@ def _require_few(pairs: int, least_cosine: float) -> int:
 
 def _pairs_within(units_ND: np.ndarray, least_cosine: float, seed: int, exact_rows: int) -> Iterator[Pairs]:
     if len(units_ND) <= exact_rows:
-        yield from _pairs_among(units_ND, np.arange(len(units_ND)), least_cosine)
+        yield from pairs_among(as_float32(units_ND), np.arange(len(units_ND)), least_cosine)
         return
     for rows_M in cells_of(units_ND, seed):
-        yield from _pairs_among(units_ND, rows_M, least_cosine)
+        yield from pairs_among(as_float32(units_ND[rows_M]), rows_M, least_cosine)
 
 
 def cells_of(units_ND: np.ndarray, seed: int = 0) -> Iterator[np.ndarray]:
-    """The rows of each cell; every row is in its CELLS_EACH nearest ones.
+    """The rows of each cell; every row is in its CELLS_EACH nearest ones."""
+    centres_KD = cell_centres(as_float32(units_ND[cell_sample(len(units_ND), seed)]), len(units_ND), seed)
+    parts = [nearest_cells(as_float32(units_ND[block]), centres_KD) for block in blocks(len(units_ND))]
+    return rows_by_cell(np.concatenate(parts), len(centres_KD))
+
+
+def _cell_count(rows: int) -> int:
+    return max(CELLS_EACH, rows // ROWS_PER_CELL)
+
+
+def cell_sample(rows: int, seed: int = 0) -> np.ndarray:
+    """The rows to which centres of cells are fitted, rising."""
+    return np.sort(np.random.default_rng(seed).permutation(rows)[: _cell_count(rows) * SAMPLED_PER_CELL])
+
+
+def cell_centres(sample_SD: np.ndarray, rows: int, seed: int = 0) -> np.ndarray:
+    """Centres KD of cells for so many rows, of length 1."""
+    return units_of(fit(sample_SD, _cell_count(rows), seed, starts=1))
+
+
+def nearest_cells(units_BD: np.ndarray, centres_KD: np.ndarray) -> np.ndarray:
+    """The CELLS_EACH nearest cells of each row, int32.
 
     Near by the cosine to the centre: by the distance, a centre between many groups, which is short, would be the second or
     third of nearly every row, and its cell as large as the run (129,000 of 150,000 rows, where the largest now has 7,300).
     """
-    cells = max(CELLS_EACH, len(units_ND) // ROWS_PER_CELL)
-    random = np.random.default_rng(seed)
-    sample = np.sort(random.permutation(len(units_ND))[: cells * SAMPLED_PER_CELL])
-    centres_KD = units_of(fit(as_float32(units_ND[sample]), cells, seed, starts=1))
-    nearest = np.zeros((len(units_ND), CELLS_EACH), np.int32)
-    for block in blocks(len(units_ND)):
-        cosines_BK = as_float32(units_ND[block]) @ centres_KD.T
-        nearest[block] = np.argpartition(cosines_BK, -CELLS_EACH, axis=1)[:, -CELLS_EACH:]
-    order = np.argsort(nearest, axis=None, kind="stable")
-    bounds = np.searchsorted(nearest.ravel()[order], np.arange(cells + 1))
+    found = [
+        np.argpartition(units_BD[block] @ centres_KD.T, -CELLS_EACH, axis=1)[:, -CELLS_EACH:].astype(np.int32)
+        for block in blocks(len(units_BD))
+    ]
+    return np.concatenate(found) if found else np.zeros((0, CELLS_EACH), np.int32)
+
+
+def rows_by_cell(cells_NC: np.ndarray, cells: int) -> Iterator[np.ndarray]:
+    """The rows of each cell, rising."""
+    order = np.argsort(cells_NC, axis=None, kind="stable")
+    bounds = np.searchsorted(cells_NC.ravel()[order], np.arange(cells + 1))
     for first, last in pairwise(bounds):
         yield np.sort(order[first:last] // CELLS_EACH)
 
 
-def _pairs_among(units_ND: np.ndarray, rows_M: np.ndarray, least_cosine: float) -> Iterator[Pairs]:
-    """The pairs of these rows, which are sorted; each block is compared with itself and with those after it."""
-    own_MD = as_float32(units_ND[rows_M])
+def pairs_among(own_MD: np.ndarray, rows_M: np.ndarray, least_cosine: float) -> Iterator[Pairs]:
+    """The pairs of these rows, which rise, with these vectors; each block is compared with itself and with those after it."""
     for block in blocks(len(rows_M)):
         for others in blocks(len(rows_M) - block.start, OTHERS_AT_ONCE):
             cosines_BO = own_MD[block] @ own_MD[block.start :][others].T
@@ -151,10 +177,9 @@ def groups_of(pairs: Pairs, rows: int) -> np.ndarray:
     return representative_N
 
 
-def equal_vectors(units_ND: np.ndarray) -> np.ndarray:
-    """For each row the first row with the same numbers, N."""
-    digests = [hashlib.blake2b(row_D.tobytes(), digest_size=16).digest() for row_D in units_ND]
-    return first_of_equals(digests)
+def digests_of(units_BD: np.ndarray) -> list[bytes]:
+    """A digest of each row, equal for the same numbers."""
+    return [hashlib.blake2b(row_D.tobytes(), digest_size=16).digest() for row_D in units_BD]
 
 
 def first_of_equals(values: list[bytes]) -> np.ndarray:

@@ -11,6 +11,7 @@ from pixelmill.pipelines.findings import clusters
 from pixelmill.pipelines.findings.clusters import ClusterOptions, clusters_of
 from pixelmill.pipelines.findings.row_vectors import RowVectors, read_vectors
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.similarity import units
 from tests.pipelines.findings.explored import add_part, open_out
 
 LABELS = np.repeat(np.arange(3), [12, 8, 4])
@@ -39,7 +40,7 @@ def test_clusters_that_are_fitted_over_blocks_are_those_of_the_whole(
     vectors: RowVectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clusters, "SAMPLE_ROWS", 14)
-    monkeypatch.setattr(clusters, "BATCH_ROWS", 5)
+    monkeypatch.setattr(units.blocks, "__defaults__", (5,))
     assert clusters_of(vectors, ClusterOptions(3)).rows["cluster"].to_pylist() == LABELS.tolist()
 
 

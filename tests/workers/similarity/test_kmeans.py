@@ -7,11 +7,11 @@ import pytest
 from sklearn.metrics import silhouette_score
 
 from pixelmill.workers.similarity.kmeans import (
-    Centres,
     assign,
     choose_clusters,
+    cluster_sums,
     fit,
-    fit_over_blocks,
+    moved,
     silhouette,
     squared_distances,
 )
@@ -50,20 +50,15 @@ def test_a_silhouette_is_that_of_scikit_learn_also_for_a_cluster_of_one() -> Non
     assert silhouette(distances, np.zeros(len(labels), int)) == 0
 
 
-def test_batches_move_centres_to_the_mean_of_all_that_they_were_given() -> None:
-    vectors, _ = groups(1, each=50)
-    vectors = np.random.default_rng(1).normal(size=(50, 3)).astype(np.float32)
-    centres = Centres(vectors[:10].mean(0, keepdims=True), np.array([10]))
-    for start in range(10, 50, 8):
-        centres.add(vectors[start : start + 8])
-    assert np.allclose(centres.centres_KD[0], vectors.mean(0), atol=1e-6)
-
-
-def test_groups_that_the_sample_has_few_of_are_found_over_the_blocks() -> None:
-    vectors, labels = groups(4)
-    sample = np.random.default_rng(0).permutation(len(vectors))[:30]
-    batches = [vectors[start : start + 16] for start in range(0, len(vectors), 16)]
-    assert agrees(assign(vectors, fit_over_blocks(vectors[sample], batches, 4))[0], labels)
+def test_centres_move_to_the_means_of_their_clusters_however_the_rows_are_divided() -> None:
+    vectors, labels = groups(4, spread=0.3)
+    start = np.stack([vectors[labels == group][0] for group in range(4)] + [-np.ones(4, np.float32)])
+    means = np.stack([vectors[assign(vectors, start)[0] == group].mean(0) for group in range(4)])
+    for rows in (len(vectors), 16, 1):
+        batches = [vectors[first : first + rows] for first in range(0, len(vectors), rows)]
+        found = moved(start, [cluster_sums(batch, start) for batch in batches])
+        assert np.allclose(found[:4], means, atol=1e-6)
+        assert found[4].tolist() == [-1] * 4  # which nobody is near to
 
 
 def test_equal_vectors_are_no_reason_to_fail() -> None:
