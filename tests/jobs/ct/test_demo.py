@@ -34,7 +34,7 @@ def test_all_objects_of_a_truncated_series_and_one_of_a_malformed_one_must_fail(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_command_finds_what_was_planted_shows_it_and_pretrains(user: Home, tmp_path: Path) -> None:
-    ended = pixelmill(user, "ct", "demo", str(tmp_path / "demo"))
+    ended = pixelmill(user, "ct", "demo", str(tmp_path / "demo"), timeout_s=1700)  # a minute of two idle cores
     assert ended.code == 0, ended.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demo"]
     assert stat.S_IMODE((tmp_path / "demo/ct.key").stat().st_mode) == 0o600
