@@ -13,7 +13,7 @@ from typing import Any
 
 from pixelmill.jobs.export import EVERY_S, Asked, destination_of, failed_rows, reasons_of
 from pixelmill.jobs.inspect import open_run
-from pixelmill.pipelines.explore import column_units
+from pixelmill.pipelines.explore import column_units, count_rows
 from pixelmill.pipelines.export.data_set import DataSetExport, RowsExported, chosen_columns
 from pixelmill.pipelines.export.naming import root_of
 from pixelmill.pipelines.export.pictures import ListedInputs, schema_of_run
@@ -47,8 +47,8 @@ def export_rows(asked: Asked, report: Callable[[str], None]) -> ExportedRows:
     run = open_run(asked.out)
     with explained(run.uri, "reading the run"):
         schema = schema_of_run(run)
-        parts = run.names(DATA)
-    if not schema.names:
+        parts, rows = run.names(DATA), count_rows(run)
+    if not rows:
         raise JobError(f"{run.uri}: holds no finished row yet; export it when a part is done")
     columns = chosen_columns(schema, asked.columns)
     destination = destination_of(asked, run)

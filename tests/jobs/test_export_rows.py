@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -18,6 +19,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, RunRefused
 from tests.jobs.test_export import GOOD, PHOTOS
 from tests.pipelines.export.drawn import make_run
+from tests.pipelines.findings.explored import add_part, open_out
 
 LOAD = """
 import datasets, json, sys
@@ -111,6 +113,14 @@ def test_a_run_that_is_not_complete_is_exported_as_far_as_it_is_done(tmp_path: P
 def test_options_of_files_are_refused(run: Folder, tmp_path: Path, options: dict[str, object], words: str) -> None:
     with pytest.raises(JobError, match=words):
         do(run, tmp_path / "to", **options)
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_run_whose_inputs_all_failed_is_a_plain_word_and_makes_no_folder(tmp_path: Path) -> None:
+    run = open_out(tmp_path / "out")
+    add_part(run, [], np.zeros((0, 3)), failed=["a", "b"])
+    with pytest.raises(JobError, match="holds no finished row yet"):
+        do(run, tmp_path / "to")
     assert not (tmp_path / "to").exists()
 
 
