@@ -312,14 +312,16 @@ def test_what_those_rules_look_for_is_found(tmp_path: Path) -> None:
 TESTED_ELSEWHERE = {
     "jobs/commands/argo.py": "tests/jobs/flows/test_argo.py",
     "jobs/commands/diagnosing.py": "tests/jobs/doctor/test_doctor.py",
+    "jobs/commands/exploring.py": "tests/jobs/test_exploring.py",
     "jobs/commands/scheduling.py": "tests/jobs/scheduling/test_planning.py",
     "jobs/commands/serving.py": "tests/jobs/serving/test_served_places.py",
     "jobs/commands/submitting.py": "tests/jobs/submission/test_submitting.py",
+    "workers/networks/registry.py": "tests/workers/models/test_checkpoint.py",
+    "workers/recipes/registry.py": "tests/contracts/test_recipes.py",
 }
-"""Commands that only hand their options on, and the tests that call what they call."""
+"""Commands that only hand their options on, and registries, each with the tests that go through all of it."""
 
 LACK_TESTS = {
-    "jobs/commands/exploring.py",
     "jobs/ct/index.py",
     "jobs/doctor/examining.py",
     "jobs/doctor/findings.py",
@@ -358,29 +360,15 @@ LACK_TESTS = {
     "jobs/session/job_server.py",
     "jobs/supervision/supervising.py",
     "pipelines/bulk/graph.py",
-    "pipelines/ct/naming.py",
-    "pipelines/ct/verdict_counts.py",
     "pipelines/training/layouts/stereo.py",
     "pipelines/training/ray_worker.py",
     "workers/ct/object_files.py",
     "workers/ct/series_slices.py",
-    "workers/ct/volume_grid.py",
-    "workers/ct/volume_options.py",
-    "workers/geometry/reduced.py",
     "workers/models/features.py",
     "workers/models/libraries/checkpoint.py",
     "workers/models/libraries/torchvision.py",
     "workers/models/libraries/transformers_config.py",
-    "workers/models/picture_model.py",
-    "workers/models/upscalers.py",
-    "workers/networks/registry.py",
     "workers/prediction/slices.py",
-    "workers/recipes/registry.py",
-    "workers/runtime/device_memory.py",
-    "workers/runtime/processor.py",
-    "workers/runtime/trying.py",
-    "workers/stages/kept_plans.py",
-    "workers/stages/mask_encoding.py",
 }
 
 

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from pixelmill.workers.ct.geometry import Geometry, normal_of
 from pixelmill.workers.ct.volume_blocks import AIR_HU, Block, blocks, cut_of
-from pixelmill.workers.ct.volume_grid import Axis, VolumeGrid, grid_of, weights
+from pixelmill.workers.ct.volume_grid import VolumeGrid, grid_of
 from pixelmill.workers.ct.volume_options import VolumeOptions
-from pixelmill.workers.errors import JobError
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _C, _S = float(np.cos(0.3)), float(np.sin(0.3))
@@ -155,25 +154,3 @@ def test_blocks_of_any_size_and_overlap_cover_every_voxel(
         made = list(blocks(hu_DHW.astype(np.int16), grid, options))
         assert len(made) == cut_of(grid, options).count
         assert np.array_equal(_joined(made, grid), hu_DHW)
-
-
-def test_weights_of_a_voxel_are_shares_and_keep_a_ramp() -> None:
-    samples = Axis(0.0, 0.7, 30)
-    for step_mm in (0.3, 0.7, 1.5, 4.0):
-        voxels = samples.centred(step_mm, samples.low_mm, samples.high_mm)
-        given_VS = weights(samples, voxels)
-        assert np.allclose(given_VS.sum(1), 1)
-        at_mm = voxels.first_mm + step_mm * np.arange(voxels.count)
-        inside = (at_mm - step_mm >= 0) & (at_mm + step_mm <= 0.7 * 29)
-        ramp = given_VS @ (0.7 * np.arange(30))
-        assert np.allclose(ramp[inside], at_mm[inside], atol=0.06 * step_mm)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"spacing_mm": (0.0, 1.0, 1.0)}, {"spacing_mm": (1.0, 1.0, 99.0)}, {"block": (0, 8, 8)}, {"block": (9999,) * 3},
-     {"block": (8, 8, 8), "overlap": 8}, {"overlap": -1}],
-)  # fmt: skip
-def test_options_that_make_no_blocks_are_refused(options: dict[str, object]) -> None:
-    with pytest.raises(JobError, match="volumes: "):
-        VolumeOptions(**options)  # type: ignore[arg-type]

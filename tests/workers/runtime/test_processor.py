@@ -1,0 +1,44 @@
+"""The name of a processor is the same at every call, and holds nothing that changes while a machine runs."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from pixelmill.workers.runtime import processor
+from pixelmill.workers.runtime.processor import processor_name
+
+CPUINFO = """processor : 0
+model name : Xeon
+cpu MHz : {mhz}
+flags : fpu avx2
+processor : 1
+model name : Xeon
+cpu MHz : {mhz}
+flags : fpu avx2{more}
+"""
+
+
+def name_for(path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None) -> str:
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setattr(processor, "Path", lambda _: path)
+    return processor_name()
+
+
+def test_features_count_and_the_clock_of_the_moment_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [
+        name_for(tmp_path / "cpuinfo", monkeypatch, CPUINFO.format(mhz=mhz, more=more))
+        for mhz, more in ((2000, ""), (3100.5, ""), (2000, " amx_bf16"))
+    ]
+    assert names[0] == names[1] != names[2]
+
+
+def test_where_the_kernel_lists_nothing_the_platform_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert name_for(tmp_path / "absent", monkeypatch, None) == f"{platform.machine()} {platform.processor()}"
+
+
+def test_this_machine_has_one_name() -> None:
+    assert processor_name() == processor_name() != ""
