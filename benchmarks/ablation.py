@@ -1,4 +1,4 @@
-"""Train a recipe file shortly with one change at a time, and compare on its validation part, never on its test part.
+"""Train a recipe file for a few steps with one change at a time, and compare on its validation part, never on its test part.
 
     python -m benchmarks.ablation jobs/recipes/segnet-camvid.yaml --steps 200 --arm batch=4 steps=400 --arm learning_rate=0.005
 

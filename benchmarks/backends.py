@@ -3,10 +3,10 @@
     python -m benchmarks.backends [--copies 2] [--rounds 5] [--only torchvision:resnet18/random embed ...]
     python -m benchmarks.backends --dense
 
-Processor time, in turns, on batches that lie in memory; with two copies, which run at once, their rates are added. What does
-not run, or is never tried, is a dash. `start` is what OpenVINO takes to trace and convert the network, once in each worker;
-`figure` is the worst agreement of its outputs with eager float32, in the stage's own measure. ONNX Runtime computes in float32,
-and is no backend of a job.
+Processor time, in turns, on batches in memory; with two copies, which run at once, the rates are added. A dash stands for a
+backend that does not run the network, or is never tried. `start` is the time that OpenVINO takes to trace and convert the
+network, once in each worker; `figure` is the worst agreement of its outputs with eager float32, in the stage's own measure. ONNX
+Runtime computes in float32, and is no backend of a job.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _by_onnx_runtime(network: PixelNetwork, batch_BCHW: Tensor) -> Callable[[Ten
     import onnxruntime
 
     written, example_BCHW = io.BytesIO(), torch.zeros(batch_BCHW.shape)
-    export: Any = torch.onnx.export  # its stubs know no buffers
+    export: Any = torch.onnx.export  # its stubs leave out buffers
     with redirect_stdout(io.StringIO()):  # it prints the whole graph of what it can't export
         export(network.module.eval(), (example_BCHW,), written, dynamo=False, opset_version=17)
     options = onnxruntime.SessionOptions()

@@ -1,10 +1,10 @@
-"""Ingest a CT archive in an S3 store beside a loop that one would write, and beside reading alone: slices a second.
+"""Ingest a CT archive in an S3 store beside a hand-written loop, and beside reading alone: slices a second.
 
     python -m benchmarks.ct_ingest [--series 6] [--slices 40] [--rounds 3]
 
 All three are in one process, with one thread that decodes and 16 requests in flight, over the same index and objects. The bare
 loop reads each object with obstore, decodes it with pydicom, scales it and writes Parquet with zstd; it does not check headers,
-count clipped values, judge histograms, hold to a budget, or key ids. `ratio` is Pixelmill over the slower of the other two.
+count clipped values, judge histograms, bound its memory, or key ids. `ratio` is Pixelmill over the slower of the other two.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def ours(index: Folder) -> int:
 
 
 def bare(index: Folder) -> int:
-    """The loop that one would write."""
+    """The loop that a user would write by hand."""
     store, count = s3_store(BUCKET, Access()), 0
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
         for row in series_of(index):
@@ -100,7 +100,7 @@ def bare(index: Folder) -> int:
 
 
 def reading(index: Folder) -> int:
-    """The bytes of every object, and nothing done with them."""
+    """Read the bytes of every object and drop them."""
     return sum(len(pieces) - 1 for _, pieces in fetched(index) if not isinstance(pieces, RowError))
 
 

@@ -77,7 +77,7 @@ def shortened(value: str) -> str:
 
 
 def weights_hash(name: str) -> str | None:
-    """Of the weights of this name that ship; None where none do."""
+    """The hash of the weights of this name that ship; None where none do."""
     path = zoo.zoo_path(name)
     return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
@@ -98,7 +98,7 @@ def tile(name: str) -> Image.Image:
 
 
 def curve_of(name: str) -> tuple[Image.Image, str]:
-    """The curve, and what has to be said of it."""
+    """The curve, and its caption."""
     kept, before = KEPT / f"{name}.csv", KEPT / f"{name}.jpg"
     if kept.is_file():
         weights, rows = read(kept)

@@ -1,8 +1,8 @@
-"""Decode JPEGs at the size that a network sees, beside decoding them whole: time, and what the difference is.
+"""Decode JPEGs at the size that a network sees, beside decoding them whole: the time, and the difference of the pixels.
 
     python -m benchmarks.decoding [--pictures 24] [--seen 256]
 
-Photographs of 2 to 24 megapixels are made of scikit-image's, in a mosaic with a camera's grain, so that they have detail at every
+Photographs of 2 to 24 megapixels are mosaics of scikit-image's, with a camera's grain, so that they have detail at every
 scale; sides are as cameras have them, or odd. Processor time of one thread, with the resize and the crop.
 """
 

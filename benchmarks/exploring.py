@@ -146,7 +146,7 @@ def measure_clusters(checkpoint: Path, train_table: Path, test_table: Path, trai
 
 
 def measure_maps(checkpoint: Path, test_table: Path, picture: Path) -> None:
-    """As `pixelmill project` makes them, of the codes of the test set."""
+    """The maps of the codes of the test set, as `pixelmill project` makes them."""
     network, card = load_checkpoint(checkpoint)
     assert isinstance(network, Network)
     test = read(test_table, recipe_of(card), None)

@@ -4,7 +4,7 @@
     python -m benchmarks.gpu --device cpu --small  the same in less than a minute, wherever Python runs
 
 It needs torch, torchvision, timm, pyarrow and pydantic, and what these bring along; no Ray, no server, no download: the
-weights are random. Each result is printed as a line of JSON when it is there, and all of them as a table at the end.
+weights are random. Each result is printed as a line of JSON as soon as it is measured, and all of them as a table at the end.
 
 Legend: B batch, C channels, H height, W width, D dimension of an embedding.
 """
@@ -51,7 +51,7 @@ BARE_S = 2.0
 
 @dataclass(frozen=True)
 class Scope:
-    """How much is measured, and where."""
+    """The amount to measure, and the device."""
 
     device: str
     networks: tuple[str, ...]
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def scope_of(options: argparse.Namespace) -> Scope:
-    """What the options ask for, with what this machine has."""
+    """The plan that follows from the options and from this machine."""
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -111,7 +111,7 @@ def measure(scope: Scope) -> Iterator[Result]:
 
 
 def machine(scope: Scope) -> Result:
-    """What the figures belong to."""
+    """The machine and the versions that the figures belong to."""
     is_cuda = scope.device == "cuda"
     return {
         "what": "machine",
@@ -157,7 +157,7 @@ def network(model: str, pictures: Path, scope: Scope) -> Result:
 
 @torch.inference_mode()
 def bare_forward(model: str, settings: Result, scope: Scope, *, compiles: bool = False) -> float:
-    """Images a second of the network alone, on one batch that lies normalized in the device's memory."""
+    """Images a second of the network alone, on one normalised batch in the device's memory."""
     pixels = backbones.load_backbone(resolve(model)).network
     assert pixels.input_px is not None
     layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format

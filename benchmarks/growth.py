@@ -5,8 +5,8 @@
 
 Planning lists a store of synthetic keys. The run is a real one, over Parquet files of tiny pictures, with a stage that does
 nothing; then its output is accounted for, inspected, and looked into. Every phase is a process of its own. The table shows its
-processor time, of a run that of its driver alone, and the memory that it took at its peak beyond what it had when it began;
-what takes more time for each row than with a tenth of the rows is marked.
+processor time, for a run that of its driver alone, and its peak memory beyond what it held when it began;
+a phase that takes more time for each row than with a tenth of the rows is marked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PLANNING = ("list", "plan", "plan_again")
 AFTERWARDS = ("account", "repair", "inspect", "status", "explore")
 RESULTS = Path(__file__).parent / "results"
 STEEPER = 1.5
-"""How many times as much time for each row, beside a tenth of the rows, is marked."""
+"""A phase is marked where each row takes so many times the time that it takes with a tenth of the rows."""
 
 Figures = dict[str, float]
 
@@ -81,7 +81,7 @@ def _phase(phase: str, out: Path, rows: int) -> Figures:
 
 
 def _run(folder: Path, rows: int, assumed_bytes: int = 2048) -> dict[str, Figures]:
-    """A real run over so many rows, and what is done with its output afterwards."""
+    """A real run over so many rows, and the phases that read its output afterwards."""
     source, out = folder / f"tiny-{rows}", folder / f"out-{rows}"
     if not source.exists():
         write_tiny(source, rows)

@@ -35,7 +35,7 @@ class Machine(BaseModel):
 
 
 class Figures(BaseModel):
-    """What one contender made, round by round; the two ratios are to others from the same kind of source."""
+    """The rates of one contender, round by round; the two ratios are to others from the same kind of source."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -62,7 +62,7 @@ class Measured(BaseModel):
 
 
 def read_history(path: Path = HISTORY) -> list[Measured]:
-    """The lines, oldest first. Raises ValueError for one that has another form."""
+    """The lines, oldest first. Raises ValueError for a line of another form."""
     return [Measured.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -92,7 +92,7 @@ def _figure(rounds: Sequence[float], digits: int) -> str:
 
 
 def with_table(readme: str, table: str) -> str:
-    """The README with this table in its place. Raises ValueError where it has no place for one."""
+    """The README with this table in its place. Raises ValueError where the README has no place for it."""
     before, begin, rest = readme.partition(f"{BEGIN}\n")
     _, end, after = rest.partition(f"{END}\n")
     if not begin or not end:

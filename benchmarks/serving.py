@@ -3,7 +3,7 @@
     python -m benchmarks.serving --rows 1000000 --out FOLDER
 
 Makes a run of so many rows with vectors of 16 numbers, projects it, serves it, and opens the map in a headless Chromium: bytes
-that crossed to the browser, seconds from the first request to the first drawing, the time of each hover and of a page of the
+that were sent to the browser, seconds from the first request to the first drawing, the time of each hover and of a page of the
 grid, filtered and sorted, and the memory of the server. A run that is in FOLDER already is used again.
 
 Legend: N rows of a part.

@@ -44,7 +44,7 @@ from pixelmill.workers.stages import StageConfig, StageContext, config_class
 from tests.jpegs import make_jpegs
 
 PROBED_IMAGES = 1 << 20
-"""The stated size of the job, large enough that settings are probed. No network is compiled, or the loop had to compile too."""
+"""The stated size of the job, large enough that settings are probed. No network is compiled, since the loops do not compile."""
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def _followed(process: subprocess.Popen[bytes]) -> dict[str, float]:
 
 
 def phases_of(out: Path, began_s: float, total_s: float) -> dict[str, float]:
-    """What the attempt says of itself; the phases of its workers are seen twice a second."""
+    """The record of the attempt; the phases of its workers are sampled twice a second."""
     record = json.loads((out / "_run/attempts/0001/record.json").read_text())
     seconds: dict[str, float] = dict(record["seconds"])
     files = sorted((out / "_run/attempts/0001/events").glob("*.jsonl"))

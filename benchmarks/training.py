@@ -101,12 +101,12 @@ def ours(training: Training) -> Iterator[None]:
     for step, (indices, passes) in zip(steps, training.batches(steps), strict=True):
         losses = training.step(step, indices, passes)
         if step % training.plan.log_every_steps == 0:
-            losses["loss"].item()  # what is logged is waited for
+            losses["loss"].item()  # waits for the device, as the log does
         yield
 
 
 def bare(training: Training) -> Iterator[None]:
-    """Each step of the loop that one would write, over KEPT batches that lie in the device's memory."""
+    """Each step of the hand-written loop, over KEPT batches in the device's memory."""
     kept = [passes[0] for _, passes in training.batches(range(KEPT))]
     network: nn.Module = training.network.train()
     device, settings = training.device, training.settings
@@ -155,7 +155,7 @@ def made_batches(training: Training) -> Iterator[object]:
 
 
 def data_path(training: Training) -> Iterator[None]:
-    """Each batch on the device, and nothing done with it."""
+    """Move each batch to the device, and drop it."""
     for _ in training.batches(range(ENDLESS)):
         yield
 
@@ -255,7 +255,7 @@ def measured(name: str, case: Case, scope: Scope) -> dict[str, float]:
 
 
 def scope_of(options: argparse.Namespace, gateway: Gateway | None) -> Scope:
-    """What the options ask for, with what this machine has."""
+    """The plan that follows from the options and from this machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     beside = threads_beside(cores, 1, options.threads, on_gpu=options.device == "cuda")
     batch_threads = options.batch_threads or beside

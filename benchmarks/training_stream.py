@@ -3,7 +3,7 @@
     python -m benchmarks.training_stream [--pictures 30000] [--files 300] [--steps 400] [--workers 1]
 
 A list names `--pictures` keys, which repeat `--files` generated JPEGs of 2 megapixels behind the S3 gateway. VDSR is trained
-on it once without a break, and once killed with -9 and resumed; nothing is kept between them, and all is streamed
+on it once without a break, and once killed with -9 and resumed; neither run caches samples
 (run.cache_gb = 0). The weights must be equal bit for bit.
 """
 

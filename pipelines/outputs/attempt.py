@@ -39,7 +39,7 @@ class Held(Protocol):
     claim: Claim
 
     def require(self) -> None:
-        """ClaimLost unless this attempt may write the files that decide the result."""
+        """Raises ClaimLost unless this attempt may write the files that decide the result."""
         ...
 
     def follows_unknown(self, since: int) -> bool:
@@ -59,7 +59,8 @@ class Attempt:
     """An estimate. A part that turns out to have more rows is a larger file, and no input is ever cut."""
 
     def sign(self, identity: dict[str, Any], check: Callable[[bytes], None], spec: str | None) -> None:
-        """Write the identity of the run under its claim; `check` raises if another job was faster."""
+        """Write the identity of the run if the folder has none. `check` gets the one that it has then, and raises where that is
+        another run's."""
         stored = self.out.read(IDENTITY)
         if stored is None:
             self.held.require()
@@ -70,7 +71,7 @@ class Attempt:
             self._replace(SPEC, f"# attempt {self.held.claim.epoch}\n{spec}".encode())
 
     def _replace(self, name: str, data: bytes, may_replace: Callable[[bytes], bool] = lambda _: True) -> None:
-        """Write a file of which the newest attempt's content counts. ClaimLost where another attempt is that.
+        """Write a file of which the newest attempt's content counts. Raises ClaimLost where another attempt is the newest.
 
         `may_replace` is asked about the content that is there.
         """
@@ -134,7 +135,7 @@ class Attempt:
         return self._committed(segments, listing)
 
     def _committed(self, segments: list[Segment], listing: Listing) -> list[Segment]:
-        """The manifest with one more segment. ClaimLost if a segment of another attempt has its number."""
+        """The manifest with one more segment. Raises ClaimLost if a segment of another attempt has its number."""
         part_rows = size_parts(
             listing.pixels, self.row_bytes, file_bytes=self.file_bytes, rows_per_input=self.rows_per_input
         )

@@ -62,12 +62,12 @@ class DataSet:
     """The rows of a run in a folder of their own, to be published."""
 
     features: list[dict[str, object]] | None
-    """As the front matter states them; see `features.stated_features`."""
+    """The features as the front matter states them; see `features.stated_features`."""
     rows: int
     memory_bytes: int
     file_bytes: int
     meanings: Mapping[str, str]
-    """Of columns that hold something else than in the run."""
+    """The meanings of columns that hold something else here than in the run."""
 
 
 def card_of(
@@ -99,7 +99,7 @@ def card_of(
 
 
 def _meaning(column: str, success: Mapping[str, object], unit: str | None) -> str:
-    """What a column holds, with its unit; empty where nothing says so."""
+    """The meaning of a column, with its unit; empty where it is not known."""
     identity = _mapping(success.get("identity"))
     stages = [
         made for stage in _sequence(identity.get("stages")) for made in _mapping(stage).items() if made[0] in STAGES
@@ -183,7 +183,7 @@ def _weights(success: Mapping[str, object]) -> list[tuple[str, object]]:
 
 
 def _licences(success: Mapping[str, object]) -> str:
-    """What is known of the licences: those of the weights, where their publishers state them."""
+    """The licences of the weights, where their publishers state them."""
     stated = _mapping(success.get("licences")).items()
     known = [f"- weights of {_text(name)}: {_text(str(licence))}" for name, licence in stated]
     inputs = "Unknown: that of the inputs and of the model's weights has to be looked up."

@@ -2,9 +2,9 @@
 
     _run/attempts/0007/claim.json   who holds the run; created once, and its number is the epoch
     _run/attempts/0007/beat.json    written again and again while the holder lives
-    _run/attempts/0007/stop.json    written by whoever asks the holder to end; it looks at each beat
+    _run/attempts/0007/stop.json    written to ask the holder to end; the holder checks for it at each beat
     _run/attempts/0007/record.json  written when the attempt is over, whatever its end
-    _run/attempts/0007/again.json   written then by whoever is going to begin another attempt after a pause
+    _run/attempts/0007/again.json   written then by a supervisor that will begin another attempt after a pause
 
 The highest epoch holds the run. An attempt that ended, or whose process has provably ended, is taken over at once; any
 other once its beat has not changed for LEASE_S by the observer's own clock. Clocks of two machines are never compared.
@@ -109,8 +109,8 @@ def take(
     clock: Clock,
     say: Callable[[str], None] = lambda _: None,
 ) -> Claim:
-    """Claim the run for `holder`, after its earlier holder. Raises RunHeld while another one is alive, or was
-    faster."""
+    """Claim the run for `holder`, once its earlier holder has ended or is taken for dead. Raises RunHeld while a holder is
+    alive: the earlier one, or one that claims the run first."""
     _wait_for_old_lock(folder, clock, say)
     while True:
         now = standing(folder)
@@ -126,7 +126,7 @@ def take(
 def _wait_for_silence(
     folder: Folder, held: Standing, is_gone: Callable[[Holder], bool], clock: Clock, say: Callable[[str], None]
 ) -> None:
-    """Return when the holder ended, provably died, or gave no beat for a lease. Raises RunHeld when it is alive."""
+    """Return once the holder has ended, has provably died, or has not beaten for a lease. Raises RunHeld when it beats."""
     holders = [mapping_in(folder.read(f"{held.folder}/{name}")) for name in held.claims]
     if all(is_gone(holder) for holder in holders):
         return

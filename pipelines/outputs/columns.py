@@ -24,7 +24,7 @@ MEANINGS = {
     "error_type": "a short name to count by",
     "error": "a sentence: the fact and the next step",
 }
-"""What the columns hold that stages do not make; `StageConfig.meanings` has the others."""
+"""The meanings of the columns that no stage makes; `StageConfig.meanings` has those of the others."""
 
 PLACE = pa.field("place", pa.int32())
 """The place of a row among the rows of its input, from 0; only where a decoder makes several rows of an input."""

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 from pixelmill.pipelines.arrow import Column, Field, fields_of
 from pixelmill.pipelines.stores.tables import write_row_groups
 
-_untyped: Any = pc  # its stubs leave open what columns come and go
+_untyped: Any = pc  # its stubs leave the types of columns open
 
 SAMPLE_BYTES = 1 << 20
 WORTHWHILE = 0.9
-"""Encoded pictures are compressed once more where a sample of them becomes smaller than this by it. `python -m
+"""Encoded pictures are compressed once more where that makes a sample of them smaller than this fraction. `python -m
 benchmarks.parquet_settings`, zstd 1 beside none: JPEG at quality 95 and PNG of photographs 0.98 and 1.00 of the size at 0.6
 and 0.8 of the speed, palette PNGs of masks, which repeat their palettes, 0.41."""
 

@@ -44,7 +44,7 @@ class Listing:
 
     @property
     def pixels(self) -> npt.NDArray[np.int64]:
-        """About how many each input has; 0 where its size is not known."""
+        """The estimated pixels of each input; 0 where its size is not known."""
         return np.concatenate([np.zeros(0, np.int64), *self.pixels_by_file])
 
     def write(self, batches: Iterable[pa.Table]) -> None:
@@ -68,7 +68,7 @@ class Listing:
         self.pixels_by_file.append(pixels_of(table))
 
     def segment(self, part_rows: list[int], first_part: int) -> Segment:
-        """What `commit` would write."""
+        """The segment that `commit` writes."""
         return Segment(
             self.number,
             self.rows,
@@ -85,7 +85,7 @@ class Listing:
         )
 
     def commit(self, part_rows: list[int], first_part: int) -> Segment:
-        """Make it count, unless another attempt's segment of this number does; gives the one that counts."""
+        """Make the segment part of the manifest, unless another attempt's segment of this number is; returns the one that is."""
         mine = self.segment(part_rows, first_part)
         name = segment_name(self.number)
         if not self.folder.is_fenced:  # another attempt's may land on it late; see pipelines/outputs/repair.py

@@ -28,5 +28,5 @@ class Owners:
         return [identity for identity in ids if self._again.get(identity, part) == part]
 
     def redone_after(self, part: Part) -> frozenset[str]:
-        """The inputs that a later part than this one has redone."""
+        """The inputs that a part after this one has redone."""
         return frozenset(identity for identity, later in self._again.items() if later.number > part.number)

@@ -14,8 +14,8 @@ def packed_ids(ids: Column) -> np.ndarray:
 
 
 class SeenIds:
-    """Ids that were seen, in sorted runs whose lengths at least halve, so that each id is merged a few times and a look takes
-    a search in each of a few runs."""
+    """Ids that were seen, in sorted runs whose lengths at least halve, so that each id is merged a few times and a lookup
+    searches a few runs."""
 
     def __init__(self) -> None:
         self._runs: list[np.ndarray] = []
@@ -24,7 +24,7 @@ class SeenIds:
         return sum(map(len, self._runs))
 
     def add(self, ids: np.ndarray) -> npt.NDArray[np.bool_]:
-        """See these ids; says of each whether it is seen for the first time."""
+        """Record these ids; returns for each whether it is new."""
         different, first = np.unique(ids, return_index=True)
         is_new = np.ones(len(different), bool)
         for run in self._runs:

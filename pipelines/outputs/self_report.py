@@ -1,4 +1,4 @@
-"""What an attempt publishes about itself while it runs: its events, its log, and where the run is now.
+"""What an attempt publishes about itself while it runs: its events, its log, and how far the run is.
 
     _run/attempts/0007/events/000000.jsonl   its events, in numbered files that are created once and never changed
     _run/attempts/0007/log/000000.txt        its log, likewise; log.txt holds all of it once the attempt is over
@@ -66,7 +66,7 @@ class SelfReport:
 
 
 def read_status(folder: Folder) -> Status | None:
-    """The last status that the run published; None when there is none, or when it has a form that is not known here."""
+    """The last status that the run published; None where there is none, or where this version does not know its form."""
     with suppress(ValidationError):
         return Status.model_validate_json(folder.read(STATUS) or b"")
     return None

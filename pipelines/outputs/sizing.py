@@ -28,7 +28,7 @@ MOST_PX = 1 << 40
 _SAMPLES = 128
 _BLOCK = 1 << 16
 
-_untyped: Any = pc  # its stubs leave open what columns come and go
+_untyped: Any = pc  # its stubs leave the types of columns open
 
 
 def pixels_of(listed: pa.Table) -> Numbers:
@@ -76,7 +76,7 @@ def _usual_least_most(pixels_N: Numbers, typical_px: float) -> tuple[float, floa
 
 
 def _blocks(values_N: Numbers) -> Iterator[Numbers]:
-    """Views of so many values at a time, so that what is computed of them takes little memory."""
+    """Views of so many values at a time, so that computing with them takes little memory."""
     return (values_N[start : start + _BLOCK] for start in range(0, len(values_N), _BLOCK))
 
 

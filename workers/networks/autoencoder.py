@@ -1,7 +1,7 @@
 """A convolutional autoencoder with an undercomplete code: pictures or volumes to one vector each, and back.
 
 The idea is Hinton & Salakhutdinov's (2006). A strided stem cuts the picture into overlapping patches, then each level
-halves the grid with a convolution and, on the way back, doubles it with a transposed one (kernel 4, stride 2: no
+halves the grid with a convolution, and each level of the decoder doubles it with a transposed one (kernel 4, stride 2: no
 checkerboard). Beside each runs a shortcut without parameters (average pooling, nearest upsampling) in the manner of
 Chen et al. 2024 (arXiv:2410.10733). The code is the last small grid, flattened, less its mean over the training images
 (a buffer, set after training), so that a cosine between two codes is taken about the average picture.
@@ -106,7 +106,7 @@ class ConvAutoencoder(nn.Module):
 
     @torch.no_grad()
     def center(self, codes_ND: Tensor) -> None:
-        """Shift the code so that `codes_ND`, which this network made, get mean 0; reconstructions stay as they are."""
+        """Shift the code so that `codes_ND`, which this network made, have mean 0; reconstructions are unchanged."""
         self.code_mean_D += codes_ND.mean(0)
 
 

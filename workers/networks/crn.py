@@ -92,13 +92,13 @@ def layout_pyramid(layouts_BKHW: Tensor, levels: int) -> Sequence[Tensor]:
 
 
 def one_hot(layouts_BHW: Tensor, classes: int) -> Tensor:
-    """Class ids to the share of each class, 0 or 1: float BKHW, channels last. An id beyond the classes is of none."""
+    """Class ids to the share of each class, 0 or 1: float BKHW, channels last. An id beyond the classes belongs to none."""
     known_BHW = layouts_BHW.long().clamp(max=classes)
     return F.one_hot(known_BHW, classes + 1)[..., :classes].permute(0, 3, 1, 2).float()
 
 
 class RefinementModule(nn.Sequential):
-    """Twice: 3x3 convolution, LayerNorm with a gain and an offset a channel, LReLU."""
+    """Twice: 3x3 convolution, LayerNorm with a gain and an offset per channel, LReLU."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(

@@ -43,7 +43,7 @@ class CtEncoderConfig:
             raise ModelError(
                 f"ct-unet: dims is {self.dims} and widths {self.widths}; take 2 or 3, and two widths or more"
             )
-        _ = self.normalization  # refuses what it can't be
+        _ = self.normalization  # raises for options that make no normalisation
         if self.size_px % self.stride:
             raise ModelError(f"ct-unet: size_px {self.size_px} is no multiple of {self.stride}; choose one that is")
 
@@ -59,14 +59,14 @@ class CtEncoderConfig:
 
 @dataclass(frozen=True)
 class CtAutoencoderConfig(CtEncoderConfig):
-    """`masked` has tokens for what is masked, and no skip of full resolution."""
+    """`masked` adds learned tokens for masked pixels, and drops the skip of full resolution."""
 
     masked: bool = False
 
 
 @dataclass(frozen=True)
 class CtFinetunedConfig(CtEncoderConfig):
-    """`hold_passes`: so many forward passes of the training leave the encoder as it is, while the head finds its place.
+    """`hold_passes`: in so many first forward passes of a training the encoder gets no gradient, while the new head settles.
     `values`: the kinds of values that the training saw; None where that is not known.
     """
 
@@ -157,9 +157,9 @@ class CtAutoencoder(nn.Module):
         return self.decoder(pyramid)
 
     def reconstructed(self, images_BCS: Tensor) -> Tensor:
-        """Whole pictures. A masked network was trained on hidden pixels alone, and what it gives for visible ones means nothing:
-        two thirds of the patches are hidden in turn, about the share of its training, and each pixel is the mean of the two
-        passes in which it was hidden."""
+        """Whole pictures. A masked network was trained on hidden pixels alone, and its output for visible ones is meaningless. So
+        two thirds of the patches are hidden in each of three passes, about the share of its training, and each pixel is the mean
+        of the two passes in which it was hidden."""
         if not self.config.masked:
             return self(images_BCS)
         thirds_S = _in_thirds(images_BCS, self.config.stride)
@@ -216,7 +216,7 @@ def block(channels_in: int, channels_out: int, dims: int) -> nn.Sequential:
 
 
 def _of_visible(steps: nn.Sequential, maps_BCS: Tensor, visible_B1S: Tensor) -> Tensor:
-    """What a block makes of the visible places; all others are 0, but between a normalisation and the ReLU behind it."""
+    """The block's features of visible places; all others are 0, except between a normalisation and its ReLU."""
     counts_B1 = visible_B1S.flatten(2).sum(2)
     for step in steps:
         if isinstance(step, nn.GroupNorm):

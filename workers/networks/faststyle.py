@@ -79,7 +79,7 @@ class TransformNetwork(nn.Module):
 
 
 def _missing(side_px: int) -> int:
-    """Pixels to the next side that can be halved twice and has something to reflect."""
+    """The padding to the next side that can be halved twice and is large enough to be padded by reflection, in pixels."""
     return max(SMALLEST_PX, -(-side_px // STRIDE) * STRIDE) - side_px
 
 

@@ -32,7 +32,7 @@ class FinetunedConfig:
     """`encoder` and `encoder_config` name the network from which the encoder is taken; see `ENCODERS`.
 
     The classifier is a linear layer over the mean and the maximum of the last feature map. The dense decoder upsamples through
-    the encoder's levels with `width` channels, and adds each of them.
+    the encoder's levels with `width` channels, and adds the features of each.
     """
 
     encoder: str

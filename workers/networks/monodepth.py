@@ -1,11 +1,11 @@
 """Godard's Monodepth: from the left picture of a stereo pair alone, the disparities of both, at four scales.
 
 The VGG-like network of Godard et al. 2017 (arXiv:1609.03677, section 4.1 and table 5): seven levels of two convolutions,
-the second with stride 2; on the way back nearest upsampling and a convolution, the encoder's features of the same
-resolution and the next coarser disparity beside them. ELU throughout, no batch normalisation, zero padding.
+the second with stride 2; the decoder upsamples by nearest neighbour and convolves, with the encoder's features of the
+same resolution and the next coarser disparity concatenated. ELU throughout, no batch normalisation, zero padding.
 
-Pictures may have any size. Where a side is no multiple of 128, a level rounds up when it halves and the way back goes to
-exactly the sizes of the way there, so nothing is padded or cut off.
+Pictures may have any size. Where a side is no multiple of 128, a level of the encoder rounds up when it halves, and the
+decoder returns to exactly the encoder's sizes, so nothing is padded or cropped.
 
 Legend: B batch, C channels, H height, W width, 2 the left and the right view.
 """
@@ -25,7 +25,7 @@ ENCODER = ((1, 7), (2, 5), (4, 3), (8, 3), (16, 3), (16, 3), (16, 3))
 """Channels, in units of `width`, and kernel size of the levels 1 (half resolution) to 7 (1/128)."""
 
 DECODER = (0.5, 1, 2, 4, 8, 16, 16)
-"""Channels, in units of `width`, of the way back at the levels 0 (full resolution) to 6 (1/64)."""
+"""Channels, in units of `width`, of the decoder at the levels 0 (full resolution) to 6 (1/64)."""
 
 SCALES = 4
 MAX_DISPARITY = 0.3
@@ -36,7 +36,7 @@ class MonodepthConfig:
     """The shape of a Monodepth network; ModelError when there can be none like it.
 
     `width` is the number of channels at half resolution, the paper's is 32. `skips` are the levels, 1 (half resolution)
-    to 6 (1/64), whose features are joined on the way back. `size_px` is the height and width it is trained with, to
+    to 6 (1/64), whose features are joined in the decoder. `size_px` is the height and width it is trained with, to
     which a picture is resized: a network trained on one camera infers depth from positions in the picture.
     """
 
@@ -121,7 +121,7 @@ class MonodepthDown(nn.Module):
 
 
 class MonodepthUp(nn.Module):
-    """Twice the resolution: nearest upsampling and a convolution, then one over what is joined at this level.
+    """Twice the resolution: nearest upsampling and a convolution, then one over the concatenated maps of this level.
 
     Returns features, and the disparities B2HW that are read from them at the four finest levels.
     """

@@ -2,7 +2,7 @@
 
 Badrinarayanan, Kendall & Cipolla 2016 (arXiv:1511.00561). `vgg16` has VGG-16's 13 convolutions and their mirror, each
 with batch normalisation and ReLU; `basic` has four of 7x7 and their mirror, where the decoder has no ReLU and no
-convolution a bias. Only the switches of the pools cross from one side to the other, each to the level that it came from.
+convolution a bias. Only the switches of the pools pass from the encoder to the decoder, each to the level that it came from.
 
 The paper normalises the local contrast of its pictures before the network; here they are only shifted and scaled as the
 weights of the trunk expect.
@@ -133,7 +133,7 @@ class SegNet(nn.Module):
             raise ModelError(f"segnet: pictures are {height}x{width}; take {self.config.smallest_px} px or more")
 
     def load_trunk(self, weights: VggWeights) -> LoadReport:
-        """Start the encoder from published weights; its batch normalisation starts as it is."""
+        """Start the encoder from published weights; its batch normalisation keeps its initial values."""
         if self.config.variant == "basic":
             raise ModelError(
                 "segnet: the basic variant is no VGG, so it can't start from one's weights; leave them out"

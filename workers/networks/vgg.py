@@ -117,7 +117,7 @@ class VggConfig:
 
     @property
     def channels(self) -> dict[str, int]:
-        """How many channels each convolution makes, in their order."""
+        """The output channels of each convolution, in order."""
         blocks = zip(BLOCKS[self.depth], WIDENING, strict=True)
         widths = [self.width * factor for count, factor in blocks for _ in range(count)]
         return dict(zip(convolution_names(self.depth), widths, strict=True))
@@ -184,7 +184,7 @@ class Vgg(nn.Module):
 class VggWeights:
     """Published weights under our names: conv1_1.weight ..., float32; fc6 and fc7 where they were asked for.
 
-    `source` is how a message calls them, without the folders of the machine.
+    `source` is their name in messages, without the folders of the machine.
     """
 
     source: str
