@@ -23,8 +23,11 @@ Compiler = Callable[[nn.Module], nn.Module]
 
 
 def compiled(network: nn.Module) -> nn.Module:
-    """The network with its forward and backward passes compiled; it shares the weights."""
-    return cast("nn.Module", cast("Any", torch).compile(network))
+    """The network with its forward and backward passes compiled; it shares the weights.
+
+    Inductor keeps graphs as pickles in a folder of all users, so it keeps and loads none.
+    """
+    return cast("nn.Module", cast("Any", torch).compile(network, options={"fx_graph_cache": False}))
 
 
 def compiled_where_faster(

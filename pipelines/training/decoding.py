@@ -41,6 +41,9 @@ class DecodingShare:
     stream_bytes: int = STREAM_BYTES
     most_task_bytes: float = float("inf")
     """The memory of the largest node; Ray would wait for ever for a task that asks for more."""
+    task_cpus: int = 1
+    """What a task asks for; 0 where the workers may hold every CPU, as those of an elastic training on the nodes that are left:
+    tasks that ask for one would then wait for ever."""
 
     @property
     def windows(self) -> int:
@@ -64,7 +67,8 @@ def share_of(nodes: Sequence[Mapping[str, float]], workers: int) -> DecodingShar
     free = int(resources["CPU"]) - workers
     of_objects = int(resources["object_store_memory"] / (2 * workers))
     memory = max((node.get("memory", 0.0) for node in nodes), default=0.0)
-    return DecodingShare(max(1, free // workers), min(STREAM_BYTES, of_objects), memory or float("inf"))
+    cpus = 1 if free > 1 else 0  # the last one may be the driver's
+    return DecodingShare(max(1, free // workers), min(STREAM_BYTES, of_objects), memory or float("inf"), cpus)
 
 
 @dataclass
@@ -137,7 +141,7 @@ class SampleDecoder:
         api: Any = ray
         kept = api.put((self.data, type(self.recipe), self.recipe.settings))
         task = api.remote(_decode_task).options(
-            num_cpus=1,
+            num_cpus=self.share.task_cpus,
             memory=self.task_bytes,
             scheduling_strategy="SPREAD",
         )

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from pixelmill.pipelines.events import StepsCounted, parsed
-from tests.faults.clusters import PATIENCE_S, client, job_of, nodes_of
+from tests.faults.clusters import PATIENCE_S, client, drivers, job_of, nodes_of
 from tests.faults.conftest import Mine
 from tests.servers import networks
 from tests.servers.ray_cluster import Node, RayCluster
@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(3600)]
 ROWS = 500
 NOTICE_S = 10
 STEPS = 6000
+ELASTIC_STEPS = 20_000
 
 
 def node_of(cluster: RayCluster, worker: str) -> Node:
@@ -98,6 +99,43 @@ def test_a_training_saves_a_checkpoint_when_its_node_is_to_be_taken_away_and_los
     sys.stdout.write(f"\nsaved at step {saved}, {noticed_s:.0f} s after the notice; {max(0, lost)} steps taken again\n")
     assert min(after) >= saved, "a step before the checkpoint was taken again"
     assert after[-1] == STEPS
+
+
+def test_an_elastic_training_goes_on_with_the_workers_that_are_left(mine: Mine, tmp_path: Path) -> None:
+    """Each node has room for one worker and a task that decodes: two workers could never train again on one node."""
+    mine.fill(64)
+    small = {"batch": 8, "size_px": 16, "latent_size": 4, "hidden": 32, "channels": 3, "steps": ELASTIC_STEPS}
+    recipe = {"recipe": "vae", "data": mine.source, "out": mine.out, "settings": small}
+    run = {"workers": {"min": 1, "max": 2}, "checkpoint_every_s": 2, "threads": 1, "log_every_steps": 1}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "run": run}))
+    with RayCluster(nodes_of(mine), head_cpus=0) as cluster:
+        for _ in range(2):
+            cluster.add_node(2)
+        words = ["submit", str(tmp_path / "recipe.yaml"), "--address", cluster.address, "--wait"]
+        with Run(client(mine, cluster), *words) as waiting:
+            waiting.wait_until(lambda: workers_of(cluster) == 2, "two workers train", PATIENCE_S)
+            waiting.wait_until(lambda: has_saved(mine) and bool(steps_of(mine)), "a checkpoint", PATIENCE_S)
+            assert "_SUCCESS" not in mine.output.files(), "the training was over before its node was"
+            driving = {process.pid for process in drivers(cluster)}
+            taken = next(node for node in cluster.nodes if driving.isdisjoint(each.pid for each in node.processes()))
+            taken.kill()
+            at_s, lost = time.monotonic(), steps_of(mine)[-1]
+            waiting.wait_until(
+                lambda: workers_of(cluster) == 1 and steps_of(mine)[-1] > lost, "one worker trains", PATIENCE_S
+            )
+            gone_s = time.monotonic() - at_s
+            sys.stdout.write(f"\na node of two lost at step {lost}: one worker is past it {gone_s:.0f} s later\n")
+            assert "_SUCCESS" not in mine.output.files()
+            assert waiting.wait(PATIENCE_S) == 0, waiting.stderr
+    assert steps_of(mine)[-1] == ELASTIC_STEPS
+
+
+def has_saved(mine: Mine) -> bool:
+    return "_run/last.json" in mine.output.files()
+
+
+def workers_of(cluster: RayCluster) -> int:
+    return sum("RayTrainWorker" in title for node in cluster.nodes for title in node.titles())
 
 
 def test_a_node_that_is_cut_off_and_comes_back_after_it_was_believed_dead_changes_nothing(tmp_path: Path) -> None:

@@ -121,6 +121,13 @@ def test_a_task_that_ends_its_process_is_found_out_sample_by_sample(tmp_path: Pa
     assert json.loads(last) == [[0, 1, 4, 4], {"3": "WorkerDied", "2": "BadSample"}]
 
 
+@pytest.mark.timeout(240)
+def test_tasks_decode_where_the_workers_hold_every_cpu(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.pipelines.training.crowded_decoder", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, 1, 3, 2]
+
+
 GIB = 1 << 30
 
 
@@ -129,7 +136,9 @@ GIB = 1 << 30
     [
         ([{"CPU": 3.0, "object_store_memory": GIB, "memory": 4.0 * GIB}], 1, DecodingShare(2, STREAM_BYTES, 4.0 * GIB)),
         ([{"CPU": 16.0, "object_store_memory": GIB}] * 2, 4, DecodingShare(7, STREAM_BYTES)),
-        ([{"CPU": 2.0, "object_store_memory": 100.0}], 2, DecodingShare(1, 25)),
+        ([{"CPU": 2.0, "object_store_memory": 100.0}], 2, DecodingShare(1, 25, task_cpus=0)),
+        ([{"CPU": 3.0, "object_store_memory": 100.0}], 2, DecodingShare(1, 25, task_cpus=0)),
+        ([{"CPU": 4.0, "object_store_memory": 100.0}], 2, DecodingShare(1, 25, task_cpus=1)),
     ],
 )
 def test_workers_share_the_processors_that_they_leave_free_and_half_of_the_object_store(
