@@ -55,7 +55,7 @@ lint: $(STAMP) ## ruff, types, and the three floors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd .types && $(abspath $(BIN))/lint-imports --no-logo ../pyproject.toml
-	$(BIN)/basedpyright
+	$(BIN)/basedpyright --pythonpath $(abspath $(BIN))/python
 
 format: $(STAMP) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

@@ -88,7 +88,7 @@ def _order(asked: Asked, run: Folder) -> ExportOptions:
     if asked.format not in get_args(StoredFormat):
         raise JobError(f"--format {asked.format}: there are {', '.join(get_args(StoredFormat))}")
     if asked.shards not in (None, *get_args(ShardKind)):
-        raise JobError(f"--shards {asked.shards}: there are webdataset, parquet")
+        raise JobError(f"--shards {asked.shards}: there are webdataset, parquet, npy")
     shard_bytes = None if asked.shards is None else asked.shard_mb * MB
     return ExportOptions(_columns(asked, run), cast("StoredFormat", asked.format), shard_bytes)
 
@@ -101,8 +101,8 @@ def _columns(asked: Asked, run: Folder) -> tuple[str, ...]:
         raise JobError(f"{run.uri}: holds no finished row yet; export it when a part is done")
     if not there:
         raise JobError(
-            f"{run.uri}: has no column of pictures, only {', '.join(schema.names)}; `--shards parquet` exports them, and "
-            "pandas, DuckDB and `pixelmill.open_run(OUT).table()` read them in data/*.parquet"
+            f"{run.uri}: has no column of pictures, only {', '.join(schema.names)}; `--shards parquet` exports them, "
+            "`--shards npy` exports vectors, and pandas, DuckDB and `pixelmill.open_run(OUT).table()` read them in data/*.parquet"
         )
     if unknown := [name for name in asked.columns if name not in there]:
         raise JobError(f"{run.uri}: {unknown[0]} is no column of pictures; there are {', '.join(there)}")

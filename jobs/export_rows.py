@@ -14,9 +14,10 @@ from typing import Any
 from pixelmill.jobs.export import EVERY_S, Asked, destination_of, failed_rows, reasons_of
 from pixelmill.jobs.inspect import open_run
 from pixelmill.pipelines.explore import column_units, count_rows
-from pixelmill.pipelines.export.data_set import DataSetExport, RowsExported, chosen_columns
+from pixelmill.pipelines.export.data_set import DataSetExport, chosen_columns
 from pixelmill.pipelines.export.naming import root_of
 from pixelmill.pipelines.export.pictures import ListedInputs, schema_of_run
+from pixelmill.pipelines.export.row_parts import RowsExported
 from pixelmill.pipelines.outputs.attempt import IDENTITY
 from pixelmill.pipelines.outputs.columns import DATA, SUCCESS
 from pixelmill.pipelines.outputs.segments import read_segments
@@ -55,9 +56,9 @@ def export_rows(asked: Asked, report: Callable[[str], None]) -> ExportedRows:
     with explained(run.uri, "reading the run"):
         inputs = ListedInputs(run, read_segments(run))
         root = root_of(inputs)
-    destination.claim({"run": _public_name(run), "columns": columns, "format": "stored", "shards": "parquet"})
+    destination.claim({"run": public_name(run), "columns": columns, "format": "stored", "shards": "parquet"})
     work = DataSetExport(run, columns, root, destination)
-    work.work(parts, _Progress(len(parts), report))
+    work.work(parts, RowProgress(len(parts), report))
     with explained(run.uri, "reading the run"):
         success = _success_of(run)
         failed = reasons_of(list(failed_rows(run)))
@@ -67,7 +68,7 @@ def export_rows(asked: Asked, report: Callable[[str], None]) -> ExportedRows:
     return ExportedRows(work.tally, destination.uri, has_card, failed, bool(success))
 
 
-def _public_name(run: Folder) -> str:
+def public_name(run: Folder) -> str:
     """Distinguishes runs, and says of their place no more than its last name."""
     digest = hashlib.blake2b(scrub(run.uri).encode(), digest_size=6).hexdigest()
     return f"{PurePosixPath(run.uri).name}-{digest}"
@@ -91,7 +92,7 @@ def _state_of(
     }
 
 
-class _Progress:
+class RowProgress:
     """Reports the progress of an export at intervals."""
 
     def __init__(self, parts: int, report: Callable[[str], None]) -> None:

@@ -46,8 +46,8 @@ def export(
     shards: Annotated[
         str | None,
         typer.Option(
-            metavar="webdataset|parquet",
-            help="Write tar shards with a .json for each sample, or all rows as a data set with its card, instead of files.",
+            metavar="webdataset|parquet|npy",
+            help="Write tar shards with a .json for each sample, all rows as a data set with its card, or vectors as arrays.",
         ),
     ] = None,
     shard_mb: Annotated[int, typer.Option(min=1, help="No tar shard is much larger.")] = 128,
@@ -68,6 +68,7 @@ def export(
     Run it again to resume it, or to export new results. DEST/_export records progress, an index of the files and failed inputs.
     """
     from pixelmill.jobs import export as exporting
+    from pixelmill.jobs import export_arrays as exporting_arrays
     from pixelmill.jobs import export_rows as exporting_rows
 
     asked = exporting.Asked(
@@ -81,6 +82,8 @@ def export(
     try:
         if shards == "parquet":
             lines = exporting_rows.lines_of_rows(exporting_rows.export_rows(asked, report))
+        elif shards == "npy":
+            lines = exporting_arrays.lines_of_arrays(exporting_arrays.export_arrays(asked, report))
         else:
             lines = exporting.summary_lines(exporting.export(asked, report))
     except KeyboardInterrupt:

@@ -9,7 +9,6 @@ DEST/
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ import pyarrow.compute as pc
 
 from pixelmill.pipelines.arrow import Column, fields_of
 from pixelmill.pipelines.export.destination import Destination
-from pixelmill.pipelines.export.exporting import identity_of_part, require_same
+from pixelmill.pipelines.export.row_parts import RowsExported, WrittenPart, export_parts
 from pixelmill.pipelines.outputs.card import CARD, DataSet, card_of, is_ours
 from pixelmill.pipelines.outputs.columns import DATA, PLACE
 from pixelmill.pipelines.outputs.encoding import encode
@@ -32,20 +31,6 @@ _untyped: Any = pc  # its stubs leave open what columns come and go
 KEYS = ("id", "uri", "member", PLACE.name)
 """Columns that every data set has, as far as the run has them."""
 MEANINGS = {"uri": "where the input lies below the folder that all inputs share"}
-
-
-@dataclass
-class RowsExported:
-    """The progress of an export of rows."""
-
-    parts: int = 0
-    parts_before: int = 0
-    """Parts that an earlier call exported."""
-    rows: int = 0
-    rows_before: int = 0
-    memory_bytes: int = 0
-    file_bytes: int = 0
-    """Of all parts, those of an earlier call included; memory_bytes too."""
 
 
 def chosen_columns(schema: pa.Schema, wanted: Sequence[str]) -> list[str]:
@@ -65,38 +50,17 @@ class DataSetExport:
 
     def work(self, parts: Sequence[str], report: Callable[[RowsExported], None]) -> None:
         """Export every missing part. RunRefused if the destination has files of another run or from elsewhere."""
-        finished = self._destination.finished_parts()
-        for part in parts:
-            name = part.removesuffix(".parquet")
-            identity = identity_of_part(self._run, part)
-            record = finished.get(name)
-            if record is None:
-                record = self._do(part, name, identity)
-                self.tally.parts += 1
-                self.tally.rows += _number(record, "rows")
-            else:
-                require_same(record, identity, part, self._run, self._destination)
-                self.tally.parts_before += 1
-                self.tally.rows_before += _number(record, "rows")
-            self.tally.memory_bytes += _number(record, "memory_bytes")
-            self.tally.file_bytes += _number(record, "file_bytes")
-            report(self.tally)
+        export_parts(self._run, self._destination, parts, self._write, self.tally, report)
 
-    def _do(self, part: str, name: str, identity: str) -> dict[str, object]:
+    def _write(self, part: str) -> WrittenPart:
         with explained(self._run.uri, "reading the run"):
-            table = self._rows_of(part)
+            table = self.rows_of(part)
         data = encode(table)
         self._destination.put(f"{DATA}/{part}", data)
-        record: dict[str, object] = {
-            "made_as": identity,
-            "rows": table.num_rows,
-            "memory_bytes": table.nbytes,
-            "file_bytes": len(data),
-        }
-        self._destination.finish_part(name, record, ())
-        return record
+        return WrittenPart(table.num_rows, table.nbytes, len(data))
 
-    def _rows_of(self, part: str) -> pa.Table:
+    def rows_of(self, part: str) -> pa.Table:
+        """The rows of a part, with places below the shared folder."""
         with self._run.open(f"{DATA}/{part}") as file, open_parquet(file) as parquet:
             declared = declared_schema(parquet)
             names = [name for name in self._columns if name in declared.names]
@@ -136,8 +100,3 @@ def below(uris: Column, root: str) -> Column:
     inside = _untyped.starts_with(uris, prefix)
     shortened = _untyped.utf8_slice_codeunits(uris, len(prefix))
     return _untyped.if_else(inside, shortened, _untyped.replace_substring_regex(uris, r"^.*/", ""))
-
-
-def _number(record: Mapping[str, object], name: str) -> int:
-    found = record.get(name)
-    return found if isinstance(found, int) else 0
