@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pixelmill.pipelines.export.destination import Destination
@@ -61,6 +61,6 @@ def export_parts(
         report(tally)
 
 
-def _number(record: dict[str, object], name: str) -> int:
+def _number(record: Mapping[str, object], name: str) -> int:
     found = record.get(name)
     return found if isinstance(found, int) else 0
