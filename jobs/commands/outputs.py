@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pixelmill.jobs import surroundings
 from pixelmill.jobs.commands.options import AsJson, Quiet
 from pixelmill.jobs.commands.running import interrupted
+
+if TYPE_CHECKING:
+    from pixelmill.jobs.export import Asked
 
 
 def inspect(
@@ -67,30 +71,32 @@ def export(
 
     Run it again to resume it, or to export new results. DEST/_export records progress, an index of the files and failed inputs.
     """
-    from pixelmill.jobs import export as exporting
-    from pixelmill.jobs import export_arrays as exporting_arrays
-    from pixelmill.jobs import export_rows as exporting_rows
+    from pixelmill.jobs.export import Asked
 
-    asked = exporting.Asked(
-        out, destination, tuple(column or ()), picture_format, shards, shard_mb, overwrite, portable
-    )
+    asked = Asked(out, destination, tuple(column or ()), picture_format, shards, shard_mb, overwrite, portable)
 
     def report(text: str) -> None:
         if not quiet:
             typer.echo(text, err=True)
 
     try:
-        if shards == "parquet":
-            lines = exporting_rows.lines_of_rows(exporting_rows.export_rows(asked, report))
-        elif shards == "npy":
-            lines = exporting_arrays.lines_of_arrays(exporting_arrays.export_arrays(asked, report))
-        else:
-            lines = exporting.summary_lines(exporting.export(asked, report))
+        lines = _exported(asked, report)
     except KeyboardInterrupt:
         interrupted(
             "exported files are kept, and the same command resumes from there", surroundings.of_process(quiet=quiet)
         )
     typer.echo("\n".join(lines))
+
+
+def _exported(asked: Asked, report: Callable[[str], None]) -> Sequence[str]:
+    """Export what `--shards` says; returns the summary."""
+    from pixelmill.jobs import export, export_arrays, export_rows
+
+    if asked.shards == "parquet":
+        return export_rows.lines_of_rows(export_rows.export_rows(asked, report))
+    if asked.shards == "npy":
+        return export_arrays.lines_of_arrays(export_arrays.export_arrays(asked, report))
+    return export.summary_lines(export.export(asked, report))
 
 
 def zoo(as_json: AsJson = False) -> None:

@@ -21,7 +21,15 @@ from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.errors import ClusterUnreachable, JobError, ModelError, PixelmillError, RunRefused, StoreError
+from pixelmill.workers.errors import (
+    ClusterUnreachable,
+    JobError,
+    ModelError,
+    NoRoom,
+    PixelmillError,
+    RunRefused,
+    StoreError,
+)
 from tests.conftest import Reach
 from tests.jobs.conftest import tar
 from tests.servers.gateway import Gateway
@@ -80,7 +88,7 @@ WRONG: dict[str, Wrong] = {
     "a table of no rows": ({"source": "rows.parquet"}, JobError, "it is empty, without a file, line, row or member"),
     "a source in the output": ({"source": "in", "out": "."}, JobError, "lies in the output folder"),
     "the output as source": ({"source": "in", "out": "in"}, JobError, "lies in the output folder"),
-    "more GPUs than there are": ({"run": {"num_gpus": 1, "actors": 99}}, JobError, "99 workers can't be placed"),
+    "more GPUs than there are": ({"run": {"num_gpus": 1, "actors": 99}}, NoRoom, "99 workers can't be placed"),
     "nobody at the address": ({"run": {"address": "127.0.0.1:9"}}, ClusterUnreachable, "no Ray cluster answers there"),
     "an output below a file": ({"out": "file/out"}, StoreError, "is a file, or has one above it"),
     "an output that is a file": ({"out": "file"}, StoreError, "is a file, or has one above it"),

@@ -73,7 +73,7 @@ def test_a_name_and_an_input_are_part_of_the_job() -> None:
     [
         (
             "  - threshold\n  - embed:\n      from: threshold\n",
-            "stages.1.embed.from (line 7): embed takes hu16 or rgb8, and threshold gives ids8",
+            "stages.1.embed.from (line 7): embed takes hu16, rgb8 or volume, and threshold gives ids8",
         ),
         (
             "  - invert: {name: negative}\n  - embed:\n      model: torchvision:resnet18/random\n      from: negativ\n",
@@ -93,7 +93,7 @@ def test_a_name_and_an_input_are_part_of_the_job() -> None:
         ),
         (
             "  - embed: {column: a}\n  - embed:\n      column: b\n      from: embed\n",
-            "stages.1.embed.from (line 8): embed takes hu16 or rgb8, and embed makes no picture",
+            "stages.1.embed.from (line 8): embed takes hu16, rgb8 or volume, and embed makes no picture",
         ),
         (
             "  - invert: {name: a}\n  - embed: {name: a}\n",

@@ -119,9 +119,15 @@ def _check_kind(
     made = original if source is None else configs[source].makes
     if made in config.takes:
         return
-    takes = f"{config.stage} takes {' or '.join(sorted(config.takes))}"
+    takes = f"{config.stage} takes {_any_of(sorted(config.takes))}"
     whose = "the source" if source is None else names[source]
     gives = "makes no picture" if made is None else f"gives {made}"
     if made == "volume":
         gives += ", blocks of volumes: `ct ingest` without --volumes writes slices"
     raise Misfit(index, "from", f"{takes}, and {whose} {gives}")
+
+
+def _any_of(kinds: list[str]) -> str:
+    """a, b or c."""
+    *first, last = kinds
+    return f"{', '.join(first)} or {last}" if first else last
