@@ -10,8 +10,8 @@ import pytest
 from tests.support import Home, Output, Run, assert_every_input_in_one_row, home, job_file, pictures, pixelmill
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-ROWS = 2400
-"""So many that two commands fit into the run, also where it shares its cores with others."""
+ROWS = 10_000
+"""So many that two commands fit into the run on an idle machine too."""
 
 
 def state(user: Home, out: str) -> str:
