@@ -18,7 +18,7 @@ import pytest
 from pixelmill.pipelines.outputs import accounting, claims, repair
 from pixelmill.pipelines.outputs.claims import Claim, Holder
 from pixelmill.pipelines.stores import folder as folder_module
-from pixelmill.pipelines.stores import s3
+from pixelmill.pipelines.stores import s3, whole_files
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 
@@ -164,9 +164,6 @@ class Store:
         except KeyError:
             raise FileNotFoundError(path) from None
 
-    def info(self, path: str) -> dict[str, Any]:
-        return {"name": path, "type": "file", "size": len(self.cat_file(path))}
-
     def pipe_file(self, path: str, data: bytes) -> None:
         self._objects_to_write(path)[path] = data
 
@@ -245,7 +242,7 @@ def world(dialect: Dialect, *, is_death_provable: bool, makes_many: bool = False
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder_module, "open_store", open_store)
         patch.setattr(folder_module, "scheme_of", lambda uri: "s3")
-        for module in (s3, folder_module):
+        for module in (s3, whole_files):
             patch.setattr(module, "read_s3", _read)
         for module in (accounting, repair):
             patch.setattr(module, "ThreadPoolExecutor", Serial)

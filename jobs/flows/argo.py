@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
+from pixelmill.jobs.documents.parsing import read_file
 from pixelmill.jobs.documents.references import REFERENCE
 from pixelmill.jobs.flows.graph import OF_A_STEP, checked_order, file_of, needs_of
 from pixelmill.jobs.flows.spec import STAGE_COMMANDS, Flow
@@ -51,7 +52,7 @@ def config_map_of(flow: Flow, *, name: str) -> dict[str, Any] | None:
 
 def _files(flow: Flow) -> dict[str, str]:
     found = {step: file_of(flow, spec) for step, spec in flow.spec.steps.items()}
-    return {f"{step}.yaml": path.read_text(encoding="utf-8") for step, path in found.items() if path is not None}
+    return {f"{step}.yaml": read_file(str(path)) for step, path in found.items() if path is not None}
 
 
 def _task(flow: Flow, step: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Literal
 
-from pixelmill.jobs.documents.parsing import parse
+from pixelmill.jobs.documents.parsing import parse, read_file
 from pixelmill.jobs.documents.references import texts
 from pixelmill.jobs.flows.spec import Flow, StepSpec
 from pixelmill.pipelines.inputs.names import is_local, place_of
@@ -90,7 +90,7 @@ def _places_read(flow: Flow, spec: StepSpec) -> Iterator[str]:
     read = [match[2] for match in settings if match[1].startswith(_SOURCES)]
     path = file_of(flow, spec)
     if path is not None and not read:
-        document = parse(path.read_text(encoding="utf-8"), name=str(path), what="a mapping").document
+        document = parse(read_file(str(path)), name=str(path), what="a mapping").document
         read += [text for key in _SOURCES for text in texts(document.get(key))]
     words = [word for word in spec.run[1:] if "/" in word and not _SETTING.fullmatch(word)]
     yield from (place for place in [*words, *read] if "${" not in place)

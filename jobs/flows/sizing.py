@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from pixelmill.jobs.documents.parsing import parse
+from pixelmill.jobs.documents.parsing import parse, read_file
 from pixelmill.jobs.flows.spec import STAGE_COMMANDS, StepSpec
 
 SIZES = frozenset({"actors", "cpus_per_actor", "num_gpus"})
@@ -38,5 +38,5 @@ def _is_sized(words: tuple[str, ...], file: Path | None) -> bool:
         return True
     if file is None:
         return False
-    run = parse(file.read_text(encoding="utf-8"), name=str(file), what="a mapping").document.get("run")
+    run = parse(read_file(str(file)), name=str(file), what="a mapping").document.get("run")
     return isinstance(run, dict) and not SIZES.isdisjoint(cast("dict[str, object]", run))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 
 from pixelmill.jobs.event_stream import EventStream
+from pixelmill.jobs.host.repeating import repeating
 from pixelmill.jobs.metrics.exposition import served
 from pixelmill.jobs.metrics.measures import Measure, measures
 from pixelmill.jobs.session.ray_metrics import RayMetrics
@@ -26,27 +26,6 @@ def metered(events: EventStream, out: str, *, port: int | None, is_cluster: bool
         if port is not None:
             events.say(f"metrics: {stack.enter_context(served(port, now))}")
         if is_cluster:
-            stack.enter_context(_through_ray(now))
+            exporter = RayMetrics()
+            stack.enter_context(repeating(lambda: exporter.export(now()), EVERY_S, "ray-metrics"))
         yield
-
-
-@contextmanager
-def _through_ray(now: Callable[[], list[Measure]]) -> Generator[None]:
-    over, exporter = threading.Event(), RayMetrics()
-
-    def export() -> None:
-        with suppress(Exception):  # nothing but a graph depends on them
-            exporter.export(now())
-
-    def follow() -> None:
-        while not over.wait(EVERY_S):
-            export()
-
-    thread = threading.Thread(target=follow, name="ray-metrics", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        export()

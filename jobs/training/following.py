@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from pixelmill.jobs.event_stream import EventStream
+from pixelmill.jobs.host.repeating import repeating
 from pixelmill.pipelines.events import StepsCounted
 from pixelmill.pipelines.progress import ProgressStore
 from pixelmill.pipelines.training.failures import failures_in
@@ -31,23 +31,9 @@ def ask_to_end(store: ProgressStore, events: EventStream) -> float:
 @contextmanager
 def following(store: ProgressStore, events: EventStream) -> Generator[None]:
     """Emit the events that the workers report while the block runs."""
-    over, reports = threading.Event(), Reports(store, events)
     events.phase("starting the workers")
-
-    def follow() -> None:
-        is_over = False
-        while not is_over:
-            is_over = over.wait(POLL_S)  # once more after the end, for what was reported last
-            with suppress(Exception):  # nothing but the display depends on it
-                reports.pass_on()
-
-    thread = threading.Thread(target=follow, name="news", daemon=True)
-    thread.start()
-    try:
+    with repeating(Reports(store, events).pass_on, POLL_S, "news"):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 class Reports:

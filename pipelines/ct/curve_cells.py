@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,15 @@ class CurveData:
     train: LabelledSlices
     val: LabelledSlices
     test: LabelledSlices
+
+    @cached_property
+    def tested_on(self) -> str:
+        """A digest of the values of the test part: of its slices, which nobody can guess, and not of names, which many can."""
+        found = hashlib.blake2b(digest_size=16)
+        for sample in self.test.samples:
+            for name in sorted(sample):
+                found.update(np.ascontiguousarray(sample[name]).tobytes())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -111,16 +121,20 @@ def recipe_of(settings: Mapping[str, Any]) -> Any:
 
 def finished(cell: Cell, out: Folder) -> CellResult | None:
     stored = out.read(cell.name)
-    return None if stored is None else CellResult.of(stored)
+    try:
+        return None if stored is None else CellResult.of(stored)
+    except ValueError as error:
+        raise JobError(
+            f"{out.uri}/{cell.name}: is no result of a cell; remove it, and the same command trains it again"
+        ) from error
 
 
 def run_cell(cell: Cell, plan: CurvePlan, data: CurveData, encoders: Mapping[str, Encoder], out: Folder) -> CellResult:
-    """The result of a cell, which is trained unless it is finished already. JobError where it was tested on other patients."""
-    tested_on = digest_of(data.test.slices.patients)
+    """The result of a cell, which is trained unless it is finished already. JobError where it was tested on other slices."""
     if (stored := finished(cell, out)) is not None:
-        if stored.tested_on not in {None, tested_on}:  # cells of before have none
+        if stored.tested_on not in {None, data.tested_on}:  # cells of before have none
             raise JobError(
-                f"{out.uri}: its cells were tested on other patients; the labelled data has changed: choose another out"
+                f"{out.uri}: its cells were tested on other slices; the labelled data has changed: choose another out"
             )
         return stored
     settings = settings_of(cell, plan, encoders)
@@ -136,7 +150,7 @@ def run_cell(cell: Cell, plan: CurvePlan, data: CurveData, encoders: Mapping[str
             seed=cell.seed,
             rate=cell.rate,
             slices=len(samples),
-            tested_on=tested_on,
+            tested_on=data.tested_on,
             validation=recipe.metrics(recipe.scores(network, data.val.samples)),
             test=by_patient(recipe.scores(network, data.test.samples), data.test.slices.patients),
         )
@@ -200,10 +214,3 @@ def by_patient(scores: Mapping[str, np.ndarray], patients: Sequence[str]) -> dic
         rows = [index for index, each in enumerate(patients) if each == patient]
         found[f"{number:06d}"] = {name: float(np.mean(values[rows])) for name, values in scores.items()}
     return found
-
-
-def digest_of(patients: Sequence[str]) -> str:
-    """Of all patients of the test part together: shows whether two cells were tested on the same ones."""
-    return hashlib.blake2b(
-        "\0".join(sorted(set(patients))).encode("utf-8", "surrogatepass"), digest_size=16
-    ).hexdigest()

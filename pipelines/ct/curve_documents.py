@@ -24,8 +24,8 @@ class Document(BaseModel):
 
 
 class CellResult(Document):
-    """One training, judged. `labels` None: all patients; `test` has the scores of each patient, by its number in the order of
-    names, which `tested_on` is a digest of all together."""
+    """One training, judged. `labels` None: all patients. `test` has the scores of each patient by its number, in the order of
+    their names, which are not stored. `tested_on` is a digest of the test part's slices."""
 
     arm: str
     labels: int | None = None

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pixelmill.pipelines import explore
 from pixelmill.pipelines.export.data_set import KEYS, DataSetExport
 from pixelmill.pipelines.export.destination import Destination
+from pixelmill.pipelines.export.pictures import folder_of
 from pixelmill.pipelines.export.row_parts import RowsExported, WrittenPart, export_parts
 from pixelmill.pipelines.outputs.encoding import encode
 from pixelmill.pipelines.stores.explain import explained
@@ -55,7 +56,8 @@ class ArraysExport:
     def _write(self, part: str) -> WrittenPart:
         with explained(self._run.uri, "reading the run"):
             table = with_vectors(self._rows.rows_of(part), self._columns)
-        files = {f"{name}/{_stem(part)}.npy": npy_of(array_of(table[name])) for name in self._columns}
+        folders = {name: folder_of(name, (name, METADATA)) for name in self._columns}
+        files = {f"{folders[name]}{_stem(part)}.npy": npy_of(array_of(table[name])) for name in self._columns}
         files[f"{METADATA}/{part}"] = encode(table.select(self._keys))
         for name, data in files.items():
             self._destination.put(name, data)

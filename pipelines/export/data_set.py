@@ -26,7 +26,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import declared_schema, open_parquet, read_rows
 from pixelmill.workers.errors import JobError
 
-_untyped: Any = pc  # its stubs leave open what columns come and go
+_untyped: Any = pc  # its stubs leave the types of columns open
 
 KEYS = ("id", "uri", "member", PLACE.name)
 """Columns that every data set has, as far as the run has them."""

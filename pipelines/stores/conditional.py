@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from pixelmill.pipelines.stores.tags import digest, tag_by_reading
-from pixelmill.pipelines.stores.whole_files import read_object
+from pixelmill.pipelines.stores.whole_files import read_stored
 
 NOT_IMPLEMENTED = frozenset({400, 405, 501})
 
@@ -54,7 +54,7 @@ class Unfenced:
 
     def read(self, path: str, most_bytes: int = sys.maxsize) -> tuple[bytes, str] | None:
         try:
-            data = read_object(self._store, path, most_bytes)
+            data = read_stored(self._store, path, most_bytes)
         except FileNotFoundError:
             return None
         return data, digest(data)

@@ -15,7 +15,7 @@ from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.local_disk import LocalDisk, write_local
 from pixelmill.pipelines.stores.retries import retried, status_of
 from pixelmill.pipelines.stores.s3 import S3
-from pixelmill.pipelines.stores.whole_files import MOST_DOCUMENT_BYTES, NotReadable, read_local, read_object, read_s3
+from pixelmill.pipelines.stores.whole_files import MOST_DOCUMENT_BYTES, NotReadable, read_local, read_stored
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import StoreError
 
@@ -96,11 +96,7 @@ class Folder:
             raise StoreError(f"{scrub(self.uri)}/{name}: {error}") from error
 
     def _whole(self, path: str, most_bytes: int) -> bytes:
-        if self.is_local:
-            return read_local(path, most_bytes)
-        if scheme_of(self.uri) in {"s3", "s3a"}:
-            return read_s3(self.store, path, most_bytes)[0]
-        return read_object(self.store, path, most_bytes)
+        return read_local(path, most_bytes) if self.is_local else read_stored(self.store, path, most_bytes)
 
     def exists(self, name: str) -> bool:
         return retried(lambda: bool(self.store.exists(self._path(name))), for_s=self.access.retry_for_s)

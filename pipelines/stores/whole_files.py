@@ -60,8 +60,10 @@ def read_local(path: str, most_bytes: int) -> bytes:
     return data
 
 
-def read_object(store: Any, path: str, most_bytes: int) -> bytes:
-    """An object of a store of fsspec. NotReadable for more than `most_bytes`."""
+def read_stored(store: Any, path: str, most_bytes: int) -> bytes:
+    """An object of a store of fsspec, of s3fs in one request. NotReadable for more than `most_bytes`."""
+    if hasattr(store, "call_s3"):
+        return read_s3(store, path, most_bytes)[0]
     require_few(int(store.info(path).get("size") or 0), most_bytes)
     data = bytes(store.cat_file(path))
     require_few(len(data), most_bytes)

@@ -159,8 +159,8 @@ class Burst:
 
 
 def ahead(batches: Iterator[Made]) -> Iterator[Made]:
-    """The same batches, made on a thread ahead of their use. Where they are small and quickly made, several at a time: each
-    time that a thread wakes the one that trains, or takes Python's lock from it, costs that one some 0.1 ms."""
+    """The same batches, made on a thread ahead of their use. Where they are small and quickly made, several at a time: the
+    thread that trains loses time whenever another one wakes it or takes Python's lock from it."""
     with batch_threads(1, torch.get_num_threads()) as pool:
         window = deque(pool.submit(next_burst, batches) for _ in range(AHEAD))
         while True:

@@ -59,6 +59,22 @@ def test_no_file_names_the_folder_of_the_source_or_of_the_run(run: Folder, tmp_p
     assert b"/p/a.jpg" not in whole
 
 
+@pytest.mark.parametrize("name", ["../../elsewhere", "/elsewhere", "..", "a/../../../b"])
+def test_the_name_of_a_column_never_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
+    made = open_out(tmp_path / "deep/out")
+    add_part(made, ["a"], VECTORS[:1])
+    (part,) = made.names("data")
+    table = pq.read_table(tmp_path / "deep/out/data" / part)
+    renamed = table.rename_columns([name if each == "embedding" else each for each in table.column_names])
+    pq.write_table(renamed.replace_schema_metadata(table.schema.metadata), tmp_path / "deep/out/data" / part)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    do(made, tmp_path / "deep/to")
+    written = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert any(path.suffix == ".npy" for path in written)
+    assert all(path.is_relative_to(tmp_path / "deep/to") for path in written)
+    assert not Path("/elsewhere").exists()
+
+
 @pytest.mark.parametrize(
     ("columns", "options", "words"),
     [

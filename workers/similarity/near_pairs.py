@@ -121,7 +121,7 @@ def nearest_cells(units_BD: np.ndarray, centres_KD: np.ndarray) -> np.ndarray:
     """The CELLS_EACH nearest cells of each row, int32.
 
     Near by the cosine to the centre: by the distance, a centre between many groups, which is short, would be the second or
-    third of nearly every row, and its cell as large as the run (129,000 of 150,000 rows, where the largest now has 7,300).
+    third of nearly every row, and its cell nearly as large as the run.
     """
     found = [
         np.argpartition(units_BD[block] @ centres_KD.T, -CELLS_EACH, axis=1)[:, -CELLS_EACH:].astype(np.int32)
@@ -143,9 +143,7 @@ def pairs_among(own_MD: np.ndarray, rows_M: np.ndarray, least_cosine: float) -> 
     for block in blocks(len(rows_M)):
         for others in blocks(len(rows_M) - block.start, OTHERS_AT_ONCE):
             cosines_BO = own_MD[block] @ own_MD[block.start :][others].T
-            places = np.flatnonzero(
-                cosines_BO >= least_cosine
-            )  # which is several times faster than nonzero of a matrix
+            places = np.flatnonzero(cosines_BO >= least_cosine)  # several times faster than nonzero of a matrix
             left, right = np.divmod(places, cosines_BO.shape[1])
             later = right + others.start > left
             left, right = left[later], right[later]

@@ -129,7 +129,7 @@ def test_a_curve_over_other_patients_is_refused_and_holds_no_names(tmp_path: Pat
     assert leaks(tmp_path / "out", "ID_00") == []
     for path in sorted((tmp_path / "lungs").rglob("ID_*")):
         path.rename(path.with_name(path.name.replace("ID_00", "ID_90")))
-    with pytest.raises(JobError, match="tested on other patients"):
+    with pytest.raises(JobError, match="tested on other slices"):
         run_curve(job, lambda _: None)
 
 

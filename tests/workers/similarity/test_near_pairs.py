@@ -63,6 +63,13 @@ def test_no_cell_attracts_the_rows_of_all_others() -> None:
     assert max(sizes) <= 3 * np.mean(sizes)
 
 
+def test_centres_of_cells_are_compared_by_their_direction_alone() -> None:
+    random = np.random.default_rng(4)
+    spread_ND = units_of(random.standard_normal((6000, 8)).astype(np.float32))
+    centres_KD = near_pairs.cell_centres(spread_ND, len(spread_ND))
+    np.testing.assert_allclose(np.linalg.norm(centres_KD, axis=1), 1, rtol=1e-5)
+
+
 def test_vectors_that_are_all_alike_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_pairs, "MOST_PAIRS", 100)
     with pytest.raises(JobError, match="give a higher --threshold"):
