@@ -7,7 +7,9 @@ import os
 import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pixelmill.jobs.identity import resumed_source
@@ -22,13 +24,14 @@ from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.access import scheme_of
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.pipelines.stores.retries import retried
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.errors import JobError, RunRefused
 from pixelmill.workers.stages.model_checks import check_models
 
 LEAST_ROW_BYTES = 200
-PROBE = "_run/.writable"
+PROBE, PROBE_FOR_S = "_run/.writable", 10.0
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,11 @@ def _require_access(place: Path) -> None:
 def _begin_upload(out: Folder) -> None:
     """Begin a multipart upload and abort it: this needs the permission to write and creates no object."""
     bucket, _, key = f"{out.path}/{PROBE}".partition("/")
-    begun = out.store.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
-    out.store.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=begun["UploadId"])
+    for_s = min(PROBE_FOR_S, out.access.retry_for_s)
+    begun = retried(lambda: out.store.call_s3("create_multipart_upload", Bucket=bucket, Key=key), for_s=for_s)
+    with suppress(FileNotFoundError):  # it was aborted by a request whose answer was lost
+        abort = partial(out.store.call_s3, "abort_multipart_upload", Bucket=bucket, Key=key, UploadId=begun["UploadId"])
+        retried(abort, for_s=for_s)
 
 
 def check_space(out: Folder, rows: int) -> None:

@@ -168,6 +168,21 @@ def _set_on_self(method: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     }
 
 
+# -------------------------------------------------------------------------------------------------------------- calls
+
+
+def calls(path: Path) -> set[str]:
+    """`owner.method` for every call of a method of something that has a name: self.out.store.open() is store.open."""
+    functions = (node.func for node in ast.walk(_tree(path)) if isinstance(node, ast.Call))
+    return {
+        f"{_last_name(function.value)}.{function.attr}" for function in functions if isinstance(function, ast.Attribute)
+    }
+
+
+def _last_name(node: ast.expr) -> str:
+    return getattr(node, "attr", getattr(node, "id", ""))
+
+
 # ------------------------------------------------------------------------------------------------------------ lengths
 
 

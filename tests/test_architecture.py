@@ -25,6 +25,7 @@ from pixelmill.workers.stages import STAGES
 from tests.architecture import (
     FLOORS,
     ROOT,
+    calls,
     choices_as_statements,
     has_tests,
     imports_package,
@@ -296,15 +297,25 @@ def test_one_module_opens_parquet_files(path: Path) -> None:
     assert path == ROOT / "pipelines/stores/tables.py" or not names & PARQUET_READERS
 
 
+IMPATIENT = frozenset({"store.open", "store.pipe_file", "store.rm_file", "store.cat_file", "fs.open", "fsspec.open"})
+
+
+@pytest.mark.parametrize("path", source_files(*FLOORS, "pixelmill"), ids=relative)
+def test_files_of_stores_are_opened_and_written_where_requests_are_retried(path: Path) -> None:
+    """A store refuses some requests, and its client gives up on some that would succeed a second later."""
+    assert path.parent == ROOT / "pipelines/stores" or not calls(path) & IMPATIENT
+
+
 def test_what_those_rules_look_for_is_found(tmp_path: Path) -> None:
     file = tmp_path / "bad.py"
     file.write_text(
         "import pickle\nimport ray.train.torch\nimport torch as t, pyarrow.parquet as pq\n"
-        "from benchmarks import gpu\nx = t.load, pq.ParquetFile('a')\n"
+        "from benchmarks import gpu\nx = t.load, pq.ParquetFile('a')\nwith self.out.store.open('a'): pass\n"
     )
     assert {"torch.load", "pyarrow.parquet.ParquetFile"} <= names_used(file)
     assert all(imports_package(file, name) for name in ("pickle", "ray.train", "benchmarks"))
     assert not imports_package(file, "ray.data")
+    assert calls(file) == {"store.open"}
 
 
 # -------------------------------------------------------------------------------------------------- tests in one place

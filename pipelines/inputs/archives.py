@@ -15,6 +15,7 @@ from pixelmill.pipelines.inputs.earlier_runs import source_ids_of
 from pixelmill.pipelines.inputs.entries import Entry, Found, Index, Source, sequential
 from pixelmill.pipelines.inputs.names import IMAGE_SUFFIXES, URI_COLUMNS, has_hidden, suffix_of
 from pixelmill.pipelines.stores.access import open_store
+from pixelmill.pipelines.stores.patient_file import open_patiently
 from pixelmill.pipelines.stores.retries import is_passing
 from pixelmill.pipelines.stores.tables import holds_bytes, hu_columns, open_parquet
 from pixelmill.workers.credentials import scrub
@@ -46,7 +47,7 @@ def tar_members(found: Found, source: Source, other: KindOfOther = kind_of_no_pi
     members: list[Entry] = []
     ignored: Counter[str] = Counter()
     store, path = open_store(found.uri, source.access)
-    with store.open(path, "rb", **sequential(found.uri)) as file:
+    with open_patiently(store, path, source.access, **sequential(found.uri)) as file:
         headers = _Headers(file)
         try:
             _read_headers(headers, found, members, ignored, other)
@@ -164,7 +165,7 @@ def parquet_rows(found: Found, source: Source) -> Index:
     """One entry per row; the footer holds their number, no picture is read."""
     store, path = open_store(found.uri, source.access)
     try:
-        with store.open(path, "rb") as file:
+        with open_patiently(store, path, source.access) as file:
             parquet = open_parquet(file)
             image_column(parquet.schema_arrow, source.column, found.uri)
             rows = parquet.metadata.num_rows

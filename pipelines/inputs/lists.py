@@ -8,6 +8,7 @@ from pixelmill.pipelines.inputs.entries import Entry, Found, Source
 from pixelmill.pipelines.inputs.list_formats import format_of, what_a_list_is
 from pixelmill.pipelines.inputs.names import is_local, local_path
 from pixelmill.pipelines.stores.access import join, open_store, scheme_of
+from pixelmill.pipelines.stores.patient_file import open_patiently
 from pixelmill.workers.credentials import carries_credentials, scrub
 from pixelmill.workers.errors import JobError
 
@@ -23,7 +24,7 @@ def entries_of(found: Found, source: Source) -> Iterator[Entry]:
 def _uris(found: Found, source: Source) -> Iterator[str | None]:
     store, path = open_store(found.uri, source.access)
     try:
-        with store.open(path, "rb") as file:
+        with open_patiently(store, path, source.access) as file:
             yield from format_of(found.uri)(file, source.column, found.uri)
     except UnicodeDecodeError as error:
         text = f"{scrub(found.uri)}: is not UTF-8 text ({error}); a list of URIs is {what_a_list_is()}"

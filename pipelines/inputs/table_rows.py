@@ -16,6 +16,7 @@ from pixelmill.pipelines.inputs.archives import image_column
 from pixelmill.pipelines.inputs.entries import sequential
 from pixelmill.pipelines.inputs.requests import Input
 from pixelmill.pipelines.stores.access import Access, open_store
+from pixelmill.pipelines.stores.patient_file import open_patiently
 from pixelmill.pipelines.stores.reading import require_version
 from pixelmill.pipelines.stores.tables import Elsewhere, cells_of, open_parquet
 
@@ -67,7 +68,7 @@ class _OpenTable:
     def __init__(self, uri: str, version: str | None, access: Access, column: str | None) -> None:
         self._require = lambda: require_version(uri, version, access)
         store, path = open_store(uri, access)
-        self._parquet = open_parquet(store.open(path, "rb", **sequential(uri)))
+        self._parquet = open_parquet(open_patiently(store, path, access, **sequential(uri)))
         self._column = image_column(self._parquet.schema_arrow, column, uri)
         groups = [self._parquet.metadata.row_group(g).num_rows for g in range(self._parquet.metadata.num_row_groups)]
         self._starts = [0, *accumulate(groups)]

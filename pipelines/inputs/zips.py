@@ -10,6 +10,7 @@ from pixelmill.pipelines.inputs.archives import KindOfOther
 from pixelmill.pipelines.inputs.entries import Entry, Found, Index, Source
 from pixelmill.pipelines.inputs.names import has_hidden
 from pixelmill.pipelines.stores.access import open_store, scheme_of
+from pixelmill.pipelines.stores.patient_file import open_patiently
 
 MOST_DIRECTORY_BYTES = 256 << 20
 """The most bytes that are read at once: a central directory of two million members."""
@@ -24,7 +25,7 @@ def zip_members(found: Found, source: Source, other: KindOfOther) -> Index:
     """
     ignored: Counter[str] = Counter()
     store, path = open_store(found.uri, source.access)
-    with store.open(path, "rb", **_ranged(found.uri)) as opened:
+    with open_patiently(store, path, source.access, **_ranged(found.uri)) as opened:
         file = _Bounded(opened)
         try:
             with zipfile.ZipFile(cast("IO[bytes]", file)) as archive:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NotRequired, TypedDict, cast
@@ -91,8 +90,7 @@ def remove_strays(folder: Folder, segments: list[Segment]) -> None:
     for name in folder.names(FOLDER):
         is_decided = LISTED.fullmatch(name) is not None and int(name[:6]) < len(segments)
         if is_decided and f"{FOLDER}/{name}" not in kept:
-            with suppress(FileNotFoundError):
-                folder.remove(f"{FOLDER}/{name}")
+            folder.remove(f"{FOLDER}/{name}")
 
 
 def carries_source_ids(segments: Sequence[Segment]) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from pixelmill.pipelines.stores.tags import digest, tag_by_reading
-from pixelmill.pipelines.stores.whole_files import read_stored
+from pixelmill.pipelines.stores.whole_files import read_stored, write_whole
 
 NOT_IMPLEMENTED = frozenset({400, 405, 501})
 
@@ -65,7 +65,7 @@ class Unfenced:
     def create(self, path: str, data: bytes) -> bool:
         if self._exists(path):
             return False
-        self._store.pipe_file(path, data)
+        write_whole(self._store, path, data)
         return True
 
     def _exists(self, path: str) -> bool:
@@ -76,7 +76,7 @@ class Unfenced:
         found = self.read(path)
         if found is None or found[1] != tag:
             return False
-        self._store.pipe_file(path, data)
+        write_whole(self._store, path, data)
         return True
 
 

@@ -13,9 +13,16 @@ from pixelmill.pipelines.stores import conditional
 from pixelmill.pipelines.stores.access import Access, open_store, scheme_of
 from pixelmill.pipelines.stores.explain import explain
 from pixelmill.pipelines.stores.local_disk import LocalDisk, write_local
+from pixelmill.pipelines.stores.patient_file import open_patiently
 from pixelmill.pipelines.stores.retries import retried, status_of
 from pixelmill.pipelines.stores.s3 import S3
-from pixelmill.pipelines.stores.whole_files import MOST_DOCUMENT_BYTES, NotReadable, read_local, read_stored
+from pixelmill.pipelines.stores.whole_files import (
+    MOST_DOCUMENT_BYTES,
+    NotReadable,
+    read_local,
+    read_stored,
+    write_whole,
+)
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import StoreError
 
@@ -56,7 +63,7 @@ class Folder:
         if self.is_local:
             write_local(self._path(name), data)
         else:
-            retried(lambda: self.store.pipe_file(self._path(name), data), for_s=self.access.retry_for_s)
+            retried(lambda: write_whole(self.store, self._path(name), data), for_s=self.access.retry_for_s)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file that does not exist yet; returns False, and writes nothing, where it does."""
@@ -102,8 +109,14 @@ class Folder:
         return retried(lambda: bool(self.store.exists(self._path(name))), for_s=self.access.retry_for_s)
 
     def remove(self, name: str) -> None:
-        """Remove one file; bulk deletes are refused by stores that are not AWS."""
-        self.store.rm_file(self._path(name))
+        """Remove one file, which may be gone: a request whose answer was lost has removed it, and some servers say so to
+        the next one. Bulk deletes are refused by stores that are not AWS."""
+
+        def work() -> None:
+            with suppress(FileNotFoundError):
+                self.store.rm_file(self._path(name))
+
+        retried(work, for_s=self.access.retry_for_s)
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder of this one, sorted; none when it does not exist."""
@@ -126,8 +139,8 @@ class Folder:
         return sorted(name for name in names if name)
 
     def open(self, name: str) -> Any:
-        """A seekable binary file for reading."""
-        return self.store.open(self._path(name), "rb")
+        """A seekable binary file for reading, whose requests are retried."""
+        return open_patiently(self.store, self._path(name), self.access)
 
     def check_writable(self) -> None:
         """Write and remove a small file, and find out whether the store honours conditions. Raises StoreError, in the
@@ -138,18 +151,16 @@ class Folder:
             self._probe(name)
         except Exception as error:
             raise explain(error, self.uri, "writing to the output folder") from error
-        with suppress(Exception):  # a store that allows no deletes is good enough
-            self.remove(name)
 
     def _probe(self, name: str) -> None:
         quick = Access(self.access.profile, self.access.anon, min(5.0, self.access.timeout_s), 2.0)
         patient = Folder(self.uri, quick)
         patient.publish(name, b"pixelmill")
+        with suppress(Exception):  # a store that allows no deletes is good enough
+            patient.remove(name)
         if self.is_local or scheme_of(self.uri) not in {"s3", "s3a"}:
             return
         candidate = S3(patient.store, status_of)
-        with suppress(Exception):
-            patient.remove(name)
         if retried(lambda: conditional.probe(candidate, self._path(f"{name}-2"), status_of), for_s=2.0):
             self._writes = self._conditional(True)
         with suppress(Exception):

@@ -18,6 +18,9 @@ ANY_SIZE = sys.maxsize
 MOST_TABLE_BYTES = 1 << 30
 """The most bytes of a table or a log that is read whole: those of a manifest have a million rows."""
 
+MOST_PUT_BYTES = 5 << 30
+"""The most bytes that S3 takes in one request."""
+
 
 class NotReadable(Exception):
     """Why a file is not read, as a message continues its name."""
@@ -81,6 +84,17 @@ def read_s3(store: Any, path: str, most_bytes: int) -> tuple[bytes, str]:
         return bytes(cast("bytes | None", sync(store.loop, answer["Body"].read)) or b""), answer["ETag"]
     finally:
         answer["Body"].close()
+
+
+def write_whole(store: Any, path: str, data: bytes) -> None:
+    """Write an object in one request. s3fs sends large ones in parts, and when the answer to the last of these requests is
+    lost, its retry says that there is no such upload: an object that is there would count as one that could not be
+    written."""
+    bucket, _, key = path.partition("/")
+    if hasattr(store, "call_s3") and len(data) <= MOST_PUT_BYTES:
+        store.call_s3("put_object", Bucket=bucket, Key=key, Body=data)
+    else:
+        store.pipe_file(path, data)
 
 
 def require_few(size: int, most_bytes: int) -> None:

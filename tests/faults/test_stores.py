@@ -54,6 +54,15 @@ def test_a_tenth_of_requests_refused_and_a_tenth_cut_costs_no_row(mine: Mine) ->
     assert mine.proxy.faults["cut"] > 10
 
 
+def test_the_first_answer_to_every_write_is_lost(mine: Mine) -> None:
+    mine.fill(12)
+    mine.proxy.set(lose_first=True)
+    with mine.start() as run:
+        assert run.wait() == 0, run.stderr
+    assert assert_every_input_in_one_row(mine.output, inputs=12) == {}
+    assert mine.proxy.faults.total() > 10
+
+
 def test_an_outage_of_30_s_in_the_middle_costs_no_row(mine: Mine) -> None:
     mine.fill(220)
     with mine.start() as run:

@@ -32,6 +32,7 @@ from pixelmill.workers.errors import (
 )
 from tests.conftest import Reach
 from tests.jobs.conftest import tar
+from tests.servers.faulty_proxy import FaultyProxy
 from tests.servers.gateway import Gateway
 from tests.support import pictures
 
@@ -168,3 +169,12 @@ def test_to_ask_a_bucket_whether_it_may_be_written_leaves_nothing_there(gateway:
     assert begun.get("Uploads", []) == []
     with pytest.raises(StoreError, match="does not exist, writing to the output folder"):
         checks.check_writable(Folder("s3://asked-nowhere/out", Access(retry_for_s=0)))
+
+
+def test_a_bucket_that_is_asked_may_lose_its_answers(gateway: Gateway, reach: Reach) -> None:
+    gateway.make_bucket("deaf")
+    with FaultyProxy(gateway) as proxy:
+        reach(proxy.env)
+        proxy.set(lose_first=True)  # of the abortion too, and the next one finds no upload
+        checks.check_writable(Folder("s3://deaf/out", Access(retry_for_s=30)))
+        assert proxy.faults["cut"] == 2

@@ -41,13 +41,19 @@ class Faults:
     cut: float = 0.0
     deny_puts: bool = False
     full: bool = False
+    refuse_first: int = 0
+    lose_first: bool = False
 
-    def of(self, method: str, draw: float) -> Fault | None:
-        """What happens to one request, given its `draw` in [0, 1)."""
+    def of(self, method: str, draw: float, attempt: int) -> Fault | None:
+        """What happens to one request, given its `draw` in [0, 1) and how often it came, counted from 1."""
         if self.deny_puts and method in _WRITES:
             return "AccessDenied"
         if self.full and method in ("PUT", "POST"):
             return "XMinioStorageFull"
+        if attempt <= self.refuse_first:
+            return "SlowDown"
+        if self.lose_first and method in _WRITES and attempt == 1:
+            return "cut"
         if draw < self.fail_503:
             return "SlowDown"
         return "cut" if draw < self.fail_503 + self.cut else None
@@ -74,7 +80,16 @@ class FaultyProxy:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="faulty-proxy", daemon=True)
 
-    def set(self, *, fail_503: float = 0.0, cut: float = 0.0, deny_puts: bool = False, full: bool = False) -> None:
+    def set(
+        self,
+        *,
+        fail_503: float = 0.0,
+        cut: float = 0.0,
+        deny_puts: bool = False,
+        full: bool = False,
+        refuse_first: int = 0,
+        lose_first: bool = False,
+    ) -> None:
         """Say all that goes wrong from now on; `set()` heals the store.
 
         fail_503   this fraction of requests is answered 503 SlowDown
@@ -82,10 +97,15 @@ class FaultyProxy:
                    the answer of any other method
         deny_puts  the store is read-only: 403 AccessDenied to PUT, POST and DELETE
         full       the store is full: 507 XMinioStorageFull to PUT and POST
+
+        Two faults without chance, by the method and the key of a request, and counted since the proxy began:
+
+        refuse_first  so many tries of every request are answered 503 SlowDown
+        lose_first    the first try of every write is carried out, but its answer is lost
         """
         if not 0 <= fail_503 + cut <= 1:
             raise ValueError(f"fail_503 {fail_503} + cut {cut} must be a fraction of all requests, 0 to 1")
-        self._now = Faults(fail_503, cut, deny_puts, full)
+        self._now = Faults(fail_503, cut, deny_puts, full, refuse_first, lose_first)
 
     def __enter__(self) -> FaultyProxy:
         self._thread.start()
@@ -119,7 +139,9 @@ class FaultyProxy:
         self.requests[method, key] += 1
         if method == "GET":
             self.gets[key] += 1
-        fault = self._now.of(request.method, self._draw(method, key))
+        self._tries[method, key] += 1
+        attempt = self._tries[method, key]
+        fault = self._now.of(request.method, self._draw(method, key, attempt), attempt)
         if fault:
             self.faults[fault] += 1
         if fault in _STATUS:
@@ -130,9 +152,8 @@ class FaultyProxy:
         except aiohttp.ClientError:  # the server is down: the client sees what it would see without a proxy
             return _broken(request)
 
-    def _draw(self, method: str, key: str) -> float:
-        self._tries[method, key] += 1
-        name = f"{self._seed} {method} {key} {self._tries[method, key]}"
+    def _draw(self, method: str, key: str, attempt: int) -> float:
+        name = f"{self._seed} {method} {key} {attempt}"
         return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
 
     async def _forward(self, request: web.Request, cut: bool) -> web.StreamResponse:

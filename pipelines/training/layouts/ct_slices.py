@@ -16,6 +16,7 @@ import pyarrow as pa
 from pixelmill.pipelines.arrow import strings_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source
 from pixelmill.pipelines.stores.access import Access, join, open_store
+from pixelmill.pipelines.stores.patient_file import open_patiently
 from pixelmill.pipelines.stores.tables import open_parquet, read_rows
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.folders import children
@@ -83,7 +84,7 @@ def patient_of(name: str) -> str:
 
 def _columns_of(uri: str, access: Access) -> dict[str, list[Any]]:
     store, path = open_store(uri, access)
-    with store.open(path, "rb") as file, open_parquet(file) as parquet:
+    with open_patiently(store, path, access) as file, open_parquet(file) as parquet:
         if missing := [name for name in FACTS if name not in parquet.schema_arrow.names]:
             raise DataError(f"{scrub(uri)}: has no column {missing[0]}; give what `ct ingest` wrote")
         rows = read_rows(parquet, [*FACTS, PLACE])

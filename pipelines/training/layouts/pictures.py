@@ -13,6 +13,7 @@ from pixelmill.pipelines.inputs.manifest_rows import SCHEMA, table_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.stores.access import Access, open_store
 from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.patient_file import open_patiently
 from pixelmill.pipelines.stores.tables import Parquet, integers_of, open_parquet
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.reading import LABEL
@@ -62,7 +63,7 @@ def labels_of(table: pa.Table, access: Access, *, is_needed: bool) -> np.ndarray
     columns: list[np.ndarray] = []
     for uri in dict.fromkeys(strings_of(table["uri"])):
         store, path = open_store(uri, access)
-        with store.open(path, "rb") as file, open_parquet(file) as parquet:
+        with open_patiently(store, path, access) as file, open_parquet(file) as parquet:
             if LABEL not in parquet.schema_arrow.names:
                 return None
             column = _label_column(parquet)

@@ -72,8 +72,7 @@ def behind_the_last_look(moment: Moment) -> Patch:
     """Of pipelines/stores/conditional.py: the write of a store without conditions."""
 
     def patch(module: ModuleType) -> None:
-        build = module.Unfenced.__init__
-        module.Unfenced.__init__ = lambda writes, store: build(writes, Stopping(store, moment, ("pipe_file",)))
+        module.write_whole = Stopping(module, moment, ("write_whole",)).write_whole
 
     return patch
 

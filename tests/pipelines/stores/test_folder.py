@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import StoreError
-from tests.conftest import AsNobody
+from tests.conftest import AsNobody, Reach
 from tests.pipelines.stores.failing_stores import QUICK
+from tests.servers.faulty_proxy import FaultyProxy
 from tests.servers.gateway import Gateway
 
 REPOSITORY = Path(__file__).parents[3]
@@ -100,3 +102,23 @@ def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     for place in ("out", "out/below"):
         with pytest.raises(StoreError, match="is a file, or has one above it, writing to the output folder; choose"):
             Folder(str(tmp_path / place), QUICK).check_writable()
+
+
+def test_a_write_or_a_removal_whose_answer_was_lost_is_done(gateway: Gateway, reach: Reach) -> None:
+    gateway.make_bucket("lost")
+    with FaultyProxy(gateway) as proxy:
+        reach(proxy.env)
+        proxy.set(lose_first=True)
+        folder = Folder("s3://lost/out", Access(retry_for_s=30))
+        large = bytes(101 << 20)  # s3fs would send it in parts
+        folder.publish("data/large", large)
+        assert folder.create("data/created", b"one")
+        folder.remove("data/created")
+        assert proxy.faults["cut"] >= 3
+        assert folder.names("data") == ["large"]
+        assert not any(method == "POST" for method, _ in proxy.requests)
+    assert len(gateway.read("lost", "out/data/large")) == len(large)
+
+
+def test_a_file_that_is_gone_is_removed(tmp_path: Path) -> None:
+    Folder(str(tmp_path), QUICK).remove("never-there")

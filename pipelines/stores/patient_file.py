@@ -1,0 +1,69 @@
+"""Open objects of a store as files whose requests are retried, since every store fails some of them.
+
+s3fs retries only what says so in its text; the answer to a HEAD has no text, and with it opening a file ends. Every file
+that is read piece by piece is opened here: Parquet files, archives and lists.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.retries import retried
+
+Result = TypeVar("Result")
+
+
+def open_patiently(store: Any, path: str, access: Access, **options: Any) -> Any:
+    """A binary file of a store of fsspec for reading; each of its requests is retried for `access.retry_for_s` seconds.
+
+    Errors are those of the store. A local file, and a stream of HTTP in which nobody can go back, are given as they are.
+    """
+    if getattr(store, "local_file", False):
+        return store.open(path, "rb", **options)
+    file = retried(lambda: store.open(path, "rb", **options), for_s=access.retry_for_s)
+    return file if getattr(file, "size", None) is None else _PatientFile(file, access.retry_for_s)
+
+
+class _PatientFile(io.BufferedIOBase):
+    def __init__(self, file: Any, for_s: float) -> None:
+        self._file, self._for_s = file, for_s
+
+    def _again(self, read: Callable[[], Result]) -> Result:
+        start = self._file.tell()
+
+        def work() -> Result:
+            self._file.seek(start)  # a read that failed may have moved
+            return read()
+
+        return retried(work, for_s=self._for_s)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self._again(lambda: bytes(self._file.read(-1 if size is None else size)))
+
+    def read1(self, size: int = -1, /) -> bytes:
+        return self.read(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._again(lambda: self._file.readinto(buffer))
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        return self._again(lambda: bytes(self._file.readline())) if size in (None, -1) else super().readline(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
