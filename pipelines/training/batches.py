@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 
@@ -69,7 +70,13 @@ class Batches:
         self._threads, self._make = threads, make or recipe.batch
         self._training_threads = torch.get_num_threads()
 
-    def __call__(self, steps: range) -> Iterator[Made]:
+    def apart(self) -> Batches:
+        """The same batches for a process that does not train: no thread of it may take more than one core."""
+        other = copy(self)
+        other._training_threads = 1
+        return other
+
+    def __call__(self, steps: range) -> Generator[Made]:
         stream = self._source.stream(self._order, self._share, steps)
         if self._threads == 1:
             for step, (indices, samples) in zip(steps, stream, strict=True):

@@ -29,6 +29,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.acceleration import accelerate, fused
 from pixelmill.pipelines.training.averaging import average_of
+from pixelmill.pipelines.training.batch_process import made_beside
 from pixelmill.pipelines.training.batch_share import BatchShare
 from pixelmill.pipelines.training.batches import Batches, Made, ahead
 from pixelmill.pipelines.training.broken_samples import BrokenSamples, FailedFile
@@ -43,7 +44,7 @@ from pixelmill.pipelines.training.initial import begin
 from pixelmill.pipelines.training.peers import Peers
 from pixelmill.pipelines.training.plan import NEWS, WARNING, News, TrainingPlan, WorkerGroup
 from pixelmill.pipelines.training.requests import Requests
-from pixelmill.pipelines.training.samples import open_samples
+from pixelmill.pipelines.training.samples import Memory, open_samples
 from pixelmill.pipelines.training.step import Descent
 from pixelmill.pipelines.training.synchronized_norm import alone, synchronized
 from pixelmill.pipelines.training.trackers.description import described
@@ -184,8 +185,10 @@ class Training:
         """The batches of these steps on the device, made ahead of them."""
         order = self.samples.order(self.settings.seed, self.progress.in_blocks)
         make = maker_of(self.recipe, self.device)
-        made = Batches(self.samples, self.recipe, order, self.share, self.group.batch_threads, make)(steps)
-        return map(OnDevice(self.recipe, self.device), ahead(map(Pinned(self.device), made)))
+        batches = Batches(self.samples, self.recipe, order, self.share, self.group.batch_threads, make)
+        if self.device.type == "cpu" and isinstance(self.samples, Memory):
+            return made_beside(batches, steps, self._warn)
+        return map(OnDevice(self.recipe, self.device), ahead(map(Pinned(self.device), batches(steps))))
 
     def step(self, step: int, indices: np.ndarray, passes: list[Batch]) -> dict[str, Tensor]:
         """Take one step over this worker's passes; returns the losses, averaged over the passes."""
