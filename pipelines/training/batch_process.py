@@ -33,6 +33,7 @@ from pixelmill.workers.recipes import Batch
 SLOTS = AHEAD + 1
 """Bursts in shared memory: those that are ready or being made, and the one that is used."""
 SLOT_BYTES = 2 * BURST_BYTES
+TITLE = "pixelmill::batches"
 LEAST_QUICK = 2
 """Batches in a burst where a process pays: larger or slower ones hardly lose to another thread."""
 _ALIGNED, _HEADER = 64, struct.Struct("<Q")
@@ -176,11 +177,19 @@ def _make_until_the_end(batches: Batches, steps: range, slots: list[memoryview],
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         torch.set_num_threads(1)
+        _name_process()
         _make(batches.apart()(steps), slots, free, ready)
     except BaseException:  # the parent meets the same error at the same step, and raises it
         pass
     finally:
         os._exit(0)
+
+
+def _name_process() -> None:
+    """Ray gives its workers titles, and a fork has its parent's: whoever looks for workers would find one too many."""
+    name = getattr(sys.modules.get("ray._raylet"), "setproctitle", None)
+    if name is not None:
+        name(TITLE)
 
 
 def _make(stream: Iterator[Made], slots: list[memoryview], free: int, ready: int) -> None:

@@ -1,7 +1,7 @@
 """Threads that make batches: how many, and one core for each.
 
-Threads, because the work is done in torch and NumPy, which let other threads run meanwhile. Measured against processes
-that share memory, in turns on two cores: see benchmarks/README.md.
+Threads, because the work is done in torch and NumPy, which let other threads run meanwhile, but for small batches
+(batch_process.py). Measured against processes that share memory, in turns on two cores: see benchmarks/README.md.
 """
 
 from __future__ import annotations

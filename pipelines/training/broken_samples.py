@@ -27,6 +27,9 @@ LEFT_OUT = "LeftOut"
 """The error of a sample that a recipe leaves out on purpose, such as a slice of air: recorded, and not counted as broken."""
 FILE = f"{FAILED}/part-000000.parquet"
 
+_Row = dict[str, str | None]
+"""A row of failed/."""
+
 
 class BrokenSamples:
     """The broken samples of one data set that this process has met, by index."""
@@ -48,7 +51,11 @@ class BrokenSamples:
         samples = len(self._data)
         if len(self) == samples:
             raise DataError(f"all {samples:,} samples are broken:\n{self.reasons()}")
-        failed = sum(each.error_type != LEFT_OUT for each in self.errors.values())
+        self.require_few(sum(each.error_type != LEFT_OUT for each in self.errors.values()))
+
+    def require_few(self, failed: int) -> None:
+        """Raises DataError where more of these samples have failed, on all workers together, than may."""
+        samples = len(self._data)
         if failed > self._max_fraction * max(samples, FEWEST_SAMPLES):
             raise DataError(
                 f"{failed:,} of {samples:,} samples are broken, more than run.max_failed_fraction = "
@@ -56,10 +63,10 @@ class BrokenSamples:
                 "the fraction"
             )
 
-    def rows(self) -> list[dict[str, str | None]]:
+    def rows(self) -> list[_Row]:
         """The rows of failed/, in the order of the data."""
         first = self._data.first
-        found: list[dict[str, str | None]] = []
+        found: list[_Row] = []
         for index in self.indices:
             error, uri, member = self.errors[index], first["uri"][index].as_py(), first["member"][index].as_py()
             row = {"id": input_id(uri, member), "uri": uri, "member": member}
@@ -84,32 +91,37 @@ class FailedFile:
     def __init__(self, folder: Folder, store: ProgressStore, rank: int, workers: int) -> None:
         self._folder, self._store, self._rank, self._workers = folder, store, rank, workers
         self._reported = 0
-        self._rows: dict[str, dict[str, str | None]] | None = None
+        self._rows: dict[str, _Row] | None = None
+        self._trained: set[str] = set()
 
-    def record(self, *broken: BrokenSamples) -> int:
-        """Record what was met since the last call; returns how many the first worker knows."""
+    def record(self, trained: BrokenSamples, *judged: BrokenSamples) -> int:
+        """Record what was met since the last call; returns how many the first worker knows. On the first worker, raises
+        DataError where more of the samples to train on are broken, on all workers together, than may be."""
+        count = len(trained) + sum(map(len, judged))
+        if self._rank and count == self._reported:
+            return 0
+        mine = {"trained": trained.rows(), "judged": [row for each in judged for row in each.rows()]}
         if self._rank:
-            if (count := sum(map(len, broken))) > self._reported:
-                self._store.report(
-                    f"{FAILED}:{self._rank}", json.dumps([row for each in broken for row in each.rows()])
-                )
-                self._reported = count
+            self._store.report(f"{FAILED}:{self._rank}", json.dumps(mine))
+            self._reported = count
             return 0
         if self._rows is None:
             self._rows = {str(row["id"]): row for row in self._kept()}
-        met = [row for each in broken for row in each.rows()]
-        met += [row for text in self._others() for row in json.loads(text)]
+        of_all = [mine, *map(json.loads, self._others())]
+        met = [row for each in of_all for rows in each.values() for row in rows]
+        self._trained |= {str(row["id"]) for each in of_all for row in each["trained"] if row["error_type"] != LEFT_OUT}
         new = {str(row["id"]): row for row in met if row["id"] not in self._rows}
         if new:
             self._rows |= new
             ordered = sorted(self._rows.values(), key=lambda row: (row["uri"] or "", row["member"] or ""))
             self._folder.publish(FILE, write_parquet(pa.Table.from_pylist(ordered, FAILED_SCHEMA)))
+        trained.require_few(len(self._trained))
         return len(self._rows)
 
     def _others(self) -> list[str]:
         return self._store.reports(FAILED) if self._workers > 1 else []
 
-    def _kept(self) -> list[dict[str, str | None]]:
+    def _kept(self) -> list[_Row]:
         data = self._folder.read(FILE, MOST_TABLE_BYTES)
         if data is None:
             return []

@@ -287,9 +287,10 @@ class Training:
         return card_of(self.plan, self.recipe, self.network, self.progress)
 
     def _record_broken(self) -> None:
-        evaluated = None if self.evaluation.mine is None else self.evaluation.mine.broken
-        met = (self.samples.broken, evaluated, self._tested)
-        self.progress.failed = self._failed.record(*(each for each in met if each is not None))
+        if self.samples.broken is None:
+            return
+        judged = (None if self.evaluation.mine is None else self.evaluation.mine.broken, self._tested)
+        self.progress.failed = self._failed.record(self.samples.broken, *(each for each in judged if each is not None))
 
     def _save(self, log: TrainingLog | None) -> None:
         self._record_broken()

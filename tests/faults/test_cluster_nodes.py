@@ -27,6 +27,8 @@ ROWS = 500
 NOTICE_S = 10
 STEPS = 6000
 ELASTIC_STEPS = 20_000
+GROWING_STEPS = 60_000
+"""Long enough for Ray Train to look for room, which it does once a minute."""
 
 
 def node_of(cluster: RayCluster, worker: str) -> Node:
@@ -101,17 +103,46 @@ def test_a_training_saves_a_checkpoint_when_its_node_is_to_be_taken_away_and_los
     assert after[-1] == STEPS
 
 
+def elastic_of(mine: Mine, folder: Path, steps: int) -> str:
+    """A recipe file of a training by one worker or two."""
+    small = {"batch": 8, "size_px": 16, "latent_size": 4, "hidden": 32, "channels": 3, "steps": steps}
+    recipe = {"recipe": "vae", "data": mine.source, "out": mine.out, "settings": small}
+    run = {"workers": {"min": 1, "max": 2}, "checkpoint_every_s": 2, "threads": 1, "log_every_steps": 1}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "run": run}))
+    return str(folder / "recipe.yaml")
+
+
+def test_an_elastic_training_grows_when_a_node_comes(mine: Mine, tmp_path: Path) -> None:
+    mine.fill(64)
+    recipe = elastic_of(mine, tmp_path, GROWING_STEPS)
+    with RayCluster(nodes_of(mine), head_cpus=0) as cluster:
+        cluster.add_node(1)
+        words = ["submit", recipe, "--address", cluster.address, "--wait"]
+        with Run(client(mine, cluster), *words) as waiting:
+            waiting.wait_until(lambda: has_saved(mine) and bool(steps_of(mine)), "one worker trains", PATIENCE_S)
+            assert workers_of(cluster) == 1
+            cluster.add_node(1)
+            at_s = time.monotonic()
+            waiting.wait_until(lambda: workers_of(cluster) == 2, "two workers are there", PATIENCE_S)
+            there = steps_of(mine)[-1]
+            waiting.wait_until(
+                lambda: workers_of(cluster) == 2 and steps_of(mine)[-1] > there, "two workers train", PATIENCE_S
+            )
+            grown_s = time.monotonic() - at_s
+            sys.stdout.write(f"\na node came: two workers are past step {there} {grown_s:.0f} s later\n")
+            assert "_SUCCESS" not in mine.output.files()
+            assert waiting.wait(PATIENCE_S) == 0, waiting.stderr
+    assert steps_of(mine)[-1] == GROWING_STEPS
+
+
 def test_an_elastic_training_goes_on_with_the_workers_that_are_left(mine: Mine, tmp_path: Path) -> None:
     """Each node has room for one worker alone: two could never train again on the one that is left."""
     mine.fill(64)
-    small = {"batch": 8, "size_px": 16, "latent_size": 4, "hidden": 32, "channels": 3, "steps": ELASTIC_STEPS}
-    recipe = {"recipe": "vae", "data": mine.source, "out": mine.out, "settings": small}
-    run = {"workers": {"min": 1, "max": 2}, "checkpoint_every_s": 2, "threads": 1, "log_every_steps": 1}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "run": run}))
+    recipe = elastic_of(mine, tmp_path, ELASTIC_STEPS)
     with RayCluster(nodes_of(mine), head_cpus=0) as cluster:
         for _ in range(2):
             cluster.add_node(1)
-        words = ["submit", str(tmp_path / "recipe.yaml"), "--address", cluster.address, "--wait"]
+        words = ["submit", recipe, "--address", cluster.address, "--wait"]
         with Run(client(mine, cluster), *words) as waiting:
             waiting.wait_until(lambda: workers_of(cluster) == 2, "two workers train", PATIENCE_S)
             waiting.wait_until(lambda: has_saved(mine) and bool(steps_of(mine)), "a checkpoint", PATIENCE_S)

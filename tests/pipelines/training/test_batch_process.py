@@ -280,8 +280,10 @@ def test_a_machine_that_admits_no_more_processes_makes_them_on_a_thread(monkeypa
 
 
 ORPHAN = """
-from tests.pipelines.training.test_batch_process import batches_of, made_beside, never, pid_of, told
 import itertools, time
+import ray._raylet
+from tests.pipelines.training.test_batch_process import batches_of, made_beside, never, pid_of, told
+ray._raylet.setproctitle("ray::RayTrainWorker")
 stream = made_beside(batches_of(told()), range(400), never)
 pids = [pid_of(made) for made in itertools.islice(stream, 40)]
 print(pids[-1], flush=True)
@@ -294,7 +296,10 @@ def test_it_ends_when_the_process_that_trains_is_killed() -> None:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         assert pid != parent.pid
-        assert psutil.pid_exists(pid)
+        assert [each.cmdline()[0] for each in (psutil.Process(parent.pid), psutil.Process(pid))] == [
+            "ray::RayTrainWorker",
+            batch_process.TITLE,
+        ]
         parent.kill()
         parent.wait()
         assert is_gone(pid)

@@ -10,7 +10,7 @@ import pytest
 
 from pixelmill.pipelines.outputs.columns import FAILED_SCHEMA
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.training.broken_samples import FILE, BrokenSamples, FailedFile
+from pixelmill.pipelines.training.broken_samples import FILE, LEFT_OUT, BrokenSamples, FailedFile
 from pixelmill.workers.errors import DataError, RowError
 from tests.pipelines.training.drawn import ACCESS
 from tests.pipelines.training.sources import some
@@ -54,6 +54,27 @@ def test_every_worker_and_attempt_adds_its_own_once(tmp_path: Path) -> None:
     again.add(9, ERROR)
     assert FailedFile(out, Board(), 0, 1).record(again) == 3
     assert names(out) == ["003.png", "009.png", "011.png"]
+
+
+def test_the_limit_holds_for_all_workers_together(tmp_path: Path) -> None:
+    """Each of two workers streams its half of the data: neither meets too many."""
+    data, judged_data = some(tmp_path / "in", 200), some(tmp_path / "judged", 20)
+    out, board = Folder(str(tmp_path / "out"), ACCESS), Board()
+    mine, other, judged = BrokenSamples(data, 0.02), BrokenSamples(data, 0.02), BrokenSamples(judged_data)
+    first, second = FailedFile(out, board, 0, 2), FailedFile(out, board, 1, 2)
+    for index in (0, 2, 4):
+        mine.add(index, ERROR)
+    for index in (0, 1):  # one of them was met by both
+        other.add(index, ERROR)
+    judged.add(7, ERROR)
+    other.add(199, RowError("recipe", LEFT_OUT, "is a slice of air"))
+    second.record(other, judged)
+    assert first.record(mine) == 6
+    other.add(3, ERROR)
+    second.record(other, judged)
+    with pytest.raises(DataError, match=r"5 of 200 samples are broken, more than run\.max_failed_fraction = 0\.02"):
+        first.record(mine)
+    assert len(names(out)) == 7
 
 
 def test_without_broken_samples_there_is_no_file(tmp_path: Path) -> None:
