@@ -129,7 +129,7 @@ def test_an_error_of_a_worker_that_nobody_foresaw_is_reported_in_one_sentence(
     assert ended.code == 1
     *_, last = ended.stderr.splitlines()
     assert re.match(
-        r"pixelmill: a worker failed again and again: RuntimeError: .*memory.*; the log has the whole", last
+        r"pixelmill: a worker failed again and again: RuntimeError: .*memory.*; the log has all of it", last
     )
     assert "Traceback" not in ended.stderr
     assert "Traceback" in (tmp_path / "out/_run/log.txt").read_text()
