@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.runtime import stall_watchdog
+from pixelmill.workers.runtime.converted_models import ConvertedModels
 from pixelmill.workers.runtime.device_lanes import CudaLanes, Lanes
 from pixelmill.workers.runtime.device_pipeline import DevicePipeline, Pictures
 from pixelmill.workers.runtime.faults import free_cached_memory
@@ -30,6 +31,7 @@ class PixelNetwork:
 
     `mean` and `std` have a number for each channel. `input_px` is None for a network that takes any size. `precisions` are those
     in which the network computes correctly; no other is tried. `licence` is that of its weights, for the record of the run.
+    `converted` is where its conversions for OpenVINO are kept between runs; None: nowhere.
     """
 
     module: nn.Module
@@ -38,6 +40,7 @@ class PixelNetwork:
     input_px: int | None
     precisions: tuple[Precision, ...] = PRECISIONS
     licence: str | None = None
+    converted: ConvertedModels | None = None
 
 
 class Float32Input(nn.Module):
@@ -134,13 +137,15 @@ def _prepared(network: PixelNetwork, settings: Settings, rules: SizeRules) -> Ca
     if settings.backend == "torch":
         return _by_torch(network, settings)
     if network.input_px is not None:
-        return OpenVinoNetwork(_copied(network, settings).float(), settings.precision, settings.threads)
+        module = _copied(network, settings).float()
+        kept = network.converted and network.converted.of(module, settings.precision)
+        return OpenVinoNetwork(module, settings.precision, settings.threads, kept)
     run, dtype = _by_torch(network, settings), getattr(torch, settings.precision)
 
     def by_torch(images_BCHW: Tensor) -> Outputs:
         return run(images_BCHW.to(dtype))
 
-    return OpenVinoBySize(network.module, by_torch, settings.precision, settings.threads, rules)
+    return OpenVinoBySize(network.module, by_torch, settings.precision, settings.threads, rules, network.converted)
 
 
 def _copied(network: PixelNetwork, settings: Settings) -> nn.Module:

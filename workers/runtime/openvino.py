@@ -1,7 +1,7 @@
 """Run a network by OpenVINO, which is faster than PyTorch on most processors; the extra `cpu`.
 
-The network is traced by torch.export for one shape and converted in memory: nothing is written, and no file is read. The
-converter's front end is called directly, because `openvino.convert_model` sends usage data to its vendor.
+The network is traced by torch.export for one shape and converted in memory, unless an earlier worker kept what it converted
+(converted_models.py). The front end is called directly, because `openvino.convert_model` sends usage data to its vendor.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pixelmill.workers.runtime.converted_models import KeptNetwork
 from pixelmill.workers.runtime.outputs import Outputs, mapped, tensors_of
 from pixelmill.workers.typed_torch import from_numpy
 
@@ -42,20 +43,43 @@ class OpenVinoNetwork:
     """`network(images_BCHW)`, normalized float32 of the shape of the first call, returns the module's outputs as float32.
 
     The module stays on the CPU in float32; `precision` is that of the computation. `threads` cores are used, and none is pinned:
-    two workers of one machine would be pinned to the same ones. Raises RuntimeError where the network can't be converted.
+    two workers of one machine would be pinned to the same ones. What is converted is taken from `kept`, and kept there. Raises
+    RuntimeError where the network can't be converted.
     """
 
-    def __init__(self, module: nn.Module, precision: str, threads: int) -> None:
-        self._module, self._options = module, _options(precision, threads)
+    def __init__(self, module: nn.Module, precision: str, threads: int, kept: KeptNetwork | None = None) -> None:
+        self._module, self._options, self._kept = module, _options(precision, threads), kept
         self._run: Callable[[Tensor], Outputs] | None = None
 
     def __call__(self, images_BCHW: Tensor) -> Outputs:
-        if self._run is None:
-            try:
-                self._run = _converted(self._module, images_BCHW, self._options)
-            except Exception as error:  # torch.export and the converter raise many kinds for what they do not support
-                raise RuntimeError(f"OpenVINO can't run this network: {error}") from error
-        return self._run(images_BCHW)
+        if self._run is not None:
+            return self._run(images_BCHW)
+        try:
+            return self._first(images_BCHW)
+        except Exception as error:  # torch.export and the converter raise many kinds for what they do not support
+            raise RuntimeError(f"OpenVINO can't run this network: {error}") from error
+
+    def _first(self, images_BCHW: Tensor) -> Outputs:
+        """The outputs, by what was kept where it still agrees with PyTorch on one picture."""
+        with torch.inference_mode(mode=False), torch.no_grad():  # tensors of inference mode can't be traced
+            example_BCHW = images_BCHW.clone().contiguous()
+            truth = self._module(example_BCHW[:1])
+        core: Any = import_module(PACKAGE).Core()
+        shape = tuple(example_BCHW.shape)
+        blob = self._kept.read(shape) if self._kept else None
+        if self._kept and blob is not None:
+            with suppress(RuntimeError):  # it can't be imported, and is converted again
+                run = _run_of(core.import_model(blob, "CPU", self._options), truth)
+                outputs = run(images_BCHW)
+                if self._kept.agrees(outputs, truth):
+                    self._run = run
+                    return outputs
+        compiled = core.compile_model(_converted(self._module, example_BCHW), "CPU", self._options)
+        self._run = _run_of(compiled, truth)
+        outputs = self._run(images_BCHW)
+        if self._kept and self._kept.agrees(outputs, truth):
+            self._kept.keep(shape, compiled.export_model().getvalue())
+        return outputs
 
 
 def _options(precision: str, threads: int) -> dict[str, object]:
@@ -67,14 +91,15 @@ def _options(precision: str, threads: int) -> dict[str, object]:
     }
 
 
-def _converted(module: nn.Module, example_BCHW: Tensor, options: dict[str, object]) -> Callable[[Tensor], Outputs]:
-    openvino: Any = import_module(PACKAGE)
-    with torch.inference_mode(mode=False), torch.no_grad():  # tensors of inference mode can't be traced
-        example_BCHW = example_BCHW.clone().contiguous()
-        structure = module(example_BCHW)
+def _converted(module: nn.Module, example_BCHW: Tensor) -> Any:
+    with torch.inference_mode(mode=False), torch.no_grad():
         model = _model_of(torch.export.export(module, (example_BCHW,)))
     model.reshape({model.inputs[0].get_any_name(): list(example_BCHW.shape)})
-    compiled = openvino.Core().compile_model(model, "CPU", options)
+    return model
+
+
+def _run_of(compiled: Any, structure: Outputs) -> Callable[[Tensor], Outputs]:
+    """The compiled network, whose outputs have this structure. Raises RuntimeError where there are more or fewer."""
     if len(compiled.outputs) != len(tensors_of(structure)):
         raise RuntimeError(f"OpenVINO gives {len(compiled.outputs)} outputs of {len(tensors_of(structure))}")
 

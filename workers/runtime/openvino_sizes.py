@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.runtime.agreement import Agreement, figure_of
+from pixelmill.workers.runtime.converted_models import ConvertedModels, KeptNetwork
 from pixelmill.workers.runtime.folding import folded
 from pixelmill.workers.runtime.openvino import OpenVinoNetwork
 from pixelmill.workers.runtime.outputs import Outputs, as_numbers_on_cpu, joined
@@ -46,11 +47,21 @@ class SizeRules:
 class OpenVinoBySize:
     """`network(images_BCHW)`, normalized float32 of any size, returns what `module` or `by_torch`, its faster form, would.
 
-    `module` is on the CPU in float32, and is not changed.
+    `module` is on the CPU in float32, and is not changed. A size that a worker before has converted, and kept in `models`, is
+    taken from there at once.
     """
 
-    def __init__(self, module: nn.Module, by_torch: Run, precision: str, threads: int, rules: SizeRules) -> None:
-        self._module, self._by_torch, self._rules = module, by_torch, rules
+    def __init__(
+        self,
+        module: nn.Module,
+        by_torch: Run,
+        precision: str,
+        threads: int,
+        rules: SizeRules,
+        models: ConvertedModels | None = None,
+    ) -> None:
+        self._module, self._by_torch, self._rules, self._models = module, by_torch, rules, models
+        self._kept: KeptNetwork | None = None
         self._folded: nn.Module | None = None
         self._precision, self._threads = precision, threads
         self._runs: dict[Size, Run] = {}
@@ -77,10 +88,20 @@ class OpenVinoBySize:
     def _is_due(self, size: Size) -> bool:
         if size in self._refused or len(self._runs) == self._most:
             return False
-        return self._by_torch_s[size] >= self._rules.repays_after_s
+        is_new = size not in self._by_torch_s
+        return self._by_torch_s[size] >= self._rules.repays_after_s or (is_new and self._is_kept(size))
+
+    def _is_kept(self, size: Size) -> bool:
+        kept = self._kept_network()
+        return kept is not None and kept.has((1, *size))
+
+    def _kept_network(self) -> KeptNetwork | None:
+        if self._kept is None and self._models is not None:
+            self._kept = self._models.of(self._to_convert(), self._precision)
+        return self._kept
 
     def _convert(self, size: Size, image_1CHW: Tensor) -> None:
-        run = OpenVinoNetwork(self._to_convert(), self._precision, self._threads)
+        run = OpenVinoNetwork(self._to_convert(), self._precision, self._threads, self._kept_network())
         try:
             made = run(image_1CHW)
         except RuntimeError:

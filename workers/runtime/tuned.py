@@ -15,6 +15,7 @@ from torch import Tensor
 from pixelmill.workers.runtime.activations import Activations, activations_of, memory_for_batches
 from pixelmill.workers.runtime.agreement import Agreement
 from pixelmill.workers.runtime.backend_trial import size_rules
+from pixelmill.workers.runtime.converted_models import ConvertedModels
 from pixelmill.workers.runtime.device_pipeline import BATCHES_A_RUN, Pictures
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
 from pixelmill.workers.runtime.outputs import Outputs
@@ -32,7 +33,8 @@ from pixelmill.workers.runtime.settings_cache import (
 class TunedNetwork:
     """`tuned(images_BCHW)` returns the network's outputs on the CPU, floats as float32.
 
-    `key` identifies the network and its weights in the cache of settings. Without `cache_dir` nothing is cached.
+    `key` identifies the network and its weights in the cache of settings. `cache_dir` holds that and what OpenVINO converted;
+    without it nothing is cached.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class TunedNetwork:
         job_images: int,
         batch_bytes: int | None = None,
     ) -> None:
+        if cache_dir is not None and base.device == "cpu":
+            network = replace(network, converted=ConvertedModels(cache_dir / "models", key, agreement))
         self._network, self._pins, self._agreement = network, pins, agreement
         if network.input_px is None:
             base = replace(base, microbatch=DENSE_MICROBATCH)
