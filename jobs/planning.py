@@ -36,7 +36,8 @@ class Plan:
 
     def stage_context(self, images: int, cache_dir: Path | None) -> StageContext:
         """What the stages of a worker are built with, which gets so many pictures."""
-        return StageContext(self.device, self.threads, images, cache_dir, self.memory_bytes // FOR_BATCHES)
+        for_batches = self.memory_bytes // FOR_BATCHES
+        return StageContext(self.device, self.threads, images, cache_dir, for_batches, min(1.0, self.pool.gpus or 1.0))
 
 
 def make_plan(run: RunSpec, machine: Machine, address: str | None, nodes: Nodes | None) -> Plan:

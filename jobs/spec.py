@@ -135,6 +135,22 @@ class Between(Strict):
         return self
 
 
+LEAST_GPU = 0.01
+
+
+def _shared_or_whole(gpus: float) -> float:
+    if 0 < gpus < LEAST_GPU or (gpus > 1 and gpus != int(gpus)):
+        raise ValueError(
+            f"a worker has a part of one GPU, from {LEAST_GPU:g} to 1, or whole ones: 0.5 (two workers share one), 1 or 2, "
+            f"not {gpus:g}"
+        )
+    return gpus
+
+
+Gpus = Annotated[NonNegativeFloat, AfterValidator(_shared_or_whole)]
+"""What Ray gives to one worker: it refuses one and a half, and counts in ten-thousandths."""
+
+
 class NodeGroup(Strict):
     """Nodes of one kind that an autoscaling cluster may start."""
 
@@ -184,8 +200,10 @@ class RunSpec(Limits):
         description="workers; auto: one per GPU, or one per core; or {min, max}: as many as there is room for",
     )
     cpus_per_actor: PositiveFloat | Literal["auto"] = "auto"
-    num_gpus: NonNegativeFloat | Literal["auto"] = Field(
-        "auto", description="GPUs for each worker; auto: 1 where there are any"
+    num_gpus: Gpus | Literal["auto"] = Field(
+        "auto",
+        description="GPUs for each worker; auto: 1 where there are any; a part of one, such as 0.5: workers share a GPU and its "
+        "memory, where one can't fill it",
     )
     decode_threads: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
         "auto", description="threads that decode beside the network; auto: none on CPUs, the worker's CPUs with a GPU"

@@ -43,12 +43,19 @@ class Node:
 
     def places(self, cpus: float, gpus: float) -> int:
         """How many workers that ask for so much it has room for; no bound where they ask for nothing."""
-        asked = [(self.cpus, cpus), (self.gpus, gpus)]
-        return min((int((there + _SLACK) // each) for there, each in asked if each > 0), default=1 << 20)
+        room = [_times(self.cpus, cpus), _times(self.gpus, gpus)]
+        if 0 < gpus < 1:  # a part of a GPU is of one GPU: two with a third left each have no room for two thirds
+            whole = int(self.gpus + _SLACK)
+            room[1] = whole * _times(1, gpus) + _times(self.gpus - whole, gpus)
+        return min(room)
 
     def has(self, selector: Mapping[str, str]) -> bool:
         """Whether its labels fit a selector in Ray's form: VALUE, !VALUE, in(A,B) or !in(A,B)."""
         return all(_fits(self.labels.get(key), wanted) for key, wanted in selector.items())
+
+
+def _times(there: float, each: float) -> int:
+    return int((there + _SLACK) // each) if each > 0 else 1 << 20
 
 
 def _fits(value: str | None, wanted: str) -> bool:

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from pixelmill.jobs.documents.faults import KnownKeys
 from pixelmill.jobs.places import Place, Places, absolute
-from pixelmill.jobs.spec import Limits, NodeGroup, Strict
+from pixelmill.jobs.spec import Gpus, Limits, NodeGroup, Strict
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.training.broken_samples import MAX_FAILED_FRACTION
 from pixelmill.pipelines.training.trackers import TrackerName
@@ -39,7 +39,7 @@ class TrainRun(Limits):
         False,
         description="auto measures torch.compile before the first step, and keeps it where it is faster; one worker",
     )
-    num_gpus: NonNegativeFloat | Literal["auto"] = Field("auto", description="GPUs of each worker; auto takes one")
+    num_gpus: Gpus | Literal["auto"] = Field("auto", description="GPUs of each worker; auto takes one")
     node_groups: list[NodeGroup] = Field(
         default_factory=list[NodeGroup],
         description="nodes that an autoscaling cluster may start; workers are planned for although they are not up yet",

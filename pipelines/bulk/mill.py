@@ -35,7 +35,7 @@ from pixelmill.workers.errors import ModelError, RowError
 from pixelmill.workers.geometry.reduced import LEAST_FACTOR
 from pixelmill.workers.runtime import stall_watchdog
 from pixelmill.workers.runtime.budget import Budget
-from pixelmill.workers.runtime.device_memory import held_bytes
+from pixelmill.workers.runtime.device_memory import held_bytes, hold_at_most
 from pixelmill.workers.runtime.holdings import Holdings
 from pixelmill.workers.runtime.memory import Trimmer, for_pictures
 from pixelmill.workers.stages import SeesAtSize, Stage
@@ -53,6 +53,7 @@ class Mill:
 
     def __init__(self, config: MillConfig, report: Report) -> None:
         self._config = config
+        hold_at_most(config.context.device, config.context.gpu_part)
         self._decoder = decoder_of(config.decoder)
         self._wiring = wire(config.stages, self._decoder.kind)
         self.stages = [stage.build(config.context) for stage in config.stages]

@@ -49,6 +49,16 @@ def test_a_machine_with_gpus_has_a_worker_a_gpu_and_its_cores_decode() -> None:
     assert made.pool.total_cpus <= 16  # with the one that publishes
 
 
+@pytest.mark.parametrize(
+    ("gpus_each", "actors", "part"), [(0.5, 4, 0.5), (0.3, 6, 0.3), (0.6, 2, 0.6), (1, 2, 1), (2, 1, 1), (0, 16, 1)]
+)
+def test_workers_share_gpus_by_parts_and_so_their_memory(gpus_each: float, actors: int, part: float) -> None:
+    made = make_plan(run_spec(num_gpus=gpus_each), Machine(16, 2, 1 << 34), None, None)
+    assert (made.pool.actors, made.pool.gpus) == (actors, gpus_each)
+    assert made.stage_context(1, None).gpu_part == part
+    assert made.device == ("cuda" if gpus_each else "cpu")
+
+
 def test_a_cluster_is_planned_with_its_own_nodes_and_not_with_this_machine() -> None:
     made = make_plan(run_spec(), Machine(2, 0, 1 << 34), "head:6379", [node(64, 4)])
     assert (made.pool.actors, made.pool.cpus, made.pool.gpus) == (4, 15, 1)

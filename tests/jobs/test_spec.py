@@ -86,3 +86,13 @@ def test_two_columns_of_one_name_are_refused() -> None:
     twice = SMALLEST + '  - embed: {model: "torchvision:resnet34/random"}\n'
     assert "two columns would be called embedding" in fault(twice)
     assert len(load(twice, "stages.1.column=other").spec.configs) == 2
+
+
+@pytest.mark.parametrize("gpus", ["1.5", "2.25", "0.001", "-1"])
+def test_parts_of_gpus_that_no_worker_can_have_are_refused(gpus: str) -> None:
+    said = fault(SMALLEST, f"run.num_gpus={gpus}")
+    assert "run.num_gpus" in said
+    assert "a worker has a part of one GPU, from 0.01 to 1, or whole ones: 0.5" in said or gpus == "-1"
+    assert all(
+        load(SMALLEST, f"run.num_gpus={each}").spec.run.num_gpus == float(each) for each in ("0", "0.3", "1", "2")
+    )

@@ -47,6 +47,14 @@ def test_a_pool_that_does_not_fit_is_reported_in_figures(pool: WorkerPool, nodes
     assert shortfall(pool, nodes) == lack
 
 
+@pytest.mark.parametrize(
+    ("gpus", "each", "room"),
+    [(2, 0.6, 2), (2, 0.5, 4), (3, 0.34, 6), (1, 0.1, 10), (8, 1 / 3, 24), (4, 2, 2), (0, 0.5, 0)],
+)
+def test_a_part_of_a_gpu_is_of_one_gpu(gpus: float, each: float, room: int) -> None:
+    assert node(100, gpus).places(1, each) == room
+
+
 def test_cores_of_nodes_without_gpus_do_not_stand_beside_a_gpu() -> None:
     nodes = [*[GPU_NODE] * 4, node(100)]
     cpus = cpus_beside(WorkerPool(1, 1, 1), nodes, None)

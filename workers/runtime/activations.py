@@ -107,9 +107,12 @@ class _LiveBytes(TorchFunctionMode):
         self.live -= size
 
 
-def memory_for_batches(device: str, host_bytes: int | None) -> int | None:
-    """Bytes for the activations of one batch: a share of a GPU's free memory, elsewhere the worker's; None: unknown."""
+def memory_for_batches(device: str, host_bytes: int | None, gpu_part: float = 1.0) -> int | None:
+    """Bytes for the activations of one batch: a share of a GPU's free memory, elsewhere the worker's; None: unknown.
+
+    A worker that has only a part of its GPU, `gpu_part` in (0, 1], takes no more than a share of that part of its memory.
+    """
     if not device.startswith("cuda"):
         return host_bytes
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    return free_bytes // DEVICE_SHARE
+    free_bytes, all_bytes = torch.cuda.mem_get_info(device)
+    return min(free_bytes, int(gpu_part * all_bytes)) // DEVICE_SHARE

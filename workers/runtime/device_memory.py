@@ -1,4 +1,4 @@
-"""The memory that this process holds on its device."""
+"""The memory that this process holds on its device, and may hold."""
 
 from __future__ import annotations
 
@@ -10,3 +10,17 @@ def held_bytes(device: str) -> int:
     import torch
 
     return torch.cuda.memory_reserved(device)
+
+
+def hold_at_most(device: str, gpu_part: float) -> None:
+    """Hold no more than this part, in (0, 1], of a GPU's memory: more is OutOfMemoryError, for which batches are halved.
+
+    Workers that share a GPU would otherwise take each other's, and whoever comes last would fail. A whole GPU has no bound.
+    """
+    if gpu_part >= 1 or not device.startswith("cuda"):
+        return
+    import torch
+
+    torch.cuda.set_per_process_memory_fraction(
+        gpu_part, torch.device(device).index
+    )  # without an index, the current one

@@ -48,6 +48,7 @@ class TunedNetwork:
         cache_dir: Path | None,
         job_images: int,
         batch_bytes: int | None = None,
+        gpu_part: float = 1.0,
     ) -> None:
         if cache_dir is not None and base.device == "cpu":
             network = replace(network, converted=ConvertedModels(cache_dir / "models", key, agreement))
@@ -58,7 +59,7 @@ class TunedNetwork:
         self._job_images = job_images
         self._cache = cache_dir and cache_file(cache_dir, key, base.device, base.threads, pins, agreement)
         self._measured = cache_dir and measured_file(cache_dir, key)
-        self.batch_bytes = memory_for_batches(base.device, batch_bytes)
+        self.batch_bytes = memory_for_batches(base.device, batch_bytes, gpu_part)
         """Memory for the activations of one batch; None: unknown."""
         self._choice: Choice | None = None
         self._executor: Executor | None = None

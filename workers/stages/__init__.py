@@ -53,6 +53,8 @@ class StageContext:
     cache_dir: Path | None
     batch_bytes: int | None = None
     """Memory for the activations of one batch, on the CPU; None: unknown, and batches have the sizes that a probe chooses."""
+    gpu_part: float = 1.0
+    """The part of its GPU that is the worker's, in (0, 1]."""
 
 
 @dataclass(frozen=True)

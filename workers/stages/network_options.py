@@ -72,4 +72,5 @@ class NetworkStageConfig(StageConfig):
             cache_dir=context.cache_dir,
             job_images=context.job_images,
             batch_bytes=context.batch_bytes,
+            gpu_part=context.gpu_part,
         )

@@ -5,6 +5,7 @@ The nodes are local raylets with declared resources. No GPU is here, so the work
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -90,3 +91,28 @@ def test_what_no_node_has_is_refused_in_figures_before_anything_is_written(clust
     assert refused.returncode == 2, refused.stderr
     assert "room for 0 on 5 nodes: 4 of 8 CPUs and 1 GPU, 1 of 100 CPUs; lower run.actors" in refused.stderr
     assert not (tmp_path / "out").exists()
+
+
+GREEN = "run.label_selector={pool: green}"
+"""The one node with these labels has one GPU."""
+
+
+@pytest.mark.slow
+def test_two_workers_share_one_gpu_and_work_at_once(cluster: Cluster, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", 40)
+    done = embed(cluster, tmp_path, "run.num_gpus=0.5", "run.actors=2", "run.cpus_per_actor=2", GREEN)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "planned").read_text() == "2 to 2 on cuda: 2 CPUs, 0.5 GPU"
+    assert_every_input_in_one_row(Output(str(tmp_path / "out")), inputs=40)
+    files = (tmp_path / "out/_run/attempts/0001/events").glob("*.jsonl")
+    events = [json.loads(line) for file in sorted(files) for line in file.read_text().splitlines()]
+    assert max(event.get("workers", 0) for event in events) == 2
+
+
+@pytest.mark.slow
+def test_parts_of_which_two_do_not_fit_on_one_gpu_are_refused(cluster: Cluster, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", 2)
+    refused = embed(cluster, tmp_path, "run.num_gpus=0.6", "run.actors=2", "run.cpus_per_actor=2", GREEN)
+    assert refused.returncode == 2, refused.stderr
+    assert "2 times 2 CPUs with 0.6 GPUs" in refused.stderr
+    assert "room for 1 on 1 node" in refused.stderr

@@ -38,6 +38,7 @@ def test_stores_are_reached_with_the_profile_and_the_patience_of_the_file() -> N
     ("keys", "where"),
     [
         ({"version": 2}, ("version",)),
+        ({"run": {"num_gpus": 1.5}}, ("run", "num_gpus")),
         ({"data": ""}, ("data",)),
         ({"out": " "}, ("out",)),
         ({"hold_out": -0.1}, ("hold_out",)),

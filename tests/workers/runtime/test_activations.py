@@ -85,3 +85,12 @@ def test_what_was_measured_is_kept_for_the_same_sizes(tmp_path: Path) -> None:
 def test_the_cpu_has_what_the_worker_is_given() -> None:
     assert memory_for_batches("cpu", 5) == 5
     assert memory_for_batches("cpu", None) is None
+
+
+def test_a_worker_with_a_part_of_a_gpu_has_a_share_of_that_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (70, 80))
+    assert memory_for_batches("cuda", None) == 35
+    assert memory_for_batches("cuda", None, 0.5) == 20
+    assert memory_for_batches("cuda", None, 0.25) == 10
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10, 80))  # others hold the rest
+    assert memory_for_batches("cuda", None, 0.5) == 5
