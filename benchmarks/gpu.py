@@ -1,7 +1,8 @@
 """Measure Pixelmill on one device, in one process and without Ray: speed against a bare forward, agreement with the CPU.
 
-    python -m benchmarks.gpu                       on the GPU: four networks over 4,000 JPEGs, one over 12 MP, training steps
-    python -m benchmarks.gpu --device cpu --small  the same in less than a minute, wherever Python runs
+    python -m benchmarks.gpu                       on the GPU: four networks over 4,000 JPEGs, one over 12 MP, masks and
+                                                   disparities of 1,000 and of 64 of 12 MP, training steps
+    python -m benchmarks.gpu --device cpu --small  the same in a minute or two, wherever Python runs
 
 It needs torch, torchvision, timm, pyarrow and pydantic, and what these bring along; no Ray, no server, no download: the
 weights are random. Each result is printed as a line of JSON as soon as it is measured, and all of them as a table at the end.
@@ -27,9 +28,10 @@ from typing import Any
 
 import torch
 
+from benchmarks import dense_mill
 from benchmarks.in_process_mill import InProcessMill
 from benchmarks.one_step import RECIPES, steps_on
-from benchmarks.synthetic import write_jpegs
+from benchmarks.synthetic import SIZE_WH, write_jpegs
 from pixelmill.workers.models import backbones
 from pixelmill.workers.models.libraries import resolve
 from pixelmill.workers.runtime.execution import folded
@@ -43,6 +45,9 @@ NETWORKS = (
     "timm:vit_base_patch14_dinov2/random",
 )
 LARGE_NETWORK, LARGE_WH, LARGE_IMAGES = "torchvision:resnet50/random", (4032, 3024), 512
+DENSE_IMAGES, DENSE_LARGE_IMAGES, DENSE_COMPARED = 1000, 64, 4
+SMALL_LARGE_WH, SMALL_IMAGES = (800, 600), 4
+"""In the place of 12 MP, and how many of these and of maps, where no figure counts."""
 SMALL_NETWORKS = ("torchvision:resnet18/random", "timm:vit_tiny_patch16_224/random")
 COMPARED = 32
 """Pictures whose embeddings are computed on the CPU too, in float32."""
@@ -58,6 +63,10 @@ class Scope:
     images: int
     decode_threads: int
     bare_s: float
+    large_wh: tuple[int, int] = LARGE_WH
+    large_images: int = LARGE_IMAGES
+    dense_images: int = DENSE_IMAGES
+    dense_large_images: int = DENSE_LARGE_IMAGES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,20 +98,27 @@ def scope_of(options: argparse.Namespace) -> Scope:
     images = options.images or (64 if options.small else 4000)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     decode_threads = max(1, cores - 1) if device == "cuda" else 0
-    return Scope(device, networks, images, decode_threads, bare_s=0.5 if options.small else BARE_S)
+    if options.small:
+        few = (SMALL_IMAGES, SMALL_IMAGES, SMALL_IMAGES)
+        return Scope(device, networks, images, decode_threads, 0.5, SMALL_LARGE_WH, *few)
+    return Scope(device, networks, images, decode_threads, BARE_S)
 
 
 def measure(scope: Scope) -> Iterator[Result]:
-    """The machine, then each network, then each training step."""
+    """The machine, then each network, then masks and disparities, then each training step."""
     yield machine(scope)
     with tempfile.TemporaryDirectory(prefix="pixelmill-gpu-") as folder:
         pictures = write_jpegs(Path(folder) / "pictures", scope.images)
         for model in scope.networks:
             yield network(model, pictures, scope)
-    if scope.device == "cuda":
+    with tempfile.TemporaryDirectory(prefix="pixelmill-gpu-") as folder:
+        pictures = write_jpegs(Path(folder) / "pictures", scope.large_images, scope.large_wh)
+        yield network(LARGE_NETWORK, pictures, scope) | {"pictures": _size(scope.large_wh)}
+    for size_wh, count in ((SIZE_WH, scope.dense_images), (scope.large_wh, scope.dense_large_images)):
         with tempfile.TemporaryDirectory(prefix="pixelmill-gpu-") as folder:
-            pictures = write_jpegs(Path(folder) / "pictures", LARGE_IMAGES, LARGE_WH)
-            yield network(LARGE_NETWORK, pictures, scope) | {"pictures": "12 MP"}
+            pictures = write_jpegs(Path(folder) / "pictures", count, size_wh)
+            for stage in dense_mill.MODELS:
+                yield maps(stage, pictures, size_wh, scope)
     for recipe in RECIPES:
         yield training(recipe, scope)
 
@@ -153,6 +169,49 @@ def network(model: str, pictures: Path, scope: Scope) -> Result:
         "agrees": cosine >= 0.999 and embedded.failed_rows == 0,
         "peak_memory_bytes": peak_bytes,
     }
+
+
+def maps(stage: dense_mill.DenseStage, pictures: Path, size_wh: tuple[int, int], scope: Scope) -> Result:
+    """A stage that makes maps, beside its bare network in the same settings, and held against the CPU."""
+    _forget_peak(scope.device)
+    is_cuda = scope.device == "cuda"
+    mill = dense_mill.DenseMill(stage, pictures, scope.device, decode_threads=scope.decode_threads)
+    made = mill.all_maps()
+    peak_bytes = _peak_bytes(scope.device)
+    eager_per_s, compiled_per_s = (
+        dense_mill.bare_forward(stage, mill.settings, size_wh, scope.device, scope.bare_s, compiles=compiles)
+        if is_cuda or not compiles
+        else 0.0
+        for compiles in (False, True)
+    )
+    forward_per_s, host_s = max(eager_per_s, compiled_per_s), made.decode_s + made.encode_s
+    host_per_s = max(1, scope.decode_threads) / host_s
+    agreement = mill.agreement(made, DENSE_COMPARED)
+    failed_rows = sum(table.num_rows - table["error"].null_count for table in made.tables)
+    return {
+        "what": "maps",
+        "name": f"{stage} {dense_mill.MODELS[stage]}",
+        "pictures": _size(size_wh),
+        "settings": mill.settings,
+        "mill_images_per_s": made.images_per_s,
+        "forward_images_per_s": forward_per_s,
+        "eager_images_per_s": eager_per_s,
+        "host_images_per_s": host_per_s,
+        "decode_s": made.decode_s,
+        "encode_s": made.encode_s,
+        "is_host_bound": host_per_s < forward_per_s,
+        "cores_to_keep_up": forward_per_s * host_s,
+        "of_forward": made.images_per_s / forward_per_s,
+        "failed_rows": failed_rows,
+        "measure": agreement.measure,
+        "figure": agreement.figure,
+        "agrees": agreement.agrees and failed_rows == 0,
+        "peak_memory_bytes": peak_bytes,
+    }
+
+
+def _size(size_wh: tuple[int, int]) -> str:
+    return "12 MP" if size_wh == LARGE_WH else f"{size_wh[0]}x{size_wh[1]}"
 
 
 @torch.inference_mode()
@@ -246,6 +305,18 @@ def _short_of(result: Result) -> str:
     return f" (short: {math.ceil(result['cores_to_decode_for_forward'])} cores would keep up)"
 
 
+def _maps_line(result: Result) -> str:
+    settings = result["settings"]
+    short = f" (short: {math.ceil(result['cores_to_keep_up'])} cores would keep up)" if result["is_host_bound"] else ""
+    return (
+        f"{result['name'] + ' ' + result['pictures']:44s} mill {result['mill_images_per_s']:9,.1f} images/s  "
+        f"forward {result['forward_images_per_s']:9,.1f}  ratio {result['of_forward']:.2f}  "
+        f"decoding and encoding {result['host_images_per_s']:9,.1f}{short}  "
+        f"{result['measure']} to the CPU {result['figure']:.5f}  peak {result['peak_memory_bytes'] / 1e9:.2f} GB  "
+        f"({settings['precision']}, batch {settings['microbatch']})"
+    )
+
+
 def _training_line(result: Result) -> str:
     return (
         f"{'training ' + result['name']:36s} {result['images_per_s']:14,.1f} images/s  "
@@ -254,7 +325,7 @@ def _training_line(result: Result) -> str:
     )
 
 
-_LINES = {"machine": _machine_line, "network": _network_line, "training": _training_line}
+_LINES = {"machine": _machine_line, "network": _network_line, "maps": _maps_line, "training": _training_line}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from pixelmill.pipelines.bulk.deferred import COMPRESS
 from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig, Tally
 from pixelmill.pipelines.bulk.orders import Order
 from pixelmill.pipelines.inputs.fetch import FetchLimits
@@ -23,7 +25,7 @@ from pixelmill.pipelines.outputs.listing import Listing, tables_of
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.stages import StageContext
+from pixelmill.workers.stages import StageConfig, StageContext
 from pixelmill.workers.stages.embed import EmbedConfig
 
 Backend = Literal["auto", "torch", "openvino"]
@@ -51,8 +53,66 @@ class Turn:
     stage_s: float
 
 
-class InProcessMill:
-    """An `embed` stage over every picture of a folder, as a worker of a job would run it."""
+@dataclass(frozen=True)
+class MilledFolder:
+    """The tables of both orders, the rate of the second, and what a picture of it takes of a thread beside the network."""
+
+    tables: tuple[pa.Table, pa.Table]
+    images_per_s: float
+    decode_s: float
+    encode_s: float
+
+
+class FolderMill:
+    """A stage over every picture of a folder, as a worker of a job would run it; the first of two orders warms up."""
+
+    def __init__(self, pictures: Path | str, device: str, *, decode_threads: int, out: Path | None = None) -> None:
+        """`pictures` is a folder, or the URI of one where `out` is given."""
+        self.settings: dict[str, Any] = {}
+        """The settings of the stage, after it has run."""
+        self._device, self._decode_threads = device, decode_threads
+        self._tallies: list[Tally] = []
+        self._out = Folder(str(out or Path(pictures).with_name("out")), Access())
+        self._segment = self._listed(str(pictures))
+
+    def _listed(self, pictures: str) -> Segment:
+        listing = Listing(self._out, 0)
+        listing.write(tables_of(Source((pictures,)), listing, Known(self._out, [])))
+        warm_up = min(WARM_UP_IMAGES, listing.rows // 2)
+        return listing.segment([warm_up, listing.rows - warm_up], 0)
+
+    def _mill(self, stage: StageConfig, device: str, decode_threads: int, threads: int | None = None) -> Mill:
+        context = StageContext(device, threads or os.cpu_count() or 1, self._segment.rows, None)
+        config = MillConfig(
+            out=self._out.uri, out_access=Access(), source_access=Access(), column=None, segments=(self._segment,),
+            stages=(stage,), context=context, fetch=FetchLimits(), max_pixels=100_000_000,
+            decode_threads=decode_threads, weights=None,
+        )  # fmt: skip
+        return Mill(config, self._tallies.append)
+
+    def milled(self, stage: StageConfig) -> MilledFolder:
+        """Every picture once; the figures are of the second order alone."""
+        mill = self._mill(stage, self._device, self._decode_threads)
+        first, second = self._segment.parts()
+        warm = _milled(mill, Order(first.name, (first,)))
+        before, began_s = Counter(self._tallies[-1].busy_s), time.perf_counter()
+        rest = _milled(mill, Order(second.name, (second,)))
+        images_per_s = second.rows / (time.perf_counter() - began_s)
+        self.settings = _settings_of(rest)
+        decode_s, encode_s = (
+            (self._tallies[-1].busy_s[name] - before[name]) / second.rows for name in ("decode", COMPRESS)
+        )
+        return MilledFolder((warm, rest), images_per_s, decode_s, encode_s)
+
+    def on_the_cpu(self, stage: StageConfig, count: int) -> pa.Table:
+        """The rows of the first `count` pictures, computed on the CPU."""
+        first, _ = self._segment.parts()
+        few = type(first)(first.number, first.segment, first.start, min(count, first.rows), first.writer)
+        return _milled(self._mill(stage, "cpu", 0), Order(first.name, (few,)))
+
+
+class InProcessMill(FolderMill):
+    """The stage `embed`."""
 
     def __init__(
         self,
@@ -64,29 +124,9 @@ class InProcessMill:
         backend: Backend = "auto",
         out: Path | None = None,
     ) -> None:
-        """`pictures` is a folder, or the URI of one where `out` is given."""
-        self.settings: dict[str, Any] = {}
-        """The settings of the stage, after it has run."""
-        self._model, self._device, self._decode_threads = model, device, decode_threads
+        super().__init__(pictures, device, decode_threads=decode_threads, out=out)
+        self._model = model
         self._backend: Backend = backend
-        self._tallies: list[Tally] = []
-        self._out = Folder(str(out or Path(pictures).with_name("out")), Access())
-        self._segment = self._listed(str(pictures))
-
-    def _listed(self, pictures: str) -> Segment:
-        listing = Listing(self._out, 0)
-        listing.write(tables_of(Source((pictures,)), listing, Known(self._out, [])))
-        warm_up = min(WARM_UP_IMAGES, listing.rows // 2)
-        return listing.segment([warm_up, listing.rows - warm_up], 0)
-
-    def _mill(self, stage: EmbedConfig, device: str, decode_threads: int, threads: int | None = None) -> Mill:
-        context = StageContext(device, threads or os.cpu_count() or 1, self._segment.rows, None)
-        config = MillConfig(
-            out=self._out.uri, out_access=Access(), source_access=Access(), column=None, segments=(self._segment,),
-            stages=(stage,), context=context, fetch=FetchLimits(), max_pixels=100_000_000,
-            decode_threads=decode_threads, weights=None,
-        )  # fmt: skip
-        return Mill(config, self._tallies.append)
 
     def turns(self) -> Iterator[Turn]:
         """The same order again and again on one thread, one each time that it is asked; the first also chooses settings."""
@@ -110,24 +150,15 @@ class InProcessMill:
 
     def embed_all(self) -> Embedded:
         """Embed every picture once; the rate covers all orders but the first, and includes their decoding."""
-        mill = self._mill(EmbedConfig(model=self._model), self._device, self._decode_threads)  # pyright: ignore[reportCallIssue]
-        first, second = self._segment.parts()
-        warm = _milled(mill, Order(first.name, (first,)))
-        decoded_s, began_s = self._tallies[-1].busy_s["decode"], time.perf_counter()
-        rest = _milled(mill, Order(second.name, (second,)))
-        images_per_s = second.rows / (time.perf_counter() - began_s)
-        self.settings = _settings_of(rest)
+        milled = self.milled(EmbedConfig(model=self._model))  # pyright: ignore[reportCallIssue]
+        warm, rest = milled.tables
         vectors = _vectors_of(warm) | _vectors_of(rest)
-        decode_s = (self._tallies[-1].busy_s["decode"] - decoded_s) / second.rows
-        return Embedded(vectors, self._segment.rows - len(vectors), images_per_s, decode_s)
+        return Embedded(vectors, self._segment.rows - len(vectors), milled.images_per_s, milled.decode_s)
 
     def least_cosine_to_cpu(self, embedded: Embedded, count: int) -> float:
         """The lowest cosine between these embeddings and those of the CPU in float32, over the first `count` pictures."""
         stage = EmbedConfig(model=self._model, precision="float32", batch=16)  # pyright: ignore[reportCallIssue]
-        first, _ = self._segment.parts()
-        mill = self._mill(stage, "cpu", 0)
-        few = type(first)(first.number, first.segment, first.start, min(count, first.rows), first.writer)
-        truth = _vectors_of(_milled(mill, Order(first.name, (few,))))
+        truth = _vectors_of(self.on_the_cpu(stage, count))
         missing = [name for name in truth if name not in embedded.vectors]
         if missing or not truth:
             return -1.0

@@ -31,14 +31,31 @@ def test_the_benchmark_of_one_device_runs_without_ray_and_agrees_with_the_cpu() 
     done = run(f"sys.argv = {words!r}; runpy.run_module('benchmarks.gpu', run_name='__main__')")
     assert done.returncode == 0, done.stderr
     *_, first_table_line = [number for number, line in enumerate(done.stdout.splitlines()) if line.startswith("{")]
-    machine, network, *trainings = [json.loads(line) for line in done.stdout.splitlines()[: first_table_line + 1]]
+    printed = [json.loads(line) for line in done.stdout.splitlines()[: first_table_line + 1]]
+    machine, network, large, *maps = [result for result in printed if result["what"] != "training"]
+    trainings = [result for result in printed if result["what"] == "training"]
     assert machine["images"] == 24
     assert network["least_cosine_to_cpu"] > 0.999
     assert network["failed_rows"] == 0
     assert network["of_forward"] == pytest.approx(network["mill_images_per_s"] / network["forward_images_per_s"])
+    assert large["pictures"] == "800x600"
+    dense = [
+        (stage, size) for size in ("500x375", "800x600") for stage in ("segment unet-camvid", "depth monodepth-kitti")
+    ]
+    assert [(each["name"], each["pictures"]) for each in maps] == dense
+    for each in maps:
+        assert each["agrees"]
+        assert each["of_forward"] == pytest.approx(each["mill_images_per_s"] / each["forward_images_per_s"])
+        assert each["host_images_per_s"] == pytest.approx(1 / (each["decode_s"] + each["encode_s"]))
+        assert each["encode_s"] > 0
     assert [each["name"] for each in trainings] == list(RECIPES)
     assert all(each["losses"][-1] < each["losses"][0] for each in trainings)
-    assert "torchvision:resnet18/random" in done.stdout.splitlines()[first_table_line + 4]
+    shown = done.stdout.splitlines()[first_table_line + 4 :]
+    assert [line.split()[0] for line in shown] == [
+        *("torchvision:resnet18/random", "torchvision:resnet50/random"),
+        *("segment", "depth") * 2,
+        *["training"] * len(RECIPES),
+    ]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -61,3 +78,26 @@ def test_a_device_that_disagrees_ends_with_1() -> None:
         "sys.exit(gpu.main(['--device', 'cpu']))"
     )
     assert run(code).returncode == 1
+
+
+def test_maps_that_differ_from_those_of_the_cpu_do_not_agree(tmp_path: Path) -> None:
+    code = (
+        "import io, pathlib; import numpy as np, pyarrow as pa; from PIL import Image\n"
+        "from benchmarks.dense_mill import DenseMill; from benchmarks.synthetic import write_jpegs\n"
+        "from benchmarks.in_process_mill import MilledFolder\n"
+        "def table(level, column):\n"
+        "    file = io.BytesIO(); Image.fromarray(np.full((8, 8), level, np.uint8)).save(file, 'PNG')\n"
+        "    row = {'uri': 'a', 'error': None, column: {'bytes': file.getvalue()}, column + '_scale': 0.5}\n"
+        "    return pa.Table.from_pylist([row])\n"
+        f"pictures = write_jpegs(pathlib.Path({str(tmp_path)!r}) / 'in', 2, (8, 8))\n"
+        "for stage, column in (('segment', 'mask'), ('depth', 'disparity_px')):\n"
+        "    mill = DenseMill(stage, pictures, 'cpu', decode_threads=0)\n"
+        "    mill.on_the_cpu = lambda *_: table(100, column)\n"
+        "    made = lambda level: MilledFolder((table(level, column), table(level, column)), 1., 1., 1.)\n"
+        "    found = [mill.agreement(made(level), 1) for level in (100, 101, 150)]\n"
+        "    assert [each.agrees for each in found] == [True, stage == 'depth', False], found\n"
+        "    mill.on_the_cpu = lambda *_: table(100, column).set_column(0, 'uri', [['b']])\n"
+        "    assert not mill.agreement(made(100), 1).agrees\n"
+    )
+    done = run(code)
+    assert done.returncode == 0, done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def held_bytes(device: str) -> int:
     """What torch has reserved on a GPU; 0 for the CPU, whose memory is the process's."""
@@ -21,6 +23,5 @@ def hold_at_most(device: str, gpu_part: float) -> None:
         return
     import torch
 
-    torch.cuda.set_per_process_memory_fraction(
-        gpu_part, torch.device(device).index
-    )  # without an index, the current one
+    cuda: Any = torch.cuda  # whose types leave out the fraction
+    cuda.set_per_process_memory_fraction(gpu_part, torch.device(device).index)  # without an index, the current device
