@@ -91,10 +91,9 @@ def with_candidate(
     assert choice.images_per_s is not None
     if trial.images_per_s < LEAST_GAIN * choice.images_per_s:
         return choice
+    start_s = trial.start_s if trial.again_s is None else trial.again_s  # this worker, too, takes what the trial kept
     saved_s = job_images / choice.images_per_s - job_images / trial.images_per_s
-    return (
-        replace(choice, settings=trial.settings, images_per_s=trial.images_per_s) if saved_s > trial.start_s else choice
-    )
+    return replace(choice, settings=trial.settings, images_per_s=trial.images_per_s) if saved_s > start_s else choice
 
 
 def size_rules(choice: Choice, agreement: Agreement) -> SizeRules:
@@ -128,4 +127,18 @@ def _tried(candidate: Settings, network: PixelNetwork, samples_BCHW: Tensor, agr
     except Exception:  # compilers raise many kinds for what they do not support
         found = []
     took_s = time.perf_counter() - began_s  # with the passes of the trial, which are short beside the start
-    return replace(found[0], start_s=took_s) if found else Trial(candidate, 0.0, 0.0)
+    if not found:
+        return Trial(candidate, 0.0, 0.0)
+    return replace(found[0], start_s=took_s, again_s=_again_s(candidate, network, samples_BCHW))
+
+
+def _again_s(candidate: Settings, network: PixelNetwork, samples_BCHW: Tensor) -> float | None:
+    """What the next worker takes for its first batch, of a network whose conversion is kept."""
+    if network.converted is None or candidate.backend != "openvino":
+        return None
+    began_s = time.perf_counter()
+    try:
+        Executor(network, candidate)(samples_BCHW[: candidate.microbatch])
+    except RuntimeError:  # it ran a moment ago: another process has taken the memory
+        return None
+    return time.perf_counter() - began_s

@@ -48,6 +48,8 @@ class Trial:
     figure: float
     start_s: float = 0.0
     """What a worker takes to prepare it, where that was measured."""
+    again_s: float | None = None
+    """What the next worker takes, for which it is kept; None where nothing is kept, or that was not measured."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Choice:
     def from_json(cls, text: str, source: Literal["probed", "cached"]) -> Choice:
         raw = json.loads(text)
         trials = tuple(
-            Trial(Settings(**t["settings"]), t["images_per_s"], t["figure"], t["start_s"]) for t in raw["trials"]
+            Trial(Settings(**t["settings"]), t["images_per_s"], t["figure"], t["start_s"], t["again_s"])
+            for t in raw["trials"]
         )
         return cls(Settings(**raw["settings"]), source, raw["images_per_s"], trials)

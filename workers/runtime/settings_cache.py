@@ -18,7 +18,7 @@ from pixelmill.workers.runtime.agreement import Agreement
 from pixelmill.workers.runtime.processor import processor_name
 from pixelmill.workers.runtime.settings import Choice, Pins
 
-_CACHE_VERSION = 8
+_CACHE_VERSION = 9
 
 
 def cache_file(folder: Path, network_key: str, device: str, threads: int, pins: Pins, agreement: Agreement) -> Path:

@@ -14,6 +14,7 @@ from pixelmill.workers.errors import ModelError
 from pixelmill.workers.runtime import backend_trial, openvino, probing
 from pixelmill.workers.runtime.agreement import Cosine
 from pixelmill.workers.runtime.backend_trial import why_not
+from pixelmill.workers.runtime.converted_models import ConvertedModels
 from pixelmill.workers.runtime.execution import Float32Input
 from pixelmill.workers.runtime.openvino_sizes import SizeRules
 from pixelmill.workers.runtime.settings import Choice, Pins, Settings, Trial
@@ -67,6 +68,28 @@ def test_it_is_chosen_where_it_is_faster_and_repays_its_start(
     monkeypatch.setattr(probing, "PROBE_PAYS_FROM_IMAGES", 1)
     known = {"base": Settings(), "pins": Pins(), "cache": None, "agreement": COSINE}
     assert probing.choose(network(), pictures(), job_images=images, **known).settings.backend == backend
+
+
+@pytest.mark.parametrize(("again_s", "backend"), [(1.0, "openvino"), (None, "torch")])
+def test_what_is_kept_repays_its_start_sooner(
+    monkeypatch: pytest.MonkeyPatch, again_s: float | None, backend: str
+) -> None:
+    measured = replace(trial_of(12.0), start_s=5.0, again_s=again_s)  # 250 pictures save 4 of 25 seconds
+    monkeypatch.setattr(backend_trial, "_tried", lambda *_: measured)
+    eager = Choice(Settings(), "probed", 10.0, ())
+    choice = backend_trial.with_candidate(eager, BY_OPENVINO, network(), pictures(), COSINE, None, 250)
+    assert choice.settings.backend == backend
+
+
+def test_the_next_start_is_measured_where_a_conversion_is_kept(tmp_path: Path) -> None:
+    eager = Choice(Settings(), "probed", 1e-3, ())
+    converted = ConvertedModels(tmp_path / "models", "key", COSINE)
+    for made, is_measured in ((network(), False), (replace(network(), converted=converted), True)):
+        choice = backend_trial.with_candidate(eager, BY_OPENVINO, made, pictures(), COSINE, None, 10**6)
+        (trial,) = choice.trials
+        assert (trial.again_s is not None) is is_measured
+        assert trial.again_s is None or trial.again_s < trial.start_s
+        assert Choice.from_json(choice.to_json(), "cached").trials == choice.trials
 
 
 def test_what_a_start_takes_is_measured_and_kept(tmp_path: Path) -> None:
