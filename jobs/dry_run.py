@@ -40,7 +40,7 @@ def show_plan(job: Job, around: Surroundings) -> None:
 def _lines(job: Job, out: Folder, found: checks.Checked, around: Surroundings) -> list[tuple[str, str]]:
     plan, machine = found.plan, cluster.this_machine()
     where = plan.address or f"a private Ray here ({machine.cores} cores, {machine.gpus} GPUs)"
-    decoding = f"{plan.decode_threads} decoding threads" if plan.decode_threads else "decoding in the worker"
+    decoding = _decoding(job, plan)
     return [
         ("source", f"{', '.join(map(scrub, found.source.uris))}: {_inputs_of(found.source)}"),
         ("output", f"{out.uri}: {_state(out)}"),
@@ -59,6 +59,12 @@ def _estimate(job: Job, out: Folder, source: Source) -> str:
     held, parts = progress(out), first_parts(read_segments(out))
     left = left_of(count, [part.rows for part in parts], sum(part.rows for part in parts if held.is_done(part)))
     return estimate(left, measured_in(out), job.spec.run.node_hour_price, is_least=count > LOOKED_AT)
+
+
+def _decoding(job: Job, plan: Plan) -> str:
+    if (elsewhere := job.spec.run.decode_on) is not None:
+        return f"decoding by {elsewhere.tasks} tasks for each on nodes with {elsewhere.nodes().worded}"
+    return f"{plan.decode_threads} decoding threads" if plan.decode_threads else "decoding in the worker"
 
 
 def _pool_size(plan: Plan) -> str:

@@ -48,7 +48,7 @@ def mill_config(
     cache_dir: Path | None,
 ) -> MillConfig:
     """What each worker is given, of a job over so many rows."""
-    options = job.spec.source_options
+    options, run = job.spec.source_options, job.spec.run
     return MillConfig(
         out=out.uri,
         out_access=out.access,
@@ -64,9 +64,10 @@ def mill_config(
         ct_index=source.uris[0] if source.format == "ct-index" else None,
         volumes=source.volumes,
         decode_threads=plan.decode_threads,
+        decode_on=None if run.decode_on is None else run.decode_on.nodes(),
         weights=weights,
         memory_bytes=plan.memory_bytes,
-        stall_s=job.spec.run.stall_s,
+        stall_s=run.stall_s,
     )
 
 

@@ -11,7 +11,7 @@ from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.session.resources import worker_memory_bytes
 from pixelmill.jobs.spec import NodeGroup, RunSpec
 from pixelmill.pipelines.placement import CPU, GPU, MEMORY, Node, WorkerPool, cpus_beside, room_for, shortfall
-from pixelmill.workers.errors import NoRoom
+from pixelmill.workers.errors import JobError, NoRoom
 from pixelmill.workers.runtime.memory import FOR_BATCHES
 from pixelmill.workers.stages import StageContext
 
@@ -43,13 +43,14 @@ class Plan:
 def make_plan(run: RunSpec, machine: Machine, address: str | None, nodes: Nodes | None) -> Plan:
     """Plan for the `nodes` of a cluster and those that it may start; with None, for a Ray that the run starts on this machine.
 
-    NoRoom, with figures, if they do not suffice for the fewest workers.
+    NoRoom, with figures, if they do not suffice for the fewest workers, or for the tasks that decode for them.
     """
     there = [_as_node(machine)] if nodes is None else with_groups(nodes, run.node_groups)
     pool = _pool(run, there, is_cluster=nodes is not None)
     room = [Node({**node.resources, CPU: LOGICAL_CPUS}) for node in there] if nodes is None else there
     if lack := shortfall(pool, room):
         raise NoRoom(f"run: {pool.least} workers can't be placed: {lack}; {_next_step(pool)}")
+    _require_decoders(run, pool, None if nodes is None else there)
     return Plan(
         pool,
         _threads(pool, machine.cores, is_cluster=nodes is not None),
@@ -58,6 +59,19 @@ def make_plan(run: RunSpec, machine: Machine, address: str | None, nodes: Nodes 
         address,
         worker_memory_bytes(run.memory_gb, pool, machine, None if nodes is None else there),
     )
+
+
+def _require_decoders(run: RunSpec, pool: WorkerPool, nodes: Nodes | None) -> None:
+    """JobError where tasks are to decode and there is no cluster, NoRoom where its nodes have no room for them."""
+    if run.decode_on is None:
+        return
+    if nodes is None:
+        raise JobError(
+            "run.decode_on: other nodes can decode on a cluster alone, and this run starts a Ray of its own; set run.address, or "
+            "leave run.decode_on out: run.decode_threads decode on this machine"
+        )
+    if lack := run.decode_on.nodes().shortfall(pool, nodes):
+        raise NoRoom(f"run.decode_on: {lack}")
 
 
 def _as_node(machine: Machine) -> Node:

@@ -32,11 +32,13 @@ from pixelmill.jobs.stage_entries import (
 )
 from pixelmill.jobs.supervision.deadlines import checked_deadline
 from pixelmill.jobs.supervision.notifying import checked_url
+from pixelmill.pipelines.bulk.decode_nodes import DecodeNodes
 from pixelmill.pipelines.inputs.name_groupings import checked_group
 from pixelmill.workers.ct.volume_options import VolumeOptions
 from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.stages import StageConfig
+from pixelmill.workers.stages.wiring import names_of
 
 VOLUME_DECODER = "ct-volume"
 
@@ -161,6 +163,33 @@ class NodeGroup(Strict):
     labels: dict[str, str] = Field(default_factory=dict[str, str], description="Ray's labels of each")
 
 
+class DecodeOnSpec(Strict):
+    """Tasks on other nodes of a cluster, which fetch, decode and crop where a worker's own cores can't feed its GPU."""
+
+    tasks: PositiveInt = Field(description="tasks at once, for each worker")
+    cpus: NonNegativeFloat = Field(1, description="CPUs of each task in Ray")
+    resources: dict[str, PositiveFloat] = Field(
+        default_factory=dict[str, float],
+        description="Ray's custom resources of each task, such as {decoder: 1}; only nodes that were started with them decode",
+    )
+    label_selector: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="tasks run on nodes with these of Ray's labels; KEY: VALUE, !VALUE, in(A,B) or !in(A,B)",
+    )
+    in_flight_mb: PositiveInt = Field(
+        64, description="most MB of crops of one worker that are made or wait in Ray's object store"
+    )
+
+    @model_validator(mode="after")
+    def _are_custom(self) -> DecodeOnSpec:
+        if known := sorted({"CPU", "GPU", "memory", "object_store_memory"} & set(self.resources)):
+            raise ValueError(f"resources: {known[0]} is no custom resource; cpus states the CPUs of a task")
+        return self
+
+    def nodes(self) -> DecodeNodes:
+        return DecodeNodes(self.tasks, self.cpus, self.resources, self.label_selector, self.in_flight_mb << 20)
+
+
 class Limits(Strict):
     """What a run may take, and what follows when it ends; none of these keys changes the output."""
 
@@ -219,6 +248,11 @@ class RunSpec(Limits):
         default_factory=list[NodeGroup],
         description="nodes that an autoscaling cluster may start; the plan counts them although they are not up yet",
     )
+    decode_on: DecodeOnSpec | None = Field(
+        None,
+        description="tasks on other nodes that fetch and decode for the workers, for stages that see crops (embed, classify, "
+        "encode); when left out, the workers do",
+    )
     stall_s: PositiveFloat = Field(
         600,
         description="a worker without progress for so long is ended; an input that causes this alone is filed as failed",
@@ -274,6 +308,23 @@ class JobSpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _crops_are_enough(self) -> JobSpec:
+        if self.run.decode_on is None:
+            return self
+        source, decoder = self.source_options, decoder_of(self.source_options.decoder)
+        if decoder.makes_many or decoder.takes_many or decoder.fields:
+            raise ValueError(
+                f"run.decode_on: the decoder {source.decoder} makes more of an input than one picture; leave run.decode_on out"
+            )
+        for name, config in zip(names_of(self.configs), self.configs, strict=True):
+            if not config.sees_crops:
+                raise ValueError(
+                    f"run.decode_on: stage {name} needs whole pictures, and crops alone are sent between nodes; leave "
+                    f"run.decode_on out, or run {name} as a job of its own"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _columns_differ(self) -> JobSpec:
         made = [column for config in self.configs for column in config.columns()]
         columns = [*columns_beside_stages(self.source_options.decoder), *made]
@@ -320,14 +371,26 @@ class JobSpec(Strict):
 
 def _job_keys() -> list[str]:
     """Every key of a job file, by its path in the form that --set takes."""
-    inner = {"source": SourceSpec, "source.volumes": VolumesSpec, "out": OutSpec, "run": RunSpec}
+    inner = {
+        "source": SourceSpec,
+        "source.volumes": VolumesSpec,
+        "out": OutSpec,
+        "run": RunSpec,
+        "run.decode_on": DecodeOnSpec,
+    }
     keys = [*JobSpec.model_fields, *(f"{path}.{key}" for path, model in inner.items() for key in model.model_fields)]
     return [*keys, *(f"stages.0.{key}" for key in keys_of_all_stages())]
 
 
 def _keys_beside(path: list[int | str]) -> list[str]:
     """The keys that the mapping with a wrong key could have had."""
-    models: dict[str, type[BaseModel]] = {"source": SourceSpec, "volumes": VolumesSpec, "out": OutSpec, "run": RunSpec}
+    models: dict[str, type[BaseModel]] = {
+        "source": SourceSpec,
+        "volumes": VolumesSpec,
+        "out": OutSpec,
+        "run": RunSpec,
+        "decode_on": DecodeOnSpec,
+    }
     parents = [part for part in path[:-1] if isinstance(part, str)]
     if parents and parents[0] == "stages":
         return stage_kinds() if len(parents) == 1 else stage_keys(parents[1])

@@ -119,9 +119,12 @@ def mill_of(photos: Path, *stages: StageConfig, decode_threads: int = 0, **chang
         decoder=changes.get("decoder", "picture"),
         decodes_whole=changes.get("decodes_whole", False),
         memory_bytes=changes.get("memory_bytes", 8 << 30),
+        decode_on=changes.get("decode_on"),
+        stall_s=changes.get("stall_s", 600.0),
     )
     reports: list[Tally] = []
-    return Mill(config, lambda tally: reports.append(Tally.from_json(tally.to_json()))), reports
+    report = lambda tally: reports.append(Tally.from_json(tally.to_json()))  # noqa: E731
+    return Mill(config, report, changes.get("announce", lambda text: None)), reports
 
 
 def rows_by_name(table: pa.Table) -> dict[str, dict[str, Any]]:

@@ -227,6 +227,11 @@ class Troubles:
         return None
 
 
+def announce_death(notes: Notes, text: str) -> None:
+    """Let the person at the terminal know of a process that died."""
+    _announce(notes, "death", text)
+
+
 def _announce(notes: Notes, kind: str, text: str) -> None:
     notes.put(f"{EVENT_PREFIX}{uuid.uuid4().hex}", json.dumps({"kind": kind, "text": text}))
 

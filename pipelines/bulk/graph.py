@@ -24,6 +24,7 @@ import ray.data
 from ray.exceptions import RayError
 
 from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.bulk import deaths
 from pixelmill.pipelines.bulk.deaths import Careful, Deaths, Start
 from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig
 from pixelmill.pipelines.bulk.orders import Order
@@ -135,7 +136,9 @@ def _built(config: MillConfig, store: ProgressStore) -> Callable[[dict[str, Any]
     """The mill, or a callable that raises the error of building it: Ray forwards errors of calls, but only the text of others."""
     report_tally = store.reporter(TALLY)
     try:
-        return Mill(config, lambda tally: report_tally(tally.to_json()))
+        return Mill(
+            config, lambda tally: report_tally(tally.to_json()), lambda text: deaths.announce_death(store, text)
+        )
     except PixelmillError as error:
         return partial(_refuse, error)
     except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from pixelmill.pipelines.arrow import strings_of
+from pixelmill.pipelines.bulk.arrivals import Arrivals
+from pixelmill.pipelines.bulk.crops import crop_config
 from pixelmill.pipelines.bulk.deaths import Careful
 from pixelmill.pipelines.bulk.decoding import AHEAD_BYTES, DecodeAhead
 from pixelmill.pipelines.bulk.deferred import Encoders
@@ -51,7 +53,8 @@ Streamed = TypeVar("Streamed")
 class Mill:
     """Built once per worker: loads every stage's network; then called with one order at a time."""
 
-    def __init__(self, config: MillConfig, report: Report) -> None:
+    def __init__(self, config: MillConfig, report: Report, announce: Callable[[str], None] = lambda text: None) -> None:
+        """`announce` is given a sentence for each decoding task on another node that died."""
         self._config = config
         hold_at_most(config.context.device, config.context.gpu_part)
         self._decoder = decoder_of(config.decoder)
@@ -66,17 +69,19 @@ class Mill:
         self._encoders = Encoders(config.decode_threads, self._holdings)
         self._fetcher, self._one_by_one = (self._fetcher_of(limits) for limits in self._limits())
         self._longest_fetch_s = config.source_access.retry_for_s + 2 * config.source_access.timeout_s
-        readers = self._wiring.readers_of(None)
+        reading = [self._runners[reader] for reader in self._wiring.readers_of(None)]
+        least_px = None if config.decodes_whole else _least_px([runner.stage for runner in reading])
         self._preparation = Preparation(
             self._decoder,
-            [self._runners[reader] for reader in readers],
+            reading,
             self.budget,
             self._holdings,
             config.max_pixels,
-            None if config.decodes_whole else _least_px([self.stages[reader] for reader in readers]),
+            least_px,
         )
         self._ahead = self._decode_ahead()
         self._tally = Tally()
+        self._arrivals = self._arrivals_of(reading, least_px, announce)
         self._trimmer = Trimmer()
         self._reporter = TallyReporter(self._tally, report)
 
@@ -123,7 +128,7 @@ class Mill:
 
     def _alone(self, inputs: pa.Table, position: int, queues: StageQueues) -> Item:
         (fetched,) = self._timed("fetch", self._counted(self._one_by_one.stream(inputs)))
-        item = self._prepare_here((replace(fetched[0], position=position), fetched[1]), queues)
+        item = self._prepare_one((replace(fetched[0], position=position), fetched[1]), queues)
         self._add(item, queues)
         queues.run_all()
         return item
@@ -138,10 +143,17 @@ class Mill:
     # Fetching and decoding
 
     def _prepared(self, inputs: pa.Table, queues: StageQueues) -> Iterator[Item]:
+        """The inputs in order, decoded here or by tasks on other nodes."""
+        if self._arrivals is None:
+            return self._prepared_here(inputs, queues)
+        chunks = self._timed("fetch", self._arrivals.chunks(inputs))
+        return self._arrivals.stream(chunks, lambda rows: self._prepared_here(rows, queues), queues.make_room)
+
+    def _prepared_here(self, inputs: pa.Table, queues: StageQueues) -> Iterator[Item]:
         """The inputs in order, decoded in this thread or on separate threads."""
         fetched = self._counted(self._fetcher.stream(inputs))
         if self._ahead is None:
-            return (self._prepare_here(each, queues) for each in self._timed("fetch", fetched))
+            return (self._prepare_one(each, queues) for each in self._timed("fetch", fetched))
         return self._timed("fetch", self._ahead.stream(fetched, make_room=queues.make_room))
 
     def _counted(self, stream: Iterator[Fetched]) -> Iterator[Fetched]:
@@ -150,7 +162,7 @@ class Mill:
                 self._tally.fetched_bytes += sum(map(len, pieces))
             yield described, pieces
 
-    def _prepare_here(self, fetched: Fetched, queues: StageQueues) -> Item:
+    def _prepare_one(self, fetched: Fetched, queues: StageQueues) -> Item:
         need_bytes = self._preparation.need_bytes(fetched)
         if self.budget.refusal(need_bytes) is None and not self.budget.try_take(need_bytes):
             queues.make_room(need_bytes)
@@ -168,6 +180,17 @@ class Mill:
             return None
         need = self._preparation.need_bytes
         return DecodeAhead(threads, self.budget, need, self._prepare, attrgetter("held_bytes"), ahead, AHEAD_BYTES)
+
+    def _arrivals_of(
+        self, readers: Sequence[StageRunner], least_px: int | None, announce: Callable[[str], None]
+    ) -> Arrivals | None:
+        if self._config.decode_on is None:
+            return None
+        from pixelmill.pipelines.bulk.decode_tasks import DecodeTasks  # a mill without tasks works without Ray
+
+        crops = crop_config(self._config, self._limits()[0], readers, least_px, self.budget.total_bytes)
+        tasks = DecodeTasks(self._config.decode_on, crops, self._config.stall_s, announce)
+        return Arrivals(tasks, crops.croppings, self._runners, self.budget, self._holdings, self._tally)
 
     def _limits(self) -> tuple[FetchLimits, FetchLimits]:
         """The limits of fetching, normally and in careful mode."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pixelmill.pipelines.bulk.decode_nodes import DecodeNodes
 from pixelmill.pipelines.inputs.fetch import FetchLimits
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.access import Access
@@ -35,6 +36,8 @@ class MillConfig:
     """A name of workers/decoders, or the import path of a decoder whose name only the driver knows."""
     decodes_whole: bool = False
     """Whether every picture is decoded at its own size, also where no stage sees more than a fraction of it."""
+    decode_on: DecodeNodes | None = None
+    """The nodes whose tasks fetch, decode and crop for this worker; None where it does so itself."""
     ct_index: str | None = None
     """The index whose series are read, where the source is one."""
     volumes: VolumeOptions | None = None

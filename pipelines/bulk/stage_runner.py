@@ -40,10 +40,13 @@ class StageRunner:
     def prepare(self, row: Row, picture: Picture) -> Waiting:
         """The prepared sample. RowError if the stage can't take this picture, DeviceFault if the device fails."""
         try:
-            prepared = self.stage.prepare(picture)
-            return Waiting(row, self.index, prepared, pixels_of(prepared), self._bucket_of(prepared))
+            return self.waiting(row, self.stage.prepare(picture))
         except Exception as error:
             raise filed_under(self.name, row_error_of(error, self.name)) from error
+
+    def waiting(self, row: Row, prepared: Prepared) -> Waiting:
+        """A prepared sample of a row, as it waits for the stage."""
+        return Waiting(row, self.index, prepared, pixels_of(prepared), self._bucket_of(prepared))
 
     def _bucket_of(self, prepared: Prepared) -> Hashable:
         return self.stage.bucket_of(prepared) if isinstance(self.stage, SortsBySize) else None

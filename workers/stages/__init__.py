@@ -23,6 +23,8 @@ from pixelmill.workers.stages.assets import AssetFiles, AssetKind, as_path
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pixelmill.workers.models.preprocess import Preprocess
+
 STAGES: dict[str, str] = {
     "embed": "pixelmill.workers.stages.embed:EmbedConfig",
     "segment": "pixelmill.workers.stages.segment:SegmentConfig",
@@ -138,6 +140,15 @@ class SeesAtSize(Protocol):
         ...
 
 
+@runtime_checkable
+class SeesCrops(Protocol):
+    """A stage whose `prepare` is `preprocess.applied_to(pixels, reduced)`: uint8 CHW, made without its network, so that another
+    process can make it."""
+
+    @property
+    def preprocess(self) -> Preprocess: ...
+
+
 class StageConfig(BaseModel):
     """The entry of a stage in the job file."""
 
@@ -151,6 +162,8 @@ class StageConfig(BaseModel):
     """The kind of picture that the stage makes for later stages; None if it makes none."""
     speed_only: ClassVar[frozenset[str]] = frozenset()
     """Keys that change the speed of the stage and not its output; a run may be resumed with other values."""
+    sees_crops: ClassVar[bool] = False
+    """Whether the built stage `SeesCrops`."""
     added: ClassVar[frozenset[str]] = frozenset()
     """Keys that earlier versions lack: at their default they are no part of the identity, so that older runs resume."""
 

@@ -36,6 +36,7 @@ class ClassifyConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "classify"
     task: ClassVar[Task] = "classify"
+    sees_crops: ClassVar[bool] = True
     takes: ClassVar[frozenset[Kind]] = frozenset({"rgb8", "hu16"})
     meanings: ClassVar[Mapping[str, str]] = {
         "_id": "ids of the likeliest classes, from 0, the likeliest first",

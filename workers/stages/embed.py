@@ -31,6 +31,7 @@ class EmbedConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "embed"
     task: ClassVar[Task] = "embed"
+    sees_crops: ClassVar[bool] = True
     takes: ClassVar[frozenset[Kind]] = frozenset({"rgb8", "hu16", "volume"})
     meanings: ClassVar[Mapping[str, str]] = {
         "": "a vector of features, in the network's own units; compare vectors by cosine",

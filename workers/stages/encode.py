@@ -32,6 +32,7 @@ class EncodeConfig(ModelStageConfig):
 
     stage: ClassVar[str] = "encode"
     task: ClassVar[Task] = "encode"
+    sees_crops: ClassVar[bool] = True
     meanings: ClassVar[Mapping[str, str]] = {
         "": "the latent code; of a VAE the mean of its posterior, in deviations of the prior",
         "_deviation": "the standard deviation of the posterior for each number of the code",

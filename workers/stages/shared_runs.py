@@ -53,6 +53,11 @@ class SeesOneSize(_Tuned):
     def seen_px(self) -> int | None:
         return self._preprocess.seen_px
 
+    @property
+    def preprocess(self) -> Preprocess:
+        """What `prepare` does, for processes without the network."""
+        return self._preprocess
+
     def prepare(self, picture: Picture) -> Tensor:
         return self._preprocess.applied_to(picture.pixels, picture.reduced)
 
