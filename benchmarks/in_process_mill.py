@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from pixelmill.pipelines.bulk.decode_nodes import DecodeNodes
 from pixelmill.pipelines.bulk.deferred import COMPRESS
 from pixelmill.pipelines.bulk.mill import ORDER_COLUMN, Mill, MillConfig, Tally
 from pixelmill.pipelines.bulk.orders import Order
@@ -66,11 +67,21 @@ class MilledFolder:
 class FolderMill:
     """A stage over every picture of a folder, as a worker of a job would run it; the first of two orders warms up."""
 
-    def __init__(self, pictures: Path | str, device: str, *, decode_threads: int, out: Path | None = None) -> None:
-        """`pictures` is a folder, or the URI of one where `out` is given."""
+    def __init__(
+        self,
+        pictures: Path | str,
+        device: str,
+        *,
+        decode_threads: int,
+        out: Path | None = None,
+        decode_on: DecodeNodes | None = None,
+    ) -> None:
+        """`pictures` is a folder, or the URI of one where `out` is given. `decode_on` needs a Ray that this process is
+        connected to."""
         self.settings: dict[str, Any] = {}
         """The settings of the stage, after it has run."""
         self._device, self._decode_threads = device, decode_threads
+        self._decode_on = decode_on
         self._tallies: list[Tally] = []
         self._out = Folder(str(out or Path(pictures).with_name("out")), Access())
         self._segment = self._listed(str(pictures))
@@ -86,7 +97,7 @@ class FolderMill:
         config = MillConfig(
             out=self._out.uri, out_access=Access(), source_access=Access(), column=None, segments=(self._segment,),
             stages=(stage,), context=context, fetch=FetchLimits(), max_pixels=100_000_000,
-            decode_threads=decode_threads, weights=None,
+            decode_threads=decode_threads, weights=None, decode_on=self._decode_on,
         )  # fmt: skip
         return Mill(config, self._tallies.append)
 
@@ -123,8 +134,9 @@ class InProcessMill(FolderMill):
         decode_threads: int,
         backend: Backend = "auto",
         out: Path | None = None,
+        decode_on: DecodeNodes | None = None,
     ) -> None:
-        super().__init__(pictures, device, decode_threads=decode_threads, out=out)
+        super().__init__(pictures, device, decode_threads=decode_threads, out=out, decode_on=decode_on)
         self._model = model
         self._backend: Backend = backend
 

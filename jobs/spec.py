@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from pixelmill.jobs.decode_on import DecodeOnSpec, require_crops
 from pixelmill.jobs.documents.faults import KnownKeys
 from pixelmill.jobs.places import Place, Places
 from pixelmill.jobs.stage_entries import (
@@ -32,13 +33,11 @@ from pixelmill.jobs.stage_entries import (
 )
 from pixelmill.jobs.supervision.deadlines import checked_deadline
 from pixelmill.jobs.supervision.notifying import checked_url
-from pixelmill.pipelines.bulk.decode_nodes import DecodeNodes
 from pixelmill.pipelines.inputs.name_groupings import checked_group
 from pixelmill.workers.ct.volume_options import VolumeOptions
 from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.errors import JobError
 from pixelmill.workers.stages import StageConfig
-from pixelmill.workers.stages.wiring import names_of
 
 VOLUME_DECODER = "ct-volume"
 
@@ -163,33 +162,6 @@ class NodeGroup(Strict):
     labels: dict[str, str] = Field(default_factory=dict[str, str], description="Ray's labels of each")
 
 
-class DecodeOnSpec(Strict):
-    """Tasks on other nodes of a cluster, which fetch, decode and crop where a worker's own cores can't feed its GPU."""
-
-    tasks: PositiveInt = Field(description="tasks at once, for each worker")
-    cpus: NonNegativeFloat = Field(1, description="CPUs of each task in Ray")
-    resources: dict[str, PositiveFloat] = Field(
-        default_factory=dict[str, float],
-        description="Ray's custom resources of each task, such as {decoder: 1}; only nodes that were started with them decode",
-    )
-    label_selector: dict[str, str] = Field(
-        default_factory=dict[str, str],
-        description="tasks run on nodes with these of Ray's labels; KEY: VALUE, !VALUE, in(A,B) or !in(A,B)",
-    )
-    in_flight_mb: PositiveInt = Field(
-        64, description="most MB of crops of one worker that are made or wait in Ray's object store"
-    )
-
-    @model_validator(mode="after")
-    def _are_custom(self) -> DecodeOnSpec:
-        if known := sorted({"CPU", "GPU", "memory", "object_store_memory"} & set(self.resources)):
-            raise ValueError(f"resources: {known[0]} is no custom resource; cpus states the CPUs of a task")
-        return self
-
-    def nodes(self) -> DecodeNodes:
-        return DecodeNodes(self.tasks, self.cpus, self.resources, self.label_selector, self.in_flight_mb << 20)
-
-
 class Limits(Strict):
     """What a run may take, and what follows when it ends; none of these keys changes the output."""
 
@@ -309,19 +281,8 @@ class JobSpec(Strict):
 
     @model_validator(mode="after")
     def _crops_are_enough(self) -> JobSpec:
-        if self.run.decode_on is None:
-            return self
-        source, decoder = self.source_options, decoder_of(self.source_options.decoder)
-        if decoder.makes_many or decoder.takes_many or decoder.fields:
-            raise ValueError(
-                f"run.decode_on: the decoder {source.decoder} makes more of an input than one picture; leave run.decode_on out"
-            )
-        for name, config in zip(names_of(self.configs), self.configs, strict=True):
-            if not config.sees_crops:
-                raise ValueError(
-                    f"run.decode_on: stage {name} needs whole pictures, and crops alone are sent between nodes; leave "
-                    f"run.decode_on out, or run {name} as a job of its own"
-                )
+        if self.run.decode_on is not None:
+            require_crops(self.configs, self.source_options.decoder)
         return self
 
     @model_validator(mode="after")

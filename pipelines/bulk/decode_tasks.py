@@ -189,15 +189,20 @@ def _cancel(chunk: _Chunk) -> None:
 
 # --------------------------------------------------------------------------------------------------------- in the tasks
 
-_cropper: tuple[CropConfig, Cropper] | None = None
-"""The one of the last task of this process, whose threads and clients of stores the next one uses."""
+_croppers: deque[tuple[CropConfig, Cropper]] = deque(maxlen=8)
+"""Those of the last workers that this process has cropped for: the next task uses their threads, clients of stores and tables."""
 
 
 def _crop(config: CropConfig, inputs: np.ndarray) -> np.ndarray:
-    global _cropper
-    if _cropper is None or _cropper[0] != config:
+    return _cropper_of(config)(unpacked(inputs))
+
+
+def _cropper_of(config: CropConfig) -> Cropper:
+    found = next((cropper for other, cropper in _croppers if other == config), None)
+    if found is None:
         import torch
 
         torch.set_num_threads(1)
-        _cropper = config, Cropper(config)
-    return _cropper[1](unpacked(inputs))
+        found = Cropper(config)
+        _croppers.append((config, found))
+    return found

@@ -23,6 +23,7 @@ from pixelmill.workers.stages import (
     Deferred,
     Milled,
     Prepared,
+    SeesCrops,
     SortsBySize,
     Stage,
     StageConfig,
@@ -228,6 +229,15 @@ def test_no_picture_that_a_stage_reads_is_written_to(config: StageConfig, stage:
     read = pictures(config)
     milled_of(stage, [stage.prepare(picture) for picture in read])
     assert all(torch.equal(mine.pixels, fresh.pixels) for mine, fresh in zip(read, pictures(config), strict=True))
+
+
+def test_a_stage_that_sees_crops_makes_them_without_its_network(config: StageConfig, stage: Stage) -> None:
+    assert isinstance(stage, SeesCrops) == config.sees_crops
+    if isinstance(stage, SeesCrops):
+        for picture in pictures(config):
+            crop_CHW = stage.preprocess.applied_to(picture.pixels, picture.reduced)
+            assert crop_CHW.dtype == torch.uint8
+            assert torch.equal(stage.prepare(picture), crop_CHW)
 
 
 def test_a_picture_comes_out_the_same_whatever_lies_beside_it(config: StageConfig, stage: Stage) -> None:

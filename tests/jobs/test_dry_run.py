@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pixelmill.jobs import dry_run
+from pixelmill.jobs import checks, dry_run
 from pixelmill.jobs.job import Job, read_job
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Source
@@ -18,6 +18,7 @@ from pixelmill.pipelines.outputs.known import Known
 from pixelmill.pipelines.outputs.listing import Listing, tables_of
 from pixelmill.pipelines.outputs.rows import read_files
 from pixelmill.pipelines.outputs.segments import read_segments
+from pixelmill.pipelines.placement import Node
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, StoreError
@@ -73,6 +74,16 @@ def test_a_plan_says_what_is_found_where_it_goes_and_how_it_runs(
     assert "needs 2 logical CPUs, 0 GPUs" in told["cluster"]
     assert re.match(r"2 on cpu, \d+ torch threads each, decoding in the worker", told["workers"])
     assert "torchvision:squeezenet1_1/random" in told["stage 0"]
+
+
+def test_a_plan_says_which_nodes_decode(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = (Node({"CPU": 2.0}), Node({"CPU": 4.0, "decoder": 4.0}))
+    monkeypatch.setattr(checks, "nodes_of", lambda address: nodes)
+    elsewhere = ("run.address=head:6379", "run.actors=1", "run.decode_on={tasks: 8, resources: {decoder: 1}}")
+    told = plan_of(capsys, job(photos, tmp_path / "out", *elsewhere))
+    assert told["workers"].endswith("decoding by 8 tasks for each on nodes with 1 CPU, 1 decoder")
 
 
 def test_a_plan_shows_of_each_stage_of_a_chain_what_it_reads_and_makes(

@@ -11,6 +11,7 @@ from pixelmill.jobs.milling import mill_config, record_settings
 from pixelmill.jobs.planning import make_plan
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.terminal.display import Terminal
+from pixelmill.pipelines.bulk.decode_nodes import DecodeNodes
 from pixelmill.pipelines.bulk.mill_config import MillConfig
 from pixelmill.pipelines.outputs.completion import Weights
 from pixelmill.pipelines.outputs.segments import Segment
@@ -58,6 +59,14 @@ def test_the_weights_so_far_the_stages_and_the_limits_of_a_worker_are_those_of_t
     assert made.weights == {"embedding": "abc"}
     assert (made.stall_s, made.memory_bytes, made.decode_threads) == (5, 2 << 30, 3)
     assert [stage.columns() for stage in made.stages] == [("embedding",)]
+
+
+def test_where_others_decode_reaches_the_workers() -> None:
+    assert config().decode_on is None
+    job = load(SMALLEST, "run.decode_on={tasks: 4, cpus: 2, resources: {decoder: 1}}")
+    plan = make_plan(load(SMALLEST, "run.actors=4").spec.run, Machine(8, 0, 1 << 34), None, None)
+    made = mill_config(job, job.open_out(), job.source(job.open_out()), plan, [], None, rows=1, cache_dir=None)
+    assert made.decode_on == DecodeNodes(4, 2, {"decoder": 1})
 
 
 def test_a_decoder_travels_as_its_place_and_all_of_it_to_another_machine() -> None:

@@ -12,7 +12,7 @@ from pixelmill.jobs.planning import make_plan
 from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.spec import RunSpec
 from pixelmill.pipelines.placement import Node
-from pixelmill.workers.errors import JobError
+from pixelmill.workers.errors import JobError, NoRoom
 
 
 def run_spec(**keys: object) -> RunSpec:
@@ -149,3 +149,25 @@ def test_an_automatic_choice_always_fits(cores: int, gpus: int) -> None:
     if gpus and cores <= gpus:  # a core for each GPU and one to publish
         return
     assert make_plan(run_spec(), Machine(cores, gpus, 1 << 34), "head:6379", resources).pool.actors >= 1
+
+
+DECODERS = Node({"CPU": 16.0, "decoder": 16.0})
+DECODE_ON = {"tasks": 4, "resources": {"decoder": 1}}
+
+
+def test_nodes_that_decode_are_found_before_anything_starts() -> None:
+    nodes, here = [node(8, 1), DECODERS], Machine(2, 0, 1 << 34)
+    made = make_plan(run_spec(decode_on=DECODE_ON), here, "head:6379", nodes)
+    assert (made.pool.actors, made.pool.cpus, made.pool.gpus) == (1, 8, 1)
+    with pytest.raises(NoRoom, match=r"run\.decode_on: none of 1 nodes offers 1 CPU, 1 decoder; start a node with it"):
+        make_plan(run_spec(decode_on=DECODE_ON), here, "head:6379", nodes[:1])
+    grows = run_spec(
+        decode_on={"tasks": 4, "label_selector": {"kind": "cheap"}},
+        node_groups=[{"max": 2, "cpus": 8, "labels": {"kind": "cheap"}}],
+    )
+    assert make_plan(grows, here, "head:6379", nodes[:1]).pool.actors == 1
+
+
+def test_a_ray_of_this_machine_alone_has_no_other_nodes_to_decode() -> None:
+    with pytest.raises(JobError, match=r"run\.decode_on: other nodes can decode on a cluster alone.*set run\.address"):
+        make_plan(run_spec(decode_on=DECODE_ON), Machine(8, 0, 1 << 34), None, None)

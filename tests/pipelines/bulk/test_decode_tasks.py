@@ -38,18 +38,20 @@ from tests.pipelines.bulk.test_crops import config_of, inputs_of
 from tests.waiting import comes
 
 DECODERS = 2
-ON = DecodeNodes(tasks=2, cpus=0, resources={"decoder": 1.0})
+ON = DecodeNodes(tasks=2, resources={"decoder": 1.0})
 MANY = 40
 
 
 @pytest.fixture(scope="module", autouse=True)
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Ray with room for two tasks that decode, and none for any that asks for a CPU."""
+    """A Ray with room for two tasks that decode. It keeps as many idle processes as it has CPUs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(TEST_PROCESS, str(os.getpid()))
         patch.setenv(FOLDER, str(tmp_path_factory.mktemp("deadly")))
         quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
-        ray.init(address="local", num_cpus=0, resources={"decoder": DECODERS}, object_store_memory=80 << 20, **quiet)
+        ray.init(
+            address="local", num_cpus=DECODERS, resources={"decoder": DECODERS}, object_store_memory=80 << 20, **quiet
+        )
         yield
         ray.shutdown()
 
@@ -174,7 +176,7 @@ def test_no_more_blocks_are_under_way_than_the_bytes_of_a_worker_allow(
 ) -> None:
     """2 MB have room for 13 crops of 224 px: the rows of blocks that are begun and not taken."""
     config, inputs = config_of(), inputs_of(photos)
-    tasks = DecodeTasks(DecodeNodes(2, 0, {"decoder": 1.0}, in_flight_bytes=2 << 20), config, 60.0, lambda text: None)
+    tasks = DecodeTasks(DecodeNodes(2, 1, {"decoder": 1.0}, in_flight_bytes=2 << 20), config, 60.0, lambda text: None)
     begun: list[int] = []
     start = DecodeTasks._started
     monkeypatch.setattr(
@@ -195,7 +197,7 @@ def test_no_more_blocks_are_under_way_than_the_bytes_of_a_worker_allow(
 def test_chunks_that_are_not_needed_any_more_are_given_up(photos: Path) -> None:
     spoil(photos, dict.fromkeys(range(1, MANY), HANGS))
     config = replace(config_of(), decoder=DEADLY)
-    nodes = DecodeNodes(2, 0, {"decoder": 1.0}, in_flight_bytes=1 << 20)  # an input a block
+    nodes = DecodeNodes(2, 1, {"decoder": 1.0}, in_flight_bytes=1 << 20)  # an input a block
     stream = DecodeTasks(nodes, config, 60.0, lambda text: None).stream(inputs_of(photos))
     next(stream)
     assert comes(lambda: free_decoders() == 0, 60), "no task was begun"
