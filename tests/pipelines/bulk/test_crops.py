@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pixelmill.pipelines.bulk import crops
 from pixelmill.pipelines.bulk.crops import CropConfig, Cropper, Cropping, CropRow, packed, rows_in, unpacked
 from pixelmill.pipelines.inputs.fetch import FetchLimits
 from pixelmill.pipelines.inputs.sources import Source
@@ -16,6 +17,7 @@ from pixelmill.pipelines.outputs.listing import Listing, tables_of
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.decoders.picture import PictureDecoder
 from pixelmill.workers.models.preprocess import Preprocess
+from pixelmill.workers.runtime.budget import Budget
 from tests.corpus import encode, photo
 from tests.mills import ACCESS
 from tests.pipelines.bulk import crop_stage
@@ -90,11 +92,17 @@ def test_a_picture_that_the_worker_has_no_memory_for_is_refused_as_there(photos:
     assert {row.error.error_type for row in rows[:10] if row.error is not None} == {"TooMuchMemory"}
 
 
-def test_no_memory_stays_taken_from_block_to_block(photos: Path) -> None:
-    config = config_of(memory_bytes=24 << 20)
-    cropper, inputs = Cropper(config), inputs_of(photos)
-    for _ in range(20):
-        assert sum(row.error is None for row in rows_in(cropper(inputs), config.croppings)) == 10
+def test_no_memory_stays_counted_after_a_block(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets: list[Budget] = []
+
+    class Recorded(Budget):
+        def __init__(self, total_bytes: int, most_window_bytes: int) -> None:
+            super().__init__(total_bytes, most_window_bytes)
+            budgets.append(self)
+
+    monkeypatch.setattr(crops, "Budget", Recorded)
+    Cropper(config_of())(inputs_of(photos))
+    assert [budget.held_bytes for budget in budgets] == [0]
 
 
 def test_a_slice_is_sent_without_the_rows_beside_it(photos: Path) -> None:
