@@ -335,7 +335,9 @@ def test_the_shipped_files_are_small_and_their_card_is_complete() -> None:
     assert card.network == "autoencoder"
     assert card.settings.keys() >= {"steps", "batch", "loss", "learning_rate", "seed"}
     assert "mse" in card.metrics
-    assert len(joined(card, weights).trained_on) == 1350
+    known = joined(card, weights)
+    assert (len(known.trained_on), len(known.selected_on or ())) == (1296, 54)
+    assert card.test_metrics
     assert card.preprocess is not None
     assert card.preprocess.size_px == card.config["size_px"]
     assert card.data
