@@ -36,6 +36,7 @@ SLOT_BYTES = 2 * BURST_BYTES
 TITLE = "pixelmill::batches"
 LEAST_QUICK = 2
 """Batches in a burst where a process pays: larger or slower ones hardly lose to another thread."""
+_HELD_BACK = {signal.SIGINT, signal.SIGTERM}
 _ALIGNED, _HEADER = 64, struct.Struct("<Q")
 
 
@@ -130,11 +131,11 @@ class _Fork:
                 os.close(end)
             raise
         if self._pid == 0:
-            os.close(self._free)
-            os.close(self._ready)
-            _make_until_the_end(batches, steps, self._slots, from_parent, to_parent)
+            _make_until_the_end(batches, steps, self._slots, (from_parent, to_parent), (self._free, self._ready))
         os.close(from_parent)
         os.close(to_parent)
+        with suppress(BrokenPipeError):
+            os.write(self._free, b"." * SLOTS)
         self.has_vanished = False
 
     def __enter__(self) -> _Fork:
@@ -143,14 +144,15 @@ class _Fork:
     def __exit__(self, *_: object) -> None:
         os.close(self._free)
         os.close(self._ready)
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        with suppress(ChildProcessError):  # a handler of SIGCHLD was first
-            os.waitpid(self._pid, 0)
+        with suppress(
+            ChildProcessError
+        ):  # a handler of SIGCHLD was first, and its number may be another process's by now
+            if os.waitpid(self._pid, os.WNOHANG) == (0, 0):
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
 
     def __iter__(self) -> Iterator[Made]:
         with suppress(BrokenPipeError):
-            os.write(self._free, b"." * SLOTS)
             for slot in cycle(self._slots):
                 message = _received(self._ready)
                 if message is None:
@@ -164,21 +166,34 @@ class _Fork:
 
 
 def _forked() -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads: the fork uses none of them
-        return os.fork()
+    """As `os.fork`; signals are held back on this thread, and in the fork until it has handlers of its own: one that raises would
+    have it unwind its parent's calls."""
+    before, pid = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK), -1
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads: the fork uses none of them
+            pid = os.fork()
+    finally:
+        if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
 
 
-def _make_until_the_end(batches: Batches, steps: range, slots: list[memoryview], free: int, ready: int) -> NoReturn:
+def _make_until_the_end(
+    batches: Batches, steps: range, slots: list[memoryview], own: tuple[int, int], parents: tuple[int, int]
+) -> NoReturn:
     """The whole life of the fork. It ends without Python's own end, which would clean up what belongs to its parent."""
     try:
         gc.disable()  # an object of the parent's that is cleaned up here may speak to threads that are not here
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+        for end in parents:  # with them open here, the end of the parent would not show
+            os.close(end)
         torch.set_num_threads(1)
         _name_process()
-        _make(batches.apart()(steps), slots, free, ready)
+        _make(batches.apart()(steps), slots, *own)
     except BaseException:  # the parent meets the same error at the same step, and raises it
         pass
     finally:

@@ -122,3 +122,19 @@ def test_a_write_or_a_removal_whose_answer_was_lost_is_done(gateway: Gateway, re
 
 def test_a_file_that_is_gone_is_removed(tmp_path: Path) -> None:
     Folder(str(tmp_path), QUICK).remove("never-there")
+
+
+def test_a_removal_that_is_refused_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(str(tmp_path), Access(retry_for_s=30))
+    folder.publish("a", b"old")
+    refusals, remove = [ConnectionError("cut")], folder.store.rm_file
+
+    def refusing(path: str) -> None:
+        if refusals:
+            raise refusals.pop()
+        remove(path)
+
+    monkeypatch.setattr(folder.store, "rm_file", refusing)
+    folder.remove("a")
+    assert folder.names("") == []
+    assert not refusals

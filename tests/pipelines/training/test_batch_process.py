@@ -303,3 +303,49 @@ def test_it_ends_when_the_process_that_trains_is_killed() -> None:
         parent.kill()
         parent.wait()
         assert is_gone(pid)
+
+
+def test_a_process_that_another_has_waited_for_is_not_killed_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = made_beside(batches_of(told()), range(400), never)
+    pid = [pid_of(next(stream)) for _ in range(12)][-1]
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    monkeypatch.setattr(os, "kill", lambda *given: pytest.fail(f"{given} may be another process's by now"))
+    stream.close()  # type: ignore[attr-defined]
+
+
+def test_signals_are_held_back_only_while_it_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def masked() -> set[signal.Signals | int]:
+        return set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    during: list[set[signal.Signals | int]] = []
+    said, fork = list[str](), os.fork
+    monkeypatch.setattr(os, "fork", lambda: (during.append(masked()), fork())[1])
+    stream = made_beside(batches_of(told()), range(400), said.append)
+    pid = [pid_of(next(stream)) for _ in range(12)][-1]
+    assert during[0] >= {signal.SIGINT, signal.SIGTERM}
+    assert not masked() & {signal.SIGINT, signal.SIGTERM}
+    os.kill(pid, signal.SIGTERM)  # which ends the fork: nothing is held back there either
+    assert pid_of(list(stream)[-1]) == os.getpid()
+    assert len(said) == 1
+
+
+class Hanging(Told):
+    """Never ends a batch in another process."""
+
+    def batch(self, samples: list[Sample], random: np.random.Generator) -> Batch:
+        if os.getpid() != self.home:
+            time.sleep(600)
+        return super().batch(samples, random)
+
+    home = -1
+
+
+def test_one_that_hangs_holds_nobody_up() -> None:
+    recipe = Hanging(Hanging.Settings(**SETTINGS), {})
+    recipe.home = os.getpid()
+    stream = made_beside(batches_of(recipe), range(400), never)
+    assert {pid_of(next(stream)) for _ in range(8)} == {os.getpid()}
+    began_s = time.monotonic()
+    stream.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - began_s < 60
