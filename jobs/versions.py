@@ -10,7 +10,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-DECODING = ("numpy", "pillow", "tifffile", "imagecodecs", "pydicom", "pylibjpeg")
+DECODING = ("numpy", "pillow", "simplejpeg", "tifffile", "imagecodecs", "pydicom", "pylibjpeg")
 RECORDED = ("pixelmill", "ray", "torch", "torchvision", "pyarrow")
 
 

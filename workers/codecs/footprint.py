@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pixelmill.workers.codecs import headers, tiff_layout
+from pixelmill.workers.codecs.exif import exif_orientation
 from pixelmill.workers.codecs.signatures import PictureFormat, find_format
 
 OVERHEAD_BYTES = 2**21  # tables, buffers of single rows, Python objects
+BANDS_BYTES = 2**21  # two copies of a band of a large picture (pixels.py, which imports torch)
 
 # Bytes a pixel on the way from a picture to a tensor, the picture itself not counted: copies that exist at one time.
 # A tensor takes 3, and is turned upright by two copies (2 x 3); the bands that it is made from are small.
@@ -49,22 +51,34 @@ def _picture(width: int, height: int, pixel_bytes: int, *, decoder: int, tail: i
 
 def _jpeg(data: bytes) -> int:
     frame: headers.JpegFrame | None = None
+    is_turned = False
     for marker, _, payload, end in headers.jpeg_segments(data):
         if marker in headers.JPEG_FRAMES:
             frame = headers.jpeg_frame(marker, data[payload:end])
+        elif marker == 0xE1 and data.startswith(b"Exif\0\0", payload):
+            is_turned = exif_orientation(data[payload + 6 : end]) != 1
         elif marker == 0xDA and frame is not None:
-            return len(data) + _jpeg_pixels(data, frame, payload, end)
+            coded = _jpeg_coefficients(data, frame, payload, end)
+            return len(data) + coded + _jpeg_pixels(frame, is_turned=is_turned)
     raise headers.corrupt("it has no frame header")
 
 
-def _jpeg_pixels(data: bytes, frame: headers.JpegFrame, payload: int, end: int) -> int:
-    pixel_bytes = 1 if len(frame.sampling) == 1 else 4
-    tail = _FROM_RGB if len(frame.sampling) == 3 else _FROM_OTHER
-    whole = _picture(frame.width, frame.height, pixel_bytes, decoder=0, tail=tail) + 100 * frame.width
+def _jpeg_pixels(frame: headers.JpegFrame, *, is_turned: bool) -> int:
+    """As Pillow makes them, which reads what is broken; pixels that libjpeg-turbo writes into the tensor take 3 bytes."""
+    pixels, channels = frame.width * frame.height, len(frame.sampling)
+    pixel_bytes = 1 if channels == 1 else 4
+    tensor = 3 if channels in (1, 3) else 3 + 4  # other colours become RGB first
+    made = _picture(frame.width, frame.height, pixel_bytes, decoder=0, tail=tensor) + min(6 * pixels, BANDS_BYTES)
+    turned = _picture(frame.width, frame.height, pixel_bytes, decoder=0, tail=_FROM_RGB) if is_turned else 0
+    return max(made, turned) + 100 * frame.width
+
+
+def _jpeg_coefficients(data: bytes, frame: headers.JpegFrame, payload: int, end: int) -> int:
+    """What a file of several scans takes; it is freed before the copies, but in pieces that the heap keeps."""
     if frame.has_one_scan(data[payload]):
-        return whole
+        return 0
     headers.check_jpeg_scans(data, frame, end, headers.jpeg_end(data, end))
-    return whole + frame.coefficient_bytes() + len(data)  # freed before the copies, but in pieces that the heap keeps
+    return frame.coefficient_bytes() + len(data)
 
 
 def _png(data: bytes) -> int:

@@ -18,7 +18,8 @@ import tifffile
 from PIL import Image
 
 from pixelmill.workers.codecs.decode import decode_picture
-from pixelmill.workers.codecs.footprint import OVERHEAD_BYTES, decode_bytes
+from pixelmill.workers.codecs.footprint import BANDS_BYTES, OVERHEAD_BYTES, decode_bytes
+from pixelmill.workers.codecs.pixels import BAND_BYTES
 from pixelmill.workers.errors import RowError
 from tests.corpus import encode, faded, image_items, photo, png, png_bomb
 
@@ -32,6 +33,7 @@ TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"  # o
 # when 5 is written to clear_refs. What is decoded first loads plugins and makes tables.
 MEASURE = """
 import json, sys
+from pixelmill.workers.codecs import turbo_jpeg
 from pixelmill.workers.codecs.decode import decode_picture
 def kilobytes(name):
     with open("/proc/self/status") as status:
@@ -42,7 +44,9 @@ def peak(data):
     before = kilobytes("VmRSS")
     decode_picture(data, max_pixels=2**28)
     return 1024 * (kilobytes("VmHWM") - before)
-small, *large = (open(path, "rb").read() for path in sys.argv[1:])
+if sys.argv[1] == "by Pillow":
+    turbo_jpeg.simplejpeg = None
+small, *large = (open(path, "rb").read() for path in sys.argv[2:])
 decode_picture(small)
 print(json.dumps([peak(data) for data in large]))
 """
@@ -111,13 +115,13 @@ def tiff(values: np.ndarray, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def peaks(folder: Path, pictures: list[bytes]) -> list[int]:
+def peaks(folder: Path, pictures: list[bytes], jpegs: str = "by itself") -> list[int]:
     """What each decode takes at its peak, in bytes, measured in one process of its own."""
     paths = [folder / str(number) for number in range(len(pictures) + 1)]
     first = encode(photo(), exif=TURNED)
     for path, data in zip(paths, [first, *pictures], strict=True):
         path.write_bytes(data)
-    command = [sys.executable, "-c", MEASURE, *map(str, paths)]
+    command = [sys.executable, "-c", MEASURE, jpegs, *map(str, paths)]
     # freed memory returns to the system at once: peaks are of what is in use, whatever was decoded before
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
@@ -132,6 +136,21 @@ def test_the_footprint_is_one_to_three_times_the_memory_of_a_decode(tmp_path: Pa
     rows = list(zip(pictures, bounds, measured, strict=True))
     assert [row for row in rows if row[1] < row[2]] == []
     assert [row for row in rows if row[1] - OVERHEAD_BYTES > MOST_TIMES * row[2]] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_the_footprint_of_a_jpeg_bounds_what_pillow_takes_for_it(tmp_path: Path) -> None:
+    """Broken and odd files are read by Pillow, which takes more."""
+    pictures = {name: data for name, data in large_pictures().items() if name.startswith("jpeg")}
+    pictures |= {f"small {mode}": encode(square(mode).resize((560, 560))) for mode in ("RGB", "L", "CMYK")}
+    bounds = [decode_bytes(data) for data in pictures.values()]
+    measured = peaks(tmp_path, list(pictures.values()), "by Pillow")
+    rows = list(zip(pictures, bounds, measured, strict=True))
+    assert [row for row in rows if row[1] < row[2]] == []
+
+
+def test_two_bands_are_counted_as_large_as_they_are() -> None:
+    assert BANDS_BYTES == 2 * BAND_BYTES
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
@@ -152,7 +171,7 @@ def test_a_header_alone_reveals_gigabytes() -> None:
     wide = bytearray(encode(photo(), progressive=True, subsampling=0))
     at = wide.index(b"\xff\xc2") + 5
     wide[at : at + 4] = struct.pack(">HH", 20_000, 20_000)
-    assert decode_bytes(bytes(wide)) > 20_000**2 * (4 + 6 + 6)  # three planes of coefficients of 2 bytes
+    assert decode_bytes(bytes(wide)) > 20_000**2 * (4 + 3 + 6)  # three planes of coefficients of 2 bytes
 
 
 def test_a_coefficient_of_every_sample_is_counted() -> None:
