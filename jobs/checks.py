@@ -36,10 +36,14 @@ PROBE, PROBE_FOR_S = "_run/.writable", 10.0
 
 @dataclass(frozen=True)
 class Checked:
-    """The result of the checks: the source in the spelling of the run that is resumed, and what the job needs."""
+    """The result of the checks: the source in the spelling of the run that is resumed, and what the job needs at most.
+
+    `nodes` are those of the cluster; None where the run starts a Ray of its own.
+    """
 
     source: Source
     plan: Plan
+    nodes: Nodes | None
 
 
 def check_run(job: Job, out: Folder, around: Surroundings, *, retry: bool) -> Checked:
@@ -53,7 +57,7 @@ def check_run(job: Job, out: Folder, around: Surroundings, *, retry: bool) -> Ch
     check_port(job.spec.run.metrics_port)
     address = cluster.address_of(job.spec.run.address, around.environment)
     nodes = None if address is None else nodes_of(address)
-    return Checked(source, make_plan(job.spec.run, cluster.this_machine(), address, nodes))
+    return Checked(source, make_plan(job.spec.run, cluster.this_machine(), address, nodes), nodes)
 
 
 def check_output(job: Job, out: Folder, *, retry: bool) -> Source:

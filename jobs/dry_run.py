@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+
+import numpy as np
 
 from pixelmill.jobs import checks
 from pixelmill.jobs.job import Job
-from pixelmill.jobs.planning import Plan
+from pixelmill.jobs.planning import Plan, make_plan
 from pixelmill.jobs.session import cluster
 from pixelmill.jobs.session.resources import described_memory
 from pixelmill.jobs.supervision.estimate import estimate, left_of, measured_in
@@ -16,12 +20,14 @@ from pixelmill.jobs.terminal.console import PrintableConsole
 from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
 from pixelmill.pipelines.outputs.completion import first_parts
 from pixelmill.pipelines.outputs.contents import progress
+from pixelmill.pipelines.outputs.parts import size_parts
 from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
+from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.stages import StageConfig
-from pixelmill.workers.stages.wiring import ORIGINAL, names_of
+from pixelmill.workers.stages.wiring import ORIGINAL, names_of, output_row_bytes
 
 LOOKED_AT = 10_000
 
@@ -38,7 +44,9 @@ def show_plan(job: Job, around: Surroundings) -> None:
 
 
 def _lines(job: Job, out: Folder, found: checks.Checked, around: Surroundings) -> list[tuple[str, str]]:
-    plan, machine = found.plan, cluster.this_machine()
+    machine = cluster.this_machine()
+    left = _left(job, out, found.source)
+    plan = make_plan(job.spec.run, machine, found.plan.address, found.nodes, left.parts)
     where = plan.address or f"a private Ray here ({machine.cores} cores, {machine.gpus} GPUs)"
     decoding = _decoding(job, plan)
     return [
@@ -47,24 +55,49 @@ def _lines(job: Job, out: Folder, found: checks.Checked, around: Surroundings) -
         ("cluster", f"{where}; needs {plan.pool.total_cpus:g} logical CPUs, {plan.pool.total_gpus:g} GPUs"),
         ("workers", f"{_pool_size(plan)} on {plan.device}, {plan.threads} torch threads each, {decoding}"),
         ("memory", described_memory(plan.memory_bytes)),
-        ("estimate", _estimate(job, out, found.source)),
+        (
+            "estimate",
+            estimate(left.inputs, measured_in(out), job.spec.run.node_hour_price, is_least=left.parts is None),
+        ),
         *_stage_lines(job, plan, around),
     ]
 
 
-def _estimate(job: Job, out: Folder, source: Source) -> str:
-    """The time and the cost of what is left."""
+@dataclass(frozen=True)
+class _Left:
+    """What is left to do; `parts` is None where there are more inputs than are looked at."""
+
+    inputs: int
+    parts: int | None
+
+
+def _left(job: Job, out: Folder, source: Source) -> _Left:
     with explained(", ".join(source.uris), "listing the source"):
         count = sum(1 for _ in islice(entries(source, Ignored()), LOOKED_AT + 1))
     held, parts = progress(out), first_parts(read_segments(out))
-    left = left_of(count, [part.rows for part in parts], sum(part.rows for part in parts if held.is_done(part)))
-    return estimate(left, measured_in(out), job.spec.run.node_hour_price, is_least=count > LOOKED_AT)
+    listed, done = sum(part.rows for part in parts), sum(part.rows for part in parts if held.is_done(part))
+    inputs = left_of(count, [part.rows for part in parts], done)
+    if count > LOOKED_AT:
+        return _Left(inputs, None)
+    pending = sum(not held.is_done(part) for part in parts)
+    return _Left(inputs, pending + _parts_of(job, max(0, count - listed)))
+
+
+def _parts_of(job: Job, inputs: int) -> int:
+    """Into how many parts so many new inputs will be cut, whose sizes are not known yet."""
+    spec = job.spec
+    decoder = decoder_of(spec.source_options.decoder)
+    row_bytes = partial(output_row_bytes, spec.configs, decoder.kind)
+    file_bytes = spec.out_options.file_mb << 20
+    unknown = np.zeros(inputs, np.int64)
+    return len(size_parts(unknown, row_bytes, file_bytes=file_bytes, rows_per_input=decoder.rows_per_input))
 
 
 def _decoding(job: Job, plan: Plan) -> str:
     if (elsewhere := job.spec.run.decode_on) is not None:
         return f"decoding by {elsewhere.tasks} tasks for each on nodes with {elsewhere.nodes().worded}"
-    return f"{plan.decode_threads} decoding threads" if plan.decode_threads else "decoding in the worker"
+    threads = f"{plan.decode_threads} decoding thread{'s' * (plan.decode_threads != 1)}"
+    return threads if plan.decode_threads else "decoding in the worker"
 
 
 def _pool_size(plan: Plan) -> str:

@@ -18,6 +18,9 @@ from pixelmill.workers.stages import StageContext
 Nodes = Sequence[Node]
 """The nodes of a cluster, as `ray_api.nodes` finds them."""
 
+PARTS_A_WORKER = 3
+"""A core of a machine that gets fewer parts works as a second thread of another worker: both would spend most of their time on
+starting, at the cost of each other."""
 LOGICAL_CPUS = 1e6
 """The CPUs of a private Ray, which is started with as many logical ones as the plan asks for."""
 
@@ -40,13 +43,18 @@ class Plan:
         return StageContext(self.device, self.threads, images, cache_dir, for_batches, min(1.0, self.pool.gpus or 1.0))
 
 
-def make_plan(run: RunSpec, machine: Machine, address: str | None, nodes: Nodes | None) -> Plan:
+def make_plan(
+    run: RunSpec, machine: Machine, address: str | None, nodes: Nodes | None, parts: int | None = None
+) -> Plan:
     """Plan for the `nodes` of a cluster and those that it may start; with None, for a Ray that the run starts on this machine.
 
-    NoRoom, with figures, if they do not suffice for the fewest workers, or for the tasks that decode for them.
+    `parts` is how many parts there are to do, with which a plan needs no more than without; None before inputs are listed.
+    NoRoom, with figures, if the nodes do not suffice for the fewest workers, or for the tasks that decode for them.
     """
     there = [_as_node(machine)] if nodes is None else with_groups(nodes, run.node_groups)
     pool = _pool(run, there, is_cluster=nodes is not None)
+    if parts is not None and run.actors == "auto":
+        pool = replace(pool, actors=_useful(pool, parts, is_cluster=nodes is not None))
     room = [Node({**node.resources, CPU: LOGICAL_CPUS}) for node in there] if nodes is None else there
     if lack := shortfall(pool, room):
         raise NoRoom(f"run: {pool.least} workers can't be placed: {lack}; {_next_step(pool)}")
@@ -54,7 +62,7 @@ def make_plan(run: RunSpec, machine: Machine, address: str | None, nodes: Nodes 
     return Plan(
         pool,
         _threads(pool, machine.cores, is_cluster=nodes is not None),
-        _decode_threads(run, pool),
+        _decode_threads(run, pool, parts, machine.cores if nodes is None else None),
         "cuda" if pool.gpus else "cpu",
         address,
         worker_memory_bytes(run.memory_gb, pool, machine, None if nodes is None else there),
@@ -114,6 +122,14 @@ def _pool(run: RunSpec, nodes: Nodes, *, is_cluster: bool) -> WorkerPool:
     return replace(each, actors=max(run.actors.min, min(run.actors.max, room)), fewest=run.actors.min)
 
 
+def _useful(pool: WorkerPool, parts: int, *, is_cluster: bool) -> int:
+    """How many of the workers have enough to do."""
+    if parts < pool.actors:
+        return max(1, parts)
+    is_crowded = pool.publishes and not is_cluster and parts < PARTS_A_WORKER * pool.actors
+    return (pool.actors + 1) // 2 if is_crowded else pool.actors
+
+
 def _most_actors(run: RunSpec) -> int | None:
     if run.actors == "auto":
         return None
@@ -125,7 +141,11 @@ def _threads(pool: WorkerPool, cores: int, *, is_cluster: bool) -> int:
     return max(1, int(pool.cpus)) if pool.gpus or is_cluster else max(1, cores // pool.actors)
 
 
-def _decode_threads(run: RunSpec, pool: WorkerPool) -> int:
+def _decode_threads(run: RunSpec, pool: WorkerPool, parts: int | None, cores: int | None) -> int:
+    """`cores` are those of a machine that the run has to itself."""
     if run.decode_threads != "auto":
         return run.decode_threads
-    return int(max(1, pool.cpus)) if pool.gpus else 0
+    if pool.gpus:
+        return int(max(1, pool.cpus))
+    # Where cores are left, because there are fewer workers than cores on account of the parts, one of a worker's decodes.
+    return int(parts is not None and run.actors == "auto" and cores is not None and cores >= 2 * pool.actors)

@@ -98,7 +98,7 @@ class BulkRun:
             if parts:
                 claimed.require()
                 milling = Milling(self._job, self._source.source, self._around, self._session, self._outcome)
-                milling.do(parts, segments, self._connect(ray), before, weights)
+                milling.do(parts, segments, self._connect(ray, len(parts)), before, weights)
         commit(self._job, attempt, segments, before, self._session, self._outcome, retry=self._retry)
 
     def _attempt(self) -> Attempt:
@@ -120,15 +120,15 @@ class BulkRun:
     def _ray_place(self) -> RayPlace:
         return self._address or PrivateRay(self._machine, self._plan(None).pool)
 
-    def _plan(self, nodes: Nodes | None) -> Plan:
-        return make_plan(self._job.spec.run, self._machine, self._address, nodes)
+    def _plan(self, nodes: Nodes | None, parts: int | None = None) -> Plan:
+        return make_plan(self._job.spec.run, self._machine, self._address, nodes, parts)
 
     def _start_early(self, ray: RaySession) -> None:
         ray.start()
         self._session.events.phase("starting Ray")
         import pixelmill.pipelines.bulk.graph  # noqa: F401  # pyright: ignore[reportUnusedImport]  while Ray starts: importing ray.data takes as long as a short job
 
-    def _connect(self, ray: RaySession) -> Plan:
+    def _connect(self, ray: RaySession, parts: int) -> Plan:
         connected = ray.connect()
         self._session.stopwatch.mark_once("ray")
-        return self._plan(None if self._address is None else connected.nodes)
+        return self._plan(None if self._address is None else connected.nodes, parts)

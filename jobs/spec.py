@@ -198,7 +198,8 @@ class RunSpec(Limits):
     )
     actors: PositiveInt | Literal["auto"] | Between = Field(
         "auto",
-        description="workers; auto: one per GPU, or one per core; or {min, max}: as many as there is room for",
+        description="workers; auto: one per GPU, or one per core, and no more than have work; or {min, max}: as many as there is "
+        "room for",
     )
     cpus_per_actor: PositiveFloat | Literal["auto"] = "auto"
     num_gpus: Gpus | Literal["auto"] = Field(

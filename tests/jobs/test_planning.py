@@ -42,6 +42,44 @@ def test_a_machine_without_gpus_has_a_worker_a_core_of_one_thread() -> None:
     assert (made.threads, made.decode_threads, made.device) == (1, 0, "cpu")
 
 
+@pytest.mark.parametrize(
+    ("cores", "parts", "actors", "threads", "decode_threads"),
+    [
+        (2, 4, 1, 2, 1),  # 64 pictures: two workers would spend most of their time on starting
+        (2, 6, 2, 1, 0),
+        (2, 1, 1, 2, 1),
+        (2, 0, 1, 2, 1),
+        (16, 4, 4, 4, 1),  # the others would have nothing to do
+        (16, 16, 8, 2, 1),
+        (16, 48, 16, 1, 0),
+        (1, 1, 1, 1, 0),
+        (3, 3, 2, 1, 0),
+    ],
+)
+def test_no_more_workers_start_than_have_enough_to_do(
+    cores: int, parts: int, actors: int, threads: int, decode_threads: int
+) -> None:
+    made = make_plan(run_spec(), Machine(cores, 0, 1 << 34), None, None, parts)
+    assert (made.pool.actors, made.threads, made.decode_threads) == (actors, threads, decode_threads)
+
+
+def test_workers_of_a_number_that_is_stated_all_start() -> None:
+    made = make_plan(run_spec(actors=8), Machine(8, 0, 1 << 34), None, None, 1)
+    assert (made.pool.actors, made.threads, made.decode_threads) == (8, 1, 0)
+
+
+def test_a_cluster_starts_a_worker_for_each_part_at_most() -> None:
+    nodes = [node(8), node(8)]
+    for parts, actors in ((3, 3), (16, 16), (20, 16)):
+        made = make_plan(run_spec(), Machine(2, 0, 1 << 34), "10.0.0.1:6379", nodes, parts)
+        assert (made.pool.actors, made.threads, made.decode_threads) == (actors, 1, 0)
+
+
+def test_gpus_without_a_part_get_no_worker() -> None:
+    made = make_plan(run_spec(), Machine(16, 4, 1 << 34), None, None, 2)
+    assert (made.pool.actors, made.pool.gpus, made.pool.cpus) == (2, 1, 3)
+
+
 def test_a_machine_with_gpus_has_a_worker_a_gpu_and_its_cores_decode() -> None:
     made = make_plan(run_spec(), Machine(16, 2, 1 << 34), None, None)
     assert (made.pool.actors, made.pool.cpus, made.pool.gpus) == (2, 7, 1)
