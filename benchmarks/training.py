@@ -14,7 +14,9 @@ while none are made. With --beside, `bare beside` is the bare loop while another
 rate at which Pixelmill takes them, and `of beside` is Pixelmill's share of it: what the cores take from one another, through
 memory, cache and clock, is in both. `woken` is the step over kept batches while another thread of the process is woken for
 each, which has nothing to do, and `dropped` while it makes a batch, which is dropped: what a thread costs, and what Python's
-lock does, as shares of the bare loop. All are timed in one process, in turns, after a warm-up, over complete steps of
+lock does, as shares of the bare loop. With --from-s3 tasks of Ray decode, as in a training, and the server works on the same
+cores: `of cores` is the ratio to the most that these cores could do, which have the work of the bare loop, of the data path and
+of the server to do for each image. All are timed in one process, in turns, after a warm-up, over complete steps of
 `pixelmill.pipelines.training.worker.Training` with schedule, log and checks, without evaluations and checkpoints.
 """
 
@@ -29,13 +31,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import nn
 
@@ -55,6 +58,8 @@ from tests.servers.gateway import Gateway
 UNTIMED = 3  # steps before each turn: batches that were made during the turns of the others
 KEPT = 4  # batches of the bare loop
 ENDLESS = 1_000_000
+OBJECTS_BYTES = 128 << 20
+"""Ray's memory for objects where samples are streamed: with windows of a few megabytes a turn spans many of them."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Scope:
     turn_s: float
     gateway: Gateway | None
     beside: bool = False
+    cores: int = 1
 
 
 def endless(folder: Path, case: Case, scope: Scope) -> Training:
@@ -162,22 +168,43 @@ def data_path(training: Training) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Turn:
-    """Images a second, by the clock and by the processor time of the thread that trains."""
+    """Images a second, by the clock and by the processor time of the thread that trains; and the processor seconds of an image in
+    all processes."""
 
     by_clock: float
     by_processor: float
+    image_s: float
 
 
-def turn(steps: Iterator[None], batch: int, device: str, turn_s: float) -> Turn:
-    for _ in range(UNTIMED):
+def turn(steps: Iterator[None], batch: int, device: str, turn_s: float, untimed_s: float = 0.0) -> Turn:
+    """`untimed_s` is taken at least before: what waits decoded since the turn before is used up."""
+    began_s, count = time.perf_counter(), 0
+    while count < UNTIMED or time.perf_counter() - began_s < untimed_s:
         next(steps)
+        count += 1
     _wait_for(device)
-    began_s, busy_s, count = time.perf_counter(), time.thread_time(), 0
+    began_s, busy_s, all_s, count = time.perf_counter(), time.thread_time(), _spent_s(), 0
     while count == 0 or time.perf_counter() - began_s < turn_s:
         next(steps)
         count += 1
     _wait_for(device)
-    return Turn(count * batch / (time.perf_counter() - began_s), count * batch / (time.thread_time() - busy_s))
+    images = count * batch
+    by_clock, by_processor = images / (time.perf_counter() - began_s), images / (time.thread_time() - busy_s)
+    return Turn(by_clock, by_processor, (_spent_s() - all_s) / images)
+
+
+_spent: dict[int, float] = {}
+
+
+def _spent_s() -> float:
+    """The processor seconds of this process and of all that it started, which includes Ray and the server; a process that has
+    ended counts with what it had when it was last seen."""
+    this = psutil.Process()
+    for process in (this, *this.children(recursive=True)):
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            _spent[process.pid] = times.user + times.system
+    return sum(_spent.values())
 
 
 @contextmanager
@@ -223,6 +250,10 @@ def measured(name: str, case: Case, scope: Scope) -> dict[str, float]:
             "kept": kept_batches(training),
             "data path": data_path(training),
         }
+        untimed_s = 0.0
+        if scope.gateway is not None:
+            untimed_s = scope.turn_s / 2
+            del contenders["kept"]
         if scope.beside:
             made = made_batches(training)
             contenders["woken"] = beside_a_thread(training, lambda: None)
@@ -232,7 +263,9 @@ def measured(name: str, case: Case, scope: Scope) -> dict[str, float]:
             turn(steps, batch, scope.device, scope.turn_s / 4)
         rounds = list[dict[str, Turn]]()
         for _ in range(scope.rounds):
-            turns = {label: turn(steps, batch, scope.device, scope.turn_s) for label, steps in contenders.items()}
+            turns = {
+                label: turn(steps, batch, scope.device, scope.turn_s, untimed_s) for label, steps in contenders.items()
+            }
             if scope.beside:
                 with batches_beside(name, scope, turns["pixelmill"].by_clock):
                     turns["bare beside"] = turn(contenders["bare loop"], batch, scope.device, scope.turn_s)
@@ -242,8 +275,11 @@ def measured(name: str, case: Case, scope: Scope) -> dict[str, float]:
         each["pixelmill"].by_clock / min(each["bare loop"].by_clock, each["data path"].by_clock) for each in rounds
     ]
     of_step = [each["pixelmill"].by_processor / each["bare loop"].by_processor for each in rounds]
-    of_kept = [each["kept"].by_processor / each["bare loop"].by_processor for each in rounds]
-    figures = {"ratio": of_slower, "step": of_step, "kept": of_kept}
+    figures = {"ratio": of_slower, "step": of_step}
+    if scope.gateway is None:
+        figures["kept"] = [each["kept"].by_processor / each["bare loop"].by_processor for each in rounds]
+    else:
+        figures["of cores"] = [each["pixelmill"].by_clock / limit_of(each, scope.cores) for each in rounds]
     if scope.beside:
         for label in ("woken", "dropped"):
             figures[label] = [each[label].by_clock / each["bare loop"].by_clock for each in rounds]
@@ -254,14 +290,32 @@ def measured(name: str, case: Case, scope: Scope) -> dict[str, float]:
     return medians | {name: statistics.median(each) for name, each in figures.items()}
 
 
+def limit_of(turns: Mapping[str, Turn], cores: int) -> float:
+    """Images a second of the bare loop and the data path at once, where nothing waits for anything: the slower of the two, or
+    less where they have more to do than the cores."""
+    bare, path = turns["bare loop"], turns["data path"]
+    return min(bare.by_clock, path.by_clock, cores / (1 / bare.by_processor + path.image_s))
+
+
 def scope_of(options: argparse.Namespace, gateway: Gateway | None) -> Scope:
     """The plan that follows from the options and from this machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     beside = threads_beside(cores, 1, options.threads, on_gpu=options.device == "cuda")
     batch_threads = options.batch_threads or beside
     return Scope(
-        options.device, options.threads, batch_threads, options.rounds, options.turn_s, gateway, options.beside
+        options.device, options.threads, batch_threads, options.rounds, options.turn_s, gateway, options.beside, cores
     )
+
+
+def start_ray(cores: int, stack: ExitStack) -> None:
+    """A Ray of this process, whose tasks decode, with the credentials of the server in their environment."""
+    import ray
+
+    api: Any = ray
+    api.init(
+        address="local", num_cpus=cores, object_store_memory=OBJECTS_BYTES, include_dashboard=False, log_to_driver=False
+    )
+    stack.callback(api.shutdown)
 
 
 def main() -> None:
@@ -285,8 +339,15 @@ def main() -> None:
         gateway = stack.enter_context(Gateway()) if options.from_s3 else None
         os.environ.update(gateway.env if gateway else {})
         scope = scope_of(options, gateway)
+        if gateway is not None:
+            start_ray(scope.cores, stack)
         speeds = ("pixelmill", "bare loop", "data path", *(["bare beside"] if options.beside else []))
-        ratios = ("ratio", "step", "kept", *(["of beside", "woken", "dropped"] if options.beside else []))
+        ratios = (
+            "ratio",
+            "step",
+            "of cores" if gateway else "kept",
+            *(["of beside", "woken", "dropped"] if options.beside else []),
+        )
         heads = "".join(f"{head:>12s}" for head in speeds) + "".join(f"{head:>10s}" for head in ratios)
         print(f"{'images/s, ' + options.device:28s}{heads}")
         for name, case in CASES.items():
