@@ -33,12 +33,20 @@ def commit(
         held.events.phase("accounting")
         outcome.account = account(held.out, segments)
         held.stopwatch.mark("account")
+        _show_account(held, outcome)
         completion.require_complete(held.out, outcome.account, retry=retry)
         held.held.require()  # an attempt that wakes up late would put its older series in the place of newer ones
         with explained(held.out.uri, "finishing what was made"):
             outcome.made = finish(job, held.out, outcome.account.done)
         now_s = held.stopwatch.now_s
         attempt.succeed({**completion.success_of(held.out, outcome.account, segments, outcome.seconds, now_s)})
+
+
+def _show_account(held: Session, outcome: Outcome) -> None:
+    """What readers of the status see from now on is the run as a whole, also after a retry, which counted its own inputs."""
+    found = outcome.account
+    counts = {"total": found.listed, "done": found.done, "failed": found.failed}
+    held.events.emit(held.events.status.rows.model_copy(update=counts))
 
 
 def _count(before: Counted, held: Session, outcome: Outcome) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -51,7 +52,7 @@ def run(folder: Path, around: Surroundings) -> int:
     page = folder / "report.html"
     page.write_text(page_of(content_of(str(out), Wanted(), around.environment, lambda _: None)), encoding="utf-8")
     console.print(f"all of it on one page, for your browser: {page}", markup=False, soft_wrap=True)
-    console.print(f"in a browser, row by row: pixelmill serve {out}", markup=False, soft_wrap=True)
+    console.print(f"in a browser, row by row: pixelmill serve {quote(str(out))}", markup=False, soft_wrap=True)
     console.print(
         f"the rows: python -c \"import pyarrow.parquet as pq; print(pq.read_table('{out}/data'))\"",
         markup=False,

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from shlex import quote
 from typing import Any
 
 from pixelmill.jobs.export import EVERY_S, Asked, destination_of, failed_rows, reasons_of
@@ -122,5 +123,5 @@ def lines_of_rows(made: ExportedRows) -> Sequence[str]:
     if not made.is_complete:
         lines.append("the run is not complete; when it is, the same command exports the rest")
     lines.append("state the licence in README.md, and publish the folder without _export/, for example:")
-    lines.append(f"  hf upload USER/NAME {made.destination} --repo-type dataset --exclude '_export/*'")
+    lines.append(f"  hf upload USER/NAME {quote(made.destination)} --repo-type dataset --exclude '_export/*'")
     return lines

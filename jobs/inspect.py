@@ -92,7 +92,9 @@ def open_run(uri: str) -> Folder:
     with explained(uri, "reading the output folder"):
         found = folder.exists("_run/spec.yaml")
     if not found:
-        raise JobError(f"{uri}: holds no run of pixelmill (no _run/spec.yaml)")
+        raise JobError(
+            f"{uri}: holds no run of pixelmill (no _run/spec.yaml); `pixelmill jobs FOLDER` lists the runs below a folder"
+        )
     return folder
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from pixelmill.jobs.outcome import Outcome
 from pixelmill.jobs.spec import JobSpec
 from pixelmill.jobs.terminal.views import duration
@@ -36,5 +38,5 @@ def summary_of(outcome: Outcome, uri: str) -> str:
         lines.append(f"{outcome.duplicates:,} inputs were named more than once and are done once")
     if outcome.ignored:
         lines.append(f"ignored: {Ignored(outcome.ignored).says()}")
-    lines += [*outcome.made, f"see it with: pixelmill inspect {uri}"]
+    lines += [*outcome.made, f"see it with: pixelmill inspect {quote(uri)}"]
     return "\n".join(lines)

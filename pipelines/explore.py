@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pixelmill.pipelines.arrow import by_falling, fields_of, inverted, is_equal, strings_of
+from pixelmill.pipelines.inputs.names import spelled
 from pixelmill.pipelines.outputs.columns import DATA
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.tables import declared_schema, open_parquet
@@ -130,8 +132,9 @@ def _holds_vectors(kind: pa.DataType) -> bool:
 
 
 def nearest(folder: Folder, column: str, query: str | Sequence[float], count: int) -> pa.Table:
-    """The `count` rows with the greatest cosine to a vector, or to the row of an id or uri, which is left out. Columns
-    id, uri, member, cosine. Makes one pass over the vectors, in batches, and one before it to find the row.
+    """The `count` rows with the greatest cosine to a vector, or to the row of an id or uri, which is left out. A uri may
+    be a local path in any spelling. Columns id, uri, member, cosine. Makes one pass over the vectors, in batches, and one
+    before it to find the row.
     """
     identity, query_D = _query(folder, column, query)
     best = _NEAREST.empty_table()
@@ -150,13 +153,18 @@ def _query(folder: Folder, column: str, query: str | Sequence[float]) -> tuple[s
     if not isinstance(query, str):
         query_D = np.asarray(query, np.float32)
         return "", query_D / max(float(np.linalg.norm(query_D)), TINY)
+    uris = pa.array(sorted({query, spelled(query)}))
     for batch in batches(folder, ["id", "uri", column]):
-        found = batch.filter(pc.or_(is_equal(batch["id"], query), is_equal(batch["uri"], query)))
+        of_uri = cast("Any", pc).is_in(batch["uri"], value_set=uris)
+        found = batch.filter(cast("Any", pc).or_(is_equal(batch["id"], query), of_uri))
         if found.num_rows > 1:
             raise JobError(f"{folder.uri}: several rows come from {query}; give the id of one of them")
         if found.num_rows:
             return str(cast("Any", found)["id"][0]), _unit_vectors(found.column(column))[0]
-    raise JobError(f"{folder.uri}: holds no finished row of {query}; give an id or a uri of .table(['id', 'uri'])")
+    raise JobError(
+        f"{folder.uri}: holds no finished row of {query}; give the id or the uri of a row, of which "
+        f"`pixelmill inspect {quote(folder.uri)}` shows some"
+    )
 
 
 def _with_cosines(batch: pa.RecordBatch, column: str, query_D: np.ndarray, uri: str) -> pa.Table:

@@ -6,6 +6,7 @@ Each check takes a file and gives what is found in it, so that it can be tried o
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -230,6 +231,31 @@ def names_by_loop(path: Path) -> set[str]:
 
 
 # --------------------------------------------------------------------------------------------------------------- tests
+
+
+def unquoted_places(path: Path) -> set[str]:
+    """Commands in texts for people whose folder is not quoted, so that a shell would cut `my pictures` in two."""
+    found: set[str] = set()
+    for text in (node for node in ast.walk(_tree(path)) if isinstance(node, ast.JoinedStr)):
+        said = ""
+        for part in text.values:
+            if isinstance(part, ast.Constant):
+                said += str(part.value)
+            elif isinstance(part, ast.FormattedValue):
+                if _COMMAND.search(said) and _is_unquoted_place(part.value):
+                    found.add(f"{said[-60:]}{{{ast.unparse(part.value)}}}")
+                said += "x"
+    return found
+
+
+_COMMAND = re.compile(r"\b(pixelmill|hf) [a-z]+ [^`;\n]*$")
+_PLACES = frozenset({"uri", "out", "destination", "folder"})
+
+
+def _is_unquoted_place(value: ast.expr) -> bool:
+    if isinstance(value, ast.Call) and _last_name(value.func) == "quote":
+        return False
+    return any(_last_name(node) in _PLACES for node in ast.walk(value) if isinstance(node, ast.Name | ast.Attribute))
 
 
 def has_functions(path: Path) -> bool:

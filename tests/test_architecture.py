@@ -41,6 +41,7 @@ from tests.architecture import (
     relative,
     source_files,
     surroundings_read,
+    unquoted_places,
 )
 
 SCRIPTS = Path(sys.executable).parent
@@ -167,6 +168,7 @@ RULES: dict[str, tuple[Check, tuple[str, ...], set[str]]] = {
     "no choice is made within a choice": (nested_choices, EVERYTHING, set()),
     "no expression that chooses is a statement": (choices_as_statements, EVERYTHING, set()),
     "no loop over one thing gives it a name": (names_by_loop, EVERYTHING, set()),
+    "a command in a message quotes its folder": (unquoted_places, OURS, set()),
     f"no file is longer than {MOST_LINES} lines": (is_long, (*OURS, "benchmarks"), ARE_LONG),
     f"no function is longer than {MOST_FUNCTION_LINES} lines": (has_long_functions, (*OURS, "benchmarks"), set()),
 }
@@ -204,6 +206,10 @@ BREAKS = {
     "no choice is made within a choice": ["x = 1 if a else 2 if b else 3\n", "x = (1 if a else 2) if b else 3\n"],
     "no expression that chooses is a statement": ["f() if a else g()\n", "a and f()\n", "[f(b) for b in c]\n"],
     "no loop over one thing gives it a name": ["x = [b for a in c for b in [f(a)]]\n", "x = {a for a in (b,)}\n"],
+    "a command in a message quotes its folder": [
+        "x = f'see it with: pixelmill inspect {run.uri}'\n",
+        "x = f'pixelmill eval {kind} --checkpoint {str(out)} --data'\n",
+    ],
     f"no file is longer than {MOST_LINES} lines": ["x = 1\n" * (MOST_LINES + 1)],
     f"no function is longer than {MOST_FUNCTION_LINES} lines": ["def f():\n" + "    x = 1\n" * MOST_FUNCTION_LINES],
 }
@@ -217,6 +223,7 @@ KEEPS = {
     "no choice is made within a choice": "x = f(1 if a else 2) if b else 3\n",
     "no expression that chooses is a statement": "f()\nx = a and b\ny = [f(b) for b in c]\n",
     "no loop over one thing gives it a name": "x = [a for a in [b, c]]\ny = [a for a in [*b]]\n",
+    "a command in a message quotes its folder": "x = f'{run.uri}: see it with: pixelmill inspect {quote(run.uri)}'\n",
     f"no file is longer than {MOST_LINES} lines": "x = 1\n" * MOST_LINES,
     f"no function is longer than {MOST_FUNCTION_LINES} lines": "def f():\n" + "    x = 1\n" * (MOST_FUNCTION_LINES - 1),
 }

@@ -10,7 +10,7 @@ from pixelmill.jobs import surroundings
 
 
 def argo(
-    file: Annotated[str, typer.Argument(help="Flow file (YAML).")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Flow file (YAML).")],
     image: Annotated[str, typer.Option(help="Image that holds Pixelmill.")],
     name: Annotated[str, typer.Option(help="Of the Workflow.")] = "pixelmill",
     secret: Annotated[

@@ -12,7 +12,7 @@ from pixelmill.jobs.commands.running import failing, quoted, run_bulk, run_flow
 
 
 def run(
-    job: Annotated[str, typer.Argument(help="Job or flow file (YAML).")],
+    job: Annotated[str, typer.Argument(metavar="FILE", help="Job or flow file (YAML).")],
     overrides: Set = None,
     failures: Failures = None,
     dry_run: DryRun = False,
@@ -34,7 +34,7 @@ def run(
 
 
 def retry(
-    out: Annotated[str, typer.Argument(help="Output folder of an earlier run.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Output folder of an earlier run.")],
     overrides: Set = None,
     failures: Failures = None,
     quiet: Quiet = False,

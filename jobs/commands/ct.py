@@ -50,7 +50,7 @@ Key = Annotated[
 def index(
     archive: Annotated[
         str,
-        typer.Argument(help="Folder, glob, tar or zip of DICOM or NIfTI, of any names."),
+        typer.Argument(metavar="ARCHIVE", help="Folder, glob, tar or zip of DICOM or NIfTI, of any names."),
     ],
     out: Annotated[str, typer.Argument(metavar="INDEX", help="Folder of the index, which stays with the archive.")],
     key: Key = "user",
@@ -77,7 +77,7 @@ def ingest(
             metavar="INDEX", help="Folder that `ct index` wrote, on any store; or, with --index, an archive."
         ),
     ],
-    out: Annotated[str, typer.Argument(help="Output folder, on any store.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Output folder, on any store.")],
     index_at: Annotated[
         str | None,
         typer.Option("--index", metavar="INDEX", help="Index the archive first, into this folder, then ingest."),
@@ -172,7 +172,7 @@ def curve(
 
 @app.command()
 def show(
-    out: Annotated[str, typer.Argument(help="Folder that `ct ingest` wrote, on any store.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder that `ct ingest` wrote, on any store.")],
     to: Annotated[
         str | None,
         typer.Option(
@@ -218,7 +218,9 @@ def pool(
 
 @app.command()
 def demo(
-    folder: Annotated[str, typer.Argument(help="Folder for everything that the demo makes.")] = "demo-ct-output",
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Folder for everything that the demo makes.")
+    ] = "demo-ct-output",
 ) -> None:
     """Make an archive of phantoms with every defect, index it, ingest it, show it, pretrain on it for a minute, and embed it."""
     from pathlib import Path

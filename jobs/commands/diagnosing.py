@@ -13,7 +13,8 @@ from pixelmill.jobs.commands.options import AsJson, Set
 
 def doctor(
     job: Annotated[
-        str | None, typer.Argument(help="Job file (YAML), to examine its stores and time its first row.")
+        str | None,
+        typer.Argument(metavar="FILE", help="Job file (YAML), to examine its stores and time its first row."),
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster: HOST:PORT, or http://HOST:8265 for its dashboard.")

@@ -14,7 +14,10 @@ from pixelmill.jobs.commands.running import interrupted, quoted
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="Recipe file (YAML), or a name of `pixelmill recipes`.", autocompletion=recipe_names)
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="Recipe file (YAML), or a name of `pixelmill recipes`.", autocompletion=recipe_names
+        ),
     ],
     data: Annotated[list[str] | None, typer.Option(help="Data set; may be given several times.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder for the training and its checkpoints.")] = None,
@@ -44,7 +47,8 @@ def train(
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(help="A recipe, or a recipe file that ships.", autocompletion=recipe_names)
+        str | None,
+        typer.Argument(metavar="NAME", help="A recipe, or a recipe file that ships.", autocompletion=recipe_names),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON; for one recipe including its JSON Schema.")
@@ -61,7 +65,7 @@ def recipes(
 
 
 def evaluate(
-    network: Annotated[str, typer.Argument(help="Network or recipe that the checkpoint holds.")],
+    network: Annotated[str, typer.Argument(metavar="RECIPE", help="Network or recipe that the checkpoint holds.")],
     checkpoint: Annotated[str, typer.Option(help="Folder, NAME.safetensors, or a name of `pixelmill zoo`.")],
     data: Annotated[list[str], typer.Option(help="Data set; may be given several times.")],
     part: Annotated[
@@ -92,7 +96,9 @@ def evaluate(
 
 
 def generate(
-    kind: Annotated[str, typer.Argument(help="samples, reconstructions, interpolation, traversal or predictions.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="samples, reconstructions, interpolation, traversal or predictions.")
+    ],
     checkpoint: Annotated[str, typer.Option(help="Folder, NAME.safetensors, or a name of `pixelmill zoo`.")],
     out: Annotated[str, typer.Option(help="PNG for the grid.")] = "generated.png",
     data: Annotated[list[str] | None, typer.Option(help="Pictures to start from.")] = None,

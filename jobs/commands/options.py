@@ -27,9 +27,12 @@ SetSettings = Annotated[
 ]
 SetJudged = Annotated[list[str] | None, set_option("a setting of the card's recipe, as size_px=128, or style=FILE")]
 Source = Annotated[
-    str, typer.Argument(help="Folder, glob, .tar, .parquet or list of URIs; local, s3://, gs://, az://, https://")
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="Folder, glob, .tar, .parquet or list of URIs; local, s3://, gs://, az://, https://"
+    ),
 ]
-Out = Annotated[str, typer.Argument(help="Output folder; local, s3://, gs:// or az://")]
+Out = Annotated[str, typer.Argument(metavar="OUT", help="Output folder; local, s3://, gs:// or az://")]
 Failures = Annotated[
     str | None, typer.Option(metavar="exit-3|ok", help="Exit code where some inputs failed: 3 (default), or 0.")
 ]

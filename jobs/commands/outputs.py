@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    out: Annotated[str, typer.Argument(help="Output folder.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Output folder.")],
     as_json: AsJson = False,
     rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
 ) -> None:
@@ -33,7 +33,7 @@ def inspect(
 
 
 def export(
-    out: Annotated[str, typer.Argument(help="Output folder of a run, complete or not.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Output folder of a run, complete or not.")],
     destination: Annotated[str, typer.Argument(metavar="DEST", help="Folder for the pictures; local or on any store.")],
     column: Annotated[
         list[str] | None,
@@ -118,7 +118,9 @@ def schema() -> None:
 
 
 def demo(
-    out: Annotated[str, typer.Argument(help="Folder for the demo's archive and its output.")] = "demo-output",
+    out: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Folder for the demo's archive and its output.")
+    ] = "demo-output",
 ) -> None:
     """Make an archive of a few hundred JPEGs, some of them broken, embed it and show the result."""
     from pixelmill.jobs import demo as demonstration

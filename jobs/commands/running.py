@@ -35,7 +35,7 @@ def run_bulk(
     from pixelmill.jobs.outcome import exit_code_of
     from pixelmill.jobs.summary import note_of, summary_of
 
-    if (note := note_of(job.spec)) and not around.quiet:
+    if not retry and (note := note_of(job.spec)) and not around.quiet:  # a retry can't name another model
         typer.echo(worded(note, around), err=True)
     if dry_run:
         from pixelmill.jobs.dry_run import show_plan

@@ -13,11 +13,11 @@ from pixelmill.jobs import surroundings
 from pixelmill.jobs.commands.options import AsJson, Quiet
 from pixelmill.jobs.commands.running import interrupted, worded
 
-Out = Annotated[str, typer.Argument(help="Folder of a run, a training or a flow, on any store.")]
+Out = Annotated[str, typer.Argument(metavar="OUT", help="Folder of a run, a training or a flow, on any store.")]
 
 
 def jobs(
-    store: Annotated[str, typer.Argument(metavar="[STORE]", help="A folder on any store; by default this one.")] = ".",
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A folder on any store; by default this one.")] = ".",
     as_json: AsJson = False,
 ) -> None:
     """List the runs in a folder and up to three folders below it, with their states."""

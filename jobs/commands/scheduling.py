@@ -10,8 +10,10 @@ from pixelmill.jobs import surroundings
 
 
 def schedule(
-    file: Annotated[str, typer.Argument(help="Job, recipe or flow file (YAML).")],
-    cron: Annotated[str, typer.Argument(help="When, as a cron line: '0 2 * * *' is each night at two.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Job, recipe or flow file (YAML).")],
+    cron: Annotated[
+        str, typer.Argument(metavar="CRON", help="When, as a cron line: '0 2 * * *' is each night at two.")
+    ],
     crontab: Annotated[bool, typer.Option("--crontab", help="A line for crontab instead of units of systemd.")] = False,
     name: Annotated[
         str | None, typer.Option(help="Name of the units; by default that of the file.", metavar="NAME")

@@ -67,7 +67,7 @@ FORMAT = Key("format", str, "As png, jpeg or webp.")
 STAGE_COMMANDS: dict[str, StageCommand] = {
     "embed": StageCommand(
         "Embed every picture of SOURCE: one vector for each, for search, clustering and comparison.",
-        (_model("torchvision:NAME, timm:NAME, hf:NAME, open_clip:NAME or FILE.safetensors."),),
+        (_model("A model: torchvision:NAME, timm:NAME, hf:NAME, open_clip:NAME or FILE.safetensors."),),
     ),
     "segment": StageCommand(
         "Label every pixel: a mask of class ids for each picture, and the share of each class.",

@@ -12,7 +12,7 @@ from pixelmill.jobs.commands.running import worded
 
 
 def submit(
-    file: Annotated[str, typer.Argument(help="Job, recipe or flow file (YAML).")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Job, recipe or flow file (YAML).")],
     address: Annotated[str | None, typer.Option(metavar="URL", help="The dashboard: http://HEAD:8265.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="End when the run ends, with its exit code.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print its log meanwhile; implies --wait.")] = False,

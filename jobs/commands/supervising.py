@@ -12,7 +12,7 @@ from pixelmill.jobs.commands.running import interrupted, worded
 
 
 def supervise(
-    file: Annotated[str, typer.Argument(help="Job, recipe or flow file (YAML).")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Job, recipe or flow file (YAML).")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for `run` or `train`.")
     ] = None,

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from pixelmill.jobs import inspect as inspection
@@ -124,7 +125,7 @@ def _chosen(folder: Folder, asked: Asked) -> list[SeriesOfRows]:
     wanted = (asked.series or "").lower()
     chosen = list(islice((s for s in series_of_rows(folder) if s.series_id.startswith(wanted)), asked.count))
     if not chosen and asked.series is None:
-        raise JobError(f"{folder.uri}: holds no slices; `pixelmill inspect {folder.uri}` says what failed")
+        raise JobError(f"{folder.uri}: holds no slices; `pixelmill inspect {quote(folder.uri)}` says what failed")
     if not chosen:
         some = ", ".join(s.series_id[:SHORT] for s in islice(series_of_rows(folder), 5))
         raise JobError(f"{folder.uri}: holds no series {asked.series}; there are {some} and so on: series_id in data/")

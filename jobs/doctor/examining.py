@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from shlex import quote
 
 from pixelmill.jobs.doctor import first_row, machine, ray_place, stores
 from pixelmill.jobs.doctor.findings import Finding, fault, ok, reported
@@ -58,7 +59,7 @@ def _examine_job(asked: Asked, around: Surroundings) -> Iterator[Finding]:
         text = read_file(name)
         if (kind := kind_of(text, name)) in CHECKED_BY:
             yield fault(
-                "job", f"{name} is a {kind}, and job files are examined here", CHECKED_BY[kind].format(name=name)
+                "job", f"{name} is a {kind}, and job files are examined here", CHECKED_BY[kind].format(name=quote(name))
             )
             return
         read.append(read_job(text, name=name, overrides=asked.overrides, environment=around.environment))

@@ -32,8 +32,12 @@ def read_file(path: str) -> str:
         return small_text(Path(path), MAX_BYTES)
     except FileNotFoundError as error:
         raise JobError(f"{path}: there is no such job file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"{path}: can't be read: {error}") from error
+    except IsADirectoryError as error:
+        raise JobError(f"{path}: is a folder; name a job file") from error
+    except UnicodeDecodeError as error:
+        raise JobError(f"{path}: can't be read as text in UTF-8; name a job file, or save it in UTF-8") from error
+    except OSError as error:
+        raise JobError(f"{path}: can't be read: {error.strerror or error}") from error
 
 
 def parse(text: str, *, name: str, what: str) -> Parsed:

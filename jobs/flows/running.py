@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from shlex import quote
 
 from pixelmill.jobs import checks
 from pixelmill.jobs.documents.parsing import to_yaml
@@ -173,7 +174,7 @@ class FlowRun:
                 self._fail(
                     name,
                     process.code,
-                    f"ended with exit code {process.code}; see why with: pixelmill logs {self._held.out.uri}",
+                    f"ended with exit code {process.code}; see why with: pixelmill logs {quote(self._held.out.uri)}",
                 )
 
     def _fail(self, name: str, code: int, why: str) -> None:

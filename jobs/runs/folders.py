@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pixelmill.jobs.documents.kinds import Kind
 from pixelmill.jobs.places import absolute
+from pixelmill.pipelines.inputs.names import is_local
 from pixelmill.pipelines.outputs import claims
 from pixelmill.pipelines.stores.access import Access, join
 from pixelmill.pipelines.stores.explain import explained
@@ -59,8 +61,11 @@ def found_in(folder: Folder) -> RunFolder | None:
 
 
 def runs_below(uri: str) -> Iterator[RunFolder]:
-    """The runs in a folder and below it, in the order of their names. Raises StoreError where it can't be listed."""
+    """The runs in a folder and below it, in the order of their names. Raises JobError for a folder of this machine
+    that does not exist, and StoreError where it can't be listed."""
     top = absolute(uri)
+    if is_local(top) and not os.path.isdir(top):
+        raise JobError(f"{uri}: there is no such folder; check its name")
     with explained(uri, "listing the folder"):
         waiting, looked_at = [(Folder(top, Access()), 0)], 0
         while waiting and looked_at < MOST_FOLDERS:

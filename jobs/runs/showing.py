@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from rich.markup import escape
@@ -67,7 +68,7 @@ def lines_of(found: RunState) -> list[str]:
     if found.status is not None and found.state in {"running", "stalled", "interrupted", "failed"}:
         lines.append(f"  {printable(view_of(found.status).line(), one_line=True)}")
         lines += [f"  warning: {printable(text, one_line=True)}" for text in found.status.warnings]
-    lines.append(printable(NEXT[found.state].format(uri=found.run.uri), one_line=True))
+    lines.append(printable(NEXT[found.state].format(uri=quote(found.run.uri)), one_line=True))
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from shlex import quote
 
 from pixelmill.jobs.runs.folders import RunFolder
 from pixelmill.jobs.submission import records
@@ -21,16 +22,14 @@ def stop(run: RunFolder, now: Callable[[], float]) -> str:
         folder.create(f"{held.folder}/{STOP}", asked)
         return (
             f"{run.uri}: attempt {held.epoch} was asked to stop; it looks every {BEAT_S:g} s, keeps what is finished, and "
-            f"a training saves a checkpoint first; resume it with: pixelmill resume {run.uri}"
+            f"a training saves a checkpoint first; resume it with: pixelmill resume {quote(run.uri)}"
         )
     if submitted is not None and submitted.epoch > held.epoch:
         folder.create(submitted.stop_name, asked)
-        return (
-            f"{run.uri}: {submitted.submission_id} was asked not to begin; resume it with: pixelmill resume {run.uri}"
-        )
+        return f"{run.uri}: {submitted.submission_id} was asked not to begin; resume it with: pixelmill resume {quote(run.uri)}"
     if held.epoch and folder.exists(f"{held.folder}/{AGAIN}"):
         folder.create(f"{held.folder}/{STOP}", asked)
-        return f"{run.uri}: attempt {held.epoch} will not be tried again; resume it with: pixelmill resume {run.uri}"
+        return f"{run.uri}: attempt {held.epoch} will not be tried again; resume it with: pixelmill resume {quote(run.uri)}"
     return f"{run.uri}: nothing is at work on it, so there is nothing to stop"
 
 

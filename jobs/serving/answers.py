@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any, cast
 
 from pixelmill.jobs.inspect import shortened
@@ -190,7 +191,9 @@ def groups(run: ServedRun, asked: Asked, others: Sequence[ServedRun]) -> Answer:
 def _groups(run: ServedRun, name: str) -> dict[str, Any]:
     result = stored.read(run.folder, name)
     if result is None or result.facts["kind"] not in ("duplicates", "leaks"):
-        raise JobError(f"{run.folder.uri}: nothing was found out here yet; run: pixelmill duplicates {run.folder.uri}")
+        raise JobError(
+            f"{run.folder.uri}: nothing was found out here yet; run: pixelmill duplicates {quote(run.folder.uri)}"
+        )
     numbers = run.table.numbers_of_keys(result.rows).tolist()
     listed = result.rows.to_pylist()
     made: dict[object, list[dict[str, Any]]] = {}

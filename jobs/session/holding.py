@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from shlex import quote
 
 from pixelmill.jobs.host.process import ProcessIdentity
 from pixelmill.jobs.session.limits import Allowance, LimitWatch
@@ -111,7 +112,7 @@ class Holding:
         if self._limits.why is not None:
             raise StopRequested(
                 f"{self._folder.uri}: stopped, since {self._limits.why}; what was finished stays, and the run goes on from there "
-                f"with: pixelmill resume {self._folder.uri}"
+                f"with: pixelmill resume {quote(self._folder.uri)}"
             )
 
     def loss_behind(self, error: BaseException) -> BaseException:

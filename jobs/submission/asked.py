@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from shlex import quote
 
 from pixelmill.jobs.documents.parsing import read_file
 from pixelmill.jobs.session.job_server import JobServer, address_of
@@ -87,7 +88,7 @@ def submit_text(text: str, asked: Asked, around: Surroundings, say: Say) -> int:
 
     may_go_on = between_attempts(sent.out).may_go_on
     server, submission_id = submit_once()
-    say(f"submitted as {submission_id}; follow it with: pixelmill logs {sent.out.uri} -f")
+    say(f"submitted as {submission_id}; follow it with: pixelmill logs {quote(sent.out.uri)} -f")
     if not asked.waits:
         return 0
     return Waiting(server, submission_id, submit_once, say, follows=asked.follows, may_go_on=may_go_on).end()

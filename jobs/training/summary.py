@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from pixelmill.jobs.training.job import TrainJob
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training import checkpoints
@@ -21,7 +23,7 @@ def summary(job: TrainJob, out: Folder, happened: str) -> str:
     return (
         f"{out.uri}: {happened}; best at step {card.metrics.get('step', 0):,.0f}{best}{test}\n{_skipped(out)}"
         f"the curve is {out.uri}/curve.png, pictures are in {out.uri}/samples\n"
-        f"judge it with: pixelmill eval {job.spec.recipe} --checkpoint {out.uri} --data ..."
+        f"judge it with: pixelmill eval {job.spec.recipe} --checkpoint {quote(out.uri)} --data ..."
     )
 
 

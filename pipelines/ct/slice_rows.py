@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, cast
 
 import numpy as np
@@ -87,7 +88,9 @@ def require_slices(folder: Folder) -> None:
     """Raises JobError for a folder that holds something else than slices in Hounsfield units, or nothing."""
     schema = explore.schema_of(folder)
     if not schema.names:
-        raise JobError(f"{folder.uri}: holds no slices yet; run `pixelmill ct ingest INDEX {folder.uri}` to its end")
+        raise JobError(
+            f"{folder.uri}: holds no slices yet; run `pixelmill ct ingest INDEX {quote(folder.uri)}` to its end"
+        )
     there = {field.name: field.type for field in fields_of(schema)}
     if {"depth", "volume", _HU} <= there.keys():
         raise JobError(f"{folder.uri}: holds blocks of volumes, and slices are shown; run ct ingest without --volumes")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, cast
 
 import numpy as np
@@ -83,7 +84,7 @@ def require_rows(folder: Folder) -> None:
     """Raises JobError for a run without a finished row."""
     if not any(batch.num_rows for batch in explore.batches(folder, ["id"])):
         raise JobError(
-            f"{folder.uri}: holds no finished row; `pixelmill inspect {folder.uri}` says what failed and what is missing"
+            f"{folder.uri}: holds no finished row; `pixelmill inspect {quote(folder.uri)}` says what failed and what is missing"
         )
 
 

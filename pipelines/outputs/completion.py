@@ -76,9 +76,7 @@ def count_before(out: Folder, segments: list[Segment], parts: list[Part], held: 
         return Counted(sum(part.rows for part in parts), 0, 0)
     first = first_parts(segments)
     done = sum(part.rows for part in first if held.is_done(part))
-    failed = 0
-    if done and parts:
-        failed = sum(table.num_rows for name, table in failures(out) if name in held.data)
+    failed = sum(table.num_rows for name, table in failures(out) if name in held.data) if done else 0
     return Counted(sum(part.rows for part in first), done - failed, failed)
 
 

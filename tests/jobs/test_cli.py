@@ -9,10 +9,13 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 from pixelmill.jobs import cli
 from pixelmill.workers.errors import PixelmillError
@@ -121,6 +124,7 @@ def test_weights_that_can_not_be_fetched_end_the_run_with_a_sentence(user: Home,
     ended = pixelmill(offline, *command)
     assert ended.code == 2, ended.stderr
     assert "resnet18/IMAGENET1K_V1: its weights could not be fetched from https://" in ended.stderr.splitlines()[-1]
+    assert f"put the file into {tmp_path}/hub/checkpoints" in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
     other = pixelmill(user, *command[:-1], "torchvision:resnet18/random")
     assert other.code == 2
@@ -194,6 +198,17 @@ def test_help_says_what_set_sets_for_each_command(user: Home) -> None:
     assert "epochs=20" in shown["train"]
     assert "card's recipe" in shown["eval"]
     assert not any("stages" in shown[command] for command in ("train", "eval"))
+
+
+def test_every_argument_is_named_as_its_help_names_it() -> None:
+    def arguments(command: Any, path: str) -> Iterator[tuple[str, str | None]]:
+        yield from ((path, each.metavar) for each in command.params if each.param_type_name == "argument")
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from arguments(inner, f"{path} {name}")
+
+    named = dict(arguments(typer.main.get_command(cli.app), "pixelmill"))
+    assert {"pixelmill embed", "pixelmill ct index", "pixelmill jobs"} <= named.keys()
+    assert {path: name for path, name in named.items() if not (name or "").rstrip(".").isupper()} == {}
 
 
 def test_the_shell_completes_commands_and_recipes(user: Home) -> None:

@@ -11,6 +11,7 @@ from pixelmill.jobs.committing import commit
 from pixelmill.jobs.job import Job, check_document
 from pixelmill.jobs.outcome import Outcome
 from pixelmill.jobs.session.session import Session
+from pixelmill.pipelines.events import RowsCounted
 from pixelmill.pipelines.outputs.attempt import IDENTITY, Attempt
 from pixelmill.pipelines.outputs.claims import Claim
 from pixelmill.pipelines.outputs.columns import SUCCESS
@@ -55,6 +56,18 @@ def test_an_output_that_adds_up_is_complete_with_its_counts(job: Job) -> None:
     assert made["identity"] == {"version": 1}
     assert (outcome.account.done, outcome.account.failed) == (4, 2)
     assert (rows.done, rows.failed) == (4, 2)
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_the_status_of_a_complete_run_counts_all_of_its_inputs_whatever_its_last_attempt_did(
+    job: Job, retry: bool
+) -> None:
+    with held_session(job.open_out()) as held:
+        publish(held.out, 1, NAMES[3:], failed=(NAMES[5],))
+        held.events.emit(RowsCounted(total=1, done=1))  # as a retry of one input counts, which failed again
+        commit_in(held, job, Outcome(), retry=retry)
+        rows = held.events.status.rows
+    assert (rows.total, rows.done, rows.failed) == (6, 4, 2)
 
 
 def test_an_output_with_a_missing_input_is_not_complete(job: Job) -> None:

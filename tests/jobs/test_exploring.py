@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pixelmill.jobs import cli
+from pixelmill.jobs.opened_run import OpenedRun
 from pixelmill.jobs.session.holding import holding
 from pixelmill.pipelines.findings import stored
 from pixelmill.pipelines.stores.folder import Folder
@@ -82,6 +83,13 @@ def test_neighbours_of_a_row_are_those_of_its_direction(out: Folder) -> None:
     rows = json.loads(typed("neighbors", out.uri, "--id", "id-00", "-k", "7", "--json"))
     assert {row["id"] for row in rows} == {f"id-{n:02d}" for n in range(1, 8)}
     assert typed("neighbors", out.uri, "--id", "/p/00.jpg", "-k", "1").split()[1].startswith("/p/0")
+
+
+def test_a_row_is_found_by_its_path_as_a_person_writes_it(out: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    for written in ("p/00.jpg", "./p/00.jpg", "file:///p/00.jpg"):
+        assert typed("neighbors", out.uri, "--id", written) == typed("neighbors", out.uri, "--id", "/p/00.jpg")
+        assert OpenedRun(out).neighbors(written).equals(OpenedRun(out).neighbors("/p/00.jpg"))
 
 
 BAD: list[tuple[tuple[str, ...], str]] = [

@@ -94,12 +94,12 @@ def _from_torchvision(text: str) -> tuple[dict[str, Tensor | None], ConventionNa
     except OSError as error:
         raise ModelError(
             f"{text}: its weights could not be fetched from {weights.url} ({error}); "
-            "put the file into $TORCH_HOME/hub/checkpoints, or give a safetensors file"
+            f"put the file into {vision.downloads()}, or give a safetensors file"
         ) from error
     except Exception as error:  # a truncated file, or one that would run code: a different type for each
         first_line = str(error).partition("\n")[0]
         raise ModelError(
-            f"{text}: {weights.url.rpartition('/')[2]} in $TORCH_HOME/hub/checkpoints does not hold its weights "
+            f"{text}: {weights.url.rpartition('/')[2]} in {vision.downloads()} does not hold its weights "
             f"({type(error).__name__}: {first_line}); remove it, so that it is fetched again"
         ) from error
     return state, "torchvision_features" if text.endswith("_FEATURES") else "torchvision"

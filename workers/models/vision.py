@@ -55,3 +55,10 @@ def _withdraw() -> None:
     for name in _LATER:
         if isinstance(sys.modules.get(name), _Later):
             del sys.modules[name]
+
+
+def downloads() -> str:
+    """The folder of the files that torchvision has fetched, and where a user may put one."""
+    import torch
+
+    return f"{torch.hub.get_dir()}/checkpoints"

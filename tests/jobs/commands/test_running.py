@@ -6,6 +6,7 @@ import io
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import typer
@@ -13,10 +14,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelmill.jobs.commands.running import failing, interrupted, job_of, quoted
+from pixelmill.jobs.commands.running import failing, interrupted, job_of, quoted, run_bulk
 from pixelmill.jobs.outcome import EXIT_INTERRUPTED
 from pixelmill.jobs.surroundings import Surroundings, of_process
-from pixelmill.workers.errors import JobError
+from pixelmill.workers.errors import JobError, PixelmillError
 
 SENSIBLE = st.characters(exclude_categories=["Cs", "Cc"])
 
@@ -50,3 +51,13 @@ def test_after_ctrl_c_the_command_that_resumes_is_named(
         interrupted("it resumes", around)
     assert ended.value.exit_code == EXIT_INTERRUPTED
     assert capsys.readouterr().err == "interrupted; it resumes: pixelmill depth 'my photos' out\n"
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_retry_gives_no_advice_on_the_model_which_it_can_not_change(
+    around: Surroundings, retry: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = {"version": 1, "source": str(tmp_path / "in"), "out": str(tmp_path / "out"), "stages": ["embed"]}
+    with pytest.raises(PixelmillError, match=r"nothing to retry|in: does not exist"):
+        run_bulk(job_of(document, "embed", [], around), around, retry=retry)
+    assert capsys.readouterr().err.startswith("note: no model was named") != retry

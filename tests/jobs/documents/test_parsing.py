@@ -29,3 +29,8 @@ def test_a_job_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("source: caf\u00e9".encode("latin-1"))
     with pytest.raises(JobError, match=r"latin\.yaml: can't be read"):
         read_file(str(tmp_path / "latin.yaml"))
+    (tmp_path / "picture.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(JobError, match=r"picture\.jpg: can't be read as text in UTF-8; name a job file"):
+        read_file(str(tmp_path / "picture.jpg"))
+    with pytest.raises(JobError, match=r": is a folder; name a job file$"):
+        read_file(str(tmp_path))

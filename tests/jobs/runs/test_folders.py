@@ -33,6 +33,12 @@ def test_a_folder_without_a_run_is_refused_with_the_next_step(tmp_path: Path) ->
         open_any(str(tmp_path))
 
 
+def test_a_mistyped_folder_is_not_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"gone: there is no such folder; check its name"):
+        list(runs_below(str(tmp_path / "gone")))
+    assert list(runs_below(str(tmp_path))) == []
+
+
 def test_runs_are_looked_for_three_folders_deep_and_in_no_hidden_folder(tmp_path: Path) -> None:
     for place in ("a/b/c", "a/b/c/d", "a/.trash", "a/_old", "x"):
         Folder(str(tmp_path / place), Access()).publish("_run/spec.yaml", b"x: 1\n")

@@ -69,6 +69,7 @@ def test_a_run_counts_inputs_that_were_done_or_failed_before_and_a_retry_its_own
     again = list_again(folder, NAMES[:1])
     held = progress(folder)
     assert asdict(count_before(folder, again, [second], held, retry=False)) == {"total": 6, "done": 2, "failed": 1}
+    assert asdict(count_before(folder, again, [], held, retry=False)) == {"total": 6, "done": 2, "failed": 1}
     retried = list(again[1].parts())
     assert asdict(count_before(folder, again, retried, held, retry=True)) == {"total": 1, "done": 0, "failed": 0}
     assert asdict(count_before(folder, segments, [first], Contents(frozenset(), frozenset()), retry=False)) == {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.model_names import ModelName, did_you_mean
 from pixelmill.workers.models.tasks import Task, verb
+from pixelmill.workers.models.vision import downloads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -118,12 +119,12 @@ def _trained(models: Any, weights: Any, name: ModelName, task: Task) -> nn.Modul
     except OSError as error:
         raise ModelError(
             f"torchvision:{name.name}/{name.weights}: its weights could not be fetched from {weights.url} ({error}); "
-            f"put the file into $TORCH_HOME/hub/checkpoints{SHIPS.get(task, '')}"
+            f"put the file into {downloads()}{SHIPS.get(task, '')}"
         ) from error
     except Exception as error:  # a truncated file, another network's, or no file of weights: a different type for each
         first_line = str(error).partition("\n")[0]
         raise ModelError(
-            f"torchvision:{name.name}/{name.weights}: {weights.url.rpartition('/')[2]} in $TORCH_HOME/hub/checkpoints "
+            f"torchvision:{name.name}/{name.weights}: {weights.url.rpartition('/')[2]} in {downloads()} "
             f"does not hold its weights ({type(error).__name__}: {first_line}); remove it, so that it is fetched again"
         ) from error
 
