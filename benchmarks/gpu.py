@@ -21,7 +21,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,13 +144,12 @@ def machine(scope: Scope) -> Result:
 def network(model: str, pictures: Path, scope: Scope) -> Result:
     """One network through the mill, beside its bare forward in the same settings, and held against the CPU."""
     _forget_peak(scope.device)
-    is_cuda = scope.device == "cuda"
     mill = InProcessMill(model, pictures, scope.device, decode_threads=scope.decode_threads)
     embedded = mill.embed_all()
     peak_bytes = _peak_bytes(scope.device)
     settings = mill.settings
-    eager_per_s = bare_forward(model, settings, scope)
-    forward_per_s = max(eager_per_s, bare_forward(model, settings, scope, compiles=True)) if is_cuda else eager_per_s
+    bare_per_s = bare_forwards(model, settings, scope)
+    forward_per_s = max(bare_per_s.values())
     decode_per_s = max(1, scope.decode_threads) / embedded.decode_s
     cosine = mill.least_cosine_to_cpu(embedded, COMPARED)
     return {
@@ -159,7 +158,7 @@ def network(model: str, pictures: Path, scope: Scope) -> Result:
         "settings": settings,
         "mill_images_per_s": embedded.images_per_s,
         "forward_images_per_s": forward_per_s,
-        "eager_images_per_s": eager_per_s,
+        **{f"{how}_images_per_s": rate for how, rate in bare_per_s.items()},
         "decode_images_per_s": decode_per_s,
         "cores_to_decode_for_forward": forward_per_s * embedded.decode_s,
         "is_decode_bound": decode_per_s < forward_per_s,
@@ -215,8 +214,9 @@ def _size(size_wh: tuple[int, int]) -> str:
 
 
 @torch.inference_mode()
-def bare_forward(model: str, settings: Result, scope: Scope, *, compiles: bool = False) -> float:
-    """Images a second of the network alone, on one normalised batch in the device's memory."""
+def bare_forwards(model: str, settings: Result, scope: Scope) -> dict[str, float]:
+    """Images a second of the network alone, on one normalised batch in the device's memory: eager, and on a GPU compiled, and
+    compiled with its launches recorded in a CUDA graph, which tells what a worker would gain by one."""
     pixels = backbones.load_backbone(resolve(model)).network
     assert pixels.input_px is not None
     layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
@@ -224,17 +224,29 @@ def bare_forward(model: str, settings: Result, scope: Scope, *, compiles: bool =
     module = folded(pixels.module).to(scope.device, dtype).to(memory_format=layout)
     images_BCHW = torch.randn(settings["microbatch"], 3, pixels.input_px, pixels.input_px)
     images_BCHW = images_BCHW.to(scope.device, dtype).to(memory_format=layout)
-    module = torch.compile(module) if compiles else module
+    found = {"eager": _rate(lambda: module(images_BCHW), len(images_BCHW), scope)}
+    if scope.device == "cuda":
+        compiled = torch.compile(module)
+        found["compiled"] = _rate(lambda: compiled(images_BCHW), len(images_BCHW), scope)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            compiled(images_BCHW)
+        found["graphed"] = _rate(graph.replay, len(images_BCHW), scope)
+    return found
+
+
+def _rate(run: Callable[[], object], images: int, scope: Scope) -> float:
+    """Images a second of batches of so many."""
     for _ in range(3):
-        module(images_BCHW)
+        run()
     _wait_for(scope.device)
     began_s, batches = time.perf_counter(), 0
     while time.perf_counter() - began_s < scope.bare_s:
         for _ in range(4):  # a wait after each would leave the device idle in between
-            module(images_BCHW)
+            run()
         _wait_for(scope.device)
         batches += 4
-    return batches * len(images_BCHW) / (time.perf_counter() - began_s)
+    return batches * images / (time.perf_counter() - began_s)
 
 
 def training(recipe: str, scope: Scope) -> Result:
@@ -291,11 +303,18 @@ def _network_line(result: Result) -> str:
     settings = result["settings"]
     return (
         f"{result['name'] + ' ' + result.get('pictures', ''):44s} mill {result['mill_images_per_s']:9,.1f} images/s  "
-        f"forward {result['forward_images_per_s']:9,.1f}  ratio {result['of_forward']:.2f}  "
+        f"forward {result['forward_images_per_s']:9,.1f}{_bare(result)}  ratio {result['of_forward']:.2f}  "
         f"decoding {result['decode_images_per_s']:9,.1f}{_short_of(result)}  "
         f"cosine to the CPU {result['least_cosine_to_cpu']:.5f}  peak {result['peak_memory_bytes'] / 1e9:.2f} GB  "
         f"({settings['precision']}, batch {settings['microbatch']})"
     )
+
+
+def _bare(result: Result) -> str:
+    """Each way of running the network alone, where there are several."""
+    ways = {how: result.get(f"{how}_images_per_s") for how in ("eager", "compiled", "graphed")}
+    found = [f"{how} {rate:,.0f}" for how, rate in ways.items() if rate is not None]
+    return f" ({', '.join(found)})" if len(found) > 1 else ""
 
 
 def _short_of(result: Result) -> str:

@@ -13,8 +13,8 @@ RECIPES = ("unet", "vae", "autoencoder", "fcn", "vdsr")
 """Of benchmarks/one_step.py; written here again, because tests stand without the benchmarks."""
 ROOT = Path(__file__).parent.parent
 MISSING = (
-    "aiohttp", "botocore", "matplotlib", "obstore", "platformdirs", "psutil", "ray", "rich", "s3fs", "scipy", "skimage",
-    "sklearn", "tensorboardX", "torchmetrics", "typer",
+    "aiohttp", "botocore", "matplotlib", "obstore", "platformdirs", "psutil", "ray", "rich", "s3fs", "scipy",
+    "simplejpeg", "skimage", "sklearn", "tensorboardX", "torchmetrics", "typer",
 )  # fmt: skip
 """What pixelmill needs otherwise, but for what torch and timm bring along (filelock, fsspec, safetensors, PyYAML)."""
 
