@@ -1,4 +1,5 @@
-"""Find the files behind a URI: a single file, a folder or a glob, without hidden files and those of the output."""
+"""Find the files behind a URI: a single file, a folder or a glob, without hidden files, those of the output, and what earlier
+runs keep beside their rows."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ from pixelmill.pipelines.inputs.names import (
     place_of,
 )
 from pixelmill.pipelines.inputs.remote_files import found_of, s3_files, s3_pages, walk_fsspec
+from pixelmill.pipelines.inputs.run_folders import RunsListed
 from pixelmill.pipelines.stores import versions
 from pixelmill.pipelines.stores.access import Access, open_store, scheme_of
 from pixelmill.pipelines.stores.explain import explain
@@ -55,9 +57,13 @@ def files_of(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found
 
 def _visible(files: Iterator[Found], uri: str, source: Source, ignored: Ignored) -> Iterator[Found]:
     below, is_named = len(base_of(uri, source.access)) + 1, names_hidden(uri, source)
+    runs = RunsListed()
     for found in files:
-        if not is_named and has_hidden(found.uri[below:]):
+        name = found.uri[below:]
+        if not is_named and has_hidden(name):
             ignored.count("hidden")
+        elif runs.keep_beside_rows(name) and source.pattern is None:
+            ignored.add(found.uri)
         else:
             yield found
 

@@ -62,12 +62,16 @@ def walk_fsspec(uri: str, access: Access, ignored: Ignored) -> Iterator[Found]:
             ignored.count("folder that may not be read")
             continue
         store.invalidate_cache(folder)
-        pending += [
-            i["name"] for i in items if i["type"] == "directory" and i["name"].rstrip("/") != folder.rstrip("/")
-        ]
+        folders = [i["name"] for i in items if i["type"] == "directory" and i["name"].rstrip("/") != folder.rstrip("/")]
+        pending += sorted(folders, key=_is_first)
         for item in items:
             if item["type"] == "file":
                 yield found_of(str(store.unstrip_protocol(item["name"])), item)
+
+
+def _is_first(folder: str) -> bool:
+    """Whether a folder is walked before its siblings: it says that they are of a run (`run_folders.py`)."""
+    return folder.rstrip("/").rpartition("/")[2] == "_run"
 
 
 def found_of(uri: str, info: dict[str, Any]) -> Found:
