@@ -3,8 +3,8 @@
     python -m benchmarks.layouts [--images 4000] [--rounds 3]
 
 One run of `pixelmill embed` each, in turns. `of objects` is the ratio of the rates within a round. `read` is what crosses the
-loopback while the job runs, as a multiple of the JPEGs: of a tar all is read once more to list it, and a page of a row group is read
-again by every worker that has rows behind it.
+loopback while the job runs, as a multiple of the JPEGs: of a tar all is read once more to list it, and a page of a row group is
+read again by every worker that has rows behind it.
 """
 
 from __future__ import annotations
