@@ -128,5 +128,7 @@ def generate(
         tuple(overrides or ()),
     )
     checks.check_file(out)
+    if not out.lower().endswith(".png"):
+        raise JobError(f"--out {out}: the grid is a PNG; name a file that ends in .png")
     generating.write(generating.picture(asked), out)
     typer.echo(f"{kind} of {checkpoint}: {out}")

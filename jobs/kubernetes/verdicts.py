@@ -30,7 +30,7 @@ def verdict(text: str, name: str) -> str:
 def notes(objects: list[Object]) -> list[str]:
     """What a person should know who applies them."""
     default = image_of(KubernetesSpec.model_validate({}))
-    if default in str(objects):
+    if re.search(rf"(?<![\w./-]){re.escape(default)}(?![\w.-])", str(objects)):  # and not REGISTRY/pixelmill:VERSION
         return [
             f"every pod runs the image {default}: push it where the nodes find it, and name it with --set image=IMAGE"
         ]

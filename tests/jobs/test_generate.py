@@ -45,6 +45,7 @@ def test_reconstructions_and_walks_are_grids_of_pictures(user: Home, photos: str
         (["eval", "segnet", "--checkpoint", "autoencoder-photos", "--data", "."], "holds a autoencoder"),
         (["eval", "vae", "--checkpoint", "weights.pt", "--data", "."], "a pickle can run code"),
         (["generate", "samples", "--checkpoint", "vae-mnist", "--out", __file__ + "/x.png"], "choose another place"),
+        (["generate", "samples", "--checkpoint", "vae-mnist", "--out", "{tmp}/x.jpg"], "name a file that ends in .png"),
         (["generate", "samples", "--checkpoint", "s3://me:secret@b/x", "--out", "{tmp}/x.png"], "***@b/x carries"),
     ],
 )

@@ -32,6 +32,19 @@ def test_a_manifest_is_all_of_standard_output_and_passes_its_own_check(job: Path
     )
 
 
+@pytest.mark.parametrize("more", [(), ("--schedule", "0 2 * * *")])
+def test_an_image_that_was_named_is_not_asked_for(job: Path, more: tuple[str, ...]) -> None:
+    def said(*options: str) -> str:
+        shown = CliRunner().invoke(cli.app, ["kubernetes", str(job), *more, *options])
+        assert shown.exit_code == 0, shown.output
+        return shown.stderr
+
+    default = said().removeprefix("every pod runs the image ").partition(": push it")[0]
+    assert default.startswith("pixelmill:")
+    assert said("--set", f"image=registry.example/{default}") == ""
+    assert said("--set", f"image={default}-cuda") == ""
+
+
 def test_a_cluster_file_says_what_the_cluster_is_and_options_override_it(job: Path, tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text("image: r/pixelmill:1\ngroups:\n  - {name: gpu, gpus: 1}\n")
     given = ["kubernetes", str(job), "--cluster", str(tmp_path / "cluster.yaml"), "--set", "groups.0.max=9"]
