@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -57,7 +57,10 @@ def _cluster_spec(asked: Asked, environment: Mapping[str, str]) -> Any:
 
 def _work(path: str, spec: KubernetesSpec, environment: Mapping[str, str]) -> WorkFile:
     work = read_work_file(path, environment)
-    lost = [text for text in texts(work.document) if text not in work.beside and _lies_here(text, spec)]
+    lost = [
+        *(text for text in texts(work.document) if text not in work.beside and _lies_here(text, spec)),
+        *(text for text in _places(work.document) if not _is_elsewhere(text, spec)),
+    ]
     if lost:
         raise JobError(
             f"{path}: {lost[0]} is a place on this machine, which the pods do not see; put it on a store (s3://, gs://, "
@@ -68,11 +71,25 @@ def _work(path: str, spec: KubernetesSpec, environment: Mapping[str, str]) -> Wo
 
 def _lies_here(text: str, spec: KubernetesSpec) -> bool:
     """Whether a text of the job names a file or folder of this machine, or could only be one."""
-    if "://" in text or "\n" in text or any(_is_below(text, volume.path) for volume in spec.volumes):
+    if "\n" in text or _is_elsewhere(text, spec):
         return False
     if text.startswith(("/", "./", "../", "~")):
         return True
     return "/" in text and (Path(text).exists() or Path(text.split("/")[0]).is_dir())
+
+
+def _places(document: Document) -> Iterator[str]:
+    """What a job or a training reads and writes. A bare name is a folder there, on whichever machine it runs."""
+    for key in ("source", "out", "data"):
+        found: object = document.get(key)
+        if isinstance(found, dict):
+            found = cast("Document", found).get("uri")
+        yield from (text for text in texts(found) if "$" not in text)  # what a variable says is not known here
+
+
+def _is_elsewhere(text: str, spec: KubernetesSpec) -> bool:
+    """Whether the pods find it: on a store, or on a volume."""
+    return "://" in text or any(_is_below(text, volume.path) for volume in spec.volumes)
 
 
 def _is_below(path: str, folder: str) -> bool:

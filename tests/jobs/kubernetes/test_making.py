@@ -195,6 +195,20 @@ def test_what_kubernetes_would_refuse_is_refused_first(overrides: list[str], why
     assert why in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "text"),
+    [
+        ("s3://archive/photos", "few"),
+        ("s3://archive/photos", "{uri: few}"),
+        ("s3://archive/photos", "[s3://b/c, few]"),
+        ("s3://archive/embeddings", "few"),
+    ],
+)
+def test_a_bare_name_is_a_folder_of_this_machine_too(old: str, text: str, tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="few is a place on this machine, which the pods do not see"):
+        made(tmp_path, job=JOB.replace(old, text))
+
+
 @pytest.mark.parametrize("source", ["/home/me/photos", "./photos", "../photos", "~/photos"])
 def test_a_place_on_this_machine_is_refused_unless_a_volume_brings_it(source: str, tmp_path: Path) -> None:
     job = JOB.replace("s3://archive/photos", source)
