@@ -8,7 +8,7 @@ from typing import Literal
 
 from pixelmill.workers.errors import JobError
 
-Extra = Literal["train", "demo", "timm", "hf", "spandrel", "open_clip", "onnx", "ct", "cpu", "serve"]
+Extra = Literal["train", "demo", "timm", "hf", "spandrel", "open_clip", "onnx", "quantize", "ct", "cpu", "serve"]
 PACKAGES: dict[Extra, tuple[str, ...]] = {
     "train": ("matplotlib", "scipy", "skimage", "sklearn", "tensorboardX", "torchmetrics"),
     "demo": ("skimage",),
@@ -17,6 +17,7 @@ PACKAGES: dict[Extra, tuple[str, ...]] = {
     "spandrel": ("spandrel",),
     "open_clip": ("open_clip",),
     "onnx": ("onnxruntime",),
+    "quantize": ("onnx", "onnxruntime"),
     "cpu": ("openvino",),
     "serve": ("duckdb", "starlette", "uvicorn"),
     "ct": ("pydicom", "gdcm", "jpeg_ls", "openjpeg", "rle", "nibabel"),

@@ -1,4 +1,4 @@
-"""Networks: `train`, `recipes`, `eval`, `generate`."""
+"""Networks: `train`, `recipes`, `eval`, `generate`, `quantize`."""
 
 from __future__ import annotations
 
@@ -132,3 +132,19 @@ def generate(
         raise JobError(f"--out {out}: the grid is a PNG; name a file that ends in .png")
     generating.write(generating.picture(asked), out)
     typer.echo(f"{kind} of {checkpoint}: {out}")
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(help="Model as a stage names it, such as torchvision:resnet50.")],
+    pictures: Annotated[str, typer.Argument(help="Folder, glob or other source of pictures like those of the job.")],
+    out: Annotated[str, typer.Argument(help="OUT.onnx; its card OUT.json is written beside it.")],
+    task: Annotated[str, typer.Option(help="What the network is for: embed, classify, segment, ...")] = "embed",
+    count: Annotated[
+        int,
+        typer.Option("--pictures", min=8, max=2048, help="Calibrate on so many, and compare on as many after them."),
+    ] = 256,
+) -> None:
+    """Make an int8 file of a network for fast runs on CPUs, and measure how it agrees with float32."""
+    from pixelmill.jobs import quantize as quantizing
+
+    quantizing.quantize(quantizing.Asked(model, pictures, out, task, count), typer.echo)

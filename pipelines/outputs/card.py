@@ -162,6 +162,7 @@ def _summary(success: Mapping[str, object]) -> str:
         *(f"- source: {_code(_public(str(uri)))}" for uri in sources),
         *(f"- {_text(name)}: {', '.join(_settings(_mapping(settings)))}" for name, settings in stages),
         *(f"- weights of {_text(name)}: sha256 {_code(str(sha256))}" for name, sha256 in _weights(success)),
+        *(f"- network of {_text(name)}: {_text(str(how))}" for name, how in _mapping(success.get("quantized")).items()),
     ]
     return "\n".join(lines) + "\n"
 

@@ -99,8 +99,17 @@ def weights_so_far(out: Folder, held: Contents) -> Weights | None:
 
 def licences_so_far(out: Folder, held: Contents) -> dict[str, str]:
     """By stage, the licence of its weights as they state it; those that state none are left out."""
+    return _stated(out, held, "licence")
+
+
+def quantized_so_far(out: Folder, held: Contents) -> dict[str, str]:
+    """By stage, how its weights were quantized and how that agrees with float32; those in full precision are left out."""
+    return _stated(out, held, "quantized")
+
+
+def _stated(out: Folder, held: Contents, fact: str) -> dict[str, str]:
     settings = provenance_of(out, min(held.data)).get("settings") or {} if held.data else {}
-    return {stage: str(each["licence"]) for stage, each in settings.items() if each.get("licence")}
+    return {stage: str(each[fact]) for stage, each in settings.items() if each.get(fact)}
 
 
 def require_complete(out: Folder, found: Account, *, retry: bool) -> None:
@@ -129,6 +138,7 @@ class Success(TypedDict):
     identity: object
     weights: Weights | None
     licences: dict[str, str]
+    quantized: dict[str, str]
     parts: int
     segments: int
     inputs_digest: str | None
@@ -150,6 +160,7 @@ def success_of(
         "identity": json.loads(out.read(IDENTITY) or b"{}"),
         "weights": weights_so_far(out, held),
         "licences": licences_so_far(out, held),
+        "quantized": quantized_so_far(out, held),
         "parts": sum(len(segment.part_rows) for segment in segments),
         "segments": len(segments),
         "inputs_digest": digest_of_inputs(segments),

@@ -43,7 +43,15 @@ def load_backbone(name: ModelName, *, layer: str | None = None, pooling: Pooling
     side_px = preprocess.crop_px if isinstance(preprocess.crop_px, int) else None
     precisions: tuple[Precision, ...] = getattr(module, "precisions", PRECISIONS)
     licence = library(name.library).licence(name)
-    network = PixelNetwork(pooled, preprocess.mean, preprocess.std, side_px, precisions, licence)
+    network = PixelNetwork(
+        pooled,
+        preprocess.mean,
+        preprocess.std,
+        side_px,
+        precisions,
+        licence,
+        quantized=getattr(module, "quantized", None),
+    )
     return Backbone(network, preprocess, dim, weights_sha256)
 
 

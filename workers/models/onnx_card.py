@@ -74,6 +74,41 @@ class OnnxOutput(_Strict):
     meaning: Meaning
 
 
+class QuantizedAgreement(_Strict):
+    """How a quantized network agrees with its source in float32, on pictures that it was not calibrated on."""
+
+    measure: str = Field(min_length=1, max_length=64, description="cosine, equal classes, relative error, dB, ...")
+    median: float = Field(description="of the pictures")
+    worst: float = Field(description="of the pictures; for a share of all of them, the share itself")
+    pictures: PositiveInt
+
+
+class Quantized(_Strict):
+    """How a network was quantized, as `pixelmill quantize` records it."""
+
+    numbers: Literal["int8"] = Field(description="of weights and activations")
+    source: str = Field(min_length=1, max_length=1000, description="the model that was quantized")
+    source_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of its weights")
+    calibration_pictures: PositiveInt = Field(description="whose activations gave the ranges")
+    calibration_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of these pictures as the network saw them")
+    agreement: tuple[QuantizedAgreement, ...] = Field(min_length=1, max_length=8)
+
+    def described(self) -> str:
+        """As in `int8, cosine to float32 0.99870 (worst 0.99500) on 256 pictures`."""
+        figures = ", ".join(f"{each.measure} to float32 {described_figures(each)}" for each in self.agreement)
+        return f"{self.numbers}, {figures} on {self.agreement[0].pictures:,} pictures"
+
+
+def described_figures(agreement: QuantizedAgreement) -> str:
+    """As in `0.99870 (worst 0.99500)`."""
+    worst = f" (worst {_figure(agreement.worst)})" if agreement.worst != agreement.median else ""
+    return f"{_figure(agreement.median)}{worst}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.5f}"
+
+
 class OnnxCard(_Strict):
     """FILE.json beside FILE.onnx."""
 
@@ -94,6 +129,7 @@ class OnnxCard(_Strict):
     )
     tiling: Literal["exact", "blended", "refused"] = "refused"
     licence: str | None = Field(None, max_length=200, description="of the weights")
+    quantized: Quantized | None = Field(None, description="of a network that `pixelmill quantize` wrote")
 
     @model_validator(mode="after")
     def _fits_its_task(self) -> OnnxCard:

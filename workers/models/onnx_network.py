@@ -1,5 +1,7 @@
 """A network in ONNX as a module: run by onnxruntime in float32, on the CPU or on a CUDA device that onnxruntime supports.
 
+On the CPU OpenVINO may run it instead (runtime/openvino_files.py): what is made of its output here stays the same.
+
 Legend: B batch, C channels, H height, W width, K classes, D dimension of an embedding.
 """
 
@@ -11,12 +13,13 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from pixelmill.workers.errors import ModelError
 from pixelmill.workers.models.onnx_card import OnnxCard
 from pixelmill.workers.models.tasks import Task, verb
+from pixelmill.workers.runtime.file_networks import FileNetwork
 from pixelmill.workers.runtime.settings import Precision
 from pixelmill.workers.typed_torch import from_numpy
 
@@ -36,7 +39,7 @@ DIMENSIONS: Mapping[Task, tuple[int, ...]] = {
 """The number of axes of the output, by task."""
 
 
-class OnnxNetwork(nn.Module):
+class OnnxNetwork(FileNetwork):
     """Returns the output that `tasks.Task` defines for the card's task. Copies share the network's bytes, not its threads."""
 
     precisions: ClassVar[tuple[Precision, ...]] = ("float32",)
@@ -53,12 +56,20 @@ class OnnxNetwork(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OnnxNetwork:
         twin = OnnxNetwork.__new__(OnnxNetwork)
-        nn.Module.__init__(twin)
+        FileNetwork.__init__(twin)
         twin.__dict__ |= {
             name: self.__dict__[name] for name in ("model", "data", "card", "input_name", "shape", "output_name")
         }
         twin.__dict__["sessions"] = {}
         return twin
+
+    @property
+    def quantized(self) -> str | None:
+        """How it was quantized, in words; None where its card does not say that it was."""
+        return None if self.card.quantized is None else self.card.quantized.described()
+
+    def close(self) -> None:
+        self.sessions.clear()
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         return _run_eagerly(self._outputs, images_BCHW)
@@ -78,10 +89,13 @@ class OnnxNetwork(nn.Module):
         padded_BCHW = (
             np.concatenate([pixels_BCHW, np.repeat(pixels_BCHW[-1:], missing, axis=0)]) if missing else pixels_BCHW
         )
-        if device.type not in self.sessions:
+        if self.engine is None and device.type not in self.sessions:
             self.sessions[device.type] = _session(self.model, self.data, self.card, device.type, device.index)
         try:
-            (output,) = self.sessions[device.type].run([self.output_name], {self.input_name: padded_BCHW})
+            if self.engine is not None:
+                output = self.engine(padded_BCHW)
+            else:
+                (output,) = self.sessions[device.type].run([self.output_name], {self.input_name: padded_BCHW})
         except Exception as error:
             if any(words in str(error) for words in OUT_OF_MEMORY):
                 raise torch.OutOfMemoryError(str(error)) from error
@@ -116,7 +130,7 @@ def check_network(network: OnnxNetwork) -> None:
     try:
         _check(network, network.card)
     finally:
-        network.sessions.clear()
+        network.close()
 
 
 def _check(network: OnnxNetwork, card: OnnxCard) -> None:

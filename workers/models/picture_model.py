@@ -84,6 +84,8 @@ class PictureModel:
     """Preprocessing to the one input size of a network, such as a classifier; None: `size` describes the input."""
     precisions: tuple[Precision, ...] = PRECISIONS
     """The precisions in which the network computes correctly; no other is tried."""
+    quantized: str | None = None
+    """How its weights were quantized, and how that agrees with float32; None for a network in full precision."""
     at_scales: Mapping[int, PictureModel] = field(default_factory=dict[int, "PictureModel"])
     """The same model at each of its scales, if there are several; `size.scale` is the scale of this one."""
 
@@ -108,7 +110,9 @@ class PictureModel:
         """The network in the form that the executor takes."""
         input_px = self.preprocess.crop_px if self.preprocess else None
         side_px = input_px if isinstance(input_px, int) else None
-        return PixelNetwork(self.module, self.mean, self.std, side_px, self.precisions, self.licence)
+        return PixelNetwork(
+            self.module, self.mean, self.std, side_px, self.precisions, self.licence, quantized=self.quantized
+        )
 
 
 def require_task(name: str, network: str, task: Task, offered: set[Task]) -> None:

@@ -47,12 +47,16 @@ def why_not(network: PixelNetwork, device: str, precision: str) -> str | None:
 
 
 def openvino_may_pay(network: PixelNetwork, choice: Choice, pins: Pins, job_images: int) -> bool:
-    """Whether the job is long enough to try it. A user who fixed the memory format or compilation has chosen PyTorch."""
+    """Whether the job is long enough to try it; what was tried before may pay in any job, and `with_candidate` decides.
+
+    A user who fixed the memory format or compilation has chosen PyTorch.
+    """
     if choice.images_per_s is None or pins.compile is not None or pins.channels_last is not None:
         return False
     if why_not(network, choice.settings.device, choice.settings.precision) is not None:
         return False
-    return job_images / choice.images_per_s >= PAYS_AFTER_S
+    is_known = trial_of(choice, by_openvino(choice.settings, network)) is not None
+    return is_known or job_images / choice.images_per_s >= PAYS_AFTER_S
 
 
 def by_openvino(settings: Settings, network: PixelNetwork) -> Settings:

@@ -29,6 +29,7 @@ import torch
 from torch import nn
 
 from pixelmill.workers.runtime.agreement import Agreement, figure_of
+from pixelmill.workers.runtime.file_networks import file_network_of
 from pixelmill.workers.runtime.outputs import Outputs, as_numbers_on_cpu, first_rows
 from pixelmill.workers.runtime.processor import processor_name
 
@@ -42,7 +43,7 @@ _PART = re.compile(r"\.openvino-[0-9a-f]{64}\.[0-9a-f]{32}\.part")
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 _PACKAGES = (
     *("torch", "openvino", "torchvision", "timm", "transformers", "open_clip_torch"),
-    *("spandrel", "onnx", "onnx2torch"),
+    *("spandrel", "onnx", "onnx2torch", "onnxruntime"),
 )
 """What traces, converts or brings the layers of networks."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -70,6 +71,8 @@ class ConvertedModels:
         for name, values in [*module.named_parameters(), *module.named_buffers()]:
             hashed.update(f"{name} {values.dtype} {tuple(values.shape)}\0".encode())
             hashed.update(values.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        if (file := file_network_of(module)) is not None:
+            hashed.update(f"{file.output_name}\0".encode() + file.data)
         return KeptNetwork(self, hashed.hexdigest())
 
 

@@ -30,7 +30,8 @@ class PixelNetwork:
     """A network and its input: `module((pixels / 255 - mean) / std)`, with `input_px` pixels along a side.
 
     `mean` and `std` have a number for each channel. `input_px` is None for a network that takes any size. `precisions` are those
-    in which the network computes correctly; no other is tried. `licence` is that of its weights, for the record of the run.
+    in which the network computes correctly; no other is tried. `licence` is that of its weights, and `quantized` says how they
+    were quantized and how that agrees with float32, for the record of the run.
     `converted` is where its conversions for OpenVINO are kept between runs; None: nowhere.
     """
 
@@ -41,6 +42,7 @@ class PixelNetwork:
     precisions: tuple[Precision, ...] = PRECISIONS
     licence: str | None = None
     converted: ConvertedModels | None = None
+    quantized: str | None = None
 
 
 class Float32Input(nn.Module):

@@ -1,7 +1,8 @@
 """Run a network by OpenVINO, which is faster than PyTorch on most processors; the extra `cpu`.
 
 The network is traced by torch.export for one shape and converted in memory, unless an earlier worker kept what it converted
-(converted_models.py). The front end is called directly, because `openvino.convert_model` sends usage data to its vendor.
+(converted_models.py). A network in ONNX is read from its file instead (openvino_files.py). The front end is called directly,
+because `openvino.convert_model` sends usage data to its vendor.
 
 Legend: B batch, C channels, H height, W width.
 """
@@ -21,6 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from pixelmill.workers.runtime.converted_models import KeptNetwork
+from pixelmill.workers.runtime.file_networks import file_network_of
+from pixelmill.workers.runtime.openvino_files import OpenVinoFileNetwork
 from pixelmill.workers.runtime.outputs import Outputs, mapped, tensors_of
 from pixelmill.workers.typed_torch import from_numpy
 
@@ -61,6 +64,11 @@ class OpenVinoNetwork:
 
     def _first(self, images_BCHW: Tensor) -> Outputs:
         """The outputs, by what was kept where it still agrees with PyTorch on one picture."""
+        if file_network_of(self._module) is not None:
+            run = OpenVinoFileNetwork(self._module, self._options, self._kept)
+            outputs = run(images_BCHW)
+            self._run = run
+            return outputs
         with torch.inference_mode(mode=False), torch.no_grad():  # tensors of inference mode can't be traced
             example_BCHW = images_BCHW.clone().contiguous()
             truth = self._module(example_BCHW[:1])

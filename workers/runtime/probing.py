@@ -22,6 +22,7 @@ from pixelmill.workers.runtime.backend_trial import (
     with_candidate,
 )
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
+from pixelmill.workers.runtime.file_networks import file_network_of
 from pixelmill.workers.runtime.settings import Choice, Pins, Precision, Settings, Trial
 from pixelmill.workers.runtime.settings_cache import keep_choice, kept_choice
 from pixelmill.workers.runtime.trying import PROBE_SECONDS, SLOW_PART, rate, try_settings
@@ -70,8 +71,8 @@ def choose(
 
 
 def _compilation_may_pay(network: PixelNetwork, choice: Choice, job_images: int) -> bool:
-    """Whether the job is long enough to try it, and the pictures have one size."""
-    if network.input_px is None or choice.images_per_s is None:
+    """Whether the job is long enough to try it, the pictures have one size, and torch runs the network itself."""
+    if network.input_px is None or choice.images_per_s is None or file_network_of(network.module) is not None:
         return False
     return job_images / choice.images_per_s >= COMPILE_PAYS_AFTER_S
 

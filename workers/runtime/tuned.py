@@ -76,11 +76,13 @@ class TunedNetwork:
 
     @property
     def settings(self) -> dict[str, object]:
-        """The settings, and the licence of the weights if known, for the record; empty before the first batch."""
+        """The settings, the licence of the weights if known, and how they were quantized, for the record; empty before the first
+        batch."""
         if self._choice is None or self._executor is None:
             return {}
-        licence = {} if self._network.licence is None else {"licence": self._network.licence}
-        return {**asdict(self._executor.settings), "chosen": self._choice.source, **licence}
+        stated = {"licence": self._network.licence, "quantized": self._network.quantized}
+        known = {name: value for name, value in stated.items() if value is not None}
+        return {**asdict(self._executor.settings), "chosen": self._choice.source, **known}
 
     @property
     def choice(self) -> Choice | None:

@@ -73,7 +73,8 @@ def publish(
     listing: str = "",
     places: Mapping[str, list[int]] | None = None,
 ) -> Written:
-    settings = {"embed": {"precision": "float32", "licence": "mit"}, "other": {"precision": "float32"}}
+    stated = {"precision": "float32", "licence": "mit", "quantized": "int8"}
+    settings = {"embed": stated, "other": {"precision": "float32"}}
     facts = {"listing": listing, "weights": {"0.embed": "abc"}, "settings": settings}
     made = table(names, failed, error_type, places)
     return publishing.publish(folder, f"part-{part:06d}", made, facts, Compression())

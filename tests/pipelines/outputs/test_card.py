@@ -80,6 +80,11 @@ def test_it_names_the_licences_of_weights_where_they_are_known() -> None:
     assert "Unknown: that of the inputs has to be looked up." in card
 
 
+def test_it_says_how_networks_were_quantized() -> None:
+    card = card_of(success(quantized={"embed": "int8, cosine to float32 0.99870 (worst 0.99500)"}), COLUMNS)
+    assert "- network of embed: int8, cosine to float32 0.99870 (worst 0.99500)\n" in card
+
+
 def test_the_time_is_not_in_it_so_that_the_same_output_has_the_same_card() -> None:
     later = success(finished_at="2027-02-02T00:00:00+00:00", seconds={"work": 9.0}, attempt=7)
     assert card_of(later, COLUMNS) == card_of(success(), COLUMNS)

@@ -17,6 +17,7 @@ from pixelmill.pipelines.outputs.completion import (
     is_finished,
     licences_so_far,
     list_source,
+    quantized_so_far,
     require_complete,
     require_inputs,
     success_of,
@@ -91,9 +92,11 @@ def test_an_output_is_finished_when_every_part_is_there(folder: Folder, segments
 def test_weights_are_those_of_the_first_part_and_none_before_there_is_one(folder: Folder) -> None:
     assert weights_so_far(folder, progress(folder)) is None
     assert licences_so_far(folder, progress(folder)) == {}
+    assert quantized_so_far(folder, progress(folder)) == {}
     publish(folder, 0, NAMES[:3])
     assert weights_so_far(folder, progress(folder)) == {"0.embed": "abc"}
     assert licences_so_far(folder, progress(folder)) == {"embed": "mit"}
+    assert quantized_so_far(folder, progress(folder)) == {"embed": "int8"}
 
 
 def test_a_retry_of_a_run_that_never_came_to_its_end_stops_with_the_next_step(folder: Folder) -> None:
@@ -137,6 +140,7 @@ def test_success_has_the_counts_of_the_account(folder: Folder, segments: list[Se
         "identity": {"job": 1},
         "weights": {"0.embed": "abc"},
         "licences": {"embed": "mit"},
+        "quantized": {"embed": "int8"},
         "parts": 2,
         "segments": 1,
         "inputs_digest": digest_of_inputs(segments),

@@ -63,6 +63,42 @@ def test_an_error_of_a_card_names_its_field(card: Any, words: str, tmp_path: Pat
     assert "onnx:net.onnx: its card net.json" in str(raised.value)
 
 
+QUANTIZED: dict[str, Any] = {
+    "numbers": "int8",
+    "source": "torchvision:resnet18/random",
+    "source_sha256": "0" * 64,
+    "calibration_pictures": 256,
+    "calibration_sha256": "1" * 64,
+    "agreement": [
+        {"measure": "cosine", "median": 0.9987, "worst": 0.995, "pictures": 1200},
+        {"measure": "equal classes", "median": 1.0, "worst": 1.0, "pictures": 1200},
+    ],
+}
+
+
+def test_a_card_says_how_its_network_was_quantized(tmp_path: Path) -> None:
+    card = read(tmp_path, CARD | {"quantized": QUANTIZED})
+    assert card.quantized is not None
+    assert card.quantized.described() == (
+        "int8, cosine to float32 0.99870 (worst 0.99500), equal classes to float32 1.00000 on 1,200 pictures"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"numbers": "int4"}, "quantized.numbers"),
+        ({"source_sha256": "abc"}, "quantized.source_sha256"),
+        ({"agreement": []}, "quantized.agreement"),
+        ({"calibration_pictures": 0}, "quantized.calibration_pictures"),
+        ({"scheme": "mine"}, "quantized.scheme: Extra inputs are not permitted"),
+    ],
+)
+def test_an_error_of_the_quantization_names_its_field(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        read(tmp_path, CARD | {"quantized": QUANTIZED | change})
+
+
 def test_a_missing_card_and_one_of_many_megabytes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"its card net\.json is missing; write it beside the network"):
         read_onnx_card("m", tmp_path / "net.json")

@@ -70,6 +70,16 @@ def test_it_is_chosen_where_it_is_faster_and_repays_its_start(
     assert probing.choose(network(), pictures(), job_images=images, **known).settings.backend == backend
 
 
+@pytest.mark.parametrize(("rate", "backend"), [(100.0, "openvino"), (12.0, "torch"), (0.0, "torch")])
+def test_what_was_tried_before_is_taken_in_a_short_job_too_where_it_repays_its_start(
+    monkeypatch: pytest.MonkeyPatch, rate: float, backend: str
+) -> None:
+    known = replace(trial_of(rate), start_s=5.0, again_s=1.0)  # 50 pictures take 5 s, and by 100 a second half of one
+    monkeypatch.setattr(probing, "kept_choice", lambda _: Choice(Settings(), "cached", 10.0, (known,)))
+    job = {"base": Settings(), "pins": Pins(), "cache": Path("c.json"), "agreement": COSINE}
+    assert probing.choose(network(), pictures(), job_images=50, **job).settings.backend == backend
+
+
 @pytest.mark.parametrize(("again_s", "backend"), [(1.0, "openvino"), (None, "torch")])
 def test_what_is_kept_repays_its_start_sooner(
     monkeypatch: pytest.MonkeyPatch, again_s: float | None, backend: str

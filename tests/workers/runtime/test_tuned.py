@@ -60,7 +60,7 @@ def test_settings_are_chosen_on_samples_before_the_first_batch_and_a_pass_takes_
     assert tuned(pins=Pins(microbatch=5)).pinned_batch == 5
 
 
-def test_the_licence_of_its_weights_stands_in_its_settings_where_it_is_known() -> None:
+def test_the_licence_and_the_quantization_of_its_weights_stand_in_its_settings_where_they_are_known() -> None:
     options: dict[str, Any] = {
         "base": Settings(),
         "pins": NO_PINS,
@@ -68,10 +68,10 @@ def test_the_licence_of_its_weights_stands_in_its_settings_where_it_is_known() -
         "cache_dir": None,
         "job_images": 1,
     }
-    licensed = TunedNetwork(replace(network(), licence="cc-by-nc-4.0"), "k", **options)
+    licensed = TunedNetwork(replace(network(), licence="cc-by-nc-4.0", quantized="int8"), "k", **options)
     assert licensed.settings == {}
     licensed(pictures())
-    assert licensed.settings["licence"] == "cc-by-nc-4.0"
+    assert (licensed.settings["licence"], licensed.settings["quantized"]) == ("cc-by-nc-4.0", "int8")
     unknown = tuned(job_images=1)
     unknown(pictures())
-    assert "licence" not in unknown.settings
+    assert not {"licence", "quantized"} & unknown.settings.keys()

@@ -58,6 +58,7 @@ def load(name: ModelName, task: Task) -> PictureModel:
         depth=_depth(card) if task == "depth" else None,
         preprocess=_preprocess(card) if task == "classify" else None,
         precisions=network.precisions,
+        quantized=network.quantized,
     )
 
 
