@@ -17,7 +17,7 @@ from pixelmill.jobs import checks, extras
 from pixelmill.jobs.documents.credentials import refuse_credentials
 from pixelmill.jobs.places import absolute
 from pixelmill.pipelines.inputs.entries import Source
-from pixelmill.pipelines.inputs.first_pictures import first_pictures
+from pixelmill.pipelines.inputs.spread_pictures import spread_pictures
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.workers.credentials import scrub
@@ -87,7 +87,7 @@ def _described(asked: Asked, found: Found) -> str:
     broken = f"; {found.broken:,} can't be decoded and are left out" if found.broken else ""
     return (
         f"calibrating on {len(found.calibration):,} pictures of {scrub(asked.pictures)}, comparing on the "
-        f"{len(found.others):,} after them{broken}"
+        f"{len(found.others):,} between them{broken}"
     )
 
 
@@ -111,25 +111,22 @@ def _refuse_existing(place: Path) -> None:
 
 
 def _read(asked: Asked, network: FloatNetwork) -> Found:
-    """Twice as many pictures as asked for, or all; the first half is for calibration."""
+    """Twice as many pictures as asked for, or all, from all over the source; every other one is for calibration."""
     uri = absolute(asked.pictures)
     source = Source((uri,), access=Access())
     broken, seen = 0, list[Tensor]()
     with explained(uri, "reading the pictures"):
-        for picture in first_pictures(source):
+        for picture in spread_pictures(source, 2 * asked.count):
             if isinstance(picture, RowError):
                 broken += 1
                 continue
             seen.append(network.seen(picture))
-            if len(seen) == 2 * asked.count:
-                break
     if len(seen) < LEAST_PICTURES:
         raise DataError(
             f"{scrub(asked.pictures)}: has {len(seen):,} pictures that can be decoded, and {LEAST_PICTURES} are needed: half to "
             "calibrate, half to compare; give more"
         )
-    half = len(seen) // 2
-    return Found(seen[:half], seen[half:], broken)
+    return Found(seen[1::2], seen[::2], broken)
 
 
 def _facts(network: FloatNetwork, found: Found, written: Path) -> Quantized:

@@ -27,7 +27,7 @@ COUNT = 20
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     pictures(folder, COUNT)
-    (folder / "00003.jpg").write_bytes(b"<html>gone</html>")
+    (folder / "00000.jpg").write_bytes(b"<html>gone</html>")
     return folder
 
 
