@@ -24,8 +24,8 @@ _LIMITS = FetchLimits(window_bytes=64 << 20)
 def spread_pictures(source: Source, count: int) -> Iterator[Tensor | RowError]:
     """Pictures, uint8 CHW, evenly spread over the source and mostly in its order, until `count` of them are good.
 
-    One that can't be read or decoded gives its error, and another is taken in its place while there are any. The same source gives
-    the same pictures. Raises JobError where there is nothing, StoreError where the source can't be listed.
+    One that can't be read or decoded gives its error, and another is taken in its place while there are any. The same source
+    gives the same pictures. Raises JobError where there is nothing, StoreError where the source can't be listed.
     """
     ignored = Ignored()
     listed = list(islice(entries(source, ignored), LISTED))
