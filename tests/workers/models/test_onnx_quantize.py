@@ -51,7 +51,7 @@ def test_ranges_are_those_of_the_batches() -> None:
 
 
 def test_what_is_no_network_is_refused_by_its_name() -> None:
-    with pytest.raises(ModelError, match="model m: can't be quantized .*; take another network"):
+    with pytest.raises(ModelError, match=r"model m: can't be quantized .*; take another network"):
         quantized("m", b"no network", batches())
 
 
