@@ -11,6 +11,8 @@ import pytest
 
 from pixelmill.jobs import checks, dry_run
 from pixelmill.jobs.job import Job, read_job
+from pixelmill.jobs.session import cluster
+from pixelmill.jobs.session.cluster import Machine
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Source
 from pixelmill.pipelines.outputs.attempt import IDENTITY
@@ -74,6 +76,18 @@ def test_a_plan_says_what_is_found_where_it_goes_and_how_it_runs(
     assert "needs 2 logical CPUs, 0 GPUs" in told["cluster"]
     assert re.match(r"2 on cpu, \d+ torch threads each, decoding in the worker", told["workers"])
     assert "torchvision:squeezenet1_1/random" in told["stage 0"]
+
+
+def test_a_plan_has_no_more_workers_than_parts(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "this_machine", lambda: Machine(8, 0, 16 << 30))
+    told = plan_of(capsys, job(photos, tmp_path / "out"))
+    assert told["workers"] == "1 on cpu, 8 torch threads each, 1 decoding thread"
+    assert "needs 1 logical CPUs" in told["cluster"]
+    for number in range(SMALL + 1):
+        (photos / f"{number}.jpg").write_bytes(b"x")
+    assert plan_of(capsys, job(photos, tmp_path / "out"))["workers"].startswith("8 on cpu, 1 torch threads each")
 
 
 def test_a_plan_says_which_nodes_decode(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from pixelmill.jobs.session.cluster import this_machine
 from tests import corpus
 from tests.jobs.conftest import Mixed, model_file, train_on
 from tests.support import (
@@ -72,6 +74,15 @@ def test_every_bad_input_becomes_a_good_row_or_a_row_with_the_right_reason(user:
     sizes = {(row["uri"], row["member"]): (row["width"], row["height"]) for row in rows}
     assert sizes == {(str(tmp_path / "in" / case.path), case.member): case.size for case in cases if case.size}
     assert all(len(message) > 10 for message in output.table("failed")["error"].to_pylist())
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="on one core there is one worker anyway")
+def test_a_run_of_one_part_starts_one_worker_that_has_all_cores(user: Home, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", 3)
+    done = pixelmill(user, "embed", str(tmp_path / "in"), str(tmp_path / "out"), "--model", MODEL)
+    assert done.code == 0, done.stderr
+    (record,) = (tmp_path / "out").glob("_run/attempts/*/record.json")
+    assert json.loads(record.read_text())["settings"]["embed"]["threads"] == this_machine().cores
 
 
 # Law 4

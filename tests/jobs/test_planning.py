@@ -66,6 +66,8 @@ def test_no_more_workers_start_than_have_enough_to_do(
 def test_workers_of_a_number_that_is_stated_all_start() -> None:
     made = make_plan(run_spec(actors=8), Machine(8, 0, 1 << 34), None, None, 1)
     assert (made.pool.actors, made.threads, made.decode_threads) == (8, 1, 0)
+    one = make_plan(run_spec(actors=1), Machine(8, 0, 1 << 34), None, None, 1)
+    assert (one.pool.actors, one.threads, one.decode_threads) == (1, 8, 0)
 
 
 def test_a_cluster_starts_a_worker_for_each_part_at_most() -> None:
@@ -78,6 +80,7 @@ def test_a_cluster_starts_a_worker_for_each_part_at_most() -> None:
 def test_gpus_without_a_part_get_no_worker() -> None:
     made = make_plan(run_spec(), Machine(16, 4, 1 << 34), None, None, 2)
     assert (made.pool.actors, made.pool.gpus, made.pool.cpus) == (2, 1, 3)
+    assert make_plan(run_spec(), Machine(16, 4, 1 << 34), None, None, 6).pool.actors == 4
 
 
 def test_a_machine_with_gpus_has_a_worker_a_gpu_and_its_cores_decode() -> None:

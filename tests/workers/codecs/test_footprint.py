@@ -143,6 +143,7 @@ def test_the_footprint_of_a_jpeg_bounds_what_pillow_takes_for_it(tmp_path: Path)
     """Broken and odd files are read by Pillow, which takes more."""
     pictures = {name: data for name, data in large_pictures().items() if name.startswith("jpeg")}
     pictures |= {f"small {mode}": encode(square(mode).resize((560, 560))) for mode in ("RGB", "L", "CMYK")}
+    pictures["large and turned"] = encode(photo("coffee", 3000, 2000), exif=TURNED)
     bounds = [decode_bytes(data) for data in pictures.values()]
     measured = peaks(tmp_path, list(pictures.values()), "by Pillow")
     rows = list(zip(pictures, bounds, measured, strict=True))
