@@ -135,13 +135,20 @@ def generate(
 
 
 def quantize(
-    model: Annotated[str, typer.Argument(help="Model as a stage names it, such as torchvision:resnet50.")],
-    pictures: Annotated[str, typer.Argument(help="Folder, glob or other source of pictures like those of the job.")],
-    out: Annotated[str, typer.Argument(help="OUT.onnx; its card OUT.json is written beside it.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model as a stage names it, such as torchvision:resnet50.")
+    ],
+    pictures: Annotated[
+        str, typer.Argument(metavar="PICTURES", help="Folder, glob or other source of pictures like those of the job.")
+    ],
+    out: Annotated[
+        str,
+        typer.Argument(metavar="OUT", help="File to write, OUT.onnx; its card OUT.json lies beside it."),
+    ],
     task: Annotated[str, typer.Option(help="What the network is for: embed, classify, segment, ...")] = "embed",
     count: Annotated[
         int,
-        typer.Option("--pictures", min=8, max=2048, help="Calibrate on so many, and compare on as many after them."),
+        typer.Option("--pictures", min=8, max=2048, help="Calibrate on so many, and compare on as many others."),
     ] = 256,
 ) -> None:
     """Make an int8 file of a network for fast runs on CPUs, and measure how it agrees with float32."""
