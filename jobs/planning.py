@@ -53,8 +53,9 @@ def make_plan(
     """
     there = [_as_node(machine)] if nodes is None else with_groups(nodes, run.node_groups)
     pool = _pool(run, there, is_cluster=nodes is not None)
-    if parts is not None and run.actors == "auto":
-        pool = replace(pool, actors=_useful(pool, parts, is_cluster=nodes is not None))
+    fitted_to = parts if run.actors == "auto" else None
+    if fitted_to is not None:
+        pool = replace(pool, actors=_useful(pool, fitted_to, is_cluster=nodes is not None))
     room = [Node({**node.resources, CPU: LOGICAL_CPUS}) for node in there] if nodes is None else there
     if lack := shortfall(pool, room):
         raise NoRoom(f"run: {pool.least} workers can't be placed: {lack}; {_next_step(pool)}")
@@ -62,7 +63,9 @@ def make_plan(
     return Plan(
         pool,
         _threads(pool, machine.cores, is_cluster=nodes is not None),
-        _decode_threads(run, pool, parts, machine.cores if nodes is None else None),
+        _decode_threads(
+            run, pool, has_spare_cores=fitted_to is not None and nodes is None and machine.cores >= 2 * pool.actors
+        ),
         "cuda" if pool.gpus else "cpu",
         address,
         worker_memory_bytes(run.memory_gb, pool, machine, None if nodes is None else there),
@@ -141,11 +144,8 @@ def _threads(pool: WorkerPool, cores: int, *, is_cluster: bool) -> int:
     return max(1, int(pool.cpus)) if pool.gpus or is_cluster else max(1, cores // pool.actors)
 
 
-def _decode_threads(run: RunSpec, pool: WorkerPool, parts: int | None, cores: int | None) -> int:
-    """`cores` are those of a machine that the run has to itself."""
+def _decode_threads(run: RunSpec, pool: WorkerPool, *, has_spare_cores: bool) -> int:
+    """Threads that decode beside the network. A worker that has several cores, for want of parts, decodes on one of them."""
     if run.decode_threads != "auto":
         return run.decode_threads
-    if pool.gpus:
-        return int(max(1, pool.cpus))
-    # Where cores are left, because there are fewer workers than cores on account of the parts, one of a worker's decodes.
-    return int(parts is not None and run.actors == "auto" and cores is not None and cores >= 2 * pool.actors)
+    return int(max(1, pool.cpus)) if pool.gpus else int(has_spare_cores)

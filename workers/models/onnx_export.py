@@ -6,7 +6,6 @@ Legend: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import io
-import logging
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -25,6 +24,7 @@ from pixelmill.workers.models.tasks import Task, verb
 from pixelmill.workers.runtime.execution import Float32Input, has_volumes
 from pixelmill.workers.runtime.file_networks import file_network_of
 from pixelmill.workers.runtime.folding import folded
+from pixelmill.workers.runtime.quiet_log import without_warnings
 
 INPUT, OUTPUT = "pictures", "output"
 OPSET = 17
@@ -152,11 +152,7 @@ def _input_of_sizes(model: str, found: PictureModel, size: SizeFacts) -> OnnxInp
 @contextmanager
 def _quiet() -> Generator[None]:
     """Without what exporters print: the whole graph of what they can't export, and notices of what they will become."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    printed = io.StringIO()
+    with without_warnings(), warnings.catch_warnings(), redirect_stdout(printed), redirect_stderr(printed):
+        warnings.simplefilter("ignore")
+        yield

@@ -8,10 +8,8 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pixelmill.workers.errors import ModelError
+from pixelmill.workers.runtime.quiet_log import without_warnings
 
 OPERATORS = (
     *("Conv", "ConvTranspose", "Gemm", "MatMul"),
@@ -36,7 +35,7 @@ def quantized(model: str, data: bytes, batches_BCHW: Iterable[np.ndarray]) -> by
     onnx: Any = import_module("onnx")
     tools: Any = import_module("onnxruntime.quantization")
     import_module("onnxruntime").disable_telemetry_events()
-    with tempfile.TemporaryDirectory(prefix="pixelmill-quantize-") as folder, _without_warnings():
+    with tempfile.TemporaryDirectory(prefix="pixelmill-quantize-") as folder, without_warnings():
         prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "quantized.onnx"
         try:
             loaded = onnx.load_model_from_string(data)
@@ -84,14 +83,3 @@ class _Batches:
         if (batch := self.get_next()) is None:
             raise StopIteration
         return batch
-
-
-@contextmanager
-def _without_warnings() -> Generator[None]:
-    """It advises what is done here to the root logger."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -9,9 +9,8 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -25,6 +24,7 @@ from pixelmill.workers.runtime.converted_models import KeptNetwork
 from pixelmill.workers.runtime.file_networks import file_network_of
 from pixelmill.workers.runtime.openvino_files import OpenVinoFileNetwork
 from pixelmill.workers.runtime.outputs import Outputs, mapped, tensors_of
+from pixelmill.workers.runtime.quiet_log import without_warnings
 from pixelmill.workers.typed_torch import from_numpy
 
 PACKAGE = "openvino"
@@ -127,17 +127,7 @@ def _model_of(program: Any) -> Any:
     """OpenVINO's model of an exported program."""
     frontend = import_module("openvino.frontend").FrontEndManager().load_by_framework("pytorch")
     decoders = import_module("openvino.frontend.pytorch.fx_decoder").TorchFXPythonDecoder
-    with _without_warnings():  # it logs what it recovers from, to the root logger
+    with without_warnings():  # it logs what it recovers from, to the root logger
         decoder = decoders.from_exported_program(program)
         loaded = frontend.load(decoder)
         return frontend.convert(loaded)  # both are still read here, and neither keeps the other alive
-
-
-@contextmanager
-def _without_warnings() -> Generator[None]:
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
