@@ -45,12 +45,13 @@ def show_plan(job: Job, around: Surroundings) -> None:
 
 def _lines(job: Job, out: Folder, found: checks.Checked, around: Surroundings) -> list[tuple[str, str]]:
     machine = cluster.this_machine()
-    left = _left(job, out, found.source)
+    head = _head_of(found.source)
+    left = _left(job, out, len(head.entries))
     plan = make_plan(job.spec.run, machine, found.plan.address, found.nodes, left.parts)
     where = plan.address or f"a private Ray here ({machine.cores} cores, {machine.gpus} GPUs)"
     decoding = _decoding(job, plan)
     return [
-        ("source", f"{', '.join(map(scrub, found.source.uris))}: {_inputs_of(found.source)}"),
+        ("source", f"{', '.join(map(scrub, found.source.uris))}: {head.described()}"),
         ("output", f"{out.uri}: {_state(out)}"),
         ("cluster", f"{where}; needs {plan.pool.total_cpus:g} logical CPUs, {plan.pool.total_gpus:g} GPUs"),
         ("workers", f"{_pool_size(plan)} on {plan.device}, {plan.threads} torch threads each, {decoding}"),
@@ -71,9 +72,8 @@ class _Left:
     parts: int | None
 
 
-def _left(job: Job, out: Folder, source: Source) -> _Left:
-    with explained(", ".join(source.uris), "listing the source"):
-        count = sum(1 for _ in islice(entries(source, Ignored()), LOOKED_AT + 1))
+def _left(job: Job, out: Folder, count: int) -> _Left:
+    """`count` inputs were looked at."""
     held, parts = progress(out), first_parts(read_segments(out))
     listed, done = sum(part.rows for part in parts), sum(part.rows for part in parts if held.is_done(part))
     inputs = left_of(count, [part.rows for part in parts], done)
@@ -130,14 +130,24 @@ def _made_by(config: StageConfig, described: Sequence[str]) -> list[str]:
     return [f"columns {', '.join(config.columns())}" + (f"; pictures as {formats[0]}" if formats else "")]
 
 
-def _inputs_of(source: Source) -> str:
+@dataclass(frozen=True)
+class _Head:
+    """The inputs at the beginning of a source: all of them, or one more than LOOKED_AT."""
+
+    entries: Sequence[Entry]
+    ignored: Ignored
+
+    def described(self) -> str:
+        count = f"more than {LOOKED_AT:,}" if len(self.entries) > LOOKED_AT else f"{len(self.entries):,}"
+        kinds = sorted({entry.container or "objects" for entry in self.entries})
+        left_out = sum(self.ignored.by_suffix.values())
+        return f"{count} inputs ({', '.join(kinds)})" + (f", {left_out:,} other files ignored" if left_out else "")
+
+
+def _head_of(source: Source) -> _Head:
     ignored = Ignored()
     with explained(", ".join(source.uris), "listing the source"):
-        head: list[Entry] = list(islice(entries(source, ignored), LOOKED_AT + 1))
-    count = f"more than {LOOKED_AT:,}" if len(head) > LOOKED_AT else f"{len(head):,}"
-    kinds = sorted({entry.container or "objects" for entry in head})
-    left_out = sum(ignored.by_suffix.values())
-    return f"{count} inputs ({', '.join(kinds)})" + (f", {left_out:,} other files ignored" if left_out else "")
+        return _Head(list(islice(entries(source, ignored), LOOKED_AT + 1)), ignored)
 
 
 def _state(out: Folder) -> str:

@@ -12,8 +12,9 @@ Properties of a decoded picture:
 - colour profiles are not applied.
 
 JPEG is read by libjpeg-turbo's own interface (`turbo_jpeg.py`), which takes 0.7 of Pillow's time (`benchmarks/decoding.py`).
-Pillow reads every other format but HEIC and a few layouts of TIFF (`tiff.py`), and each JPEG that is not flawless. The format is never inferred from the file's name. Decoders get no metadata: it is removed from JPEG and PNG first, so that a
-broken EXIF block can't fail a picture.
+Pillow reads every other format but HEIC and a few layouts of TIFF (`tiff.py`), and each JPEG that is not flawless. The format
+is never inferred from the file's name. Decoders get no metadata: it is removed from JPEG and PNG first, so that a broken EXIF
+block can't fail a picture.
 
 A file without its end marker is Truncated even if it has all of its pixels: it differs from the file that was written, and a
 missing marker can't be distinguished from a missing last scan. Bytes after the end marker are ignored.
