@@ -83,15 +83,17 @@ class Fetcher(Generic[Item]):
         then: Callable[[Fetched], Item],
         heads: Heads | None = None,
         index: SeriesIndex | None = None,
+        pool: ThreadPoolExecutor | None = None,
     ) -> None:
-        """`heads` says how little of each input is read; None reads all of it. `index` finds the objects of CT series."""
+        """`heads` says how little of each input is read; None reads all of it. `index` finds the objects of CT series. `pool`
+        has the threads; by default they are this fetcher's own."""
         self._index = index
         self._reader = ObjectReader(access) if heads is None else HeadReader(access, heads)
         self._reads_heads = heads is not None
         self._access = access
         self._limits = limits
         self._then = then
-        self._pool = ThreadPoolExecutor(limits.in_flight, "fetch")
+        self._pool = pool or ThreadPoolExecutor(limits.in_flight, "fetch")
         self._tables, self._turns = Tables(access, column), Turns()
 
     def stream(self, rows: pa.Table) -> Iterator[Item]:

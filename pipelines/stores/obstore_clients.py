@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +14,35 @@ if TYPE_CHECKING:
     from obstore.store import S3Store
 
 
+KEPT_S = 20 * 60.0
+"""How long a client is used: botocore reads the files with credentials once, and a new client reads them again."""
+
+_Key = tuple[str, Access, frozenset[tuple[str, str]]]
+_kept: dict[_Key, tuple[float, S3Store]] = {}
+_lock = threading.Lock()
+
+
 def s3_store(bucket: str, access: Access) -> S3Store:
-    """obstore's view of a bucket with the endpoint, region and credentials that botocore would use."""
+    """obstore's view of a bucket with the endpoint, region and credentials that botocore would use.
+
+    Making one takes 0.4 s of processor time, most of it in botocore, so all of a process use the same for KEPT_S, unless the
+    environment that it follows from changes.
+    """
+    of_environment = frozenset((name, value) for name, value in os.environ.items() if _is_followed(name))
+    key, now_s = (bucket, access, of_environment), time.monotonic()
+    with _lock:
+        for each in [each for each, (made_s, _) in _kept.items() if now_s - made_s > KEPT_S]:
+            del _kept[each]
+        if key not in _kept:
+            _kept[key] = now_s, _made(bucket, access)
+        return _kept[key][1]
+
+
+def _is_followed(name: str) -> bool:
+    return name.startswith("AWS_") or name.upper().endswith("_PROXY")
+
+
+def _made(bucket: str, access: Access) -> S3Store:
     from botocore.session import Session  # pyright: ignore[reportMissingTypeStubs]
     from obstore.store import S3Store
 

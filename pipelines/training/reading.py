@@ -5,6 +5,8 @@ not answer ends the training, since its samples are not broken.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -80,4 +82,10 @@ def _broken(error: PixelmillError, name: str, uri: str) -> RowError:
 
 
 def _bytes_of(table: pa.Table, access: Access) -> Iterator[bytes | RowError]:
-    return Fetcher(access, _LIMITS, None, then=single).stream(table)
+    return Fetcher(access, _LIMITS, None, then=single, pool=_pool()).stream(table)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads for the life of the process: a task that decodes reads a few samples, and starting threads took as long as that."""
+    return ThreadPoolExecutor(_LIMITS.in_flight, "fetch")

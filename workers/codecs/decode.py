@@ -38,6 +38,7 @@ from pixelmill.workers.codecs.pixels import to_pixels, to_rgb_or_grey
 from pixelmill.workers.codecs.png import read_png
 from pixelmill.workers.codecs.signatures import PictureFormat, find_format
 from pixelmill.workers.codecs.tiff import read_tiff
+from pixelmill.workers.codecs.tiff_layout import read_layout
 from pixelmill.workers.errors import RowError
 from pixelmill.workers.geometry.orientation import turn_upright
 from pixelmill.workers.pictures import Reduced
@@ -47,7 +48,7 @@ MAX_PIXELS = 2**27  # 134 megapixels, above the largest common camera; 400 MB as
 Result = TypeVar("Result")
 
 FormatReader = Callable[[bytes, int], tuple[Image.Image, int]]
-"""From data and max_pixels to the stored picture and its EXIF orientation, 1 to 8."""
+"""From data and max_pixels to the picture and the EXIF orientation, 1 to 8, by which it is still to be turned."""
 
 READERS: dict[PictureFormat, FormatReader] = {  # of all formats but JPEG
     "PNG": read_png,
@@ -75,6 +76,11 @@ def decode_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor
     return _explained(lambda: _whole(data, find_format(data), max_pixels))
 
 
+def decode_turned(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[torch.Tensor, int]:
+    """The same, with the EXIF orientation (1 to 8) by which the pixels were turned: that of the pixels as they are stored."""
+    return _explained(lambda: _turned(data, find_format(data), max_pixels))
+
+
 def decode_reduced(data: bytes, least_px: int, *, max_pixels: int = MAX_PIXELS) -> tuple[torch.Tensor, Reduced | None]:
     """The same, smaller where the format can be decoded so: JPEG, at 1/2, 1/4 or 1/8.
 
@@ -85,12 +91,18 @@ def decode_reduced(data: bytes, least_px: int, *, max_pixels: int = MAX_PIXELS) 
 
 
 def _whole(data: bytes, file_format: PictureFormat, max_pixels: int) -> torch.Tensor:
+    return _turned(data, file_format, max_pixels)[0]
+
+
+def _turned(data: bytes, file_format: PictureFormat, max_pixels: int) -> tuple[torch.Tensor, int]:
     if file_format == "JPEG":
         pixels_CHW, orientation, _ = read_jpeg(data, max_pixels)
-    else:
-        picture, orientation = READERS[file_format](data, max_pixels)
-        pixels_CHW = to_pixels(to_rgb_or_grey(picture))
-    return turn_upright(pixels_CHW, orientation)
+        return turn_upright(pixels_CHW, orientation), orientation
+    picture, orientation = READERS[file_format](data, max_pixels)
+    pixels_CHW = turn_upright(to_pixels(to_rgb_or_grey(picture)), orientation)
+    return pixels_CHW, read_layout(
+        data
+    ).orientation if file_format == "TIFF" else orientation  # Pillow turns most TIFFs
 
 
 def _reduced(

@@ -52,7 +52,7 @@ from pixelmill.workers.recipes.layout_baselines import BLUR_PX, blurred, mean_co
 from pixelmill.workers.recipes.layout_labels import class_ids, classes_of, read_layout
 from pixelmill.workers.recipes.layout_samples import augment, channels_first, resized, stacked
 from pixelmill.workers.recipes.optimizers import optimizer_of
-from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.recipes.sample_pixels import sample_pixels, turned_pixels
 from pixelmill.workers.recipes.schedules import rate_at
 from pixelmill.workers.recipes.scoring import joined, means, rows_of
 from pixelmill.workers.recipes.squares import chunks, in_rows, scaled
@@ -289,9 +289,9 @@ class LabelledCrnRecipe(CrnRecipe):
     def decode(self, files: Mapping[str, bytes]) -> Sample:
         """A sample as in CrnRecipe, with the classes and their colours as JSON in "palette"."""
         settings = cast("LabelledCrnSettings", self.settings)
-        photo_CHW = sample_pixels(files["image"])
+        photo_CHW, orientation = turned_pixels(files["image"])
         classes = classes_of(files.get("classes"), settings.palette, settings.ignore_index)
-        ids_HW = read_layout(files, classes, tuple(photo_CHW.shape[1:]), settings.turned_labels)
+        ids_HW = read_layout(files, classes, tuple(photo_CHW.shape[1:]), orientation, settings.turned_labels)
         sample = resized({"photo": photo_CHW.permute(1, 2, 0).numpy(), "layout": ids_HW}, self.size_px)
         return sample | {"palette": np.frombuffer(json.dumps(classes.palette).encode(), np.uint8)}
 

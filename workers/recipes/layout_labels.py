@@ -18,7 +18,7 @@ from pixelmill.workers.errors import DataError
 from pixelmill.workers.models.palette import class_colours
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
 from pixelmill.workers.recipes.segmentation.label_files import SEGMENTS, file_ids
-from pixelmill.workers.recipes.segmentation.label_orientation import as_shown, orientation_of
+from pixelmill.workers.recipes.segmentation.label_orientation import as_shown
 from pixelmill.workers.recipes.segmentation.labels import read_class_list, to_void
 
 FOREIGN_SHARE = 0.75
@@ -55,16 +55,20 @@ def read_layout(
     files: Mapping[str, bytes],
     classes: LayoutClasses,
     photo_HW: tuple[int, ...],
+    orientation: int,
     turned: Literal["shown", "stored"] | None,
 ) -> np.ndarray:
-    """uint8 HW: 0 to K - 1, or VOID; DataError if the label holds neither ids nor colours of these classes."""
+    """uint8 HW: 0 to K - 1, or VOID; `orientation` is that of the photograph (EXIF).
+
+    DataError if the label holds neither ids nor colours of these classes.
+    """
     if "label" not in files:
         raise DataError("the photograph has no layout; put a PNG of the same name among the labels")
     if is_drawn(files):
         drawn_CHW = sample_pixels(files["label"], "label")
         ids_HW = class_ids(drawn_CHW.permute(1, 2, 0).numpy(), classes.palette, "the label")
         return as_shown(ids_HW, photo_HW, 1, None)  # it was turned like any other picture
-    ids_HW = as_shown(file_ids(files), photo_HW, orientation_of(files["image"]), turned)
+    ids_HW = as_shown(file_ids(files), photo_HW, orientation, turned)
     return to_void(ids_HW, len(classes.palette), classes.ignore_index)
 
 

@@ -56,3 +56,20 @@ def test_a_bucket_of_aws_is_reached_in_the_region_where_it_lies(reach: Reach, mo
     store = s3_store("photos", Access())
     assert store.config["region"] == "ap-south-1"
     assert "endpoint" not in store.config
+
+
+def test_a_client_is_used_again_until_it_is_old_or_the_environment_is_another(
+    reach: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach(KEYS | ELSEWHERE)
+    first = s3_store("photos", Access())
+    assert s3_store("photos", Access()) is first
+    assert s3_store("scans", Access()) is not first
+    assert s3_store("photos", Access(timeout_s=3.0)) is not first
+    reach(KEYS | ELSEWHERE | {"AWS_SECRET_ACCESS_KEY": "rotated"})
+    other: Any = s3_store("photos", Access())
+    assert other.credential_provider()["secret_access_key"] == "rotated"
+    later_s = obstore_clients.time.monotonic() + obstore_clients.KEPT_S + 1
+    monkeypatch.setattr(obstore_clients.time, "monotonic", lambda: later_s)
+    assert s3_store("photos", Access()) is not other
+    assert len(obstore_clients._kept) == 1, "clients that are old are not kept"

@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pixelmill.pipelines.inputs import fetch
 from pixelmill.pipelines.inputs.manifest_rows import table_of
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
+from pixelmill.pipelines.stores import obstore_clients
 from pixelmill.pipelines.training.dataset import DataSet
 from pixelmill.pipelines.training.reading import LABEL, read_samples
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Sample
 from tests.pipelines.inputs.listings import tar_of
 from tests.pipelines.training.drawn import ACCESS
+from tests.servers.gateway import Gateway
 
 
 class Verbatim:
@@ -79,3 +82,19 @@ def test_a_file_that_changed_since_it_was_listed_is_never_trained_on(tmp_path: P
     (tmp_path / "1.png").write_bytes(b"another one")
     with pytest.raises(DataError, match=r"1\.png: .*was replaced or written to"):
         read(data)
+
+
+def test_windows_of_one_process_read_by_the_same_threads_and_the_same_client(
+    s3: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Making a client for each window took more processor time than reading and decoding it."""
+    made, make = list[str](), obstore_clients._made
+    monkeypatch.setattr(obstore_clients, "_made", lambda bucket, access: made.append(bucket) or make(bucket, access))
+    monkeypatch.setattr(fetch, "ThreadPoolExecutor", lambda *_: pytest.fail("threads were started for one window"))
+    s3.make_bucket("windows")
+    for number in range(4):
+        s3.put("windows", f"{number}.png", b"i%d" % number)
+    data = DataSet({"image": table_of(list(entries(Source(("s3://windows",), access=ACCESS), Ignored())))}, ACCESS)
+    for window in ([0, 1], [3, 2]):
+        assert bytes_in(read(data.take(window)), "image") == [b"i%d" % number for number in window]
+    assert made == ["windows"]

@@ -18,7 +18,7 @@ PHOTO = encode_png(np.zeros((6, 8, 3), np.uint8))
 
 
 def read(label: bytes, classes: LayoutClasses) -> np.ndarray:
-    return read_layout({"image": PHOTO, "label": label}, classes, (6, 8), None)
+    return read_layout({"image": PHOTO, "label": label}, classes, (6, 8), 1, None)
 
 
 def stated(**facts: object) -> bytes:

@@ -5,15 +5,12 @@ Legend: H height, W width.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
 
 from pixelmill.workers.errors import DataError
 
-ORIENTATION_TAG = 0x0112
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda ids_HW: ids_HW[:, ::-1],
     3: lambda ids_HW: ids_HW[::-1, ::-1],
@@ -24,16 +21,6 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda ids_HW: np.rot90(ids_HW),
 }
 """The turn that a viewer applies to stored pixels, by EXIF orientation."""
-
-
-def orientation_of(data: bytes) -> int:
-    """The EXIF orientation of a picture; 1 if it is shown as stored."""
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            found = picture.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # a broken EXIF block turns nothing
-        return 1
-    return found if found in TURNS else 1
 
 
 def as_shown(label_HW: np.ndarray, picture_HW: tuple[int, ...], orientation: int, lies: str | None) -> np.ndarray:

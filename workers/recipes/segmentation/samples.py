@@ -12,11 +12,11 @@ import numpy as np
 
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Sample
-from pixelmill.workers.recipes.sample_pixels import sample_pixels
+from pixelmill.workers.recipes.sample_pixels import turned_pixels
 from pixelmill.workers.recipes.segmentation.augmentation import nearest_places, resized
 from pixelmill.workers.recipes.segmentation.black_and_white import BLACK_AND_WHITE, WHITE, is_black_and_white
 from pixelmill.workers.recipes.segmentation.label_files import file_ids
-from pixelmill.workers.recipes.segmentation.label_orientation import as_shown, orientation_of
+from pixelmill.workers.recipes.segmentation.label_orientation import as_shown
 from pixelmill.workers.recipes.segmentation.labels import VOID, mapped, read_class_list, to_void
 from pixelmill.workers.recipes.segmentation.settings import LabelledSettings
 
@@ -28,13 +28,12 @@ def read_sample(files: Mapping[str, bytes], settings: LabelledSettings) -> Sampl
     """
     if "label" not in files:
         raise DataError("the picture has no label; put a PNG of class ids of the same name among the labels")
-    image_CHW = sample_pixels(files["image"])
+    image_CHW, orientation = turned_pixels(files["image"])
     ids_HW = mapped(file_ids(files), settings.map_ids)
     names, ignore_index = _classes_for(ids_HW, files.get("classes"), settings)
     stored = np.unique(ids_HW).astype(np.uint16)
     if is_black_and_white(stored, len(names), ignore_index):
         ids_HW = np.minimum(ids_HW, 1)
-    orientation = orientation_of(files["image"])
     ids_HW = as_shown(ids_HW, tuple(image_CHW.shape[1:]), orientation, settings.turned_labels)
     label_HW = to_void(ids_HW, len(names), ignore_index)
     size_HW = settings.size_px or label_HW.shape
