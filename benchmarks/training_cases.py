@@ -130,7 +130,7 @@ def _ct_table(folder: Path, side_px: int, depth: int) -> Path:
             "id": [f"{number}" for number in range(len(rows))],
             **{name: [row[name] for row in rows] for name in ("patient_id", "series_id", "position_mm")},
             **{name: pa.array([value] * len(rows), pa.int32()) for name, value in size.items()},
-            "hu": _lists([row["hu"] for row in rows]),
+            "hu": lists_of([row["hu"] for row in rows]),
         }
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,8 @@ def _ct_table(folder: Path, side_px: int, depth: int) -> Path:
     return folder
 
 
-def _lists(values: list[Any]) -> Any:
+def lists_of(values: list[Any]) -> Any:
+    """A column of lists, one for each of these arrays."""
     lists: Any = pa.ListArray
     offsets = np.cumsum([0, *(len(each) for each in values)], dtype=np.int32)
     return lists.from_arrays(pa.array(offsets), pa.concat_arrays(values))

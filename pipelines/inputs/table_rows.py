@@ -5,20 +5,16 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from itertools import accumulate, islice
-from typing import Any
-
-import pyarrow as pa
 
 from pixelmill.pipelines.inputs.archives import image_column
-from pixelmill.pipelines.inputs.entries import sequential
 from pixelmill.pipelines.inputs.requests import Input
 from pixelmill.pipelines.stores.access import Access, open_store
 from pixelmill.pipelines.stores.patient_file import open_patiently
 from pixelmill.pipelines.stores.reading import require_version
-from pixelmill.pipelines.stores.tables import Elsewhere, cells_of, open_parquet
+from pixelmill.pipelines.stores.tables import Cell, cells_of, open_parquet
 
 
 class Turns:
@@ -54,7 +50,7 @@ class Tables:
         self._access, self._column = access, column
         self._open: OrderedDict[tuple[str, str | None], _OpenTable] = OrderedDict()
 
-    def value(self, item: Input) -> pa.Buffer | Elsewhere | None:
+    def value(self, item: Input) -> Cell:
         key = item.uri, item.version
         table = self._open.pop(key, None) or _OpenTable(*key, self._access, self._column)
         value = table.value(item.offset or 0)  # a table that could not be read is opened again the next time
@@ -68,26 +64,24 @@ class _OpenTable:
     def __init__(self, uri: str, version: str | None, access: Access, column: str | None) -> None:
         self._require = lambda: require_version(uri, version, access)
         store, path = open_store(uri, access)
-        self._parquet = open_parquet(open_patiently(store, path, access, **sequential(uri)))
+        self._parquet = open_parquet(open_patiently(store, path, access))
         self._column = image_column(self._parquet.schema_arrow, column, uri)
         groups = [self._parquet.metadata.row_group(g).num_rows for g in range(self._parquet.metadata.num_row_groups)]
         self._starts = [0, *accumulate(groups)]
         self._group, self._next = -1, 0
-        self._cells: Iterator[pa.Buffer | Elsewhere | None] = iter(())
+        self._cells: Iterator[Callable[[], Cell]] = iter(())
 
-    def value(self, row: int) -> pa.Buffer | Elsewhere | None:
+    def value(self, row: int) -> Cell:
         group = bisect_right(self._starts, row) - 1
         if group != self._group or row < self._next:
             if group >= len(self._starts) - 1:
                 raise LookupError(f"the table has {self._starts[-1]:,} rows")
             self._require()
-            self._cells = cells_of(self._parquet, group, self._column)
+            follows = group > 0 and row == self._next == self._starts[group]  # so do the next groups, as it seems
+            self._cells = cells_of(self._parquet, group, self._column, reads_on=follows)
             self._group, self._next = group, self._starts[group]
-        cell = next(islice(self._cells, row - self._next, None), _END)
+        cell = next(islice(self._cells, row - self._next, None), None)
         self._next = row + 1
-        if cell is _END:
+        if cell is None:
             raise LookupError("the table ends before its footer says")
-        return cell  # pyright: ignore[reportReturnType]
-
-
-_END: Any = object()
+        return cell()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.read_ahead import ReadAheadFile
 from pixelmill.pipelines.stores.retries import retried
 
 Result = TypeVar("Result")
@@ -19,12 +20,16 @@ Result = TypeVar("Result")
 def open_patiently(store: Any, path: str, access: Access, **options: Any) -> Any:
     """A binary file of a store of fsspec for reading; each of its requests is retried for `access.retry_for_s` seconds.
 
-    Errors are those of the store. A local file, and a stream of HTTP in which nobody can go back, are given as they are.
+    Errors are those of the store. A local file, and a stream of HTTP in which nobody can go back, are given as they are. Without
+    `options`, which are those of fsspec, it reads ahead as read_ahead.py says.
     """
     if getattr(store, "local_file", False):
         return store.open(path, "rb", **options)
-    file = retried(lambda: store.open(path, "rb", **options), for_s=access.retry_for_s)
-    return file if getattr(file, "size", None) is None else _PatientFile(file, access.retry_for_s)
+    file = retried(lambda: store.open(path, "rb", **(options or {"cache_type": "none"})), for_s=access.retry_for_s)
+    if getattr(file, "size", None) is None:
+        return file
+    patient = _PatientFile(file, access.retry_for_s)
+    return patient if options else ReadAheadFile(patient)
 
 
 class _PatientFile(io.BufferedIOBase):

@@ -13,16 +13,24 @@ import base64
 import binascii
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixelmill.pipelines.arrow import Column, type_of
+from pixelmill.pipelines.stores.read_ahead import ReadAheadFile
 from pixelmill.workers.ct.hu_cells import IDS, PLACE, packed
 
-Parquet = pq.ParquetFile
+
+class Parquet(pq.ParquetFile):
+    """A Parquet file; `ahead` is told what will be read of it, where it lies in a store."""
+
+    ahead: ReadAheadFile | None = None
+
+
 Batches = Iterator[pa.RecordBatch]
 
 _MAGIC = b"PAR1"
@@ -46,7 +54,9 @@ def open_parquet(file: Any) -> Parquet:
 
 def _opened(file: Any, **options: Any) -> Parquet:
     options |= {"arrow_extensions_enabled": False, "pre_buffer": False, "buffer_size": _STREAM_BYTES}
-    return pq.ParquetFile(file, metadata=_footer(file), **options)
+    parquet = Parquet(file, metadata=_footer(file), **options)
+    parquet.ahead = file if isinstance(file, ReadAheadFile) else None
+    return parquet
 
 
 def _footer(file: Any) -> pq.FileMetaData:
@@ -83,12 +93,15 @@ def declared_schema(parquet: Parquet) -> pa.Schema:
 
 def read_rows(parquet: Parquet, columns: list[str] | None = None) -> pa.Table:
     """All rows, or only these columns of them; unknown names are left out."""
-    return parquet.read(columns, use_threads=False)  # pyright: ignore[reportUnknownMemberType]
+    if parquet.ahead is None or not parquet.metadata.num_row_groups:
+        return parquet.read(columns, use_threads=False)  # pyright: ignore[reportUnknownMemberType]
+    return pa.concat_tables([read_group(parquet, group, columns) for group in range(parquet.metadata.num_row_groups)])
 
 
-def read_group(parquet: Parquet, group: int) -> pa.Table:
-    """The rows of one row group."""
-    return parquet.read_row_group(group, use_threads=False)  # pyright: ignore[reportUnknownMemberType]
+def read_group(parquet: Parquet, group: int, columns: list[str] | None = None) -> pa.Table:
+    """The rows of one row group, or only these columns of them."""
+    _expect(parquet, group, columns)
+    return parquet.read_row_group(group, columns, use_threads=False)  # pyright: ignore[reportUnknownMemberType]
 
 
 def write_parquet(table: pa.Table, **options: Any) -> bytes:
@@ -113,11 +126,35 @@ def write_row_groups(table: pa.Table, rows: Iterable[int], **options: Any) -> by
     return sink.getvalue()
 
 
-def _batches(parquet: Parquet, rows: int, columns: list[str] | None = None, group: int | None = None) -> Batches:
-    groups = None if group is None else [group]
-    return parquet.iter_batches(  # pyright: ignore[reportUnknownMemberType]
-        batch_size=rows, row_groups=groups, columns=columns, use_threads=False
+def _batches(parquet: Parquet, rows: int, columns: list[str] | None = None) -> Batches:
+    for group in range(parquet.metadata.num_row_groups):
+        yield from _batches_of(parquet, rows, columns, group)
+
+
+def _batches_of(
+    parquet: Parquet, rows: int, columns: list[str] | None, group: int, *, reads_on: bool = False
+) -> Batches:
+    _expect(parquet, group, columns, reads_on=reads_on)
+    yield from parquet.iter_batches(  # pyright: ignore[reportUnknownMemberType]
+        batch_size=rows, row_groups=[group], columns=columns, use_threads=False
     )
+
+
+def _expect(parquet: Parquet, group: int, columns: list[str] | None, *, reads_on: bool = False) -> None:
+    """Say which parts of the file the columns of a row group are; without a choice of columns, that all is read."""
+    if parquet.ahead is None:
+        return
+    metadata = parquet.metadata.row_group(group)
+    chunks = [metadata.column(number) for number in range(metadata.num_columns)]
+    if columns is not None:
+        chunks = [each for each in chunks if _is_within(each.path_in_schema, columns)]
+    starts = [min(each.data_page_offset, each.dictionary_page_offset or each.data_page_offset) for each in chunks]
+    parts = [(start, start + each.total_compressed_size) for start, each in zip(starts, chunks, strict=True)]
+    parquet.ahead.expect(parts, reads_on=reads_on or columns is None)
+
+
+def _is_within(path: str, columns: list[str]) -> bool:
+    return any(f"{path}.".startswith(f"{column}.") for column in columns)
 
 
 def first_rows(parquet: Parquet, count: int) -> list[dict[str, Any]]:
@@ -176,16 +213,19 @@ class Elsewhere(NamedTuple):
     path: str
 
 
-def cells_of(parquet: Parquet, group: int, column: str) -> Iterator[pa.Buffer | Elsewhere | None]:
-    """The bytes of the rows of a row group, one row at a time, since a few kilobytes can expand to as many gigabytes:
-    every row that names a value of a dictionary repeats it. Larger batches are not measurably faster (91 µs for 60 KB
-    either way).
+Cell = pa.Buffer | Elsewhere | None
+
+
+def cells_of(parquet: Parquet, group: int, column: str, *, reads_on: bool = False) -> Iterator[Callable[[], Cell]]:
+    """What gives the bytes of each row of a row group, made for the rows that are wanted; `reads_on` where the groups behind it
+    are read too. One row is read at a time, since a few kilobytes can expand to as many gigabytes: every row that names a
+    value of a dictionary repeats it. Larger batches are not measurably faster (91 µs for 60 KB either way).
     """
     is_hu = _is_hu(type_of(parquet.schema_arrow, column))
-    for batch in _batches(parquet, 1, _paths(parquet, column), group):
+    for batch in _batches_of(parquet, 1, _paths(parquet, column), group, reads_on=reads_on):
         values = cast("Any", batch.column(column))
         for row in range(len(values)):
-            yield _hu_cell(batch, column, row) if is_hu else _cell(values[row])
+            yield partial(_hu_cell, batch, column, row) if is_hu else partial(_cell, values[row])
 
 
 def _hu_cell(batch: pa.RecordBatch, column: str, row: int) -> pa.Buffer | None:

@@ -73,7 +73,7 @@ class Store:
     def __init__(self, file: Any) -> None:
         self._file = file
 
-    def open(self, path: str, mode: str) -> Any:
+    def open(self, path: str, mode: str, **options: Any) -> Any:
         return self._file
 
 
