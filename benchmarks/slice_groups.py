@@ -93,24 +93,22 @@ def main() -> None:
     ]
     table = table_of(options.slices)
     print(f"{'groups of':>10s}{'file, MB':>10s}{'drawn: ms':>10s}{'process':>10s}{'server':>10s}{'in a row':>10s}")
-    for group_kb in options.groups_kb:
-        with ExitStack() as stack:
+    with ExitStack() as stack:
+        gateway = None if options.local else stack.enter_context(Gateway())
+        os.environ.update(gateway.env if gateway else {})
+        for group_kb in options.groups_kb:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pms-")))
             encoded = encode(table, Compression(row_group_bytes=group_kb << 10, slice_group_bytes=group_kb << 10))
             (folder / "part-000000.parquet").write_bytes(encoded)
             place = str(folder)
-            if not options.local:
-                gateway = stack.enter_context(Gateway())
-                os.environ.update(gateway.env)
-                gateway.make_bucket("slices")
-                gateway.put_folder("slices", "", folder)
-                place = "s3://slices"
+            if gateway is not None:
+                gateway.make_bucket(f"slices{group_kb}")
+                gateway.put_folder(f"slices{group_kb}", "", folder)
+                place = f"s3://slices{group_kb}"
             data = find(recipe_type("ct-autoencoder").ROLES, [place], Access())
             timed(data, drawn[:1], of_server=False)
-            figures = timed(data, drawn, of_server=not options.local) + timed(
-                data, in_a_row, of_server=not options.local
-            )
-            print(f"{group_kb:>7d} KB{len(encoded) / 1e6:10.1f}{figures}", flush=True)
+            figures = [timed(data, draws, of_server=gateway is not None) for draws in (drawn, in_a_row)]
+            print(f"{group_kb:>7d} KB{len(encoded) / 1e6:10.1f}{''.join(figures)}", flush=True)
 
 
 if __name__ == "__main__":
