@@ -62,7 +62,9 @@ def evaluate(
     refuse_credentials(uri, data)
     module, card = checkpoints.load_from_store(uri if zoo_path(uri) is not None else absolute(uri), access)
     if network not in {card.network, card.recipe}:
-        raise JobError(f"{uri}: holds a {card.network}, trained by the recipe {card.recipe}, and no {network}")
+        raise JobError(
+            f"{uri}: holds the network {card.network}, trained by the recipe {card.recipe}, and not {network}"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if part != "all":
         require_marks(uri, card)

@@ -64,7 +64,7 @@ def picture(asked: Asked) -> Tensor:
     }
     if asked.kind != "predictions" and not (hasattr(network, "decode") and hasattr(network, "encode")):
         raise JobError(
-            f"generate {asked.kind}: {asked.checkpoint} holds a {card.network}, which has no latent codes; "
+            f"generate {asked.kind}: {asked.checkpoint} holds the network {card.network}, which has no latent codes; "
             "an autoencoder or a vae has; for this one ask for predictions"
         )
     is_judging = asked.kind == "predictions"

@@ -5,6 +5,7 @@ Legend: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,9 +74,7 @@ def quantize(asked: Asked, say: Callable[[str], None]) -> None:
         card = network.card.model_copy(update={"quantized": _facts(network, found, written)})
         _write(written, data, card)
         by_openvino = agreements_by_openvino(network, found.others, written)
-        _refuse_existing(place)
-        for each in (written.with_suffix(".json"), written):  # the network last: without it there is nothing
-            each.replace(place.with_suffix(each.suffix))
+        _publish(written, place)
     assert card.quantized is not None
     say(card.quantized.described())
     for line in by_openvino:
@@ -107,7 +106,30 @@ def _checked(asked: Asked) -> Path:
 def _refuse_existing(place: Path) -> None:
     for each in (place, place.with_suffix(".json")):
         if each.exists() or each.is_symlink():
-            raise JobError(f"{each}: exists, and nothing is overwritten; remove it, or choose another name")
+            raise _exists(each)
+
+
+def _exists(place: Path) -> JobError:
+    return JobError(f"{place}: exists, and nothing is overwritten; remove it, or choose another name")
+
+
+def _publish(written: Path, place: Path) -> None:
+    """Give both files their names: of several that write under one name, the first card has it. The network comes last, as
+    without it there is nothing."""
+    made = list[Path]()
+    for each in (written.with_suffix(".json"), written):
+        target = place.with_suffix(each.suffix)
+        try:
+            os.link(each, target)
+        except FileExistsError:
+            for mine in made:
+                mine.unlink()
+            raise _exists(target) from None
+        except OSError:  # exFAT and some network file systems have no hard links
+            if os.path.lexists(target):
+                raise _exists(target) from None
+            each.replace(target)
+        made.append(target)
 
 
 def _read(asked: Asked, network: FloatNetwork) -> Found:

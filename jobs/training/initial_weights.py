@@ -68,11 +68,12 @@ def _refuse_other_network(job: TrainJob, name: str, card: Card) -> None:
     network = job.recipe.NETWORK
     if card.network == network or card.network in encoders_for(network):
         return
-    hints = [f"take a checkpoint of a {network}{_shipped(network)}"]
+    hints = [f"take a checkpoint of {network}{_shipped(network)}"]
     hints += [f"train {card.recipe}"] if card.recipe != job.recipe.NAME else []
     hints += ["finetune or finetune-dense, which take its encoder"] if card.network in ENCODERS else []
     raise JobError(
-        f"init_from {name}: holds a {card.network}, and recipe {job.recipe.NAME} trains a {network}; {', or '.join(hints)}"
+        f"init_from {name}: holds the network {card.network}, and recipe {job.recipe.NAME} trains {network}; "
+        f"{', or '.join(hints)}"
     )
 
 

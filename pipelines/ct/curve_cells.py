@@ -82,7 +82,7 @@ def open_encoders(plan: CurvePlan, access: Access) -> dict[str, Encoder]:
         with checkpoints.fetched(uri, access) as path:
             module, card = load_checkpoint(path)
         if card.network != "ct-autoencoder":
-            raise JobError(f"--encoder {name}: holds a {card.network}; take what ct-autoencoder trained")
+            raise JobError(f"--encoder {name}: holds the network {card.network}; take what ct-autoencoder trained")
         found[name] = Encoder(module.state_dict(), card)
     if len({json.dumps(seen_by(each.card), sort_keys=True) for each in found.values()}) > 1:
         raise JobError(

@@ -42,7 +42,7 @@ def test_reconstructions_and_walks_are_grids_of_pictures(user: Home, photos: str
     [
         (["generate", "dreams", "--checkpoint", "autoencoder-photos"], "there are samples"),
         (["generate", "traversal", "--checkpoint", "autoencoder-photos"], "give --data"),
-        (["eval", "segnet", "--checkpoint", "autoencoder-photos", "--data", "."], "holds a autoencoder"),
+        (["eval", "segnet", "--checkpoint", "autoencoder-photos", "--data", "."], "holds the network autoencoder"),
         (["eval", "vae", "--checkpoint", "weights.pt", "--data", "."], "a pickle can run code"),
         (["generate", "samples", "--checkpoint", "vae-mnist", "--out", __file__ + "/x.png"], "choose another place"),
         (["generate", "samples", "--checkpoint", "vae-mnist", "--out", "{tmp}/x.jpg"], "name a file that ends in .png"),

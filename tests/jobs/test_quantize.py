@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -117,6 +118,32 @@ def test_nothing_is_overwritten(photos: Path, tmp_path: Path, name: str) -> None
         made(photos, tmp_path / "a.onnx")
     assert [file.name for file in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.json"])
+def test_what_another_writes_meanwhile_is_kept(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def meanwhile(*_: object) -> list[str]:
+        (tmp_path / name).write_text("theirs")
+        return []
+
+    monkeypatch.setattr("pixelmill.jobs.quantize.agreements_by_openvino", meanwhile)
+    with pytest.raises(JobError, match=f"{name}: exists, and nothing is overwritten"):
+        made(photos, tmp_path / "a.onnx")
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "theirs"
+
+
+def test_without_hard_links_both_files_come_all_the_same(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "not permitted")
+
+    monkeypatch.setattr("pixelmill.jobs.quantize.os.link", refused)
+    made(photos, tmp_path / "a.onnx")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "a.onnx"]
 
 
 def test_what_ends_in_between_leaves_nothing(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -297,7 +297,7 @@ def zoo_bytes(name: str) -> bytes:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["init_from=segnet-camvid"], "holds a segnet, and recipe unet trains a unet"),
+        (["init_from=segnet-camvid"], "holds the network segnet, and recipe unet trains unet"),
         (["init_from=unet-camvid", "base=32"], "base: 16 there, 32 here"),
         (["init_from=unet-camvit"], "did you mean unet-camvid"),
         (["init_from=timm:resnet18"], "timm:resnet18 is no unet"),

@@ -119,4 +119,4 @@ def require_task(name: str, network: str, task: Task, offered: set[Task]) -> Non
     """ModelError if a model can't do the task of a stage."""
     if task not in offered:
         can = ", ".join(map(verb, sorted(offered))) or "nothing that a stage does"
-        raise ModelError(f"model {name}: holds a {network}, which can't {verb(task)}; it can {can}")
+        raise ModelError(f"model {name}: holds the network {network}, which can't {verb(task)}; it can {can}")

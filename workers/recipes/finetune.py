@@ -91,7 +91,7 @@ def taken_from(
     is_finetuned = card.network == FINETUNED
     name, config = _encoder_in(card)
     if name not in ENCODERS:
-        raise ModelError(f"{path}: holds a {name}, which has no encoder; choose one of {', '.join(ENCODERS)}")
+        raise ModelError(f"{path}: holds the network {name}, which has no encoder; choose one of {', '.join(ENCODERS)}")
     network = Finetuned(FinetunedConfig(name, config, head, classes, frozen=settings.frozen, **options))
     if settings.scratch:
         return Taken(network, None, None)

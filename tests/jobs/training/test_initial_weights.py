@@ -61,7 +61,7 @@ def test_settings_of_another_network_than_the_checkpoints_are_refused_by_name(ou
 
 
 def test_another_network_is_refused_with_both_names_and_what_to_take(out: Folder) -> None:
-    said = r"init_from unet-camvid: holds a unet, and recipe segnet trains a segnet; .*segnet-camvid, or train unet"
+    said = r"init_from unet-camvid: holds the network unet, and recipe segnet trains segnet; .*segnet-camvid, or train unet"
     with pytest.raises(JobError, match=said):
         initialised(job("segnet", "unet-camvid"), out)
     with pytest.raises(ModelError, match=r"no such checkpoint.*did you mean unet-camvid"):

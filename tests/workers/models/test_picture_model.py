@@ -60,7 +60,7 @@ def test_a_licence_is_given_to_every_scale_that_states_none() -> None:
 
 def test_a_model_that_can_not_do_the_task_says_what_it_can() -> None:
     require_task("m", "fcn", "segment", {"segment"})  # type: ignore[arg-type]
-    with pytest.raises(ModelError, match=r"model m: holds a fcn, which can't .*; it can "):
+    with pytest.raises(ModelError, match=r"model m: holds the network fcn, which can't .*; it can "):
         require_task("m", "fcn", "depth", {"segment"})  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="it can nothing that a stage does"):
         require_task("m", "fcn", "depth", set())  # type: ignore[arg-type]

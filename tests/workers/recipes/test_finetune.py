@@ -139,7 +139,7 @@ def test_pictures_that_the_encoder_does_not_take_are_refused_before_a_training(t
 
 def test_a_checkpoint_of_a_network_without_an_encoder_is_refused_by_name() -> None:
     path = str(zoo.zoo_path("vdsr-t91"))
-    with pytest.raises(ModelError, match=r"vdsr-t91\.safetensors: holds a vdsr, which has no encoder"):
+    with pytest.raises(ModelError, match=r"vdsr-t91\.safetensors: holds the network vdsr, which has no encoder"):
         FinetuneRecipe(FinetuneSettings(checkpoint=path, classes=3), {}).network()
 
 

@@ -102,7 +102,7 @@ def test_a_score_that_is_no_number_is_an_error_of_the_row(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("segnet-camvid", "holds a segnet, which can't classify; it can embed, segment"),
+        ("segnet-camvid", "holds the network segnet, which can't classify; it can embed, segment"),
         ("torchvision:fcn_resnet50", "has no classification model fcn_resnet50"),
         ("resnet50", "unknown"),
     ],

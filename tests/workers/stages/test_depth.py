@@ -167,7 +167,7 @@ def test_a_batch_is_bounded_by_its_output_pixels() -> None:
         ({"model": "toy:late"}, "known only when it is loaded; give the stage a column: depth_m or inverse_depth"),
         ({"model": "toy:inverse", "column": "depth_m"}, "and column is depth_m; call it inverse_depth"),
         ({"column": "depth_m"}, "gives pixels of the picture's width, and column is depth_m; call it disparity_px"),
-        ({"model": "segnet-camvid"}, "segnet-camvid: holds a segnet, which can't estimate depth"),
+        ({"model": "segnet-camvid"}, "segnet-camvid: holds the network segnet, which can't estimate depth"),
         ({"model": "no-such"}, "model no-such: unknown"),
     ],
 )

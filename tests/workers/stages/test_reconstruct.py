@@ -129,7 +129,7 @@ def test_another_column_takes_the_error_with_it() -> None:
 
 @pytest.mark.parametrize("model", ["segnet-camvid", "monodepth-kitti", "vdsr-t91"])
 def test_a_network_that_can_not_is_refused_before_anything_starts(model: str) -> None:
-    with pytest.raises(ModelError, match=rf"{model}: holds a \w+, which can't reconstruct"):
+    with pytest.raises(ModelError, match=rf"{model}: holds the network \w+, which can't reconstruct"):
         ReconstructConfig(model=model).identity()
 
 

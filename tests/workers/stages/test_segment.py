@@ -175,7 +175,7 @@ def test_more_classes_than_a_byte_holds_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("autoencoder-photos", "holds a autoencoder, which can't segment"),
+        ("autoencoder-photos", "holds the network autoencoder, which can't segment"),
         ("torchvision:resnet50", "has no segmentation model resnet50; it has deeplabv3_resnet50, .*lraspp_"),
         ("torchvision:fcn_resnet50/V9", "has no weights V9; it has COCO_WITH_VOC_LABELS_V1, random"),
         ("segnet", "unknown .*or one of ours: fcn8s-camvid, segnet-camvid, unet-camvid"),

@@ -33,7 +33,7 @@ def test_a_network_is_named_in_short_in_full_or_by_its_file() -> None:
     ("style", "message"),
     [
         ("starry_night", r"did you mean starry-night\?.*or a painting's file with its ending"),
-        ("crn-facades", "holds a crn, which can't stylize"),
+        ("crn-facades", "holds the network crn, which can't stylize"),
         ("gone.safetensors", "no such file"),
         ("model.pt", "a pickle can run code"),
     ],

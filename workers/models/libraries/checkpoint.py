@@ -136,7 +136,8 @@ def _refuse_other_task(model: str, network: str, task: Task) -> None:
 
 def _cannot(model: str, network: str, task: Task) -> str:
     can = ", ".join(map(verb, sorted(_tasks_of(network))))
-    return f"model {model}: holds a {network}, which can't {verb(task)}; {f'it can {can}' if can else 'take another model'}"
+    next_step = f"it can {can}" if can else "take another model"
+    return f"model {model}: holds the network {network}, which can't {verb(task)}; {next_step}"
 
 
 def _tasks_of(network: str) -> set[Task]:

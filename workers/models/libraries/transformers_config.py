@@ -162,7 +162,7 @@ def plan_of(model: str, config: Mapping[str, Any], task: Task) -> Plan:
     if does != task:
         can = [*([verb(does)] if does else []), *(["embed"] if kind in ENCODERS else [])]
         raise ModelError(
-            f"model {model}: holds a {first}, which can't {verb(task)}; it can {', '.join(can) or 'do nothing here'}"
+            f"model {model}: holds the network {first}, which can't {verb(task)}; it can {', '.join(can) or 'do nothing here'}"
         )
     known = {"depth map": KNOWN_DEPTH, "query map": KNOWN_QUERIES}.get(gives)
     if known is not None and kind not in known:

@@ -243,9 +243,13 @@ def test_an_encoder_may_leave_a_head_and_nothing_else(vit: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "task", "words"),
     [
-        ("vit", "segment", "holds a ViTForImageClassification, which can't segment; it can classify, embed"),
-        ("segformer", "depth", "holds a SegformerForSemanticSegmentation, which can't estimate depth; it can segment"),
-        ("dinov2", "classify", "holds a Dinov2Model, which can't classify; it can embed"),
+        ("vit", "segment", "holds the network ViTForImageClassification, which can't segment; it can classify, embed"),
+        (
+            "segformer",
+            "depth",
+            "holds the network SegformerForSemanticSegmentation, which can't estimate depth; it can segment",
+        ),
+        ("dinov2", "classify", "holds the network Dinov2Model, which can't classify; it can embed"),
         ("segformer", "embed", "a SegformerForSemanticSegmentation can't embed here; those that can are clip"),
         ("vit", "upscale", "can't upscale"),
     ],
