@@ -6,8 +6,9 @@ import errno
 import os
 import shutil
 import socket
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.retries import retried
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.decoders import decoder_of
-from pixelmill.workers.errors import JobError, RunRefused
+from pixelmill.workers.errors import JobError, RunRefused, StoreError, StoreRefusal, StoreUnavailable
 from pixelmill.workers.stages.model_checks import check_models
 
 LEAST_ROW_BYTES = 200
@@ -48,16 +49,28 @@ class Checked:
 
 def check_run(job: Job, out: Folder, around: Surroundings, *, retry: bool) -> Checked:
     """Make every check that is possible before anything is written or started. Raises PixelmillError with the fault."""
-    source = check_output(job, out, retry=retry)
-    check_models(job.spec.configs, decoder_of(job.spec.source_options.decoder).kind)
-    check_writable(out)
-    if not retry:
-        check_source(source, is_new=not was_listed(out))
-    check_space(out, rows=1)
+    with nothing_started():
+        source = check_output(job, out, retry=retry)
+        check_models(job.spec.configs, decoder_of(job.spec.source_options.decoder).kind)
+        check_writable(out)
+        if not retry:
+            check_source(source, is_new=not was_listed(out))
+        check_space(out, rows=1)
     check_port(job.spec.run.metrics_port)
     address = cluster.address_of(job.spec.run.address, around.environment)
     nodes = None if address is None else nodes_of(address)
     return Checked(source, make_plan(job.spec.run, cluster.this_machine(), address, nodes), nodes)
+
+
+@contextmanager
+def nothing_started() -> Generator[None]:
+    """Within the block, raise what a store refuses for good as StoreRefusal: the job is wrong, and another try as well."""
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        raise StoreRefusal(str(error)) from error
 
 
 def check_output(job: Job, out: Folder, *, retry: bool) -> Source:

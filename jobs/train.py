@@ -47,8 +47,9 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
     if before is not None and before.is_complete and not changed & resuming.LENGTH:
         return summary(job, out, f"was trained already, {before.step:,} steps")
     tracking = tracking_of(job.spec.run.trackers, around.environment)
-    checks.check_writable(out)
-    planned = plan_training(job, out.uri, protocol, is_new=before is None)
+    with checks.nothing_started():
+        checks.check_writable(out)
+        planned = plan_training(job, out.uri, protocol, is_new=before is None)
     resumed = resuming.Resumption(job, before, len(planned.plan.train), changed)
     resumed.check(out)
     if resumed.is_over:

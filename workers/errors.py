@@ -60,6 +60,10 @@ class StoreUnavailable(StoreError):
     """A store gave no good answer for as long as it was waited for."""
 
 
+class StoreRefusal(StoreError, JobError):
+    """A store refuses the job before anything is started, and would do so again: a name, a profile or a right is wrong."""
+
+
 class ModelError(PixelmillError):
     """A model can't be built, or its weights can't be loaded."""
 

@@ -66,7 +66,8 @@ def run_flow_text(text: str, name: str, overrides: list[str], around: Surroundin
 
 
 def _check_output(out: Folder) -> None:
-    checks.check_writable(out)
+    with checks.nothing_started():
+        checks.check_writable(out)
     with explained(out.uri, "reading the flow's folder"):
         other = next((name for name in OTHERS if out.exists(name)), None)
     if other is not None:

@@ -29,6 +29,7 @@ from pixelmill.workers.errors import (
     PixelmillError,
     RunRefused,
     StoreError,
+    StoreRefusal,
 )
 from tests.conftest import Reach
 from tests.jobs.conftest import tar
@@ -81,7 +82,7 @@ def here(tmp_path: Path) -> Path:
 
 SQUEEZENET: dict[str, object] = {"model": "torchvision:squeezenet1_1/random"}
 WRONG: dict[str, Wrong] = {
-    "a mistyped source": ({"source": "inn"}, StoreError, "inn: does not exist"),
+    "a mistyped source": ({"source": "inn"}, StoreRefusal, "inn: does not exist"),
     "an empty folder": ({"source": "empty"}, JobError, "no input was found: 0 files are there; fill it"),
     "a folder of other files": ({"source": "notes"}, JobError, "none of them an image, a .tar or a .parquet (1 .txt)"),
     "an empty list": ({"source": "list.txt"}, JobError, "it is empty, without a file, line, row or member"),
@@ -91,8 +92,8 @@ WRONG: dict[str, Wrong] = {
     "the output as source": ({"source": "in", "out": "in"}, JobError, "lies in the output folder"),
     "more GPUs than there are": ({"run": {"num_gpus": 1, "actors": 99}}, NoRoom, "99 workers can't be placed"),
     "nobody at the address": ({"run": {"address": "127.0.0.1:9"}}, ClusterUnreachable, "no Ray cluster answers there"),
-    "an output below a file": ({"out": "file/out"}, StoreError, "is a file, or has one above it"),
-    "an output that is a file": ({"out": "file"}, StoreError, "is a file, or has one above it"),
+    "an output below a file": ({"out": "file/out"}, StoreRefusal, "is a file, or has one above it"),
+    "an output that is a file": ({"out": "file"}, StoreRefusal, "is a file, or has one above it"),
     "somebody's data": ({"out": "theirs"}, RunRefused, "holds files that no run of pixelmill wrote"),
     "a layer that is not there": (
         {"stages": [{"embed": SQUEEZENET | {"layer": "nope"}}]},

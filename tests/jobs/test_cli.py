@@ -253,9 +253,9 @@ def test_for_a_program_each_line_is_json_on_standard_error_and_in_the_log(user: 
 
 
 def test_an_error_is_json_too_and_a_level_that_there_is_not_is_named(user: Home, tmp_path: Path) -> None:
-    (line,) = pixelmill(
-        user, "embed", "no-such", "out", "--log-format=json", "--quiet", cwd=tmp_path
-    ).stderr.splitlines()
+    mistyped = pixelmill(user, "embed", "no-such", "out", "--log-format=json", "--quiet", cwd=tmp_path)
+    (line,) = mistyped.stderr.splitlines()
+    assert mistyped.code == 2
     assert json.loads(line)["level"] == "error"
     assert "no-such: does not exist" in json.loads(line)["message"]
     loud = pixelmill(user, "embed", "no-such", "out", "--log-level", "loud", cwd=tmp_path)

@@ -30,6 +30,7 @@ CASES: list[tuple[BaseException | None, Cause, int]] = [
     (errors.ModelError("x"), "job", 2),
     (errors.DataError("x"), "job", 2),
     (errors.StoreError("no space"), "error", 1),
+    (errors.StoreRefusal("does not exist"), "job", 2),
     (errors.JobStopped("its workers die outside any input"), "error", 1),
     (errors.TooManyFailed("60 of the first 110 inputs failed"), "stopped", 4),
     (errors.TrainingFailed("a worker failed again and again: torch.OutOfMemoryError: CUDA out of memory"), "memory", 1),
