@@ -108,6 +108,17 @@ def test_readers_that_know_nothing_of_us_read_the_pictures(tmp_path: Path) -> No
     assert by_duckdb == by_polars == [*pictures, None]
 
 
+def test_tables_of_slices_have_small_row_groups_as_their_rows_are_drawn_at_random() -> None:
+    hu = pa.array([np.full(300_000, row, np.int16) for row in range(30)], pa.list_(pa.int16()))  # 600 KB each
+    rows = [f"{row}" for row in range(30)]
+    for table, expected in (
+        (pa.table({"id": rows, "hu": hu}), 6),
+        (pa.table({"id": rows, "wide": hu.cast(pa.list_(pa.int32()))}), 13),
+    ):
+        metadata = pq.read_metadata(pa.BufferReader(encode(table)))
+        assert metadata.row_group(0).num_rows == expected
+
+
 def test_hounsfield_units_are_split_and_every_reader_reads_them_exactly(tmp_path: Path) -> None:
     import duckdb
     import pandas
