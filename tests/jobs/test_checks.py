@@ -30,6 +30,7 @@ from pixelmill.workers.errors import (
     RunRefused,
     StoreError,
     StoreRefusal,
+    StoreUnavailable,
 )
 from tests.conftest import Reach
 from tests.jobs.conftest import tar
@@ -179,3 +180,11 @@ def test_a_bucket_that_is_asked_may_lose_its_answers(gateway: Gateway, reach: Re
         proxy.set(lose_first=True)  # of the abortion too, and the next one finds no upload
         checks.check_writable(Folder("s3://deaf/out", Access(retry_for_s=30)))
         assert proxy.faults["cut"] == 2
+
+
+def test_what_a_store_refuses_is_the_job_s_fault_and_a_store_that_does_not_answer_is_not() -> None:
+    with pytest.raises(StoreRefusal, match="gone"), checks.nothing_started():
+        raise StoreError("gone")
+    with pytest.raises(StoreUnavailable) as unavailable, checks.nothing_started():
+        raise StoreUnavailable("no answer")
+    assert not isinstance(unavailable.value, JobError)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -72,12 +71,23 @@ def test_a_file_that_is_read_to_its_end_takes_one_request_for_many_reads() -> No
 def test_parts_that_are_expected_are_fetched_once_in_whatever_order_they_are_read_and_nothing_else_is() -> None:
     counting = Counting(CONTENT)
     file = ReadAheadFile(counting)
-    file.expect([(50_000, 51_000), (10_000, 12_000), (51_500, 52_000)], reads_on=False)
-    assert counting.fetched == [2000, 2000], "two that are near to each other come with one request"
-    for start, stop in ((51_500, 52_000), (50_000, 51_000), (10_000, 12_000)):
+    parts = [(50_000, 51_000), (10_000, 12_000), (51_500, 52_000), (14_000, 14_300)]
+    file.expect(parts, reads_on=False)
+    assert counting.fetched == [2000, 300, 2000], "two that are near to each other come with one request"
+    for start, stop in reversed(parts):
         file.seek(start)
         assert file.read(stop - start) == CONTENT[start:stop]
-    assert counting.fetched == [2000, 2000]
+    assert counting.fetched == [2000, 300, 2000]
+
+
+def test_no_more_is_fetched_at_once_than_is_read_ahead() -> None:
+    counting = Counting(CONTENT)
+    file = ReadAheadFile(counting)
+    file.expect([(start, start + 10_000) for start in range(0, 100_000, 20_000)], reads_on=False)
+    assert counting.fetched == [10_000] * 3
+    file.seek(80_000)
+    assert file.read(10_000) == CONTENT[80_000:90_000]
+    assert counting.fetched == [10_000] * 4
 
 
 def test_what_follows_is_fetched_with_what_is_expected_where_it_will_be_read() -> None:
@@ -115,13 +125,17 @@ def table_file() -> tuple[Counting, pa.Table]:
     return Counting(file.getvalue()), table
 
 
-def test_a_small_column_is_read_without_the_pictures_beside_it() -> None:
+@pytest.mark.parametrize("ahead_bytes", [30_000, 1 << 20])
+def test_a_small_column_is_read_without_the_pictures_beside_it(
+    monkeypatch: pytest.MonkeyPatch, ahead_bytes: int
+) -> None:
+    monkeypatch.setattr(read_ahead, "AHEAD_BYTES", ahead_bytes)
     counting, table = table_file()
     file = ReadAheadFile(counting)
     assert list(texts_of(file, "id")) == table["id"].to_pylist()
     assert integers_of(open_parquet(file), "label").to_pylist() == table["label"].to_pylist()
     assert read_rows(open_parquet(file), ["id", "label"]).equals(table.select(["id", "label"]))
-    assert sum(counting.fetched) < 2 * ROWS * PICTURE_BYTES / 10
+    assert sum(counting.fetched) < 2 * ROWS * PICTURE_BYTES / 10 + 3 * min(ahead_bytes, 30_000)
     assert len(counting.fetched) <= 6 * 3 + 4 * GROUPS
 
 
@@ -136,7 +150,8 @@ def test_a_row_group_is_fetched_in_one_request_and_the_next_one_is_not(monkeypat
     assert counting.fetched[0] < PICTURE_BYTES * ROWS / GROUPS + 1000
 
 
-def test_a_table_read_whole_is_fetched_once(tmp_path: Path) -> None:
+def test_a_table_read_whole_is_fetched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_ahead, "AHEAD_BYTES", 400_000)
     counting, table = table_file()
     parquet = open_parquet(ReadAheadFile(counting))
     counting.fetched.clear()
