@@ -100,9 +100,8 @@ def _turned(data: bytes, file_format: PictureFormat, max_pixels: int) -> tuple[t
         return turn_upright(pixels_CHW, orientation), orientation
     picture, orientation = READERS[file_format](data, max_pixels)
     pixels_CHW = turn_upright(to_pixels(to_rgb_or_grey(picture)), orientation)
-    return pixels_CHW, read_layout(
-        data
-    ).orientation if file_format == "TIFF" else orientation  # Pillow turns most TIFFs
+    stated = read_layout(data).orientation if file_format == "TIFF" else orientation  # Pillow turns most of them
+    return pixels_CHW, stated
 
 
 def _reduced(
