@@ -19,11 +19,15 @@ from pixelmill.pipelines.training.decoding import (
     TASK_BYTES,
     Decoded,
     DecodingShare,
+    Stacked,
     decode_window,
+    own,
     share_of,
     share_of_cluster,
+    stacked,
 )
-from pixelmill.workers.errors import DataError
+from pixelmill.workers.errors import DataError, RowError
+from pixelmill.workers.recipes import Sample
 from tests.pipelines.training.sources import Verbatim, decoder, numbers, some
 
 
@@ -155,3 +159,48 @@ def test_a_task_declares_its_samples_twice_and_never_more_than_a_node_has(tmp_pa
 
 def test_without_ray_a_worker_decodes_itself() -> None:
     assert share_of_cluster(3) == DecodingShare(tasks=1)
+
+
+def window_of(*samples: Sample | None) -> Decoded:
+    return Decoded(list(range(7, 7 + len(samples))), list(samples), {3: RowError("decode", "Corrupt", "cut")})
+
+
+def small(value: int, **shape: int) -> Sample:
+    side = shape.get("side", 4)
+    return {"image": np.full((side, side, 3), value, np.uint8), "label": np.array(value, np.int64)}
+
+
+def test_small_samples_are_handed_on_stacked_and_come_as_they_were() -> None:
+    samples = [small(value) for value in range(5)]
+    handed = stacked(window_of(*samples))
+    assert isinstance(handed, Stacked)
+    for array in handed.arrays.values():
+        array.flags.writeable = False  # as Ray gives it
+    taken = own(handed)
+    assert (taken.used, set(taken.broken)) == (list(range(7, 12)), {3})
+    for sample, expected in zip(taken.samples, samples, strict=True):
+        assert sample is not None
+        assert list(sample) == list(expected)
+        for name, array in sample.items():
+            assert isinstance(array, np.ndarray)
+            assert (array.dtype, array.shape) == (expected[name].dtype, expected[name].shape)
+            assert array.tobytes() == expected[name].tobytes()
+        sample["image"][:] = 9  # they are the caller's
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        window_of(small(0), None),
+        window_of(None),
+        window_of(),
+        window_of(small(0), small(1, side=5)),
+        window_of(small(0), {"image": small(0)["image"].astype(np.int16), "label": small(0)["label"]}),
+        window_of(small(0), {"image": small(0)["image"]}),
+        window_of(small(0, side=200), small(1, side=200)),
+    ],
+    ids=["a broken one", "all broken", "none", "shapes", "types", "names", "large ones"],
+)
+def test_other_windows_are_handed_on_as_they_are(window: Decoded) -> None:
+    assert stacked(window) is window
+    assert len(own(window).samples) == len(window.samples)
