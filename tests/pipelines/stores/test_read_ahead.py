@@ -80,6 +80,15 @@ def test_parts_that_are_expected_are_fetched_once_in_whatever_order_they_are_rea
     assert counting.fetched == [2000, 300, 2000]
 
 
+def test_parts_that_the_file_does_not_have_are_not_expected() -> None:
+    counting = Counting(CONTENT)
+    file = ReadAheadFile(counting)
+    file.expect([(-5, 10), (90_000, 100_001), (500, 200), (1 << 62, 1 << 63), (300, 400)], reads_on=False)
+    assert counting.fetched == [100]
+    file.seek(99_000)
+    assert file.read() == CONTENT[99_000:]
+
+
 def test_no_more_is_fetched_at_once_than_is_read_ahead() -> None:
     counting = Counting(CONTENT)
     file = ReadAheadFile(counting)
