@@ -32,8 +32,11 @@ class ReadAheadFile(io.BufferedIOBase):
         self._last: _Part = (0, b"")
 
     def expect(self, parts: Iterable[tuple[int, int]], *, reads_on: bool) -> None:
-        """These parts (start, stop) are read next, and nothing else, or with `reads_on` whatever follows too. They are fetched
-        now, as far as AHEAD_BYTES suffice. Parts that the file does not have, as a broken footer states them, are not expected."""
+        """These parts (start, stop) are read next, and nothing else, or with `reads_on` whatever follows too.
+
+        They are fetched now, as far as AHEAD_BYTES suffice. Parts that the file does not have, as a broken footer states them, are
+        left out.
+        """
         within = [(start, stop) for start, stop in parts if 0 <= start < stop <= self._size]
         runs, expected, left = _runs(within), list[_Part](), AHEAD_BYTES
         self._until = self._size if reads_on else max((stop for _, stop in runs), default=0)
