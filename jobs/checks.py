@@ -25,14 +25,15 @@ from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.access import scheme_of
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.pipelines.stores.retries import retried
+from pixelmill.pipelines.stores.retries import retried, status_of
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.decoders import decoder_of
-from pixelmill.workers.errors import JobError, RunRefused, StoreError, StoreRefusal, StoreUnavailable
+from pixelmill.workers.errors import JobError, RunRefused, StoreError, StoreRefusal
 from pixelmill.workers.stages.model_checks import check_models
 
 LEAST_ROW_BYTES = 200
 PROBE, PROBE_FOR_S = "_run/.writable", 10.0
+NOT_THERE = 404
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,18 @@ def check_run(job: Job, out: Folder, around: Surroundings, *, retry: bool) -> Ch
 
 @contextmanager
 def nothing_started() -> Generator[None]:
-    """Within the block, raise what a store refuses for good as StoreRefusal: the job is wrong, and another try as well."""
+    """Within the block, raise StoreRefusal where a name in the job is wrong: another try would end so too.
+
+    Rights may be granted and space be made meanwhile, so that those errors stay what they are.
+    """
     try:
         yield
-    except StoreUnavailable:
-        raise
     except StoreError as error:
-        raise StoreRefusal(str(error)) from error
+        cause = error.__cause__
+        is_wrong = isinstance(cause, FileNotFoundError | FileExistsError | NotADirectoryError)
+        if cause is not None and (is_wrong or status_of(cause) == NOT_THERE):
+            raise StoreRefusal(str(error)) from error
+        raise
 
 
 def check_output(job: Job, out: Folder, *, retry: bool) -> Source:

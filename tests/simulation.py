@@ -173,7 +173,7 @@ class Store:
     def rm_file(self, path: str) -> None:
         self._objects_to_write(path).pop(path, None)
 
-    def open(self, path: str, mode: str = "rb") -> io.BytesIO:
+    def open(self, path: str, mode: str = "rb", **options: Any) -> io.BytesIO:
         return io.BytesIO(self.cat_file(path))
 
     def ls(self, path: str, detail: bool = True) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@
     |-- RunRefused            the output folder holds something that this job may not be mixed with
     |   `-- RunHeld           another living attempt holds the output folder
     |-- StoreError            a whole store can't be used: credentials, bucket, permission, no space left
+    |   |-- StoreRefusal      a store has nothing by the name in the job, as was found out before anything was started
     |   `-- StoreUnavailable  a store gave no good answer for as long as it was waited for
     |-- ModelError            a model can't be built or its weights can't be loaded
     |-- DataError             a data set can't be trained on: labels missing, a mask of another size, an id out of range
@@ -61,7 +62,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreRefusal(StoreError, JobError):
-    """A store refuses the job before anything is started, and would do so again: a name, a profile or a right is wrong."""
+    """A store doesn't have what the job names, which is found out before anything is started."""
 
 
 class ModelError(PixelmillError):

@@ -99,13 +99,13 @@ def test_no_credentials_are_reported_before_ray_starts(mine: Mine) -> None:
 
 def test_a_missing_bucket_for_the_output_is_reported_before_ray_starts(mine: Mine) -> None:
     mine.fill(1)
-    said = refused(mine.home, "embed", mine.source, "s3://there-is-none/out", code=1)
+    said = refused(mine.home, "embed", mine.source, "s3://there-is-none/out", code=2)
     assert "s3://there-is-none/out: does not exist" in said
     assert "check the name of the bucket" in said
 
 
 def test_a_missing_bucket_for_the_source_is_reported_before_ray_starts(mine: Mine) -> None:
-    said = refused(mine.home, "embed", "s3://there-is-none/in", mine.out, code=1)
+    said = refused(mine.home, "embed", "s3://there-is-none/in", mine.out, code=2)
     assert "s3://there-is-none/in: does not exist" in said
     assert mine.output.files("_run/manifest") == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from pixelmill.jobs.run import run_job
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
 from pixelmill.pipelines.stores.access import Access
+from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import (
     ClusterUnreachable,
@@ -30,7 +32,6 @@ from pixelmill.workers.errors import (
     RunRefused,
     StoreError,
     StoreRefusal,
-    StoreUnavailable,
 )
 from tests.conftest import Reach
 from tests.jobs.conftest import tar
@@ -182,9 +183,11 @@ def test_a_bucket_that_is_asked_may_lose_its_answers(gateway: Gateway, reach: Re
         assert proxy.faults["cut"] == 2
 
 
-def test_what_a_store_refuses_is_the_job_s_fault_and_a_store_that_does_not_answer_is_not() -> None:
-    with pytest.raises(StoreRefusal, match="gone"), checks.nothing_started():
-        raise StoreError("gone")
-    with pytest.raises(StoreUnavailable) as unavailable, checks.nothing_started():
-        raise StoreUnavailable("no answer")
-    assert not isinstance(unavailable.value, JobError)
+@pytest.mark.parametrize("cause", [FileNotFoundError("a"), NotADirectoryError("a"), FileExistsError("a")])
+def test_a_wrong_name_is_the_job_s_fault_and_a_right_or_room_that_is_missing_is_not(cause: Exception) -> None:
+    with pytest.raises(StoreRefusal, match="s3://a: "), checks.nothing_started(), explained("s3://a", "listing"):
+        raise cause
+    for other in (PermissionError("no"), OSError(errno.ENOSPC, "full"), ConnectionError("gone")):
+        with pytest.raises(StoreError) as found, checks.nothing_started(), explained("s3://a", "listing"):
+            raise other
+        assert not isinstance(found.value, JobError)

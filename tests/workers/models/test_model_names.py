@@ -102,7 +102,7 @@ def test_ours_with_an_encoder_embed_and_the_others_are_refused_before_anything_i
         assert (found.library, found.name) == ("file", name)
         assert found.path == ZOO / f"{name}.safetensors"
     for name in without:
-        with pytest.raises(ModelError, match=rf"{name}: holds a {networks[name]}, which can't embed; "):
+        with pytest.raises(ModelError, match=rf"{name}: holds the network {networks[name]}, which can't embed; "):
             resolve(name)
     assert without == set(OURS) - {DEFAULT_MODEL} - {name for name in OURS if networks[name] in ENCODING}
 

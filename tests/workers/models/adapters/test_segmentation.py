@@ -173,7 +173,7 @@ def test_a_dense_head_over_any_encoder_takes_pictures_from_the_least_size_on(enc
 def test_what_a_fine_tuned_network_can_do_is_known_by_its_head(tmp_path: Path) -> None:
     given = tuned_checkpoint("autoencoder", "classifier")
     save_checkpoint(tmp_path, given.module, given.card)
-    with pytest.raises(ModelError, match="holds a finetuned classifier, which can't segment; it can classify, embed"):
+    with pytest.raises(ModelError, match="holds the network finetuned classifier, which can't segment; it can"):
         resolve(str(tmp_path), "segment")
 
 
