@@ -34,8 +34,7 @@ class ReadAheadFile(io.BufferedIOBase):
     def expect(self, parts: Iterable[tuple[int, int]], *, reads_on: bool) -> None:
         """These parts (start, stop) are read next, and nothing else, or with `reads_on` whatever follows too.
 
-        They are fetched now, as far as AHEAD_BYTES suffice. Parts that the file does not have, which a broken footer may state, are
-        left out.
+        They are fetched now, as far as AHEAD_BYTES suffice. Parts that the file does not have are left out.
         """
         within = [(start, stop) for start, stop in parts if 0 <= start < stop <= self._size]
         runs, expected, left = _runs(within), list[_Part](), AHEAD_BYTES
