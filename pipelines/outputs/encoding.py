@@ -56,9 +56,9 @@ def encode(table: pa.Table, compression: Compression = Compression()) -> bytes:
         "write_statistics": [*strings, "id"],
     }
     is_of_slices = any(field.type == HOUNSFIELD for field in fields)
-    most = min(
-        compression.row_group_bytes, compression.slice_group_bytes if is_of_slices else compression.row_group_bytes
-    )
+    most = compression.row_group_bytes
+    if is_of_slices:
+        most = min(most, compression.slice_group_bytes)
     return write_row_groups(table, group_rows(table, most), **options)
 
 

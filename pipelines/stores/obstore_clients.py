@@ -25,8 +25,8 @@ _lock = threading.Lock()
 def s3_store(bucket: str, access: Access) -> S3Store:
     """obstore's view of a bucket with the endpoint, region and credentials that botocore would use.
 
-    Making one takes 0.4 s of processor time, most of it in botocore, so all of a process use the same for KEPT_S, unless the
-    environment that it follows from changes.
+    Making one takes longer than reading and decoding a window of a training, most of it in botocore. So all of a process use the
+    same for KEPT_S, unless the environment that it follows from changes.
     """
     of_environment = frozenset((name, value) for name, value in os.environ.items() if _is_followed(name))
     key, now_s = (bucket, access, of_environment), time.monotonic()

@@ -6,12 +6,11 @@ that is read piece by piece is opened here: Parquet files, archives and lists.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pixelmill.pipelines.stores.access import Access
-from pixelmill.pipelines.stores.read_ahead import ReadAheadFile
+from pixelmill.pipelines.stores.read_ahead import FileOver, ReadAheadFile
 from pixelmill.pipelines.stores.retries import retried
 
 Result = TypeVar("Result")
@@ -32,9 +31,10 @@ def open_patiently(store: Any, path: str, access: Access, **options: Any) -> Any
     return patient if options else ReadAheadFile(patient)
 
 
-class _PatientFile(io.BufferedIOBase):
+class _PatientFile(FileOver):
     def __init__(self, file: Any, for_s: float) -> None:
-        self._file, self._for_s = file, for_s
+        super().__init__(file)
+        self._for_s = for_s
 
     def _again(self, read: Callable[[], Result]) -> Result:
         start = self._file.tell()
@@ -48,9 +48,6 @@ class _PatientFile(io.BufferedIOBase):
     def read(self, size: int | None = -1, /) -> bytes:
         return self._again(lambda: bytes(self._file.read(-1 if size is None else size)))
 
-    def read1(self, size: int = -1, /) -> bytes:
-        return self.read(size)
-
     def readinto(self, buffer: Any, /) -> int:
         return self._again(lambda: self._file.readinto(buffer))
 
@@ -62,13 +59,3 @@ class _PatientFile(io.BufferedIOBase):
 
     def tell(self) -> int:
         return self._file.tell()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()

@@ -21,11 +21,31 @@ _Part = tuple[int, bytes]
 """Bytes that are held, and where they begin in the file."""
 
 
-class ReadAheadFile(io.BufferedIOBase):
-    """A binary, seekable file over one that keeps nothing itself. It reads AHEAD_BYTES ahead, until it is told what to expect."""
+class FileOver(io.BufferedIOBase):
+    """A binary, seekable file over another one, which is closed with it."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
+
+    def read1(self, size: int = -1, /) -> bytes:
+        return self.read(size)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class ReadAheadFile(FileOver):
+    """A file over one that keeps nothing itself. It reads AHEAD_BYTES ahead, until it is told what to expect."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__(file)
         self._size = int(file.seek(0, os.SEEK_END))
         self._place, self._until = 0, self._size
         self._expected = list[_Part]()
@@ -79,9 +99,6 @@ class ReadAheadFile(io.BufferedIOBase):
         start, held = self._found(self._place, end) or self._next(end)
         return held[self._place - start : self._place - start + max(size, PEEK_BYTES)]
 
-    def read1(self, size: int = -1, /) -> bytes:
-        return self.read(size)
-
     def readinto(self, buffer: Any, /) -> int:
         data = self.read(len(buffer))
         buffer[: len(data)] = data
@@ -93,16 +110,6 @@ class ReadAheadFile(io.BufferedIOBase):
 
     def tell(self) -> int:
         return self._place
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _runs(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -78,7 +78,7 @@ def decode_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor
 
 def decode_turned(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[torch.Tensor, int]:
     """The same, with the EXIF orientation (1 to 8) by which the pixels were turned: that of the pixels as they are stored."""
-    return _explained(lambda: _turned(data, find_format(data), max_pixels))
+    return _explained(lambda: _with_orientation(data, find_format(data), max_pixels))
 
 
 def decode_reduced(data: bytes, least_px: int, *, max_pixels: int = MAX_PIXELS) -> tuple[torch.Tensor, Reduced | None]:
@@ -94,14 +94,18 @@ def _whole(data: bytes, file_format: PictureFormat, max_pixels: int) -> torch.Te
     return _turned(data, file_format, max_pixels)[0]
 
 
+def _with_orientation(data: bytes, file_format: PictureFormat, max_pixels: int) -> tuple[torch.Tensor, int]:
+    pixels_CHW, orientation = _turned(data, file_format, max_pixels)
+    return pixels_CHW, read_layout(data).orientation if file_format == "TIFF" else orientation
+
+
 def _turned(data: bytes, file_format: PictureFormat, max_pixels: int) -> tuple[torch.Tensor, int]:
+    """Upright pixels, and the orientation by which they were turned here: Pillow turns most TIFFs itself."""
     if file_format == "JPEG":
         pixels_CHW, orientation, _ = read_jpeg(data, max_pixels)
         return turn_upright(pixels_CHW, orientation), orientation
     picture, orientation = READERS[file_format](data, max_pixels)
-    pixels_CHW = turn_upright(to_pixels(to_rgb_or_grey(picture)), orientation)
-    stated = read_layout(data).orientation if file_format == "TIFF" else orientation  # Pillow turns most of them
-    return pixels_CHW, stated
+    return turn_upright(to_pixels(to_rgb_or_grey(picture)), orientation), orientation
 
 
 def _reduced(
