@@ -58,8 +58,9 @@ from tests.servers.gateway import Gateway
 UNTIMED = 3  # steps before each turn: batches that were made during the turns of the others
 KEPT = 4  # batches of the bare loop
 ENDLESS = 1_000_000
-OBJECTS_BYTES = 128 << 20
-"""Ray's memory for objects where samples are streamed: with windows of a few megabytes a turn spans many of them."""
+OBJECTS_BYTES = 512 << 20
+"""Ray's memory for objects where samples are streamed: the streams of all contenders are open at once, and each of them counts on
+half of it."""
 
 
 @dataclass(frozen=True)
