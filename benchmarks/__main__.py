@@ -1,6 +1,6 @@
 """The README's whole table in one command, with the machine, the versions and the spread over the rounds.
 
-python -m benchmarks                       4,000 images, 500 for slow contenders, 3 rounds: about 20 minutes on two cores
+python -m benchmarks                       8,000 images, 500 for slow contenders, 3 rounds: about 20 minutes on two cores
 python -m benchmarks --quick               400 images, one round: whether it works; its figures mean little
 python -m benchmarks --record --note TEXT  add a line to history.jsonl; then: python -m benchmarks.history --write
 """
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--note", default="", help="what a reader must know of the machine, such as other work on it")
     options = parser.parse_args()
-    images, part, rounds = (400, 100, 1) if options.quick else (4000, 500, 3)
+    images, part, rounds = (400, 100, 1) if options.quick else (8000, 500, 3)
     console, machine = Console(width=150), this_machine()
     with (
         tempfile.TemporaryDirectory(prefix="pmb-") as folder,

@@ -34,6 +34,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,12 @@ ENDLESS = 1_000_000
 OBJECTS_BYTES = 512 << 20
 """Ray's memory for objects where samples are streamed: the streams of all contenders are open at once, and each of them counts on
 half of it."""
+IDLE_MS = 600_000
+WARM = 6
+"""So many processes of Ray have imported PyTorch before anything is measured, and wait so long for their next task. Ray ends
+those beyond one for each core after a second, and the four seconds of a new one's import would fall into somebody's turn. A
+training by itself has one stream, whose processes stay."""
+WARMING_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -314,9 +321,22 @@ def start_ray(cores: int, stack: ExitStack) -> None:
 
     api: Any = ray
     api.init(
-        address="local", num_cpus=cores, object_store_memory=OBJECTS_BYTES, include_dashboard=False, log_to_driver=False
+        address="local",
+        num_cpus=cores,
+        object_store_memory=OBJECTS_BYTES,
+        include_dashboard=False,
+        log_to_driver=False,
+        _system_config={"idle_worker_killing_time_threshold_ms": IDLE_MS},
     )
     stack.callback(api.shutdown)
+    warm = api.remote(_import_slowly).options(num_cpus=0)
+    api.get([warm.remote() for _ in range(WARM)])
+
+
+def _import_slowly() -> None:
+    """Import what tasks need, and hold the process so long that each of WARM calls gets its own."""
+    import_module("pixelmill.pipelines.training.decoding")
+    time.sleep(WARMING_S)
 
 
 def main() -> None:
