@@ -73,7 +73,9 @@ class Normalization:
         return fitted if values.ndim == 3 else fitted[0]
 
     def spread_of(self, values: np.ndarray) -> np.ndarray:
-        """The two percentiles of the values, float32, in their own unit."""
+        """The two percentiles of the values, float32, in their own unit; zeros for `window`, which does without."""
+        if self.normalise == "window":
+            return np.zeros(len(PERCENTILES), np.float32)
         return percentiles_of(values, PERCENTILES)
 
     def applied(self, values: np.ndarray, spread: np.ndarray) -> Tensor:

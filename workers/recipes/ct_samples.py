@@ -52,8 +52,8 @@ class CtSettings(RecipeSettings):
 
 
 def decoded(data: bytes, settings: CtSettings) -> Sample:
-    """{"values": int16 or uint8, SS, or DSS of a block; "spread": its two percentiles}. DataError for bytes of another kind,
-    RowError LeftOut for a slice of air."""
+    """{"values": int16 or uint8, SS, or DSS of a block; "spread": what `normalization` stretches it by}. DataError for bytes of
+    another kind, RowError LeftOut for a slice of air."""
     values = slice_values(data)
     if (values.ndim == 3) != (settings.dims == 3):
         shape = " x ".join(map(str, values.shape))

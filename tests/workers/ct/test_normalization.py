@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from pixelmill.workers.ct import normalization as normalization_module
 from pixelmill.workers.ct.normalization import (
     AIR_HU,
     Normalization,
@@ -41,6 +42,12 @@ def test_a_windowed_picture_is_each_of_the_channels() -> None:
     image = Normalization(("lung", "bone"), size_px=4).whole(np.full((4, 4), 51, np.uint8))
     assert image.shape[0] == 2
     assert np.allclose(image, 0.2)
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.uint8])
+def test_a_window_looks_for_no_percentiles(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(normalization_module, "percentiles_of", None)
+    assert Normalization(("lung",), size_px=4).whole(np.full((4, 4), 51, kind)).shape == (1, 4, 4)
 
 
 def test_percentiles_of_a_crop_are_those_of_its_slice() -> None:
