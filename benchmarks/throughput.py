@@ -1,6 +1,6 @@
 """Compare Pixelmill with the limit and with hand-written alternatives, in one run on the same JPEGs.
 
-    python -m benchmarks.throughput                       the table of README.md: 4,000 images, 3 rounds
+    python -m benchmarks.throughput                       the contenders of README.md's table: 4,000 images, 3 rounds
     python -m benchmarks.throughput --scaling             four times the images: time and memory
     python -m benchmarks.throughput --start               where the seconds of a short job go
     python -m benchmarks.throughput --shares              whose processes the cores belong to meanwhile

@@ -62,11 +62,11 @@ ENDLESS = 1_000_000
 OBJECTS_BYTES = 512 << 20
 """Ray's memory for objects where samples are streamed: the streams of all contenders are open at once, and each of them counts on
 half of it."""
-IDLE_MS = 600_000
 WARM = 6
-"""So many processes of Ray have imported PyTorch before anything is measured, and wait so long for their next task. Ray ends
-those beyond one for each core after a second, and the four seconds of a new one's import would fall into somebody's turn. A
-training by itself has one stream, whose processes stay."""
+"""Processes of Ray that have imported what tasks need before anything is measured; a new one would do so in somebody's turn."""
+IDLE_MS = 600_000
+"""How long these wait for the next turn. By itself Ray ends those beyond one for each core after a second; a training has one
+stream alone, whose processes stay."""
 WARMING_S = 1.0
 
 
