@@ -18,7 +18,7 @@ from pixelmill.jobs.job import Job
 from pixelmill.jobs.planning import Nodes, Plan, make_plan
 from pixelmill.jobs.session import cluster, ray_api
 from pixelmill.jobs.surroundings import Surroundings
-from pixelmill.pipelines.inputs.sources import Ignored, Source, check, entries, nothing_found
+from pixelmill.pipelines.inputs.sources import Ignored, Source, check, first_entries, nothing_found
 from pixelmill.pipelines.outputs.attempt import IDENTITY
 from pixelmill.pipelines.outputs.columns import DATA
 from pixelmill.pipelines.outputs.segments import read_segments
@@ -106,8 +106,8 @@ def check_source(source: Source, *, is_new: bool) -> None:
         return
     ignored = Ignored()
     with explained(", ".join(map(scrub, source.uris)), "listing the source"):
-        first = next(iter(entries(source, ignored)), None)
-    if first is None:
+        first = first_entries(source, ignored, 1)
+    if not first:
         raise nothing_found(source, ignored)
 
 

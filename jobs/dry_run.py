@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from pixelmill.jobs.session.resources import described_memory
 from pixelmill.jobs.supervision.estimate import estimate, left_of, measured_in
 from pixelmill.jobs.surroundings import Surroundings
 from pixelmill.jobs.terminal.console import PrintableConsole
-from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, entries
+from pixelmill.pipelines.inputs.sources import Entry, Ignored, Source, first_entries
 from pixelmill.pipelines.outputs.completion import first_parts
 from pixelmill.pipelines.outputs.contents import progress
 from pixelmill.pipelines.outputs.parts import size_parts
@@ -147,7 +146,7 @@ class _Head:
 def _head_of(source: Source) -> _Head:
     ignored = Ignored()
     with explained(", ".join(source.uris), "listing the source"):
-        return _Head(list(islice(entries(source, ignored), LOOKED_AT + 1)), ignored)
+        return _Head(first_entries(source, ignored, LOOKED_AT + 1), ignored)
 
 
 def _state(out: Folder) -> str:

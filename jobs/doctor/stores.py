@@ -5,14 +5,13 @@ from __future__ import annotations
 import urllib.request
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from itertools import islice
 from urllib.error import HTTPError
 
 from pixelmill.jobs import checks
 from pixelmill.jobs.doctor.findings import Finding, fault, ok, warning
 from pixelmill.jobs.job import Job
 from pixelmill.jobs.surroundings import Surroundings
-from pixelmill.pipelines.inputs.sources import Ignored, check, entries, nothing_found
+from pixelmill.pipelines.inputs.sources import Ignored, check, first_entries, nothing_found
 from pixelmill.pipelines.stores.access import scheme_of
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.workers.credentials import scrub
@@ -28,7 +27,7 @@ def examine_source(job: Job) -> Iterator[Finding]:
     source, ignored = job.source(job.open_out()), Ignored()
     check(source)
     with explained(", ".join(map(scrub, source.uris)), "listing the source"):
-        found = list(islice(entries(source, ignored), LOOKED_AT))
+        found = first_entries(source, ignored, LOOKED_AT)
     if not found:
         raise nothing_found(source, ignored)
     more = "more than " if len(found) == LOOKED_AT else ""

@@ -39,7 +39,8 @@ def kind_of_no_picture(name: str) -> str | None:
 
 
 def tar_members(found: Found, source: Source, other: KindOfOther = kind_of_no_picture) -> Index:
-    """The inputs of a tar shard with the places of their bytes, and counts of its other members by kind.
+    """The inputs of a tar shard with the places of their bytes, and counts of its other members by kind; as many as the source
+    may have, and nothing is read beyond them.
 
     A shard that is truncated, or can't be indexed to its end, gives its whole members and one entry for itself with the
     problem.
@@ -50,11 +51,11 @@ def tar_members(found: Found, source: Source, other: KindOfOther = kind_of_no_pi
     with open_patiently(store, path, source.access, **sequential(found.uri)) as file:
         headers = _Headers(file)
         try:
-            _read_headers(headers, found, members, ignored, other)
+            _read_headers(headers, found, source.most_members, members, ignored, other)
         except Exception as error:  # tarfile raises nearly anything for broken bytes
             if headers.fault is not None:
                 raise headers.fault from error
-            whole = [m for m in members if found.size is None or (m.offset or 0) + (m.size or 0) <= found.size]
+            whole = [member for member in members if _is_whole(member, found)]
             return Index([*whole, _broken_tar(found, error, len(whole))], ignored)
     return Index(members, ignored)
 
@@ -89,7 +90,7 @@ class _Headers:
 
 
 def _read_headers(
-    file: _Headers, found: Found, members: list[Entry], ignored: Counter[str], other: KindOfOther
+    file: _Headers, found: Found, most: int | None, members: list[Entry], ignored: Counter[str], other: KindOfOther
 ) -> None:
     taken: set[str] = set()
     end = 0
@@ -101,6 +102,8 @@ def _read_headers(
                 ignored[kind] += 1
             elif not member.isdir():
                 members.append(_member(found, member, taken))
+            if members and len(members) == most and _is_whole(members[-1], found):
+                return
             end = tar.offset
             tar.members = []  # type: ignore[assignment]  # tarfile keeps every header it saw
             file.renew()
@@ -131,6 +134,10 @@ def _member(found: Found, member: tarfile.TarInfo, taken: set[str]) -> Entry:
         problem = "UnsupportedFormat: a sparse member, whose bytes do not lie together; pack the shard without --sparse"
         return Entry(found.uri, name, "tar", member.offset_data, None, found.version, problem)
     return Entry(found.uri, name, "tar", member.offset_data, member.size, found.version)
+
+
+def _is_whole(member: Entry, found: Found) -> bool:
+    return found.size is None or (member.offset or 0) + (member.size or 0) <= found.size
 
 
 def _check_tar_end(file: _Headers, end: int) -> None:

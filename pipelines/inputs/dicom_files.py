@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from pixelmill.pipelines.inputs.archives import KindOfOther, tar_members
 from pixelmill.pipelines.inputs.entries import Entry, Found, Ignored, Index, Source
-from pixelmill.pipelines.inputs.files import base_of
+from pixelmill.pipelines.inputs.files import Place
 from pixelmill.pipelines.inputs.globs import matcher
 from pixelmill.pipelines.inputs.names import DOCUMENT_SUFFIXES, IMAGE_SUFFIXES, TAR_SUFFIXES, has_hidden, suffix_of
 from pixelmill.pipelines.inputs.zips import zip_members
@@ -35,12 +35,11 @@ _OTHER_SUFFIXES = (
 )
 
 
-def dicom_entries(files: Iterable[Found], uri: str, source: Source, ignored: Ignored) -> Iterator[Entry]:
+def dicom_entries(files: Iterable[Found], place: Place, source: Source, ignored: Ignored) -> Iterator[Entry]:
     """Every file that may be an object; a tar or a zip gives its members. Others are counted in `ignored`."""
-    below = len(base_of(uri, source.access)) + 1
     wanted = matcher(source.pattern) if source.pattern else None
     for found in files:
-        name = found.uri[below:]
+        name = place.name_of(found)
         if wanted is not None and not wanted(name):
             ignored.add(found.uri)
         elif has_hidden(name, tables=False):

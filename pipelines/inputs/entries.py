@@ -59,6 +59,14 @@ class Source:
     decodes_whole: bool = False
     """Whether every picture is decoded at its own size, also where no stage sees more than a fraction of it."""
 
+    @property
+    def most_members(self) -> int | None:
+        """How many members of an archive can be inputs at most, so that no more of it is read; None for all of them.
+
+        Inputs of several pieces are counted when they are together, which takes any number of members.
+        """
+        return self.limit if self.grouping is None else None
+
 
 class Piece(NamedTuple):
     """One of several objects of an input, or with `offset` a range of bytes of an object."""

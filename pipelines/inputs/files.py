@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -31,36 +32,56 @@ from pixelmill.pipelines.inputs.remote_files import found_of, s3_files, s3_pages
 from pixelmill.pipelines.inputs.run_folders import RunsListed
 from pixelmill.pipelines.stores import versions
 from pixelmill.pipelines.stores.access import Access, open_store, scheme_of
-from pixelmill.pipelines.stores.explain import explain
+from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.retries import retried
 from pixelmill.workers.credentials import scrub
-from pixelmill.workers.errors import JobError, PixelmillError
+from pixelmill.workers.errors import JobError
 
 GLOB = "*?["
 
 
-def files_of(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
-    """The files behind a URI, without hidden files and those of the output, and whether the URI names a single file."""
+@dataclass(frozen=True)
+class Place:
+    """What the URI of a source turned out to be, which takes requests to its store.
+
+    base          the folder that is walked, spelled as in the uris of its files
+    is_single     it is one file
+    names_hidden  a glob or a pattern names hidden files: as in shells, by a part that is hidden itself
+    """
+
+    base: str
+    is_single: bool
+    names_hidden: bool
+
+    def name_of(self, found: Found) -> str:
+        """The name of a file below the folder."""
+        return found.uri[len(self.base) + 1 :]
+
+
+def files_of(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], Place]:
+    """The files behind a URI, without hidden files and those of the output, and what the URI is."""
     if source.exclude and f"{place_of(uri)}/".startswith(f"{place_of(source.exclude)}/"):
         raise JobError(
             f"source {scrub(uri)}: lies in the output folder, of which nothing is read; choose another for one"
         )
-    files, is_single = _all_files(uri, source, ignored)
-    files = _explained(files, uri)
+    with explained(uri, "listing the source"):
+        is_glob = _is_glob(uri, source.access)
+        files, is_single = _all_files(uri, source, ignored, is_glob=is_glob)
+    base, files = _base_of(uri, is_glob=is_glob), _explained(files, uri)
+    place = Place(base, is_single, _names_hidden(uri, source, is_glob=is_glob))
     if is_single:
-        return files, True
+        return files, place
     if source.exclude:
         exclude = f"{comparable(source.exclude).rstrip('/')}/"
         files = (found for found in files if not comparable(found.uri).startswith(exclude))
-    return _visible(files, uri, source, ignored), False
+    return _visible(files, place, source, ignored), place
 
 
-def _visible(files: Iterator[Found], uri: str, source: Source, ignored: Ignored) -> Iterator[Found]:
-    below, is_named = len(base_of(uri, source.access)) + 1, names_hidden(uri, source)
+def _visible(files: Iterator[Found], place: Place, source: Source, ignored: Ignored) -> Iterator[Found]:
     runs = RunsListed()
     for found in files:
-        name = found.uri[below:]
-        if not is_named and has_hidden(name):
+        name = place.name_of(found)
+        if not place.names_hidden and has_hidden(name):
             ignored.count("hidden")
         elif runs.keep_beside_rows(name) and source.pattern is None:
             ignored.add(found.uri)
@@ -68,15 +89,18 @@ def _visible(files: Iterator[Found], uri: str, source: Source, ignored: Ignored)
             yield found
 
 
-def names_hidden(uri: str, source: Source) -> bool:
-    """Whether a glob or a pattern names hidden files: as in shells, by a part that is hidden itself."""
-    pattern = uri[len(_glob_base(uri)) :] if _is_glob(uri, source.access) else source.pattern or ""
+def _names_hidden(uri: str, source: Source, *, is_glob: bool) -> bool:
+    pattern = uri[len(_glob_base(uri)) :] if is_glob else source.pattern or ""
     return any(is_hidden(part) or part.startswith("_") for part in pattern.split("/"))
 
 
 def base_of(uri: str, access: Access) -> str:
     """The folder that is walked, spelled as in the uris of its files."""
-    return comparable(_glob_base(uri) if _is_glob(uri, access) else uri).rstrip("/")
+    return _base_of(uri, is_glob=_is_glob(uri, access))
+
+
+def _base_of(uri: str, *, is_glob: bool) -> str:
+    return comparable(_glob_base(uri) if is_glob else uri).rstrip("/")
 
 
 def folder_of(uri: str, access: Access) -> str:
@@ -87,30 +111,19 @@ def folder_of(uri: str, access: Access) -> str:
 
 
 def _explained(files: Iterator[Found], uri: str) -> Iterator[Found]:
-    try:
+    with explained(uri, "listing the source"):
         yield from files
-    except PixelmillError:
-        raise
-    except Exception as error:
-        raise explain(error, uri, "listing the source") from error
 
 
-def _all_files(uri: str, source: Source, ignored: Ignored) -> tuple[Iterator[Found], bool]:
-    try:
-        if _is_glob(uri, source.access):
-            return _globbed(uri, source, ignored), False
-        if scheme_of(uri) in {"http", "https"}:
-            return (
-                (iter([Found(uri, None, None)]), True)
-                if not uri.endswith("/")
-                else (_walk(uri, source, ignored), False)
-            )
-        if scheme_of(uri) in {"s3", "s3a"}:
-            return s3_files(uri, source)
-        store, path = _opened(uri, source.access)
-        info = retried(lambda: store.info(path), for_s=min(10.0, source.access.retry_for_s))
-    except Exception as error:
-        raise explain(error, uri, "listing the source") from error
+def _all_files(uri: str, source: Source, ignored: Ignored, *, is_glob: bool) -> tuple[Iterator[Found], bool]:
+    if is_glob:
+        return _globbed(uri, source, ignored), False
+    if scheme_of(uri) in {"http", "https"}:
+        return (iter([Found(uri, None, None)]), True) if not uri.endswith("/") else (_walk(uri, source, ignored), False)
+    if scheme_of(uri) in {"s3", "s3a"}:
+        return s3_files(uri, source)
+    store, path = _opened(uri, source.access)
+    info = retried(lambda: store.info(path), for_s=min(10.0, source.access.retry_for_s))
     if is_local(uri):
         return local_files(local_path(uri), source, ignored)
     if info["type"] == "file":

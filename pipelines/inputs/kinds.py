@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pixelmill.pipelines.inputs.entries import Format, Found, Ignored, Source
-from pixelmill.pipelines.inputs.files import base_of, names_hidden
+from pixelmill.pipelines.inputs.files import Place
 from pixelmill.pipelines.inputs.globs import matcher
 from pixelmill.pipelines.inputs.list_formats import what_a_list_is
 from pixelmill.pipelines.inputs.names import (
@@ -103,13 +103,12 @@ def _what_is_there(seen: Ignored) -> str:
     return f"{there}; if they are pictures all the same, say so with format: images and pattern: '**/*'"
 
 
-def matching(files: Iterable[Found], uri: str, source: Source, kind: Format, ignored: Ignored) -> Iterator[Found]:
+def matching(files: Iterable[Found], place: Place, source: Source, kind: Format, ignored: Ignored) -> Iterator[Found]:
     """The files that are inputs: by the user's pattern below the folder, or by the suffix that the format has."""
-    below = len(base_of(uri, source.access)) + 1
-    hides = kind != "images" and not names_hidden(uri, source)
+    hides = kind != "images" and not place.names_hidden
     wanted = matcher(source.pattern) if source.pattern else None
     for found in files:
-        name = found.uri[below:]
+        name = place.name_of(found)
         if not (wanted(name) if wanted else name.lower().endswith(ALIKE[kind])):
             ignored.add(found.uri)
         elif hides and has_hidden(name, tables=True):

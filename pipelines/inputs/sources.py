@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain, islice
 
 from pixelmill.pipelines.inputs import lists
@@ -24,7 +25,7 @@ from pixelmill.pipelines.stores.retries import retried
 from pixelmill.workers.credentials import carries_credentials
 from pixelmill.workers.errors import PixelmillError
 
-__all__ = ["Entry", "Found", "Ignored", "Source", "check", "entries", "folder_of", "nothing_found"]
+__all__ = ["Entry", "Found", "Ignored", "Source", "check", "entries", "first_entries", "folder_of", "nothing_found"]
 
 
 IsIndexed = Callable[[str, str | None], bool]
@@ -35,6 +36,12 @@ def entries(source: Source, ignored: Ignored, is_indexed: IsIndexed = lambda uri
     uris = chain.from_iterable(without_braces(uri, source.access) for uri in source.uris)
     listed = chain.from_iterable(_entries_of(uri, source, ignored, is_indexed) for uri in uris)
     return islice(listed, source.limit) if source.limit is not None else listed
+
+
+def first_entries(source: Source, ignored: Ignored, most: int) -> list[Entry]:
+    """The inputs at the beginning of a source, at most `most`; of its archives no more is read than holds them."""
+    limit = most if source.limit is None else min(most, source.limit)
+    return list(entries(replace(source, limit=limit), ignored))
 
 
 def check(source: Source) -> None:
@@ -55,15 +62,15 @@ def _entries_of(uri: str, source: Source, ignored: Ignored, is_indexed: IsIndexe
 def _single_entries_of(uri: str, source: Source, ignored: Ignored, is_indexed: IsIndexed) -> Iterator[Entry]:
     if source.format == "ct-index":
         return series_entries(uri, source)
-    files, is_single = files_of(uri, source, ignored)
+    files, place = files_of(uri, source, ignored)
     if source.format == "dicom":
-        return dicom_entries(files, uri, source, ignored)
-    if is_single:
+        return dicom_entries(files, place, source, ignored)
+    if place.is_single:
         kind = source.format if source.format != "auto" else kind_of_single(uri)
     else:
         head = list(islice(files, PEEK))
         kind = source.format if source.format != "auto" else kind_of_folder(uri, head, ignored)
-        files = matching(chain(head, files), uri, source, kind, ignored)
+        files = matching(chain(head, files), place, source, kind, ignored)
     if kind == "images":
         return (_picture(found) for found in files)
     if kind == "list":

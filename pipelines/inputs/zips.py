@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import IO, Any, cast
 
 from pixelmill.pipelines.inputs.archives import KindOfOther
@@ -18,7 +20,8 @@ _LOCAL_BYTES, _ENCRYPTED = 30, 1
 
 
 def zip_members(found: Found, source: Source, other: KindOfOther) -> Index:
-    """The inputs of a zip with the places of their bytes, and counts of its other members by kind.
+    """The inputs of a zip with the places of their bytes, and counts of its other members by kind; as many as the source may
+    have.
 
     A zip that can't be indexed gives one entry for itself with the problem; a member that is encrypted, or compressed
     otherwise than by deflate, is an entry with its problem.
@@ -29,7 +32,8 @@ def zip_members(found: Found, source: Source, other: KindOfOther) -> Index:
         file = _Bounded(opened)
         try:
             with zipfile.ZipFile(cast("IO[bytes]", file)) as archive:
-                return Index(_entries(found, file, archive.infolist(), ignored, other), ignored)
+                wanted = _wanted(archive.infolist(), ignored, other)
+                return Index(_entries(found, file, islice(wanted, source.most_members)), ignored)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
             if file.fault is not None:
                 raise file.fault from None
@@ -57,17 +61,21 @@ class _Bounded:
         return getattr(self._file, name)
 
 
-def _entries(
-    found: Found, file: _Bounded, members: list[zipfile.ZipInfo], ignored: Counter[str], other: KindOfOther
-) -> list[Entry]:
-    entries: list[Entry] = []
-    taken: set[str] = set()
+def _wanted(members: Iterable[zipfile.ZipInfo], ignored: Counter[str], other: KindOfOther) -> Iterator[zipfile.ZipInfo]:
     for member in members:
         if member.is_dir():
             continue
         if kind := "hidden" if has_hidden(member.filename) else other(member.filename):
             ignored[kind] += 1
-            continue
+        else:
+            yield member
+
+
+def _entries(found: Found, file: _Bounded, members: Iterable[zipfile.ZipInfo]) -> list[Entry]:
+    """Entries of members, after their local headers, each of which is a request."""
+    entries: list[Entry] = []
+    taken: set[str] = set()
+    for member in members:
         name = member.filename if member.filename not in taken else f"{member.filename}@{member.header_offset}"
         taken.add(name)
         entries.append(_member(found, file, member, name))

@@ -22,7 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelmill.pipelines.inputs.archives import _Headers, tar_members
-from pixelmill.pipelines.inputs.sources import Entry, Found, Source
+from pixelmill.pipelines.inputs.name_groupings import grouping_of
+from pixelmill.pipelines.inputs.sources import Entry, Found, Ignored, Source, first_entries
 from pixelmill.workers.errors import JobError
 from tests import corpus
 from tests.pipelines.inputs.listings import left_in, listed, make, members_of, tar_of
@@ -50,6 +51,42 @@ def test_pictures_of_one_name_in_one_tar_are_inputs_of_their_own(tmp_path: Path)
     found = members_of(tmp_path / "shard.tar")
     assert list(found) == ["a.jpg", "a.jpg@1536", "b.jpg", "a.jpg@3584"]
     assert list(found.values()) == [b"one", b"two", b"b", b"3"]
+
+
+def test_no_more_of_a_tar_is_read_than_holds_the_inputs_that_are_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run asks for the first input before it starts, and lists for real afterwards."""
+    members = [(f"{number}.jpg", bytes(5_000)) for number in range(50)]
+    (tmp_path / "shard.tar").write_bytes(tar_of(("about.txt", b"x"), *members))
+    places = set[int]()
+
+    class Watched(_Headers):
+        def read(self, size: int) -> bytes:
+            places.add(self.tell())
+            return super().read(size)
+
+    monkeypatch.setattr("pixelmill.pipelines.inputs.archives._Headers", Watched)
+    all_of_it = listed(tmp_path, format="webdataset")
+    assert max(places) > 50 * 5_000
+    places.clear()
+    few = first_entries(Source((str(tmp_path),), "webdataset"), Ignored(), 3)
+    assert few == all_of_it[:3] == listed(tmp_path, format="webdataset", limit=3)
+    assert max(places) < (few[-1].offset or 0)
+
+
+def test_of_few_inputs_that_are_wanted_a_member_that_is_cut_is_none(tmp_path: Path) -> None:
+    data = tar_of(("a.jpg", bytes(600)), ("b.jpg", bytes(600)))
+    (tmp_path / "shard.tar").write_bytes(data[:2500])
+    found = listed(tmp_path / "shard.tar", limit=2)
+    assert [entry.member for entry in found] == ["a.jpg", None]
+    assert str(found[1].problem).startswith("Truncated: the archive ends early; 1 whole pictures")
+
+
+def test_inputs_of_several_members_are_counted_when_they_are_together(tmp_path: Path) -> None:
+    (tmp_path / "shard.tar").write_bytes(tar_of(*((f"{n}_{k}.jpg", b"x") for n in range(3) for k in "abcd")))
+    found = listed(tmp_path / "shard.tar", limit=2, grouping=grouping_of("(.*)_[a-d].jpg"))
+    assert [len(entry.pieces or ()) for entry in found] == [4, 4]
 
 
 def test_the_corpus_of_tars_has_exactly_its_members(tmp_path: Path) -> None:

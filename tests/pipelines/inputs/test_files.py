@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pixelmill.pipelines.inputs.sources import Ignored, Source, entries
+from pixelmill.pipelines.stores.access import Access
 from pixelmill.workers.errors import JobError, StoreError
 from tests.pipelines.inputs.listings import left_in, listed, make, names, tar_of, uris
 
@@ -122,6 +123,22 @@ def test_a_name_with_brackets_is_a_name_before_it_is_a_glob(tmp_path: Path) -> N
     assert names(tmp_path, f"{tmp_path}/photo[1].jpg") == ["photo[1].jpg"]
     assert names(tmp_path, f"{tmp_path}/album [2019]") == ["album [2019]/a.jpg"]
     assert names(tmp_path, f"{tmp_path}/photo[0-9].jpg") == ["photo1.jpg"]
+
+
+def test_a_store_is_asked_once_whether_a_name_with_such_characters_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two requests each, before anything starts."""
+    make(tmp_path, "a.jpg")
+    asked = list[str]()
+
+    def exists(uri: str, access: Access) -> bool:
+        asked.append(uri)
+        return False
+
+    monkeypatch.setattr("pixelmill.pipelines.inputs.files._exists", exists)
+    assert names(tmp_path, glob := f"{tmp_path}/*.jpg") == ["a.jpg"]
+    assert asked == [glob]
 
 
 def test_pictures_without_a_known_suffix_can_be_named_as_the_message_suggests(tmp_path: Path) -> None:

@@ -41,6 +41,13 @@ def test_every_member_is_read_where_it_lies(tmp_path: Path, method: int) -> None
     assert [entry.member for entry in listed.entries] == ["a/IM1", "b"]
 
 
+def test_of_a_few_members_that_are_wanted_the_local_headers_are_read(tmp_path: Path) -> None:
+    path = _zip(tmp_path / "x.zip", {"readme.txt": b"x", "a": b"1", "b": b"2", "c": b"3"})
+    source = Source((str(path),), limit=2)
+    listed = zip_members(Found(str(path), path.stat().st_size, None), source, kind_of_no_object)
+    assert [entry.member for entry in listed.entries] == ["a", "b"]
+
+
 def test_encrypted_and_otherwise_compressed_members_are_refused_by_name(tmp_path: Path) -> None:
     path = _zip(tmp_path / "x.zip", {"a": b"one" * 9}, zipfile.ZIP_LZMA)
     assert "method 14" in str(next(iter(_index(path).entries)).problem)
