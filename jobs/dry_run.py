@@ -27,6 +27,7 @@ from pixelmill.workers.credentials import scrub
 from pixelmill.workers.decoders import decoder_of
 from pixelmill.workers.stages import StageConfig
 from pixelmill.workers.stages.wiring import ORIGINAL, names_of, output_row_bytes
+from pixelmill.workers.wording import counted
 
 LOOKED_AT = 10_000
 
@@ -47,7 +48,7 @@ def _lines(job: Job, out: Folder, found: checks.Checked, around: Surroundings) -
     head = _head_of(found.source)
     left = _left(job, out, len(head.entries))
     plan = make_plan(job.spec.run, machine, found.plan.address, found.nodes, left.parts)
-    where = plan.address or f"a private Ray here ({machine.cores} cores, {machine.gpus} GPUs)"
+    where = plan.address or f"a private Ray here ({counted(machine.cores, 'core')}, {counted(machine.gpus, 'GPU')})"
     decoding = _decoding(job, plan)
     return [
         ("source", f"{', '.join(map(scrub, found.source.uris))}: {head.described()}"),
@@ -94,8 +95,8 @@ def _parts_of(job: Job, inputs: int) -> int:
 
 def _decoding(job: Job, plan: Plan) -> str:
     if (elsewhere := job.spec.run.decode_on) is not None:
-        return f"decoding by {elsewhere.tasks} tasks for each on nodes with {elsewhere.nodes().worded}"
-    threads = f"{plan.decode_threads} decoding thread{'s' * (plan.decode_threads != 1)}"
+        return f"decoding by {counted(elsewhere.tasks, 'task')} for each on nodes with {elsewhere.nodes().worded}"
+    threads = f"{counted(plan.decode_threads, 'decoding thread')}"
     return threads if plan.decode_threads else "decoding in the worker"
 
 
@@ -137,10 +138,12 @@ class _Head:
     ignored: Ignored
 
     def described(self) -> str:
-        count = f"more than {LOOKED_AT:,}" if len(self.entries) > LOOKED_AT else f"{len(self.entries):,}"
+        count = (
+            f"more than {LOOKED_AT:,} inputs" if len(self.entries) > LOOKED_AT else counted(len(self.entries), "input")
+        )
         kinds = sorted({entry.container or "objects" for entry in self.entries})
         left_out = sum(self.ignored.by_suffix.values())
-        return f"{count} inputs ({', '.join(kinds)})" + (f", {left_out:,} other files ignored" if left_out else "")
+        return f"{count} ({', '.join(kinds)})" + (f", {counted(left_out, 'other file')} ignored" if left_out else "")
 
 
 def _head_of(source: Source) -> _Head:

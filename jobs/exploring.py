@@ -26,6 +26,7 @@ from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.wording import counted
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def answer(asked: Exploration, now: Callable[[], float], say: Callable[[str], No
             require_rows(run)
         is_complete = run.exists(SUCCESS)
     if not is_complete:
-        say(f"the run is not complete; this covers the {covers['rows']:,} rows that are finished")
+        say(f"the run is not complete; of it this covers {counted(covers['rows'], 'finished row')}")
     made = _made(asked, run)
     if not folder.is_local:
         folder.check_writable()
@@ -171,7 +172,10 @@ def _says_cluster(found: Mapping[str, object]) -> list[str]:
     silhouette = found.get("silhouette")
     chosen = "" if silhouette is None else f", chosen by a silhouette of {silhouette}"
     largest = cast("list[dict[str, object]]", found["largest"])
-    shown = [f"  {each['cluster']}: {each['rows']:,} rows, as {_first(each['examples'])}" for each in largest[:10]]
+    shown = [
+        f"  {each['cluster']}: {counted(cast('int', each['rows']), 'row')}, as {_first(each['examples'])}"
+        for each in largest[:10]
+    ]
     more = [f"  and {cast('int', found['clusters']) - 10:,} more"] if cast("int", found["clusters"]) > 10 else []
     return [f"{found['rows']:,} rows in {found['clusters']} clusters{chosen}", *shown, *more]
 
@@ -183,7 +187,8 @@ def _first(values: object) -> str:
 def _says_duplicates(found: Mapping[str, object]) -> list[str]:
     tiers = cast("dict[str, int]", found["by_tier"])
     by = ", ".join(f"{count:,} by {tier}" for tier, count in tiers.items() if count) or "none"
-    head = f"{found['duplicates']:,} of {found['rows']:,} rows repeat another one, in {found['groups']:,} groups: {by}"
+    in_groups = counted(cast("int", found["groups"]), "group")
+    head = f"{found['duplicates']:,} of {found['rows']:,} rows repeat another one, in {in_groups}: {by}"
     groups = cast("list[list[str]]", found["largest"])
     return [head, *(f"  {group[0]} = {', '.join(group[1:4])}" for group in groups[:5])]
 

@@ -25,6 +25,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.codecs.stored import StoredFormat
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.wording import counted
 
 ShardKind = Literal["webdataset"]
 MB = 1 << 20
@@ -150,7 +151,7 @@ class _Progress:
         rate = tally.files / (now_s - self._start_s)
         mb = tally.written_bytes / 1e6
         self._report(
-            f"exporting: {done} / {self._parts} parts, {tally.files:,} pictures, {mb:,.0f} MB, {rate:,.0f} a second"
+            f"exporting: {done} / {self._parts} parts, {counted(tally.files, 'picture')}, {mb:,.0f} MB, {rate:,.0f} a second"
         )
 
 
@@ -180,7 +181,7 @@ def summary_lines(made: Exported) -> Sequence[str]:
     """The summary of an export for the user."""
     tally = made.tally
     count = tally.files + tally.files_before
-    lines = [f"{count:,} picture{'' if count == 1 else 's'} in {made.destination}"]
+    lines = [f"{counted(count, 'picture')} in {made.destination}"]
     if tally.files_before:
         lines[0] += f", {tally.files_before:,} of them from an earlier export"
     if tally.files:
@@ -188,9 +189,11 @@ def summary_lines(made: Exported) -> Sequence[str]:
     if made.renamed:
         lines.append(f"{made.renamed:,} have a part of their id in their name, because another input has the same name")
     if tally.unfit_count:
-        lines.append(f"{tally.unfit_count:,} pictures can't be converted to this format, such as {tally.unfit[0]}")
+        lines.append(
+            f"not converted, as this format can't hold them: {counted(tally.unfit_count, 'picture')}, such as {tally.unfit[0]}"
+        )
     if tally.without:
-        lines.append(f"{tally.without:,} pictures are missing in finished rows, whose stage made none")
+        lines.append(f"missing in finished rows, whose stage made none: {counted(tally.without, 'picture')}")
     lines += [f"  failed: {count:,} {stage}/{kind}" for (stage, kind), count in made.failed.most_common()]
     if made.failed:
         lines.append(f"inputs that failed have no picture; all are in {made.destination}/_export/failed.jsonl")

@@ -17,6 +17,7 @@ from pixelmill.pipelines.outputs.columns import DATA, SUCCESS
 from pixelmill.pipelines.outputs.segments import read_segments
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.wording import counted
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def lines_of_arrays(made: ExportedArrays) -> Sequence[str]:
     """The summary of an export for the user."""
     tally = made.tally
     count = tally.rows + tally.rows_before
-    lines = [f"{count:,} vector{'' if count == 1 else 's'} in {made.destination}, {tally.file_bytes / 1e6:,.1f} MB"]
+    lines = [f"{counted(count, 'vector')} in {made.destination}, {tally.file_bytes / 1e6:,.1f} MB"]
     if tally.rows_before:
         lines[0] += f"; {tally.rows_before:,} of them from an earlier export"
     lines.append(

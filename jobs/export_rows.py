@@ -26,6 +26,7 @@ from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.wording import counted
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class RowProgress:
             self._last_s = now_s
             done = tally.parts + tally.parts_before
             self._report(
-                f"exporting: {done} / {self._parts} parts, {tally.rows:,} rows, {tally.file_bytes / 1e6:,.0f} MB"
+                f"exporting: {done} / {self._parts} parts, {counted(tally.rows, 'row')}, {tally.file_bytes / 1e6:,.0f} MB"
             )
 
 
@@ -114,7 +115,7 @@ def lines_of_rows(made: ExportedRows) -> Sequence[str]:
     """The summary of an export for the user."""
     tally = made.tally
     count = tally.rows + tally.rows_before
-    lines = [f"{count:,} row{'' if count == 1 else 's'} in {made.destination}, {tally.file_bytes / 1e6:,.1f} MB"]
+    lines = [f"{counted(count, 'row')} in {made.destination}, {tally.file_bytes / 1e6:,.1f} MB"]
     if tally.rows_before:
         lines[0] += f"; {tally.rows_before:,} of them from an earlier export"
     if not made.has_card:

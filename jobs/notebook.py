@@ -20,6 +20,7 @@ from pixelmill.pipelines.findings.chosen_rows import sampled_ids
 from pixelmill.pipelines.findings.duplicates import DuplicateOptions, duplicates_of
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.wording import counted
 
 GRID_ROWS = 12
 SHOWN_GROUPS, SHOWN_MEMBERS = 20, 6
@@ -88,7 +89,7 @@ def shown_map(run: Folder, column: str | None, points: int, environment: Mapping
         raise JobError(f"{run.uri}: holds no vectors, so that there is no map; run the stage embed over its source")
     page = escape(map_page(found, run.uri))
     frame = f'<iframe sandbox="allow-scripts" srcdoc="{page}" style="width:100%;height:{FRAME_PX}px;border:0"></iframe>'
-    return Shown(frame, f"map of {len(found.names):,} of {found.rows:,} rows of {run.uri}")
+    return Shown(frame, f"map of {len(found.names):,} of {counted(found.rows, 'row')} of {run.uri}")
 
 
 def shown_neighbours(run: Folder, found: pa.Table, environment: Mapping[str, str]) -> ShownRows:
@@ -104,8 +105,7 @@ def shown_duplicates(run: Folder, options: DuplicateOptions, environment: Mappin
     for each, group in zip(strings_of(made.rows["id"]), made.rows["group"].to_pylist(), strict=True):
         groups.setdefault(int(str(group)), []).append(each)
     shown = [groups[group][:SHOWN_MEMBERS] for group in sorted(groups)[:SHOWN_GROUPS]]
-    head = (
-        f"{made.summary['duplicates']:,} of {made.summary['rows']:,} rows repeat another one, in {len(groups):,} groups"
-    )
+    repeating = f"{made.summary['duplicates']:,} of {made.summary['rows']:,} rows"
+    head = f"{repeating} repeat another one, in {counted(len(groups), 'group')}"
     lines = "".join(f"<hr>{grid_of(run, members, {}, environment)}" for members in shown)
     return ShownRows(f"<div>{head}{lines}</div>", head, made.rows)

@@ -20,6 +20,7 @@ from pixelmill.pipelines.outputs.contents import failures
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError, PixelmillError
+from pixelmill.workers.wording import counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -170,7 +171,7 @@ class OpenedRun:
         counts = self.counts
         if counts is None:
             return "not complete: the command that made it resumes from here"
-        return f"{counts['done']:,} done, {counts['failed']:,} failed of {counts['inputs']:,} inputs"
+        return f"{counts['done']:,} done, {counts['failed']:,} failed of {counted(counts['inputs'], 'input')}"
 
     def _grid(self) -> str:
         """A few rows as pictures; what can't be shown leaves the rest of the display as it is."""

@@ -14,6 +14,7 @@ from pixelmill.pipelines.placement import CPU, GPU, MEMORY, Node, WorkerPool, cp
 from pixelmill.workers.errors import JobError, NoRoom
 from pixelmill.workers.runtime.memory import FOR_BATCHES
 from pixelmill.workers.stages import StageContext
+from pixelmill.workers.wording import counted
 
 Nodes = Sequence[Node]
 """The nodes of a cluster, as `ray_api.nodes` finds them."""
@@ -58,7 +59,7 @@ def make_plan(
         pool = replace(pool, actors=_useful(pool, fitted_to, is_cluster=nodes is not None))
     room = [Node({**node.resources, CPU: LOGICAL_CPUS}) for node in there] if nodes is None else there
     if lack := shortfall(pool, room):
-        raise NoRoom(f"run: {pool.least} workers can't be placed: {lack}; {_next_step(pool)}")
+        raise NoRoom(f"run: {counted(pool.least, 'worker')} can't be placed: {lack}; {_next_step(pool)}")
     _require_decoders(run, pool, None if nodes is None else there)
     return Plan(
         pool,

@@ -33,6 +33,7 @@ from pixelmill.workers.prediction.quantization import (
     digest_of,
     quantized_file,
 )
+from pixelmill.workers.wording import counted
 
 LEAST_PICTURES = 16
 """Half of them give the ranges of activations, and half are compared."""
@@ -85,7 +86,7 @@ def quantize(asked: Asked, say: Callable[[str], None]) -> None:
 def _described(asked: Asked, found: Found) -> str:
     broken = f"; {found.broken:,} can't be decoded and are left out" if found.broken else ""
     return (
-        f"calibrating on {len(found.calibration):,} pictures of {scrub(asked.pictures)}, comparing on the "
+        f"calibrating on {counted(len(found.calibration), 'picture')} of {scrub(asked.pictures)}, comparing on the "
         f"{len(found.others):,} between them{broken}"
     )
 
@@ -145,8 +146,8 @@ def _read(asked: Asked, network: FloatNetwork) -> Found:
             seen.append(network.seen(picture))
     if len(seen) < LEAST_PICTURES:
         raise DataError(
-            f"{scrub(asked.pictures)}: has {len(seen):,} pictures that can be decoded, and {LEAST_PICTURES} are needed: half to "
-            "calibrate, half to compare; give more"
+            f"{scrub(asked.pictures)}: has {counted(len(seen), 'picture')} that can be decoded, and "
+            f"{LEAST_PICTURES} are needed: half to calibrate, half to compare; give more"
         )
     return Found(seen[1::2], seen[::2], broken)
 

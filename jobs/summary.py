@@ -8,6 +8,7 @@ from pixelmill.jobs.outcome import Outcome
 from pixelmill.jobs.spec import JobSpec
 from pixelmill.jobs.terminal.views import duration
 from pixelmill.pipelines.inputs.sources import Ignored
+from pixelmill.workers.wording import counted
 
 
 def note_of(spec: JobSpec) -> str | None:
@@ -20,7 +21,7 @@ def summary_of(outcome: Outcome, uri: str) -> str:
     """The summary that a person reads at the end of a run."""
     account, seconds = outcome.account, outcome.seconds
     work_s = seconds.get("work", 0) + seconds.get("first_result", 0)
-    lines = [f"{account.done:,} done, {account.failed:,} failed of {account.listed:,} inputs in {uri}"]
+    lines = [f"{account.done:,} done, {account.failed:,} failed of {counted(account.listed, 'input')} in {uri}"]
     if outcome.done_now or outcome.failed_now:
         lines.append(
             f"{outcome.done_now + outcome.failed_now:,} in this run in {duration(sum(seconds.values()))}, "
@@ -32,10 +33,10 @@ def summary_of(outcome: Outcome, uri: str) -> str:
         lines.append(f"  failed: {count:,} {stage}/{kind}")
     if outcome.removed or outcome.changed:
         lines.append(
-            f"since it was listed, {outcome.removed:,} inputs are gone and {outcome.changed:,} have changed; their rows stay"
+            f"since it was listed: {counted(outcome.removed, 'input')} gone, {outcome.changed:,} changed; their rows stay"
         )
     if outcome.duplicates:
-        lines.append(f"{outcome.duplicates:,} inputs were named more than once and are done once")
+        lines.append(f"named more than once and done once: {counted(outcome.duplicates, 'input')}")
     if outcome.ignored:
         lines.append(f"ignored: {Ignored(outcome.ignored).says()}")
     lines += [*outcome.made, f"see it with: pixelmill inspect {quote(uri)}"]

@@ -33,6 +33,7 @@ from pixelmill.pipelines.training import checkpoints
 from pixelmill.pipelines.training.driver import fit
 from pixelmill.pipelines.training.plan import TrainingPlan
 from pixelmill.pipelines.training.sample_cache import SampleCache
+from pixelmill.workers.wording import counted
 
 LOG = "_run/log.txt"
 RAY_DIED = "Ray's {dead} died; the same command resumes from the last checkpoint"
@@ -45,7 +46,7 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
     protocol, changed = marks.check_identity(job, out)
     before = checkpoints.read_progress(out)
     if before is not None and before.is_complete and not changed & resuming.LENGTH:
-        return summary(job, out, f"was trained already, {before.step:,} steps")
+        return summary(job, out, f"was trained already, {counted(before.step, 'step')}")
     tracking = tracking_of(job.spec.run.trackers, around.environment)
     with checks.nothing_started():
         checks.check_writable(out)
@@ -53,7 +54,7 @@ def train_job(job: TrainJob, around: Surroundings) -> str:
     resumed = resuming.Resumption(job, before, len(planned.plan.train), changed)
     resumed.check(out)
     if resumed.is_over:
-        return summary(job, out, f"was trained already, {resumed.step:,} steps")
+        return summary(job, out, f"was trained already, {counted(resumed.step, 'step')}")
     out.check_writable()
     stopwatch = Stopwatch(around.started_s, {}, around.now)
     with screen(around) as shown:

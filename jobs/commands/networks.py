@@ -10,6 +10,7 @@ import typer
 from pixelmill.jobs import surroundings
 from pixelmill.jobs.commands.options import Quiet, SetJudged, SetLogFormat, SetLogLevel, SetSettings, recipe_names
 from pixelmill.jobs.commands.running import interrupted, quoted
+from pixelmill.workers.wording import counted
 
 
 def train(
@@ -85,7 +86,7 @@ def evaluate(
     if failed := report["failed"]:
         first = failed[0]
         typer.echo(
-            f"warning: {len(failed):,} samples can't be read and are left out, such as {first['uri']}: {first['error']}",
+            f"warning: unreadable and left out: {counted(len(failed), 'sample')}, such as {first['uri']}: {first['error']}",
             err=True,
         )
     typer.echo(f"{report['network']} of {checkpoint} on {report['split']}:")

@@ -20,6 +20,7 @@ from pixelmill.jobs.terminal.console import PrintableConsole
 from pixelmill.pipelines import explore
 from pixelmill.pipelines.ct.verdict_counts import VerdictKind, Verdicts, verdict_counts
 from pixelmill.pipelines.stores.folder import Folder
+from pixelmill.workers.wording import counted
 
 if TYPE_CHECKING:
     from pixelmill.workers.ct.phantom_archive import Defect, Expected, PhantomFile
@@ -68,7 +69,10 @@ def run(folder: Path, around: Surroundings, size: Size | None = None) -> int:
     slices = check_document(document, name="ct demo", environment={})
     run_job(slices, around)
     rows = sum(batch.num_rows for batch in explore.batches(slices.open_out(), ["id"]))
-    _say(console, f"\ningested: {rows:,} slices in Hounsfield units in {folder / 'slices'}; how each series is shown:")
+    _say(
+        console,
+        f"\ningested: {counted(rows, 'slice')} in Hounsfield units in {folder / 'slices'}; how each series is shown:",
+    )
     asked = show.Asked(str(folder / "slices"), str(folder / "sheet.png"), count=size.series)
     sheets = show.show(asked, lambda text: _say(console, f"  {text}"))
     if size.steps:

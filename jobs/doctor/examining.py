@@ -15,6 +15,7 @@ from pixelmill.jobs.job import Job, read_job
 from pixelmill.jobs.planning import make_plan
 from pixelmill.jobs.session import cluster
 from pixelmill.jobs.surroundings import Surroundings
+from pixelmill.workers.wording import counted
 
 CHECKED_BY: dict[Kind, str] = {
     "flow": "examine the job files of its steps; the flow is checked by: pixelmill run {name} --dry-run",
@@ -96,5 +97,6 @@ def _examine_plan(job: Job, asked: Asked, around: Surroundings) -> Iterator[Find
     plan = make_plan(job.spec.run, cluster.this_machine(), address, nodes)
     yield ok(
         "plan",
-        f"{plan.pool.actors} workers on {plan.device}; each has {plan.pool.cpus:g} of Ray's CPUs, {plan.pool.gpus:g} GPUs",
+        f"{counted(plan.pool.actors, 'worker')} on {plan.device}; "
+        f"each has {plan.pool.cpus:g} of Ray's CPUs, {plan.pool.gpus:g} GPUs",
     )

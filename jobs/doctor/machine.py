@@ -14,6 +14,7 @@ from pathlib import Path
 from pixelmill.jobs.doctor.findings import Finding, fault, ok, warning
 from pixelmill.jobs.session.cluster import Machine, object_store_bytes
 from pixelmill.jobs.versions import versions
+from pixelmill.workers.wording import counted
 
 LEAST_FILES, ENOUGH_FILES = 1024, 8192
 """Ray's servers and workers hold several files for each other process, and Parquet one for each part."""
@@ -56,12 +57,12 @@ def examine_devices(machine: Machine) -> Iterator[Finding]:
     if seen < machine.gpus:
         yield fault(
             "devices",
-            f"the driver has {machine.gpus} GPUs and torch {torch.__version__} sees {seen}",
+            f"the driver has {counted(machine.gpus, 'GPU')} and torch {torch.__version__} sees {seen}",
             "install the torch of your CUDA version: https://pytorch.org/get-started/locally",
         )
     else:
         names = ", ".join(torch.cuda.get_device_name(index) for index in range(seen))
-        yield ok("devices", f"{machine.cores} cores, {machine.memory_bytes >> 30} GB, {names or 'no GPU'}")
+        yield ok("devices", f"{counted(machine.cores, 'core')}, {machine.memory_bytes >> 30} GB, {names or 'no GPU'}")
 
 
 def examine_shared_memory(machine: Machine, places: Places) -> Iterator[Finding]:

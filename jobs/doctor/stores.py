@@ -15,6 +15,7 @@ from pixelmill.pipelines.inputs.sources import Ignored, check, first_entries, no
 from pixelmill.pipelines.stores.access import scheme_of
 from pixelmill.pipelines.stores.explain import explained
 from pixelmill.workers.credentials import scrub
+from pixelmill.workers.wording import counted
 
 LOOKED_AT = 1000
 ANSWER_S = 10.0
@@ -31,7 +32,7 @@ def examine_source(job: Job) -> Iterator[Finding]:
     if not found:
         raise nothing_found(source, ignored)
     more = "more than " if len(found) == LOOKED_AT else ""
-    yield ok("source", f"{', '.join(map(scrub, source.uris))}: {more}{len(found):,} inputs")
+    yield ok("source", f"{', '.join(map(scrub, source.uris))}: {more}{counted(len(found), 'input')}")
 
 
 def examine_output(job: Job) -> Iterator[Finding]:

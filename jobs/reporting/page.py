@@ -24,6 +24,7 @@ from pixelmill.jobs.reporting.sheets import RowCard, Sheet, Tile
 from pixelmill.jobs.terminal.printable import printable
 from pixelmill.jobs.terminal.views import duration
 from pixelmill.pipelines.findings.run_facts import Histogram, Shares, Throughput
+from pixelmill.workers.wording import counted
 
 SHOWN_ATTEMPTS = 20
 MAP_HELP = (
@@ -143,7 +144,11 @@ def _map_section(points: MapPoints | None) -> str:
     if points is None or not len(points.names):
         return ""
     shown = len(points.names)
-    of = f"{shown:,} rows" if shown == points.rows else f"{shown:,} of {points.rows:,} rows, drawn at random"
+    of = (
+        counted(shown, "row")
+        if shown == points.rows
+        else f"{shown:,} of {counted(points.rows, 'row')}, drawn at random"
+    )
     note = f"{of}; near points have similar vectors, colours are clusters. {MAP_HELP}"
     return f'<section id="map-section"><h2>Map</h2><p class="note">{note}</p>{MAP_FRAME}</section>'
 
@@ -204,7 +209,7 @@ def _shares(found: Shares) -> str:
 def _histogram(found: Histogram) -> str:
     chart = columns(
         found.shares,
-        f"{found.column}, {found.rows:,} rows drawn at random",
+        f"{found.column}, {counted(found.rows, 'row')} drawn at random",
         f"{found.low:.3g} {found.unit}",
         f"{found.high:.3g} {found.unit}",
         f"{max(found.shares):.1%} of the pixels",
@@ -217,7 +222,7 @@ def _throughput(found: Throughput | None) -> str:
         return ""
     seconds = found.slot_s * len(found.per_s)
     started = datetime.fromtimestamp(found.started_s, UTC).isoformat(sep=" ", timespec="seconds")
-    hosts = f"{found.hosts} machine{'' if found.hosts == 1 else 's'}"
+    hosts = f"{counted(found.hosts, 'machine')}"
     label = f"inputs per second, on {hosts}"
     chart = columns(found.per_s, label, started, f"+{duration(seconds)}", f"{max(found.per_s):,.1f} inputs/s")
     return f"<section><h2>Throughput</h2>{chart}</section>"

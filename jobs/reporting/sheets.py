@@ -18,6 +18,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.codecs.thumbnails import as_jpeg, thumbnail
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError, RowError
+from pixelmill.workers.wording import counted
 
 TILE_PX = 200
 ENDS = 8
@@ -127,7 +128,7 @@ def _by_class(run: Folder, chosen: Chosen) -> list[_Plan]:
         return []
     what = "Folder" if found.by == FOLDER else found.by
     plans = [
-        _Plan(f"{what} {each.name}", f"{each.rows:,} rows; drawn at random", [(row, "") for row in each.ids])
+        _Plan(f"{what} {each.name}", f"{counted(each.rows, 'row')}; drawn at random", [(row, "") for row in each.ids])
         for each in found.largest
     ]
     if found.others and plans:
@@ -147,7 +148,7 @@ def _by_cluster(run: Folder) -> list[_Plan]:
         members = np.flatnonzero(labels_N == label)
         nearest = members[np.argsort(distances_N[members], kind="stable")[:PER_CLUSTER]]
         rows = [(row, "") for row in strings_of(ids.take(nearest))]
-        plans.append(_Plan(f"Cluster {label}", f"{len(members):,} rows; the nearest to its centre", rows))
+        plans.append(_Plan(f"Cluster {label}", f"{counted(len(members), 'row')}; the nearest to its centre", rows))
     return plans
 
 

@@ -10,6 +10,7 @@ from pixelmill.jobs.terminal.views import duration
 from pixelmill.pipelines.outputs.claims import ATTEMPTS, BEAT, RECORD
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.stores.json_files import mapping_in
+from pixelmill.workers.wording import counted
 
 LEAST_ROWS = 50
 """Fewer rows measure the start and not the rate."""
@@ -55,7 +56,7 @@ def estimate(rows: int, measured: Measured | None, node_hour_price: float | None
     cost = "" if node_hour_price is None else f", {node_hours * node_hour_price:,.2f} for {node_hours:,.2f} node-hours"
     least = "at least " if is_least else ""
     return (
-        f"{least}{duration(seconds)}{cost}: {rows:,} inputs at {measured.images_per_s:,.1f} images/s, as attempt "
+        f"{least}{duration(seconds)}{cost}: {counted(rows, 'input')} at {measured.images_per_s:,.1f} images/s, as attempt "
         f"{measured.attempt} measured on {measured.nodes:.1f} nodes"
     )
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from rich.text import Text
 
 from pixelmill.pipelines.events import Status, StepsCounted
+from pixelmill.workers.wording import counted
 
 WORKING = frozenset({"milling", "accounting"})
 """Phases in which inputs are counted; every other phase is a wait, whose length is shown."""
@@ -85,7 +86,7 @@ class BulkView:
         return lines
 
     def _title(self, waited_s: float) -> str:
-        found = f": {self.status.found:,} inputs" if self.status.found and self.phase == "listing" else ""
+        found = f": {counted(self.status.found, 'input')}" if self.status.found and self.phase == "listing" else ""
         return self.phase if self.phase in WORKING else waiting(f"{self.phase}{found}", waited_s)
 
 

@@ -10,6 +10,7 @@ from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.pipelines.training.checkpoints import TrainingProgress
 from pixelmill.pipelines.training.worker import total_steps
 from pixelmill.workers.errors import RunRefused
+from pixelmill.workers.wording import counted
 
 MAY_CHANGE: dict[str, str] = {
     "steps": "more: a training goes on, a finished one too, with the schedule of the new length; fewer: it ends earlier, "
@@ -69,5 +70,5 @@ class Resumption:
         moves = f"jumps from {was:.3g} to {now:.3g}" if abs(was - now) > 0.01 else f"stays at {now:.3g}"
         return [
             f"the training goes on from step {self.step:,} to {self.steps:,} in place of {before.steps:,}; its schedule is "
-            f"that of {self.steps:,} steps from here on: the factor of the learning rate {moves}"
+            f"that of {counted(self.steps, 'step')} from here on: the factor of the learning rate {moves}"
         ]

@@ -20,6 +20,7 @@ from pixelmill.pipelines import explore
 from pixelmill.pipelines.ct.slice_rows import SeriesOfRows, SliceRow
 from pixelmill.pipelines.stores.folder import Folder
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.wording import counted
 
 _ROW = "row "
 
@@ -51,7 +52,7 @@ def nearest_slices(
                 found[number] = codes_ND[row]
     if len(found) < len(queries):
         raise JobError(
-            f"{codes.uri}: holds no codes of {len(queries) - len(found):,} slices that are shown; embed them"
+            f"{codes.uri}: holds no codes of {counted(len(queries) - len(found), 'slice')} shown here; embed what is missing"
         )
     mean_D = (sum_D / max(coded, 1)).astype(np.float32)
     queries_QD = _directions(np.stack([found[number] for number in range(len(queries))]) - mean_D)

@@ -21,6 +21,7 @@ from pixelmill.pipelines.inputs.names import (
 )
 from pixelmill.workers.credentials import scrub
 from pixelmill.workers.errors import JobError
+from pixelmill.workers.wording import counted
 
 PEEK = 1000
 ALIKE: dict[Format, tuple[str, ...]] = {
@@ -75,11 +76,11 @@ def nothing_found(source: Source, ignored: Ignored) -> JobError:
         fact = "it is empty, without a file, line, row or member; fill it, or name another"
     elif source.format == "dicom" and not source.pattern:
         fact = (
-            f"{files:,} files are there, none of them an object of CT ({ignored.says()}); pictures of 8 bits such as JPEG were "
+            f"{counted(files, 'file')}, none of them an object of CT ({ignored.says()}); pictures of 8 bits such as JPEG were "
             "windowed and are no Hounsfield units: use them as pictures, with the other commands"
         )
     elif source.pattern or source.format != "auto":
-        fact = f"{files:,} files are there that source.format and source.pattern leave out ({ignored.says()})"
+        fact = f"{counted(files, 'file')} left out by source.format and source.pattern ({ignored.says()})"
     else:
         fact = _what_is_there(ignored)
     return JobError(f"source {', '.join(map(scrub, source.uris))}: no input was found: {fact}")
@@ -89,7 +90,7 @@ def _what_is_there(seen: Ignored) -> str:
     kinds = seen.by_suffix
     if not kinds:
         return "0 files are there; fill it, or name another"
-    there = f"{sum(kinds.values()):,} files, none of them an image, a .tar or a .parquet ({seen.says()})"
+    there = f"{counted(sum(kinds.values()), 'file')}, none of them an image, a .tar or a .parquet ({seen.says()})"
     if any(kind in kinds for kind in (*COMPRESSED_TAR_SUFFIXES, *ARCHIVE_SUFFIXES)):
         return f"{there}; what is compressed has to be unpacked, to a folder or to .tar"
     if ".tar" in kinds:

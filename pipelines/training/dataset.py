@@ -18,6 +18,7 @@ from pixelmill.pipelines.inputs.sources import Ignored
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.workers.ct.slice_facts import SliceFacts
 from pixelmill.workers.errors import DataError
+from pixelmill.workers.wording import counted
 
 CLASSES = "classes"
 """The constant that names the classes, as JSON."""
@@ -78,7 +79,7 @@ class DataSet:
             counts = np.bincount(self.labels, minlength=len(names))
             shown = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
             more = f", and {len(shown) - 12:,} more" if len(shown) > 12 else ""
-            lines.append(f"{len(self):,} pictures of {len(names):,} classes: {', '.join(shown[:12])}{more}")
+            lines.append(f"{counted(len(self), 'picture')} of {len(names):,} classes: {', '.join(shown[:12])}{more}")
         if self.ignored:
             lines.append(f"ignored, no samples: {Ignored(self.ignored).says()}")
         return lines

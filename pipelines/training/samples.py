@@ -16,6 +16,7 @@ from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.pipelines.training.sample_order import SampleOrder, spread
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Recipe, Sample
+from pixelmill.workers.wording import counted
 
 
 class Memory:
@@ -51,7 +52,7 @@ class Memory:
             used = (int(index) + more) % len(self)
             if (sample := self._samples[used]) is not None:
                 return used, sample
-        raise DataError(f"all {len(self):,} samples are broken")
+        raise DataError(f"all {counted(len(self), 'sample')} are broken")
 
 
 class Stream:

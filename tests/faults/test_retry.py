@@ -52,7 +52,7 @@ def test_each_run_reads_what_is_new_and_retry_what_failed_though_it_is_killed(mi
     before, new = counts(mine), mine.fill(10, first=100)
     said = finish(mine, *mine.command(), code=3)
     assert fetched(mine, before) == set(new)
-    assert "1 inputs are gone" in said
+    assert "1 input gone, 0 changed" in said
     assert assert_every_input_in_one_row(mine.output, inputs=53) == {"Truncated": 3}
 
     # Two are mended. A retry that is killed between publishing rows and settling them leaves no row twice.

@@ -124,7 +124,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixtu
         folder.mkdir(parents=True)
         (folder / "a.jpg").write_bytes(b"x")
         told = plan_of(capsys, job(f'"{folder}"', tmp_path / "out"))
-        assert told["source"] == f"{folder}: 1 inputs (objects)"
+        assert told["source"] == f"{folder}: 1 input (objects)"
 
 
 def test_a_large_source_is_looked_at_and_not_listed_to_its_end(
@@ -155,7 +155,9 @@ def test_what_is_finished_is_said_not_to_be_read_again(
 
 def test_a_job_that_finds_no_input_at_all_is_refused_and_not_complete(photos: Path, tmp_path: Path) -> None:
     planned = job(photos, tmp_path / "out", "source.format=images", "source.pattern=*.gif")
-    fact = r"photos: no input was found: 4 files are there that .* leave out \(2 .jpg, 1 .png, 1 .txt\)"
+    fact = (
+        r"photos: no input was found: 4 files left out by source.format and source.pattern \(2 .jpg, 1 .png, 1 .txt\)"
+    )
     with pytest.raises(JobError, match=fact):
         dry_run.show_plan(planned, around())
     assert not (tmp_path / "out").exists()

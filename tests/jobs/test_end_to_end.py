@@ -51,7 +51,7 @@ def test_a_tar_a_parquet_table_a_list_and_odd_names_in_s3_become_one_row_each(mi
     assert set(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True)) == {(96, 72)}
     vectors = {tuple(vector) for vector in table["embedding"].to_pylist()}
     assert len(vectors) == table.num_rows  # no two pictures are alike, so no two rows hold the same one
-    assert "1 inputs were named more than once and are done once" in mixed.run.stdout
+    assert "named more than once and done once: 1 input\n" in mixed.run.stdout
     assert "1 .md" in mixed.run.stdout
 
 

@@ -65,7 +65,7 @@ def test_a_command_stores_its_rows_by_id_and_says_where(out: Folder, command: st
 
 def test_a_duplicate_is_named_with_its_original(out: Folder) -> None:
     said = typed("duplicates", out.uri)
-    assert "1 of 24 rows repeat another one, in 1 groups: 1 by perceptual" in said
+    assert "1 of 24 rows repeat another one, in 1 group: 1 by perceptual" in said
     assert "  /p/08.jpg = /p/09.jpg\n" in said
 
 

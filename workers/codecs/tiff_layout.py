@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pixelmill.workers.codecs.decode_errors import check_has_pixels, corrupt, truncated, unsupported
 from pixelmill.workers.errors import RowError
+from pixelmill.workers.wording import counted
 
 Tags = dict[int, tuple[int, ...]]
 
@@ -121,7 +122,7 @@ def read_layout(data: bytes) -> TiffLayout:
     check_has_pixels(width, height)
     samples, bits = _one(tags, _SAMPLES, 1), tags.get(_BITS, (1,))
     if not 1 <= samples <= _MOST_SAMPLES or not 1 <= bits[0] <= 64:
-        raise corrupt(f"its header says {samples} samples of {bits[0]} bits per pixel")
+        raise corrupt(f"its header says {counted(samples, 'sample')} of {bits[0]} bits per pixel")
     is_tiled = _TILE_WIDTH in tags and _TILE_HEIGHT in tags
     layout = TiffLayout(
         width=width,
@@ -188,7 +189,7 @@ def _check(layout: TiffLayout) -> None:
         raise corrupt("its strips or tiles have no size")
     if layout.samples < _COLOUR_SAMPLES[layout.photometric]:
         if layout.photometric != YCBCR:  # grey JPEG is called so
-            raise corrupt(f"it has {layout.samples} samples per pixel, too few for its colours")
+            raise corrupt(f"it has {counted(layout.samples, 'sample')} per pixel, too few for its colours")
     elif layout.photometric == BLACK_IS_ZERO and layout.samples > 2:
         raise _unread(f"of {layout.samples} bands that are not said to be colours")
     if not is_for_pillow(layout):
@@ -200,9 +201,11 @@ def _check_other(layout: TiffLayout) -> None:
         raise _unread(f"compressed with {_compression_name(layout)} in a big-endian BigTIFF")
     if layout.photometric in (YCBCR, LAB) and layout.compression not in (JPEG_2000, WEBP):
         name = "YCbCr" if layout.photometric == YCBCR else "L*a*b*"
-        raise _unread(f"of {name} colours in {layout.samples} samples of {layout.bits} bits")
+        raise _unread(f"of {name} colours in {counted(layout.samples, 'sample')} of {layout.bits} bits")
     if layout.compression in (JPEG_2000, WEBP) and (layout.bits != 8 or layout.is_planar or layout.samples > 4):
-        raise _unread(f"compressed with {_compression_name(layout)}, {layout.samples} samples of {layout.bits} bits,")
+        raise _unread(
+            f"compressed with {_compression_name(layout)}, {counted(layout.samples, 'sample')} of {layout.bits} bits,"
+        )
     if layout.predictor not in (1, 2) or (layout.predictor == 2 and layout.bits not in (8, 16)):
         raise _unread(f"with predictor {layout.predictor} over {layout.bits} bits")
 

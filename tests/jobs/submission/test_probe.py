@@ -35,7 +35,7 @@ def test_an_answer_is_found_among_what_else_was_printed() -> None:
     ("kind", "document", "run", "lack"),
     [
         ("job", JOB, {}, None),
-        ("job", JOB, {"num_gpus": 1}, "1 workers can't be placed"),
+        ("job", JOB, {"num_gpus": 1}, "1 worker can't be placed"),
         ("job", JOB, {"actors": 3}, "3 workers can't be placed"),
         ("job", JOB, {"num_gpus": 1, "node_groups": [{"max": 1, "cpus": 8, "gpus": 1}]}, None),
         ("training", TRAINING, {}, None),

@@ -59,7 +59,7 @@ def test_codes_of_other_slices_are_refused(out: Path, tmp_path: Path) -> None:
         nearest_slices(codes, [(first, first.slices[0])], 3)
     some = {"part-000001.parquet": TWO_PARTS["part-000001.parquet"]}
     codes = Folder(str(embedded(tmp_path / "some", out, some, angles)), Access())
-    with pytest.raises(JobError, match="holds no codes of 1 slices"):
+    with pytest.raises(JobError, match="holds no codes of 1 slice shown"):
         nearest_slices(codes, [(first, first.slices[0])], 3)
 
 

@@ -83,7 +83,7 @@ def test_a_missing_bucket_or_prefix_is_reported(s3: Gateway, bucket: str, uri: s
 
 
 def test_a_prefix_without_pictures_is_reported(s3: Gateway, bucket: str) -> None:
-    with pytest.raises(JobError, match="no input was found: 1 files"):
+    with pytest.raises(JobError, match="no input was found: 1 file,"):
         listed(f"s3://{bucket}/empty")
     with pytest.raises(JobError, match="no input was found: 0 files"):
         listed(f"s3://{bucket}/gone/")
