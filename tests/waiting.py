@@ -9,6 +9,8 @@ from collections.abc import Callable
 def comes(holds: Callable[[], object], within_s: float = 20.0) -> bool:
     """Whether it holds within the time, looked at every 10 ms."""
     deadline = time.monotonic() + within_s
-    while not holds() and time.monotonic() < deadline:
+    while not holds():  # asked once each time: what held for a moment has come
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.01)
-    return bool(holds())
+    return True

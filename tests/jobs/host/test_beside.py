@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -97,13 +98,21 @@ def test_an_interrupt_asks_the_work_to_end_and_waits_for_it() -> None:
     assert done == ["saved"]
 
 
-@pytest.mark.parametrize(("checks", "wait_s"), [((0, 1), 1e9), ((0,), 0.0), ((0,), 0.01)])
-def test_a_second_interrupt_and_the_end_of_the_time_end_the_waiting(checks: tuple[int, ...], wait_s: float) -> None:
-    over = threading.Event()
+def press_again(wait_s: float) -> float:
+    """Press Ctrl-C once more, a moment after the work was asked to end."""
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(0.05, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    return wait_s
+
+
+@pytest.mark.parametrize("ask", [lambda: press_again(1e9), lambda: 0.0, lambda: 0.01], ids=["again", "none", "little"])
+def test_a_second_interrupt_and_the_end_of_the_time_end_the_waiting(ask: Callable[[], float]) -> None:
+    over, ended = threading.Event(), list[str]()
     try:
         with pytest.raises(KeyboardInterrupt):
-            call_beside(lambda: over.wait(60) and None, interrupted(*checks), lambda: wait_s)
-        assert not over.is_set()
+            call_beside(lambda: ended.append(f"by itself: {over.wait(60)}"), interrupted(0), ask)
+        assert ended == []
     finally:
         over.set()
 

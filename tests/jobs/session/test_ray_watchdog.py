@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from pixelmill.jobs.session.ray_watchdog import POLL_S, RUN_VARIABLE, RayWatchdog
+from tests.waiting import comes
 
 A_WORKER_BEFORE_ITS_EXEC = "(exec -a raylet sleep 60) > /dev/null & echo $!; wait; while true; do sleep 1; done"
 AN_AGENT_THAT_WRITES_OVER_ITS_ENVIRONMENT = (
@@ -67,13 +68,6 @@ def watched() -> Iterator[Watched]:
     made = Watched()
     yield made
     made.clean_up()
-
-
-def comes(holds: Callable[[], object], within_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return bool(holds())
 
 
 def test_a_worker_that_looks_like_its_raylet_may_die_and_the_raylet_may_not(watched: Watched) -> None:
