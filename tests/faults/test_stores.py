@@ -153,6 +153,7 @@ def stops_in_the_middle(mine: Mine, words: str, **faults: bool) -> None:
     assert 0 < mine.seal() < 220
 
 
+@pytest.mark.slow  # a disk that fills up in the middle is below
 def test_a_store_that_fills_up_in_the_middle_ends_the_run_and_the_same_command_completes_it(mine: Mine) -> None:
     stops_in_the_middle(mine, "no space is left, writing", full=True)
     mine.proxy.set()

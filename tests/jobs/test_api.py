@@ -115,7 +115,7 @@ def test_a_job_is_a_mapping_a_text_or_a_file(tmp_path: Path) -> None:
     before = Output(made.uri).contents("_run/")
     text = yaml.safe_dump({**job, "source": str(tmp_path / "in"), "out": str(tmp_path / "out")})
     (tmp_path / "job.yaml").write_text(text, encoding="utf-8")
-    for same in (text, tmp_path / "job.yaml", str(tmp_path / "job.yaml")):
+    for same in (text, str(tmp_path / "job.yaml")):
         assert pixelmill.run(same, quiet=True).counts == {"inputs": 3, "done": 3, "failed": 0}
     assert Output(made.uri).contents("_run/") == before  # the same job, so that nothing was left to do
 

@@ -31,7 +31,6 @@ MINE = True
 Path("{marks}", f"{name}-{{os.getpid()}}").touch()
 """
 TRAINING = ["batch=8", "size_px=16", "latent_size=4", "hidden=32", "channels=3", "steps=10", "run.threads=1"]
-BOTH = pytest.mark.parametrize("kind", ["wheel", "editable"])
 WHEEL_FIRST = pytest.mark.parametrize("kind", ["wheel", pytest.param("editable", marks=pytest.mark.slow)])
 
 
@@ -59,7 +58,7 @@ def installed_user(user: Home, path: str | None) -> Home:
     return Home(user.folder, environment | ({} if path is None else {"PYTHONPATH": path}))
 
 
-@BOTH
+@WHEEL_FIRST
 @pytest.mark.parametrize("path", [".", pytest.param(None, marks=pytest.mark.slow)])
 def test_embed_and_its_workers_run_nothing_of_the_project(
     user: Home, installations: dict[Kind, Installation], project: Path, kind: Kind, path: str | None
@@ -71,6 +70,7 @@ def test_embed_and_its_workers_run_nothing_of_the_project(
     assert marks_of(project) == []
 
 
+@pytest.mark.slow  # Ray Train starts its workers as Ray starts those of a bulk job
 @WHEEL_FIRST
 def test_a_training_and_its_workers_run_nothing_of_the_project(
     user: Home, installations: dict[Kind, Installation], project: Path, kind: Kind

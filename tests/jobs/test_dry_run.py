@@ -71,7 +71,7 @@ def test_a_plan_says_what_is_found_where_it_goes_and_how_it_runs(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = plan_of(capsys, job(photos, tmp_path / "out", "run.actors=2"))
-    assert told["source"] == f"{photos}: 3 inputs (objects), 1 other files ignored"
+    assert told["source"] == f"{photos}: 3 inputs (objects), 1 other file ignored"
     assert told["output"] == f"{tmp_path}/out: new"
     assert "needs 2 logical CPUs, 0 GPUs" in told["cluster"]
     assert re.match(r"2 on cpu, \d+ torch threads each, decoding in the worker", told["workers"])

@@ -105,13 +105,19 @@ def trained(user: Home, photos: str, out: Path, run: dict[str, Any]) -> dict[str
     return last_weights(out)
 
 
+@pytest.mark.parametrize(
+    "run",
+    [{"workers": 2, "cache_gb": 0}, pytest.param({"workers": 2}, marks=pytest.mark.slow)],
+    ids=["streamed", "kept"],
+)
 def test_two_workers_learn_as_one_with_the_whole_batch(
-    user: Home, photos: str, tmp_path: Path, plainly_trained: dict[str, torch.Tensor]
+    user: Home, photos: str, tmp_path: Path, plainly_trained: dict[str, torch.Tensor], run: dict[str, Any]
 ) -> None:
-    two = trained(user, photos, tmp_path / "two", run={"workers": 2})
+    two = trained(user, photos, tmp_path / "two", run=run)
     assert all(torch.allclose(plainly_trained[name], two[name], rtol=1e-3, atol=1e-4) for name in two)
 
 
+@pytest.mark.slow  # tests/pipelines/training/test_samples.py compares the samples, and two workers stream above
 def test_samples_that_do_not_fit_into_memory_are_streamed_to_the_same_weights(
     user: Home, photos: str, tmp_path: Path, plainly_trained: dict[str, torch.Tensor]
 ) -> None:

@@ -70,7 +70,7 @@ def test_on_a_cluster_a_worker_has_the_one_cpu_that_it_asks_for_unless_the_file_
 def test_workers_that_can_not_be_placed_with_those_who_read_for_them_are_refused_in_figures(
     keys: dict[str, object], nodes: list[dict[str, float]], lack: str
 ) -> None:
-    with pytest.raises(JobError, match=rf"run: \d workers, and a CPU to read .* can't be placed: {lack}; lower"):
+    with pytest.raises(JobError, match=rf"run: \d workers?, and a CPU to read .* can't be placed: {lack}; lower"):
         scale_of(run(**keys), MACHINE, [Node(each) for each in nodes], is_cluster=True)
 
 

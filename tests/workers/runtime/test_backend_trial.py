@@ -150,6 +150,7 @@ def test_a_user_who_asks_for_it_without_the_package_is_reported_the_extra(monkey
 COMPILED = backend_trial.compiled(Settings(microbatch=5))
 
 
+@pytest.mark.slow  # the compiler takes half a minute
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_a_compiled_network_with_constant_weights_agrees_with_eager_float32(tmp_path: Path) -> None:
     cache, eager = tmp_path / "c.json", Choice(Settings(), "probed", 1e-3, ())
