@@ -20,7 +20,9 @@ from pixelmill.pipelines.outputs.completion import Counted
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.workers.errors import TooManyFailed
 
-POLL_S = 0.5
+POLL_S, LONGEST_POLL_S = 0.5, 5.0
+MOST_OF_A_CORE = 0.02
+"""The share of a core that reading the reports may take: it grows with the workers, whose work it takes the core from."""
 RATE_OVER_S = 30.0
 MILLING = "milling"
 
@@ -94,12 +96,15 @@ class Watch:
         return is_exceeded(done, failed, rows=self._watched.rows, max_fraction=self._watched.max_failed_fraction)
 
     def _follow(self) -> None:
-        while not self._over.wait(POLL_S):
+        pause_s = POLL_S
+        while not self._over.wait(pause_s):
+            began_s = time.monotonic()
             with suppress(Exception):  # nothing but the display depends on the reports
                 tally = self._follow_up()
                 if self._goes_wrong(tally.done, tally.failed):
                     self._why = explanation(tally, self._watched.max_failed_fraction)
                     return
+            pause_s = min(max(POLL_S, (time.monotonic() - began_s) / MOST_OF_A_CORE), LONGEST_POLL_S)
 
     def _follow_up(self) -> Tally:
         """Read the reports once and emit them as events."""

@@ -138,3 +138,33 @@ def test_a_run_in_which_too_much_failed_and_nothing_is_left_is_over() -> None:
     reports = Reports(Tally(50, 60, Counter({reason: 60}), {reason: "a.jpg"}))
     with watching(watched(rows=110), reports, stream()) as seen:
         seen.judge(50, 60)
+
+
+class Pauses:
+    """An event that records how long it is waited for, and is set at the fourth time."""
+
+    def __init__(self) -> None:
+        self.waited_s: list[float] = []
+
+    def wait(self, timeout: float) -> bool:
+        self.waited_s.append(timeout)
+        return len(self.waited_s) == 4
+
+
+@pytest.mark.parametrize(
+    ("took_s", "pause_s"),
+    [(0.002, watch.POLL_S), (0.03, 1.5), (2.0, watch.LONGEST_POLL_S)],
+    ids=["few", "many", "most"],
+)
+def test_reports_are_read_less_often_the_longer_it_takes(clock: Clock, took_s: float, pause_s: float) -> None:
+    """By as much as there are workers: reading those of thousands would take the whole core."""
+
+    class Slow(Reports):
+        def tally(self) -> Tally:
+            clock.now_s += took_s
+            return super().tally()
+
+    followed, pauses = Watch(watched(), Slow(), stream(), {}), Pauses()
+    followed._over = pauses  # type: ignore[assignment]
+    followed._follow()
+    assert pauses.waited_s == pytest.approx([watch.POLL_S, pause_s, pause_s, pause_s])
