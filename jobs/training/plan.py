@@ -134,7 +134,7 @@ def scale_of(run: TrainRun, machine: Machine, nodes: Nodes, *, is_cluster: bool)
     gpus_each = _gpus_each(run, machine, there, is_cluster=is_cluster)
     if lack := shortfall(_with_data(run.least_workers, gpus_each), there):
         raise NoRoom(
-            f"run: {counted(run.least_workers, 'worker')}, and a CPU to read the data for them, can't be placed: {lack}; "
+            f"run: {counted(run.least_workers, 'worker')}, and a CPU to read the data, can't be placed: {lack}; "
             "lower run.workers or run.num_gpus; a cluster that starts nodes when they are asked for has them in run.node_groups"
         )
     shared = 1 if is_cluster else max(1, machine.cores // run.most_workers)  # a worker asks a cluster for one CPU

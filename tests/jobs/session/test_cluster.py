@@ -77,7 +77,7 @@ def test_a_training_over_two_nodes_learns_as_on_one_machine(user: Home, cluster:
     pictures_and_out = ["--data", str(tmp_path / "in"), "--out", str(tmp_path / "full")]
     full = pixelmill(user, "train", "vae", *pictures_and_out, "--set", "run.workers=4")
     assert full.code == 2
-    assert "4 workers, and a CPU to read the data for them, can't be placed: 5 times 1 CPU" in full.stderr
+    assert "4 workers, and a CPU to read the data, can't be placed: 5 times 1 CPU" in full.stderr
     settings = ["batch=8", "size_px=16", "latent_size=4", "hidden=32", "channels=3", "steps=40", "run.workers=2"]
     losses = []
     with home() as alone:

@@ -39,7 +39,7 @@ def test_an_answer_is_found_among_what_else_was_printed() -> None:
         ("job", JOB, {"actors": 3}, "3 workers can't be placed"),
         ("job", JOB, {"num_gpus": 1, "node_groups": [{"max": 1, "cpus": 8, "gpus": 1}]}, None),
         ("training", TRAINING, {}, None),
-        ("training", TRAINING, {"workers": 2}, "2 workers, and a CPU to read the data for them, can't be placed"),
+        ("training", TRAINING, {"workers": 2}, "2 workers, and a CPU to read the data, can't be placed"),
         ("flow", FLOW, {"retries": 1}, None),
     ],
 )
