@@ -96,7 +96,7 @@ def _parts_of(job: Job, inputs: int) -> int:
 def _decoding(job: Job, plan: Plan) -> str:
     if (elsewhere := job.spec.run.decode_on) is not None:
         return f"decoding by {counted(elsewhere.tasks, 'task')} for each on nodes with {elsewhere.nodes().worded}"
-    threads = f"{counted(plan.decode_threads, 'decoding thread')}"
+    threads = counted(plan.decode_threads, "decoding thread")
     return threads if plan.decode_threads else "decoding in the worker"
 
 

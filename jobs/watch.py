@@ -19,10 +19,12 @@ from pixelmill.pipelines.events import RowsCounted, SampleFailed
 from pixelmill.pipelines.outputs.completion import Counted
 from pixelmill.pipelines.placement import WorkerPool
 from pixelmill.workers.errors import TooManyFailed
+from pixelmill.workers.wording import counted
 
 POLL_S, LONGEST_POLL_S = 0.5, 5.0
-MOST_OF_A_CORE = 0.02
-"""The share of a core that reading the reports may take: it grows with the workers, whose work it takes the core from."""
+READING_SHARE = 0.02
+"""The share of the time that may be spent on reading reports, which takes the longer the more workers there are; it is exceeded
+only where the figures would be older than LONGEST_POLL_S."""
 RATE_OVER_S = 30.0
 MILLING = "milling"
 
@@ -104,7 +106,7 @@ class Watch:
                 if self._goes_wrong(tally.done, tally.failed):
                     self._why = explanation(tally, self._watched.max_failed_fraction)
                     return
-            pause_s = min(max(POLL_S, (time.monotonic() - began_s) / MOST_OF_A_CORE), LONGEST_POLL_S)
+            pause_s = min(max(POLL_S, (time.monotonic() - began_s) / READING_SHARE), LONGEST_POLL_S)
 
     def _follow_up(self) -> Tally:
         """Read the reports once and emit them as events."""
@@ -156,7 +158,7 @@ class Watch:
         pool = self._watched.pool
         for name, each in (("CPU", pool.cpus), ("GPU", pool.gpus)):
             if each > self._free.get(name, 0):  # free before our workers took their share
-                return f"waiting for {each:g} {name}{'s' * (each != 1)}, {free_now().get(name, 0):g} free"
+                return f"waiting for {counted(each, name)}, {free_now().get(name, 0):g} free"
         return "starting the workers"
 
 

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pixelmill.workers.wording import counted
+
 CPU, GPU, MEMORY = "CPU", "GPU", "memory"
 _SLACK = 1e-6
 """Ray counts resources in ten-thousandths; sums of floats need not be exact."""
@@ -139,21 +141,17 @@ def shortfall(pool: WorkerPool, nodes: Sequence[Node]) -> str | None:
     beside = " and one more CPU" if pool.publishing_cpus else ""
     return (
         f"{pool.least} times {_needs(pool)}{beside} are needed, and there is room for {room} "
-        f"on {_count(len(chosen), 'node')}{where}: {described(chosen)}"
+        f"on {counted(len(chosen), 'node')}{where}: {described(chosen)}"
     )
 
 
 def _needs(pool: WorkerPool) -> str:
-    asked = [_count(each, name) for each, name in ((pool.cpus, CPU), (pool.gpus, GPU)) if each]
+    asked = [counted(each, name) for each, name in ((pool.cpus, CPU), (pool.gpus, GPU)) if each]
     return " with ".join(asked) or "a process"
 
 
 def _worded(selector: Mapping[str, str]) -> str:
     return ", ".join(f"{key}={wanted}" for key, wanted in selector.items())
-
-
-def _count(number: float, name: str) -> str:
-    return f"{number:g} {name}{'s' * (number != 1)}"
 
 
 def described(nodes: Iterable[Node]) -> str:
@@ -162,7 +160,7 @@ def described(nodes: Iterable[Node]) -> str:
     for node in nodes:
         shapes[node.cpus, node.gpus] = shapes.get((node.cpus, node.gpus), 0) + 1
     return ", ".join(
-        f"{count} of {_count(cpus, CPU)}" + (f" and {_count(gpus, GPU)}" if gpus else "")
+        f"{count} of {counted(cpus, CPU)}" + (f" and {counted(gpus, GPU)}" if gpus else "")
         for (cpus, gpus), count in sorted(shapes.items(), key=lambda item: (-item[0][1], -item[0][0]))
     )
 

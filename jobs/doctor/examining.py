@@ -98,5 +98,5 @@ def _examine_plan(job: Job, asked: Asked, around: Surroundings) -> Iterator[Find
     yield ok(
         "plan",
         f"{counted(plan.pool.actors, 'worker')} on {plan.device}; "
-        f"each has {plan.pool.cpus:g} of Ray's CPUs, {plan.pool.gpus:g} GPUs",
+        f"each has {plan.pool.cpus:g} of Ray's CPUs, {counted(plan.pool.gpus, 'GPU')}",
     )

@@ -222,7 +222,7 @@ def _throughput(found: Throughput | None) -> str:
         return ""
     seconds = found.slot_s * len(found.per_s)
     started = datetime.fromtimestamp(found.started_s, UTC).isoformat(sep=" ", timespec="seconds")
-    hosts = f"{counted(found.hosts, 'machine')}"
+    hosts = counted(found.hosts, "machine")
     label = f"inputs per second, on {hosts}"
     chart = columns(found.per_s, label, started, f"+{duration(seconds)}", f"{max(found.per_s):,.1f} inputs/s")
     return f"<section><h2>Throughput</h2>{chart}</section>"

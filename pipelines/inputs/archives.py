@@ -39,8 +39,8 @@ def kind_of_no_picture(name: str) -> str | None:
 
 
 def tar_members(found: Found, source: Source, other: KindOfOther = kind_of_no_picture) -> Index:
-    """The inputs of a tar shard with the places of their bytes, and counts of its other members by kind; as many as the source
-    may have, and nothing is read beyond them.
+    """The inputs of a tar shard with the places of their bytes, and counts of its other members by kind. Where the source
+    wants so many inputs alone, nothing is read beyond them.
 
     A shard that is truncated, or can't be indexed to its end, gives its whole members and one entry for itself with the
     problem.

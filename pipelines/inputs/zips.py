@@ -20,8 +20,8 @@ _LOCAL_BYTES, _ENCRYPTED = 30, 1
 
 
 def zip_members(found: Found, source: Source, other: KindOfOther) -> Index:
-    """The inputs of a zip with the places of their bytes, and counts of its other members by kind; as many as the source may
-    have.
+    """The inputs of a zip with the places of their bytes, and counts of its other members by kind. Where the source wants so
+    many inputs alone, no local header is read beyond them.
 
     A zip that can't be indexed gives one entry for itself with the problem; a member that is encrypted, or compressed
     otherwise than by deflate, is an entry with its problem.

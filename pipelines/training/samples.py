@@ -16,7 +16,6 @@ from pixelmill.pipelines.training.sample_cache import SampleCache
 from pixelmill.pipelines.training.sample_order import SampleOrder, spread
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.recipes import Recipe, Sample
-from pixelmill.workers.wording import counted
 
 
 class Memory:
@@ -52,7 +51,7 @@ class Memory:
             used = (int(index) + more) % len(self)
             if (sample := self._samples[used]) is not None:
                 return used, sample
-        raise DataError(f"all {counted(len(self), 'sample')} are broken")
+        raise DataError(f"all {len(self):,} samples are broken")
 
 
 class Stream:

@@ -120,6 +120,24 @@ def test_a_job_is_a_mapping_a_text_or_a_file(tmp_path: Path) -> None:
     assert Output(made.uri).contents("_run/") == before  # the same job, so that nothing was left to do
 
 
+@pytest.mark.usefixtures("unchanged")
+def test_the_path_of_a_job_file_may_be_a_text_or_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = list[Request]()
+
+    def recorded(request: Request) -> str:
+        requests.append(request)
+        raise JobError("is not run here")
+
+    monkeypatch.setattr(api, "run_in_child", recorded)
+    file = tmp_path / "job.yaml"
+    file.write_text("version: 1\nsource: in\nout: out\n", encoding="utf-8")
+    for path in (file, str(file)):
+        with pytest.raises(JobError, match="is not run here"):
+            pixelmill.run(path)
+    assert requests[0] == requests[1]
+    assert (requests[0].text, requests[0].name) == (file.read_text(), str(file))
+
+
 # Training
 
 

@@ -157,7 +157,7 @@ class Pauses:
     ids=["few", "many", "most"],
 )
 def test_reports_are_read_less_often_the_longer_it_takes(clock: Clock, took_s: float, pause_s: float) -> None:
-    """By as much as there are workers: reading those of thousands would take the whole core."""
+    """It takes the longer the more workers there are: those of thousands would be read all the time."""
 
     class Slow(Reports):
         def tally(self) -> Tally:
