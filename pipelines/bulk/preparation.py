@@ -6,7 +6,8 @@ The work runs within memory that was reserved from the budget in advance; the me
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from pixelmill.pipelines.bulk.items import Item, Row, Waiting
 from pixelmill.pipelines.bulk.row_errors import filed_under, row_error_of
@@ -33,7 +34,8 @@ class Preparation:
         """`runners` are the stages that read the original; with `least_px` they are given it as small as that, where the
         decoder can."""
         self._decoder, self._runners, self._budget, self._holdings = decoder, runners, budget, holdings
-        self._max_pixels, self._least_px = max_pixels, least_px
+        self._decode = _decode_by(decoder, max_pixels, least_px)
+        self._max_pixels = max_pixels
 
     def need_bytes(self, fetched: Fetched) -> int:
         """The memory of decoding plus the fetched bytes; only the latter for an input that can't be decoded."""
@@ -100,11 +102,14 @@ class Preparation:
         if not count:
             raise RowError("decode", "NoPictures", "holds no picture")
 
-    def _decode(self, pieces: Sequence[bytes]) -> Iterable[Decoded]:
-        if self._least_px is not None and isinstance(self._decoder, Reduces):
-            return self._decoder.decode_reduced(pieces, self._least_px, max_pixels=self._max_pixels)
-        return self._decoder.decode(pieces, max_pixels=self._max_pixels)
-
     def _failed(self, fetched: Fetched, error: RowError, taken_bytes: int) -> Item:
         self._budget.change(-taken_bytes)
         return Item(fetched[0].position, error=filed_under(error.stage, error))
+
+
+def _decode_by(
+    decoder: Decoder, max_pixels: int, least_px: int | None
+) -> Callable[[Sequence[bytes]], Iterable[Decoded]]:
+    if least_px is not None and isinstance(decoder, Reduces):
+        return partial(decoder.decode_reduced, least_px=least_px, max_pixels=max_pixels)
+    return partial(decoder.decode, max_pixels=max_pixels)

@@ -30,6 +30,8 @@ class StageRunner:
     def __init__(self, name: str, index: int, stage: Stage) -> None:
         self.name, self.index, self.stage = name, index, stage
         self._memory_pixels = sys.maxsize
+        # looked up once: a look for a protocol's methods takes longer than everything else that is done here for a picture
+        self._bucket_of = stage.bucket_of if isinstance(stage, SortsBySize) else _the_only_bucket
 
     @property
     def most_pixels(self) -> int:
@@ -47,9 +49,6 @@ class StageRunner:
     def waiting(self, row: Row, prepared: Prepared) -> Waiting:
         """A prepared sample of a row, as it waits for the stage."""
         return Waiting(row, self.index, prepared, pixels_of(prepared), self._bucket_of(prepared))
-
-    def _bucket_of(self, prepared: Prepared) -> Hashable:
-        return self.stage.bucket_of(prepared) if isinstance(self.stage, SortsBySize) else None
 
     def run(self, batch: Sequence[Waiting]) -> list[Ran]:
         """Run the batch in one piece or in several. DeviceFault if the device fails."""
@@ -71,6 +70,10 @@ class StageRunner:
         free_cached_memory()
         self._memory_pixels = sum(waiting.pixels for waiting in batch) // 2
         return split(batch, self._memory_pixels)
+
+
+def _the_only_bucket(_: Prepared) -> Hashable:
+    return None
 
 
 def split(batch: Sequence[Waiting], most_pixels: int) -> list[Sequence[Waiting]]:

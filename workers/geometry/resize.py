@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-from pixelmill.workers.geometry.memory_order import interleaved
+from pixelmill.workers.geometry.memory_order import batch_of_one, interleaved
 from pixelmill.workers.pictures import Reduced
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -49,7 +49,7 @@ def resize_shorter_side(
         return pixels_CHW
     if reduced:
         return _from_extent(pixels_CHW, new_HW, interpolation, reduced.extent)
-    source_BCHW = pixels_CHW[None].float() if exact else pixels_CHW[None]
+    source_BCHW = pixels_CHW[None].float() if exact else batch_of_one(pixels_CHW)
     resized_BCHW = functional.interpolate(source_BCHW, new_HW, mode=interpolation, antialias=True, align_corners=False)
     return resized_BCHW[0].clamp_(0, 255).round_().to(torch.uint8) if exact else resized_BCHW[0]
 
@@ -66,7 +66,7 @@ def _from_extent(
     """
     factors = [new / extent * (1 + _ABOVE) for new, extent in zip(new_HW, extent, strict=True)]
     resized_BCHW = functional.interpolate(
-        pixels_CHW[None],
+        batch_of_one(pixels_CHW),
         scale_factor=factors,
         mode=interpolation,
         antialias=True,
@@ -116,7 +116,7 @@ def stretch(
         return _from_extent(pixels_CHW, size_HW, interpolation, reduced.extent)
     if tuple(pixels_CHW.shape[1:]) == size_HW:
         return pixels_CHW
-    return functional.interpolate(pixels_CHW[None], size_HW, mode=interpolation, antialias=True)[0]
+    return functional.interpolate(batch_of_one(pixels_CHW), size_HW, mode=interpolation, antialias=True)[0]
 
 
 def central_area(

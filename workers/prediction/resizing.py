@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pixelmill.workers.geometry.resize import stretch
 from pixelmill.workers.prediction.sizes import Size
 from pixelmill.workers.runtime.outputs import Outputs, mapped, tensors_of
 
@@ -22,7 +23,7 @@ def resized_pixels(pixels_CHW: Tensor, size: Size, *, are_ids: bool) -> Tensor:
     """uint8 pixels in another size: bilinear with antialiasing, in integers; class ids by nearest neighbour."""
     if are_ids or pixels_CHW.shape[1:] == size:
         return resized_map(pixels_CHW, size)
-    return functional.interpolate(pixels_CHW[None], size, mode="bilinear", antialias=True)[0]
+    return stretch(pixels_CHW, size)
 
 
 def resized_map(map_CHW: Tensor, size: Size) -> Tensor:

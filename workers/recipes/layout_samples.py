@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from pixelmill.workers.geometry.mirroring import mirrored
+from pixelmill.workers.geometry.resize import stretch
 from pixelmill.workers.recipes import Batch, Sample
 from pixelmill.workers.typed_torch import from_numpy
 
@@ -20,9 +21,8 @@ def resized(sample: Sample, size_px: tuple[int, int]) -> Sample:
     """Resize the photograph with antialiasing and the class ids by nearest neighbour; both are copies."""
     photo_HWC, ids_HW = np.array(sample["photo"]), np.array(sample["layout"])
     if ids_HW.shape != size_px:
-        photo_1CHW = from_numpy(photo_HWC).permute(2, 0, 1)[None]
-        photo_1CHW = F.interpolate(photo_1CHW, size_px, mode="bilinear", antialias=True)
-        photo_HWC = np.ascontiguousarray(photo_1CHW[0].permute(1, 2, 0).numpy())
+        photo_CHW = stretch(from_numpy(photo_HWC).permute(2, 0, 1), size_px)
+        photo_HWC = np.ascontiguousarray(photo_CHW.permute(1, 2, 0).numpy())
         ids_HW = F.interpolate(from_numpy(ids_HW)[None, None], size_px, mode="nearest-exact")[0, 0].numpy()
     return {"photo": photo_HWC, "layout": ids_HW}
 

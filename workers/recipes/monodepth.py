@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.evaluation.depth import NEAREST_M, depth_errors, is_scored
 from pixelmill.workers.evaluation.depth_colours import coloured
+from pixelmill.workers.geometry.resize import stretch
 from pixelmill.workers.losses.stereo import photometric_loss, stereo_losses, warp
 from pixelmill.workers.networks.monodepth import MAX_DISPARITY, Monodepth, MonodepthConfig
 from pixelmill.workers.prediction.depth import disparity_to_depth, flip_averaged
@@ -121,9 +122,8 @@ class MonodepthRecipe:
         return sample
 
     def _resized(self, pixels_CHW: Tensor) -> np.ndarray:
-        size_px = (self.settings.height_px, self.settings.width_px)
-        resized_BCHW = F.interpolate(pixels_CHW[None], size_px, mode="bilinear", antialias=True)
-        return resized_BCHW[0].permute(1, 2, 0).contiguous().numpy()
+        resized_CHW = stretch(pixels_CHW, (self.settings.height_px, self.settings.width_px))
+        return resized_CHW.permute(1, 2, 0).contiguous().numpy()
 
     def batch(self, samples: Sequence[Sample], random: np.random.Generator) -> Batch:
         """{"left", "right"}: floats BCHW in [0, 1]."""

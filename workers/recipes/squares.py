@@ -11,12 +11,11 @@ from itertools import islice
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.geometry.grey import to_grey
-from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side, shrink_to_fit
+from pixelmill.workers.geometry.resize import center_crop, resize_shorter_side, shrink_to_fit, stretch
 from pixelmill.workers.models import vision
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.sample_pixels import sample_pixels
@@ -124,9 +123,8 @@ def cut(pixels_HWC: np.ndarray, top: int, left: int, side: int, size_px: int) ->
     crop_HWC = np.array(pixels_HWC[top : top + side, left : left + side])  # a copy: torch warns of read-only arrays
     if side == size_px:
         return crop_HWC
-    crop_1CHW = from_numpy(crop_HWC).permute(2, 0, 1)[None]
-    resized_1CSS = F.interpolate(crop_1CHW, (size_px, size_px), mode="bilinear", antialias=True)
-    return resized_1CSS[0].permute(1, 2, 0).numpy()
+    resized_CSS = stretch(from_numpy(crop_HWC).permute(2, 0, 1), (size_px, size_px))
+    return resized_CSS.permute(1, 2, 0).numpy()
 
 
 def areas(samples: Sequence[Sample], size_px: int) -> Tensor:

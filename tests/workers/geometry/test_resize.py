@@ -10,6 +10,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from pixelmill.workers.geometry.resize import (
     MAX_ASPECT,
+    Interpolation,
     center_crop,
     central_area,
     resize_shorter_side,
@@ -125,3 +126,16 @@ def test_the_central_area_is_as_large_as_its_aspect_allows_and_in_the_middle(hei
 )
 def test_a_picture_is_made_smaller_only_where_it_does_not_fit(size: tuple[int, int], fitted: tuple[int, int]) -> None:
     assert shrink_to_fit(slope(*size), 32).shape == (3, *fitted)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("new_HW", [(256, 341), (100, 130), (518, 690), (1, 3), (375, 40)], ids=str)
+def test_interleaved_pixels_are_resized_as_planes_are_and_stay_interleaved(
+    new_HW: tuple[int, int], interpolation: Interpolation
+) -> None:
+    pixels_CHW = as_pixels(photo(width=500, height=375))
+    crop_CHW = pixels_CHW[:, 20:320, 30:470]
+    for interleaved_CHW in (pixels_CHW, crop_CHW):
+        made_CHW = stretch(interleaved_CHW, new_HW, interpolation)
+        assert torch.equal(made_CHW, stretch(interleaved_CHW.contiguous(), new_HW, interpolation))
+        assert made_CHW.permute(1, 2, 0).is_contiguous()

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from pixelmill.workers.errors import DataError
 from pixelmill.workers.evaluation.confusion import confusion_scores
+from pixelmill.workers.geometry.resize import stretch
 from pixelmill.workers.models.palette import palette
 from pixelmill.workers.recipes import Sample, Scores
-from pixelmill.workers.recipes.segmentation.augmentation import resized
 from pixelmill.workers.recipes.segmentation.black_and_white import unmixed
 from pixelmill.workers.recipes.segmentation.labels import VOID, class_names_of
 from pixelmill.workers.typed_torch import from_numpy
@@ -93,6 +93,6 @@ def shown(network: nn.Module, predict: Predict, samples: Sequence[Sample]) -> Te
         row_HWC = np.concatenate([sample["image"], colours[sample["label"]], colours[said_HW]], axis=1)
         row_CHW = from_numpy(row_HWC).permute(2, 0, 1)
         if rows and row_CHW.shape != rows[0].shape:
-            row_CHW = resized(row_CHW, (rows[0].shape[1], rows[0].shape[2]))
+            row_CHW = stretch(row_CHW, (rows[0].shape[1], rows[0].shape[2]))
         rows.append(row_CHW)
     return torch.cat(rows, dim=1)

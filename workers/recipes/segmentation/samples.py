@@ -11,9 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from pixelmill.workers.errors import DataError
+from pixelmill.workers.geometry.resize import stretch
 from pixelmill.workers.recipes import Sample
 from pixelmill.workers.recipes.sample_pixels import turned_pixels
-from pixelmill.workers.recipes.segmentation.augmentation import nearest_places, resized
+from pixelmill.workers.recipes.segmentation.augmentation import nearest_places
 from pixelmill.workers.recipes.segmentation.black_and_white import BLACK_AND_WHITE, WHITE, is_black_and_white
 from pixelmill.workers.recipes.segmentation.label_files import file_ids
 from pixelmill.workers.recipes.segmentation.label_orientation import as_shown
@@ -38,7 +39,7 @@ def read_sample(files: Mapping[str, bytes], settings: LabelledSettings) -> Sampl
     label_HW = to_void(ids_HW, len(names), ignore_index)
     size_HW = settings.size_px or label_HW.shape
     if size_HW != label_HW.shape:
-        image_CHW = resized(image_CHW, (size_HW[0], size_HW[1]))
+        image_CHW = stretch(image_CHW, (size_HW[0], size_HW[1]))
         rows, columns = (nearest_places(*sides) for sides in zip(label_HW.shape, size_HW, strict=True))
         label_HW = label_HW[np.ix_(rows, columns)]
     image_HWC = np.ascontiguousarray(image_CHW.permute(1, 2, 0).numpy())
