@@ -53,9 +53,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Yield (marker, start, payload, end) of every segment up to the first scan's header; junk between is skipped."""
     at, marker = 2, 0
     while marker != 0xDA:
-        if (match := _JPEG_MARKER.search(data, at)) is None:
-            raise truncated("it stops before the first scan")
-        marker, at = match[1][0], match.end()
+        start, marker, at = _next_jpeg_marker(data, at)
         if marker == 0xD9:
             raise corrupt("it has an end but no scan")
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers that stand alone
@@ -66,8 +64,20 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
             raise truncated(f"segment FF{marker:02X} runs past the end")
         if length < 2:
             raise corrupt(f"segment FF{marker:02X} has a length below 2")
-        yield marker, match.start(), at + 2, end
+        yield marker, start, at + 2, end
         at = end
+
+
+def _next_jpeg_marker(data: bytes, at: int) -> tuple[int, int, int]:
+    """The next marker's position, its second byte, and the position behind it."""
+    first = data[at : at + 2]
+    if (
+        len(first) == 2 and first[0] == 0xFF and 0 < first[1] < 0xFF
+    ):  # as in nearly every file: nothing between segments
+        return at, first[1], at + 2
+    if (match := _JPEG_MARKER.search(data, at)) is None:
+        raise truncated("it stops before the first scan")
+    return match.start(), match[1][0], match.end()
 
 
 def jpeg_frame(marker: int, payload: bytes) -> JpegFrame:

@@ -70,6 +70,12 @@ _UNSUPPORTED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x8bJNG\r\n\x1a\n", "JNG"),
     (0, b"/* XPM */", "XPM"),
 )
+_UNSUPPORTED_BEHIND_OTHERS = tuple(each for each in _UNSUPPORTED if each[0] > 0)
+_UNSUPPORTED_BY_FIRST_BYTE = {
+    first: tuple(each for each in _UNSUPPORTED if each[0] > 0 or each[1][0] == first)
+    for first in {magic[0] for at, magic, _ in _UNSUPPORTED if at == 0}
+}
+"""Those that an input with this first byte may be, in their order: every input is looked at, and few are any."""
 _UNSUPPORTED_PATTERNS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"P[14]\s+(#[^\n]*\n\s*)*\d+\s+\d+\s"), "PBM"),
     (re.compile(rb"P[25]\s+(#[^\n]*\n\s*)*\d+\s+\d+\s+\d+\s"), "PGM"),
@@ -123,7 +129,7 @@ def find_format(data: bytes) -> PictureFormat:
     """The format of a supported picture; raises RowError (Empty, NotAnImage, UnsupportedFormat, Truncated) otherwise."""
     if not data:
         raise decode_error("Empty", "the file has 0 bytes: upload it again or remove it from the source")
-    for at, magic, name in _UNSUPPORTED:
+    for at, magic, name in _UNSUPPORTED_BY_FIRST_BYTE.get(data[0], _UNSUPPORTED_BEHIND_OTHERS):
         if data.startswith(magic, at):
             raise unsupported(name)
     for magic, file_format in _READ.items():

@@ -78,7 +78,7 @@ class ConvertedModels:
 
 @dataclass(frozen=True)
 class KeptNetwork:
-    """One network in the folder, with a file for each shape BCHW of its input."""
+    """One network in the folder, with a file for each shape of its input, BCHW or BHWC."""
 
     models: ConvertedModels
     digest: str
@@ -89,30 +89,30 @@ class KeptNetwork:
         figure = figure_of(agreement, as_numbers_on_cpu(first_rows(outputs, 1)), as_numbers_on_cpu(truth))
         return figure is not None and agreement.accepts(figure)
 
-    def has(self, shape_BCHW: tuple[int, ...]) -> bool:
+    def has(self, shape: tuple[int, ...]) -> bool:
         """Whether there is a file, which may turn out to be unusable."""
-        return (self.models.folder / _file_name(self._key(shape_BCHW))).exists()
+        return (self.models.folder / _file_name(self._key(shape))).exists()
 
-    def read(self, shape_BCHW: tuple[int, ...]) -> bytes | None:
+    def read(self, shape: tuple[int, ...]) -> bytes | None:
         """What was kept for this shape; None where nothing was, or it can't be trusted."""
-        key = self._key(shape_BCHW)
+        key = self._key(shape)
         try:
             with _opened(self.models.folder) as folder:
                 return _read(folder, key, self.models.most_bytes)
         except OSError:
             return None
 
-    def keep(self, shape_BCHW: tuple[int, ...], blob: bytes) -> None:
+    def keep(self, shape: tuple[int, ...], blob: bytes) -> None:
         """Keep it, in one step. Without room, or without the folder, the next worker converts again."""
-        key, most_bytes = self._key(shape_BCHW), self.models.most_bytes
+        key, most_bytes = self._key(shape), self.models.most_bytes
         with suppress(OSError):
             self.models.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _opened(self.models.folder) as folder:
                 if _made_room(folder, len(blob) + len(_MAGIC) + _DIGEST_BYTES, most_bytes):
                     _write(folder, key, blob)
 
-    def _key(self, shape_BCHW: tuple[int, ...]) -> bytes:
-        return hashlib.sha256(f"{self.digest} {list(shape_BCHW)}".encode()).digest()
+    def _key(self, shape: tuple[int, ...]) -> bytes:
+        return hashlib.sha256(f"{self.digest} {list(shape)}".encode()).digest()
 
 
 def _file_name(key: bytes) -> str:

@@ -18,7 +18,9 @@ from pixelmill.workers.runtime.converted_models import ConvertedModels
 from pixelmill.workers.runtime.device_lanes import CudaLanes, Lanes
 from pixelmill.workers.runtime.device_pipeline import DevicePipeline, Pictures
 from pixelmill.workers.runtime.faults import free_cached_memory
+from pixelmill.workers.runtime.file_networks import file_network_of
 from pixelmill.workers.runtime.folding import folded
+from pixelmill.workers.runtime.normalizing import Normalizer
 from pixelmill.workers.runtime.openvino import OpenVinoNetwork
 from pixelmill.workers.runtime.openvino_sizes import OpenVinoBySize, SizeRules
 from pixelmill.workers.runtime.outputs import Outputs, as_numbers_on_cpu, first_rows, joined
@@ -68,10 +70,9 @@ class Executor:
         self._has_one_shape = settings.compile or (settings.backend == "openvino" and network.input_px is not None)
         takes_float32 = isinstance(network.module, Float32Input)
         is_given_float32 = takes_float32 or settings.backend == "openvino"
-        self._dtype = torch.float32 if is_given_float32 else getattr(torch, settings.precision)
-        std = torch.tensor(network.std)
-        self._scale_1C11 = (1 / (255 * std)).view(1, -1, 1, 1).to(settings.device)
-        self._shift_1C11 = (-torch.tensor(network.mean) / std).view(1, -1, 1, 1).to(settings.device)
+        dtype = torch.float32 if is_given_float32 else getattr(torch, settings.precision)
+        layout = torch.channels_last if _takes_interleaved(network, settings) else torch.contiguous_format
+        self._normalized = Normalizer(network.mean, network.std, settings.device, dtype, layout)
         lanes = CudaLanes(settings.device) if lanes is None and settings.device.startswith("cuda") else lanes
         self._pipeline = None if lanes is None else DevicePipeline(lanes, self._on_device)
 
@@ -122,11 +123,14 @@ class Executor:
         return torch.cat([images_BCHW, images_BCHW.new_zeros(missing, *images_BCHW.shape[1:])])
 
     def _forward(self, images_BCHW: Tensor) -> Outputs:
-        images_BCHW = images_BCHW.to(self.settings.device)
-        layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
-        images_BCHW = images_BCHW.to(torch.float32, memory_format=layout)
-        # Normalized in fp32: the rounded mean and std of bfloat16 would shift every pixel the same way.
-        return self._run(torch.addcmul(self._shift_1C11, images_BCHW, self._scale_1C11).to(self._dtype))
+        return self._run(self._normalized(images_BCHW))
+
+
+def _takes_interleaved(network: PixelNetwork, settings: Settings) -> bool:
+    """OpenVINO computes in HWC, and turns planes into it first; a network in a file takes planes."""
+    if settings.backend == "openvino" and network.input_px is not None:
+        return file_network_of(network.module) is None
+    return settings.channels_last
 
 
 def has_volumes(module: nn.Module) -> bool:

@@ -45,6 +45,7 @@ def version_here() -> str | None:
 class OpenVinoNetwork:
     """`network(images_BCHW)`, normalized float32 of the shape of the first call, returns the module's outputs as float32.
 
+    It is compiled for the memory order of the first call, HWC or planes, which saves it from being changed in every call.
     The module stays on the CPU in float32; `precision` is that of the computation. `threads` cores are used, and none is pinned:
     two workers of one machine would be pinned to the same ones. What is converted is taken from `kept`, and kept there. Raises
     RuntimeError where the network can't be converted.
@@ -73,17 +74,20 @@ class OpenVinoNetwork:
             example_BCHW = images_BCHW.clone().contiguous()
             truth = self._module(example_BCHW[:1])
         core: Any = import_module(PACKAGE).Core()
-        shape = tuple(example_BCHW.shape)
+        shape = given_shape(images_BCHW)
         blob = self._kept.read(shape) if self._kept else None
         if self._kept and blob is not None:
             with suppress(RuntimeError):  # it can't be imported, and is converted again
-                run = _run_of(core.import_model(blob, "CPU", self._options), truth)
+                run = _run_of(core.import_model(blob, "CPU", self._options), truth, images_BCHW)
                 outputs = run(images_BCHW)
                 if self._kept.agrees(outputs, truth):
                     self._run = run
                     return outputs
-        compiled = core.compile_model(_converted(self._module, example_BCHW), "CPU", self._options)
-        self._run = _run_of(compiled, truth)
+        model = _converted(self._module, example_BCHW)
+        if _is_interleaved(images_BCHW):
+            model = _taking_interleaved(model)
+        compiled = core.compile_model(model, "CPU", self._options)
+        self._run = _run_of(compiled, truth, images_BCHW)
         outputs = self._run(images_BCHW)
         if self._kept and self._kept.agrees(outputs, truth):
             self._kept.keep(shape, compiled.export_model().getvalue())
@@ -106,13 +110,35 @@ def _converted(module: nn.Module, example_BCHW: Tensor) -> Any:
     return model
 
 
-def _run_of(compiled: Any, structure: Outputs) -> Callable[[Tensor], Outputs]:
-    """The compiled network, whose outputs have this structure. Raises RuntimeError where there are more or fewer."""
+def given_shape(images_BCHW: Tensor) -> tuple[int, ...]:
+    """The shape in which OpenVINO is given these pictures: BHWC where that is their memory order, otherwise BCHW."""
+    return tuple((images_BCHW.permute(0, 2, 3, 1) if _is_interleaved(images_BCHW) else images_BCHW).shape)
+
+
+def _is_interleaved(images_BCHW: Tensor) -> bool:
+    """HWC in memory, and not planes as well, as pictures of one channel are."""
+    return images_BCHW.is_contiguous(memory_format=torch.channels_last) and not images_BCHW.is_contiguous()
+
+
+def _taking_interleaved(model: Any) -> Any:
+    """The model with an input BHWC, which it need not rearrange for its kernels."""
+    openvino = import_module(PACKAGE)
+    steps = import_module("openvino.preprocess").PrePostProcessor(model)
+    steps.input().tensor().set_layout(openvino.Layout("NHWC"))
+    steps.input().model().set_layout(openvino.Layout("NCHW"))
+    return steps.build()
+
+
+def _run_of(compiled: Any, structure: Outputs, like_BCHW: Tensor) -> Callable[[Tensor], Outputs]:
+    """The compiled network, whose outputs have this structure, for pictures in this memory order. Raises RuntimeError where
+    there are more outputs or fewer."""
+    is_interleaved = _is_interleaved(like_BCHW)
     if len(compiled.outputs) != len(tensors_of(structure)):
         raise RuntimeError(f"OpenVINO gives {len(compiled.outputs)} outputs of {len(tensors_of(structure))}")
 
     def run(images_BCHW: Tensor) -> Outputs:
-        made = compiled(images_BCHW.contiguous().numpy())
+        given = images_BCHW.permute(0, 2, 3, 1) if is_interleaved else images_BCHW
+        made = compiled(given.contiguous().numpy())
         tensors = iter([from_numpy(made[place].copy()) for place in range(len(compiled.outputs))])
 
         def its_own(like: Tensor) -> Tensor:

@@ -79,6 +79,16 @@ def test_the_next_worker_does_not_convert_and_computes_the_same_bit_for_bit(
     assert [file.stat().st_mode & 0o777 for file in blobs(tmp_path)] == [0o600]
 
 
+def test_each_memory_order_of_the_pictures_has_a_conversion_of_its_own(tmp_path: Path, conversions: Counter) -> None:
+    kept, shown = models(tmp_path).of(module(), "float32"), images((1, 3, 8, 3))
+    for given in (shown, shown.to(memory_format=torch.channels_last), shown):
+        with torch.inference_mode():
+            made = OpenVinoNetwork(module(), "float32", 1, kept)(given)
+        torch.testing.assert_close(made, module()(shown), atol=1e-5, rtol=1e-4)
+    assert conversions.count == 2
+    assert len(blobs(tmp_path)) == 2
+
+
 def test_another_network_shape_precision_key_code_or_processor_is_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
