@@ -1,4 +1,4 @@
-"""What the processor of this machine is called in the keys of caches; without torch."""
+"""What the processor of this machine is called in the keys of caches, and whether it has AMX; without torch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from pathlib import Path
 
 def processor_name() -> str:
     """The model and the features of the processor, as a digest where the kernel lists them."""
+    picked = _listed()
+    if not picked:
+        return f"{platform.machine()} {platform.processor()}"
+    return hashlib.sha256("".join(sorted(picked.values())).encode()).hexdigest()
+
+
+def has_amx() -> bool:
+    """Whether it multiplies tiles of bfloat16 by an instruction (Intel AMX)."""
+    return "amx_bf16" in _listed().get("flags", "").split()
+
+
+def _listed() -> dict[str, str]:
+    """The kernel's lines on model and features, by their names; none where it lists nothing."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
-        return f"{platform.machine()} {platform.processor()}"
+        return {}
     lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    picked = {line.partition(":")[0].strip(): line for line in lines if line.startswith(("model", "flags"))}
-    return hashlib.sha256("".join(sorted(picked.values())).encode()).hexdigest()
+    return {line.partition(":")[0].strip(): line for line in lines if line.startswith(("model", "flags"))}

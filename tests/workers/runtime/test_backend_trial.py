@@ -51,18 +51,21 @@ def trial_of(rate: float) -> Trial:
 
 
 @pytest.mark.parametrize(
-    ("rate", "images", "backend"),
+    ("rate", "images", "has_amx", "backend"),
     [
-        (20.0, 10_000, "openvino"),
-        (20.0, 199, "torch"),  # PyTorch is done before it is tried
-        (10.2, 10_000, "torch"),  # as fast, within what is measured
-        (12.0, 250, "torch"),  # saves 4 of 25 seconds, and took 5 to start
-        (20.0, 250, "openvino"),  # saves 12
+        (20.0, 10_000, False, "openvino"),
+        (20.0, 199, False, "torch"),  # PyTorch is done before it is tried
+        (40.0, 100, True, "openvino"),
+        (40.0, 79, True, "torch"),
+        (10.2, 10_000, True, "torch"),  # as fast, within what is measured
+        (12.0, 250, True, "torch"),  # saves 4 of 25 seconds, and took 5 to start
+        (20.0, 250, False, "openvino"),  # saves 12
     ],
 )
 def test_it_is_chosen_where_it_is_faster_and_repays_its_start(
-    monkeypatch: pytest.MonkeyPatch, rate: float, images: int, backend: str
+    monkeypatch: pytest.MonkeyPatch, rate: float, images: int, has_amx: bool, backend: str
 ) -> None:
+    monkeypatch.setattr(backend_trial, "has_amx", lambda: has_amx)
     monkeypatch.setattr(probing, "probe", lambda *_: Choice(Settings(), "probed", 10.0, ()))
     monkeypatch.setattr(backend_trial, "_tried", lambda *_: replace(trial_of(rate), start_s=5.0))
     monkeypatch.setattr(probing, "PROBE_PAYS_FROM_IMAGES", 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pixelmill.workers.runtime import processor
-from pixelmill.workers.runtime.processor import processor_name
+from pixelmill.workers.runtime.processor import has_amx, processor_name
 
 CPUINFO = """processor : 0
 model name : Xeon
@@ -38,6 +38,16 @@ def test_features_count_and_the_clock_of_the_moment_does_not(tmp_path: Path, mon
 
 def test_where_the_kernel_lists_nothing_the_platform_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert name_for(tmp_path / "absent", monkeypatch, None) == f"{platform.machine()} {platform.processor()}"
+
+
+@pytest.mark.parametrize(("features", "expected"), [(" amx_tile amx_bf16", True), (" avx512_bf16 amx_tile", False)])
+def test_amx_is_a_feature_that_the_kernel_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, features: str, expected: bool
+) -> None:
+    name_for(tmp_path / "cpuinfo", monkeypatch, CPUINFO.format(mhz=2000, more=features))
+    assert has_amx() is expected
+    name_for(tmp_path / "absent", monkeypatch, None)
+    assert not has_amx()
 
 
 def test_this_machine_has_one_name() -> None:
