@@ -75,7 +75,9 @@ class OnnxNetwork(FileNetwork):
         return _run_eagerly(self._outputs, images_BCHW)
 
     def _outputs(self, images_BCHW: Tensor) -> Tensor:
-        pixels_BCHW = images_BCHW.detach().float().contiguous().cpu().numpy()
+        pixels_BCHW = images_BCHW.detach().float().cpu().numpy()
+        if self.engine is None:  # its own library takes planes, another one any memory order
+            pixels_BCHW = np.ascontiguousarray(pixels_BCHW)
         whole = self.shape[0] or len(pixels_BCHW)  # some are exported for batches of one size
         parts = [
             self._run(pixels_BCHW[start : start + whole], whole, images_BCHW.device)

@@ -18,7 +18,6 @@ from pixelmill.workers.runtime.converted_models import ConvertedModels
 from pixelmill.workers.runtime.device_lanes import CudaLanes, Lanes
 from pixelmill.workers.runtime.device_pipeline import DevicePipeline, Pictures
 from pixelmill.workers.runtime.faults import free_cached_memory
-from pixelmill.workers.runtime.file_networks import file_network_of
 from pixelmill.workers.runtime.folding import folded
 from pixelmill.workers.runtime.normalizing import Normalizer
 from pixelmill.workers.runtime.openvino import OpenVinoNetwork
@@ -127,10 +126,8 @@ class Executor:
 
 
 def _takes_interleaved(network: PixelNetwork, settings: Settings) -> bool:
-    """OpenVINO computes in HWC, and turns planes into it first; a network in a file takes planes."""
-    if settings.backend == "openvino" and network.input_px is not None:
-        return file_network_of(network.module) is None
-    return settings.channels_last
+    """OpenVINO computes in HWC, and turns planes into it first."""
+    return settings.channels_last or (settings.backend == "openvino" and network.input_px is not None)
 
 
 def has_volumes(module: nn.Module) -> bool:

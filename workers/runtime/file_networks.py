@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 Engine = Callable[[np.ndarray], np.ndarray]
-"""From the network's input BCHW as float32 to its output, one array of which the first axis is the batch."""
+"""From the network's input BCHW as float32, in any memory order, to its output, whose first axis is the batch."""
 
 
 class FileNetwork(nn.Module):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from pixelmill.workers.runtime.converted_models import KeptNetwork
 from pixelmill.workers.runtime.file_networks import file_network_of
 from pixelmill.workers.runtime.openvino_files import OpenVinoFileNetwork
+from pixelmill.workers.runtime.openvino_inputs import as_given, is_interleaved, taking_interleaved
 from pixelmill.workers.runtime.outputs import Outputs, mapped, tensors_of
 from pixelmill.workers.runtime.quiet_log import without_warnings
 from pixelmill.workers.typed_torch import from_numpy
@@ -74,7 +75,7 @@ class OpenVinoNetwork:
             example_BCHW = images_BCHW.clone().contiguous()
             truth = self._module(example_BCHW[:1])
         core: Any = import_module(PACKAGE).Core()
-        shape = given_shape(images_BCHW)
+        shape = as_given(images_BCHW.numpy()).shape
         blob = self._kept.read(shape) if self._kept else None
         if self._kept and blob is not None:
             with suppress(RuntimeError):  # it can't be imported, and is converted again
@@ -84,8 +85,8 @@ class OpenVinoNetwork:
                     self._run = run
                     return outputs
         model = _converted(self._module, example_BCHW)
-        if _is_interleaved(images_BCHW):
-            model = _taking_interleaved(model)
+        if is_interleaved(images_BCHW.numpy()):
+            model = taking_interleaved(model)
         compiled = core.compile_model(model, "CPU", self._options)
         self._run = _run_of(compiled, truth, images_BCHW)
         outputs = self._run(images_BCHW)
@@ -110,34 +111,15 @@ def _converted(module: nn.Module, example_BCHW: Tensor) -> Any:
     return model
 
 
-def given_shape(images_BCHW: Tensor) -> tuple[int, ...]:
-    """The shape in which OpenVINO is given these pictures: BHWC where that is their memory order, otherwise BCHW."""
-    return tuple((images_BCHW.permute(0, 2, 3, 1) if _is_interleaved(images_BCHW) else images_BCHW).shape)
-
-
-def _is_interleaved(images_BCHW: Tensor) -> bool:
-    """HWC in memory, and not planes as well, as pictures of one channel are."""
-    return images_BCHW.is_contiguous(memory_format=torch.channels_last) and not images_BCHW.is_contiguous()
-
-
-def _taking_interleaved(model: Any) -> Any:
-    """The model with an input BHWC, which it need not rearrange for its kernels."""
-    openvino = import_module(PACKAGE)
-    steps = import_module("openvino.preprocess").PrePostProcessor(model)
-    steps.input().tensor().set_layout(openvino.Layout("NHWC"))
-    steps.input().model().set_layout(openvino.Layout("NCHW"))
-    return steps.build()
-
-
 def _run_of(compiled: Any, structure: Outputs, like_BCHW: Tensor) -> Callable[[Tensor], Outputs]:
     """The compiled network, whose outputs have this structure, for pictures in this memory order. Raises RuntimeError where
     there are more outputs or fewer."""
-    is_interleaved = _is_interleaved(like_BCHW)
+    takes_interleaved = is_interleaved(like_BCHW.numpy())
     if len(compiled.outputs) != len(tensors_of(structure)):
         raise RuntimeError(f"OpenVINO gives {len(compiled.outputs)} outputs of {len(tensors_of(structure))}")
 
     def run(images_BCHW: Tensor) -> Outputs:
-        given = images_BCHW.permute(0, 2, 3, 1) if is_interleaved else images_BCHW
+        given = images_BCHW.permute(0, 2, 3, 1) if takes_interleaved else images_BCHW
         made = compiled(given.contiguous().numpy())
         tensors = iter([from_numpy(made[place].copy()) for place in range(len(compiled.outputs))])
 

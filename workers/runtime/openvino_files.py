@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from pixelmill.workers.runtime.converted_models import KeptNetwork
 from pixelmill.workers.runtime.file_networks import FileNetwork, file_network_of
+from pixelmill.workers.runtime.openvino_inputs import as_given, is_interleaved, taking_interleaved
 from pixelmill.workers.runtime.outputs import Outputs
 
 TRIED_S = 120.0
@@ -66,7 +67,7 @@ class OpenVinoFileNetwork:
         """The outputs, by what was kept where it still agrees with the file's own library on one picture."""
         if self._kept is None:
             return self._by(self._engine(None), images_BCHW)
-        shape, truth = tuple(images_BCHW.shape), self._truth(images_BCHW[:1])
+        shape, truth = as_given(images_BCHW.numpy()).shape, self._truth(images_BCHW[:1])
         if (blob := self._kept.read(shape)) is not None:
             with suppress(RuntimeError):  # it can't be imported, and is compiled again
                 outputs = self._by(self._engine(blob), images_BCHW)
@@ -102,10 +103,11 @@ class _CompiledFile:
         self._compiled: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, pixels_BCHW: np.ndarray) -> np.ndarray:
-        compiled = self._compiled.get(pixels_BCHW.shape)
+        given = as_given(pixels_BCHW)
+        compiled = self._compiled.get(given.shape)
         if compiled is None:
-            compiled = self._compiled[pixels_BCHW.shape] = self._for(pixels_BCHW.shape)
-        return compiled(pixels_BCHW)[0].copy()
+            compiled = self._compiled[given.shape] = self._for(pixels_BCHW)
+        return compiled(given)[0].copy()
 
     def exported(self) -> bytes | None:
         """What was compiled, for a later worker; None where that was for several shapes."""
@@ -114,12 +116,15 @@ class _CompiledFile:
         (compiled,) = self._compiled.values()
         return compiled.export_model().getvalue()
 
-    def _for(self, shape: tuple[int, ...]) -> Any:
+    def _for(self, pixels_BCHW: np.ndarray) -> Any:
         blob, self._blob = self._blob, None
         if blob is not None:
             return self._core.import_model(blob, "CPU", dict(self._options))
-        require_survival(self._file, shape, self._options)
-        return self._core.compile_model(self._read(shape), "CPU", dict(self._options))
+        require_survival(self._file, pixels_BCHW.shape, self._options)
+        model = self._read(pixels_BCHW.shape)
+        if is_interleaved(pixels_BCHW):
+            model = taking_interleaved(model)
+        return self._core.compile_model(model, "CPU", dict(self._options))
 
     def _read(self, shape: tuple[int, ...]) -> Any:
         """OpenVINO's model of the file, with the one output that is asked for."""

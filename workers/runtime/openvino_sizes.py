@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from pixelmill.workers.runtime.agreement import Agreement, figure_of
 from pixelmill.workers.runtime.converted_models import ConvertedModels, KeptNetwork
 from pixelmill.workers.runtime.folding import folded
-from pixelmill.workers.runtime.openvino import OpenVinoNetwork, given_shape
+from pixelmill.workers.runtime.openvino import OpenVinoNetwork
+from pixelmill.workers.runtime.openvino_inputs import as_given
 from pixelmill.workers.runtime.outputs import Outputs, as_numbers_on_cpu, joined
 
 MOST_SIZES = 8
@@ -76,7 +77,7 @@ class OpenVinoBySize:
 
     def __call__(self, images_BCHW: Tensor) -> Outputs:
         size = tuple(images_BCHW.shape[1:])
-        if size not in self._runs and self._is_due(size, given_shape(images_BCHW[:1])):
+        if size not in self._runs and self._is_due(size, as_given(images_BCHW[:1].numpy()).shape):
             self._convert(size, images_BCHW[:1])
         if (run := self._runs.get(size)) is not None:
             return joined([run(images_BCHW[place : place + 1]) for place in range(len(images_BCHW))])

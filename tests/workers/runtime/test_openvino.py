@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pixelmill.workers.pictures import Picture
 from pixelmill.workers.runtime.execution import Executor, PixelNetwork
-from pixelmill.workers.runtime.openvino import OpenVinoNetwork, given_shape
+from pixelmill.workers.runtime.openvino import OpenVinoNetwork
 from pixelmill.workers.runtime.settings import Settings
 from pixelmill.workers.stages import StageContext, config_class
 from tests.small_networks import network, pictures
@@ -91,10 +91,3 @@ def test_pictures_are_taken_in_the_memory_order_of_the_first_ones() -> None:
         run = OpenVinoNetwork(module, "float32", 1)
         for given in (images.contiguous(memory_format=order), images, images.to(memory_format=torch.channels_last)):
             assert torch.allclose(run(given)["maps"], truth, atol=1e-5)
-
-
-def test_pictures_are_given_to_it_as_they_lie_in_memory() -> None:
-    images = torch.zeros(2, 3, 8, 6)
-    assert given_shape(images) == (2, 3, 8, 6)
-    assert given_shape(images.to(memory_format=torch.channels_last)) == (2, 8, 6, 3)
-    assert given_shape(torch.zeros(2, 1, 8, 6)) == (2, 1, 8, 6)
