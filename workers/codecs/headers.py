@@ -70,11 +70,9 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 def _next_jpeg_marker(data: bytes, at: int) -> tuple[int, int, int]:
     """The next marker's position, its second byte, and the position behind it."""
-    first = data[at : at + 2]
-    if (
-        len(first) == 2 and first[0] == 0xFF and 0 < first[1] < 0xFF
-    ):  # as in nearly every file: nothing between segments
-        return at, first[1], at + 2
+    start = data[at : at + 2]
+    if len(start) == 2 and start[0] == 0xFF and 0 < start[1] < 0xFF:  # nearly always: nothing lies between segments
+        return at, start[1], at + 2
     if (match := _JPEG_MARKER.search(data, at)) is None:
         raise truncated("it stops before the first scan")
     return match.start(), match[1][0], match.end()

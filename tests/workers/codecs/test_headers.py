@@ -44,6 +44,27 @@ def many_scans(scans: int, side: int = 64) -> bytes:
     return jpeg[:-2] + jpeg[last:-2] * (scans - jpeg.count(b"\xff\xda")) + jpeg[-2:]
 
 
+@pytest.mark.parametrize("junk", [b"", b"\xff", b"\xff" * 5, b"\0\0", b"ab", b"\xff\0", b"a\xff\0b\xff"], ids=ascii)
+def test_segments_are_found_behind_junk_and_fill_bytes(junk: bytes) -> None:
+    jpeg = encode(photo(width=40, height=30))
+    found = [(marker, jpeg[start:end]) for marker, start, _, end in headers.jpeg_segments(jpeg)]
+    head = b"".join(junk + segment for _, segment in found)
+    changed = jpeg[:2] + head + jpeg[2 + sum(len(segment) for _, segment in found) :]
+    again = [
+        (marker, changed[end - len(segment) : end])
+        for (marker, _, _, end), (_, segment) in zip(headers.jpeg_segments(changed), found, strict=True)
+    ]
+    assert again == found
+    assert [marker for marker, _ in found][-1] == 0xDA
+
+
+@pytest.mark.parametrize("cut", [b"", b"\xff", b"\xff\xff", b"\xff\0", b"ab"], ids=ascii)
+def test_a_jpeg_that_stops_before_its_scan_is_truncated(cut: bytes) -> None:
+    with pytest.raises(RowError, match="stops before the first scan") as caught:
+        list(headers.jpeg_segments(b"\xff\xd8" + cut))
+    assert caught.value.error_type == "Truncated"
+
+
 def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
     assert fate(many_scans(500)) == ("good", (64, 64))
     for reads in (decode_picture, decode_bytes):

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from pixelmill.workers.codecs import signatures
 from pixelmill.workers.codecs.decode import decode_picture
 from pixelmill.workers.errors import RowError
 from tests.corpus import encode, photo, png_chunk
@@ -42,6 +43,19 @@ def test_an_error_describes_the_input(name: str, words: str) -> None:
     with pytest.raises(RowError) as caught:
         decode_picture(ITEMS[name].data)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(("at", "magic", "name"), signatures._UNSUPPORTED, ids=lambda value: ascii(value)[:24])
+@pytest.mark.parametrize("before", [b"\0", b"\xff\xd8\xff\xe0", b"II*\0", b"zz"], ids=ascii)
+def test_a_format_that_is_not_read_is_found_by_its_signature_whatever_stands_before_it(
+    before: bytes, at: int, magic: bytes, name: str
+) -> None:
+    data = (before * at)[:at] + magic + bytes(100)
+    first = next(name for at, magic, name in signatures._UNSUPPORTED if data.startswith(magic, at))
+    with pytest.raises(RowError) as caught:
+        signatures.find_format(data)
+    assert first in str(caught.value)
+    assert at > 0 or first == name
 
 
 PICTURES_NOT_READ = {
