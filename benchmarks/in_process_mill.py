@@ -26,7 +26,7 @@ from pixelmill.pipelines.outputs.listing import Listing, tables_of
 from pixelmill.pipelines.outputs.segments import Segment
 from pixelmill.pipelines.stores.access import Access
 from pixelmill.pipelines.stores.folder import Folder
-from pixelmill.workers.stages import StageConfig, StageContext
+from pixelmill.workers.stages import Stage, StageConfig, StageContext
 from pixelmill.workers.stages.embed import EmbedConfig
 
 Backend = Literal["auto", "torch", "openvino"]
@@ -137,6 +137,8 @@ class InProcessMill(FolderMill):
         decode_on: DecodeNodes | None = None,
     ) -> None:
         super().__init__(pictures, device, decode_threads=decode_threads, out=out, decode_on=decode_on)
+        self.stage: Stage
+        """The stage of the mill that takes `turns`, once the first was asked for."""
         self._model = model
         self._backend: Backend = backend
 
@@ -146,6 +148,7 @@ class InProcessMill(FolderMill):
         mill = self._mill(stage, self._device, self._decode_threads, threads=1)
         _, second = self._segment.parts()
         (stage_of_mill,) = mill.stages
+        self.stage = stage_of_mill
         run, spent_s = stage_of_mill.run, [0.0]
 
         def timed(samples: Sequence[Any]) -> Any:
