@@ -22,6 +22,7 @@ from pixelmill.pipelines.training.batch_threads import batch_threads
 from pixelmill.pipelines.training.sample_order import SampleOrder
 from pixelmill.pipelines.training.samples import Memory, Stream
 from pixelmill.workers.errors import DataError
+from pixelmill.workers.geometry.memory_order import are_interleaved
 from pixelmill.workers.recipes import Batch, Recipe, Sample
 
 Made = tuple[np.ndarray, list[Batch]]
@@ -138,17 +139,13 @@ def joined(chunks: list[Batch]) -> Batch:
 def _joined(parts: list[Tensor]) -> Tensor:
     """`torch.cat` in the parts' memory format; for bytes torch's own is 20 times slower than the copy of memory."""
     first, rows = parts[0], sum(len(part) for part in parts)
-    layout = torch.channels_last if _is_interleaved(first) else torch.contiguous_format
+    layout = torch.channels_last if are_interleaved(first) else torch.contiguous_format
     whole = torch.empty((rows, *first.shape[1:]), dtype=first.dtype, memory_format=layout)
     start = 0
     for part in parts:
         whole[start : start + len(part)].copy_(part)
         start += len(part)
     return whole
-
-
-def _is_interleaved(tensor: Tensor) -> bool:
-    return tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def bytes_of(made: Made) -> int:

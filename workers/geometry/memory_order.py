@@ -10,6 +10,13 @@ def interleaved(pixels_CHW: torch.Tensor) -> torch.Tensor:
     return pixels_CHW.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
+def are_interleaved(images_BCHW: torch.Tensor) -> bool:
+    """Whether a batch is HWC in memory, and not planes as well, as pictures of one channel are."""
+    if images_BCHW.dim() != 4 or images_BCHW.is_contiguous():
+        return False
+    return images_BCHW.is_contiguous(memory_format=torch.channels_last)
+
+
 def batch_of_one(pixels_CHW: torch.Tensor) -> torch.Tensor:
     """A view 1CHW whose memory order torch recognizes, which that of `pixels_CHW[None]` is not if it is HWC.
 

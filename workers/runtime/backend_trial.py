@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from torch import Tensor
+from torch import Tensor, nn
 
 from pixelmill.workers.runtime import openvino
 from pixelmill.workers.runtime.agreement import Agreement
@@ -26,7 +26,7 @@ from pixelmill.workers.runtime.trying import try_settings
 
 PAYS_AFTER_S, PAYS_AFTER_S_WITH_AMX = 20.0, 8.0
 """A job that PyTorch finishes sooner does not try OpenVINO: to trace and to convert a network takes seconds. With AMX it halves
-the time of convolutions, without it saves a sixth, and the seconds are won back that much sooner."""
+the time of convolutions, which wins the seconds back that much sooner; transformers gain nothing (benchmarks/README.md)."""
 COMPILE_PAYS_AFTER_S = 300.0
 LEAST_GAIN = 1.05
 LOCKED_S = 60.0
@@ -58,8 +58,15 @@ def openvino_may_pay(network: PixelNetwork, choice: Choice, pins: Pins, job_imag
     if why_not(network, choice.settings.device, choice.settings.precision) is not None:
         return False
     is_known = trial_of(choice, by_openvino(choice.settings, network)) is not None
-    least_s = PAYS_AFTER_S_WITH_AMX if has_amx() else PAYS_AFTER_S
+    least_s = PAYS_AFTER_S_WITH_AMX if has_amx() and _is_convolutional(network.module) else PAYS_AFTER_S
     return is_known or job_images / choice.images_per_s >= least_s
+
+
+def _is_convolutional(module: nn.Module) -> bool:
+    """Whether convolutions have most of its weights."""
+    convolutions = [each for each in module.modules() if isinstance(each, nn.Conv2d)]
+    weights = sum(weight.numel() for each in convolutions for weight in each.parameters(recurse=False))
+    return weights > sum(weight.numel() for weight in module.parameters()) / 2
 
 
 def by_openvino(settings: Settings, network: PixelNetwork) -> Settings:

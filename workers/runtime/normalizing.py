@@ -14,8 +14,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pixelmill.workers.geometry.memory_order import are_interleaved
+
 STRIP_NUMBERS = 1 << 17
-"""Half a megabyte of float32: cores have a megabyte or more of their own."""
+"""Half a megabyte of float32 for each thread: cores have a megabyte or more of their own."""
 
 
 class Normalizer:
@@ -42,26 +44,31 @@ class Normalizer:
             floats_BCHW = images_BCHW.to(torch.float32, memory_format=self._layout)
             return torch.addcmul(self._shift_C11, floats_BCHW, self._scale_C11).to(self._dtype)
         made_BCHW = torch.empty(images_BCHW.shape, dtype=self._dtype, memory_format=self._layout)
-        given, made, scale, shift = images_BCHW, made_BCHW, self._scale_C11, self._shift_C11
         channels, _, width = images_BCHW.shape[1:]
-        if _are_interleaved(images_BCHW) and _are_interleaved(made_BCHW):
+        rows = max(1, STRIP_NUMBERS * torch.get_num_threads() // max(1, channels * width))
+        if are_interleaved(images_BCHW) and are_interleaved(made_BCHW):
             # Three numbers side by side are too few for a vector instruction, a row of them is long enough.
-            given, made = (images.permute(0, 2, 3, 1).flatten(2)[:, None] for images in (images_BCHW, made_BCHW))
-            scale, shift = (each.flatten().expand(channels).repeat(width) for each in (scale, shift))
-        rows = max(1, STRIP_NUMBERS // max(1, channels * width))
-        for given_CHW, made_CHW in zip(given, made, strict=True):
-            for top in range(0, given_CHW.shape[1], rows):
-                _normalize(given_CHW[:, top : top + rows], made_CHW[:, top : top + rows], scale, shift)
+            scale, shift = (
+                each.flatten().expand(channels).repeat(width) for each in (self._scale_C11, self._shift_C11)
+            )
+            _by_strips(_as_rows(images_BCHW), _as_rows(made_BCHW), rows, scale, shift)
+        else:
+            _by_strips(images_BCHW, made_BCHW, rows, self._scale_C11, self._shift_C11)
         return made_BCHW
 
 
-def _normalize(given: Tensor, made: Tensor, scale: Tensor, shift: Tensor) -> None:
-    floats = given.to(torch.float32)
-    if made.dtype == torch.float32:
-        torch.addcmul(shift, floats, scale, out=made)
-    else:
-        made.copy_(torch.addcmul(shift, floats, scale))
+def _by_strips(images: Tensor, made: Tensor, rows: int, scale: Tensor, shift: Tensor) -> None:
+    """Write the normalized pictures into `made`, `rows` of a picture at a time; rows are the axis before the last."""
+    for given_image, made_image in zip(images, made, strict=True):
+        for top in range(0, given_image.shape[-2], rows):
+            floats = given_image[..., top : top + rows, :].to(torch.float32)
+            strip = made_image[..., top : top + rows, :]
+            if strip.dtype == torch.float32:
+                torch.addcmul(shift, floats, scale, out=strip)
+            else:
+                strip.copy_(torch.addcmul(shift, floats, scale))
 
 
-def _are_interleaved(images_BCHW: Tensor) -> bool:
-    return images_BCHW.is_contiguous(memory_format=torch.channels_last)
+def _as_rows(images_BCHW: Tensor) -> Tensor:
+    """Interleaved pictures as B x H x (W * C)."""
+    return images_BCHW.permute(0, 2, 3, 1).flatten(2)

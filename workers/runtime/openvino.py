@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from pixelmill.workers.runtime.converted_models import KeptNetwork
 from pixelmill.workers.runtime.file_networks import file_network_of
 from pixelmill.workers.runtime.openvino_files import OpenVinoFileNetwork
-from pixelmill.workers.runtime.openvino_inputs import as_given, is_interleaved, taking_interleaved
+from pixelmill.workers.runtime.openvino_inputs import given_shape, is_interleaved, taking_interleaved
 from pixelmill.workers.runtime.outputs import Outputs, mapped, tensors_of
 from pixelmill.workers.runtime.quiet_log import without_warnings
 from pixelmill.workers.typed_torch import from_numpy
@@ -75,7 +75,7 @@ class OpenVinoNetwork:
             example_BCHW = images_BCHW.clone().contiguous()
             truth = self._module(example_BCHW[:1])
         core: Any = import_module(PACKAGE).Core()
-        shape = as_given(images_BCHW.numpy()).shape
+        shape = given_shape(images_BCHW.numpy())
         blob = self._kept.read(shape) if self._kept else None
         if self._kept and blob is not None:
             with suppress(RuntimeError):  # it can't be imported, and is converted again

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from pixelmill.workers.runtime.converted_models import KeptNetwork
 from pixelmill.workers.runtime.file_networks import FileNetwork, file_network_of
-from pixelmill.workers.runtime.openvino_inputs import as_given, is_interleaved, taking_interleaved
+from pixelmill.workers.runtime.openvino_inputs import as_given, given_shape, is_interleaved, taking_interleaved
 from pixelmill.workers.runtime.outputs import Outputs
 
 TRIED_S = 120.0
@@ -39,8 +39,11 @@ core = openvino.Core()
 whole = core.read_model(sys.stdin.buffer.read())
 model = openvino.Model([whole.output(options["output"])], whole.get_parameters())
 model.reshape({model.inputs[0].get_any_name(): options["shape"]})
+if options["interleaved"]:
+    from pixelmill.workers.runtime.openvino_inputs import taking_interleaved
+    model = taking_interleaved(model)
 compiled = core.compile_model(model, "CPU", options["options"])
-compiled(numpy.zeros(options["shape"], numpy.float32))
+compiled(numpy.zeros(compiled.inputs[0].shape, numpy.float32))
 """
 
 
@@ -67,7 +70,7 @@ class OpenVinoFileNetwork:
         """The outputs, by what was kept where it still agrees with the file's own library on one picture."""
         if self._kept is None:
             return self._by(self._engine(None), images_BCHW)
-        shape, truth = as_given(images_BCHW.numpy()).shape, self._truth(images_BCHW[:1])
+        shape, truth = given_shape(images_BCHW.numpy()), self._truth(images_BCHW[:1])
         if (blob := self._kept.read(shape)) is not None:
             with suppress(RuntimeError):  # it can't be imported, and is compiled again
                 outputs = self._by(self._engine(blob), images_BCHW)
@@ -120,9 +123,10 @@ class _CompiledFile:
         blob, self._blob = self._blob, None
         if blob is not None:
             return self._core.import_model(blob, "CPU", dict(self._options))
-        require_survival(self._file, pixels_BCHW.shape, self._options)
+        interleaved = is_interleaved(pixels_BCHW)
+        require_survival(self._file, pixels_BCHW.shape, self._options, interleaved=interleaved)
         model = self._read(pixels_BCHW.shape)
-        if is_interleaved(pixels_BCHW):
+        if interleaved:
             model = taking_interleaved(model)
         return self._core.compile_model(model, "CPU", dict(self._options))
 
@@ -141,9 +145,18 @@ def _file_of(module: nn.Module) -> FileNetwork:
     return found
 
 
-def require_survival(file: FileNetwork, shape: tuple[int, ...], options: Mapping[str, object]) -> None:
-    """RuntimeError where a process that compiles and runs the file for this shape dies, fails or does not come to an end."""
-    asked = {"path": sys.path, "output": file.output_name, "shape": shape, "options": dict(options)}
+def require_survival(
+    file: FileNetwork, shape: tuple[int, ...], options: Mapping[str, object], *, interleaved: bool
+) -> None:
+    """RuntimeError where a process that compiles and runs the file for this shape and memory order dies, fails or does not come
+    to an end."""
+    asked = {
+        "path": sys.path,
+        "output": file.output_name,
+        "shape": shape,
+        "options": dict(options),
+        "interleaved": interleaved,
+    }
     command = [sys.executable, "-I", "-c", _TRIAL, json.dumps(asked)]
     try:
         subprocess.run(command, input=file.data, capture_output=True, check=True, timeout=TRIED_S)

@@ -18,7 +18,16 @@ def is_interleaved(images_BCHW: np.ndarray) -> bool:
 
 def as_given(images_BCHW: np.ndarray) -> np.ndarray:
     """The pictures as OpenVINO is given them, BHWC where that is their memory order, otherwise BCHW."""
-    return images_BCHW.transpose(0, 2, 3, 1) if is_interleaved(images_BCHW) else np.ascontiguousarray(images_BCHW)
+    return np.ascontiguousarray(_turned(images_BCHW))
+
+
+def given_shape(images_BCHW: np.ndarray) -> tuple[int, ...]:
+    """The shape of `as_given`, without the copy of pictures that lie in neither order."""
+    return _turned(images_BCHW).shape
+
+
+def _turned(images_BCHW: np.ndarray) -> np.ndarray:
+    return images_BCHW.transpose(0, 2, 3, 1) if is_interleaved(images_BCHW) else images_BCHW
 
 
 def taking_interleaved(model: Any) -> Any:

@@ -22,7 +22,7 @@ from pixelmill.workers.runtime.agreement import Agreement, figure_of
 from pixelmill.workers.runtime.converted_models import ConvertedModels, KeptNetwork
 from pixelmill.workers.runtime.folding import folded
 from pixelmill.workers.runtime.openvino import OpenVinoNetwork
-from pixelmill.workers.runtime.openvino_inputs import as_given
+from pixelmill.workers.runtime.openvino_inputs import given_shape
 from pixelmill.workers.runtime.outputs import Outputs, as_numbers_on_cpu, joined
 
 MOST_SIZES = 8
@@ -77,7 +77,7 @@ class OpenVinoBySize:
 
     def __call__(self, images_BCHW: Tensor) -> Outputs:
         size = tuple(images_BCHW.shape[1:])
-        if size not in self._runs and self._is_due(size, as_given(images_BCHW[:1].numpy()).shape):
+        if size not in self._runs and self._is_due(size, images_BCHW[:1]):
             self._convert(size, images_BCHW[:1])
         if (run := self._runs.get(size)) is not None:
             return joined([run(images_BCHW[place : place + 1]) for place in range(len(images_BCHW))])
@@ -86,15 +86,15 @@ class OpenVinoBySize:
         self._by_torch_s[size] += time.perf_counter() - began_s
         return outputs
 
-    def _is_due(self, size: Size, given: Size) -> bool:
+    def _is_due(self, size: Size, image_1CHW: Tensor) -> bool:
         if size in self._refused or len(self._runs) == self._most:
             return False
         is_new = size not in self._by_torch_s
-        return self._by_torch_s[size] >= self._rules.repays_after_s or (is_new and self._is_kept(given))
+        return self._by_torch_s[size] >= self._rules.repays_after_s or (is_new and self._is_kept(image_1CHW))
 
-    def _is_kept(self, given: Size) -> bool:
+    def _is_kept(self, image_1CHW: Tensor) -> bool:
         kept = self._kept_network()
-        return kept is not None and kept.has(given)
+        return kept is not None and kept.has(given_shape(image_1CHW.numpy()))
 
     def _kept_network(self) -> KeptNetwork | None:
         if self._kept is None and self._models is not None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pixelmill.workers.geometry.memory_order import batch_of_one, interleaved
+from pixelmill.workers.geometry.memory_order import are_interleaved, batch_of_one, interleaved
 
 
 def planes() -> torch.Tensor:
@@ -39,6 +39,24 @@ def test_torch_recognizes_the_memory_order_of_interleaved_pixels(pixels_CHW: tor
     made_1CHW = functional.interpolate(batch_1CHW, (3, 4), mode="bilinear", antialias=True)
     assert made_1CHW.is_contiguous(memory_format=torch.channels_last)
     assert not made_1CHW.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (planes()[None], False),
+        (batch_of_one(interleaved(planes())), True),
+        (torch.zeros(2, 1, 4, 5), False),
+        (batch_of_one(interleaved(planes())[:, 2:]), True),
+        (batch_of_one(interleaved(planes())[:, :, 2:]), False),
+        (torch.zeros(2, 3), False),
+    ],
+    ids=["planes", "interleaved", "one channel", "rows", "columns", "vectors"],
+)
+def test_a_batch_is_interleaved_if_nothing_lies_between_its_pixels_and_it_is_not_planes(
+    images: torch.Tensor, expected: bool
+) -> None:
+    assert are_interleaved(images) is expected
 
 
 def test_a_batch_of_planes_is_one_of_planes() -> None:

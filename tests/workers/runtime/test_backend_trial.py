@@ -73,6 +73,19 @@ def test_it_is_chosen_where_it_is_faster_and_repays_its_start(
     assert probing.choose(network(), pictures(), job_images=images, **known).settings.backend == backend
 
 
+@pytest.mark.parametrize(("linear", "backend"), [(8, "openvino"), (1000, "torch")])
+def test_amx_lets_a_network_of_convolutions_be_tried_sooner_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, linear: int, backend: str
+) -> None:
+    monkeypatch.setattr(backend_trial, "has_amx", lambda: True)
+    monkeypatch.setattr(probing, "probe", lambda *_: Choice(Settings(), "probed", 10.0, ()))
+    monkeypatch.setattr(backend_trial, "_tried", lambda *_: replace(trial_of(40.0), start_s=5.0))
+    monkeypatch.setattr(probing, "PROBE_PAYS_FROM_IMAGES", 1)
+    pools = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, linear))
+    known = {"base": Settings(), "pins": Pins(), "cache": None, "agreement": COSINE}
+    assert probing.choose(network(pools), pictures(), job_images=100, **known).settings.backend == backend
+
+
 @pytest.mark.parametrize(("rate", "backend"), [(100.0, "openvino"), (12.0, "torch"), (0.0, "torch")])
 def test_what_was_tried_before_is_taken_in_a_short_job_too_where_it_repays_its_start(
     monkeypatch: pytest.MonkeyPatch, rate: float, backend: str

@@ -126,12 +126,22 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]
     shapes: list[tuple[int, ...]] = []
     real = openvino_files.require_survival
 
-    def counted(network: Any, shape: tuple[int, ...], options: Any) -> None:
+    def counted(network: Any, shape: tuple[int, ...], options: Any, *, interleaved: bool) -> None:
         shapes.append(shape)
-        real(network, shape, options)
+        real(network, shape, options, interleaved=interleaved)
 
     monkeypatch.setattr(openvino_files, "require_survival", counted)
     return iter([shapes])
+
+
+@pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format], ids=str)
+def test_what_is_tried_apart_is_what_is_compiled(monkeypatch: pytest.MonkeyPatch, order: torch.memory_format) -> None:
+    """A file is tried in the memory order of its pictures: OpenVINO could die of one and not of the other."""
+    shapes = {torch.channels_last: [1, 8, 6, 3], torch.contiguous_format: [1, 3, 8, 6]}
+    check = f"\nassert list(compiled.inputs[0].shape) == {shapes[order]}, compiled.inputs[0].shape\n"
+    monkeypatch.setattr(openvino_files, "_TRIAL", openvino_files._TRIAL + check)
+    with torch.inference_mode():
+        OpenVinoNetwork(file(convolution()), "float32", 1)(torch.zeros(1, 3, 8, 6).contiguous(memory_format=order))
 
 
 def test_what_was_compiled_is_kept_and_another_file_is_compiled_anew(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pixelmill.workers.runtime.openvino_inputs import as_given, is_interleaved, taking_interleaved
+from pixelmill.workers.runtime.openvino_inputs import as_given, given_shape, is_interleaved, taking_interleaved
 
 
 def planes(channels: int = 3) -> np.ndarray:
@@ -32,7 +32,7 @@ def test_pictures_are_given_as_they_lie_where_nothing_lies_between_them(
 ) -> None:
     assert is_interleaved(images_BCHW) is expected
     given = as_given(images_BCHW)
-    assert given.shape == shape
+    assert given.shape == given_shape(images_BCHW) == shape
     assert given.flags.c_contiguous
     assert np.shares_memory(given, images_BCHW) is (expected or images_BCHW.flags.c_contiguous)
     assert np.array_equal(given.transpose(0, 3, 1, 2) if expected else given, images_BCHW)

@@ -36,8 +36,11 @@ def test_features_count_and_the_clock_of_the_moment_does_not(tmp_path: Path, mon
     assert names[0] == names[1] != names[2]
 
 
-def test_where_the_kernel_lists_nothing_the_platform_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert name_for(tmp_path / "absent", monkeypatch, None) == f"{platform.machine()} {platform.processor()}"
+@pytest.mark.parametrize("text", [None, "processor : 0\nFeatures : fp asimd\n"], ids=["no list", "of ARM"])
+def test_where_the_kernel_lists_no_model_the_platform_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    assert name_for(tmp_path / "cpuinfo", monkeypatch, text) == f"{platform.machine()} {platform.processor()}"
 
 
 @pytest.mark.parametrize(("features", "expected"), [(" amx_tile amx_bf16", True), (" avx512_bf16 amx_tile", False)])
